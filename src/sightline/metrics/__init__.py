@@ -1,0 +1,1 @@
+"""Mathematics on arrays: scores, intervals, calibration; NumPy alone, no images, no files."""
