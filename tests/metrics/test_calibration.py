@@ -1,0 +1,197 @@
+"""The temperature and the calibration error: their definitions, cases by hand, invariances, refusals."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sightline.errors import InvalidValue
+from sightline.metrics.calibration import expected_calibration_error, fit_temperature
+from sightline.metrics.scores import cross_entropy, softmax
+
+NAN = math.nan
+
+
+def _overconfident(num_images: int = 300, factor: float = 3.0, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    # Labels drawn from softmax(logits), which are then sharpened: the best temperature is near `factor`.
+    random = np.random.default_rng(seed)
+    logits = random.normal(scale=2, size=(num_images, 4))
+    noise = random.gumbel(size=logits.shape)
+    return logits * factor, (logits + noise).argmax(axis=1)
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("num_images", [12, 300])
+def test_no_temperature_of_a_fine_grid_has_less_cross_entropy(seed: int, num_images: int) -> None:
+    logits, labels = _overconfident(num_images, seed=seed)
+    fitted = fit_temperature(logits, labels)
+    grid = np.exp(np.linspace(math.log(0.05), math.log(20), 400))
+    losses = [cross_entropy(logits, labels, temperature=temperature) for temperature in grid]
+    assert cross_entropy(logits, labels, temperature=fitted) <= min(losses)
+    assert abs(math.log(fitted / grid[int(np.argmin(losses))])) < 0.02
+
+
+def test_the_temperature_by_hand_of_three_right_in_four() -> None:
+    # softmax(gap / T) = 3/4 where gap / T = log 3.
+    assert fit_temperature([[6.0, 0.0]] * 4, [0, 0, 1, 0]) == pytest.approx(6 / math.log(3), rel=1e-12)
+
+
+def test_the_temperature_finds_the_factor_that_the_logits_were_sharpened_by() -> None:
+    assert fit_temperature(*_overconfident(20_000)) == pytest.approx(3.0, rel=0.05)
+
+
+@pytest.mark.parametrize("factor", [0.1, 0.5, 4.0])
+def test_the_temperature_grows_with_the_logits(factor: float) -> None:
+    logits, labels = _overconfident()
+    assert fit_temperature(logits * factor, labels) == pytest.approx(factor * fit_temperature(logits, labels), rel=1e-9)
+
+
+def test_the_temperature_ignores_what_is_added_to_a_row_and_the_order_of_rows_and_classes() -> None:
+    logits, labels = _overconfident()
+    fitted = fit_temperature(logits, labels)
+    assert fit_temperature(logits + np.arange(300)[:, None], labels) == pytest.approx(fitted, rel=1e-9)
+    assert fit_temperature(logits[::-1, ::-1], 3 - labels[::-1]) == pytest.approx(fitted, rel=1e-9)
+
+
+def test_the_temperature_is_the_same_each_time() -> None:
+    assert fit_temperature(*_overconfident()) == fit_temperature(*_overconfident())
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 40.0, 1e6, 1e308])
+def test_perfectly_separated_logits_end_at_the_lower_bound(scale: float) -> None:
+    logits = np.eye(3)[[0, 1, 2, 0]] * scale
+    assert fit_temperature(logits, [0, 1, 2, 0]) == 0.05
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 40.0, 1e6, 1e308])
+def test_logits_that_are_wrong_throughout_end_at_the_upper_bound(scale: float) -> None:
+    logits = np.eye(3)[[0, 1, 2, 0]] * scale
+    assert fit_temperature(logits, [1, 2, 0, 2]) == 20.0
+
+
+def test_one_image_is_enough_for_an_answer() -> None:
+    assert fit_temperature([[2.0, 1.0]], [0]) == 0.05
+    assert fit_temperature([[2.0, 1.0]], [1]) == 20.0
+
+
+def test_logits_that_say_nothing_keep_the_temperature_of_one() -> None:
+    assert fit_temperature(np.full((5, 3), 7.0), [0, 1, 2, 0, 1]) == 1.0
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e30, 1e300])
+def test_logits_of_any_size_give_a_temperature_within_the_bounds(scale: float) -> None:
+    logits, labels = _overconfident()
+    assert 0.05 <= fit_temperature(logits * scale, labels) <= 20
+
+
+def test_one_enormous_error_among_ordinary_rows_is_survived() -> None:
+    logits, labels = _overconfident()
+    logits[0], labels[0] = [1e308, -1e308, 0, 0], 1
+    assert fit_temperature(logits, labels) == 20.0
+
+
+def _calibration_error_slowly(probabilities: np.ndarray, labels: np.ndarray, num_bins: int) -> float:
+    error = 0.0
+    for number in range(num_bins):
+        members = [
+            (max(row), int(np.argmax(row)) == label)
+            for row, label in zip(probabilities, labels, strict=True)
+            if number / num_bins < max(row) <= (number + 1) / num_bins
+        ]
+        if members:
+            confidence = sum(confidence for confidence, _ in members) / len(members)
+            accuracy = sum(is_correct for _, is_correct in members) / len(members)
+            error += len(members) / len(labels) * abs(accuracy - confidence)
+    return error
+
+
+@pytest.mark.parametrize("num_bins", [1, 2, 10, 15, 100])
+def test_the_calibration_error_is_the_weighted_gap_of_its_bins(num_bins: int) -> None:
+    logits, labels = _overconfident()
+    probabilities = softmax(logits, temperature=2.0)
+    expected = _calibration_error_slowly(probabilities, labels, num_bins)
+    assert expected_calibration_error(probabilities, labels, num_bins=num_bins) == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_calibration_error_by_hand_of_two_bins() -> None:
+    # Two images at 0.9 of which one is right, two at 0.6 of which both are: (2 * 0.4 + 2 * 0.4) / 4.
+    probabilities = [[0.9, 0.1], [0.1, 0.9], [0.6, 0.4], [0.4, 0.6]]
+    assert expected_calibration_error(probabilities, [0, 0, 0, 1]) == pytest.approx(0.4)
+
+
+def test_a_confidence_on_an_edge_belongs_to_the_bin_below() -> None:
+    # With 5 bins 0.6 closes the third; were it in the fourth with 0.7, the gaps would cancel to 0.15.
+    probabilities = [[0.6, 0.4], [0.7, 0.3]]
+    assert expected_calibration_error(probabilities, [1, 0], num_bins=5) == pytest.approx((0.6 + 0.3) / 2)
+
+
+def test_the_calibration_error_of_the_certain_and_right_is_zero_and_of_the_certain_and_wrong_one() -> None:
+    assert expected_calibration_error(np.eye(3), [0, 1, 2]) == 0.0
+    assert expected_calibration_error(np.eye(3), [1, 2, 0]) == 1.0
+
+
+def test_the_calibration_error_ignores_the_order_of_rows_and_classes() -> None:
+    logits, labels = _overconfident()
+    probabilities = softmax(logits)
+    expected = expected_calibration_error(probabilities, labels)
+    assert expected_calibration_error(probabilities[::-1, ::-1], 3 - labels[::-1]) == pytest.approx(expected)
+
+
+def test_the_fitted_temperature_lowers_the_calibration_error() -> None:
+    logits, labels = _overconfident(2000)
+    fitted = softmax(logits, temperature=fit_temperature(logits, labels))
+    assert expected_calibration_error(fitted, labels) < expected_calibration_error(softmax(logits), labels) / 3
+
+
+def test_half_precision_probabilities_of_a_thousand_classes_are_accepted() -> None:
+    probabilities = softmax(np.random.default_rng(2).normal(scale=3, size=(50, 1000))).astype(np.float16)
+    assert 0 <= expected_calibration_error(probabilities, np.zeros(50, dtype=int)) <= 1
+
+
+@pytest.mark.parametrize(
+    "probabilities",
+    [
+        [],
+        [0.5, 0.5],
+        [[1.0]],
+        np.zeros((0, 2)),
+        [[0.5, 0.6]],
+        [[1.5, -0.5]],
+        [[-1e-9, 1.0]],
+        [[NAN, 1.0]],
+        [[2.0, 1.0]],
+        [["1", "0"]],
+        np.array([[0.5, 0.5]], dtype=object),
+    ],
+)
+def test_what_is_no_table_of_probabilities_is_refused(probabilities: Any) -> None:
+    with pytest.raises(InvalidValue, match=r"^probabilities must"):
+        expected_calibration_error(probabilities, [0])
+
+
+def test_logits_in_the_place_of_probabilities_are_told_to_go_through_softmax() -> None:
+    with pytest.raises(InvalidValue, match=r"in row 1. Logits have to go through softmax first"):
+        expected_calibration_error([[0.5, 0.5], [3.0, -1.0]], [0, 1])
+
+
+@pytest.mark.parametrize("logits", [[], [1.0, 2.0], [[1.0]], [[NAN, 1.0]], [["1", "2"]]])
+def test_the_temperature_is_not_fitted_to_what_is_no_table(logits: Any) -> None:
+    with pytest.raises(InvalidValue, match=r"^logits must"):
+        fit_temperature(logits, [0])
+
+
+@pytest.mark.parametrize("labels", [[], [0], [0, 2], [-1, 0], [0.0, 1.0], [True, False], [[0, 1]]])
+def test_labels_that_do_not_fit_are_refused_by_both(labels: Any) -> None:
+    with pytest.raises(InvalidValue, match=r"^labels must"):
+        fit_temperature([[0.0, 1.0], [1.0, 0.0]], labels)
+    with pytest.raises(InvalidValue, match=r"^labels must"):
+        expected_calibration_error([[0.5, 0.5], [1.0, 0.0]], labels)
+
+
+@pytest.mark.parametrize("num_bins", [0, -1, 15.0, True, "15", NAN])
+def test_a_number_of_bins_that_is_none_is_refused(num_bins: Any) -> None:
+    with pytest.raises(InvalidValue, match=r"^num_bins must be a whole number of at least 1; got"):
+        expected_calibration_error([[0.5, 0.5]], [0], num_bins=num_bins)
