@@ -1,0 +1,250 @@
+"""Rules that hold for the whole house: who may import whom, where Keras is, how files are named."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "src" / "sightline"
+SOURCE_FILES = sorted(SOURCE.rglob("*.py"))
+
+NEVER, ON_USE, AT_ONCE = "never", "inside functions only", "anywhere"
+HEAVY = {"keras", "tensorflow", "jax", "torch"}
+
+
+@dataclass(frozen=True)
+class Room:
+    """A module, or a package with its files in the order in which they may import one another."""
+
+    name: str
+    files: str = ""
+    keras: str = NEVER
+    keras_on_use_in: str = ""
+
+
+# A module imports only from the rows above it; inside a package, only from files listed before it.
+ROWS: tuple[tuple[Room, ...], ...] = (
+    (Room("_version"), Room("errors")),
+    (Room("records"),),
+    (Room("catalog"),),
+    (Room("config"), Room("backends", keras=ON_USE)),
+    (Room("files"), Room("progress")),
+    (Room("metrics", "scores intervals calibration"),),
+    (
+        Room(
+            "data",
+            "signatures tiff containers colors images backgrounds builtin downloads sources splits batches",
+            keras_on_use_in="downloads",  # keras.datasets
+        ),
+    ),
+    (Room("bundle"),),
+    (Room("inference"),),
+    (Room("evaluation"),),
+    (Room("reporting", "fonts grids sheets series canvas confusion curves charts"),),
+    (Room("networks", "layers classic convnet build", keras=AT_ONCE),),
+    (
+        Room(
+            "training",
+            "recipes optimizers augmentation onnx_export saving card fit run",
+            keras=AT_ONCE,
+            keras_on_use_in="recipes onnx_export card run",  # a wrong name is refused before Keras is imported
+        ),
+    ),
+    (Room("preview", keras=ON_USE), Room("tables", keras=ON_USE), Room("doctor", keras=ON_USE)),
+    (Room("__init__"),),
+    (Room("cli", "main"),),
+)
+
+# `sightline.train` would be replaced by a module of that name as soon as it is imported.
+PUBLIC_FUNCTIONS = (
+    "show audit train evaluate predict compare explain export sort serve models datasets recipes load split recipe"
+)
+VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base"}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module, where it stands, and whether it waits for a call."""
+
+    module: str
+    line: int
+    inside_function: bool
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(path) for path in SOURCE_FILES}
+
+
+def imports_of(path: Path) -> list[Import]:
+    return list(_imports(ast.parse(path.read_text(encoding="utf-8")), inside_function=False))
+
+
+def _imports(node: ast.AST, inside_function: bool) -> Iterator[Import]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
+            continue
+        within = inside_function or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for module in _named_by(child):
+            yield Import(module, child.lineno, within)
+        yield from _imports(child, within)
+
+
+def _named_by(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "relative imports hide the direction"
+        package = node.module or ""
+        full = [f"{package}.{alias.name}" for alias in node.names]
+        return [name if name in MODULES else package for name in full]
+    # importlib.import_module("keras") and require("keras", ...) import just as well.
+    if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("import_module", "require"):
+        return [first.value for first in node.args[:1] if isinstance(first, ast.Constant)]
+    return []
+
+
+def place_of(module: str) -> tuple[int, Room, int] | None:
+    """Row, room and position within the room; None where the table does not know it."""
+    _, _, inner = module.partition(".")
+    name, _, file = inner.partition(".")
+    for row, rooms in enumerate(ROWS):
+        for room in rooms:
+            if room.name == (name or "__init__"):
+                files = room.files.split()
+                if not file:
+                    return row, room, -1
+                return (row, room, files.index(file)) if file in files else None
+    return None
+
+
+def keras_rule(module: str) -> str:
+    place = place_of(module)
+    if place is None:
+        return NEVER
+    _, room, _ = place
+    return ON_USE if module.split(".")[-1] in room.keras_on_use_in.split() else room.keras
+
+
+def test_every_source_file_has_a_place_in_the_table_of_rooms() -> None:
+    homeless = [path for path in SOURCE_FILES if place_of(module_of(path)) is None]
+    assert not homeless, (
+        f"not in ROWS of {Path(__file__).name}: {', '.join(str(path.relative_to(ROOT)) for path in homeless)}. "
+        "Add each to the row it belongs to, below all that it imports."
+    )
+
+
+def test_every_file_in_the_table_of_rooms_exists() -> None:
+    listed = {
+        f"sightline.{room.name}.{file}" if file else f"sightline.{room.name}".removesuffix(".__init__")
+        for rooms in ROWS
+        for room in rooms
+        for file in room.files.split() or [""]
+    }
+    assert not listed - MODULES, f"in ROWS of {Path(__file__).name}, but not in src: {sorted(listed - MODULES)}"
+
+
+@pytest.mark.parametrize("path", SOURCE_FILES, ids=module_of)
+def test_imports_point_up(path: Path) -> None:
+    here = place_of(module_of(path))
+    if here is None:
+        pytest.skip("reported by the test of the table itself")
+    row, room, position = here
+    for found in imports_of(path):
+        if found.module.split(".")[0] != "sightline":
+            continue
+        there = place_of(found.module)
+        assert there is not None, f"{path}:{found.line} imports {found.module}, which no row of the table holds"
+        above = there[0] < row or (there[1] is room and there[2] < position)
+        assert above, f"{path}:{found.line} imports {found.module}, which does not stand above it in the table of rooms"
+
+
+@pytest.mark.parametrize("path", SOURCE_FILES, ids=module_of)
+def test_keras_is_imported_only_where_the_table_says(path: Path) -> None:
+    rule = keras_rule(module_of(path))
+    for found in imports_of(path):
+        if found.module.split(".")[0] not in HEAVY or rule == AT_ONCE:
+            continue
+        allowed = rule == ON_USE and found.inside_function
+        assert allowed, f"{path}:{found.line} imports {found.module}; here that is allowed {rule}"
+
+
+def test_no_module_bears_the_name_of_a_public_function() -> None:
+    # Only direct children of the package can hide a function of the package.
+    names = {path.stem for path in SOURCE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    assert not names & set(PUBLIC_FUNCTIONS.split())
+
+
+def test_no_file_has_a_name_that_says_nothing() -> None:
+    vague = [path for path in SOURCE.rglob("*") if path.stem.strip("_").lower() in VAGUE_NAMES]
+    assert not vague, f"name each after what lives there: {vague}"
+
+
+def test_no_source_file_is_longer_than_300_lines() -> None:
+    lengths = {module_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCE_FILES}
+    assert not {module: length for module, length in lengths.items() if length > 300}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import sightline",
+        "import sightline.bundle, sightline.inference, sightline.evaluation",
+        "from sightline.cli.main import main; stop(main, ['--help'])",
+        "from sightline.cli.main import main; stop(main, ['predict', 'no-such-bundle', 'no-such-image.png'])",
+    ],
+)
+def test_help_and_prediction_do_not_wait_for_keras(statement: str, tmp_path: Path) -> None:
+    program = f"""
+import sys
+def stop(main, arguments):
+    try:
+        main(arguments)
+    except SystemExit:
+        pass
+{statement}
+heavy = {HEAVY!r} & set(sys.modules)
+sys.exit(f"imported {{sorted(heavy)}}" if heavy else 0)
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_installed_version_is_the_one_in_the_source() -> None:
+    from sightline._version import __version__
+
+    assert importlib.metadata.version("sightline") == __version__
+
+
+def test_no_tracked_file_holds_the_address_of_a_package_registry() -> None:
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    # In two parts, so that this file does not hold one itself.
+    hosts = [
+        ".".join(parts) for parts in (("pypi", "org"), ("pythonhosted", "org"), ("npmjs", "org"), ("npmjs", "com"))
+    ]
+    hosts += [".".join(parts) for parts in (("anaconda", "org"), ("deb.debian", "org"), ("download.pytorch", "org"))]
+    hosts += ["index" + "-url", "find" + "-links"]
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.split(b"\0")
+    paths = [ROOT / name.decode() for name in listed if name]
+    found = [
+        f"{path.relative_to(ROOT)}: {host}"
+        for path in paths
+        if path.is_file()
+        for host in hosts
+        if host.encode() in path.read_bytes()
+    ]
+    assert not found
