@@ -59,7 +59,7 @@ define install
 		rm -rf $(VENV); \
 		$(PYTHON) -m venv $(VENV); \
 	fi; \
-	echo "Installing Sightline with $(1) into $(VENV). This happens once."; \
+	echo "Installing Sightline with $(1) into $(VENV). This happens once and may take minutes."; \
 	touch $(UNFINISHED); \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) setuptools; \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) \
