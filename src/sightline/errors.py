@@ -1,0 +1,138 @@
+"""The one tree of exceptions, and the two questions that end in one of them.
+
+Every message says what is wrong, what was received and what to do. The command
+line prints it without a traceback and exits with 2; whatever is not a
+`SightlineError` is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable, Mapping
+from types import ModuleType
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+
+class SightlineError(Exception):
+    """Root of every error that the caller can put right."""
+
+
+class InvalidValue(SightlineError, ValueError):
+    """An argument, option or recipe key has the wrong type or is out of range."""
+
+
+class UnknownName(InvalidValue):
+    """A model, source, recipe, key or backend was asked for that does not exist."""
+
+
+class InvalidSource(SightlineError):
+    """Data that cannot be used as a source of labelled images."""
+
+
+class UnreadableImage(SightlineError):
+    """One file or array that cannot be decoded to an image."""
+
+
+class InvalidBundle(SightlineError):
+    """A bundle with a missing, altered or foreign file, or of an unknown version."""
+
+
+class OutputExists(SightlineError):
+    """The place to write to is taken; nothing was overwritten."""
+
+
+class CannotWrite(SightlineError):
+    """The disk is full, or the place to write to is read-only or missing."""
+
+
+class MissingPackage(SightlineError, ImportError):
+    """An optional package is needed and is not installed."""
+
+
+class DownloadFailed(SightlineError):
+    """Public data could not be fetched; the message says which file to place where."""
+
+
+class TrainingFailed(SightlineError):
+    """Training or the comparison after it did not give a usable network."""
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """The sentence that helps someone who mistyped a name.
+
+    Args:
+        name: what was typed.
+        known: the names that exist.
+
+    Returns:
+        "Did you mean 'lenet5'? Known: lenet5, mlp." or, if nothing is near,
+        "Known: lenet5, mlp."
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> closest("lenet", ["mlp", "lenet5"])
+        "Did you mean 'lenet5'? Known: lenet5, mlp."
+    """
+    names = sorted(known)
+    lowered = {candidate.lower(): candidate for candidate in names}
+    near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
+    suggestion = f"Did you mean '{lowered[near[0]]}'? " if near else ""
+    return f"{suggestion}Known: {', '.join(names)}."
+
+
+def pick(table: Mapping[str, Value], name: str, *, kind: str) -> Value:
+    """Look a name up in a table of names.
+
+    Args:
+        table: name to value.
+        name: what was asked for.
+        kind: what the names stand for, in the singular: "model".
+
+    Returns:
+        The value under that name.
+
+    Raises:
+        UnknownName: there is no such name; the message suggests the nearest.
+
+    Example:
+        >>> pick({"mlp": 1, "lenet5": 2}, "lenet5", kind="model")
+        2
+    """
+    if isinstance(name, str) and name in table:
+        return table[name]
+    hint = closest(name if isinstance(name, str) else "", table)
+    raise UnknownName(f"no {kind} is called {name!r}. {hint}")
+
+
+def require(package: str, *, purpose: str, install: str) -> ModuleType:
+    """Import an optional package, or say which command brings it.
+
+    Args:
+        package: the name to import.
+        purpose: what it is needed for, as the start of a sentence.
+        install: what `pip install` has to be given.
+
+    Returns:
+        The imported module.
+
+    Raises:
+        MissingPackage: it is not installed.
+
+    Example:
+        >>> require("json", purpose="printing", install="json").__name__
+        'json'
+    """
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.split(".")[0] != package.split(".")[0]:
+            raise
+        raise MissingPackage(
+            f"{purpose} needs the package '{package.split('.')[0]}', which is not installed. "
+            f"Run: pip install '{install}'"
+        ) from error

@@ -1,0 +1,329 @@
+"""The frozen records that cross layers: Dataset, Splits, Predictions, Evaluation, Bundle, Run.
+
+They hold values and print themselves; they decide nothing. The seventh noun,
+Recipe, lives in `sightline.config` beside its parser.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+ColorMode = Literal["grey", "rgb"]
+ResizeRule = Literal["fit", "fill", "stretch"]
+SplitName = Literal["train", "validation", "calibration", "test"]
+SPLIT_NAMES: tuple[SplitName, ...] = ("train", "validation", "calibration", "test")
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a network is fed: the one description that training, prediction and export share.
+
+    Attributes:
+        height: pixels, at least 1.
+        width: pixels, at least 1.
+        color_mode: "grey" (one channel) or "rgb" (three).
+        resize: "fit" keeps the whole image and pads, "fill" crops, "stretch" distorts.
+        background: what surrounds the object in the training images: "dark",
+            "light", or "mixed" where neither holds. Lets prediction notice an inverse.
+        interpolation: how pixels are resampled; "bilinear" with an area filter.
+    """
+
+    height: int
+    width: int
+    color_mode: ColorMode
+    resize: ResizeRule = "fit"
+    background: Literal["dark", "light", "mixed"] = "mixed"
+    interpolation: str = "bilinear"
+
+    @property
+    def channels(self) -> int:
+        """1 for grey, 3 for rgb."""
+        return 1 if self.color_mode == "grey" else 3
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)."""
+        return (self.height, self.width, self.channels)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A lazy table of labelled images: one row an image.
+
+    Attributes:
+        name: short name of the source, as it appears in the run's folder.
+        class_names: ordered; a label is an index into it.
+        row_ids: (num_images,) strings, unique: "train/00012".
+        labels: (num_images,) int64 in [0, num_classes).
+        images: (num_images, height, width, channels) uint8, 0 to 255.
+        given_splits: (num_images,) strings, "train", "validation", "test" or ""
+            where the source says nothing.
+        fingerprint: SHA-256 over pixels, labels and names.
+        licence: of the data, for the card; "" if unknown.
+
+    Example:
+        >>> import sightline
+        >>> sightline.load("mnist").labels[:5].tolist()
+        [5, 0, 4, 1, 9]
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    row_ids: NDArray[np.str_]
+    labels: NDArray[np.int64]
+    images: NDArray[np.uint8]
+    given_splits: NDArray[np.str_]
+    fingerprint: str
+    licence: str = ""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def num_classes(self) -> int:
+        """How many class names there are."""
+        return len(self.class_names)
+
+    def class_counts(self) -> dict[str, int]:
+        """Images a class, in the order of `class_names`."""
+        counts = np.bincount(self.labels, minlength=self.num_classes)
+        return dict(zip(self.class_names, counts.tolist(), strict=True))
+
+    def __repr__(self) -> str:
+        height, width, channels = self.images.shape[1:]
+        return (
+            f"Dataset '{self.name}': {len(self):,} images of {height}x{width}x{channels}, "
+            f"{self.num_classes} classes ({', '.join(self.class_names[:10])}"
+            f"{', ...' if self.num_classes > 10 else ''})"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{html.escape(name)}</td><td style='text-align:right'>{count:,}</td>"
+            f"<td>{self._thumbnails_html(label)}</td></tr>"
+            for label, (name, count) in enumerate(list(self.class_counts().items())[:20])
+        )
+        head = "<tr><th>class</th><th>images</th><th>first five</th></tr>"
+        return f"<p>{html.escape(repr(self))}</p><table>{head}{rows}</table>"
+
+    def _thumbnails_html(self, label: int) -> str:
+        from PIL import Image
+
+        tags = []
+        for row in np.flatnonzero(self.labels == label)[:5]:
+            pixels = self.images[row]
+            stream = io.BytesIO()
+            Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(stream, "PNG")
+            tags.append(_image_tag(stream.getvalue(), height=40))
+        return " ".join(tags)
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """Four disjoint sets of rows of one Dataset.
+
+    Attributes:
+        train: (num_train,) int64 row indices, ascending; the network learns from these.
+        validation: rows that choose the epoch and the recipe.
+        calibration: rows that fit the temperature; may be empty.
+        test: rows looked at once, at the end.
+        fingerprint: that of the Dataset the rows belong to.
+    """
+
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    calibration: NDArray[np.int64]
+    test: NDArray[np.int64]
+    fingerprint: str
+
+    def rows(self, name: SplitName) -> NDArray[np.int64]:
+        """Row indices of one split, by its name."""
+        rows: NDArray[np.int64] = getattr(self, name)
+        return rows
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{name} {len(self.rows(name)):,}" for name in SPLIT_NAMES)
+        return f"Splits({parts})"
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a bundle says of a list of images; an unreadable one is a row with an error.
+
+    Attributes:
+        class_names: (num_classes) names, in the order of the logits.
+        row_ids: (num_images) strings: paths, or row ids of a Dataset.
+        logits: (num_images, num_classes) float32; NaN in a row that has an error.
+        temperature: positive; logits are divided by it before the softmax.
+        labels: (num_images,) int64 into `class_names`, or None where unknown.
+        errors: (num_images) messages, None where the image was read.
+        notices: (num_images) remarks on a row that was read ("looks inverted"), else None.
+    """
+
+    class_names: tuple[str, ...]
+    row_ids: tuple[str, ...]
+    logits: NDArray[np.float32]
+    temperature: float
+    labels: NDArray[np.int64] | None
+    errors: tuple[str | None, ...]
+    notices: tuple[str | None, ...]
+
+    def __len__(self) -> int:
+        return len(self.row_ids)
+
+    @property
+    def readable(self) -> NDArray[np.bool_]:
+        """(num_images,) True where the image could be read."""
+        return np.array([error is None for error in self.errors], dtype=bool)
+
+    def __repr__(self) -> str:
+        unreadable = len(self) - int(self.readable.sum())
+        return f"Predictions({len(self):,} images, {unreadable} unreadable)"
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Every figure of one Predictions whose labels are known.
+
+    Attributes:
+        class_names: ordered names; rows and columns of the matrix follow it.
+        num_images: readable images that were judged.
+        num_correct: those whose most probable class was the given one.
+        num_unreadable: rows with an error; they are in no other figure.
+        accuracy: num_correct / num_images.
+        accuracy_interval: Wilson interval of the accuracy at 95 %.
+        balanced_accuracy: mean recall over the classes that occur.
+        cross_entropy: mean, in nats, of the calibrated probabilities.
+        calibration_error: expected calibration error over 15 bins, in [0, 1].
+        confusion: (num_classes, num_classes) int64, row the given, column the predicted class.
+        precision: (num_classes,) in [0, 1]; NaN for a class that was never predicted.
+        recall: (num_classes,) in [0, 1]; NaN for a class without images.
+        f1: (num_classes,) in [0, 1]; NaN for a class without images.
+        macro_f1: mean F1 over the classes that occur.
+        most_confused: (given, predicted, count), most frequent first.
+    """
+
+    class_names: tuple[str, ...]
+    num_images: int
+    num_correct: int
+    num_unreadable: int
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+    balanced_accuracy: float
+    cross_entropy: float
+    calibration_error: float
+    confusion: NDArray[np.int64]
+    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
+    f1: NDArray[np.float64]
+    macro_f1: float
+    most_confused: tuple[tuple[str, str, int], ...]
+
+    @property
+    def num_errors(self) -> int:
+        """Images that were given a wrong class."""
+        return self.num_images - self.num_correct
+
+    def __str__(self) -> str:
+        lower, upper = self.accuracy_interval
+        return f"accuracy {self.accuracy:.4f} [{lower:.4f}, {upper:.4f}] on {self.num_images:,} images"
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{html.escape(name)}</td><td>{int(self.confusion[label].sum()):,}</td>"
+            f"<td>{self.precision[label]:.4f}</td><td>{self.recall[label]:.4f}</td>"
+            f"<td>{self.f1[label]:.4f}</td></tr>"
+            for label, name in enumerate(self.class_names)
+        )
+        head = "<tr><th>class</th><th>images</th><th>precision</th><th>recall</th><th>F1</th></tr>"
+        return f"<p>{self}</p><table>{head}{rows}</table>"
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """One directory that predicts, opened and verified.
+
+    Attributes:
+        path: the directory.
+        class_names: ordered as the logits are.
+        input: what the network is fed.
+        temperature: fitted on the calibration rows; 1 where there were none.
+        num_calibration_images: how many rows stand behind the temperature.
+        metrics: the test figures as JSON has them.
+        manifest: format version, package versions, hashes.
+    """
+
+    path: Path
+    class_names: tuple[str, ...]
+    input: InputSpec
+    temperature: float
+    num_calibration_images: int
+    metrics: Mapping[str, Any]
+    manifest: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        height, width, channels = self.input.shape
+        return f"Bundle '{self.path}': {len(self.class_names)} classes, {height}x{width}x{channels} uint8 in"
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What one training leaves behind.
+
+    Attributes:
+        path: the run's folder.
+        recipe: the whole configuration, as plain JSON types.
+        splits: which rows were used for what.
+        history: one mapping an epoch: epoch, loss, accuracy, validation_loss,
+            validation_accuracy, learning_rate, seconds.
+        chosen_epoch: 1-based; the epoch whose weights were kept.
+        stopped_early: True if fewer epochs were trained than the recipe allows.
+        validation: figures on validation rows, None if there are none.
+        evaluation: figures on test rows, looked at once; None if there are none.
+        bundle: the deployed part.
+        backend: "tensorflow", "jax" or "torch".
+        num_parameters: weights of the network, trained or not.
+        seconds: wall time of import, data, fit, evaluate, export and total.
+        images_per_second: training images a second, over all epochs.
+    """
+
+    path: Path
+    recipe: Mapping[str, Any]
+    splits: Splits
+    history: tuple[Mapping[str, float], ...]
+    chosen_epoch: int
+    stopped_early: bool
+    validation: Evaluation | None
+    evaluation: Evaluation | None
+    bundle: Bundle
+    backend: str
+    num_parameters: int
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    images_per_second: float = 0.0
+
+    def __repr__(self) -> str:
+        figure = f"test {self.evaluation}" if self.evaluation else "no test rows"
+        return f"Run '{self.path}': {figure}, {len(self.history)} epochs on {self.backend}"
+
+    def _repr_html_(self) -> str:
+        pictures = "".join(
+            _image_tag((self.path / name).read_bytes(), height=320)
+            for name in ("curves.png", "confusion.png", "mistakes.png")
+            if (self.path / name).is_file()
+        )
+        return f"<p>{html.escape(repr(self))}</p>{pictures}"
+
+
+def _image_tag(png: bytes, *, height: int) -> str:
+    return f"<img height='{height}' src='data:image/png;base64,{base64.b64encode(png).decode()}'>"
