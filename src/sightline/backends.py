@@ -1,0 +1,122 @@
+"""Which Keras backend trains: decided before Keras is imported, since Keras asks once."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from types import ModuleType
+
+from sightline.catalog import BACKENDS
+from sightline.errors import InvalidValue, MissingPackage, pick, require
+
+
+def installed_backends() -> tuple[str, ...]:
+    """Backends whose package is installed, the preferred one first.
+
+    Returns:
+        Some of "tensorflow", "jax", "torch".
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> set(installed_backends()) <= {"tensorflow", "jax", "torch"}
+        True
+    """
+    return tuple(name for name, package in BACKENDS.items() if importlib.util.find_spec(package) is not None)
+
+
+def choose_backend(requested: str | None = None) -> str:
+    """Decide on a backend without importing anything.
+
+    Args:
+        requested: what the user typed; else the KERAS_BACKEND variable; else what is
+            loaded already; else the first installed of TensorFlow, JAX, PyTorch.
+
+    Returns:
+        "tensorflow", "jax" or "torch".
+
+    Raises:
+        UnknownName: no backend is called that.
+        MissingPackage: that backend, or any, is not installed.
+        InvalidValue: Keras was already loaded with another one.
+
+    Example:
+        >>> choose_backend("jaxx")
+        Traceback (most recent call last):
+        sightline.errors.UnknownName: no backend is called 'jaxx'. Did you mean 'jax'? Known: jax, tensorflow, torch.
+    """
+    loaded = _loaded_backend()
+    name = requested or os.environ.get("KERAS_BACKEND") or loaded
+    installed = installed_backends()
+    if name is None:
+        if not installed:
+            raise MissingPackage(
+                "training needs a Keras backend and none is installed. Run: pip install 'sightline[tensorflow]'"
+            )
+        return installed[0]
+    pick(BACKENDS, name, kind="backend")
+    if name not in installed:
+        raise MissingPackage(f"the backend '{name}' is not installed. Run: pip install 'sightline[{name}]'")
+    if loaded is not None and loaded != name:
+        raise InvalidValue(
+            f"the backend '{name}' was asked for, but Keras is already loaded with '{loaded}' in this process. "
+            f"Set KERAS_BACKEND={name} before the first import, or start a new process."
+        )
+    return name
+
+
+def load_keras(requested: str | None = None) -> ModuleType:
+    """Import Keras on the chosen backend.
+
+    Args:
+        requested: as in `choose_backend`.
+
+    Returns:
+        The module `keras`.
+
+    Raises:
+        UnknownName, MissingPackage, InvalidValue: as `choose_backend`.
+
+    Example:
+        >>> load_keras("torchh")
+        Traceback (most recent call last):
+        sightline.errors.UnknownName: no backend is called 'torchh'. Did you mean 'torch'? Known: jax, tensorflow, torch.
+    """
+    name = choose_backend(requested)
+    os.environ["KERAS_BACKEND"] = name
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _without_greeting():
+        return require("keras", purpose="training", install=f"sightline[{name}]")
+
+
+@contextlib.contextmanager
+def _without_greeting() -> Iterator[None]:
+    """Hold back what TensorFlow's C++ writes to stderr while it loads; shown if loading fails.
+
+    Its first lines are written before any log level is read, so no variable stops them.
+    """
+    if "keras" in sys.modules:
+        yield
+        return
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held, contextlib.ExitStack() as undo:
+        saved = os.dup(2)
+        undo.callback(os.close, saved)
+        undo.callback(os.dup2, saved, 2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(saved, held.read())
+            raise
+
+
+def _loaded_backend() -> str | None:
+    config = sys.modules.get("keras.config") or sys.modules.get("keras.src.backend.config")
+    return str(config.backend()) if config is not None and hasattr(config, "backend") else None

@@ -1,0 +1,211 @@
+"""Names of models, sources, policies and Keras parts, and where each one lives.
+
+Strings only: nothing here imports what it names, so that a wrong name is refused
+in milliseconds and `sightline models` needs no Keras.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One network that `model.name` can ask for.
+
+    Attributes:
+        builder: "module:function" below `sightline.networks`.
+        num_parameters: for `reference_input` and ten classes.
+        reference_input: (height, width, channels).
+        smallest: pixels; images of a smaller side are padded to it inside the network.
+        largest: pixels; the side up to which it makes sense.
+        summary: when to use it.
+        source: where the architecture comes from.
+    """
+
+    builder: str
+    num_parameters: int
+    reference_input: tuple[int, int, int]
+    smallest: int
+    largest: int
+    summary: str
+    source: str
+
+
+MODELS: dict[str, ModelEntry] = {
+    "mlp": ModelEntry(
+        builder="classic:mlp",
+        num_parameters=235_146,
+        reference_input=(28, 28, 1),
+        smallest=4,
+        largest=64,
+        summary="two dense layers; the baseline that shows what convolution is worth",
+        source="Rumelhart, Hinton, Williams, Learning representations, Nature 323 (1986)",
+    ),
+    "lenet5": ModelEntry(
+        builder="classic:lenet5",
+        num_parameters=61_706,
+        reference_input=(28, 28, 1),
+        smallest=32,
+        largest=64,
+        summary="the tutorial's code; small grey images, a minute on a laptop",
+        source="LeCun, Bottou, Bengio, Haffner, Gradient-based learning, Proc. IEEE 86 (1998)",
+    ),
+    "lenet5-conv": ModelEntry(
+        builder="classic:lenet5_conv",
+        num_parameters=212_906,
+        reference_input=(28, 28, 1),
+        smallest=32,
+        largest=64,
+        summary="the tutorial's prose: four convolutions, no hidden dense layer; to compare with lenet5",
+        source="LeCun, Bottou, Bengio, Haffner, Gradient-based learning, Proc. IEEE 86 (1998)",
+    ),
+    "convnet": ModelEntry(
+        builder="convnet:convnet",
+        num_parameters=0,
+        reference_input=(28, 28, 1),
+        smallest=16,
+        largest=128,
+        summary="batch-normalised convolutions; the most accurate from scratch on 28 to 64 px, grey or colour",
+        source="VGG-style blocks: Simonyan, Zisserman, arXiv 1409.1556; Ioffe, Szegedy, arXiv 1502.03167",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class SourceEntry:
+    """One data set that goes by a name.
+
+    Attributes:
+        class_names: ordered.
+        num_train: images of the official train split.
+        num_test: images of the official test split.
+        shape: (height, width, channels).
+        content: what the pictures show.
+        licence: of the data.
+        origin: "inside the package" or the keras.datasets module that fetches it.
+        letters_or_digits: True where flipping an image changes its label.
+    """
+
+    class_names: tuple[str, ...]
+    num_train: int
+    num_test: int
+    shape: tuple[int, int, int]
+    content: str
+    licence: str
+    origin: str
+    letters_or_digits: bool = False
+
+
+SOURCES: dict[str, SourceEntry] = {
+    "mnist": SourceEntry(
+        class_names=tuple("0123456789"),
+        num_train=60_000,
+        num_test=10_000,
+        shape=(28, 28, 1),
+        content="handwritten digits, white on black",
+        licence="CC BY-SA 3.0 (Yann LeCun, Corinna Cortes)",
+        origin="inside the package",
+        letters_or_digits=True,
+    ),
+    "fashion-mnist": SourceEntry(
+        class_names=(
+            "T-shirt/top",
+            "Trouser",
+            "Pullover",
+            "Dress",
+            "Coat",
+            "Sandal",
+            "Shirt",
+            "Sneaker",
+            "Bag",
+            "Ankle boot",
+        ),
+        num_train=60_000,
+        num_test=10_000,
+        shape=(28, 28, 1),
+        content="articles of clothing",
+        licence="MIT (Zalando SE)",
+        origin="keras.datasets.fashion_mnist",
+    ),
+    "cifar10": SourceEntry(
+        class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+        num_train=50_000,
+        num_test=10_000,
+        shape=(32, 32, 3),
+        content="colour photographs of animals and vehicles",
+        licence="none stated (Alex Krizhevsky)",
+        origin="keras.datasets.cifar10",
+    ),
+}
+
+ACTIVATIONS: dict[str, str] = {
+    "relu": "max(0, x); the default since 2012",
+    "sigmoid": "squashes to (0, 1); its gradient fades in deep networks",
+    "tanh": "squashes to (-1, 1); what LeCun used in 1998",
+    "gelu": "a smooth ReLU weighted by the normal distribution",
+    "silu": "x * sigmoid(x), a smooth ReLU; also called swish",
+}
+
+OPTIMIZERS: dict[str, str] = {
+    "sgd": "SGD",
+    "adagrad": "Adagrad",
+    "rmsprop": "RMSprop",
+    "adam": "Adam",
+    "adamw": "AdamW",
+    "lion": "Lion",
+}
+
+SCHEDULES: dict[str, str] = {
+    "constant": "the same rate throughout",
+    "cosine": "linear warm-up over `schedule.warmup_fraction`, then half a cosine down to zero",
+    "one-cycle": "cosine up over `schedule.warmup_fraction`, cosine down to zero",
+}
+
+LOSSES: dict[str, str] = {
+    "sparse_categorical_crossentropy": "cross-entropy with integer labels",
+    "categorical_crossentropy": "cross-entropy with one-hot labels; allows label smoothing",
+}
+
+RESIZE_RULES: dict[str, str] = {
+    "fit": "the whole image, padded",
+    "fill": "the centre, cropped",
+    "stretch": "the whole image, distorted",
+}
+
+COLOR_MODES: dict[str, str] = {
+    "auto": "what the source has",
+    "grey": "one channel",
+    "rgb": "three channels",
+}
+
+PIXEL_SCALINGS: dict[str, str] = {
+    "unit": "0 to 255 becomes 0 to 1, inside the network",
+    "none": "the network sees 0 to 255, as the tutorial prints it",
+}
+
+BACKENDS: dict[str, str] = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
+
+# Each part's largest strength; what a policy does not name is off.
+AUGMENTATION_POLICIES: dict[str, dict[str, float | str]] = {
+    "none": {},
+    "digits": {
+        "rotation_degrees": 10.0,
+        "translation_fraction": 0.07,
+        "zoom_fraction": 0.1,
+        "shear_degrees": 6.0,
+    },
+    "light": {
+        "translation_fraction": 0.1,
+        "flip": "horizontal",
+    },
+    "photos": {
+        "rotation_degrees": 10.0,
+        "translation_fraction": 0.1,
+        "zoom_fraction": 0.15,
+        "flip": "horizontal",
+        "brightness": 0.2,
+        "contrast": 0.2,
+    },
+}
+FLIPS: dict[str, str] = {"none": "no flip", "horizontal": "left to right", "both": "left to right and top to bottom"}

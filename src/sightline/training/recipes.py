@@ -1,0 +1,112 @@
+"""Named recipes, and how "auto" is resolved once the data is known. Imports no Keras."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sightline.catalog import SOURCES
+from sightline.config import Recipe, override, parse_recipe, read_recipe
+from sightline.errors import InvalidValue, pick
+from sightline.records import Dataset
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedRecipe:
+    """A recipe that goes by a name: when to use it, and what it sets."""
+
+    summary: str
+    settings: Mapping[str, Any]
+
+
+RECIPES: dict[str, NamedRecipe] = {
+    "fast": NamedRecipe(
+        "small images, a minute on a laptop: one-cycle AdamW with augmentation; settled on validation rows",
+        {
+            "model.name": "auto",
+            "augmentation.policy": "auto",
+            "optimizer.name": "adamw",
+            "optimizer.learning_rate": 0.004,
+            "optimizer.weight_decay": 0.01,
+            "schedule.name": "one-cycle",
+            "training.epochs": 6,
+        },
+    ),
+    "tutorial": NamedRecipe(
+        "what the tutorial prints: LeNet-5 on pixels 0 to 255, Adam, 50 epochs, 20 % validation",
+        {
+            "model.name": "lenet5",
+            "model.pixel_scaling": "none",
+            "data.validation_fraction": 0.2,
+            "data.calibration_fraction": 0.0,
+            "optimizer.name": "adam",
+            "optimizer.learning_rate": 0.001,
+            "training.epochs": 50,
+            "training.batch_size": 128,
+        },
+    ),
+}
+
+
+def recipe(name: str | Path = "fast", settings: Mapping[str, Any] | Iterable[str] = ()) -> Recipe:
+    """A recipe by name or from a file, with some of its keys set.
+
+    Args:
+        name: one of `sightline.recipes()`, or the path of a JSON file.
+        settings: keys to values, {"training.epochs": 3}, or texts, ["training.epochs=3"].
+
+    Returns:
+        The validated recipe, "auto" not yet resolved.
+
+    Raises:
+        UnknownName: no recipe or key is called that.
+        InvalidValue: a value of the wrong type or out of range.
+
+    Example:
+        >>> recipe("fast", {"training.epochs": 3}).training.epochs
+        3
+    """
+    if isinstance(name, Path) or str(name).endswith(".json"):
+        start = read_recipe(Path(name))
+    else:
+        named = pick(RECIPES, name, kind="recipe")
+        start = parse_recipe({"name": name, **named.settings})
+    if isinstance(settings, str):
+        raise InvalidValue(f"settings are a mapping or a list of key=value texts; got {settings!r}.")
+    return parse_recipe(settings, start=start) if isinstance(settings, Mapping) else override(start, settings)
+
+
+def resolve(asked: Recipe, dataset: Dataset) -> Recipe:
+    """Put what "auto" stands for into a recipe, now that the data is known.
+
+    Args:
+        asked: a recipe that may say "auto".
+        dataset: whose size, colour and kind decide.
+
+    Returns:
+        A recipe without "auto"; it is what the run records.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> import sightline
+        >>> resolve(recipe("fast"), sightline.load("mnist")).model.name
+        'lenet5'
+    """
+    height, width, channels = dataset.images.shape[1:]
+    size = max(height, width) if asked.data.image_size == "auto" else int(asked.data.image_size)
+    source_color = "grey" if channels == 1 else "rgb"
+    color = source_color if asked.data.color_mode == "auto" else asked.data.color_mode
+    data = dataclasses.replace(asked.data, image_size=size, color_mode=color)
+    model, augmentation = asked.model, asked.augmentation
+    if model.name == "auto":
+        model = dataclasses.replace(model, name="lenet5" if color == "grey" and size <= 32 else "convnet")
+    if augmentation.policy == "auto":
+        # Without knowing what grey images show, flips are not safe: they may be letters.
+        unflippable = dataset.name not in SOURCES or SOURCES[dataset.name].letters_or_digits
+        policy = "digits" if color == "grey" and unflippable else "light"
+        augmentation = dataclasses.replace(augmentation, policy=policy)
+    return dataclasses.replace(asked, data=data, model=model, augmentation=augmentation)
