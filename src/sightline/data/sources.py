@@ -1,0 +1,205 @@
+"""`load`: from what the user names to a Dataset."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.catalog import SOURCES
+from sightline.data.builtin import read_mnist
+from sightline.data.downloads import read_keras_dataset
+from sightline.errors import InvalidSource, UnknownName, closest
+from sightline.records import Dataset
+
+ARRAY_KEYS = ("x_train", "y_train", "x_test", "y_test")
+
+
+def load(
+    source: str | Path | Mapping[str, Any] | Dataset, *, class_names: Sequence[str] | None = None, name: str | None = None
+) -> Dataset:
+    """Open a source of labelled images.
+
+    Args:
+        source: a name from `sightline.datasets()`; an `.npz` file with `x_train, y_train,
+            x_test, y_test` as Keras has it (and `class_names`, if you like); the same keys
+            in a mapping, where the test pair may be left out; or a Dataset, handed on.
+            Images are uint8 (num_images, height, width) or (..., 1 or 3), labels whole numbers from 0.
+        class_names: what the labels stand for; "0", "1", ... if the source does not say.
+        name: short name for the run's folder; that of the source if left out.
+
+    Returns:
+        The Dataset. Its given splits say "train" and "test"; validation and
+        calibration rows are taken from train later.
+
+    Raises:
+        UnknownName: neither a known name nor a path that exists.
+        InvalidSource: the arrays are missing, of the wrong rank, type or length, or hold
+            labels out of range or one class only; the message names the array.
+        DownloadFailed: public data could not be fetched.
+        MissingPackage: Keras is needed to fetch it and is not installed.
+
+    Example:
+        >>> load("mnist")
+        Dataset 'mnist': 70,000 images of 28x28x1, 10 classes (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
+    """
+    if isinstance(source, Dataset):
+        return source
+    if isinstance(source, Mapping):
+        return _from_arrays(source, "arrays", name or "arrays", class_names)
+    if str(source) in SOURCES:
+        return _named(str(source))
+    path = Path(source)
+    if path.suffix.lower() == ".npz" and path.is_file():
+        return _from_arrays(_read_npz(path), str(source), name or path.stem, class_names)
+    if path.exists():
+        raise InvalidSource(
+            f"{source}: cannot be opened as a source. It must be an .npz file with {', '.join(ARRAY_KEYS)}, "
+            f"or one of {', '.join(SOURCES)}."
+        )
+    raise UnknownName(f"no source is called '{source}', and there is no such file. {closest(str(source), SOURCES)}")
+
+
+def _named(name: str) -> Dataset:
+    entry = SOURCES[name]
+    arrays = read_mnist() if name == "mnist" else read_keras_dataset(name)
+    # MNIST's bytes were checked against their MD5s: hashing 55 MB again would say the same.
+    fingerprint = hashlib.sha256(b"mnist checked by MD5").hexdigest() if name == "mnist" else None
+    return _assemble(name, arrays, entry.class_names, licence=entry.licence, fingerprint=fingerprint)
+
+
+def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files if key in (*ARRAY_KEYS, "class_names")}
+    except ValueError as error:
+        if "allow_pickle" in str(error):
+            raise InvalidSource(
+                f"{path}: holds object arrays, which are never loaded because they can run code. "
+                "Save plain arrays: images as uint8, labels as whole numbers."
+            ) from error
+        raise InvalidSource(f"{path}: not a readable .npz file ({error}).") from error
+    except (OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        raise InvalidSource(f"{path}: not a readable .npz file ({str(error) or type(error).__name__}).") from error
+
+
+def _from_arrays(arrays: Mapping[str, Any], typed: str, name: str, class_names: Sequence[str] | None) -> Dataset:
+    needed = ARRAY_KEYS if "x_test" in arrays or "y_test" in arrays or typed != "arrays" else ARRAY_KEYS[:2]
+    missing = [key for key in needed if key not in arrays]
+    if missing:
+        raise InvalidSource(
+            f"{typed}: {', '.join(missing)} missing; found {', '.join(sorted(arrays)) or 'nothing'}. "
+            f"Save it with numpy.savez(path, {', '.join(f'{key}=...' for key in ARRAY_KEYS)})."
+        )
+    train_images = _check_images(arrays["x_train"], f"{typed}: x_train")
+    train_labels = _check_labels(arrays["y_train"], f"{typed}: y_train", len(train_images))
+    test_images, test_labels = train_images[:0], train_labels[:0]
+    if "x_test" in arrays:
+        test_images = _check_images(arrays["x_test"], f"{typed}: x_test")
+        test_labels = _check_labels(arrays["y_test"], f"{typed}: y_test", len(test_images))
+    if len(test_images) and test_images.shape[1:] != train_images.shape[1:]:
+        raise InvalidSource(
+            f"{typed}: x_test has images of {test_images.shape[1:]}, x_train of {train_images.shape[1:]}. "
+            "Bring them to one shape."
+        )
+    given = class_names if class_names is not None else arrays.get("class_names")
+    names = _check_class_names(given, train_labels, test_labels, typed)
+    return _assemble(name, (train_images, train_labels, test_images, test_labels), names)
+
+
+def _check_images(array: Any, what: str) -> NDArray[np.uint8]:
+    images = np.asarray(array)
+    if images.dtype == object:
+        raise InvalidSource(f"{what} is an array of objects. Its images must have one shape and be numbers, uint8.")
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4 or images.shape[3] not in (1, 3) or 0 in images.shape[1:3]:
+        raise InvalidSource(
+            f"{what} must be (num_images, height, width) or (num_images, height, width, 1 or 3); got {np.shape(array)}."
+        )
+    if not len(images):
+        raise InvalidSource(f"{what} holds no images.")
+    if images.dtype != np.uint8:
+        raise InvalidSource(
+            f"{what} must be uint8, 0 to 255; got {images.dtype}. Convert it once, knowing its range: "
+            "(images * 255).round().astype('uint8') if it is 0 to 1, images.astype('uint8') if it is 0 to 255."
+        )
+    return images
+
+
+def _check_labels(array: Any, what: str, num_images: int) -> NDArray[np.int64]:
+    labels = np.asarray(array)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise InvalidSource(
+            f"{what} must be whole numbers (num_images,); got {labels.dtype} {np.shape(array)}. "
+            "One-hot labels become numbers with labels.argmax(axis=1)."
+        )
+    if len(labels) != num_images:
+        raise InvalidSource(f"{what} has {len(labels):,} labels for {num_images:,} images; it must have one for each.")
+    return labels.astype(np.int64)
+
+
+def _check_class_names(
+    given: Any, train_labels: NDArray[np.int64], test_labels: NDArray[np.int64], typed: str
+) -> tuple[str, ...]:
+    names = tuple(str(name) for name in given) if given is not None else tuple(map(str, range(train_labels.max() + 1)))
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidSource(f"{typed}: class_names holds {twice!r} twice; each class needs a name of its own.")
+    for key, labels in (("y_train", train_labels), ("y_test", test_labels)):
+        if len(labels) and not (labels.min() >= 0 and labels.max() < len(names)):
+            wrong = labels.min() if labels.min() < 0 else labels.max()
+            raise InvalidSource(
+                f"{typed}: {key} holds the label {wrong}; with {len(names)} classes labels go from 0 to {len(names) - 1}."
+            )
+    present = np.unique(train_labels)
+    if len(present) < 2:
+        raise InvalidSource(f"{typed}: y_train holds one class only ({names[present[0]]!r}); a classifier needs two.")
+    if given is None and len(present) < len(names):
+        gap = next(label for label in range(len(names)) if label not in present)
+        raise InvalidSource(
+            f"{typed}: y_train has labels up to {len(names) - 1} but none is {gap}. "
+            "Number the classes without gaps, or give class_names."
+        )
+    return names
+
+
+def _assemble(
+    name: str,
+    arrays: tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.uint8], NDArray[np.int64]],
+    class_names: tuple[str, ...],
+    *,
+    licence: str = "",
+    fingerprint: str | None = None,
+) -> Dataset:
+    train_images, train_labels, test_images, test_labels = arrays
+    num_train, num_test = len(train_images), len(test_images)
+    row_ids = [f"train/{row:05d}" for row in range(num_train)] + [f"test/{row:05d}" for row in range(num_test)]
+    # Without a test pair nothing is given: every split is drawn from the rows.
+    given = ["train" if num_test else ""] * num_train + ["test"] * num_test
+    images = np.concatenate([train_images, test_images]) if num_test else train_images
+    labels = np.concatenate([train_labels, test_labels])
+    return Dataset(
+        name=name,
+        class_names=class_names,
+        row_ids=np.array(row_ids),
+        labels=labels,
+        images=images,
+        given_splits=np.array(given),
+        fingerprint=fingerprint or _fingerprint(images, labels, class_names),
+        licence=licence,
+    )
+
+
+def _fingerprint(images: NDArray[np.uint8], labels: NDArray[np.int64], class_names: tuple[str, ...]) -> str:
+    digest = hashlib.sha256(repr((images.shape, class_names)).encode())
+    digest.update(np.ascontiguousarray(images))
+    digest.update(np.ascontiguousarray(labels))
+    return digest.hexdigest()
