@@ -1,0 +1,1 @@
+"""Name to network. Every network takes uint8 images and ends in logits."""

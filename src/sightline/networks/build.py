@@ -1,0 +1,44 @@
+"""From a recipe's `model.name` to a network."""
+
+from __future__ import annotations
+
+import importlib
+
+import keras
+
+from sightline.catalog import MODELS
+from sightline.config import ModelRecipe
+from sightline.errors import InvalidValue, pick
+
+
+def build_network(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -> keras.Model:
+    """The network that a recipe asks for.
+
+    Args:
+        shape: (height, width, channels) of the uint8 images it will be fed.
+        num_classes: at least 2.
+        model: name, activation, dropout, pixel scaling.
+
+    Returns:
+        An untrained network: uint8 images (batch, height, width, channels) to
+        float32 logits (batch, num_classes).
+
+    Raises:
+        UnknownName: no model has that name.
+        InvalidValue: the images are too large for it.
+
+    Example:
+        >>> build_network((28, 28, 1), 10, ModelRecipe(name="lenet5")).count_params()
+        61706
+    """
+    entry = pick(MODELS, model.name, kind="model")
+    if max(shape[:2]) > entry.largest:
+        raise InvalidValue(
+            f"{model.name} takes images up to {entry.largest} pixels a side; got {shape[0]}x{shape[1]}. "
+            f"Set data.image_size={entry.largest} or choose another model (`sightline models`)."
+        )
+    module, function = entry.builder.split(":")
+    network: keras.Model = getattr(importlib.import_module(f"sightline.networks.{module}"), function)(
+        shape, num_classes, model
+    )
+    return network

@@ -1,0 +1,59 @@
+"""A small modern network: 3x3 convolutions with batch normalisation, halved until 7 or 8 pixels are left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from sightline.catalog import MODELS
+from sightline.config import ModelRecipe
+from sightline.networks.layers import finish, start
+
+
+def convnet(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -> keras.Model:
+    """Stages of two normalised 3x3 convolutions, pooled in between; then the mean over positions.
+
+    The first stage has 32 filters and each further one twice as many, up to 256.
+    Stages are added until the picture is at most 8 pixels a side. Above 40 pixels
+    the first convolution strides by two, so that 64 px cost what 32 px cost.
+
+    Args:
+        shape: (height, width, channels) of the uint8 images.
+        num_classes: at least 2.
+        model: activation, dropout, pixel scaling.
+
+    Returns:
+        uint8 images (batch, height, width, channels) to float32 logits (batch, num_classes).
+
+    Raises:
+        Nothing.
+
+    Source:
+        Simonyan, Zisserman, arXiv 1409.1556 (stages of 3x3); Ioffe, Szegedy, arXiv
+        1502.03167 (batch normalisation); Lin, Chen, Yan, arXiv 1312.4400 (mean over positions).
+
+    Example:
+        >>> convnet((28, 28, 1), 10, ModelRecipe(name="convnet")).output_shape
+        (None, 10)
+    """
+    inputs, tensor = start(shape, model, smallest=MODELS["convnet"].smallest)
+    stride = 2 if min(tensor.shape[1:3]) > 40 else 1
+    filters = 32
+    while True:
+        tensor = _normalised_convolution(tensor, filters, model.activation, stride=stride)
+        tensor = _normalised_convolution(tensor, filters, model.activation)
+        if min(tensor.shape[1:3]) <= 8:
+            break
+        tensor = layers.MaxPooling2D(2)(tensor)
+        filters, stride = min(2 * filters, 256), 1
+    tensor = layers.GlobalAveragePooling2D(name="features")(tensor)
+    return finish(inputs, tensor, num_classes, model)
+
+
+def _normalised_convolution(tensor: Any, filters: int, activation: str, *, stride: int = 1) -> Any:
+    # The normalisation shifts by itself: a bias before it would be a weight without effect.
+    tensor = layers.Conv2D(filters, 3, strides=stride, padding="same", use_bias=False)(tensor)
+    tensor = layers.BatchNormalization()(tensor)
+    return layers.Activation(activation)(tensor)
