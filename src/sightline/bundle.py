@@ -1,0 +1,198 @@
+"""Bundle: the one directory that predicts. Saved whole, opened only if every byte is what was saved."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from sightline.errors import InvalidBundle
+from sightline.files import sha256_of, write_json
+from sightline.records import Bundle, InputSpec
+
+FORMAT = "sightline-bundle"
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+REQUIRED_FILES = ("input.json", "labels.json", "model.keras", "model.onnx", "calibration.json", "metrics.json", "card.md")
+# What file managers drop into every folder that is looked at; harmless and never read.
+IGNORED_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+RECORDED_PACKAGES = ("sightline", "keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "onnxruntime", "pillow")
+
+
+def write_manifest(folder: Path) -> None:
+    """Seal a folder: list every file with its size and SHA-256, and what made it.
+
+    Args:
+        folder: with all the files of a bundle but the manifest.
+
+    Raises:
+        InvalidBundle: a file is missing.
+        CannotWrite: the disk is full.
+
+    Example:
+        >>> import tempfile
+        >>> write_manifest(Path(tempfile.mkdtemp()))
+        Traceback (most recent call last):
+        sightline.errors.InvalidBundle: the bundle lacks input.json; it was not sealed.
+    """
+    missing = [name for name in REQUIRED_FILES if not (folder / name).is_file()]
+    if missing:
+        raise InvalidBundle(f"the bundle lacks {', '.join(missing[:1])}; it was not sealed.")
+    files = {
+        path.name: {"sha256": sha256_of(path), "size": path.stat().st_size}
+        for path in sorted(folder.iterdir())
+        if path.name not in IGNORED_FILES
+    }
+    write_json(
+        folder / MANIFEST,
+        {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "versions": _versions(),
+            "files": files,
+        },
+    )
+
+
+def write_description(
+    folder: Path, *, spec: InputSpec, class_names: tuple[str, ...], temperature: float, num_calibration_images: int
+) -> None:
+    """Write the files that say how to feed the network and read its answer.
+
+    Args:
+        folder: the bundle in the making.
+        spec: becomes input.json.
+        class_names: becomes labels.json.
+        temperature: positive; with the next becomes calibration.json.
+        num_calibration_images: rows behind the temperature.
+
+    Raises:
+        CannotWrite: the disk is full.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> write_description(folder, spec=InputSpec(28, 28, "grey"), class_names=("a", "b"),
+        ...                   temperature=1.0, num_calibration_images=0)
+        >>> sorted(path.name for path in folder.iterdir())
+        ['calibration.json', 'input.json', 'labels.json']
+    """
+    write_json(folder / "input.json", {**dataclasses.asdict(spec), "channels": spec.channels})
+    write_json(folder / "labels.json", list(class_names))
+    write_json(
+        folder / "calibration.json",
+        {"temperature": temperature, "num_images": num_calibration_images, "thresholds": {}},
+    )
+
+
+def load_bundle(path: str | Path | Bundle) -> Bundle:
+    """Open a bundle, or the bundle of a run, and verify every file in it.
+
+    Args:
+        path: a bundle's or a run's folder, or a Bundle, handed on.
+
+    Returns:
+        The Bundle.
+
+    Raises:
+        InvalidBundle: there is none, its format version is unknown, or a file is
+            missing, altered or foreign; the message names the file.
+
+    Example:
+        >>> load_bundle("nowhere")
+        Traceback (most recent call last):
+        sightline.errors.InvalidBundle: nowhere: no such folder. Name a run or a bundle, for instance runs/mnist-fast-001.
+    """
+    if isinstance(path, Bundle):
+        return path
+    folder = find_bundle(Path(path))
+    manifest = _read_json(folder / MANIFEST)
+    _check_format(folder, manifest)
+    _check_files(folder, manifest["files"])
+    calibration = _read_json(folder / "calibration.json")
+    try:
+        described = {key: value for key, value in _read_json(folder / "input.json").items() if key != "channels"}
+        return Bundle(
+            path=folder,
+            class_names=tuple(_read_json(folder / "labels.json")),
+            input=InputSpec(**described),
+            temperature=float(calibration["temperature"]),
+            num_calibration_images=int(calibration["num_images"]),
+            metrics=_read_json(folder / "metrics.json"),
+            manifest=manifest,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidBundle(f"{folder}: input.json or calibration.json cannot be read ({error}).") from error
+
+
+def find_bundle(path: Path) -> Path:
+    """The bundle's folder of what was named: the bundle itself, or the run it is in.
+
+    Args:
+        path: what the user typed.
+
+    Returns:
+        A folder with a manifest.
+
+    Raises:
+        InvalidBundle: no such folder, or no bundle in it.
+
+    Example:
+        >>> find_bundle(Path("nowhere"))
+        Traceback (most recent call last):
+        sightline.errors.InvalidBundle: nowhere: no such folder. Name a run or a bundle, for instance runs/mnist-fast-001.
+    """
+    for folder in (path, path / "bundle"):
+        if (folder / MANIFEST).is_file():
+            return folder
+    if not path.is_dir():
+        raise InvalidBundle(f"{path}: no such folder. Name a run or a bundle, for instance runs/mnist-fast-001.")
+    if (path / "recipe.json").is_file():
+        raise InvalidBundle(f"{path}: this run has no bundle; its training did not finish. Train again.")
+    raise InvalidBundle(f"{path}: not a bundle: it has no {MANIFEST}. Name a run or a bundle.")
+
+
+def _check_format(folder: Path, manifest: Any) -> None:
+    if not isinstance(manifest, Mapping) or manifest.get("format") != FORMAT or not isinstance(manifest.get("files"), Mapping):
+        raise InvalidBundle(f"{folder / MANIFEST}: not the manifest of a Sightline bundle.")
+    version = manifest.get("format_version")
+    if version != FORMAT_VERSION:
+        raise InvalidBundle(
+            f"{folder}: format version {version!r}; this Sightline reads version {FORMAT_VERSION}. "
+            "Run: pip install --upgrade sightline, or export the bundle again with the version that made it."
+        )
+
+
+def _check_files(folder: Path, listed: Mapping[str, Any]) -> None:
+    present = {path.name for path in folder.iterdir()} - IGNORED_FILES - {MANIFEST}
+    remedy = "Copy the whole bundle again from where it was made."
+    for name in (*REQUIRED_FILES, *listed):
+        if name not in present or name not in listed:
+            raise InvalidBundle(f"{folder}: {name} is missing. {remedy}")
+        if sha256_of(folder / name) != listed[name].get("sha256"):
+            raise InvalidBundle(f"{folder}: {name} is not the file that was saved (its SHA-256 differs). {remedy}")
+    foreign = sorted(present - set(listed))
+    if foreign:
+        raise InvalidBundle(f"{folder}: {foreign[0]} does not belong to this bundle. Move it elsewhere.")
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidBundle(f"{path}: cannot be read ({error}).") from error
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for name in RECORDED_PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,228 @@
+"""Predictions to Evaluation: every figure with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.bundle import load_bundle
+from sightline.data.batches import network_images
+from sightline.data.sources import load
+from sightline.data.splits import read_splits_csv
+from sightline.errors import InvalidSource, InvalidValue
+from sightline.files import check_free, write_atomically, write_json
+from sightline.inference import predict_dataset
+from sightline.metrics.calibration import expected_calibration_error
+from sightline.metrics.intervals import wilson_interval
+from sightline.metrics.scores import (
+    balanced_accuracy,
+    confusion_matrix,
+    cross_entropy,
+    macro_f1,
+    most_confused,
+    precision_recall_f1,
+    softmax,
+)
+from sightline.reporting.charts import confusion_png
+from sightline.reporting.sheets import mistakes_sheet
+from sightline.records import Bundle, Dataset, Evaluation, Predictions, Run
+
+
+def score(predictions: Predictions) -> Evaluation:
+    """All figures of predictions whose labels are known.
+
+    Args:
+        predictions: with labels; rows with an error are counted and left out.
+
+    Returns:
+        The Evaluation.
+
+    Raises:
+        InvalidValue: no labels, or no readable image.
+
+    Example:
+        >>> import numpy as np
+        >>> logits = np.array([[2.0, 0.0], [0.0, 2.0], [2.0, 0.0]], np.float32)
+        >>> rows = Predictions(("a", "b"), ("1", "2", "3"), logits, 1.0, np.array([0, 1, 1]), (None,) * 3, (None,) * 3)
+        >>> score(rows).num_correct
+        2
+    """
+    readable = predictions.readable
+    if predictions.labels is None or not readable.any():
+        raise InvalidValue("an evaluation needs at least one readable image whose label is known; got none.")
+    logits, labels = predictions.logits[readable], predictions.labels[readable]
+    confusion = confusion_matrix(labels, logits.argmax(axis=1), num_classes=len(predictions.class_names))
+    num_correct, num_images = int(np.trace(confusion)), len(labels)
+    precision, recall, f1 = precision_recall_f1(confusion)
+    probabilities = softmax(logits, temperature=predictions.temperature)
+    return Evaluation(
+        class_names=predictions.class_names,
+        num_images=num_images,
+        num_correct=num_correct,
+        num_unreadable=int((~readable).sum()),
+        accuracy=num_correct / num_images,
+        accuracy_interval=wilson_interval(num_correct, num_images),
+        balanced_accuracy=balanced_accuracy(confusion),
+        cross_entropy=cross_entropy(logits, labels, temperature=predictions.temperature),
+        calibration_error=expected_calibration_error(probabilities, labels),
+        confusion=confusion,
+        precision=precision,
+        recall=recall,
+        f1=f1,
+        macro_f1=macro_f1(confusion),
+        most_confused=most_confused(confusion, predictions.class_names),
+    )
+
+
+def evaluate(
+    bundle: str | Path | Bundle | Run,
+    source: Any = None,
+    *,
+    split: str | None = None,
+    out: str | Path | None = None,
+) -> Evaluation:
+    """Measure a bundle on a labelled source, classes matched by name.
+
+    Args:
+        bundle: a bundle or a run, or its folder.
+        source: whatever `sightline.load` takes; left out, the source the run was trained on.
+        split: "train", "validation", "test" or "all". Left out: the test rows of the run if
+            this is its own source, else the test rows the source gives, else all rows.
+        out: a folder for metrics.json, confusion.png and mistakes.png; must be free.
+
+    Returns:
+        The figures.
+
+    Raises:
+        InvalidBundle: the bundle cannot be used.
+        InvalidValue: a class the bundle does not know, or a split without rows.
+        UnknownName, InvalidSource: the source cannot be opened.
+        OutputExists: `out` is taken.
+
+    Example:
+        >>> evaluate("nowhere", "mnist")
+        Traceback (most recent call last):
+        sightline.errors.InvalidBundle: nowhere: no such folder. Name a run or a bundle, for instance runs/mnist-fast-001.
+    """
+    folder = Path(out) if out is not None else None
+    if folder is not None:
+        check_free(folder)
+    opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
+    dataset = load(source if source is not None else _own_source(opened))
+    rows = _rows(opened, dataset, split)
+    predictions = predict_dataset(opened, dataset, rows)
+    evaluation = score(predictions)
+    if folder is not None:
+        write_json(folder / "metrics.json", figures(evaluation))
+        draw(folder, evaluation, predictions, network_images(dataset, rows, opened.input))
+    return evaluation
+
+
+def draw(folder: Path, evaluation: Evaluation, predictions: Predictions, images: NDArray[np.uint8]) -> None:
+    """Write `confusion.png` and `mistakes.png` into a folder.
+
+    Args:
+        folder: made if it is missing.
+        evaluation: of these predictions.
+        predictions: with labels.
+        images: (num_images, height, width, channels) uint8, a row a prediction.
+
+    Raises:
+        MissingPackage: matplotlib is not installed.
+        CannotWrite: the disk is full or read-only.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(draw).parameters)
+        ['folder', 'evaluation', 'predictions', 'images']
+    """
+    write_atomically(folder / "confusion.png", confusion_png(evaluation))
+    readable = predictions.readable
+    labels = np.asarray(predictions.labels)[readable]
+    logits = predictions.logits[readable]
+    sheet = mistakes_sheet(
+        images[readable],
+        labels,
+        predicted=logits.argmax(axis=1),
+        confidences=softmax(logits, temperature=predictions.temperature).max(axis=1),
+        class_names=predictions.class_names,
+    )
+    write_atomically(folder / "mistakes.png", sheet)
+
+
+def _own_source(bundle: Bundle) -> str:
+    source = bundle.metrics.get("source", {})
+    typed = source.get("typed") if isinstance(source, Mapping) else None
+    if not typed:
+        raise InvalidValue(f"{bundle.path}: this bundle does not say what it was trained on. Name a source.")
+    return str(typed)
+
+
+def _rows(bundle: Bundle, dataset: Dataset, split: str | None) -> Any:
+    if split not in (None, "all", "train", "validation", "calibration", "test"):
+        raise InvalidValue(f"split must be train, validation, calibration, test or all; got {split!r}.")
+    if split == "all":
+        return np.arange(len(dataset))
+    table = bundle.path.parent / "splits.csv"
+    own = bundle.metrics.get("source", {}).get("fingerprint") == dataset.fingerprint
+    if own and table.is_file():
+        rows = read_splits_csv(table.read_text(encoding="utf-8"), dataset).rows(split or "test")  # type: ignore[arg-type]
+    elif split is None and not (dataset.given_splits == "test").any():
+        return np.arange(len(dataset))
+    else:
+        rows = np.flatnonzero(dataset.given_splits == (split or "test"))
+    if not len(rows):
+        raise InvalidSource(f"{dataset.name}: no row is in the split '{split or 'test'}'. Try --split all.")
+    return rows
+
+
+def figures(evaluation: Evaluation) -> dict[str, Any]:
+    """The figures as plain JSON types, the short form first.
+
+    Args:
+        evaluation: from `score`.
+
+    Returns:
+        num_images, num_correct, accuracy, accuracy_interval, cross_entropy and all the rest.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> import numpy as np
+        >>> logits = np.array([[2.0, 0.0], [0.0, 2.0]], np.float32)
+        >>> rows = Predictions(("a", "b"), ("1", "2"), logits, 1.0, np.array([0, 1]), (None,) * 2, (None,) * 2)
+        >>> figures(score(rows))["accuracy"]
+        1.0
+    """
+    per_class = [
+        {
+            "class_name": name,
+            "num_images": int(evaluation.confusion[label].sum()),
+            "precision": float(evaluation.precision[label]),
+            "recall": float(evaluation.recall[label]),
+            "f1": float(evaluation.f1[label]),
+        }
+        for label, name in enumerate(evaluation.class_names)
+    ]
+    return {
+        "num_images": evaluation.num_images,
+        "num_correct": evaluation.num_correct,
+        "num_unreadable": evaluation.num_unreadable,
+        "accuracy": evaluation.accuracy,
+        "accuracy_interval": list(evaluation.accuracy_interval),
+        "cross_entropy": evaluation.cross_entropy,
+        "balanced_accuracy": evaluation.balanced_accuracy,
+        "macro_f1": evaluation.macro_f1,
+        "calibration_error": evaluation.calibration_error,
+        "classes": per_class,
+        "most_confused": [
+            {"given": given, "predicted": predicted, "num_images": count}
+            for given, predicted, count in evaluation.most_confused
+        ],
+        "confusion": evaluation.confusion.tolist(),
+    }

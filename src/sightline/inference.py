@@ -1,0 +1,347 @@
+"""Run a bundle on images with ONNX Runtime: no Keras, one decoder, an error row for what cannot be read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.bundle import load_bundle
+from sightline.data.backgrounds import looks_inverted
+from sightline.data.batches import change_color, network_images
+from sightline.data.images import decode_image, resize_image
+from sightline.errors import InvalidBundle, InvalidValue, UnreadableImage, require
+from sightline.progress import reporter
+from sightline.records import Bundle, Dataset, InputSpec, Predictions, Run
+
+CHUNK = 64
+INVERTED_NOTICE = "looks like the inverse of the training images; --invert turns it"
+
+
+class Session:
+    """A bundle's network, loaded once."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        """Load `model.onnx`; raises InvalidBundle if ONNX Runtime refuses it."""
+        self.bundle = bundle
+        self._session = open_onnx(bundle.path / "model.onnx")
+
+    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(num_images, height, width, channels) uint8 to (num_images, num_classes) float32."""
+        return run_onnx(self._session, images, len(self.bundle.class_names))
+
+
+def open_onnx(path: Path) -> Any:
+    """An ONNX Runtime session on the CPU.
+
+    Args:
+        path: a `model.onnx` with the tensor contract of a bundle.
+
+    Returns:
+        The session.
+
+    Raises:
+        InvalidBundle: ONNX Runtime cannot load it.
+        MissingPackage: ONNX Runtime is not installed.
+
+    Example:
+        >>> open_onnx(Path("nowhere.onnx"))
+        Traceback (most recent call last):
+        sightline.errors.InvalidBundle: nowhere.onnx: ONNX Runtime cannot load it (no such file).
+    """
+    onnxruntime = require("onnxruntime", purpose="prediction", install="onnxruntime")
+    if not path.is_file():
+        raise InvalidBundle(f"{path}: ONNX Runtime cannot load it (no such file).")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's exceptions share no class of their own
+        raise InvalidBundle(f"{path}: ONNX Runtime cannot load it ({str(error).splitlines()[0]}).") from error
+
+
+def run_onnx(session: Any, images: NDArray[np.uint8], num_classes: int) -> NDArray[np.float32]:
+    """Logits of many images, in portions that bound the memory.
+
+    Args:
+        session: from `open_onnx`.
+        images: (num_images, height, width, channels) uint8.
+        num_classes: columns of the result.
+
+    Returns:
+        (num_images, num_classes) float32.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> run_onnx(None, np.zeros((0, 28, 28, 1), np.uint8), 10).shape
+        (0, 10)
+    """
+    logits = np.empty((len(images), num_classes), dtype=np.float32)
+    portion = max(1, min(512, 64 * 1024 * 1024 // max(images[:1].nbytes * 16, 1)))
+    with reporter().bar("predicting", total=len(images)) as bar:
+        for first in range(0, len(images), portion):
+            part = images[first : first + portion]
+            logits[first : first + len(part)] = session.run(["logits"], {"images": part})[0]
+            bar.advance(len(part))
+    return logits
+
+
+def predict(
+    bundle: str | Path | Bundle | Run, images: Any, *, invert: bool = False, progress: bool = True
+) -> Predictions:
+    """What a bundle says of images. An unreadable file is a row with an error.
+
+    Args:
+        bundle: a bundle or a run, or its folder.
+        images: a path or a list of paths, folders being searched through; a uint8 array
+            (num_images, height, width, channels) of any size; or a Dataset.
+        invert: turn light into dark first, for pictures that are the inverse of the training images.
+        progress: False prints nothing.
+
+    Returns:
+        One row an image, in the order given, folders sorted by name.
+
+    Raises:
+        InvalidBundle: the bundle cannot be used.
+        InvalidValue: no image was named, or the array is not uint8 of that shape.
+
+    Example:
+        >>> predict("nowhere", ["photo.jpg"])
+        Traceback (most recent call last):
+        sightline.errors.InvalidBundle: nowhere: no such folder. Name a run or a bundle, for instance runs/mnist-fast-001.
+    """
+    opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
+    if isinstance(images, Dataset):
+        return predict_dataset(opened, images, np.arange(len(images)))
+    if isinstance(images, np.ndarray):
+        return _join(opened, list(_stream_arrays(Session(opened), images, invert)))
+    names = [images] if isinstance(images, str | Path) else list(images)
+    paths = find_images(names)
+    with reporter().bar("predicting", total=len(paths)) as bar:
+        portions = []
+        for portion in predict_files(opened, paths, invert=invert):
+            portions.append(portion)
+            if progress:
+                bar.advance(len(portion))
+    return _join(opened, portions)
+
+
+def predict_dataset(bundle: Bundle, dataset: Dataset, rows: NDArray[np.int64]) -> Predictions:
+    """Predictions for rows of a Dataset, with their labels matched to the bundle's classes by name.
+
+    Args:
+        bundle: an opened bundle.
+        dataset: where the images are.
+        rows: (num_images,) row indices.
+
+    Returns:
+        Predictions whose labels index `bundle.class_names`.
+
+    Raises:
+        InvalidValue: the rows hold a class that the bundle does not know; its name is in the message.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(predict_dataset).parameters)
+        ['bundle', 'dataset', 'rows']
+    """
+    labels = match_labels(bundle.class_names, dataset, rows)
+    logits = Session(bundle).logits(network_images(dataset, rows, bundle.input))
+    nothing = (None,) * len(rows)
+    row_ids = tuple(dataset.row_ids[rows].tolist())
+    return Predictions(bundle.class_names, row_ids, logits, bundle.temperature, labels, nothing, nothing)
+
+
+def match_labels(class_names: tuple[str, ...], dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Labels of a dataset as indices into other class names, matched by name.
+
+    Args:
+        class_names: of the bundle.
+        dataset: with class names of its own, in any order.
+        rows: (num_images,) row indices.
+
+    Returns:
+        (num_images,) int64 indices into `class_names`.
+
+    Raises:
+        InvalidValue: a class of these rows is not among `class_names`.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(match_labels).parameters)
+        ['class_names', 'dataset', 'rows']
+    """
+    place = {name: label for label, name in enumerate(class_names)}
+    table = np.array([place.get(name, -1) for name in dataset.class_names], dtype=np.int64)
+    labels = table[dataset.labels[rows]]
+    if (labels < 0).any():
+        unknown = [dataset.class_names[label] for label in np.unique(dataset.labels[rows][labels < 0])]
+        raise InvalidValue(
+            f"the source '{dataset.name}' has classes the bundle does not know: {', '.join(unknown[:5])}. "
+            f"The bundle knows: {', '.join(class_names[:20])}."
+        )
+    return labels
+
+
+def find_images(names: Sequence[str | Path]) -> list[str]:
+    """The files that were named, folders searched through to the bottom.
+
+    Hidden files are passed over. Every other file is a row of its own, since what
+    is an image is decided by content and nothing is left out in silence.
+
+    Args:
+        names: files and folders as typed.
+
+    Returns:
+        Paths, those of a folder sorted by name.
+
+    Raises:
+        InvalidValue: nothing was named, or a folder has no file in it.
+
+    Example:
+        >>> find_images(["a.png"])
+        ['a.png']
+    """
+    paths: list[str] = []
+    for name in names:
+        if not isinstance(name, str | Path):
+            raise InvalidValue(f"images are named by paths or given as one uint8 array; got {type(name).__name__}.")
+        if not Path(name).is_dir():
+            paths.append(str(name))
+            continue
+        found = sorted(
+            os.path.join(folder, file)
+            for folder, folders, files in os.walk(name)
+            for file in files
+            if not file.startswith(".") and not Path(folder).name.startswith(".")
+        )
+        if not found:
+            raise InvalidValue(f"{name}: there is no file in this folder. Name a folder with images.")
+        paths.extend(found)
+    if not paths:
+        raise InvalidValue("no image was named. Give at least one file or folder.")
+    return paths
+
+
+def predict_files(bundle: Bundle, paths: Iterable[str], *, invert: bool = False) -> Iterator[Predictions]:
+    """Predictions in portions, as they come: what a long list of files is read with.
+
+    Args:
+        bundle: an opened bundle.
+        paths: image files.
+        invert: turn light into dark first.
+
+    Yields:
+        Predictions of up to 64 files each, in order.
+
+    Raises:
+        InvalidBundle: ONNX Runtime refuses the network.
+
+    Example:
+        >>> import inspect
+        >>> inspect.isgeneratorfunction(predict_files)
+        True
+    """
+    session = Session(bundle)
+    listed = list(paths)
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as threads:
+        for first in range(0, len(listed), CHUNK):
+            part = listed[first : first + CHUNK]
+            yield _answer(session, part, threads.map, lambda path: decode_file(path, bundle.input), invert)
+
+
+def _stream_arrays(session: Session, images: NDArray[Any], invert: bool) -> Iterator[Predictions]:
+    spec = session.bundle.input
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
+        raise InvalidValue(
+            "images must be one uint8 array (num_images, height, width, 1 or 3), 0 to 255; "
+            f"got {images.dtype} {images.shape}."
+        )
+    stack = images[..., None] if images.ndim == 3 else images
+    for first in range(0, len(stack), CHUNK):
+        names = [str(row) for row in range(first, min(first + CHUNK, len(stack)))]
+        yield _answer(session, names, map, lambda name: change_color(stack[int(name)], spec.color_mode), invert)
+
+
+def decode_file(path: str, spec: InputSpec) -> NDArray[np.uint8]:
+    """A file as uint8 pixels in the network's colour mode, not yet resized.
+
+    Args:
+        path: an image file.
+        spec: colour mode, and the size that scaled decoding must not fall below.
+
+    Returns:
+        (height, width, channels) uint8 of the file's own size or a fraction of it.
+
+    Raises:
+        UnreadableImage: it cannot be decoded; the message says why.
+
+    Example:
+        >>> decode_file("nowhere.png", InputSpec(28, 28, "grey"))
+        Traceback (most recent call last):
+        sightline.errors.UnreadableImage: nowhere.png: no such file.
+    """
+    return decode_image(path, color_mode=spec.color_mode, minimum_size=(spec.height, spec.width))
+
+
+@dataclass(frozen=True)
+class _Answer:
+    pixels: NDArray[np.uint8] | None
+    error: str | None = None
+    notice: str | None = None
+
+
+def _answer(
+    session: Session,
+    names: list[str],
+    mapper: Callable[..., Iterable[_Answer]],
+    decode: Callable[[str], NDArray[np.uint8]],
+    invert: bool,
+) -> Predictions:
+    spec = session.bundle.input
+
+    def read(name: str) -> _Answer:
+        try:
+            image = decode(name)
+        except UnreadableImage as error:
+            return _Answer(None, error=str(error))
+        image = 255 - image if invert else image
+        notice = INVERTED_NOTICE if looks_inverted(image, spec) else None
+        return _Answer(resize_image(image, spec), notice=notice)
+
+    answers = list(mapper(read, names))
+    logits = np.full((len(names), len(session.bundle.class_names)), np.nan, dtype=np.float32)
+    readable = [row for row, answer in enumerate(answers) if answer.pixels is not None]
+    if readable:
+        logits[readable] = session.logits(np.stack([answers[row].pixels for row in readable]))  # type: ignore[arg-type]
+    return Predictions(
+        session.bundle.class_names,
+        tuple(names),
+        logits,
+        session.bundle.temperature,
+        None,
+        tuple(answer.error for answer in answers),
+        tuple(answer.notice for answer in answers),
+    )
+
+
+def _join(bundle: Bundle, portions: list[Predictions]) -> Predictions:
+    if not portions:
+        raise InvalidValue("there is no image to predict: the array is empty.")
+    return Predictions(
+        bundle.class_names,
+        tuple(row_id for portion in portions for row_id in portion.row_ids),
+        np.concatenate([portion.logits for portion in portions]),
+        bundle.temperature,
+        None,
+        tuple(error for portion in portions for error in portion.errors),
+        tuple(notice for portion in portions for notice in portion.notices),
+    )
