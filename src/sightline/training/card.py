@@ -1,0 +1,86 @@
+"""`card.md`: what a bundle is for, what it was made of, how good it is and where its limits are."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sightline.catalog import MODELS
+from sightline.config import Recipe
+from sightline.records import Dataset, Evaluation, InputSpec
+
+
+def card(
+    dataset: Dataset, recipe: Recipe, spec: InputSpec, *, evaluation: Evaluation | None, num_train: int
+) -> str:
+    """The card of a bundle as Markdown.
+
+    Args:
+        dataset: what it was trained on.
+        recipe: resolved.
+        spec: what the network is fed.
+        evaluation: on test rows, or None.
+        num_train: images it learned from.
+
+    Returns:
+        The text.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> import sightline
+        >>> card(sightline.load("mnist"), Recipe(), InputSpec(28, 28, "grey"), evaluation=None, num_train=48000)[:7]
+        '# mnist'
+    """
+    return "\n\n".join(
+        (
+            f"# {dataset.name}: {recipe.model.name}",
+            f"Made on {datetime.now(UTC):%Y-%m-%d} by Sightline with the recipe '{recipe.name}', seed {recipe.seed}.",
+            "## What it is for",
+            f"It tells {dataset.num_classes} classes apart: {', '.join(dataset.class_names)}. "
+            f"Images are brought to {spec.height}x{spec.width} pixels, {spec.color_mode}, by the rule '{spec.resize}'.",
+            "## Figures",
+            _figures(evaluation),
+            "## Data and licences",
+            f"Trained on {num_train:,} images of '{dataset.name}'. Licence of the data: {dataset.licence or 'not stated'}. "
+            f"The network starts from random weights; architecture: {_architecture(recipe)}.",
+            "## Limits",
+            _limits(dataset, spec, evaluation),
+        )
+    ) + "\n"
+
+
+def _architecture(recipe: Recipe) -> str:
+    return MODELS[recipe.model.name].source if recipe.model.name in MODELS else recipe.model.name
+
+
+def _figures(evaluation: Evaluation | None) -> str:
+    if evaluation is None:
+        return "There were no test images: nothing is known about how good it is."
+    lower, upper = evaluation.accuracy_interval
+    lines = [
+        f"On {evaluation.num_images:,} test images that took no part in any choice: accuracy {evaluation.accuracy:.4f}, "
+        f"95 % interval {lower:.4f} to {upper:.4f} (Wilson); cross-entropy {evaluation.cross_entropy:.4f}; "
+        f"expected calibration error {evaluation.calibration_error:.4f}.",
+        "",
+        "| class | images | precision | recall | F1 |",
+        "|---|---|---|---|---|",
+    ]
+    for label, name in enumerate(evaluation.class_names):
+        figures = (evaluation.precision[label], evaluation.recall[label], evaluation.f1[label])
+        shown = " | ".join("-" if figure != figure else f"{figure:.4f}" for figure in figures)
+        lines.append(f"| {name} | {int(evaluation.confusion[label].sum()):,} | {shown} |")
+    return "\n".join(lines)
+
+
+def _limits(dataset: Dataset, spec: InputSpec, evaluation: Evaluation | None) -> str:
+    limits = [
+        "It answers with one of its classes whatever it is shown; a picture of something else gets a wrong answer.",
+        f"The figures hold for images like those of '{dataset.name}' and no others.",
+    ]
+    if spec.background == "dark":
+        limits.append("It learned light objects on a dark background; the inverse is noticed and has to be turned.")
+    if evaluation is not None and evaluation.most_confused:
+        given, predicted, count = evaluation.most_confused[0]
+        limits.append(f"Most often confused: '{given}' taken for '{predicted}' ({count} test images).")
+    return "\n".join(f"- {limit}" for limit in limits)

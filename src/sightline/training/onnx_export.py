@@ -1,0 +1,75 @@
+"""Write a saved Keras network as ONNX. Runs as a module of its own where the training backend cannot.
+
+JAX's own road to ONNX gives graphs that ONNX Runtime refuses at a max-pooling, so
+a network trained on JAX is loaded and exported by TensorFlow in another process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from sightline.backends import load_keras
+from sightline.errors import MissingPackage, TrainingFailed, require
+
+
+def export_onnx(keras_path: Path, onnx_path: Path) -> None:
+    """Export a `model.keras` to ONNX with the tensor contract of a bundle.
+
+    Args:
+        keras_path: a saved network from `images` to a dictionary with `logits`.
+        onnx_path: what to write.
+
+    Raises:
+        MissingPackage: the exporter of this backend is not installed.
+        TrainingFailed: the export went wrong; the reason is in the message.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(export_onnx).parameters)
+        ['keras_path', 'onnx_path']
+    """
+    keras = load_keras()
+    backend = keras.config.backend()
+    if backend == "jax":
+        _export_in_subprocess(keras_path, onnx_path)
+        return
+    exporter = "tf2onnx" if backend == "tensorflow" else "onnxscript"
+    require(exporter, purpose="writing model.onnx", install=f"sightline[{backend}]")
+    model = keras.saving.load_model(keras_path, compile=False, safe_mode=True)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        # Deprecations inside the exporters; the graph they write is compared with the network afterwards.
+        warnings.simplefilter("ignore")
+        # Keras exports only what has been called once.
+        model(np.zeros((1, *model.inputs[0].shape[1:]), dtype=np.uint8))
+        model.export(str(onnx_path), format="onnx", verbose=False)
+
+
+def _export_in_subprocess(keras_path: Path, onnx_path: Path) -> None:
+    for package in ("tensorflow", "tf2onnx"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingPackage(
+                f"writing model.onnx of a JAX run needs the package '{package}'. Run: pip install 'sightline[jax]'"
+            )
+    done = subprocess.run(
+        [sys.executable, "-m", "sightline.training.onnx_export", str(keras_path), str(onnx_path)],
+        env={**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0 or not onnx_path.is_file():
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise TrainingFailed(f"model.onnx could not be written by TensorFlow for this JAX run: {reason}")
+
+
+if __name__ == "__main__":
+    export_onnx(Path(sys.argv[1]), Path(sys.argv[2]))
