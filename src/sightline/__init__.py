@@ -1,0 +1,61 @@
+"""Sightline: from labelled pictures to an image classifier its owner can trust.
+
+Names are handed on when they are first used, so that importing the package, and
+with it `sightline --help`, takes milliseconds.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from sightline._version import __version__
+
+_HOMES: dict[str, str] = {
+    "load": "sightline.data.sources",
+    "split": "sightline.data.splits",
+    "recipe": "sightline.training.recipes",
+    "show": "sightline.preview",
+    "train": "sightline.training.run",
+    "evaluate": "sightline.evaluation",
+    "predict": "sightline.inference",
+    "models": "sightline.tables",
+    "datasets": "sightline.tables",
+    "recipes": "sightline.tables",
+    "Dataset": "sightline.records",
+    "Splits": "sightline.records",
+    "Recipe": "sightline.config",
+    "Run": "sightline.records",
+    "Bundle": "sightline.records",
+    "Predictions": "sightline.records",
+    "Evaluation": "sightline.records",
+    "SightlineError": "sightline.errors",
+}
+
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604  # the names are the table's keys, all strings
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sightline' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+if TYPE_CHECKING:
+    from sightline.config import Recipe
+    from sightline.data.sources import load
+    from sightline.data.splits import split
+    from sightline.errors import SightlineError
+    from sightline.evaluation import evaluate
+    from sightline.inference import predict
+    from sightline.preview import show
+    from sightline.records import Bundle, Dataset, Evaluation, Predictions, Run, Splits
+    from sightline.tables import datasets, models, recipes
+    from sightline.training.recipes import recipe
+    from sightline.training.run import train

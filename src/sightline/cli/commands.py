@@ -1,0 +1,222 @@
+"""One function a command. Each imports what it needs and no more, calls the library, prints."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from dataclasses import MISSING
+from pathlib import Path
+from typing import Any
+
+from sightline.cli.printing import print_evaluation, print_table
+from sightline.errors import InvalidValue
+from sightline.files import without_nan, write_atomically
+from sightline.progress import Mode, reporter, reporting
+
+
+def _mode(arguments: Namespace) -> Mode | None:
+    return "quiet" if arguments.quiet else None
+
+
+def _print_json(content: Any) -> None:
+    print(json.dumps(without_nan(content), ensure_ascii=False, allow_nan=False))
+
+
+def show(arguments: Namespace) -> int:
+    """Write a sheet of images and say what is on it."""
+    from sightline.preview import show as show_images
+    from sightline.training.recipes import recipe
+
+    out = arguments.out or Path(f"{Path(arguments.source).stem}{'-augmented' if arguments.augmented else ''}.png")
+    asked = recipe(arguments.recipe, arguments.settings)
+    with reporting(_mode(arguments)):
+        picture = show_images(
+            arguments.source, count=arguments.count, augmented=arguments.augmented, recipe=asked, out=out
+        )
+    if arguments.json:
+        _print_json({"picture": str(out), "labels": list(picture.labels)})
+    else:
+        print(f"{picture.description}\nwritten to {out}")
+    return 0
+
+
+def train(arguments: Namespace) -> int:
+    """Train and say what came of it."""
+    from sightline.training.recipes import recipe
+    from sightline.training.run import run_figures
+    from sightline.training.run import train as train_network
+
+    shorthands = {"model.name": arguments.model, "training.epochs": arguments.epochs, "seed": arguments.seed}
+    settings = [*arguments.settings, *(f"{key}={value}" for key, value in shorthands.items() if value is not None)]
+    run = train_network(
+        arguments.source,
+        recipe=recipe(arguments.recipe, settings),
+        out=arguments.out,
+        backend=arguments.backend,
+        log_every=arguments.log_every,
+        mode=_mode(arguments),
+    )
+    if arguments.json:
+        _print_json(run_figures(run))
+        return 0
+    for name, evaluation in (("validation", run.validation), ("test", run.evaluation)):
+        if evaluation is not None:
+            print(f"{name:<11}{evaluation}")
+    if run.evaluation is not None and run.evaluation.most_confused:
+        confused = ", ".join(f"{given} as {taken} ({count})" for given, taken, count in run.evaluation.most_confused[:5])
+        print(f"{'confused':<11}{confused}")
+    print(
+        f"{'seconds':<11}{run.seconds['total']:.1f}, of which fit {run.seconds['fit']:.1f} "
+        f"({run.images_per_second:,.0f} images/s)\n{'run':<11}{run.path}\n{'bundle':<11}{run.bundle.path}"
+    )
+    return 0
+
+
+def evaluate(arguments: Namespace) -> int:
+    """Measure a bundle on a source."""
+    from sightline.evaluation import evaluate as evaluate_bundle
+    from sightline.evaluation import figures
+
+    with reporting(_mode(arguments)):
+        evaluation = evaluate_bundle(arguments.bundle, arguments.source, split=arguments.split, out=arguments.out)
+    if arguments.json:
+        _print_json({"bundle": arguments.bundle, "source": arguments.source, **figures(evaluation)})
+    else:
+        print_evaluation(evaluation)
+    return 1 if evaluation.num_unreadable else 0
+
+
+def predict(arguments: Namespace) -> int:
+    """Stream a row an image, as the answers come."""
+    from sightline.bundle import load_bundle
+    from sightline.inference import find_images, predict_files
+
+    bundle = load_bundle(arguments.bundle)
+    if not 1 <= arguments.top:
+        raise InvalidValue(f"--top must be a whole number of at least 1; got {arguments.top}.")
+    paths = find_images(arguments.images)
+    rows: list[dict[str, Any]] = []
+    with reporting(_mode(arguments)), reporter().bar("predicting", total=len(paths)) as bar:
+        for portion in predict_files(bundle, paths, invert=arguments.invert):
+            for row in _rows(portion, arguments.top):
+                rows.append(row)
+                _print_row(row, arguments)
+            bar.advance(len(portion))
+    if arguments.csv is not None:
+        write_atomically(arguments.csv, _csv(rows, arguments.top))
+    return 1 if any(row["error"] for row in rows) else 0
+
+
+def _rows(portion: Any, top: int) -> Iterator[dict[str, Any]]:
+    import numpy as np
+
+    from sightline.metrics.scores import softmax
+
+    for place, path in enumerate(portion.row_ids):
+        row: dict[str, Any] = {"path": path, "label": None, "confidence": None, "top": [], "error": portion.errors[place]}
+        if row["error"] is None:
+            probabilities = softmax(portion.logits[place : place + 1], temperature=portion.temperature)[0]
+            best = np.argsort(-probabilities, kind="stable")[:top]
+            row["top"] = [
+                {"label": portion.class_names[label], "confidence": round(float(probabilities[label]), 6)} for label in best
+            ]
+            row |= row["top"][0]
+        if portion.notices[place]:
+            row["notice"] = portion.notices[place]
+        yield row
+
+
+def _print_row(row: dict[str, Any], arguments: Namespace) -> None:
+    if arguments.json:
+        print(json.dumps(row, ensure_ascii=False), flush=True)
+        return
+    if row["error"]:
+        reason = row["error"].removeprefix(f"{row['path']}: ")
+        print(f"{row['path']}: error: {reason}")
+        return
+    others = "  ".join(f"{entry['label']} {entry['confidence']:.3f}" for entry in row["top"][1:])
+    notice = f"  ({row['notice']})" if "notice" in row else ""
+    print(f"{row['path']}: {row['label']} {row['confidence']:.3f}{'  | ' + others if others else ''}{notice}")
+
+
+def _csv(rows: list[dict[str, Any]], top: int) -> str:
+    most = min(top, max((len(row["top"]) for row in rows), default=0))
+    ranked = [name for rank in range(2, most + 1) for name in (f"label_{rank}", f"confidence_{rank}")]
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["path", "label", "confidence", *ranked, "notice", "error"])
+    for row in rows:
+        others = [value for entry in row["top"][1:] for value in (entry["label"], entry["confidence"])]
+        others += [""] * (len(ranked) - len(others))
+        first = ["" if row[key] is None else row[key] for key in ("label", "confidence")]
+        writer.writerow([row["path"], *first, *others, row.get("notice", ""), row["error"] or ""])
+    return stream.getvalue()
+
+
+def models(arguments: Namespace) -> int:
+    """List the networks."""
+    from sightline.tables import models as list_models
+
+    rows = list_models()
+    if arguments.json:
+        _print_json(rows)
+    else:
+        print_table(rows, ("name", "parameters", "input", "summary", "source"))
+    return 0
+
+
+def datasets(arguments: Namespace) -> int:
+    """List the sources that go by a name."""
+    from sightline.tables import datasets as list_datasets
+
+    rows = list_datasets()
+    if arguments.json:
+        _print_json(rows)
+    else:
+        print_table(rows, ("name", "train", "test", "shape", "content", "licence", "origin"))
+    return 0
+
+
+def recipes(arguments: Namespace) -> int:
+    """List the recipes, or every key."""
+    from sightline.config import Recipe, keys
+    from sightline.tables import recipes as list_recipes
+
+    if not arguments.keys:
+        rows = list_recipes()
+        if arguments.json:
+            _print_json(rows)
+        else:
+            print_table(
+                [{**row, "settings": "\n".join(f"{key}={value}" for key, value in row["settings"].items())} for row in rows],
+                ("name", "summary", "settings"),
+            )
+        return 0
+    described = []
+    for key, entry in keys().items():
+        default = entry.default if entry.default is not MISSING else getattr(Recipe(), key)
+        known = ", ".join(entry.metadata.get("known", ()))
+        described.append({"key": key, "default": default, "meaning": entry.metadata.get("doc", ""), "values": known})
+    if arguments.json:
+        _print_json(described)
+    else:
+        print_table(described, ("key", "default", "meaning", "values"))
+    return 0
+
+
+def doctor(arguments: Namespace) -> int:
+    """Tell what is installed and what is missing."""
+    from sightline.doctor import examine
+
+    report = examine()
+    if arguments.json:
+        _print_json(report)
+        return 0
+    print_table([{"what": key, "found": value} for key, value in report["found"].items()], ("what", "found"))
+    for entry in report["missing"]:
+        print(f"missing: {entry['what']}. Run: {entry['command']}", file=sys.stdout)
+    return 0

@@ -1,0 +1,107 @@
+"""What can be typed: one table of commands, each bearing the name of the function it calls."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from sightline._version import __version__
+
+DESCRIPTION = "Turn labelled pictures into an image classifier that its owner can trust."
+EPILOG = """first steps:
+  sightline train mnist                    train LeNet-5 on the embedded MNIST
+  sightline predict runs/mnist-fast-001 digit.png
+  sightline show mnist --count 5 --augmented"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line.
+
+    Returns:
+        A parser whose result has `command`, the name of a key of COMMANDS, and its options.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> build_parser().parse_args(["show", "mnist"]).command
+        'show'
+    """
+    parser = argparse.ArgumentParser(
+        prog="sightline", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"sightline {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name, (summary, add_options) in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        add_options(command)
+        command.add_argument("--json", action="store_true", help="print JSON on stdout, all else on stderr")
+        command.add_argument("--quiet", action="store_true", help="no progress, no remarks")
+    return parser
+
+
+def _recipe_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--recipe", default="fast", metavar="NAME|FILE", help="see `sightline recipes` (default: fast)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="settings",
+        metavar="KEY=VALUE",
+        help="set a recipe key, for instance training.epochs=3; repeatable (keys: `sightline recipes --keys`)",
+    )
+
+
+def _show_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", help="a name from `sightline datasets`, or an .npz file")
+    parser.add_argument("--count", type=int, default=25, help="how many images (default: 25)")
+    parser.add_argument("--augmented", action="store_true", help="beside each image, variants as the network sees them")
+    parser.add_argument("--out", type=Path, help="the PNG to write (default: <source>.png)")
+    _recipe_options(parser)
+
+
+def _train_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", help="a name from `sightline datasets`, or an .npz file")
+    _recipe_options(parser)
+    parser.add_argument("--model", help="short for --set model.name=...")
+    parser.add_argument("--epochs", help="short for --set training.epochs=...")
+    parser.add_argument("--seed", help="short for --set seed=...")
+    parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<source>-<recipe>-001, counted up)")
+    parser.add_argument("--backend", help="tensorflow, jax or torch (default: KERAS_BACKEND, or the first installed)")
+    parser.add_argument("--log-every", type=int, metavar="STEPS", help="print loss and accuracy every so many steps")
+
+
+def _evaluate_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", help="folder of a run or a bundle")
+    parser.add_argument("source", nargs="?", help="what to measure on (default: what the run was trained on)")
+    parser.add_argument("--split", help="train, validation, calibration, test or all (default: test)")
+    parser.add_argument("--out", type=Path, help="folder for confusion.png, mistakes.png and metrics.json")
+
+
+def _predict_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", help="folder of a run or a bundle")
+    parser.add_argument("images", nargs="+", metavar="image_or_folder", help="folders are searched to the bottom")
+    parser.add_argument("--top", type=int, default=3, metavar="K", help="how many classes to name (default: 3)")
+    parser.add_argument("--invert", action="store_true", help="turn light into dark first")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the rows as a table, too")
+
+
+def _no_options(_: argparse.ArgumentParser) -> None:
+    pass
+
+
+def _recipes_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--keys", action="store_true", help="list every key with its default and meaning")
+
+
+COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+    "show": ("draw the first images of a source with their labels", _show_options),
+    "train": ("train a classifier: split, fit, calibrate, evaluate, save", _train_options),
+    "evaluate": ("measure a bundle on labelled images", _evaluate_options),
+    "predict": ("name what is on images", _predict_options),
+    "models": ("list the networks", _no_options),
+    "datasets": ("list the sources that go by a name", _no_options),
+    "recipes": ("list the recipes and their keys", _recipes_options),
+    "doctor": ("tell versions, backends, devices, and what is missing", _no_options),
+}

@@ -1,0 +1,135 @@
+"""`show`: look at the pictures before training on them, as they are or as the network will see them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.config import Recipe
+from sightline.data.batches import input_spec, network_images
+from sightline.data.sources import load
+from sightline.errors import InvalidValue
+from sightline.files import write_atomically
+from sightline.records import Dataset
+from sightline.reporting.sheets import augmented_sheet, example_sheet
+from sightline.training.recipes import recipe as named_recipe
+from sightline.training.recipes import resolve
+
+MOST_IMAGES = 400
+VARIANTS = 7
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A sheet of images; a notebook shows it, `path` is the file if one was written.
+
+    Attributes:
+        png: the picture.
+        labels: class names of the images, in order.
+        description: what a terminal prints.
+        path: the file, or None.
+    """
+
+    png: bytes
+    labels: tuple[str, ...]
+    description: str
+    path: Path | None
+
+    def _repr_png_(self) -> bytes:
+        return self.png
+
+    def __repr__(self) -> str:
+        return self.description
+
+
+def show(
+    source: Any,
+    *,
+    count: int = 25,
+    augmented: bool = False,
+    recipe: str | Path | Recipe = "fast",
+    out: str | Path | None = None,
+) -> Picture:
+    """Draw the first training images with their labels.
+
+    Args:
+        source: whatever `sightline.load` takes.
+        count: how many, 1 to 400.
+        augmented: set beside each image seven variants, as the network will see them in training.
+        recipe: whose augmentation is shown.
+        out: a PNG to write.
+
+    Returns:
+        The Picture.
+
+    Raises:
+        UnknownName, InvalidSource: the source or recipe cannot be used.
+        InvalidValue: `count` is out of range, or the recipe changes no image.
+        MissingPackage: `augmented` needs Keras and it is not installed.
+        CannotWrite: `out` cannot be written.
+
+    Example:
+        >>> show("mnist", count=5).labels
+        ('5', '0', '4', '1', '9')
+    """
+    if not (isinstance(count, int) and not isinstance(count, bool) and 1 <= count <= MOST_IMAGES):
+        raise InvalidValue(f"count must be a whole number from 1 to {MOST_IMAGES}; got {count!r}.")
+    asked = recipe if isinstance(recipe, Recipe) else named_recipe(recipe)
+    dataset = load(source)
+    candidates = np.flatnonzero((dataset.given_splits == "train") | (dataset.given_splits == ""))
+    rows = candidates[:count]
+    labels = dataset.labels[rows]
+    names = tuple(dataset.class_names[label] for label in labels)
+    title = f"{dataset.name}: the first {len(rows)} training images"
+    if augmented:
+        png = _augmented(dataset, rows, asked, title)
+    else:
+        png = example_sheet(dataset.images[rows], labels, class_names=dataset.class_names, title=title)
+    path = Path(out) if out is not None else None
+    if path is not None:
+        write_atomically(path, png)
+    return Picture(png, names, _describe(dataset, names), path)
+
+
+def _augmented(dataset: Dataset, rows: NDArray[np.int64], asked: Recipe, title: str) -> bytes:
+    from sightline.backends import load_keras
+
+    load_keras()
+    from sightline.training.augmentation import build_augmentation
+
+    resolved = resolve(asked, dataset)
+    spec = input_spec(
+        dataset,
+        rows,
+        size=int(resolved.data.image_size),
+        color_mode=resolved.data.color_mode,
+        resize=resolved.data.resize,
+    )
+    augmentation = build_augmentation(resolved.augmentation, spec, seed=resolved.seed)
+    if augmentation is None:
+        raise InvalidValue(
+            f"the recipe '{resolved.name}' changes no image: augmentation.policy is 'none'. "
+            "Try --set augmentation.policy=digits."
+        )
+    originals = network_images(dataset, rows, spec)
+    drawn = [np.asarray(augmentation(originals, training=True)) for _ in range(VARIANTS)]
+    # (variants, images, ...) becomes, for each image, its variants
+    variants = np.stack(drawn, axis=1).astype(np.uint8)
+    captions = [dataset.class_names[label] for label in dataset.labels[rows]]
+    policy = f", augmented ({resolved.augmentation.policy})"
+    return augmented_sheet(originals, list(variants), captions=captions, title=title + policy)
+
+
+def _describe(dataset: Dataset, names: tuple[str, ...]) -> str:
+    counts = Counter(dataset.class_counts())
+    smallest, largest = min(counts.items(), key=lambda item: item[1]), max(counts.items(), key=lambda item: item[1])
+    return (
+        f"{dataset!r}\n"
+        f"the first {len(names)} training images: {' '.join(names)}\n"
+        f"classes from {smallest[1]:,} images ('{smallest[0]}') to {largest[1]:,} ('{largest[0]}')"
+    )
