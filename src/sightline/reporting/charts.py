@@ -1,0 +1,75 @@
+"""Charts of a run as PNG bytes: learning curves and the confusion matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sightline.records import Evaluation
+from sightline.reporting.canvas import png
+from sightline.reporting.confusion import draw_confusion
+from sightline.reporting.curves import draw_curves
+
+
+def curves_png(history: Sequence[Mapping[str, float]], *, chosen_epoch: int) -> bytes:
+    """Accuracy, loss and learning rate over the epochs, the chosen epoch marked.
+
+    Thin lines are what was measured, thick ones are smoothed: an exponential
+    moving average over a twelfth of the epochs that looks both ways, so that it
+    does not lag behind (`series.smooth`). Fewer than eight epochs are drawn as
+    they are. The accuracy axis begins where the curves
+    have settled, and says so where earlier epochs lie below it. The loss axis is
+    logarithmic where the largest is more than 30 times the smallest. Training
+    is a mean over the epoch, while the weights still change; validation comes
+    after it, which is why it may start out better.
+
+    Args:
+        history: one mapping an epoch, in order: `epoch` (1-based), `loss` and
+            `accuracy`; `validation_loss`, `validation_accuracy` and
+            `learning_rate` where they were recorded. Accuracies in [0, 1].
+        chosen_epoch: the epoch whose weights were kept; one of the history's.
+
+    Returns:
+        A PNG; the same bytes for the same history.
+
+    Raises:
+        InvalidValue: no epoch, epochs that do not count up, a missing key, or
+            a chosen epoch that is not among them.
+        MissingPackage: matplotlib is not installed.
+
+    Example:
+        >>> first = {"epoch": 1, "loss": 0.3, "accuracy": 0.9}
+        >>> curves_png([first], chosen_epoch=1)[1:4]
+        b'PNG'
+    """
+    return png(draw_curves(history, chosen_epoch=chosen_epoch))
+
+
+def confusion_png(evaluation: Evaluation) -> bytes:
+    """Which class was taken for which: a row a given class, a column a predicted one.
+
+    Errors and the diagonal have scales of their own, so that one error in a
+    thousand is seen beside the 999. Both are shares of the row: of the images
+    given that class. Up to 20 classes have their counts written in the cells,
+    up to 200 are drawn without; of more, the 50 classes of the most confused
+    pairs are shown, and the title says so. The row of a class without images is grey.
+
+    Args:
+        evaluation: `confusion` int64 (num_classes, num_classes) of counts.
+
+    Returns:
+        A PNG; the same bytes for the same evaluation on the same machine.
+
+    Raises:
+        InvalidValue: the matrix is not square, negative, or of another size
+            than the class names.
+        MissingPackage: matplotlib is not installed.
+
+    Example:
+        >>> import numpy as np
+        >>> right, nan = np.array([[9, 1], [0, 10]]), np.full(2, np.nan)
+        >>> figures = Evaluation(("cat", "dog"), 20, 19, 0, 0.95, (0.764, 0.991), 0.95, 0.1, 0.02,
+        ...     right, nan, nan, nan, 0.95, (("cat", "dog", 1),))
+        >>> confusion_png(figures)[1:4]
+        b'PNG'
+    """
+    return png(draw_confusion(evaluation), trim=True)
