@@ -40,7 +40,7 @@ _SYSTEM_FONTS = (
 
 
 def plain_text(text: str) -> str:
-    """One line that can be drawn: nothing in it breaks a line or reverses its direction.
+    r"""One line that can be drawn: nothing in it breaks a line or reverses its direction.
 
     Args:
         text: any string, also one with undecodable bytes of a file name in it.
@@ -53,7 +53,7 @@ def plain_text(text: str) -> str:
         Nothing.
 
     Example:
-        >>> plain_text("a\\tb\\u202ec")
+        >>> plain_text("a\tb\u202ec")
         'a bc'
     """
     return "".join(_plain_character(character) for character in text)
@@ -111,7 +111,7 @@ def file_for(text: str) -> str | None:
 
 
 def with_boxes(text: str, path: str | None) -> str:
-    """Write an empty box for each character that a font does not know.
+    r"""Write an empty box for each character that a font does not know.
 
     Args:
         text: as `plain_text` returns it.
@@ -124,7 +124,7 @@ def with_boxes(text: str, path: str | None) -> str:
         MissingPackage: this Pillow was built without FreeType.
 
     Example:
-        >>> with_boxes("5 \\u732b", None)
+        >>> with_boxes("5 \u732b", None)
         '5 □'
     """
     return "".join(character if _has_glyph(character, path) else BOX for character in text)

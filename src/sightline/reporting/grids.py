@@ -50,11 +50,11 @@ class _Grid:
 
 
 def make_cell(image: NDArray[np.uint8], caption: str, side: int) -> Cell:
-    """Bring one image to the size in which it is drawn.
+    r"""Bring one image to the size in which it is drawn.
 
     Args:
         image: uint8 (height, width, channels), 1 or 3 channels.
-        caption: one or two lines with "\\n" between; further lines join the second.
+        caption: one or two lines with "\n" between; further lines join the second.
         side: of the square that the image fits in, in pixels, at least 1.
 
     Returns:

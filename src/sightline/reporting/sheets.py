@@ -28,9 +28,9 @@ def contact_sheet(
     cell_size: int | None = None,
     title: str = "",
 ) -> bytes:
-    """A grid of images, row by row, each with its caption below it.
+    r"""A grid of images, row by row, each with its caption below it.
 
-    A caption has one or two lines ("\\n" between them). One that is too long
+    A caption has one or two lines ("\n" between them). One that is too long
     loses its middle, so that a number at its end stays. Characters that no font
     on this machine knows appear as empty boxes.
 
@@ -47,8 +47,9 @@ def contact_sheet(
         A PNG; the same bytes for the same input on the same machine.
 
     Raises:
-        InvalidValue: no image, an array of another type or shape, as many
-            captions as not, a size out of range, or a sheet beyond 80 million pixels.
+        InvalidValue: no image, an array of another type or shape, more or
+            fewer captions than images, a size out of range, or a sheet of more
+            than 80 million pixels.
 
     Example:
         >>> contact_sheet(np.zeros((2, 28, 28, 1), np.uint8), ["zero", "one"])[1:4]
