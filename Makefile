@@ -53,8 +53,8 @@ $(DEV_READY): pyproject.toml $(CONSTRAINTS)
 define install
 	set -e; \
 	if [ -e $(UNFINISHED) ] || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
-		$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
-			echo "Sightline is set up with CPython 3.11 to 3.13; $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
+		$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \
+			echo "Sightline is set up with CPython 3.11 to 3.13; $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo not to be found)." \
 				"Name another: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }; \
 		rm -rf $(VENV); \
 		$(PYTHON) -m venv $(VENV); \
