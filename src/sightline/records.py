@@ -56,6 +56,32 @@ class InputSpec:
 
 
 @dataclass(frozen=True, eq=False)
+class ImageFiles:
+    """Images that lie in files: where their bytes are, and nothing of them in memory.
+
+    Attributes:
+        place: the folder, or the archive, that `names` are relative to.
+        kind: "folder", "zip" or "tar".
+        names: (num_images,) paths inside the place, "/" between their parts; absolute
+            ones (from a table) stand for themselves.
+        num_bytes: (num_images,) int64, size of each file.
+        arrivals: (num_images,) int64, grows with the order in which the files came: time
+            of last change in nanoseconds for a folder, position in a table or an archive.
+        offsets: (num_images,) int64, where the bytes begin in a tar; empty otherwise.
+    """
+
+    place: Path
+    kind: Literal["folder", "zip", "tar"]
+    names: tuple[str, ...]
+    num_bytes: NDArray[np.int64]
+    arrivals: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """A lazy table of labelled images: one row an image.
 
@@ -64,11 +90,16 @@ class Dataset:
         class_names: ordered; a label is an index into it.
         row_ids: (num_images,) strings, unique: "train/00012".
         labels: (num_images,) int64 in [0, num_classes).
-        images: (num_images, height, width, channels) uint8, 0 to 255.
+        images: (num_images, height, width, channels) uint8, 0 to 255, or ImageFiles:
+            where the files are.
         given_splits: (num_images,) strings, "train", "validation", "test" or ""
             where the source says nothing.
-        fingerprint: SHA-256 over pixels, labels and names.
+        fingerprint: SHA-256 over pixels or file names, sizes and times, labels and names.
         licence: of the data, for the card; "" if unknown.
+        groups: (num_images,) strings; rows of one group never part. None: each row for itself.
+        weights: (num_images,) float64, positive; None: all count the same.
+        remarks: what was noticed while the source was opened, a sentence each.
+        left_out: (file, reason) of what the source names and cannot be a row.
 
     Example:
         >>> import sightline
@@ -80,10 +111,14 @@ class Dataset:
     class_names: tuple[str, ...]
     row_ids: NDArray[np.str_]
     labels: NDArray[np.int64]
-    images: NDArray[np.uint8]
+    images: NDArray[np.uint8] | ImageFiles
     given_splits: NDArray[np.str_]
     fingerprint: str
     licence: str = ""
+    groups: NDArray[np.str_] | None = None
+    weights: NDArray[np.float64] | None = None
+    remarks: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -99,9 +134,9 @@ class Dataset:
         return dict(zip(self.class_names, counts.tolist(), strict=True))
 
     def __repr__(self) -> str:
-        height, width, channels = self.images.shape[1:]
+        shape = "" if isinstance(self.images, ImageFiles) else f" of {'x'.join(map(str, self.images.shape[1:]))}"
         return (
-            f"Dataset '{self.name}': {len(self):,} images of {height}x{width}x{channels}, "
+            f"Dataset '{self.name}': {len(self):,} images{shape}, "
             f"{self.num_classes} classes ({', '.join(self.class_names[:10])}"
             f"{', ...' if self.num_classes > 10 else ''})"
         )
@@ -112,12 +147,14 @@ class Dataset:
             f"<td>{self._thumbnails_html(label)}</td></tr>"
             for label, (name, count) in enumerate(list(self.class_counts().items())[:20])
         )
-        head = "<tr><th>class</th><th>images</th><th>first five</th></tr>"
+        head = "<tr><th>class</th><th>images</th><th></th></tr>"
         return f"<p>{html.escape(repr(self))}</p><table>{head}{rows}</table>"
 
     def _thumbnails_html(self, label: int) -> str:
         from PIL import Image
 
+        if isinstance(self.images, ImageFiles):
+            return ""
         tags = []
         for row in np.flatnonzero(self.labels == label)[:5]:
             pixels = self.images[row]
