@@ -46,10 +46,10 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             keras_on_use_in="downloads",  # keras.datasets
         ),
     ),
+    (Room("reporting", "fonts grids sheets series canvas confusion curves charts"),),
     (Room("bundle"),),
     (Room("inference"),),
     (Room("evaluation"),),
-    (Room("reporting", "fonts grids sheets series canvas confusion curves charts"),),
     (Room("networks", "layers classic convnet build", keras=AT_ONCE),),
     (
         Room(
@@ -61,7 +61,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     ),
     (Room("preview", keras=ON_USE), Room("tables", keras=ON_USE), Room("doctor", keras=ON_USE)),
     (Room("__init__"),),
-    (Room("cli", "main"),),
+    (Room("cli", "printing commands parser main"),),
 )
 
 # `sightline.train` would be replaced by a module of that name as soon as it is imported.
