@@ -47,15 +47,22 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-if TYPE_CHECKING:
-    from sightline.config import Recipe
-    from sightline.data.sources import load
-    from sightline.data.splits import split
-    from sightline.errors import SightlineError
-    from sightline.evaluation import evaluate
-    from sightline.inference import predict
-    from sightline.preview import show
-    from sightline.records import Bundle, Dataset, Evaluation, Predictions, Run, Splits
-    from sightline.tables import datasets, models, recipes
-    from sightline.training.recipes import recipe
-    from sightline.training.run import train
+if TYPE_CHECKING:  # for editors and type checkers alone
+    from sightline.config import Recipe as Recipe
+    from sightline.data.sources import load as load
+    from sightline.data.splits import split as split
+    from sightline.errors import SightlineError as SightlineError
+    from sightline.evaluation import evaluate as evaluate
+    from sightline.inference import predict as predict
+    from sightline.preview import show as show
+    from sightline.records import (
+        Bundle as Bundle,
+        Dataset as Dataset,
+        Evaluation as Evaluation,
+        Predictions as Predictions,
+        Run as Run,
+        Splits as Splits,
+    )
+    from sightline.tables import datasets as datasets, models as models, recipes as recipes
+    from sightline.training.recipes import recipe as recipe
+    from sightline.training.run import train as train

@@ -85,7 +85,7 @@ def load_keras(requested: str | None = None) -> ModuleType:
     Example:
         >>> load_keras("torchh")
         Traceback (most recent call last):
-        sightline.errors.UnknownName: no backend is called 'torchh'. Did you mean 'torch'? Known: jax, tensorflow, torch.
+        sightline.errors.UnknownName: no backend is called 'torchh'. Did you mean 'torch'? ...
     """
     name = choose_backend(requested)
     os.environ["KERAS_BACKEND"] = name

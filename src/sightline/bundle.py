@@ -17,10 +17,28 @@ from sightline.records import Bundle, InputSpec
 FORMAT = "sightline-bundle"
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
-REQUIRED_FILES = ("input.json", "labels.json", "model.keras", "model.onnx", "calibration.json", "metrics.json", "card.md")
+REQUIRED_FILES = (
+    "input.json",
+    "labels.json",
+    "model.keras",
+    "model.onnx",
+    "calibration.json",
+    "metrics.json",
+    "card.md",
+)
 # What file managers drop into every folder that is looked at; harmless and never read.
 IGNORED_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
-RECORDED_PACKAGES = ("sightline", "keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "onnxruntime", "pillow")
+RECORDED_PACKAGES = (
+    "sightline",
+    "keras",
+    "tensorflow",
+    "tensorflow-cpu",
+    "jax",
+    "torch",
+    "numpy",
+    "onnxruntime",
+    "pillow",
+)
 
 
 def write_manifest(folder: Path) -> None:
@@ -106,7 +124,7 @@ def load_bundle(path: str | Path | Bundle) -> Bundle:
     Example:
         >>> load_bundle("nowhere")
         Traceback (most recent call last):
-        sightline.errors.InvalidBundle: nowhere: no such folder. Name a run or a bundle, for instance runs/mnist-fast-001.
+        sightline.errors.InvalidBundle: nowhere: no such folder. Name a run or a bundle, ...
     """
     if isinstance(path, Bundle):
         return path
@@ -145,7 +163,7 @@ def find_bundle(path: Path) -> Path:
     Example:
         >>> find_bundle(Path("nowhere"))
         Traceback (most recent call last):
-        sightline.errors.InvalidBundle: nowhere: no such folder. Name a run or a bundle, for instance runs/mnist-fast-001.
+        sightline.errors.InvalidBundle: nowhere: no such folder. Name a run or a bundle, ...
     """
     for folder in (path, path / "bundle"):
         if (folder / MANIFEST).is_file():
@@ -158,7 +176,11 @@ def find_bundle(path: Path) -> Path:
 
 
 def _check_format(folder: Path, manifest: Any) -> None:
-    if not isinstance(manifest, Mapping) or manifest.get("format") != FORMAT or not isinstance(manifest.get("files"), Mapping):
+    if (
+        not isinstance(manifest, Mapping)
+        or manifest.get("format") != FORMAT
+        or not isinstance(manifest.get("files"), Mapping)
+    ):
         raise InvalidBundle(f"{folder / MANIFEST}: not the manifest of a Sightline bundle.")
     version = manifest.get("format_version")
     if version != FORMAT_VERSION:

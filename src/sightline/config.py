@@ -28,7 +28,7 @@ def _name(default: str | None, known: Mapping[str, object], doc: str) -> Any:
     return field(default=default, metadata={"known": known, "doc": doc})
 
 
-def _flag(default: bool, doc: str) -> Any:
+def _flag(*, default: bool, doc: str) -> Any:
     return field(default=default, metadata={"doc": doc})
 
 
@@ -40,7 +40,8 @@ class DataRecipe:
     calibration_fraction: float = _number(0.1, 0, 0.9, doc="of the train rows, kept to calibrate confidences")
     test_fraction: float = _number(0.2, 0, 0.9, doc="of all rows, where the source has no test split of its own")
     image_size: int | str = field(
-        default="auto", metadata={"low": 4, "high": 1024, "word": "auto", "doc": "pixels a side, or what the source has"}
+        default="auto",
+        metadata={"low": 4, "high": 1024, "word": "auto", "doc": "pixels a side, or what the source has"},
     )
     color_mode: str = _name("auto", catalog.COLOR_MODES, "channels the network sees")
     resize: str = _name("fit", catalog.RESIZE_RULES, "how an image of another shape is brought to size")
@@ -50,7 +51,9 @@ class DataRecipe:
 class ModelRecipe:
     """Which network."""
 
-    name: str = _name("auto", {"auto": None, **catalog.MODELS}, "see `sightline models`; auto: by the size and colour of the images")
+    name: str = _name(
+        "auto", {"auto": None, **catalog.MODELS}, "see `sightline models`; auto: by the size and colour of the images"
+    )
     activation: str = _name("relu", catalog.ACTIVATIONS, "after each hidden layer")
     dropout: float = _number(0.0, 0, 0.95, doc="share of units switched off before the last layer while training")
     pixel_scaling: str = _name("unit", catalog.PIXEL_SCALINGS, "done inside the network")
@@ -80,7 +83,7 @@ class OptimizerRecipe:
     learning_rate: float = _number(0.004, 0, 10, above=True, doc="the largest rate of the schedule")
     weight_decay: float = _number(0.0, 0, 1, doc="decoupled: weights shrink by rate times this at each step")
     momentum: float = _number(0.9, 0, 0.9999, doc="for sgd and rmsprop; ignored by the others")
-    nesterov: bool = _flag(False, "for sgd: look ahead along the momentum")
+    nesterov: bool = _flag(default=False, doc="for sgd: look ahead along the momentum")
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,10 @@ class TrainingRecipe:
     epochs: int = _number(6, 1, 100_000, doc="passes over the train rows, at most")
     batch_size: int = _number(128, 1, 65_536, doc="images a step")
     early_stopping_patience: int | None = _number(
-        None, 1, 100_000, doc="epochs without a better validation loss before stopping and going back to the best; null: off"
+        None,
+        1,
+        100_000,
+        doc="epochs without a better validation loss before stopping and going back to the best; null: off",
     )
 
 
@@ -277,7 +283,11 @@ def _field_kind(key: str) -> set[str]:
 def _check_text(key: str, text: str) -> Any:
     """Read text by the type of its key: bool("false") is True, so every type has a parser of its own."""
     kind = _field_kind(key)
-    if "NoneType" in kind and text.lower() in ("null", "none") and text.lower() not in keys()[key].metadata.get("known", ()):
+    if (
+        "NoneType" in kind
+        and text.lower() in ("null", "none")
+        and text.lower() not in keys()[key].metadata.get("known", ())
+    ):
         return None
     if "bool" in kind and text.lower() in ("true", "false"):
         return text.lower() == "true"
@@ -316,7 +326,8 @@ def _check_word(key: str, value: str, metadata: Mapping[str, Any]) -> str:
 
 
 def _in_range(value: float, metadata: Mapping[str, Any]) -> bool:
-    low, high = metadata.get("low", -math.inf), metadata.get("high", math.inf)
+    low: float = metadata.get("low", -math.inf)
+    high: float = metadata.get("high", math.inf)
     return (low < value if metadata.get("above") else low <= value) and value <= high
 
 

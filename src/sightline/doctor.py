@@ -15,7 +15,19 @@ from sightline.data.downloads import keras_home
 from sightline.errors import SightlineError
 from sightline.files import cache_folder
 
-PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy", "pillow", "onnxruntime", "onnx", "tf2onnx", "matplotlib", "rich")
+PACKAGES = (
+    "keras",
+    "tensorflow",
+    "jax",
+    "torch",
+    "numpy",
+    "pillow",
+    "onnxruntime",
+    "onnx",
+    "tf2onnx",
+    "matplotlib",
+    "rich",
+)
 # What a distribution may also be called.
 ALIASES = {"tensorflow": ("tensorflow-cpu", "tensorflow")}
 
@@ -51,7 +63,9 @@ def examine() -> dict[str, Any]:
     if not installed_backends():
         missing.append({"what": "a Keras backend, for training", "command": "pip install 'sightline[tensorflow]'"})
     elif found.get("backend") in ("tensorflow", "jax") and find_spec("tf2onnx") is None:
-        missing.append({"what": "tf2onnx, for writing bundles", "command": f"pip install 'sightline[{found['backend']}]'"})
+        missing.append(
+            {"what": "tf2onnx, for writing bundles", "command": f"pip install 'sightline[{found['backend']}]'"}
+        )
     elif found.get("backend") == "torch" and find_spec("onnxscript") is None:
         missing.append({"what": "onnxscript, for writing bundles", "command": "pip install 'sightline[torch]'"})
     return {"found": found, "missing": missing}

@@ -27,9 +27,9 @@ from sightline.metrics.scores import (
     precision_recall_f1,
     softmax,
 )
+from sightline.records import Bundle, Dataset, Evaluation, Predictions, Run
 from sightline.reporting.charts import confusion_png
 from sightline.reporting.sheets import mistakes_sheet
-from sightline.records import Bundle, Dataset, Evaluation, Predictions, Run
 
 
 def score(predictions: Predictions) -> Evaluation:
@@ -106,7 +106,7 @@ def evaluate(
     Example:
         >>> evaluate("nowhere", "mnist")
         Traceback (most recent call last):
-        sightline.errors.InvalidBundle: nowhere: no such folder. Name a run or a bundle, for instance runs/mnist-fast-001.
+        sightline.errors.InvalidBundle: nowhere: no such folder. Name a run or a bundle, ...
     """
     folder = Path(out) if out is not None else None
     if folder is not None:

@@ -204,7 +204,11 @@ def make_run_folder(out: Path | None, *, stem: str) -> Path:
     clean = re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "run"
     with writing_to(parent):
         parent.mkdir(exist_ok=True)
-        taken = [int(match[1]) for path in parent.iterdir() if (match := re.fullmatch(rf"{re.escape(clean)}-(\d+)", path.name))]
+        taken = [
+            int(match[1])
+            for path in parent.iterdir()
+            if (match := re.fullmatch(rf"{re.escape(clean)}-(\d+)", path.name))
+        ]
         number = max(taken, default=0) + 1
         while True:
             folder = parent / f"{clean}-{number:03d}"

@@ -116,13 +116,13 @@ def predict(
     Example:
         >>> predict("nowhere", ["photo.jpg"])
         Traceback (most recent call last):
-        sightline.errors.InvalidBundle: nowhere: no such folder. Name a run or a bundle, for instance runs/mnist-fast-001.
+        sightline.errors.InvalidBundle: nowhere: no such folder. Name a run or a bundle, ...
     """
     opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
     if isinstance(images, Dataset):
         return predict_dataset(opened, images, np.arange(len(images)))
     if isinstance(images, np.ndarray):
-        return _join(opened, list(_stream_arrays(Session(opened), images, invert)))
+        return _join(opened, list(_stream_arrays(Session(opened), images, invert=invert)))
     names = [images] if isinstance(images, str | Path) else list(images)
     paths = find_images(names)
     with reporter().bar("predicting", total=len(paths)) as bar:
@@ -217,18 +217,20 @@ def find_images(names: Sequence[str | Path]) -> list[str]:
         if not Path(name).is_dir():
             paths.append(str(name))
             continue
-        found = sorted(
-            os.path.join(folder, file)
-            for folder, folders, files in os.walk(name)
-            for file in files
-            if not file.startswith(".") and not Path(folder).name.startswith(".")
-        )
+        found = sorted(_visible_files(name))
         if not found:
             raise InvalidValue(f"{name}: there is no file in this folder. Name a folder with images.")
         paths.extend(found)
     if not paths:
         raise InvalidValue("no image was named. Give at least one file or folder.")
     return paths
+
+
+def _visible_files(folder: str | Path) -> Iterator[str]:
+    for place, folders, files in os.walk(folder):
+        # In place, so that the walk passes over them with all that lies below.
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (str(Path(place, name)) for name in files if not name.startswith("."))
 
 
 def predict_files(bundle: Bundle, paths: Iterable[str], *, invert: bool = False) -> Iterator[Predictions]:
@@ -255,10 +257,10 @@ def predict_files(bundle: Bundle, paths: Iterable[str], *, invert: bool = False)
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as threads:
         for first in range(0, len(listed), CHUNK):
             part = listed[first : first + CHUNK]
-            yield _answer(session, part, threads.map, lambda path: decode_file(path, bundle.input), invert)
+            yield _answer(session, part, threads.map, lambda path: decode_file(path, bundle.input), invert=invert)
 
 
-def _stream_arrays(session: Session, images: NDArray[Any], invert: bool) -> Iterator[Predictions]:
+def _stream_arrays(session: Session, images: NDArray[Any], *, invert: bool) -> Iterator[Predictions]:
     spec = session.bundle.input
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
         raise InvalidValue(
@@ -268,7 +270,7 @@ def _stream_arrays(session: Session, images: NDArray[Any], invert: bool) -> Iter
     stack = images[..., None] if images.ndim == 3 else images
     for first in range(0, len(stack), CHUNK):
         names = [str(row) for row in range(first, min(first + CHUNK, len(stack)))]
-        yield _answer(session, names, map, lambda name: change_color(stack[int(name)], spec.color_mode), invert)
+        yield _answer(session, names, map, lambda name: change_color(stack[int(name)], spec.color_mode), invert=invert)
 
 
 def decode_file(path: str, spec: InputSpec) -> NDArray[np.uint8]:
@@ -304,6 +306,7 @@ def _answer(
     names: list[str],
     mapper: Callable[..., Iterable[_Answer]],
     decode: Callable[[str], NDArray[np.uint8]],
+    *,
     invert: bool,
 ) -> Predictions:
     spec = session.bundle.input
@@ -319,9 +322,9 @@ def _answer(
 
     answers = list(mapper(read, names))
     logits = np.full((len(names), len(session.bundle.class_names)), np.nan, dtype=np.float32)
-    readable = [row for row, answer in enumerate(answers) if answer.pixels is not None]
+    readable = {row: answer.pixels for row, answer in enumerate(answers) if answer.pixels is not None}
     if readable:
-        logits[readable] = session.logits(np.stack([answers[row].pixels for row in readable]))  # type: ignore[arg-type]
+        logits[list(readable)] = session.logits(np.stack(list(readable.values())))
     return Predictions(
         session.bundle.class_names,
         tuple(names),

@@ -17,8 +17,7 @@ from sightline.errors import InvalidValue
 from sightline.files import write_atomically
 from sightline.records import Dataset
 from sightline.reporting.sheets import augmented_sheet, example_sheet
-from sightline.training.recipes import recipe as named_recipe
-from sightline.training.recipes import resolve
+from sightline.training.recipes import recipe as named_recipe, resolve
 
 MOST_IMAGES = 400
 VARIANTS = 7

@@ -65,7 +65,7 @@ class Reporter:
     def say(self, text: str) -> None:
         """Print one line to stderr unless quiet."""
         if self.mode != "quiet":
-            print(text, file=sys.stderr, flush=True)
+            print(text, file=sys.stderr, flush=True)  # noqa: T201  # stderr is where progress goes
 
     @contextlib.contextmanager
     def bar(self, description: str, *, total: int, unit: str = "images", lines: bool = True) -> Iterator[Bar]:
@@ -81,10 +81,18 @@ class Reporter:
 @contextlib.contextmanager
 def _terminal_bar(description: str, total: int, unit: str) -> Iterator[Bar]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     class Rate(ProgressColumn):
-        def render(self, task: Task) -> str:  # type: ignore[override]  # rich renders strings as well
+        def render(self, task: Task) -> str:  # noqa: ARG002  # the bar knows its own rate
             return f"{bar.rate():,.0f} {unit}/s"
 
     columns = (

@@ -47,8 +47,7 @@ def show(arguments: Namespace) -> int:
 def train(arguments: Namespace) -> int:
     """Train and say what came of it."""
     from sightline.training.recipes import recipe
-    from sightline.training.run import run_figures
-    from sightline.training.run import train as train_network
+    from sightline.training.run import run_figures, train as train_network
 
     shorthands = {"model.name": arguments.model, "training.epochs": arguments.epochs, "seed": arguments.seed}
     settings = [*arguments.settings, *(f"{key}={value}" for key, value in shorthands.items() if value is not None)]
@@ -67,7 +66,9 @@ def train(arguments: Namespace) -> int:
         if evaluation is not None:
             print(f"{name:<11}{evaluation}")
     if run.evaluation is not None and run.evaluation.most_confused:
-        confused = ", ".join(f"{given} as {taken} ({count})" for given, taken, count in run.evaluation.most_confused[:5])
+        confused = ", ".join(
+            f"{given} as {taken} ({count})" for given, taken, count in run.evaluation.most_confused[:5]
+        )
         print(f"{'confused':<11}{confused}")
     print(
         f"{'seconds':<11}{run.seconds['total']:.1f}, of which fit {run.seconds['fit']:.1f} "
@@ -78,8 +79,7 @@ def train(arguments: Namespace) -> int:
 
 def evaluate(arguments: Namespace) -> int:
     """Measure a bundle on a source."""
-    from sightline.evaluation import evaluate as evaluate_bundle
-    from sightline.evaluation import figures
+    from sightline.evaluation import evaluate as evaluate_bundle, figures
 
     with reporting(_mode(arguments)):
         evaluation = evaluate_bundle(arguments.bundle, arguments.source, split=arguments.split, out=arguments.out)
@@ -96,7 +96,7 @@ def predict(arguments: Namespace) -> int:
     from sightline.inference import find_images, predict_files
 
     bundle = load_bundle(arguments.bundle)
-    if not 1 <= arguments.top:
+    if not arguments.top >= 1:
         raise InvalidValue(f"--top must be a whole number of at least 1; got {arguments.top}.")
     paths = find_images(arguments.images)
     rows: list[dict[str, Any]] = []
@@ -117,12 +117,19 @@ def _rows(portion: Any, top: int) -> Iterator[dict[str, Any]]:
     from sightline.metrics.scores import softmax
 
     for place, path in enumerate(portion.row_ids):
-        row: dict[str, Any] = {"path": path, "label": None, "confidence": None, "top": [], "error": portion.errors[place]}
+        row: dict[str, Any] = {
+            "path": path,
+            "label": None,
+            "confidence": None,
+            "top": [],
+            "error": portion.errors[place],
+        }
         if row["error"] is None:
             probabilities = softmax(portion.logits[place : place + 1], temperature=portion.temperature)[0]
             best = np.argsort(-probabilities, kind="stable")[:top]
             row["top"] = [
-                {"label": portion.class_names[label], "confidence": round(float(probabilities[label]), 6)} for label in best
+                {"label": portion.class_names[label], "confidence": round(float(probabilities[label]), 6)}
+                for label in best
             ]
             row |= row["top"][0]
         if portion.notices[place]:
@@ -192,7 +199,10 @@ def recipes(arguments: Namespace) -> int:
             _print_json(rows)
         else:
             print_table(
-                [{**row, "settings": "\n".join(f"{key}={value}" for key, value in row["settings"].items())} for row in rows],
+                [
+                    {**row, "settings": "\n".join(f"{key}={value}" for key, value in row["settings"].items())}
+                    for row in rows
+                ],
                 ("name", "summary", "settings"),
             )
         return 0

@@ -12,7 +12,9 @@ from sightline.progress import reporter
 from sightline.records import ColorMode, Dataset, InputSpec
 
 
-def input_spec(dataset: Dataset, train_rows: NDArray[np.int64], *, size: int, color_mode: str, resize: str) -> InputSpec:
+def input_spec(
+    dataset: Dataset, train_rows: NDArray[np.int64], *, size: int, color_mode: str, resize: str
+) -> InputSpec:
     """What the network will be fed, with the background of the training images.
 
     Args:

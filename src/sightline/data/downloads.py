@@ -58,7 +58,7 @@ def read_keras_dataset(name: str) -> Arrays:
     Example:
         >>> read_keras_dataset("fashion")
         Traceback (most recent call last):
-        sightline.errors.UnknownName: no Keras data set is called 'fashion'. Did you mean 'fashion-mnist'? Known: cifar10, fashion-mnist.
+        sightline.errors.UnknownName: no Keras data set is called 'fashion'. Did you mean 'fashion-mnist'? ...
     """
     manual = pick(MANUAL_FILES, name, kind="Keras data set").format(home=keras_home())
     load_keras()

@@ -21,7 +21,10 @@ ARRAY_KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
 def load(
-    source: str | Path | Mapping[str, Any] | Dataset, *, class_names: Sequence[str] | None = None, name: str | None = None
+    source: str | Path | Mapping[str, Any] | Dataset,
+    *,
+    class_names: Sequence[str] | None = None,
+    name: str | None = None,
 ) -> Dataset:
     """Open a source of labelled images.
 
@@ -157,7 +160,8 @@ def _check_class_names(
         if len(labels) and not (labels.min() >= 0 and labels.max() < len(names)):
             wrong = labels.min() if labels.min() < 0 else labels.max()
             raise InvalidSource(
-                f"{typed}: {key} holds the label {wrong}; with {len(names)} classes labels go from 0 to {len(names) - 1}."
+                f"{typed}: {key} holds the label {wrong}; "
+                f"with {len(names)} classes labels go from 0 to {len(names) - 1}."
             )
     present = np.unique(train_labels)
     if len(present) < 2:
@@ -200,6 +204,6 @@ def _assemble(
 
 def _fingerprint(images: NDArray[np.uint8], labels: NDArray[np.int64], class_names: tuple[str, ...]) -> str:
     digest = hashlib.sha256(repr((images.shape, class_names)).encode())
-    digest.update(np.ascontiguousarray(images))
-    digest.update(np.ascontiguousarray(labels))
+    for array in (images, labels):
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

@@ -108,7 +108,9 @@ def read_splits_csv(text: str, dataset: Dataset) -> Splits:
     for line in csv.DictReader(io.StringIO(text)):
         row_id, name = line.get("row_id"), line.get("split")
         if row_id not in index or name not in rows:
-            raise InvalidSource(f"splits.csv: row {row_id!r} in split {name!r} does not fit the dataset '{dataset.name}'.")
+            raise InvalidSource(
+                f"splits.csv: row {row_id!r} in split {name!r} does not fit the dataset '{dataset.name}'."
+            )
         rows[name].append(index[row_id])
     arrays = {name: np.array(sorted(found), dtype=np.int64) for name, found in rows.items()}
     return Splits(**arrays, fingerprint=dataset.fingerprint)
@@ -141,7 +143,9 @@ def _check(dataset: Dataset, data: DataRecipe, drawn: Splits) -> None:
             )
     trained = np.bincount(dataset.labels[drawn.train], minlength=dataset.num_classes)
     labelled = np.bincount(dataset.labels, minlength=dataset.num_classes)
-    lost = [name for name, rows, total in zip(dataset.class_names, trained, labelled, strict=True) if total and not rows]
+    lost = [
+        name for name, rows, total in zip(dataset.class_names, trained, labelled, strict=True) if total and not rows
+    ]
     if lost or not len(drawn.train):
         raise InvalidSource(
             f"{dataset.name}: no image of class {lost[0]!r} is left to train on after the splits. "

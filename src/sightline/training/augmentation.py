@@ -13,7 +13,7 @@ from sightline.config import AugmentationRecipe
 from sightline.records import InputSpec
 
 
-class RandomAffine(layers.Layer):
+class RandomAffine(layers.Layer):  # type: ignore[misc]  # Keras carries no annotations
     """Rotation, translation, zoom and shear in one warp, so that pixels are interpolated once.
 
     Keras' four layers, one after the other, would blur four times and cost four
@@ -59,7 +59,7 @@ class RandomAffine(layers.Layer):
         return ops.stack([x_by_x, x_by_y, offset_x, y_by_x, y_by_y, offset_y, zeros, zeros], axis=1)
 
 
-class ToPixels(layers.Layer):
+class ToPixels(layers.Layer):  # type: ignore[misc]  # as above
     """Round and clip to whole numbers in 0 to 255: what the network gets is a picture again."""
 
     def call(self, images: Any) -> Any:
@@ -85,7 +85,15 @@ def strengths_of(augmentation: AugmentationRecipe) -> dict[str, float | str]:
     """
     policy = AUGMENTATION_POLICIES[augmentation.policy]
     merged: dict[str, float | str] = {}
-    for part in ("rotation_degrees", "translation_fraction", "zoom_fraction", "shear_degrees", "flip", "brightness", "contrast"):
+    for part in (
+        "rotation_degrees",
+        "translation_fraction",
+        "zoom_fraction",
+        "shear_degrees",
+        "flip",
+        "brightness",
+        "contrast",
+    ):
         own = getattr(augmentation, part)
         strength = policy.get(part) if own is None else own
         if strength not in (None, 0, "none"):

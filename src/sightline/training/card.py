@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 
 from sightline.catalog import MODELS
@@ -9,9 +10,7 @@ from sightline.config import Recipe
 from sightline.records import Dataset, Evaluation, InputSpec
 
 
-def card(
-    dataset: Dataset, recipe: Recipe, spec: InputSpec, *, evaluation: Evaluation | None, num_train: int
-) -> str:
+def card(dataset: Dataset, recipe: Recipe, spec: InputSpec, *, evaluation: Evaluation | None, num_train: int) -> str:
     """The card of a bundle as Markdown.
 
     Args:
@@ -32,22 +31,28 @@ def card(
         >>> card(sightline.load("mnist"), Recipe(), InputSpec(28, 28, "grey"), evaluation=None, num_train=48000)[:7]
         '# mnist'
     """
-    return "\n\n".join(
-        (
-            f"# {dataset.name}: {recipe.model.name}",
-            f"Made on {datetime.now(UTC):%Y-%m-%d} by Sightline with the recipe '{recipe.name}', seed {recipe.seed}.",
-            "## What it is for",
-            f"It tells {dataset.num_classes} classes apart: {', '.join(dataset.class_names)}. "
-            f"Images are brought to {spec.height}x{spec.width} pixels, {spec.color_mode}, by the rule '{spec.resize}'.",
-            "## Figures",
-            _figures(evaluation),
-            "## Data and licences",
-            f"Trained on {num_train:,} images of '{dataset.name}'. Licence of the data: {dataset.licence or 'not stated'}. "
-            f"The network starts from random weights; architecture: {_architecture(recipe)}.",
-            "## Limits",
-            _limits(dataset, spec, evaluation),
+    return (
+        "\n\n".join(
+            (
+                f"# {dataset.name}: {recipe.model.name}",
+                f"Made on {datetime.now(UTC):%Y-%m-%d} by Sightline with the recipe '{recipe.name}', "
+                f"seed {recipe.seed}.",
+                "## What it is for",
+                f"It tells {dataset.num_classes} classes apart: {', '.join(dataset.class_names)}. "
+                f"Images are brought to {spec.height}x{spec.width} pixels, {spec.color_mode}, "
+                f"by the rule '{spec.resize}'.",
+                "## Figures",
+                _figures(evaluation),
+                "## Data and licences",
+                f"Trained on {num_train:,} images of '{dataset.name}'. "
+                f"Licence of the data: {dataset.licence or 'not stated'}. "
+                f"The network starts from random weights; architecture: {_architecture(recipe)}.",
+                "## Limits",
+                _limits(dataset, spec, evaluation),
+            )
         )
-    ) + "\n"
+        + "\n"
+    )
 
 
 def _architecture(recipe: Recipe) -> str:
@@ -59,7 +64,8 @@ def _figures(evaluation: Evaluation | None) -> str:
         return "There were no test images: nothing is known about how good it is."
     lower, upper = evaluation.accuracy_interval
     lines = [
-        f"On {evaluation.num_images:,} test images that took no part in any choice: accuracy {evaluation.accuracy:.4f}, "
+        f"On {evaluation.num_images:,} test images that took no part in any choice: "
+        f"accuracy {evaluation.accuracy:.4f}, "
         f"95 % interval {lower:.4f} to {upper:.4f} (Wilson); cross-entropy {evaluation.cross_entropy:.4f}; "
         f"expected calibration error {evaluation.calibration_error:.4f}.",
         "",
@@ -68,7 +74,7 @@ def _figures(evaluation: Evaluation | None) -> str:
     ]
     for label, name in enumerate(evaluation.class_names):
         figures = (evaluation.precision[label], evaluation.recall[label], evaluation.f1[label])
-        shown = " | ".join("-" if figure != figure else f"{figure:.4f}" for figure in figures)
+        shown = " | ".join("-" if math.isnan(figure) else f"{figure:.4f}" for figure in figures)
         lines.append(f"| {name} | {int(evaluation.confusion[label].sum()):,} | {shown} |")
     return "\n".join(lines)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +82,8 @@ def fit(
         TrainingFailed: the loss became NaN or infinite; the message says when and what to try.
 
     Example:
-        >>> network = keras.Sequential([keras.Input((4, 4, 1), dtype="uint8"), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> pixels, layers = keras.Input((4, 4, 1), dtype="uint8"), keras.layers
+        >>> network = keras.Sequential([pixels, layers.Flatten(), layers.Dense(2)])
         >>> data = LabelledImages(np.zeros((8, 4, 4, 1), np.uint8), np.arange(8) % 2)
         >>> from sightline.config import parse_recipe
         >>> recipe = parse_recipe({"training.epochs": 2, "training.batch_size": 4})
@@ -140,7 +140,9 @@ def _run(
         options["validation_batch_size"] = VALIDATION_BATCH
     batch_size = recipe.training.batch_size
     if keras.config.backend() == "tensorflow":
-        model.fit(_tensorflow_batches(train.images, targets(train.labels), batch_size, recipe.seed), shuffle=False, **options)
+        model.fit(
+            _tensorflow_batches(train.images, targets(train.labels), batch_size, recipe.seed), shuffle=False, **options
+        )
     else:
         model.fit(train.images, targets(train.labels), batch_size=batch_size, shuffle=True, **options)
 
@@ -195,7 +197,7 @@ class _Watcher:
         trained = self.num_images * len(self.history)
         return Fitted(tuple(self.history), chosen, stopped_early, seconds, trained / max(seconds, 1e-9))
 
-    def _begin_epoch(self, epoch: int, logs: Any = None) -> None:
+    def _begin_epoch(self, epoch: int, logs: Any = None) -> None:  # Keras hands both on
         self._epoch_started, self._counted = time.perf_counter(), 0
 
     def _end_steps(self, batch: int, logs: dict[str, Any]) -> None:

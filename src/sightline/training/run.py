@@ -24,8 +24,7 @@ from sightline.metrics.calibration import fit_temperature
 from sightline.progress import Mode, reporter, reporting
 from sightline.records import SPLIT_NAMES, Dataset, Evaluation, InputSpec, Predictions, Run, SplitName, Splits
 from sightline.reporting.charts import curves_png
-from sightline.training.recipes import recipe as named_recipe
-from sightline.training.recipes import resolve
+from sightline.training.recipes import recipe as named_recipe, resolve
 
 JUDGED: tuple[SplitName, ...] = ("validation", "calibration", "test")
 
@@ -77,7 +76,7 @@ def train(
     Example:
         >>> train("mnits")
         Traceback (most recent call last):
-        sightline.errors.UnknownName: no source is called 'mnits', and there is no such file. Did you mean 'mnist'? Known: cifar10, fashion-mnist, mnist.
+        sightline.errors.UnknownName: no source is called 'mnits', ...
     """
     asked = recipe if isinstance(recipe, Recipe) else named_recipe(recipe)
     backend = choose_backend(backend)
@@ -130,10 +129,10 @@ class _Job:
     typed_source: str
 
     def run(self, backend: str, log_every: int | None, clock: _Clock) -> Run:
+        import keras
+
         from sightline.networks.build import build_network
         from sightline.training.fit import Watch
-
-        import keras
 
         lap = time.perf_counter()
         keras.utils.set_random_seed(self.recipe.seed)
@@ -181,9 +180,7 @@ class _Job:
             watch=watch,
         )
 
-    def _bundle(
-        self, network: Any, clock: _Clock
-    ) -> tuple[dict[SplitName, Predictions], dict[SplitName, Evaluation]]:
+    def _bundle(self, network: Any, clock: _Clock) -> tuple[dict[SplitName, Predictions], dict[SplitName, Evaluation]]:
         """Save, calibrate, evaluate, compare, seal; the folder appears only when all of it went well."""
         from sightline.training.card import card
         from sightline.training.saving import compare, save_network
@@ -263,6 +260,7 @@ class _Job:
             "test": figures(evaluation) if evaluation else None,
             "largest_probability_difference": difference,
         }
+
 
 def run_figures(run: Run) -> dict[str, Any]:
     """A run as `sightline train --json` prints it and metrics.json keeps it.
