@@ -62,7 +62,7 @@ MODELS: dict[str, ModelEntry] = {
     ),
     "convnet": ModelEntry(
         builder="convnet:convnet",
-        num_parameters=0,
+        num_parameters=289_066,
         reference_input=(28, 28, 1),
         smallest=16,
         largest=128,
@@ -159,7 +159,7 @@ OPTIMIZERS: dict[str, str] = {
 SCHEDULES: dict[str, str] = {
     "constant": "the same rate throughout",
     "cosine": "linear warm-up over `schedule.warmup_fraction`, then half a cosine down to zero",
-    "one-cycle": "cosine up over `schedule.warmup_fraction`, cosine down to zero",
+    "one-cycle": "linear up from a 25th over `schedule.warmup_fraction`, then half a cosine down to a 10,000th",
 }
 
 LOSSES: dict[str, str] = {

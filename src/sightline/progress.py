@@ -70,12 +70,16 @@ class Reporter:
     @contextlib.contextmanager
     def bar(self, description: str, *, total: int, unit: str = "images", lines: bool = True) -> Iterator[Bar]:
         """A bar for work of `total` units; with `lines` False a pipe sees nothing of it."""
-        if self.mode == "terminal":
+        if self.mode == "terminal" and not _bar_is_shown.get():
             with _terminal_bar(description, total, unit) as bar:
                 yield bar
         else:
+            # Work inside work that has a bar on the terminal already counts in silence.
             stream = sys.stderr if self.mode == "plain" and lines else None
             yield Bar(description, total=total, unit=unit, stream=stream)
+
+
+_bar_is_shown: contextvars.ContextVar[bool] = contextvars.ContextVar("bar_is_shown", default=False)
 
 
 @contextlib.contextmanager
@@ -104,15 +108,21 @@ def _terminal_bar(description: str, total: int, unit: str) -> Iterator[Bar]:
         TextColumn("{task.fields[notes]}"),
     )
     # Not redirecting keeps stdout for results; transient leaves the summary alone on the screen.
-    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
+    progress = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
+
+    class TerminalBar(Bar):
+        def _draw(self) -> None:
+            progress.update(task, completed=self.done, description=self.description, notes=self.notes)
+
+    # Made before the first drawing, which asks it for its rate.
+    bar = TerminalBar(description, total=total, unit=unit, stream=None)
+    with progress:
         task = progress.add_task(description, total=total, notes="")
-
-        class TerminalBar(Bar):
-            def _draw(self) -> None:
-                progress.update(task, completed=self.done, description=self.description, notes=self.notes)
-
-        bar = TerminalBar(description, total=total, unit=unit, stream=None)
-        yield bar
+        token = _bar_is_shown.set(True)
+        try:
+            yield bar
+        finally:
+            _bar_is_shown.reset(token)
 
 
 _current: contextvars.ContextVar[Reporter | None] = contextvars.ContextVar("reporter", default=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,10 @@ def _named(name: str) -> Dataset:
 
 def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        opened = np.load(path, allow_pickle=False)
+        if not isinstance(opened, np.lib.npyio.NpzFile):
+            raise InvalidSource(f"{path}: holds one array, not an archive of {', '.join(ARRAY_KEYS)}.")
+        with opened as archive:
             return {key: archive[key] for key in archive.files if key in (*ARRAY_KEYS, "class_names")}
     except ValueError as error:
         if "allow_pickle" in str(error):
@@ -87,7 +91,7 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
                 "Save plain arrays: images as uint8, labels as whole numbers."
             ) from error
         raise InvalidSource(f"{path}: not a readable .npz file ({error}).") from error
-    except (OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
         raise InvalidSource(f"{path}: not a readable .npz file ({str(error) or type(error).__name__}).") from error
 
 
@@ -115,10 +119,18 @@ def _from_arrays(arrays: Mapping[str, Any], typed: str, name: str, class_names: 
     return _assemble(name, (train_images, train_labels, test_images, test_labels), names)
 
 
+def _as_array(content: Any, what: str) -> NDArray[Any]:
+    try:
+        array = np.asarray(content)
+    except ValueError as error:
+        raise InvalidSource(f"{what} is a list of unequal parts. Its items must have one shape.") from error
+    if array.dtype == object:
+        raise InvalidSource(f"{what} is an array of objects. Its items must have one shape and be numbers.")
+    return array
+
+
 def _check_images(array: Any, what: str) -> NDArray[np.uint8]:
-    images = np.asarray(array)
-    if images.dtype == object:
-        raise InvalidSource(f"{what} is an array of objects. Its images must have one shape and be numbers, uint8.")
+    images = _as_array(array, what)
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4 or images.shape[3] not in (1, 3) or 0 in images.shape[1:3]:
@@ -136,7 +148,7 @@ def _check_images(array: Any, what: str) -> NDArray[np.uint8]:
 
 
 def _check_labels(array: Any, what: str, num_images: int) -> NDArray[np.int64]:
-    labels = np.asarray(array)
+    labels = _as_array(array, what)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
@@ -152,7 +164,13 @@ def _check_labels(array: Any, what: str, num_images: int) -> NDArray[np.int64]:
 def _check_class_names(
     given: Any, train_labels: NDArray[np.int64], test_labels: NDArray[np.int64], typed: str
 ) -> tuple[str, ...]:
-    names = tuple(str(name) for name in given) if given is not None else tuple(map(str, range(train_labels.max() + 1)))
+    present = np.unique(train_labels)
+    if given is None:
+        names = _numbered_names(present, typed)
+    elif np.ndim(given) != 1:
+        raise InvalidSource(f"{typed}: class_names must be a list of names; got {given!r}.")
+    else:
+        names = tuple(str(name) for name in given)
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise InvalidSource(f"{typed}: class_names holds {twice!r} twice; each class needs a name of its own.")
@@ -163,16 +181,24 @@ def _check_class_names(
                 f"{typed}: {key} holds the label {wrong}; "
                 f"with {len(names)} classes labels go from 0 to {len(names) - 1}."
             )
-    present = np.unique(train_labels)
     if len(present) < 2:
         raise InvalidSource(f"{typed}: y_train holds one class only ({names[present[0]]!r}); a classifier needs two.")
-    if given is None and len(present) < len(names):
-        gap = next(label for label in range(len(names)) if label not in present)
+    return names
+
+
+def _numbered_names(present: NDArray[np.int64], typed: str) -> tuple[str, ...]:
+    """Names "0", "1", ... for labels that fill their range; told first, since one stray label may be a billion."""
+    if present[0] < 0:
+        raise InvalidSource(f"{typed}: y_train holds the label {present[0]}; labels go from 0.")
+    if len(present) < 2:
+        raise InvalidSource(f"{typed}: y_train holds one class only ('{present[0]}'); a classifier needs two.")
+    gaps = np.flatnonzero(present != np.arange(len(present)))
+    if len(gaps):
         raise InvalidSource(
-            f"{typed}: y_train has labels up to {len(names) - 1} but none is {gap}. "
+            f"{typed}: y_train has labels up to {present[-1]} but none is {gaps[0]}. "
             "Number the classes without gaps, or give class_names."
         )
-    return names
+    return tuple(map(str, present.tolist()))
 
 
 def _assemble(
