@@ -24,11 +24,11 @@ _HOMES: dict[str, str] = {
     "recipes": "sightline.tables",
     "Dataset": "sightline.records",
     "Splits": "sightline.records",
-    "Recipe": "sightline.config",
-    "Run": "sightline.records",
-    "Bundle": "sightline.records",
+    "Recipe": "sightline.schema",
+    "Run": "sightline.results",
+    "Bundle": "sightline.results",
     "Predictions": "sightline.records",
-    "Evaluation": "sightline.records",
+    "Evaluation": "sightline.results",
     "SightlineError": "sightline.errors",
 }
 

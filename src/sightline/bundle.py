@@ -12,7 +12,8 @@ from typing import Any
 
 from sightline.errors import InvalidBundle
 from sightline.files import sha256_of, write_json
-from sightline.records import Bundle, InputSpec
+from sightline.records import InputSpec
+from sightline.results import Bundle
 
 FORMAT = "sightline-bundle"
 FORMAT_VERSION = 1

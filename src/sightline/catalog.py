@@ -209,3 +209,18 @@ AUGMENTATION_POLICIES: dict[str, dict[str, float | str]] = {
     },
 }
 FLIPS: dict[str, str] = {"none": "no flip", "horizontal": "left to right", "both": "left to right and top to bottom"}
+
+LABEL_LEVELS: dict[str, str] = {
+    "first": "the folder right below the source or its split",
+    "last": "the folder that the file lies in",
+}
+
+CLASS_WEIGHTS: dict[str, str] = {
+    "none": "each image counts the same",
+    "balanced": "each class counts the same: an image of a rare class weighs more",
+}
+
+SAMPLINGS: dict[str, str] = {
+    "natural": "each image once an epoch",
+    "balanced": "images of rare classes are repeated, up to ten times, until the classes are equal",
+}

@@ -1,8 +1,7 @@
 """Recipe: the whole configuration of a run, parsed, overridden and validated.
 
-A Recipe is a tree of frozen dataclasses of plain types. Every default stands in
-this file. Keys are written `section.field` on the command line, in JSON and in
-error messages alike.
+Keys are written `section.field` on the command line, in JSON and in error
+messages alike; what they are stands in `sightline.schema`.
 """
 
 from __future__ import annotations
@@ -11,134 +10,11 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from sightline import catalog
 from sightline.errors import InvalidValue, UnknownName, closest
-
-
-def _number(default: float | None, low: float, high: float = math.inf, *, above: bool = False, doc: str) -> Any:
-    metadata = {"low": low, "high": high, "above": above, "doc": doc}
-    return field(default=default, metadata=metadata)
-
-
-def _name(default: str | None, known: Mapping[str, object], doc: str) -> Any:
-    return field(default=default, metadata={"known": known, "doc": doc})
-
-
-def _flag(*, default: bool, doc: str) -> Any:
-    return field(default=default, metadata={"doc": doc})
-
-
-@dataclass(frozen=True)
-class DataRecipe:
-    """How rows are divided and what size and colour the network is fed."""
-
-    validation_fraction: float = _number(0.1, 0, 0.9, doc="of the train rows, kept to choose by")
-    calibration_fraction: float = _number(0.1, 0, 0.9, doc="of the train rows, kept to calibrate confidences")
-    test_fraction: float = _number(0.2, 0, 0.9, doc="of all rows, where the source has no test split of its own")
-    image_size: int | str = field(
-        default="auto",
-        metadata={"low": 4, "high": 1024, "word": "auto", "doc": "pixels a side, or what the source has"},
-    )
-    color_mode: str = _name("auto", catalog.COLOR_MODES, "channels the network sees")
-    resize: str = _name("fit", catalog.RESIZE_RULES, "how an image of another shape is brought to size")
-
-
-@dataclass(frozen=True)
-class ModelRecipe:
-    """Which network."""
-
-    name: str = _name(
-        "auto", {"auto": None, **catalog.MODELS}, "see `sightline models`; auto: by the size and colour of the images"
-    )
-    activation: str = _name("relu", catalog.ACTIVATIONS, "after each hidden layer")
-    dropout: float = _number(0.0, 0, 0.95, doc="share of units switched off before the last layer while training")
-    pixel_scaling: str = _name("unit", catalog.PIXEL_SCALINGS, "done inside the network")
-
-
-@dataclass(frozen=True)
-class AugmentationRecipe:
-    """Random changes of the training images; a part left at null takes the policy's strength."""
-
-    policy: str = _name(
-        "none", {"auto": None, **catalog.AUGMENTATION_POLICIES}, "a named set of parts; auto: by what the images show"
-    )
-    rotation_degrees: float | None = _number(None, 0, 180, doc="turned by up to this much either way")
-    translation_fraction: float | None = _number(None, 0, 0.5, doc="moved by up to this share of the side")
-    zoom_fraction: float | None = _number(None, 0, 0.9, doc="enlarged or reduced by up to this share")
-    shear_degrees: float | None = _number(None, 0, 45, doc="slanted by up to this much either way")
-    flip: str | None = _name(None, catalog.FLIPS, "mirrored at random")
-    brightness: float | None = _number(None, 0, 1, doc="lightened or darkened by up to this share of full scale")
-    contrast: float | None = _number(None, 0, 1, doc="contrast raised or lowered by up to this share")
-
-
-@dataclass(frozen=True)
-class OptimizerRecipe:
-    """Keras' optimizer of that name; meanings are Keras' own."""
-
-    name: str = _name("adamw", catalog.OPTIMIZERS, "the rule that turns gradients into steps")
-    learning_rate: float = _number(0.004, 0, 10, above=True, doc="the largest rate of the schedule")
-    weight_decay: float = _number(0.0, 0, 1, doc="decoupled: weights shrink by rate times this at each step")
-    momentum: float = _number(0.9, 0, 0.9999, doc="for sgd and rmsprop; ignored by the others")
-    nesterov: bool = _flag(default=False, doc="for sgd: look ahead along the momentum")
-
-
-@dataclass(frozen=True)
-class ScheduleRecipe:
-    """How the learning rate changes over the run."""
-
-    name: str = _name("constant", catalog.SCHEDULES, "its course")
-    warmup_fraction: float = _number(0.3, 0, 0.9, doc="share of all steps until the largest rate is reached")
-
-
-@dataclass(frozen=True)
-class LossRecipe:
-    """What is made small."""
-
-    name: str = _name("sparse_categorical_crossentropy", catalog.LOSSES, "Keras' name")
-    label_smoothing: float = _number(0.0, 0, 0.5, doc="share of certainty given to the other classes")
-
-
-@dataclass(frozen=True)
-class TrainingRecipe:
-    """How long and in what portions."""
-
-    epochs: int = _number(6, 1, 100_000, doc="passes over the train rows, at most")
-    batch_size: int = _number(128, 1, 65_536, doc="images a step")
-    early_stopping_patience: int | None = _number(
-        None,
-        1,
-        100_000,
-        doc="epochs without a better validation loss before stopping and going back to the best; null: off",
-    )
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """The whole configuration of a run.
-
-    Example:
-        >>> from sightline.config import parse_recipe
-        >>> parse_recipe({"training": {"epochs": 3}}).training.epochs
-        3
-    """
-
-    name: str = "custom"
-    seed: int = _number(0, 0, 2**31 - 1, doc="the same seed on the same machine gives the same network")
-    data: DataRecipe = field(default_factory=DataRecipe)
-    model: ModelRecipe = field(default_factory=ModelRecipe)
-    augmentation: AugmentationRecipe = field(default_factory=AugmentationRecipe)
-    optimizer: OptimizerRecipe = field(default_factory=OptimizerRecipe)
-    schedule: ScheduleRecipe = field(default_factory=ScheduleRecipe)
-    loss: LossRecipe = field(default_factory=LossRecipe)
-    training: TrainingRecipe = field(default_factory=TrainingRecipe)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The tree as plain JSON types."""
-        return dataclasses.asdict(self)
+from sightline.schema import Recipe
 
 
 def keys() -> dict[str, dataclasses.Field[Any]]:

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sightline.bundle import load_bundle
-from sightline.data.batches import network_images
+from sightline.data.pixels import Pixels, read_pixels
 from sightline.data.sources import load
 from sightline.data.splits import read_splits_csv
 from sightline.errors import InvalidSource, InvalidValue
@@ -27,9 +26,10 @@ from sightline.metrics.scores import (
     precision_recall_f1,
     softmax,
 )
-from sightline.records import Bundle, Dataset, Evaluation, Predictions, Run
+from sightline.records import Dataset, Predictions
 from sightline.reporting.charts import confusion_png
 from sightline.reporting.sheets import mistakes_sheet
+from sightline.results import Bundle, Evaluation, Run
 
 
 def score(predictions: Predictions) -> Evaluation:
@@ -118,18 +118,18 @@ def evaluate(
     evaluation = score(predictions)
     if folder is not None:
         write_json(folder / "metrics.json", figures(evaluation))
-        draw(folder, evaluation, predictions, network_images(dataset, rows, opened.input))
+        draw(folder, evaluation, predictions, read_pixels(dataset.take(rows), opened.input))
     return evaluation
 
 
-def draw(folder: Path, evaluation: Evaluation, predictions: Predictions, images: NDArray[np.uint8]) -> None:
+def draw(folder: Path, evaluation: Evaluation, predictions: Predictions, images: Pixels) -> None:
     """Write `confusion.png` and `mistakes.png` into a folder.
 
     Args:
         folder: made if it is missing.
         evaluation: of these predictions.
         predictions: with labels.
-        images: (num_images, height, width, channels) uint8, a row a prediction.
+        images: a row a prediction; only those that are drawn are read.
 
     Raises:
         MissingPackage: matplotlib is not installed.
@@ -141,11 +141,11 @@ def draw(folder: Path, evaluation: Evaluation, predictions: Predictions, images:
         ['folder', 'evaluation', 'predictions', 'images']
     """
     write_atomically(folder / "confusion.png", confusion_png(evaluation))
-    readable = predictions.readable
+    readable = np.flatnonzero(predictions.readable)
     labels = np.asarray(predictions.labels)[readable]
     logits = predictions.logits[readable]
     sheet = mistakes_sheet(
-        images[readable],
+        images.take(readable),
         labels,
         predicted=logits.argmax(axis=1),
         confidences=softmax(logits, temperature=predictions.temperature).max(axis=1),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,84 +14,17 @@ from numpy.typing import NDArray
 
 from sightline.bundle import load_bundle
 from sightline.data.backgrounds import looks_inverted
-from sightline.data.batches import change_color, network_images
+from sightline.data.colors import change_color
 from sightline.data.images import decode_image, resize_image
-from sightline.errors import InvalidBundle, InvalidValue, UnreadableImage, require
+from sightline.data.pixels import read_pixels
+from sightline.errors import InvalidValue, UnreadableImage
 from sightline.progress import reporter
-from sightline.records import Bundle, Dataset, InputSpec, Predictions, Run
+from sightline.records import Dataset, InputSpec, Predictions
+from sightline.results import Bundle, Run
+from sightline.sessions import Session, open_session
 
 CHUNK = 64
 INVERTED_NOTICE = "looks like the inverse of the training images; --invert turns it"
-
-
-class Session:
-    """A bundle's network, loaded once."""
-
-    def __init__(self, bundle: Bundle) -> None:
-        """Load `model.onnx`; raises InvalidBundle if ONNX Runtime refuses it."""
-        self.bundle = bundle
-        self._session = open_onnx(bundle.path / "model.onnx")
-
-    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(num_images, height, width, channels) uint8 to (num_images, num_classes) float32."""
-        return run_onnx(self._session, images, len(self.bundle.class_names))
-
-
-def open_onnx(path: Path) -> Any:
-    """An ONNX Runtime session on the CPU.
-
-    Args:
-        path: a `model.onnx` with the tensor contract of a bundle.
-
-    Returns:
-        The session.
-
-    Raises:
-        InvalidBundle: ONNX Runtime cannot load it.
-        MissingPackage: ONNX Runtime is not installed.
-
-    Example:
-        >>> open_onnx(Path("nowhere.onnx"))
-        Traceback (most recent call last):
-        sightline.errors.InvalidBundle: nowhere.onnx: ONNX Runtime cannot load it (no such file).
-    """
-    onnxruntime = require("onnxruntime", purpose="prediction", install="onnxruntime")
-    if not path.is_file():
-        raise InvalidBundle(f"{path}: ONNX Runtime cannot load it (no such file).")
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's exceptions share no class of their own
-        raise InvalidBundle(f"{path}: ONNX Runtime cannot load it ({str(error).splitlines()[0]}).") from error
-
-
-def run_onnx(session: Any, images: NDArray[np.uint8], num_classes: int) -> NDArray[np.float32]:
-    """Logits of many images, in portions that bound the memory.
-
-    Args:
-        session: from `open_onnx`.
-        images: (num_images, height, width, channels) uint8.
-        num_classes: columns of the result.
-
-    Returns:
-        (num_images, num_classes) float32.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> run_onnx(None, np.zeros((0, 28, 28, 1), np.uint8), 10).shape
-        (0, 10)
-    """
-    logits = np.empty((len(images), num_classes), dtype=np.float32)
-    portion = max(1, min(512, 64 * 1024 * 1024 // max(images[:1].nbytes * 16, 1)))
-    with reporter().bar("predicting", total=len(images)) as bar:
-        for first in range(0, len(images), portion):
-            part = images[first : first + portion]
-            logits[first : first + len(part)] = session.run(["logits"], {"images": part})[0]
-            bar.advance(len(part))
-    return logits
 
 
 def predict(
@@ -122,7 +55,7 @@ def predict(
     if isinstance(images, Dataset):
         return predict_dataset(opened, images, np.arange(len(images)))
     if isinstance(images, np.ndarray):
-        return _join(opened, list(_stream_arrays(Session(opened), images, invert=invert)))
+        return _join(opened, list(_predict_array(opened, images, invert=invert)))
     names = [images] if isinstance(images, str | Path) else list(images)
     paths = find_images(names)
     with reporter().bar("predicting", total=len(paths)) as bar:
@@ -154,10 +87,13 @@ def predict_dataset(bundle: Bundle, dataset: Dataset, rows: NDArray[np.int64]) -
         ['bundle', 'dataset', 'rows']
     """
     labels = match_labels(bundle.class_names, dataset, rows)
-    logits = Session(bundle).logits(network_images(dataset, rows, bundle.input))
-    nothing = (None,) * len(rows)
-    row_ids = tuple(dataset.row_ids[rows].tolist())
-    return Predictions(bundle.class_names, row_ids, logits, bundle.temperature, labels, nothing, nothing)
+    chosen = dataset.take(rows)
+    pixels = read_pixels(chosen, bundle.input)
+    logits = open_session(bundle).all_logits(pixels)
+    logits[list(pixels.errors)] = np.nan
+    errors = tuple(pixels.errors.get(row) for row in range(len(rows)))
+    row_ids = tuple(chosen.row_ids.tolist())
+    return Predictions(bundle.class_names, row_ids, logits, bundle.temperature, labels, errors, (None,) * len(rows))
 
 
 def match_labels(class_names: tuple[str, ...], dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -252,25 +188,26 @@ def predict_files(bundle: Bundle, paths: Iterable[str], *, invert: bool = False)
         >>> inspect.isgeneratorfunction(predict_files)
         True
     """
-    session = Session(bundle)
+    answerer = _Answerer(bundle, open_session(bundle), invert=invert)
     listed = list(paths)
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as threads:
         for first in range(0, len(listed), CHUNK):
             part = listed[first : first + CHUNK]
-            yield _answer(session, part, threads.map, lambda path: decode_file(path, bundle.input), invert=invert)
+            yield answerer.answer(part, list(threads.map(answerer.read_file, part)))
 
 
-def _stream_arrays(session: Session, images: NDArray[Any], *, invert: bool) -> Iterator[Predictions]:
-    spec = session.bundle.input
+def _predict_array(bundle: Bundle, images: NDArray[Any], *, invert: bool) -> Iterator[Predictions]:
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
         raise InvalidValue(
             "images must be one uint8 array (num_images, height, width, 1 or 3), 0 to 255; "
             f"got {images.dtype} {images.shape}."
         )
+    answerer = _Answerer(bundle, open_session(bundle), invert=invert)
     stack = images[..., None] if images.ndim == 3 else images
     for first in range(0, len(stack), CHUNK):
-        names = [str(row) for row in range(first, min(first + CHUNK, len(stack)))]
-        yield _answer(session, names, map, lambda name: change_color(stack[int(name)], spec.color_mode), invert=invert)
+        part = range(first, min(first + CHUNK, len(stack)))
+        readings = [answerer.read(change_color(stack[row], bundle.input.color_mode)) for row in part]
+        yield answerer.answer([str(row) for row in part], readings)
 
 
 def decode_file(path: str, spec: InputSpec) -> NDArray[np.uint8]:
@@ -295,45 +232,43 @@ def decode_file(path: str, spec: InputSpec) -> NDArray[np.uint8]:
 
 
 @dataclass(frozen=True)
-class _Answer:
+class _Reading:
+    """One image at network size, or why there is none, and what was noticed on it."""
+
     pixels: NDArray[np.uint8] | None
     error: str | None = None
     notice: str | None = None
 
 
-def _answer(
-    session: Session,
-    names: list[str],
-    mapper: Callable[..., Iterable[_Answer]],
-    decode: Callable[[str], NDArray[np.uint8]],
-    *,
-    invert: bool,
-) -> Predictions:
-    spec = session.bundle.input
+@dataclass(frozen=True, eq=False)
+class _Answerer:
+    """A bundle at work: readings of images in, Predictions out."""
 
-    def read(name: str) -> _Answer:
+    bundle: Bundle
+    session: Session
+    invert: bool
+
+    def read_file(self, path: str) -> _Reading:
         try:
-            image = decode(name)
+            return self.read(decode_file(path, self.bundle.input))
         except UnreadableImage as error:
-            return _Answer(None, error=str(error))
-        image = 255 - image if invert else image
-        notice = INVERTED_NOTICE if looks_inverted(image, spec) else None
-        return _Answer(resize_image(image, spec), notice=notice)
+            return _Reading(None, error=str(error))
 
-    answers = list(mapper(read, names))
-    logits = np.full((len(names), len(session.bundle.class_names)), np.nan, dtype=np.float32)
-    readable = {row: answer.pixels for row, answer in enumerate(answers) if answer.pixels is not None}
-    if readable:
-        logits[list(readable)] = session.logits(np.stack(list(readable.values())))
-    return Predictions(
-        session.bundle.class_names,
-        tuple(names),
-        logits,
-        session.bundle.temperature,
-        None,
-        tuple(answer.error for answer in answers),
-        tuple(answer.notice for answer in answers),
-    )
+    def read(self, image: NDArray[np.uint8]) -> _Reading:
+        upright = 255 - image if self.invert else image
+        notice = INVERTED_NOTICE if looks_inverted(upright, self.bundle.input) else None
+        return _Reading(resize_image(upright, self.bundle.input), notice=notice)
+
+    def answer(self, names: list[str], readings: list[_Reading]) -> Predictions:
+        logits = np.full((len(names), len(self.bundle.class_names)), np.nan, dtype=np.float32)
+        readable = {row: reading.pixels for row, reading in enumerate(readings) if reading.pixels is not None}
+        if readable:
+            logits[list(readable)] = self.session.logits(np.stack(list(readable.values())))
+        errors = tuple(reading.error for reading in readings)
+        notices = tuple(reading.notice for reading in readings)
+        return Predictions(
+            self.bundle.class_names, tuple(names), logits, self.bundle.temperature, None, errors, notices
+        )
 
 
 def _join(bundle: Bundle, portions: list[Predictions]) -> Predictions:

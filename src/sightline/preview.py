@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sightline.config import Recipe
-from sightline.data.batches import input_spec, network_images
+from sightline.data.batches import input_spec
+from sightline.data.pixels import raw_images, read_pixels
 from sightline.data.sources import load
-from sightline.errors import InvalidValue
+from sightline.errors import InvalidSource, InvalidValue
 from sightline.files import write_atomically
+from sightline.progress import reporter
 from sightline.records import Dataset
 from sightline.reporting.sheets import augmented_sheet, example_sheet
+from sightline.schema import Recipe
 from sightline.training.recipes import recipe as named_recipe, resolve
 
 MOST_IMAGES = 400
@@ -82,44 +83,44 @@ def show(
     dataset = load(source)
     candidates = np.flatnonzero((dataset.given_splits == "train") | (dataset.given_splits == ""))
     rows = candidates[:count]
+    images, errors = raw_images(dataset, rows)
+    rows = np.array([row for row in rows.tolist() if row not in errors], dtype=np.int64)
+    for row, reason in errors.items():
+        reporter().say(f"{dataset.row_ids[row]}: {reason}")
+    if not len(rows):
+        raise InvalidSource(f"{dataset.name}: none of the first {count} files is an image. Run `sightline audit`.")
     labels = dataset.labels[rows]
     names = tuple(dataset.class_names[label] for label in labels)
     title = f"{dataset.name}: the first {len(rows)} training images"
     if augmented:
-        png = _augmented(dataset, rows, asked, title)
+        png = _augmented(dataset.take(rows), asked, title)
     else:
-        png = example_sheet(dataset.images[rows], labels, class_names=dataset.class_names, title=title)
+        png = example_sheet(images, labels, class_names=dataset.class_names, title=title)
     path = Path(out) if out is not None else None
     if path is not None:
         write_atomically(path, png)
     return Picture(png, names, _describe(dataset, names), path)
 
 
-def _augmented(dataset: Dataset, rows: NDArray[np.int64], asked: Recipe, title: str) -> bytes:
+def _augmented(dataset: Dataset, asked: Recipe, title: str) -> bytes:
     from sightline.backends import load_keras
 
     load_keras()
     from sightline.training.augmentation import build_augmentation
 
     resolved = resolve(asked, dataset)
-    spec = input_spec(
-        dataset,
-        rows,
-        size=int(resolved.data.image_size),
-        color_mode=resolved.data.color_mode,
-        resize=resolved.data.resize,
-    )
+    spec = input_spec(dataset, np.arange(len(dataset)), resolved.data)
     augmentation = build_augmentation(resolved.augmentation, spec, seed=resolved.seed)
     if augmentation is None:
         raise InvalidValue(
             f"the recipe '{resolved.name}' changes no image: augmentation.policy is 'none'. "
             "Try --set augmentation.policy=digits."
         )
-    originals = network_images(dataset, rows, spec)
+    originals = read_pixels(dataset, spec)[:]
     drawn = [np.asarray(augmentation(originals, training=True)) for _ in range(VARIANTS)]
     # (variants, images, ...) becomes, for each image, its variants
     variants = np.stack(drawn, axis=1).astype(np.uint8)
-    captions = [dataset.class_names[label] for label in dataset.labels[rows]]
+    captions = [dataset.class_names[label] for label in dataset.labels]
     policy = f", augmented ({resolved.augmentation.policy})"
     return augmented_sheet(originals, list(variants), captions=captions, title=title + policy)
 

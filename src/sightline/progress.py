@@ -55,6 +55,25 @@ class Bar:
             print(self.line(), file=self.stream, flush=True)
 
 
+class Stopwatch:
+    """Wall time of the parts of a piece of work, in seconds."""
+
+    def __init__(self) -> None:
+        """Start now."""
+        self._started = self._lap_started = time.perf_counter()
+        self.seconds: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        """Count what passed since the last lap as part of `name`."""
+        now = time.perf_counter()
+        self.seconds[name] = self.seconds.get(name, 0.0) + now - self._lap_started
+        self._lap_started = now
+
+    def total(self) -> float:
+        """Seconds since the start."""
+        return time.perf_counter() - self._started
+
+
 class Reporter:
     """Where messages and bars go. One at a time is current: `reporter()`."""
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +79,12 @@ class ImageFiles:
     def __len__(self) -> int:
         return len(self.names)
 
+    def take(self, rows: NDArray[np.int64]) -> ImageFiles:
+        """The same for some of the rows."""
+        names = tuple(self.names[row] for row in rows)
+        offsets = self.offsets[rows] if len(self.offsets) else self.offsets
+        return ImageFiles(self.place, self.kind, names, self.num_bytes[rows], self.arrivals[rows], offsets)
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -128,6 +133,20 @@ class Dataset:
         """How many class names there are."""
         return len(self.class_names)
 
+    def take(self, rows: NDArray[np.int64], left_out: tuple[tuple[str, str], ...] = ()) -> Dataset:
+        """The same source with some of its rows, and why the others were left out, if that is to be remembered."""
+        images = self.images.take(rows) if isinstance(self.images, ImageFiles) else self.images[rows]
+        return replace(
+            self,
+            row_ids=self.row_ids[rows],
+            labels=self.labels[rows],
+            images=images,
+            given_splits=self.given_splits[rows],
+            groups=None if self.groups is None else self.groups[rows],
+            weights=None if self.weights is None else self.weights[rows],
+            left_out=(*self.left_out, *left_out),
+        )
+
     def class_counts(self) -> dict[str, int]:
         """Images a class, in the order of `class_names`."""
         counts = np.bincount(self.labels, minlength=self.num_classes)
@@ -160,7 +179,7 @@ class Dataset:
             pixels = self.images[row]
             stream = io.BytesIO()
             Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(stream, "PNG")
-            tags.append(_image_tag(stream.getvalue(), height=40))
+            tags.append(image_tag(stream.getvalue(), height=40))
         return " ".join(tags)
 
 
@@ -227,140 +246,6 @@ class Predictions:
         return f"Predictions({len(self):,} images, {unreadable} unreadable)"
 
 
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """Every figure of one Predictions whose labels are known.
-
-    Attributes:
-        class_names: ordered names; rows and columns of the matrix follow it.
-        num_images: readable images that were judged.
-        num_correct: those whose most probable class was the given one.
-        num_unreadable: rows with an error; they are in no other figure.
-        accuracy: num_correct / num_images.
-        accuracy_interval: Wilson interval of the accuracy at 95 %.
-        balanced_accuracy: mean recall over the classes that occur.
-        cross_entropy: mean, in nats, of the calibrated probabilities.
-        calibration_error: expected calibration error over 15 bins, in [0, 1].
-        confusion: (num_classes, num_classes) int64, row the given, column the predicted class.
-        precision: (num_classes,) in [0, 1]; NaN for a class that was never predicted.
-        recall: (num_classes,) in [0, 1]; NaN for a class without images.
-        f1: (num_classes,) in [0, 1]; NaN for a class without images.
-        macro_f1: mean F1 over the classes that occur.
-        most_confused: (given, predicted, count), most frequent first.
-    """
-
-    class_names: tuple[str, ...]
-    num_images: int
-    num_correct: int
-    num_unreadable: int
-    accuracy: float
-    accuracy_interval: tuple[float, float]
-    balanced_accuracy: float
-    cross_entropy: float
-    calibration_error: float
-    confusion: NDArray[np.int64]
-    precision: NDArray[np.float64]
-    recall: NDArray[np.float64]
-    f1: NDArray[np.float64]
-    macro_f1: float
-    most_confused: tuple[tuple[str, str, int], ...]
-
-    @property
-    def num_errors(self) -> int:
-        """Images that were given a wrong class."""
-        return self.num_images - self.num_correct
-
-    def __str__(self) -> str:
-        lower, upper = self.accuracy_interval
-        return f"accuracy {self.accuracy:.4f} [{lower:.4f}, {upper:.4f}] on {self.num_images:,} images"
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{html.escape(name)}</td><td>{int(self.confusion[label].sum()):,}</td>"
-            f"<td>{self.precision[label]:.4f}</td><td>{self.recall[label]:.4f}</td>"
-            f"<td>{self.f1[label]:.4f}</td></tr>"
-            for label, name in enumerate(self.class_names)
-        )
-        head = "<tr><th>class</th><th>images</th><th>precision</th><th>recall</th><th>F1</th></tr>"
-        return f"<p>{self}</p><table>{head}{rows}</table>"
-
-
-@dataclass(frozen=True, eq=False)
-class Bundle:
-    """One directory that predicts, opened and verified.
-
-    Attributes:
-        path: the directory.
-        class_names: ordered as the logits are.
-        input: what the network is fed.
-        temperature: fitted on the calibration rows; 1 where there were none.
-        num_calibration_images: how many rows stand behind the temperature.
-        metrics: the test figures as JSON has them.
-        manifest: format version, package versions, hashes.
-    """
-
-    path: Path
-    class_names: tuple[str, ...]
-    input: InputSpec
-    temperature: float
-    num_calibration_images: int
-    metrics: Mapping[str, Any]
-    manifest: Mapping[str, Any]
-
-    def __repr__(self) -> str:
-        height, width, channels = self.input.shape
-        return f"Bundle '{self.path}': {len(self.class_names)} classes, {height}x{width}x{channels} uint8 in"
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """What one training leaves behind.
-
-    Attributes:
-        path: the run's folder.
-        recipe: the whole configuration, as plain JSON types.
-        splits: which rows were used for what.
-        history: one mapping an epoch: epoch, loss, accuracy, validation_loss,
-            validation_accuracy, learning_rate, seconds.
-        chosen_epoch: 1-based; the epoch whose weights were kept.
-        stopped_early: True if fewer epochs were trained than the recipe allows.
-        validation: figures on validation rows, None if there are none.
-        evaluation: figures on test rows, looked at once; None if there are none.
-        bundle: the deployed part.
-        backend: "tensorflow", "jax" or "torch".
-        num_parameters: weights of the network, trained or not.
-        seconds: wall time of import, data, fit, evaluate, export and total.
-        images_per_second: training images a second, over all epochs.
-    """
-
-    path: Path
-    recipe: Mapping[str, Any]
-    splits: Splits
-    history: tuple[Mapping[str, float], ...]
-    chosen_epoch: int
-    stopped_early: bool
-    validation: Evaluation | None
-    evaluation: Evaluation | None
-    bundle: Bundle
-    backend: str
-    num_parameters: int
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    images_per_second: float = 0.0
-
-    def __repr__(self) -> str:
-        figure = f"test {self.evaluation}" if self.evaluation else "no test rows"
-        return f"Run '{self.path}': {figure}, {len(self.history)} epochs on {self.backend}"
-
-    def _repr_html_(self) -> str:
-        pictures = "".join(
-            _image_tag((self.path / name).read_bytes(), height=320)
-            for name in ("curves.png", "confusion.png", "mistakes.png")
-            if (self.path / name).is_file()
-        )
-        return f"<p>{html.escape(repr(self))}</p>{pictures}"
-
-
-def _image_tag(png: bytes, *, height: int) -> str:
+def image_tag(png: bytes, *, height: int) -> str:
+    """An HTML image tag that carries its PNG inside, for notebooks; `height` in pixels."""
     return f"<img height='{height}' src='data:image/png;base64,{base64.b64encode(png).decode()}'>"

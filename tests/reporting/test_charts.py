@@ -7,12 +7,12 @@ import pytest
 from PIL import Image
 
 from sightline.errors import InvalidValue
-from sightline.records import Evaluation
 from sightline.reporting.canvas import VERMILLION
 from sightline.reporting.charts import confusion_png, curves_png
 from sightline.reporting.confusion import draw_confusion, shown_classes
 from sightline.reporting.curves import draw_curves
 from sightline.reporting.series import settled_accuracy, smooth
+from sightline.results import Evaluation
 
 matplotlib = pytest.importorskip("matplotlib")
 

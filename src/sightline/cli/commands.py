@@ -100,7 +100,9 @@ def predict(arguments: Namespace) -> int:
         raise InvalidValue(f"--top must be a whole number of at least 1; got {arguments.top}.")
     paths = find_images(arguments.images)
     rows: list[dict[str, Any]] = []
-    with reporting(_mode(arguments)), reporter().bar("predicting", total=len(paths)) as bar:
+    # On a terminal the rows are the progress: a bar would share their lines.
+    mode = "quiet" if sys.stdout.isatty() else _mode(arguments)
+    with reporting(mode), reporter().bar("predicting", total=len(paths)) as bar:
         for portion in predict_files(bundle, paths, invert=arguments.invert):
             for row in _rows(portion, arguments.top):
                 rows.append(row)
@@ -190,7 +192,8 @@ def datasets(arguments: Namespace) -> int:
 
 def recipes(arguments: Namespace) -> int:
     """List the recipes, or every key."""
-    from sightline.config import Recipe, keys
+    from sightline.config import keys
+    from sightline.schema import Recipe
     from sightline.tables import recipes as list_recipes
 
     if not arguments.keys:

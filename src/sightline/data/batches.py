@@ -1,28 +1,61 @@
-"""Rows of a Dataset as the uint8 pixels a network is fed."""
+"""What the network will be fed: size, colour and background, settled from the images."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from sightline.data.backgrounds import background_of_dataset
-from sightline.data.images import resize_image
-from sightline.progress import reporter
-from sightline.records import ColorMode, Dataset, InputSpec
+from sightline.data.backgrounds import background_of, background_of_dataset
+from sightline.data.images import decode_image
+from sightline.errors import InvalidSource, UnreadableImage
+from sightline.records import Dataset, ImageFiles, InputSpec
+from sightline.schema import DataRecipe
+
+# Photographs are brought to this side where the recipe says "auto".
+USUAL_SIDE = 64
+NUM_SAMPLED = 64
 
 
-def input_spec(
-    dataset: Dataset, train_rows: NDArray[np.int64], *, size: int, color_mode: str, resize: str
-) -> InputSpec:
-    """What the network will be fed, with the background of the training images.
+def natural_shape(dataset: Dataset) -> tuple[int, int, int]:
+    """The size and colour that a recipe's "auto" stands for.
+
+    Args:
+        dataset: arrays, which have one shape; or files, of which up to 64 are looked at.
+
+    Returns:
+        (height, width, channels). For files a square: the median longer side, 64 at
+        most; one channel only if every looked-at file is grey.
+
+    Raises:
+        InvalidSource: none of the looked-at files is an image.
+
+    Example:
+        >>> import sightline
+        >>> natural_shape(sightline.load("mnist"))
+        (28, 28, 1)
+    """
+    if not isinstance(dataset.images, ImageFiles):
+        height, width, channels = dataset.images.shape[1:]
+        return height, width, channels
+    from sightline.data.stores import image_sizes
+
+    sizes = image_sizes(dataset.images, _sample(np.arange(len(dataset)), NUM_SAMPLED))
+    readable = sizes[sizes[:, 0] > 0]
+    if not len(readable):
+        raise InvalidSource(f"{dataset.name}: none of {len(sizes)} files looked at is an image. Run `sightline audit`.")
+    side = min(int(np.median(readable[:, :2].max(axis=1))), USUAL_SIDE)
+    return side, side, 1 if (readable[:, 2] == 1).all() else 3
+
+
+def input_spec(dataset: Dataset, rows: NDArray[np.int64], data: DataRecipe) -> InputSpec:
+    """What the network will be fed, with the background of the images.
 
     Args:
         dataset: where the images are.
-        train_rows: rows that decide on the background.
-        size: pixels; images of that longer side and the source's own shape stay as they are.
-        color_mode: "grey" or "rgb".
-        resize: "fit", "fill" or "stretch".
+        rows: rows that may decide on the background; never test rows that the source gives.
+        data: resolved: a number for the size, "grey" or "rgb" for the colour.
 
     Returns:
         The specification that goes into the bundle.
@@ -32,68 +65,37 @@ def input_spec(
 
     Example:
         >>> import sightline
-        >>> mnist = sightline.load("mnist")
-        >>> input_spec(mnist, np.arange(100), size=28, color_mode="grey", resize="fit").background
-        'dark'
+        >>> from sightline.schema import DataRecipe
+        >>> spec = input_spec(sightline.load("mnist"), np.arange(100), DataRecipe(image_size=28, color_mode="grey"))
+        >>> spec.shape, spec.background
+        ((28, 28, 1), 'dark')
     """
-    height, width = dataset.images.shape[1:3]
-    if size != max(height, width):
-        height = width = size
-    sample = train_rows[np.linspace(0, len(train_rows) - 1, min(len(train_rows), 2000)).astype(np.int64)]
-    background = background_of_dataset(dataset.images[sample])
-    return InputSpec(height, width, color_mode, resize, background)  # type: ignore[arg-type]  # checked by the recipe
+    height = width = int(data.image_size)
+    if isinstance(dataset.images, ImageFiles):
+        background = _background_of_files(dataset.images, _sample(rows, NUM_SAMPLED))
+    else:
+        if max(dataset.images.shape[1:3]) == height:
+            height, width = dataset.images.shape[1:3]
+        background = background_of_dataset(dataset.images[_sample(rows, 2000)])
+    return InputSpec(height, width, data.color_mode, data.resize, background)  # type: ignore[arg-type]  # checked names
 
 
-def network_images(dataset: Dataset, rows: NDArray[np.int64], spec: InputSpec) -> NDArray[np.uint8]:
-    """Images at network size; those that have it already are handed on untouched.
-
-    Args:
-        dataset: where the images are.
-        rows: (num_images,) row indices.
-        spec: size, colour mode and resize rule.
-
-    Returns:
-        (num_images, height, width, channels) uint8.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> import sightline
-        >>> spec = InputSpec(32, 32, "rgb")
-        >>> network_images(sightline.load("mnist"), np.arange(2), spec).shape
-        (2, 32, 32, 3)
-    """
-    if dataset.images.shape[1:] == spec.shape:
-        return dataset.images[rows]
-    resized = np.empty((len(rows), *spec.shape), dtype=np.uint8)
-    with reporter().bar("resizing", total=len(rows)) as bar:
-        for first in range(0, len(rows), 1000):
-            for place, row in enumerate(rows[first : first + 1000], start=first):
-                resized[place] = resize_image(change_color(dataset.images[row], spec.color_mode), spec)
-            bar.advance(min(1000, len(rows) - first))
-    return resized
+def _sample(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)]
 
 
-def change_color(image: NDArray[np.uint8], color_mode: ColorMode) -> NDArray[np.uint8]:
-    """An image in another colour mode; one that has it already is handed on untouched.
+def _background_of_files(files: ImageFiles, rows: NDArray[np.int64]) -> Any:
+    """The background that at least 95 % of the readable files share, else "mixed"."""
+    from sightline.data.stores import read_bytes
 
-    Args:
-        image: (height, width, 1 or 3) uint8.
-        color_mode: "grey" (ITU-R 601 luma, as the decoder makes it) or "rgb".
-
-    Returns:
-        (height, width, 1) or (height, width, 3) uint8.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> change_color(np.zeros((2, 2, 1), np.uint8), "rgb").shape
-        (2, 2, 3)
-    """
-    if color_mode == "rgb":
-        return image if image.shape[2] == 3 else np.repeat(image, 3, axis=2)
-    if image.shape[2] == 1:
-        return image
-    return np.asarray(Image.fromarray(image).convert("L"))[:, :, None]
+    found = []
+    for row in rows.tolist():
+        try:
+            image = decode_image(read_bytes(files, row), color_mode="grey", minimum_size=(USUAL_SIDE, USUAL_SIDE))
+        except UnreadableImage:
+            continue
+        found.append(background_of(image))
+    for background in ("dark", "light"):
+        if found and found.count(background) >= 0.95 * len(found):
+            return background
+    return "mixed"

@@ -8,9 +8,9 @@ import io
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.config import DataRecipe
 from sightline.errors import InvalidSource
 from sightline.records import SPLIT_NAMES, Dataset, Splits
+from sightline.schema import DataRecipe
 
 
 def split(dataset: Dataset, data: DataRecipe | None = None, *, seed: int = 0) -> Splits:

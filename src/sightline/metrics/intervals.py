@@ -195,8 +195,11 @@ def _student_t_quantile(confidence: float, *, degrees: int) -> float:
 
 
 def _outside(t: float, degrees: int) -> float:
-    """Probability that Student's t lies outside [-t, t]: the regularised incomplete beta function
-    I_x(degrees / 2, 1/2) at x = degrees / (degrees + t^2), Abramowitz and Stegun 26.7.1 and 26.5.27."""
+    """Probability that Student's t lies outside [-t, t].
+
+    It is the regularised incomplete beta function I_x(degrees / 2, 1/2) at
+    x = degrees / (degrees + t^2), Abramowitz and Stegun 26.7.1 and 26.5.27.
+    """
     near, far = degrees / (degrees + t * t), t * t / (degrees + t * t)
     if far <= 0 or near <= 0:
         return 1.0 if far <= 0 else 0.0

@@ -7,8 +7,8 @@ import importlib
 import keras
 
 from sightline.catalog import MODELS
-from sightline.config import ModelRecipe
 from sightline.errors import InvalidValue, pick
+from sightline.schema import ModelRecipe
 
 
 def build_network(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -> keras.Model:

@@ -6,8 +6,8 @@ import keras
 from keras import layers
 
 from sightline.catalog import MODELS
-from sightline.config import ModelRecipe
 from sightline.networks.layers import finish, start
+from sightline.schema import ModelRecipe
 
 
 def mlp(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -> keras.Model:

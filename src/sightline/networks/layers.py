@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from sightline.config import ModelRecipe
+from sightline.schema import ModelRecipe
 
 
 def start(shape: tuple[int, int, int], model: ModelRecipe, *, smallest: int = 1) -> tuple[Any, Any]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sightline.records import Evaluation
 from sightline.reporting.canvas import png
 from sightline.reporting.confusion import draw_confusion
 from sightline.reporting.curves import draw_curves
+from sightline.results import Evaluation
 
 
 def curves_png(history: Sequence[Mapping[str, float]], *, chosen_epoch: int) -> bytes:

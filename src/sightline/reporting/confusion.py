@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import InvalidValue, require
-from sightline.records import Evaluation
 from sightline.reporting.canvas import DOTS_PER_INCH, INK, QUIET, RULE, dress, letters, name_letters, new_figure
+from sightline.results import Evaluation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,8 +9,8 @@ import keras
 from keras import layers, ops
 
 from sightline.catalog import AUGMENTATION_POLICIES
-from sightline.config import AugmentationRecipe
 from sightline.records import InputSpec
+from sightline.schema import AugmentationRecipe
 
 
 class RandomAffine(layers.Layer):  # type: ignore[misc]  # Keras carries no annotations

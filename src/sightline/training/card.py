@@ -6,8 +6,9 @@ import math
 from datetime import UTC, datetime
 
 from sightline.catalog import MODELS
-from sightline.config import Recipe
-from sightline.records import Dataset, Evaluation, InputSpec
+from sightline.records import Dataset, InputSpec
+from sightline.results import Evaluation
+from sightline.schema import Recipe
 
 
 def card(dataset: Dataset, recipe: Recipe, spec: InputSpec, *, evaluation: Evaluation | None, num_train: int) -> str:

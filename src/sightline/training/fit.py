@@ -10,31 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
-from numpy.typing import NDArray
 
-from sightline.config import Recipe
 from sightline.errors import TrainingFailed
 from sightline.files import writing_to
 from sightline.progress import Bar, clock, reporter
+from sightline.schema import Recipe
+from sightline.training.feed import LabelledImages, drawn_rows, training_feed, validation_feed
 from sightline.training.optimizers import build_loss, build_optimizer, build_schedule
 
 # TensorFlow runs this many steps without coming back to Python; a few a second stay visible.
 STEPS_PER_EXECUTION = 25
-VALIDATION_BATCH = 1000
-
-
-@dataclass(frozen=True, eq=False)
-class LabelledImages:
-    """Images as the network is fed them, with their labels.
-
-    Attributes:
-        images: (num_images, height, width, channels) uint8.
-        labels: (num_images,) int64.
-    """
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -82,6 +67,7 @@ def fit(
         TrainingFailed: the loss became NaN or infinite; the message says when and what to try.
 
     Example:
+        >>> import numpy as np
         >>> pixels, layers = keras.Input((4, 4, 1), dtype="uint8"), keras.layers
         >>> network = keras.Sequential([pixels, layers.Flatten(), layers.Dense(2)])
         >>> data = LabelledImages(np.zeros((8, 4, 4, 1), np.uint8), np.arange(8) % 2)
@@ -90,7 +76,8 @@ def fit(
         >>> len(fit(network, data, validation=None, recipe=recipe, watch=Watch()).history)
         2
     """
-    steps = math.ceil(len(train.labels) / recipe.training.batch_size)
+    num_drawn = len(drawn_rows(train.labels, recipe.training.sampling))
+    steps = math.ceil(num_drawn / recipe.training.batch_size)
     model = network
     if augmentation is not None:
         model = keras.Model(augmentation.input, network(augmentation.output), name="training")
@@ -99,16 +86,20 @@ def fit(
         optimizer=build_optimizer(recipe.optimizer, rate),
         loss=build_loss(recipe.loss),
         metrics=["accuracy"],
+        weighted_metrics=[],
         steps_per_execution=_steps_per_execution(steps, watch.log_every),
         # XLA runs convolution gradients on a CPU through a slow path; on TensorFlow it stays off.
         jit_compile=False if keras.config.backend() == "tensorflow" else "auto",
     )
-    watcher = _Watcher(watch, recipe, steps, len(train.labels))
+    watcher = _Watcher(watch, recipe, steps, num_drawn)
     callbacks = [watcher.callback, *_early_stopping(recipe)]
+    num_classes = int(network.output_shape[-1])
+    feed = training_feed(train, recipe, num_classes=num_classes)
+    feed |= validation_feed(validation, recipe, num_classes=num_classes)
     started = time.perf_counter()
-    with reporter().bar("epoch 1", total=len(train.labels) * recipe.training.epochs, lines=False) as bar:
+    with reporter().bar("epoch 1", total=num_drawn * recipe.training.epochs, lines=False) as bar:
         watcher.bar = bar
-        _run(model, train, validation, recipe, callbacks)
+        model.fit(**feed, epochs=recipe.training.epochs, verbose=0, callbacks=callbacks)
     return watcher.result(callbacks[1:], time.perf_counter() - started)
 
 
@@ -123,40 +114,6 @@ class Watch:
 
     history_path: Path | None = None
     log_every: int | None = None
-
-
-def _run(
-    model: keras.Model, train: LabelledImages, validation: LabelledImages | None, recipe: Recipe, callbacks: list[Any]
-) -> None:
-    one_hot = recipe.loss.name == "categorical_crossentropy"
-    num_classes = model.output_shape[-1]
-
-    def targets(labels: NDArray[np.int64]) -> NDArray[Any]:
-        return np.eye(num_classes, dtype=np.float32)[labels] if one_hot else labels.astype(np.int32)
-
-    options: dict[str, Any] = {"epochs": recipe.training.epochs, "verbose": 0, "callbacks": callbacks}
-    if validation is not None:
-        options["validation_data"] = (validation.images, targets(validation.labels))
-        options["validation_batch_size"] = VALIDATION_BATCH
-    batch_size = recipe.training.batch_size
-    if keras.config.backend() == "tensorflow":
-        model.fit(
-            _tensorflow_batches(train.images, targets(train.labels), batch_size, recipe.seed), shuffle=False, **options
-        )
-    else:
-        model.fit(train.images, targets(train.labels), batch_size=batch_size, shuffle=True, **options)
-
-
-def _tensorflow_batches(images: NDArray[np.uint8], targets: NDArray[Any], batch_size: int, seed: int) -> Any:
-    """Batches gathered from two constant tensors, shuffled anew each epoch, all in TensorFlow's own threads."""
-    import tensorflow as tf
-
-    with tf.device("CPU"):
-        all_images, all_targets = tf.constant(images), tf.constant(targets)
-    rows = tf.data.Dataset.range(len(images)).shuffle(len(images), seed=seed, reshuffle_each_iteration=True)
-    batches = rows.batch(batch_size)
-    gathered = batches.map(lambda batch: (tf.gather(all_images, batch), tf.gather(all_targets, batch)))
-    return gathered.prefetch(tf.data.AUTOTUNE)
 
 
 def _steps_per_execution(steps: int, log_every: int | None) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from sightline.catalog import OPTIMIZERS
-from sightline.config import LossRecipe, OptimizerRecipe, Recipe
+from sightline.schema import LossRecipe, OptimizerRecipe, Recipe
 
 
 def build_schedule(recipe: Recipe, *, total_steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
@@ -59,7 +59,7 @@ def build_optimizer(optimizer: OptimizerRecipe, rate: Any) -> keras.optimizers.O
 
     Example:
         >>> build_optimizer(OptimizerRecipe(name="sgd"), 0.1).name
-        'SGD'
+        'sgd'
     """
     options: dict[str, Any] = {"learning_rate": rate, "weight_decay": optimizer.weight_decay or None}
     if optimizer.name == "sgd":

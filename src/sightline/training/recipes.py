@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from sightline.catalog import SOURCES
-from sightline.config import Recipe, override, parse_recipe, read_recipe
+from sightline.config import override, parse_recipe, read_recipe
+from sightline.data.batches import natural_shape
 from sightline.errors import InvalidValue, pick
 from sightline.records import Dataset
+from sightline.schema import Recipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +33,7 @@ RECIPES: dict[str, NamedRecipe] = {
             "optimizer.learning_rate": 0.004,
             "optimizer.weight_decay": 0.01,
             "schedule.name": "one-cycle",
-            "training.epochs": 6,
+            "training.epochs": 8,
         },
     ),
     "tutorial": NamedRecipe(
@@ -96,7 +98,7 @@ def resolve(asked: Recipe, dataset: Dataset) -> Recipe:
         >>> resolve(recipe("fast"), sightline.load("mnist")).model.name
         'lenet5'
     """
-    height, width, channels = dataset.images.shape[1:]
+    height, width, channels = natural_shape(dataset)
     size = max(height, width) if asked.data.image_size == "auto" else int(asked.data.image_size)
     source_color = "grey" if channels == 1 else "rgb"
     color = source_color if asked.data.color_mode == "auto" else asked.data.color_mode

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import TrainingFailed
-from sightline.inference import open_onnx, run_onnx
 from sightline.metrics.scores import softmax
+from sightline.sessions import Session
 from sightline.training.onnx_export import export_onnx
 
 # The largest difference in a probability between Keras and ONNX Runtime that is put down to rounding.
 LARGEST_DIFFERENCE = 1e-4
 
-Logits = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
-
-def save_network(network: keras.Model, folder: Path) -> Logits:
+def save_network(network: keras.Model, folder: Path) -> Session:
     """Write `model.keras` and `model.onnx` with the tensor contract of a bundle.
 
     Args:
@@ -30,8 +27,7 @@ def save_network(network: keras.Model, folder: Path) -> Logits:
         folder: an existing folder.
 
     Returns:
-        A function from uint8 images (num_images, height, width, channels) to the
-        float32 logits (num_images, num_classes) that `model.onnx` gives.
+        `model.onnx`, opened: what will be deployed.
 
     Raises:
         MissingPackage: the ONNX exporter is not installed.
@@ -46,9 +42,7 @@ def save_network(network: keras.Model, folder: Path) -> Logits:
     contract = keras.Model(network.inputs, {"logits": network.outputs[0]}, name=network.name)
     contract.save(folder / "model.keras")
     export_onnx(folder / "model.keras", folder / "model.onnx")
-    session = open_onnx(folder / "model.onnx")
-    num_classes = int(network.output_shape[-1])
-    return lambda images: run_onnx(session, images, num_classes)
+    return Session(folder / "model.onnx", num_classes=int(network.output_shape[-1]))
 
 
 def compare(keras_path: Path, images: NDArray[np.uint8], onnx_logits: NDArray[np.float32]) -> float:

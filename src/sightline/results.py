@@ -1,0 +1,149 @@
+"""The frozen records of what came out: Evaluation, Bundle, Run."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.records import InputSpec, Splits, image_tag
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Every figure of one Predictions whose labels are known.
+
+    Attributes:
+        class_names: ordered names; rows and columns of the matrix follow it.
+        num_images: readable images that were judged.
+        num_correct: those whose most probable class was the given one.
+        num_unreadable: rows with an error; they are in no other figure.
+        accuracy: num_correct / num_images.
+        accuracy_interval: Wilson interval of the accuracy at 95 %.
+        balanced_accuracy: mean recall over the classes that occur.
+        cross_entropy: mean, in nats, of the calibrated probabilities.
+        calibration_error: expected calibration error over 15 bins, in [0, 1].
+        confusion: (num_classes, num_classes) int64, row the given, column the predicted class.
+        precision: (num_classes,) in [0, 1]; NaN for a class that was never predicted.
+        recall: (num_classes,) in [0, 1]; NaN for a class without images.
+        f1: (num_classes,) in [0, 1]; NaN for a class without images.
+        macro_f1: mean F1 over the classes that occur.
+        most_confused: (given, predicted, count), most frequent first.
+    """
+
+    class_names: tuple[str, ...]
+    num_images: int
+    num_correct: int
+    num_unreadable: int
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+    balanced_accuracy: float
+    cross_entropy: float
+    calibration_error: float
+    confusion: NDArray[np.int64]
+    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
+    f1: NDArray[np.float64]
+    macro_f1: float
+    most_confused: tuple[tuple[str, str, int], ...]
+
+    @property
+    def num_errors(self) -> int:
+        """Images that were given a wrong class."""
+        return self.num_images - self.num_correct
+
+    def __str__(self) -> str:
+        lower, upper = self.accuracy_interval
+        return f"accuracy {self.accuracy:.4f} [{lower:.4f}, {upper:.4f}] on {self.num_images:,} images"
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{html.escape(name)}</td><td>{int(self.confusion[label].sum()):,}</td>"
+            f"<td>{self.precision[label]:.4f}</td><td>{self.recall[label]:.4f}</td>"
+            f"<td>{self.f1[label]:.4f}</td></tr>"
+            for label, name in enumerate(self.class_names)
+        )
+        head = "<tr><th>class</th><th>images</th><th>precision</th><th>recall</th><th>F1</th></tr>"
+        return f"<p>{self}</p><table>{head}{rows}</table>"
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """One directory that predicts, opened and verified.
+
+    Attributes:
+        path: the directory.
+        class_names: ordered as the logits are.
+        input: what the network is fed.
+        temperature: fitted on the calibration rows; 1 where there were none.
+        num_calibration_images: how many rows stand behind the temperature.
+        metrics: the test figures as JSON has them.
+        manifest: format version, package versions, hashes.
+    """
+
+    path: Path
+    class_names: tuple[str, ...]
+    input: InputSpec
+    temperature: float
+    num_calibration_images: int
+    metrics: Mapping[str, Any]
+    manifest: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        height, width, channels = self.input.shape
+        return f"Bundle '{self.path}': {len(self.class_names)} classes, {height}x{width}x{channels} uint8 in"
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What one training leaves behind.
+
+    Attributes:
+        path: the run's folder.
+        recipe: the whole configuration, as plain JSON types.
+        splits: which rows were used for what.
+        history: one mapping an epoch: epoch, loss, accuracy, validation_loss,
+            validation_accuracy, learning_rate, seconds.
+        chosen_epoch: 1-based; the epoch whose weights were kept.
+        stopped_early: True if fewer epochs were trained than the recipe allows.
+        validation: figures on validation rows, None if there are none.
+        evaluation: figures on test rows, looked at once; None if there are none.
+        bundle: the deployed part.
+        backend: "tensorflow", "jax" or "torch".
+        num_parameters: weights of the network, trained or not.
+        seconds: wall time of import, data, fit, evaluate, export and total.
+        images_per_second: training images a second, over all epochs.
+    """
+
+    path: Path
+    recipe: Mapping[str, Any]
+    splits: Splits
+    history: tuple[Mapping[str, float], ...]
+    chosen_epoch: int
+    stopped_early: bool
+    validation: Evaluation | None
+    evaluation: Evaluation | None
+    bundle: Bundle
+    backend: str
+    num_parameters: int
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    images_per_second: float = 0.0
+
+    def __repr__(self) -> str:
+        figure = f"test {self.evaluation}" if self.evaluation else "no test rows"
+        return f"Run '{self.path}': {figure}, {len(self.history)} epochs on {self.backend}"
+
+    def _repr_html_(self) -> str:
+        pictures = "".join(
+            image_tag((self.path / name).read_bytes(), height=320)
+            for name in ("curves.png", "confusion.png", "mistakes.png")
+            if (self.path / name).is_file()
+        )
+        return f"<p>{html.escape(repr(self))}</p>{pictures}"

@@ -1,0 +1,158 @@
+"""The sections of a recipe: every key with its type, default, range and meaning.
+
+Keys are written `section.field` on the command line, in JSON and in error
+messages alike. Every default stands in this file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sightline import catalog
+
+
+def _number(default: float | None, low: float, high: float = math.inf, *, above: bool = False, doc: str) -> Any:
+    metadata = {"low": low, "high": high, "above": above, "doc": doc}
+    return field(default=default, metadata=metadata)
+
+
+def _name(default: str | None, known: Mapping[str, object], doc: str) -> Any:
+    return field(default=default, metadata={"known": known, "doc": doc})
+
+
+def _text(default: str | None, doc: str) -> Any:
+    return field(default=default, metadata={"doc": doc})
+
+
+def _flag(*, default: bool, doc: str) -> Any:
+    return field(default=default, metadata={"doc": doc})
+
+
+@dataclass(frozen=True)
+class DataRecipe:
+    """How rows are divided and what size and colour the network is fed."""
+
+    validation_fraction: float = _number(0.1, 0, 0.9, doc="of the train rows, kept to choose by")
+    calibration_fraction: float = _number(0.1, 0, 0.9, doc="of the train rows, kept to calibrate confidences")
+    test_fraction: float = _number(0.2, 0, 0.9, doc="of all rows, where the source has no test split of its own")
+    image_size: int | str = field(
+        default="auto",
+        metadata={"low": 4, "high": 1024, "word": "auto", "doc": "pixels a side, or what the source has"},
+    )
+    color_mode: str = _name("auto", catalog.COLOR_MODES, "channels the network sees")
+    resize: str = _name("fit", catalog.RESIZE_RULES, "how an image of another shape is brought to size")
+    label_from: str = _name("first", catalog.LABEL_LEVELS, "which folder names the class, where folders are nested")
+    fraction: float = _number(1.0, 0, 1, above=True, doc="share of the images to use, drawn within classes and groups")
+    group_by: str | None = _text(None, "pattern on the path whose first bracket names the group: '(.*)_\\d+.jpg'")
+    group_near_duplicates: bool = _flag(default=True, doc="near copies of an image stay in one split (files only)")
+    splits_file: str | None = _text(None, "a splits.csv to go by; new files are added by the usual rule")
+    exclude_file: str | None = _text(
+        None, "a table with a column `file` of what to leave out, as `audit --plan` writes it"
+    )
+    unreadable_limit: float = _number(0.05, 0, 1, doc="a larger share of unreadable files stops the run")
+    cache_limit_gib: float | None = _number(
+        None, 0, 1e6, doc="bound of the image cache; null: SIGHTLINE_CACHE_GIB, or 20"
+    )
+    memory_limit_mib: int = _number(
+        1024, 1, 1e9, doc="more training images than this are read from the cache batch by batch"
+    )
+
+
+@dataclass(frozen=True)
+class ModelRecipe:
+    """Which network."""
+
+    name: str = _name(
+        "auto", {"auto": None, **catalog.MODELS}, "see `sightline models`; auto: by the size and colour of the images"
+    )
+    activation: str = _name("relu", catalog.ACTIVATIONS, "after each hidden layer")
+    dropout: float = _number(0.0, 0, 0.95, doc="share of units switched off before the last layer while training")
+    pixel_scaling: str = _name("unit", catalog.PIXEL_SCALINGS, "done inside the network")
+
+
+@dataclass(frozen=True)
+class AugmentationRecipe:
+    """Random changes of the training images; a part left at null takes the policy's strength."""
+
+    policy: str = _name(
+        "none", {"auto": None, **catalog.AUGMENTATION_POLICIES}, "a named set of parts; auto: by what the images show"
+    )
+    rotation_degrees: float | None = _number(None, 0, 180, doc="turned by up to this much either way")
+    translation_fraction: float | None = _number(None, 0, 0.5, doc="moved by up to this share of the side")
+    zoom_fraction: float | None = _number(None, 0, 0.9, doc="enlarged or reduced by up to this share")
+    shear_degrees: float | None = _number(None, 0, 45, doc="slanted by up to this much either way")
+    flip: str | None = _name(None, catalog.FLIPS, "mirrored at random")
+    brightness: float | None = _number(None, 0, 1, doc="lightened or darkened by up to this share of full scale")
+    contrast: float | None = _number(None, 0, 1, doc="contrast raised or lowered by up to this share")
+
+
+@dataclass(frozen=True)
+class OptimizerRecipe:
+    """Keras' optimizer of that name; meanings are Keras' own."""
+
+    name: str = _name("adamw", catalog.OPTIMIZERS, "the rule that turns gradients into steps")
+    learning_rate: float = _number(0.004, 0, 10, above=True, doc="the largest rate of the schedule")
+    weight_decay: float = _number(0.0, 0, 1, doc="decoupled: weights shrink by rate times this at each step")
+    momentum: float = _number(0.9, 0, 0.9999, doc="for sgd and rmsprop; ignored by the others")
+    nesterov: bool = _flag(default=False, doc="for sgd: look ahead along the momentum")
+
+
+@dataclass(frozen=True)
+class ScheduleRecipe:
+    """How the learning rate changes over the run."""
+
+    name: str = _name("constant", catalog.SCHEDULES, "its course")
+    warmup_fraction: float = _number(0.3, 0, 0.9, doc="share of all steps until the largest rate is reached")
+
+
+@dataclass(frozen=True)
+class LossRecipe:
+    """What is made small."""
+
+    name: str = _name("sparse_categorical_crossentropy", catalog.LOSSES, "Keras' name")
+    label_smoothing: float = _number(0.0, 0, 0.5, doc="share of certainty given to the other classes")
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """How long and in what portions."""
+
+    epochs: int = _number(6, 1, 100_000, doc="passes over the train rows, at most")
+    batch_size: int = _number(128, 1, 65_536, doc="images a step")
+    class_weights: str = _name("none", catalog.CLASS_WEIGHTS, "how much an image counts in the loss")
+    sampling: str = _name("natural", catalog.SAMPLINGS, "how often an image is seen in an epoch")
+    early_stopping_patience: int | None = _number(
+        None,
+        1,
+        100_000,
+        doc="epochs without a better validation loss before stopping and going back to the best; null: off",
+    )
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The whole configuration of a run.
+
+    Example:
+        >>> from sightline.config import parse_recipe
+        >>> parse_recipe({"training": {"epochs": 3}}).training.epochs
+        3
+    """
+
+    name: str = "custom"
+    seed: int = _number(0, 0, 2**31 - 1, doc="the same seed on the same machine gives the same network")
+    data: DataRecipe = field(default_factory=DataRecipe)
+    model: ModelRecipe = field(default_factory=ModelRecipe)
+    augmentation: AugmentationRecipe = field(default_factory=AugmentationRecipe)
+    optimizer: OptimizerRecipe = field(default_factory=OptimizerRecipe)
+    schedule: ScheduleRecipe = field(default_factory=ScheduleRecipe)
+    loss: LossRecipe = field(default_factory=LossRecipe)
+    training: TrainingRecipe = field(default_factory=TrainingRecipe)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The tree as plain JSON types."""
+        return dataclasses.asdict(self)

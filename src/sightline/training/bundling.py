@@ -1,0 +1,127 @@
+"""Calibrate, evaluate, compare, seal: a fitted network becomes a bundle, whole or not at all."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from sightline.bundle import write_description, write_manifest
+from sightline.evaluation import figures, score
+from sightline.files import staged_folder, write_atomically, write_json
+from sightline.metrics.calibration import fit_temperature
+from sightline.progress import Stopwatch
+from sightline.records import Predictions, SplitName
+from sightline.results import Evaluation
+from sightline.sessions import Session
+from sightline.training.card import card
+from sightline.training.preparation import Prepared
+from sightline.training.saving import compare, save_network
+
+JUDGED: tuple[SplitName, ...] = ("validation", "calibration", "test")
+# The two files of a bundle are compared on so many images at most.
+MOST_COMPARED = 10_000
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What the deployed network says of the rows that it did not learn from."""
+
+    predictions: dict[SplitName, Predictions]
+    evaluations: dict[SplitName, Evaluation]
+
+
+def make_bundle(network: keras.Model, data: Prepared, folder: Path, typed_source: str, *, watch: Stopwatch) -> Judged:
+    """Write `bundle/` and `predictions.npz` into a run's folder.
+
+    Args:
+        network: fitted.
+        data: the rows, their pixels and splits.
+        folder: of the run; `bundle/` appears in it only when all went well.
+        typed_source: what the user named, so that `evaluate` finds it again; "" for arrays.
+        watch: gets the laps "export" and "evaluate".
+
+    Returns:
+        Predictions and figures of validation, calibration and test rows.
+
+    Raises:
+        TrainingFailed: the export went wrong, or its answers differ from the network's.
+        MissingPackage: the ONNX exporter is not installed.
+        CannotWrite: the disk is full.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(make_bundle).parameters)
+        ['network', 'data', 'folder', 'typed_source', 'watch']
+    """
+    with staged_folder(folder / "bundle") as staged:
+        session = save_network(network, staged)
+        watch.lap("export")
+        predictions = _predict(session, data)
+        evaluations = {name: score(rows) for name, rows in predictions.items() if len(rows)}
+        _write_predictions(folder / "predictions.npz", data, predictions)
+        watch.lap("evaluate")
+        difference = _compare(staged, session, data, predictions["test"])
+        write_description(
+            staged,
+            spec=data.spec,
+            class_names=data.dataset.class_names,
+            temperature=predictions["test"].temperature,
+            num_calibration_images=len(data.splits.calibration),
+        )
+        test = evaluations.get("test")
+        write_json(staged / "metrics.json", _metrics(data, typed_source, test, difference))
+        num_train = len(data.splits.train)
+        text = card(data.dataset, data.recipe, data.spec, evaluation=test, num_train=num_train)
+        write_atomically(staged / "card.md", text)
+        write_manifest(staged)
+    watch.lap("export")
+    return Judged(predictions, evaluations)
+
+
+def _predict(session: Session, data: Prepared) -> dict[SplitName, Predictions]:
+    """Answers of the deployed graph for every judged split, at the temperature of the calibration rows."""
+    logits = {name: session.all_logits(data.pixels.take(data.splits.rows(name))) for name in JUDGED}
+    temperature = 1.0
+    if len(data.splits.calibration):
+        temperature = fit_temperature(logits["calibration"], data.dataset.labels[data.splits.calibration])
+    predictions: dict[SplitName, Predictions] = {}
+    for name in JUDGED:
+        rows = data.splits.rows(name)
+        row_ids, nothing = tuple(data.dataset.row_ids[rows].tolist()), (None,) * len(rows)
+        labels = data.dataset.labels[rows]
+        predictions[name] = Predictions(
+            data.dataset.class_names, row_ids, logits[name], temperature, labels, nothing, nothing
+        )
+    return predictions
+
+
+def _write_predictions(path: Path, data: Prepared, predictions: dict[SplitName, Predictions]) -> None:
+    arrays: dict[str, Any] = {"class_names": np.array(data.dataset.class_names)}
+    for name, rows in predictions.items():
+        arrays[f"{name}_row_ids"] = np.array(rows.row_ids, dtype=str)
+        arrays[f"{name}_labels"] = rows.labels
+        arrays[f"{name}_logits"] = rows.logits
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **arrays)
+    write_atomically(path, stream.getvalue())
+
+
+def _compare(staged: Path, session: Session, data: Prepared, test: Predictions) -> float:
+    # Without test rows the comparison takes what was trained on: it judges the files, not the network.
+    rows = (data.splits.test if len(data.splits.test) else data.splits.train)[:MOST_COMPARED]
+    images = data.pixels.take(rows)[:]
+    logits = test.logits[:MOST_COMPARED] if len(test) else session.all_logits(images)
+    return compare(staged / "model.keras", images, logits)
+
+
+def _metrics(data: Prepared, typed_source: str, test: Evaluation | None, difference: float) -> dict[str, Any]:
+    return {
+        "source": {"name": data.dataset.name, "typed": typed_source, "fingerprint": data.dataset.fingerprint},
+        "test": figures(test) if test else None,
+        "largest_probability_difference": difference,
+    }

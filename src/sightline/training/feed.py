@@ -1,0 +1,216 @@
+"""What goes into Keras' `fit`: labelled images, from memory without Python, or from the cache batch by batch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.schema import Recipe
+
+VALIDATION_BATCH = 1000
+MOST_REPETITIONS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImages:
+    """Images as the network is fed them, with their labels.
+
+    Attributes:
+        images: (num_images, height, width, channels) uint8, or what gives such an array when
+            it is sliced by rows (`Pixels`, a mapped cache).
+        labels: (num_images,) int64.
+        weights: (num_images,) float64, positive, or None.
+    """
+
+    images: Any
+    labels: NDArray[np.int64]
+    weights: NDArray[np.float64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def drawn_rows(labels: NDArray[np.int64], sampling: str) -> NDArray[np.int64]:
+    """Rows of one epoch, before they are shuffled.
+
+    Args:
+        labels: (num_images,) int64.
+        sampling: "natural": each once; "balanced": rare classes repeated until they are as
+            frequent as the largest, each image ten times at most.
+
+    Returns:
+        Row indices.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> drawn_rows(np.array([0, 0, 1]), "balanced").tolist()
+        [0, 1, 2, 2]
+    """
+    rows = np.arange(len(labels))
+    if sampling == "natural":
+        return rows
+    counts = np.bincount(labels)
+    parts = []
+    for label in np.flatnonzero(counts):
+        own = rows[labels == label]
+        parts.append(np.resize(own, min(counts.max(), MOST_REPETITIONS * len(own))))
+    return np.sort(np.concatenate(parts))
+
+
+def row_weights(data: LabelledImages, class_weights: str) -> NDArray[np.float32] | None:
+    """What each row counts in the loss.
+
+    Args:
+        data: its labels, and its own weights if there are any.
+        class_weights: "none" or "balanced".
+
+    Returns:
+        (num_images,) float32 with mean 1, or None where all count the same.
+
+    Raises:
+        Nothing.
+
+    Source:
+        King, Zeng, Logistic regression in rare events data (2001), as scikit-learn's "balanced".
+
+    Example:
+        >>> row_weights(LabelledImages(None, np.array([0, 0, 0, 1])), "balanced").round(2).tolist()
+        [0.67, 0.67, 0.67, 2.0]
+    """
+    if class_weights == "none" and data.weights is None:
+        return None
+    weights = np.ones(len(data)) if data.weights is None else data.weights
+    if class_weights == "balanced":
+        weights = weights / np.bincount(data.labels)[data.labels]
+    return (weights / weights.mean()).astype(np.float32)
+
+
+def targets_of(labels: NDArray[np.int64], loss_name: str, num_classes: int) -> NDArray[Any]:
+    """Labels as the loss takes them: whole numbers, or one row of zeros and a one for each."""
+    if loss_name == "categorical_crossentropy":
+        return np.eye(num_classes, dtype=np.float32)[labels]
+    return labels.astype(np.int32)
+
+
+def training_feed(data: LabelledImages, recipe: Recipe, *, num_classes: int) -> dict[str, Any]:
+    """The arguments that feed `fit` with training images.
+
+    Args:
+        data: what is learned from.
+        recipe: batch size, seed, loss, sampling, class weights, memory limit.
+        num_classes: width of one-hot targets.
+
+    Returns:
+        Keyword arguments of `keras.Model.fit`.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> data = LabelledImages(np.zeros((4, 2, 2, 1), np.uint8), np.array([0, 1, 0, 1]))
+        >>> "x" in training_feed(data, Recipe(), num_classes=2)
+        True
+    """
+    arrays = [targets_of(data.labels, recipe.loss.name, num_classes)]
+    weights = row_weights(data, recipe.training.class_weights)
+    if weights is not None:
+        arrays.append(weights)
+    rows = drawn_rows(data.labels, recipe.training.sampling)
+    in_memory = data.images.nbytes <= recipe.data.memory_limit_mib * 2**20
+    batch_size, seed = recipe.training.batch_size, recipe.seed
+    if keras.config.backend() == "tensorflow":
+        images = np.asarray(data.images[:]) if in_memory else data.images
+        return {"x": _tensorflow_batches(images, arrays, rows, batch_size=batch_size, seed=seed), "shuffle": False}
+    if not in_memory:
+        return {"x": _Batches(data.images, arrays, rows, batch_size=batch_size, seed=seed), "shuffle": False}
+    names = ("y", "sample_weight")
+    fed = {name: array[rows] for name, array in zip(names, arrays, strict=False)}
+    return {"x": np.asarray(data.images[:])[rows], "batch_size": batch_size, "shuffle": True, **fed}
+
+
+def validation_feed(data: LabelledImages | None, recipe: Recipe, *, num_classes: int) -> dict[str, Any]:
+    """The arguments that let `fit` measure itself on validation rows after each epoch.
+
+    Args:
+        data: the rows, or None.
+        recipe: loss and memory limit.
+        num_classes: width of one-hot targets.
+
+    Returns:
+        Keyword arguments of `keras.Model.fit`, none without rows.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> validation_feed(None, Recipe(), num_classes=2)
+        {}
+    """
+    if data is None:
+        return {}
+    targets = targets_of(data.labels, recipe.loss.name, num_classes)
+    if data.images.nbytes <= recipe.data.memory_limit_mib * 2**20:
+        return {
+            "validation_data": (np.asarray(data.images[:]), targets),
+            "validation_batch_size": VALIDATION_BATCH,
+        }
+    rows = np.arange(len(data))
+    return {"validation_data": _Batches(data.images, [targets], rows, batch_size=256, seed=None)}
+
+
+def _tensorflow_batches(
+    images: Any, arrays: list[NDArray[Any]], rows: NDArray[np.int64], *, batch_size: int, seed: int
+) -> Any:
+    """Batches in TensorFlow's own threads, shuffled anew each epoch; from constants where they fit in memory."""
+    import tensorflow as tf
+
+    with tf.device("CPU"):
+        fixed = [tf.constant(array) for array in arrays]
+        pixels = tf.constant(images) if isinstance(images, np.ndarray) and not isinstance(images, np.memmap) else None
+    shape = tuple(images.shape[1:])
+
+    def read(batch: NDArray[np.int64]) -> NDArray[np.uint8]:
+        # Ascending rows are read faster from a mapped file; the order within a batch does not matter to fit.
+        return np.asarray(images[batch])
+
+    def gather(batch: Any) -> tuple[Any, ...]:
+        if pixels is not None:
+            picked = tf.gather(pixels, batch)
+        else:
+            picked = tf.ensure_shape(tf.numpy_function(read, [batch], tf.uint8), (None, *shape))
+        return (picked, *(tf.gather(array, batch) for array in fixed))
+
+    order = tf.data.Dataset.from_tensor_slices(rows)
+    shuffled = order.shuffle(len(rows), seed=seed, reshuffle_each_iteration=True).batch(batch_size)
+    return shuffled.map(gather).prefetch(tf.data.AUTOTUNE)
+
+
+class _Batches(keras.utils.PyDataset):
+    """Batches read from a mapped cache in Keras' own thread, for any backend."""
+
+    def __init__(
+        self, images: Any, arrays: list[NDArray[Any]], rows: NDArray[np.int64], *, batch_size: int, seed: int | None
+    ) -> None:
+        super().__init__()
+        self.images, self.arrays, self.rows, self.batch_size = images, arrays, rows, batch_size
+        self.generator = None if seed is None else np.random.default_rng(seed)
+        self.on_epoch_end()
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.rows) / self.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[Any], ...]:
+        batch = self.rows[index * self.batch_size : (index + 1) * self.batch_size]
+        return (np.asarray(self.images[batch]), *(array[batch] for array in self.arrays))
+
+    def on_epoch_end(self) -> None:
+        """Shuffle anew, if there is anything to shuffle by."""
+        if self.generator is not None:
+            self.rows = self.generator.permutation(self.rows)

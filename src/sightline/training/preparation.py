@@ -1,0 +1,172 @@
+"""From what the user named to rows that can be trained on: opened, sized, decoded, divided, accounted for."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.data.batches import input_spec
+from sightline.data.pixels import Pixels, read_pixels
+from sightline.data.sources import load
+from sightline.data.splits import read_splits_csv, split
+from sightline.errors import InvalidSource, InvalidValue
+from sightline.progress import reporter
+from sightline.records import Dataset, ImageFiles, InputSpec, Splits
+from sightline.schema import Recipe
+from sightline.training.recipes import resolve
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prepared:
+    """All that training needs to know of the data.
+
+    Attributes:
+        dataset: the rows that are used, and those left out with their reasons.
+        pixels: their images at network size, in the same order.
+        splits: rows of `dataset`.
+        spec: what the network is fed.
+        recipe: without "auto".
+        clusters: (num_images,) which rows are copies of one another, or None where nobody looked.
+    """
+
+    dataset: Dataset
+    pixels: Pixels
+    splits: Splits
+    spec: InputSpec
+    recipe: Recipe
+    clusters: NDArray[np.int64] | None
+
+    def excluded_csv(self) -> str:
+        """Every file that is in no split, with its reason."""
+        stream = io.StringIO()
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("file", "reason"))
+        writer.writerows((*self.dataset.left_out,))
+        return stream.getvalue()
+
+
+def prepare(source: Any, asked: Recipe) -> Prepared:
+    """Open a source and bring it to the point where a network can be fitted.
+
+    Args:
+        source: whatever `sightline.load` takes.
+        asked: a recipe that may say "auto".
+
+    Returns:
+        The prepared data.
+
+    Raises:
+        UnknownName, InvalidSource, InvalidValue: the source, or a file that the recipe names, cannot be used.
+        CannotWrite: neither cache nor memory can hold the images.
+
+    Example:
+        >>> from sightline.training.recipes import recipe
+        >>> prepare("mnist", recipe("fast")).splits
+        Splits(train 48,000, validation 6,000, calibration 6,000, test 10,000)
+    """
+    dataset = load(source)
+    dataset = _grouped(dataset, asked.data.group_by)
+    dataset = _without(dataset, _read_exclusions(asked.data.exclude_file))
+    if asked.data.fraction < 1:
+        from sightline.data.splits import sample_fraction
+
+        dataset = dataset.take(sample_fraction(dataset, asked.data.fraction, seed=asked.seed))
+    recipe = resolve(asked, dataset)
+    spec = input_spec(dataset, np.flatnonzero(dataset.given_splits != "test"), recipe.data)
+    pixels = read_pixels(dataset, spec, limit_gib=recipe.data.cache_limit_gib)
+    dataset, pixels = _without_unreadable(dataset, pixels, recipe.data.unreadable_limit)
+    clusters = None
+    if recipe.data.group_near_duplicates and pixels.signatures is not None:
+        from sightline.data.duplicates import find_clusters
+
+        clusters = find_clusters(pixels.signatures)
+    splits = _divide(dataset, recipe, clusters)
+    for remark in dataset.remarks:
+        reporter().say(f"note: {remark}")
+    return Prepared(dataset, pixels, splits, spec, recipe, clusters)
+
+
+def _divide(dataset: Dataset, recipe: Recipe, clusters: NDArray[np.int64] | None) -> Splits:
+    if recipe.data.splits_file is None:
+        return split(dataset, recipe.data, seed=recipe.seed)
+    text = _read_text(recipe.data.splits_file, "data.splits_file")
+    return read_splits_csv(text, dataset, recipe.data, seed=recipe.seed, clusters=clusters)
+
+
+def _grouped(dataset: Dataset, pattern: str | None) -> Dataset:
+    import re
+
+    if pattern is None:
+        return dataset
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise InvalidValue(f"data.group_by must be a regular expression; got {pattern!r} ({error}).") from error
+    if compiled.groups < 1:
+        raise InvalidValue(
+            f"data.group_by needs a bracket around what names the group; got {pattern!r}. For instance: '(.*)_[0-9]+'."
+        )
+    if not isinstance(dataset.images, ImageFiles):
+        raise InvalidValue(f"data.group_by goes by paths, and '{dataset.name}' holds arrays. Leave it out.")
+    found = [compiled.search(name) for name in dataset.row_ids.tolist()]
+    if not any(found):
+        raise InvalidValue(
+            f"data.group_by={pattern!r} fits none of {len(found):,} paths, such as {dataset.row_ids[0]!r}."
+        )
+    keys = [match[1] if match else row for match, row in zip(found, dataset.row_ids.tolist(), strict=True)]
+    return dataclasses.replace(dataset, groups=np.array(keys))
+
+
+def _read_exclusions(path: str | None) -> dict[str, str]:
+    if path is None:
+        return {}
+    table = csv.DictReader(io.StringIO(_read_text(path, "data.exclude_file")))
+    if "file" not in (table.fieldnames or ()):
+        raise InvalidValue(
+            f"data.exclude_file {path}: has no column 'file'; found {', '.join(table.fieldnames or ()) or 'nothing'}."
+        )
+    return {line["file"]: line.get("reason") or "listed in the exclude file" for line in table}
+
+
+def _without(dataset: Dataset, exclusions: dict[str, str]) -> Dataset:
+    if not exclusions:
+        return dataset
+    row_ids = dataset.row_ids.tolist()
+    unknown = sorted(set(exclusions) - set(row_ids) - {file for file, _ in dataset.left_out})
+    if unknown:
+        reporter().say(f"note: {len(unknown)} excluded files are not in '{dataset.name}', such as {unknown[0]}")
+    kept = np.array([row for row, row_id in enumerate(row_ids) if row_id not in exclusions], dtype=np.int64)
+    if not len(kept):
+        raise InvalidSource(f"{dataset.name}: the exclude file leaves no image.")
+    gone = tuple((row_id, exclusions[row_id]) for row_id in row_ids if row_id in exclusions)
+    return dataset.take(kept, left_out=gone)
+
+
+def _without_unreadable(dataset: Dataset, pixels: Pixels, limit: float) -> tuple[Dataset, Pixels]:
+    """Leave out, count and name what could not be read; stop where that is too much to be an accident."""
+    if not pixels.errors:
+        return dataset, pixels
+    gone = tuple((str(dataset.row_ids[row]), reason) for row, reason in pixels.errors.items())
+    reporter().say(
+        f"{len(gone)} of {len(dataset):,} files could not be read and are left out; the first: {': '.join(gone[0])}"
+    )
+    if len(gone) > limit * len(dataset):
+        raise InvalidSource(
+            f"{dataset.name}: {len(gone):,} of {len(dataset):,} files cannot be read, more than {limit:.0%}; "
+            f"the first is {gone[0][0]}: {gone[0][1]} Run `sightline audit`, or set data.unreadable_limit higher."
+        )
+    kept = np.array([row for row in range(len(dataset)) if row not in pixels.errors], dtype=np.int64)
+    return dataset.take(kept, left_out=gone), pixels.take(kept)
+
+
+def _read_text(path: str, key: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidValue(f"{key}: {path} cannot be read ({error}).") from error
