@@ -35,28 +35,29 @@ class Room:
 ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("_version"), Room("errors")),
     (Room("records"),),
-    (Room("catalog"),),
+    (Room("results"), Room("catalog")),
+    (Room("schema"),),
     (Room("config"), Room("backends", keras=ON_USE)),
     (Room("files"), Room("progress")),
     (Room("metrics", "scores intervals calibration"),),
     (
         Room(
             "data",
-            "signatures tiff containers colors images backgrounds builtin downloads sources splits batches",
+            "signatures tiff containers colors images backgrounds builtin downloads sources splits pixels batches",
             keras_on_use_in="downloads",  # keras.datasets
         ),
     ),
     (Room("reporting", "fonts grids sheets series canvas confusion curves charts"),),
-    (Room("bundle"),),
+    (Room("bundle"), Room("sessions")),
     (Room("inference"),),
     (Room("evaluation"),),
     (Room("networks", "layers classic convnet build", keras=AT_ONCE),),
     (
         Room(
             "training",
-            "recipes optimizers augmentation onnx_export saving card fit run",
+            "recipes optimizers augmentation onnx_export saving card preparation bundling feed fit run",
             keras=AT_ONCE,
-            keras_on_use_in="recipes onnx_export card run",  # a wrong name is refused before Keras is imported
+            keras_on_use_in="recipes onnx_export card preparation run",  # a wrong name is refused before Keras is imported
         ),
     ),
     (Room("preview", keras=ON_USE), Room("tables", keras=ON_USE), Room("doctor", keras=ON_USE)),
