@@ -43,7 +43,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "data",
-            "signatures tiff containers colors images backgrounds builtin downloads sources splits pixels batches",
+            "signatures tiff containers colors images backgrounds builtin downloads sources splits caches pixels batches",
             keras_on_use_in="downloads",  # keras.datasets
         ),
     ),

@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import shutil
-import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
+from sightline.data.caches import LIMIT_VARIABLE, make_room, reserve, usual_limit_gib
 from sightline.data.colors import change_color
 from sightline.data.images import decode_image, resize_image
 from sightline.errors import CannotWrite, UnreadableImage
@@ -32,10 +32,6 @@ from sightline.records import Dataset, ImageFiles, InputSpec
 # Raised when the decoder or the resize gives other bytes for the same file.
 DECODER_VERSION = 1
 CHUNK = 256
-USUAL_LIMIT_GIB = 20.0
-LIMIT_VARIABLE = "SIGHTLINE_CACHE_GIB"
-# What is left behind by a run that was killed is removed after this time.
-STALE_SECONDS = 24 * 3600
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -108,14 +104,14 @@ def read_pixels(dataset: Dataset, spec: InputSpec, *, limit_gib: float | None = 
     if not isinstance(dataset.images, ImageFiles):
         return Pixels(_resized(dataset.images, spec), rows, {})
     folder = cache_folder() / "pixels" / _key(dataset, spec)
-    limit = int((limit_gib if limit_gib is not None else _usual_limit()) * 2**30)
+    limit = int((limit_gib if limit_gib is not None else usual_limit_gib()) * 2**30)
     needed = len(dataset) * int(np.prod(spec.shape))
     found = _open(folder, dataset, spec)
     if found is not None:
         return found
     if needed <= limit:
         try:
-            _make_room(folder.parent, limit - needed)
+            make_room(folder.parent, limit - needed)
             return _write(folder, dataset, dataset.images, spec)
         except CannotWrite as error:
             reason = str(error)
@@ -155,13 +151,6 @@ def raw_images(dataset: Dataset, rows: NDArray[np.int64]) -> tuple[list[NDArray[
         except UnreadableImage as error:
             errors[row] = str(error).removeprefix(f"{display_name(dataset.images, row)}: ")
     return images, errors
-
-
-def _usual_limit() -> float:
-    try:
-        return max(float(os.environ.get(LIMIT_VARIABLE, USUAL_LIMIT_GIB)), 0.0)
-    except ValueError:
-        return USUAL_LIMIT_GIB
 
 
 def _key(dataset: Dataset, spec: InputSpec) -> str:
@@ -213,7 +202,7 @@ def _write(folder: Path, dataset: Dataset, files: ImageFiles, spec: InputSpec) -
             shape = (len(dataset), *spec.shape)
             with (staged / "images.bin").open("wb") as stream:
                 # Reserving first finds out about a full disk before an hour of decoding, not after it.
-                _reserve(stream.fileno(), int(np.prod(shape)))
+                reserve(stream.fileno(), int(np.prod(shape)))
             stored = np.memmap(staged / "images.bin", dtype=np.uint8, mode="r+", shape=shape)
             errors, signatures = _decode_all(files, spec, stored)
             stored.flush()
@@ -236,13 +225,6 @@ def _write(folder: Path, dataset: Dataset, files: ImageFiles, spec: InputSpec) -
     if found is None:
         raise CannotWrite(f"{folder}: the image cache was removed while it was written.")
     return found
-
-
-def _reserve(descriptor: int, num_bytes: int) -> None:
-    if num_bytes and hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(descriptor, 0, num_bytes)
-    else:
-        os.truncate(descriptor, num_bytes)
 
 
 def _in_memory(dataset: Dataset, files: ImageFiles, spec: InputSpec, *, reason: str) -> Pixels:
@@ -283,25 +265,3 @@ def _decode_all(files: ImageFiles, spec: InputSpec, stored: NDArray[np.uint8]) -
             for _ in threads.map(decode, part):
                 bar.advance(1)
     return dict(sorted(errors.items())), signatures
-
-
-def _make_room(folder: Path, budget: int) -> None:
-    """Remove what killed runs left behind, then the caches longest unused, until `budget` bytes are kept at most."""
-    if not folder.is_dir():
-        return
-    kept = []
-    for entry in folder.iterdir():
-        with contextlib.suppress(OSError):
-            used = entry.stat().st_mtime
-            if entry.name.startswith("."):
-                if time.time() - used > STALE_SECONDS:
-                    shutil.rmtree(entry, ignore_errors=True)
-                continue
-            kept.append((used, sum(path.stat().st_size for path in entry.iterdir()), entry))
-    total = sum(size for _, size, _ in kept)
-    for _, size, entry in sorted(kept, key=lambda item: item[0]):
-        if total <= budget:
-            return
-        # A mapped file that another run still reads stays readable until it lets go.
-        shutil.rmtree(entry, ignore_errors=True)
-        total -= size
