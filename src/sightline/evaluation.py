@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import csv
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sightline.bundle import load_bundle
 from sightline.data.pixels import Pixels, read_pixels
 from sightline.data.sources import load
-from sightline.data.splits import read_splits_csv
 from sightline.errors import InvalidSource, InvalidValue
 from sightline.files import check_free, write_atomically, write_json
 from sightline.inference import predict_dataset
@@ -26,7 +26,8 @@ from sightline.metrics.scores import (
     precision_recall_f1,
     softmax,
 )
-from sightline.records import Dataset, Predictions
+from sightline.progress import reporter
+from sightline.records import SPLIT_NAMES, Dataset, Predictions
 from sightline.reporting.charts import confusion_png
 from sightline.reporting.sheets import mistakes_sheet
 from sightline.results import Bundle, Evaluation, Run
@@ -112,8 +113,13 @@ def evaluate(
     if folder is not None:
         check_free(folder)
     opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
-    dataset = load(source if source is not None else _own_source(opened))
+    origin = opened.metrics.get("source", {})
+    if source is None and not origin.get("typed"):
+        raise InvalidValue(f"{opened.path}: this bundle does not say what it was trained on. Name a source.")
+    dataset = load(origin["typed"] if source is None else source)
     rows = _rows(opened, dataset, split)
+    which = "all rows" if len(rows) == len(dataset) else f"the rows of {split or 'test'}"
+    reporter().say(f"{dataset.name}: {len(rows):,} images, {which}")
     predictions = predict_dataset(opened, dataset, rows)
     evaluation = score(predictions)
     if folder is not None:
@@ -154,29 +160,23 @@ def draw(folder: Path, evaluation: Evaluation, predictions: Predictions, images:
     write_atomically(folder / "mistakes.png", sheet)
 
 
-def _own_source(bundle: Bundle) -> str:
-    source = bundle.metrics.get("source", {})
-    typed = source.get("typed") if isinstance(source, Mapping) else None
-    if not typed:
-        raise InvalidValue(f"{bundle.path}: this bundle does not say what it was trained on. Name a source.")
-    return str(typed)
-
-
-def _rows(bundle: Bundle, dataset: Dataset, split: str | None) -> Any:
-    if split not in (None, "all", "train", "validation", "calibration", "test"):
-        raise InvalidValue(f"split must be train, validation, calibration, test or all; got {split!r}.")
-    if split == "all":
-        return np.arange(len(dataset))
+def _rows(bundle: Bundle, dataset: Dataset, split: str | None) -> NDArray[np.int64]:
+    """Rows to be judged; those of the run itself where this is its own source."""
+    if split not in (None, "all", *SPLIT_NAMES):
+        raise InvalidValue(f"split must be {', '.join(SPLIT_NAMES)} or all; got {split!r}.")
     table = bundle.path.parent / "splits.csv"
-    own = bundle.metrics.get("source", {}).get("fingerprint") == dataset.fingerprint
-    if own and table.is_file():
-        rows = read_splits_csv(table.read_text(encoding="utf-8"), dataset).rows(split or "test")  # type: ignore[arg-type]
-    elif split is None and not (dataset.given_splits == "test").any():
+    own = bundle.metrics.get("source", {}).get("fingerprint") == dataset.fingerprint and table.is_file()
+    if split == "all" or (split is None and not own and not (dataset.given_splits == "test").any()):
         return np.arange(len(dataset))
+    wanted = split or "test"
+    if own:
+        with table.open(encoding="utf-8", newline="") as stream:
+            listed = {line["row_id"] for line in csv.DictReader(stream) if line["split"] == wanted}
+        rows = np.array([row for row, name in enumerate(dataset.row_ids.tolist()) if name in listed], dtype=np.int64)
     else:
-        rows = np.flatnonzero(dataset.given_splits == (split or "test"))
+        rows = np.flatnonzero(dataset.given_splits == wanted)
     if not len(rows):
-        raise InvalidSource(f"{dataset.name}: no row is in the split '{split or 'test'}'. Try --split all.")
+        raise InvalidSource(f"{dataset.name}: no row is in the split '{wanted}'. Try --split all.")
     return rows
 
 

@@ -12,7 +12,8 @@ from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
-from sightline.cli.printing import print_evaluation, print_table
+from sightline.cli.parser import SHORTHANDS
+from sightline.cli.printing import print_evaluation, print_run, print_table
 from sightline.errors import InvalidValue
 from sightline.files import without_nan, write_atomically
 from sightline.progress import Mode, reporter, reporting
@@ -49,8 +50,8 @@ def train(arguments: Namespace) -> int:
     from sightline.training.recipes import recipe
     from sightline.training.run import run_figures, train as train_network
 
-    shorthands = {"model.name": arguments.model, "training.epochs": arguments.epochs, "seed": arguments.seed}
-    settings = [*arguments.settings, *(f"{key}={value}" for key, value in shorthands.items() if value is not None)]
+    short = {key: getattr(arguments, option) for option, key in SHORTHANDS.items()}
+    settings = [*arguments.settings, *(f"{key}={value}" for key, value in short.items() if value is not None)]
     run = train_network(
         arguments.source,
         recipe=recipe(arguments.recipe, settings),
@@ -62,18 +63,7 @@ def train(arguments: Namespace) -> int:
     if arguments.json:
         _print_json(run_figures(run))
         return 0
-    for name, evaluation in (("validation", run.validation), ("test", run.evaluation)):
-        if evaluation is not None:
-            print(f"{name:<11}{evaluation}")
-    if run.evaluation is not None and run.evaluation.most_confused:
-        confused = ", ".join(
-            f"{given} as {taken} ({count})" for given, taken, count in run.evaluation.most_confused[:5]
-        )
-        print(f"{'confused':<11}{confused}")
-    print(
-        f"{'seconds':<11}{run.seconds['total']:.1f}, of which fit {run.seconds['fit']:.1f} "
-        f"({run.images_per_second:,.0f} images/s)\n{'run':<11}{run.path}\n{'bundle':<11}{run.bundle.path}"
-    )
+    print_run(run)
     return 0
 
 

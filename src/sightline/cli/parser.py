@@ -15,6 +15,20 @@ EPILOG = """first steps:
   sightline show mnist --count 5 --augmented"""
 
 
+SOURCE_HELP = (
+    "a folder with a sub-folder a class, a table, an archive, an .npz file, or a name from `sightline datasets`"
+)
+# Options of `train` that set one recipe key.
+SHORTHANDS: dict[str, str] = {
+    "model": "model.name",
+    "epochs": "training.epochs",
+    "seed": "seed",
+    "splits": "data.splits_file",
+    "exclude": "data.exclude_file",
+    "fraction": "data.fraction",
+}
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line.
 
@@ -54,7 +68,7 @@ def _recipe_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _show_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", help="a name from `sightline datasets`, or an .npz file")
+    parser.add_argument("source", help=SOURCE_HELP)
     parser.add_argument("--count", type=int, default=25, help="how many images (default: 25)")
     parser.add_argument("--augmented", action="store_true", help="beside each image, variants as the network sees them")
     parser.add_argument("--out", type=Path, help="the PNG to write (default: <source>.png)")
@@ -62,11 +76,10 @@ def _show_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _train_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", help="a name from `sightline datasets`, or an .npz file")
+    parser.add_argument("source", help=SOURCE_HELP)
     _recipe_options(parser)
-    parser.add_argument("--model", help="short for --set model.name=...")
-    parser.add_argument("--epochs", help="short for --set training.epochs=...")
-    parser.add_argument("--seed", help="short for --set seed=...")
+    for option, key in SHORTHANDS.items():
+        parser.add_argument(f"--{option}", metavar="VALUE", help=f"short for --set {key}=VALUE")
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<source>-<recipe>-001, counted up)")
     parser.add_argument("--backend", help="tensorflow, jax or torch (default: KERAS_BACKEND, or the first installed)")
     parser.add_argument("--log-every", type=int, metavar="STEPS", help="print loss and accuracy every so many steps")

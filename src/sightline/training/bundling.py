@@ -120,8 +120,14 @@ def _compare(staged: Path, session: Session, data: Prepared, test: Predictions) 
 
 
 def _metrics(data: Prepared, typed_source: str, test: Evaluation | None, difference: float) -> dict[str, Any]:
+    source = {
+        "name": data.dataset.name,
+        "typed": typed_source,
+        "label_from": data.recipe.data.label_from,
+        "fingerprint": data.dataset.fingerprint,
+    }
     return {
-        "source": {"name": data.dataset.name, "typed": typed_source, "fingerprint": data.dataset.fingerprint},
+        "source": source,
         "test": figures(test) if test else None,
         "largest_probability_difference": difference,
     }
