@@ -51,6 +51,24 @@ def export_onnx(keras_path: Path, onnx_path: Path) -> None:
         # Keras exports only what has been called once.
         model(np.zeros((1, *model.inputs[0].shape[1:]), dtype=np.uint8))
         model.export(str(onnx_path), format="onnx", verbose=False)
+    if backend == "torch":
+        _name_outputs(onnx_path, sorted(model.output))
+
+
+def _name_outputs(path: Path, names: list[str]) -> None:
+    """Give the outputs the names of the contract: PyTorch's exporter numbers them instead."""
+    onnx = require("onnx", purpose="writing model.onnx", install="onnx")
+    model = onnx.load(str(path))
+    renamed = {output.name: name for output, name in zip(model.graph.output, names, strict=True)}
+    if all(old == new for old, new in renamed.items()):
+        return
+    for node in model.graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+        node.output[:] = [renamed.get(name, name) for name in node.output]
+    for output in model.graph.output:
+        output.name = renamed[output.name]
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
 
 
 def _export_in_subprocess(keras_path: Path, onnx_path: Path) -> None:
