@@ -16,8 +16,8 @@ from sightline.errors import DownloadFailed, SightlineError, pick
 MANUAL_FILES: dict[str, str] = {
     "fashion-mnist": "the four files train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz "
     "and t10k-labels-idx1-ubyte.gz in {home}/datasets/fashion-mnist/",
-    "cifar10": "cifar-10-python.tar.gz, unpacked, in {home}/datasets/cifar-10-batches-py-target/ "
-    "(so that cifar-10-batches-py/ stands in it)",
+    # Keras looks for the archive under a name of its own, and unpacks it at each load.
+    "cifar10": "cifar-10-python.tar.gz as the file {home}/datasets/cifar-10-batches-py-target_archive",
 }
 
 Arrays = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.uint8], NDArray[np.int64]]
