@@ -1,0 +1,98 @@
+"""What several test files share: small real data, one tiny trained run, the command line."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import sightline
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command left: its exit code and both streams."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def small_arrays() -> dict[str, np.ndarray]:
+    """600 training and 200 test images of MNIST in Keras' layout."""
+    mnist = sightline.load("mnist")
+    images, labels = np.asarray(mnist.images), mnist.labels
+    train = np.flatnonzero(mnist.given_splits == "train")[:600]
+    test = np.flatnonzero(mnist.given_splits == "test")[:200]
+    return {
+        "x_train": images[train, :, :, 0],
+        "y_train": labels[train].astype(np.uint8),
+        "x_test": images[test, :, :, 0],
+        "y_test": labels[test].astype(np.uint8),
+    }
+
+
+@pytest.fixture(scope="session")
+def small_npz(small_arrays: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("small") / "small.npz"
+    np.savez(path, **small_arrays)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_run(small_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> sightline.Run:
+    """A run of two epochs on 600 images; whoever alters its files takes `run_copy`."""
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    recipe = sightline.recipe("fast", {"model.name": "mlp", "training.epochs": 2})
+    return sightline.train(small_npz, recipe=recipe, out=out, mode="quiet")
+
+
+@pytest.fixture
+def run_copy(tiny_run: sightline.Run, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_run.path, tmp_path / "run"))
+
+
+@pytest.fixture
+def command(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Answer]:
+    """Types a command in an empty folder and hands back what it answered."""
+    from sightline.cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def type_in(*words: Any) -> Answer:
+        capsys.readouterr()
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return Answer(code, captured.out, captured.err)
+
+    return type_in
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Callable[..., Answer]:
+    """Runs a program in a fresh interpreter."""
+
+    def run(program: str, *words: Any, **options: Any) -> Answer:
+        done = subprocess.run(
+            [sys.executable, "-c", program, *map(str, words)],
+            capture_output=True,
+            text=True,
+            check=False,
+            **{"cwd": tmp_path, "timeout": 300, **options},
+        )
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+    return run

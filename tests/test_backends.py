@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from sightline.backends import choose_backend, installed_backends
+from sightline.errors import MissingPackage, UnknownName
+
+needs_tensorflow = pytest.mark.skipif("tensorflow" not in installed_backends(), reason="TensorFlow is not installed")
+
+
+def without(*packages: str) -> str:
+    """The start of a program that finds none of these packages, as on a machine without them."""
+    return (
+        "import importlib.util, sys\n"
+        "find = importlib.util.find_spec\n"
+        f"importlib.util.find_spec = lambda name, *rest: None if name in {packages!r} else find(name, *rest)\n"
+        "from sightline.backends import choose_backend, load_keras\n"
+    )
+
+
+@pytest.mark.parametrize("typed", ["tensorfow", "TensorFlow", "numpy", "openvino"])
+def test_an_unknown_backend_is_refused_with_the_known_ones(typed: str) -> None:
+    with pytest.raises(UnknownName, match=f"no backend is called '{typed}'.*Known: jax, tensorflow, torch"):
+        choose_backend(typed)
+
+
+def test_an_unknown_backend_in_the_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "theano")
+    with pytest.raises(UnknownName, match="no backend is called 'theano'"):
+        choose_backend()
+
+
+@needs_tensorflow
+def test_tensorflow_comes_first_and_the_request_beats_the_variable(python) -> None:
+    program = "import sys; from sightline.backends import choose_backend; print(choose_backend(*sys.argv[1:]))"
+    environment = {key: value for key, value in os.environ.items() if key != "KERAS_BACKEND"}
+    assert python(program, env=environment).out == "tensorflow\n"
+    assert python(program, "tensorflow", env={**environment, "KERAS_BACKEND": "theano"}).out == "tensorflow\n"
+
+
+@pytest.mark.parametrize("name", ["tensorflow", "jax", "torch"])
+def test_a_backend_that_is_not_installed_is_refused_with_the_command(name: str, python) -> None:
+    program = without(name) + f"choose_backend({name!r})"
+    assert (
+        f"MissingPackage: the backend '{name}' is not installed. Run: pip install 'sightline[{name}]'"
+        in python(program).err
+    )
+
+
+def test_without_any_backend_the_message_names_the_extra(python) -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "KERAS_BACKEND"}
+    answer = python(without("tensorflow", "jax", "torch") + "choose_backend()", env=environment)
+    assert "MissingPackage: training needs a Keras backend and none is installed" in answer.err
+    assert "pip install 'sightline[tensorflow]'" in answer.err
+
+
+def test_missing_packages_are_import_errors_too() -> None:
+    assert issubclass(MissingPackage, ImportError)
+
+
+@needs_tensorflow
+def test_keras_loads_in_silence_and_stays_on_its_backend(python) -> None:
+    program = """
+import importlib.util
+from sightline.backends import choose_backend, load_keras
+from sightline.errors import InvalidValue
+print(load_keras("tensorflow").config.backend(), choose_backend())
+# As on a machine where JAX is installed, too.
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: find("json" if name == "jax" else name, *rest)
+try:
+    choose_backend("jax")
+except InvalidValue as error:
+    print(error)
+"""
+    answer = python(program)
+    assert answer.err == ""
+    assert answer.out.startswith("tensorflow tensorflow\n")
+    assert "Keras is already loaded with 'tensorflow' in this process" in answer.out

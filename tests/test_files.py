@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from sightline.errors import CannotWrite, OutputExists
+from sightline.files import (
+    cache_folder,
+    check_free,
+    make_run_folder,
+    sha256_of,
+    staged_folder,
+    write_atomically,
+    write_json,
+    writing_to,
+)
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def fail_with(number: int):
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+@pytest.mark.parametrize("content", [b"\x00\xff", "Ziffer, 数字", b"", ""])
+def test_what_is_written_is_read_back(content: bytes | str, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "file"
+    write_atomically(path, content)
+    assert path.read_bytes() == (content if isinstance(content, bytes) else content.encode())
+
+
+def test_writing_replaces_the_old_file_and_leaves_nothing_beside(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, "old and longer")
+    write_atomically(path, "new")
+    assert path.read_text() == "new"
+    assert names_in(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("number", "part"),
+    [(errno.ENOSPC, "the disk is full"), (errno.EROFS, "read-only"), (errno.EDQUOT, "quota")],
+)
+def test_a_disk_that_refuses_leaves_the_old_file(
+    number: int, part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "figures.json"
+    path.write_text("old")
+    monkeypatch.setattr(os, "fsync", fail_with(number))
+    with pytest.raises(CannotWrite, match=part) as refusal:
+        write_atomically(path, "new")
+    assert str(path) in str(refusal.value)
+    assert "untouched" in str(refusal.value)
+    assert path.read_text() == "old"
+    assert names_in(tmp_path) == ["figures.json"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no limit on file sizes to set")
+def test_a_file_that_the_system_cuts_short_leaves_the_old_file(tmp_path: Path, python) -> None:
+    path = tmp_path / "figures.json"
+    path.write_text("old")
+    program = """
+import resource, sys
+from pathlib import Path
+from sightline.errors import CannotWrite
+from sightline.files import write_atomically
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    write_atomically(Path(sys.argv[1]), b"x" * 100_000)
+except CannotWrite as error:
+    print(error)
+"""
+    answer = python(program, path)
+    assert "figures.json: the file would be larger than is allowed here" in answer.out, answer.err
+    assert path.read_text() == "old"
+    assert names_in(tmp_path) == ["figures.json"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+def test_a_full_device_is_told_in_a_sentence() -> None:
+    with pytest.raises(CannotWrite, match="results: the disk is full"), writing_to(Path("results")):
+        Path("/dev/full").write_bytes(b"x")
+
+
+def test_an_error_that_is_no_refusal_of_the_disk_stays_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(TypeError):
+        write_atomically(tmp_path / "file", 5)  # type: ignore[arg-type]
+    assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("inner", ["file.png", "folder/file.png"])
+def test_a_file_in_the_way_of_a_folder_is_named(inner: str, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(CannotWrite, match="a part of the path is a file"):
+        write_atomically(tmp_path / "taken" / inner, "new")
+    assert (tmp_path / "taken").read_text() == "a file"
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(CannotWrite, match="it is a folder"):
+        write_atomically(tmp_path / "taken", "new")
+    assert names_in(tmp_path) == ["taken"]
+
+
+def test_a_name_that_is_too_long_is_told(tmp_path: Path) -> None:
+    with pytest.raises(CannotWrite, match="the name is too long"):
+        write_atomically(tmp_path / ("n" * 300), "new")
+
+
+def test_json_has_no_nan_and_keeps_other_letters(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"f1": [float("nan"), 0.5], "low": float("-inf"), "name": "数字"})
+    assert json.loads(path.read_text(encoding="utf-8"), parse_constant=pytest.fail) == {
+        "f1": [None, 0.5],
+        "low": None,
+        "name": "数字",
+    }
+    assert "数字" in path.read_text(encoding="utf-8")
+
+
+def test_the_hash_is_the_one_of_the_standard(tmp_path: Path) -> None:
+    path = tmp_path / "abc"
+    path.write_bytes(b"abc")
+    assert sha256_of(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_the_cache_folder_follows_its_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "mine"))
+    assert cache_folder() == tmp_path / "mine"
+    monkeypatch.delenv("SIGHTLINE_CACHE")
+    if os.name != "nt":
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        assert cache_folder() == tmp_path / "sightline"
+
+
+def test_runs_are_counted_up_from_the_highest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert make_run_folder(None, stem="mnist-fast") == Path("runs/mnist-fast-001")
+    assert make_run_folder(None, stem="mnist-fast") == Path("runs/mnist-fast-002")
+    Path("runs/mnist-fast-009").mkdir()
+    Path("runs/mnist-fast-abc").mkdir()
+    Path("runs/mnist-fast-other-050").mkdir()
+    assert make_run_folder(None, stem="mnist-fast") == Path("runs/mnist-fast-010")
+    assert make_run_folder(None, stem="mnist") == Path("runs/mnist-001")
+
+
+def test_a_run_after_number_999_gets_a_longer_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("runs/mnist-fast-999").mkdir(parents=True)
+    assert make_run_folder(None, stem="mnist-fast").name == "mnist-fast-1000"
+
+
+def test_no_name_of_a_source_leads_out_of_the_folder_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for stem in ("../../evil", "a/b", "..", "名 前"):
+        assert make_run_folder(None, stem=stem).resolve().parent == tmp_path / "runs"
+
+
+def test_runs_that_start_at_once_never_share_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    starting = threading.Barrier(8)
+
+    def make(_: int) -> Path:
+        starting.wait()
+        return make_run_folder(None, stem="mnist-fast")
+
+    with ThreadPoolExecutor(8) as threads:
+        folders = list(threads.map(make, range(8)))
+    assert len(set(folders)) == 8
+    assert names_in(Path("runs")) == sorted(folder.name for folder in folders)
+
+
+def test_a_file_called_runs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("runs").write_text("mine")
+    with pytest.raises(CannotWrite, match="runs: a part of the path is a file"):
+        make_run_folder(None, stem="mnist-fast")
+    assert Path("runs").read_text() == "mine"
+
+
+def test_an_empty_or_missing_folder_is_free(tmp_path: Path) -> None:
+    check_free(tmp_path)
+    check_free(tmp_path / "missing")
+    assert make_run_folder(tmp_path / "a" / "b", stem="mnist").is_dir()
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "dangling link"])
+def test_a_taken_place_is_refused_and_untouched(kind: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    if kind == "file":
+        out.write_text("mine")
+    elif kind == "folder":
+        out.mkdir()
+        (out / "mine").write_text("mine")
+    else:
+        out.symlink_to(tmp_path / "gone")
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    with pytest.raises(OutputExists, match="out is a f"):
+        make_run_folder(out, stem="mnist")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before
+
+
+def test_a_staged_folder_appears_only_when_it_is_whole(tmp_path: Path) -> None:
+    final = tmp_path / "bundle"
+    with staged_folder(final) as folder:
+        (folder / "a").write_text("a")
+        assert not final.exists()
+    assert (final / "a").read_text() == "a"
+    assert names_in(tmp_path) == ["bundle"]
+
+
+def test_a_staged_folder_leaves_nothing_after_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), staged_folder(tmp_path / "bundle") as folder:
+        (folder / "a").with_name("b").rename(folder / "c")
+    assert names_in(tmp_path) == []
+
+
+def test_a_staged_folder_tells_of_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", fail_with(errno.ENOSPC))
+    with pytest.raises(CannotWrite, match="bundle: the disk is full"), staged_folder(tmp_path / "bundle") as folder:
+        (folder / "a").write_text("a")
+    assert names_in(tmp_path) == []
+
+
+def test_a_staged_folder_never_replaces_what_exists(tmp_path: Path) -> None:
+    (tmp_path / "bundle").mkdir()
+    with pytest.raises(OutputExists, match="bundle exists"), staged_folder(tmp_path / "bundle"):
+        pytest.fail("the block must not be entered")
+    assert names_in(tmp_path) == ["bundle"]
