@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from sightline.backends import load_keras
+from sightline.catalog import LOSSES, OPTIMIZERS, SCHEDULES
+from sightline.config import parse_recipe
+
+keras = load_keras()
+
+from sightline.training.optimizers import (  # noqa: E402  # the backend is chosen first
+    build_loss,
+    build_optimizer,
+    build_schedule,
+)
+
+
+def rates(name: str, *, steps: int = 100, warmup: float = 0.3, largest: float = 0.5) -> list[float]:
+    recipe = parse_recipe({"schedule": {"name": name, "warmup_fraction": warmup}, "optimizer.learning_rate": largest})
+    schedule = build_schedule(recipe, total_steps=steps)
+    if isinstance(schedule, float):
+        return [schedule] * (steps + 1)
+    return [float(schedule(step)) for step in range(steps + 1)]
+
+
+def test_constant_is_the_same_number_throughout() -> None:
+    assert set(rates("constant")) == {0.5}
+
+
+def test_one_cycle_starts_at_a_25th_peaks_after_the_warmup_and_ends_near_nothing() -> None:
+    course = rates("one-cycle")
+    assert course[0] == pytest.approx(0.5 / 25)
+    assert course[30] == pytest.approx(0.5)
+    assert max(course) == pytest.approx(0.5)
+    assert course[100] == pytest.approx(0.5 * 1e-4, rel=1e-3)
+
+
+def test_cosine_starts_and_ends_at_nothing() -> None:
+    course = rates("cosine")
+    assert (course[0], course[100]) == (pytest.approx(0), pytest.approx(0, abs=1e-6))
+    assert course[30] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("name", ["cosine", "one-cycle"])
+def test_the_rate_rises_in_a_line_and_falls_in_half_a_cosine(name: str) -> None:
+    course = np.array(rates(name))
+    np.testing.assert_allclose(np.diff(course[:31]), (course[30] - course[0]) / 30, rtol=1e-3)
+    last = course[100]
+    half_cosine = [last + (0.5 - last) * (1 + math.cos(math.pi * step / 70)) / 2 for step in range(71)]
+    np.testing.assert_allclose(course[30:], half_cosine, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["cosine", "one-cycle"])
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_the_shortest_runs_have_a_rate_too(name: str, steps: int) -> None:
+    course = rates(name, steps=steps)
+    assert all(0 <= rate <= 0.5 + 1e-6 for rate in course)
+    assert max(course[:steps]) > 0
+
+
+@pytest.mark.parametrize("name", ["cosine", "one-cycle"])
+def test_without_warmup_the_largest_rate_comes_first(name: str) -> None:
+    course = rates(name, warmup=0)
+    assert course[0] == pytest.approx(0.5)
+    assert (np.diff(course) < 0).all()
+
+
+def test_every_schedule_can_be_built() -> None:
+    assert all(len(rates(name)) == 101 for name in SCHEDULES)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_is_keras_own_of_that_name(name: str) -> None:
+    recipe = parse_recipe({"optimizer": {"name": name, "learning_rate": 0.125}}).optimizer
+    built = build_optimizer(recipe, 0.125)
+    assert type(built) is getattr(keras.optimizers, OPTIMIZERS[name])
+    assert float(built.learning_rate) == 0.125
+    # 0 means none; left to itself Keras' AdamW would decay.
+    assert not built.weight_decay
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_weight_decay_reaches_the_optimizer(name: str) -> None:
+    recipe = parse_recipe({"optimizer": {"name": name, "weight_decay": 0.25}}).optimizer
+    assert build_optimizer(recipe, 0.1).weight_decay == 0.25
+
+
+def test_momentum_and_nesterov_reach_sgd() -> None:
+    recipe = parse_recipe({"optimizer": {"name": "sgd", "momentum": 0.5, "nesterov": True}}).optimizer
+    built = build_optimizer(recipe, 0.1)
+    assert (built.momentum, built.nesterov) == (0.5, True)
+
+
+def test_both_losses_are_the_mean_of_minus_the_log_of_the_softmax() -> None:
+    logits = np.array([[2.0, -1.0, 0.5], [0.0, 0.0, 3.0]], np.float32)
+    labels = np.array([0, 1])
+    by_hand = np.mean(
+        [-math.log(math.exp(row[label]) / sum(map(math.exp, row))) for row, label in zip(logits, labels, strict=True)]
+    )
+    for name in LOSSES:
+        loss = build_loss(parse_recipe({"loss.name": name}).loss)
+        given = np.eye(3, dtype=np.float32)[labels] if name.startswith("categorical") else labels
+        assert float(loss(given, logits)) == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_label_smoothing_shares_out_certainty() -> None:
+    recipe = parse_recipe({"loss": {"name": "categorical_crossentropy", "label_smoothing": 0.3}})
+    logits = np.array([[2.0, -1.0, 0.5]], np.float32)
+    log_softmax = logits[0] - math.log(sum(map(math.exp, logits[0])))
+    smoothed = np.array([0.7 + 0.1, 0.1, 0.1])
+    loss = build_loss(recipe.loss)(np.array([[1.0, 0, 0]], np.float32), logits)
+    assert float(loss) == pytest.approx(-(smoothed * log_softmax).sum(), rel=1e-5)
