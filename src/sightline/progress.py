@@ -113,21 +113,25 @@ def _terminal_bar(description: str, total: int, unit: str) -> Iterator[Bar]:
         TextColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
 
     class Rate(ProgressColumn):
         def render(self, task: Task) -> str:  # noqa: ARG002  # the bar knows its own rate
             return f"{bar.rate():,.0f} {unit}/s"
 
+    console, one_line = Console(stderr=True), Column(no_wrap=True)
+    # What stands beside the bar takes 90 columns while training; a terminal of 80 goes without the counts.
+    counts = (MofNCompleteColumn(table_column=one_line),) if console.width >= 94 else ()
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        Rate(),
-        TimeRemainingColumn(),
+        BarColumn(bar_width=min(max(console.width - 90, 4), 24)),
+        *counts,
+        Rate(table_column=one_line),
+        TimeRemainingColumn(table_column=one_line),
         TextColumn("{task.fields[notes]}"),
     )
     # Not redirecting keeps stdout for results; transient leaves the summary alone on the screen.
-    progress = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
+    progress = Progress(*columns, console=console, transient=True, redirect_stdout=False)
 
     class TerminalBar(Bar):
         def _draw(self) -> None:
