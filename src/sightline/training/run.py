@@ -184,6 +184,7 @@ def _opening(data: Prepared, backend: str) -> str:
     counts = ", ".join(f"{name} {num_rows:,}" for name, num_rows in rows.items() if num_rows)
     height, width, channels = data.spec.shape
     return (
-        f"{data.dataset.name}: {counts}; {height}x{width}x{channels} by '{data.spec.resize}'; "
+        f"{data.dataset.name}: {counts}\n"
+        f"{height}x{width}x{channels} by '{data.spec.resize}'; "
         f"{data.recipe.model.name}, recipe {data.recipe.name}, {backend}"
     )
