@@ -1,0 +1,248 @@
+"""What the README and the tutorials show is true: their code runs, their commands, files and pictures exist.
+
+Their Python blocks run in a scratch folder, one interpreter a document, at shortened length. `SHORTENED` below is
+the whole of it: MNIST becomes a file of 3,500 of its images in Keras' layout, every number of epochs becomes 1.
+"""
+
+import ast
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import sightline
+from sightline.cli.parser import build_parser
+from sightline.data.downloads import MANUAL_FILES
+
+ROOT = Path(__file__).resolve().parents[1]
+ENGLISH, CHINESE = "docs/tutorial.md", "docs/tutorial.zh.md"
+DOCUMENTS = ("README.md", ENGLISH, CHINESE)
+NUM_TRAIN, NUM_TEST, NUM_TEST_OF_MNIST = 3_000, 500, 10_000
+
+SHORTENED = (
+    (r'"mnist"', '"few.npz"'),
+    (r"keras\.datasets\.mnist\.load_data\(\)", "few_arrays()"),
+    (r"\bepochs=\d+", "epochs=1"),
+    (r'"training\.epochs": \d+', '"training.epochs": 1'),
+    (r"\b60000\b", str(NUM_TRAIN)),
+    (r"\b5000\b", "250"),
+    # What a comment says of a parameter count is not a remark but a promise.
+    (r"print\((\w+\.count_params\(\))\)  # (\d+)$", r"assert \1 == \2, \1"),
+)
+FEW_ARRAYS = """
+def few_arrays():
+    import numpy
+    with numpy.load("few.npz") as arrays:
+        return (arrays["x_train"], arrays["y_train"]), (arrays["x_test"], arrays["y_test"])
+"""
+
+
+def blocks(document, language):
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+def commands(document):
+    lines = [line for block in blocks(document, "console") for line in block.splitlines()]
+    return [shlex.split(line.removeprefix("$ "), comments=True) for line in lines if line.startswith("$ ")]
+
+
+def shortened(document):
+    code = "\n".join(blocks(document, "python"))
+    for pattern, replacement in SHORTENED:
+        code = re.sub(pattern, replacement, code, flags=re.MULTILINE)
+    return FEW_ARRAYS + code
+
+
+class WithoutWords(ast.NodeTransformer):
+    """What a block prints may be said in another language; everything else has to be the same."""
+
+    def visit_Call(self, call):
+        if ast.unparse(call.func) == "print":
+            for node in ast.walk(call):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    node.value = "words"
+        return call
+
+
+def code_of(block):
+    return ast.unparse(WithoutWords().visit(ast.parse(block)))
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    mnist = sightline.load("mnist")
+    train, test = slice(0, NUM_TRAIN), slice(-NUM_TEST, None)
+    path = tmp_path_factory.mktemp("few") / "few.npz"
+    np.savez(
+        path,
+        x_train=mnist.images[train, :, :, 0],
+        y_train=mnist.labels[train],
+        x_test=mnist.images[test, :, :, 0],
+        y_test=mnist.labels[test],
+    )
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("document", ["README.md", ENGLISH])
+def test_the_python_of_a_document_runs_from_top_to_bottom(document, few, tmp_path):
+    (tmp_path / "few.npz").write_bytes(few.read_bytes())
+    script = tmp_path / "document.py"
+    script.write_text(shortened(document), encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "MPLBACKEND": "Agg", "PYTHONIOENCODING": "utf-8"}
+    command = [sys.executable, str(script)]
+    finished = subprocess.run(
+        command, check=False, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8"
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    printed = finished.stdout
+    if document == ENGLISH:
+        # On 28x28 it cannot be built; the photograph's inverse is noticed, and both files of the bundle answer alike.
+        assert "cannot be built: " in printed
+        assert "--invert turns it" in printed
+        assert "5 0 4 1 9" in printed
+        keras_answer, onnx_answer = re.findall(r"^\[\d \d \d\]$", printed, re.MULTILINE)[-2:]
+        assert keras_answer == onnx_answer
+    else:
+        assert re.search(r"^accuracy 0\.\d{4} \[0\.\d{4}, 0\.\d{4}\] on 500 images$", printed, re.MULTILINE)
+
+
+def test_the_readme_shows_five_lines_of_python():
+    (block,) = blocks("README.md", "python")
+    assert len(block.splitlines()) == 5
+
+
+def test_what_the_comments_say_of_whole_mnist_is_so():
+    digits = sightline.load("mnist")
+    text = (ROOT / ENGLISH).read_text(encoding="utf-8")
+    as_then = {"data.validation_fraction": 5000 / 60000, "data.calibration_fraction": 0}
+    for said in (
+        f"{digits.images.shape} {digits.images.dtype}",
+        str(sightline.split(digits)),
+        str(sightline.split(digits, sightline.recipe("fast", as_then).data)),
+        str((digits.images.shape[0] - NUM_TEST_OF_MNIST - 5000, *digits.images.shape[1:])),
+        str(digits.labels[:5]),
+    ):
+        assert f"  # {said}\n" in text
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_python_block_is_python(document):
+    for block in blocks(document, "python"):
+        ast.parse(block)
+
+
+def test_both_tutorials_have_the_same_code_apart_from_comments_and_printed_words():
+    assert [code_of(block) for block in blocks(ENGLISH, "python")] == [
+        code_of(block) for block in blocks(CHINESE, "python")
+    ]
+    assert commands(ENGLISH) == commands(CHINESE)
+
+
+def test_both_tutorials_have_the_same_steps_pictures_and_links():
+    english, chinese = ((ROOT / name).read_text(encoding="utf-8") for name in (ENGLISH, CHINESE))
+    for pattern in (r"^(#+)", r"^(## \d+)\. ", r"^```(\w*)$", r"^!\[.*\]\((.+)\)$"):
+        assert re.findall(pattern, english, re.MULTILINE) == re.findall(pattern, chinese, re.MULTILINE)
+    assert links(ENGLISH) - {Path("tutorial.zh.md")} == links(CHINESE) - {Path("tutorial.md")}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_command_shown_is_one(document):
+    assert commands(document)
+    for command in commands(document):
+        typed = [word for word in command if not re.fullmatch(r"[A-Z_]+=\w+", word)]
+        CHECKS[typed[0]](typed[1:])
+
+
+def check_sightline(typed):
+    arguments = build_parser().parse_args(typed)
+    if hasattr(arguments, "settings"):
+        sightline.recipe(arguments.recipe, arguments.settings)
+    model = getattr(arguments, "model", None)
+    assert model is None or model in [entry["name"] for entry in sightline.models()]
+
+
+def check_make(typed):
+    (target,) = typed
+    assert re.search(rf"^{target}:.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def check_pip(typed):
+    assert typed[0] == "install"
+    check_extras(typed[1])
+
+
+def check_extras(text):
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    named = re.findall(r"(?:sightline|'\.|')\[([a-z,-]+)\]", text)
+    assert named
+    assert set(named) <= set(extras)
+
+
+CHECKS = {"sightline": check_sightline, "make": check_make, "pip": check_pip}
+
+
+def test_the_install_lines_of_the_readme_name_extras_that_exist():
+    check_extras((ROOT / "README.md").read_text(encoding="utf-8"))
+
+
+def test_the_readme_says_what_to_place_where_without_a_network():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for manual in MANUAL_FILES.values():
+        for name in re.findall(r"[\w.-]+\.gz|\{home\}/[\w./-]*\w", manual):
+            assert name.replace("{home}", "~/.keras") in text
+
+
+def test_the_readme_lists_every_file_of_a_run():
+    (tree,) = (block for block in blocks("README.md", "text") if block.startswith("runs/"))
+    listed = set(re.findall(r"[\w-]+\.[a-z]+", tree))
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src" / "sightline").rglob("*.py"))
+    assert all(f'"{name}"' in source for name in listed)
+    assert {"model.onnx", "manifest.json", "splits.csv", "curves.png"} <= listed
+
+
+def links(document):
+    text = re.sub(r"^```.*?^```$", "", (ROOT / document).read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    return {Path(target) for target in re.findall(r"\]\(([^)#:]+)\)", text)}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_link_to_a_file_leads_to_one(document):
+    assert links(document)
+    missing = [str(target) for target in links(document) if not (ROOT / document).parent.joinpath(target).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_picture_opens_and_says_what_it_shows(document):
+    text = (ROOT / document).read_text(encoding="utf-8")
+    pictures = re.findall(r"!\[(.*?)\]\((.+?)\)", text)
+    assert pictures
+    for words, target in pictures:
+        assert words
+        with Image.open((ROOT / document).parent / target) as picture:
+            picture.verify()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_what_was_recorded_stands_between_its_marks(document):
+    text = (ROOT / document).read_text(encoding="utf-8")
+    (recorded,) = re.findall(r"<!-- recorded: begin -->\n(.*?)<!-- recorded: end -->", text, re.DOTALL)
+    assert "CPU" in recorded
+    assert "TensorFlow" in recorded
+    assert document == "README.md" or re.search(r"^test +accuracy 0\.\d{4} \[", recorded, re.MULTILINE)
+
+
+def test_the_tutorial_says_what_the_recipe_fast_says():
+    (block,) = (block for block in blocks(ENGLISH, "python") if '"schedule.name"' in block)
+    names = {"sightline": sightline}
+    exec(block, names)
+    assert names["recipe"] == sightline.recipe("fast")
