@@ -51,7 +51,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("bundle"), Room("sessions")),
     (Room("inference"),),
     (Room("evaluation"),),
-    (Room("networks", "layers classic convnet build", keras=AT_ONCE),),
+    (Room("networks", "sizes layers classic convnet build", keras=AT_ONCE),),
     (
         Room(
             "training",

@@ -197,11 +197,15 @@ def _check_files(folder: Path, listed: Mapping[str, Any]) -> None:
     for name in (*REQUIRED_FILES, *listed):
         if name not in present or name not in listed:
             raise InvalidBundle(f"{folder}: {name} is missing. {remedy}")
-        if sha256_of(folder / name) != listed[name].get("sha256"):
+        if not (folder / name).is_file() or sha256_of(folder / name) != _listed_hash(listed[name]):
             raise InvalidBundle(f"{folder}: {name} is not the file that was saved (its SHA-256 differs). {remedy}")
     foreign = sorted(present - set(listed))
     if foreign:
         raise InvalidBundle(f"{folder}: {foreign[0]} does not belong to this bundle. Move it elsewhere.")
+
+
+def _listed_hash(entry: Any) -> Any:
+    return entry.get("sha256") if isinstance(entry, Mapping) else None
 
 
 def _read_json(path: Path) -> Any:

@@ -18,7 +18,7 @@ from sightline.data.colors import change_color
 from sightline.data.images import decode_image, resize_image
 from sightline.data.pixels import read_pixels
 from sightline.errors import InvalidValue, UnreadableImage
-from sightline.progress import reporter
+from sightline.progress import reporter, reporting
 from sightline.records import Dataset, InputSpec, Predictions
 from sightline.results import Bundle, Run
 from sightline.sessions import Session, open_session
@@ -52,17 +52,17 @@ def predict(
         sightline.errors.InvalidBundle: nowhere: no such folder. Name a run or a bundle, ...
     """
     opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
-    if isinstance(images, Dataset):
-        return predict_dataset(opened, images, np.arange(len(images)))
-    if isinstance(images, np.ndarray):
-        return _join(opened, list(_predict_array(opened, images, invert=invert)))
-    names = [images] if isinstance(images, str | Path) else list(images)
-    paths = find_images(names)
-    with reporter().bar("predicting", total=len(paths)) as bar:
-        portions = []
-        for portion in predict_files(opened, paths, invert=invert):
-            portions.append(portion)
-            if progress:
+    with reporting(None if progress else "quiet"):
+        if isinstance(images, Dataset):
+            return predict_dataset(opened, images, np.arange(len(images)))
+        if isinstance(images, np.ndarray):
+            return _join(opened, list(_predict_array(opened, images, invert=invert)))
+        names = [images] if isinstance(images, str | Path) else list(images)
+        paths = find_images(names)
+        with reporter().bar("predicting", total=len(paths)) as bar:
+            portions = []
+            for portion in predict_files(opened, paths, invert=invert):
+                portions.append(portion)
                 bar.advance(len(portion))
     return _join(opened, portions)
 

@@ -7,7 +7,7 @@ import importlib
 import keras
 
 from sightline.catalog import MODELS
-from sightline.errors import InvalidValue, pick
+from sightline.networks.sizes import check_size
 from sightline.schema import ModelRecipe
 
 
@@ -31,13 +31,8 @@ def build_network(shape: tuple[int, int, int], num_classes: int, model: ModelRec
         >>> build_network((28, 28, 1), 10, ModelRecipe(name="lenet5")).count_params()
         61706
     """
-    entry = pick(MODELS, model.name, kind="model")
-    if max(shape[:2]) > entry.largest:
-        raise InvalidValue(
-            f"{model.name} takes images up to {entry.largest} pixels a side; got {shape[0]}x{shape[1]}. "
-            f"Set data.image_size={entry.largest} or choose another model (`sightline models`)."
-        )
-    module, function = entry.builder.split(":")
+    check_size(model.name, shape[0], shape[1])
+    module, function = MODELS[model.name].builder.split(":")
     network: keras.Model = getattr(importlib.import_module(f"sightline.networks.{module}"), function)(
         shape, num_classes, model
     )

@@ -158,7 +158,8 @@ class _Watcher:
         self._epoch_started, self._counted = time.perf_counter(), 0
 
     def _end_steps(self, batch: int, logs: dict[str, Any]) -> None:
-        step, epoch = batch + 1, len(self.history) + 1
+        # Keras counts the last execution of an epoch as full, however few steps were left.
+        step, epoch = min(batch + 1, self.steps), len(self.history) + 1
         loss, accuracy = float(logs["loss"]), float(logs["accuracy"])
         if not math.isfinite(loss):
             raise TrainingFailed(self._explain_divergence(epoch, step))

@@ -16,6 +16,7 @@ from sightline.data.pixels import Pixels, read_pixels
 from sightline.data.sources import load
 from sightline.data.splits import read_splits_csv, split
 from sightline.errors import InvalidSource, InvalidValue
+from sightline.networks.sizes import check_size
 from sightline.progress import reporter
 from sightline.records import Dataset, ImageFiles, InputSpec, Splits
 from sightline.schema import Recipe
@@ -79,6 +80,7 @@ def prepare(source: Any, asked: Recipe) -> Prepared:
         dataset = dataset.take(sample_fraction(dataset, asked.data.fraction, seed=asked.seed))
     recipe = resolve(asked, dataset)
     spec = input_spec(dataset, np.flatnonzero(dataset.given_splits != "test"), recipe.data)
+    check_size(recipe.model.name, spec.height, spec.width)
     pixels = read_pixels(dataset, spec, limit_gib=recipe.data.cache_limit_gib)
     dataset, pixels = _without_unreadable(dataset, pixels, recipe.data.unreadable_limit)
     clusters = None

@@ -65,7 +65,7 @@ def train(
     place = Path(out) if out is not None else None
     if place is not None:
         check_free(place)
-    if log_every is not None and not (isinstance(log_every, int) and log_every >= 1):
+    if log_every is not None and not (type(log_every) is int and log_every >= 1):
         raise InvalidValue(f"log_every must be a whole number of at least 1; got {log_every!r}.")
     with reporting(mode):
         return _train(source, asked, place, backend, log_every)

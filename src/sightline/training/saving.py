@@ -39,7 +39,7 @@ def save_network(network: keras.Model, folder: Path) -> Session:
         ['network', 'folder']
     """
     # Outputs in a dictionary keep their names in ONNX; a bare tensor becomes "Identity:0".
-    contract = keras.Model(network.inputs, {"logits": network.outputs[0]}, name=network.name)
+    contract = keras.Model(network.input, {"logits": network.outputs[0]}, name=network.name)
     contract.save(folder / "model.keras")
     export_onnx(folder / "model.keras", folder / "model.onnx")
     return Session(folder / "model.onnx", num_classes=int(network.output_shape[-1]))
