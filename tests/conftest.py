@@ -51,7 +51,7 @@ def small_npz(small_arrays: dict[str, np.ndarray], tmp_path_factory: pytest.Temp
 def tiny_run(small_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> sightline.Run:
     """A run of two epochs on 600 images; whoever alters its files takes `run_copy`."""
     out = tmp_path_factory.mktemp("runs") / "tiny"
-    recipe = sightline.recipe("fast", {"model.name": "mlp", "training.epochs": 2})
+    recipe = sightline.recipe("fast", {"model.name": "lenet5", "training.epochs": 2})
     return sightline.train(small_npz, recipe=recipe, out=out, mode="quiet")
 
 

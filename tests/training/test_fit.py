@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sightline.backends import load_keras
+from sightline.config import parse_recipe
+from sightline.errors import TrainingFailed
+from sightline.metrics.scores import cross_entropy
+from sightline.progress import reporting
+from sightline.records import InputSpec
+
+keras = load_keras()
+
+from sightline.networks.build import build_network  # noqa: E402  # the backend is chosen first
+from sightline.training.augmentation import build_augmentation  # noqa: E402
+from sightline.training.feed import LabelledImages  # noqa: E402
+from sightline.training.fit import Fitted, Watch, fit  # noqa: E402
+
+NUMBERS = np.random.default_rng(0)
+# Two classes that differ in brightness: learned in an epoch or two.
+LABELS = np.arange(160) % 2
+BRIGHT = (NUMBERS.integers(0, 100, (160, 8, 8, 1)) + 120 * LABELS[:, None, None, None]).astype(np.uint8)
+TRAIN, VALIDATION = LabelledImages(BRIGHT[:120], LABELS[:120]), LabelledImages(BRIGHT[120:], LABELS[120:])
+
+
+def fitted(
+    validation: LabelledImages | None = VALIDATION, *, augmentation=None, watch: Watch | None = None, **settings
+):
+    keras.utils.set_random_seed(0)
+    usual = {"model.name": "mlp", "training.epochs": 3, "training.batch_size": 16, "optimizer.learning_rate": 0.003}
+    recipe = parse_recipe({**usual, **settings})
+    network = build_network((8, 8, 1), 2, recipe.model)
+    with reporting("quiet"):
+        result = fit(
+            network, TRAIN, validation=validation, recipe=recipe, augmentation=augmentation, watch=watch or Watch()
+        )
+    return network, result
+
+
+def loss_of(network, data: LabelledImages) -> float:
+    return cross_entropy(np.asarray(network(data.images, training=False)), data.labels)
+
+
+def test_a_separable_problem_is_learned() -> None:
+    network, result = fitted(**{"training.epochs": 8})
+    logits = np.asarray(network(VALIDATION.images, training=False))
+    assert (logits.argmax(axis=1) == VALIDATION.labels).mean() > 0.9
+    assert result.history[-1]["loss"] < result.history[0]["loss"]
+
+
+def test_the_history_has_a_row_an_epoch_in_memory_and_on_disk(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    _, result = fitted(watch=Watch(path))
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert rows == list(result.history)
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert set(rows[0]) == {
+        "epoch",
+        "loss",
+        "accuracy",
+        "validation_loss",
+        "validation_accuracy",
+        "learning_rate",
+        "seconds",
+    }
+    assert (result.chosen_epoch, result.stopped_early) == (3, False)
+
+
+def test_the_figures_of_the_last_epoch_are_those_of_the_network() -> None:
+    network, result = fitted()
+    assert result.history[-1]["validation_loss"] == pytest.approx(loss_of(network, VALIDATION), rel=1e-4)
+
+
+def test_without_validation_rows_the_history_has_no_figures_of_them() -> None:
+    _, result = fitted(None)
+    assert "validation_loss" not in result.history[0]
+
+
+def test_early_stopping_goes_back_to_the_weights_of_the_best_epoch() -> None:
+    # Validation that contradicts training gets worse with all that is learned.
+    opposite = LabelledImages(VALIDATION.images, 1 - VALIDATION.labels)
+    network, result = fitted(opposite, **{"training.epochs": 30, "training.early_stopping_patience": 2})
+    losses = [row["validation_loss"] for row in result.history]
+    best = int(np.argmin(losses))
+    assert result.stopped_early
+    assert result.chosen_epoch == best + 1
+    assert len(losses) == best + 3
+    assert losses[-1] > losses[best] + 0.01
+    assert loss_of(network, opposite) == pytest.approx(losses[best], rel=1e-4)
+
+
+def test_the_best_weights_come_back_where_patience_never_ran_out_too() -> None:
+    opposite = LabelledImages(VALIDATION.images, 1 - VALIDATION.labels)
+    network, result = fitted(opposite, **{"training.epochs": 3, "training.early_stopping_patience": 10})
+    losses = [row["validation_loss"] for row in result.history]
+    assert not result.stopped_early
+    assert result.chosen_epoch == int(np.argmin(losses)) + 1 < 3
+    assert loss_of(network, opposite) == pytest.approx(min(losses), rel=1e-4)
+
+
+def test_both_losses_learn_the_same_weights() -> None:
+    network, _ = fitted(**{"loss.name": "categorical_crossentropy", "training.epochs": 1})
+    other, _ = fitted(**{"training.epochs": 1})
+    for one, two in zip(network.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-4)
+
+
+def test_a_seed_decides_on_the_order_of_the_rows() -> None:
+    def weights(seed: int) -> bytes:
+        network, _ = fitted(seed=seed, **{"training.epochs": 1})
+        return b"".join(array.tobytes() for array in network.get_weights())
+
+    assert weights(1) == weights(1)
+    assert weights(1) != weights(2)
+
+
+def test_the_schedule_runs_over_all_epochs() -> None:
+    _, result = fitted(**{"schedule.name": "one-cycle", "training.epochs": 4, "schedule.warmup_fraction": 0.25})
+    rates = [row["learning_rate"] for row in result.history]
+    assert rates[0] == pytest.approx(0.003, rel=0.05)
+    assert rates[-1] == pytest.approx(0.003 * 1e-4, rel=0.05)
+    assert rates == sorted(rates, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("log_every", "logged"),
+    [(1, [1, 2, 3, 4, 5, 6, 7, 8]), (3, [3, 6]), (5, [5]), (8, [8]), (100, [])],
+)
+def test_loss_and_accuracy_are_printed_every_so_many_steps(
+    log_every: int, logged: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    keras.utils.set_random_seed(0)
+    recipe = parse_recipe({"model.name": "mlp", "training.epochs": 2, "training.batch_size": 16})
+    with reporting("plain"):
+        network = build_network((8, 8, 1), 2, recipe.model)
+        fit(network, TRAIN, validation=None, recipe=recipe, watch=Watch(log_every=log_every))
+    lines = [line for line in capsys.readouterr().err.splitlines() if " step " in line]
+    expected = [f"epoch {epoch} step {step}/8  loss " for epoch in (1, 2) for step in logged]
+    assert len(lines) == len(expected)
+    assert all(line.startswith(start) for line, start in zip(lines, expected, strict=True))
+
+
+def test_a_loss_that_is_no_number_stops_the_run_with_a_remedy() -> None:
+    with pytest.raises(TrainingFailed, match="the loss is no longer a finite number at epoch ") as refusal:
+        fitted(
+            **{
+                "model.pixel_scaling": "none",
+                "optimizer.name": "sgd",
+                "optimizer.learning_rate": 10,
+                "training.epochs": 50,
+            }
+        )
+    assert "--set optimizer.learning_rate=1," in str(refusal.value)
+
+
+def test_augmentation_leaves_validation_and_the_network_untouched() -> None:
+    spec = InputSpec(8, 8, "grey", background="dark")
+    augmentation = build_augmentation(parse_recipe({"augmentation.policy": "photos"}).augmentation, spec, seed=0)
+    network, result = fitted(augmentation=augmentation)
+    plain, _ = fitted()
+    assert result.history[-1]["validation_loss"] == pytest.approx(loss_of(network, VALIDATION), rel=1e-4)
+    assert [type(layer) for layer in network.layers] == [type(layer) for layer in plain.layers]
+    # It did change what was learned from.
+    assert not np.allclose(network.get_weights()[0], plain.get_weights()[0])
+
+
+def test_rates_and_times_are_positive_numbers() -> None:
+    _, result = fitted()
+    assert isinstance(result, Fitted)
+    assert all(math.isfinite(value) and value > 0 for value in (result.seconds, result.images_per_second))
