@@ -241,6 +241,19 @@ class Predictions:
         """(num_images,) True where the image could be read."""
         return np.array([error is None for error in self.errors], dtype=bool)
 
+    @property
+    def predicted(self) -> tuple[str | None, ...]:
+        """(num_images) name of the most probable class, None in a row that has an error."""
+        best = np.where(self.readable, np.nan_to_num(self.logits).argmax(axis=1), -1)
+        return tuple(self.class_names[label] if label >= 0 else None for label in best.tolist())
+
+    @property
+    def confidences(self) -> NDArray[np.float64]:
+        """(num_images,) calibrated probability of the predicted class, NaN in a row that has an error."""
+        scaled = self.logits.astype(np.float64) / self.temperature
+        confidences: NDArray[np.float64] = 1 / np.exp(scaled - scaled.max(axis=1, keepdims=True)).sum(axis=1)
+        return confidences
+
     def __repr__(self) -> str:
         unreadable = len(self) - int(self.readable.sum())
         return f"Predictions({len(self):,} images, {unreadable} unreadable)"
