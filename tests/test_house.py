@@ -47,7 +47,13 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             keras_on_use_in="downloads",  # keras.datasets
         ),
     ),
-    (Room("reporting", "fonts grids sheets series canvas confusion curves charts"),),
+    (Room("quality", "kinds findings cameras survey pictures classes copies shortcuts inspection"),),
+    (
+        Room(
+            "reporting",
+            "fonts grids sheets series canvas confusion curves charts miniatures page_style audit_page",
+        ),
+    ),
     (Room("bundle"), Room("sessions")),
     (Room("inference"),),
     (Room("evaluation"),),
