@@ -64,7 +64,7 @@ def write_manifest(folder: Path) -> None:
     files = {
         path.name: {"sha256": sha256_of(path), "size": path.stat().st_size}
         for path in sorted(folder.iterdir())
-        if path.name not in IGNORED_FILES
+        if path.name not in IGNORED_FILES | {MANIFEST}
     }
     write_json(
         folder / MANIFEST,
