@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import sightline
+from sightline.bundle import load_bundle, write_manifest
+from sightline.errors import InvalidBundle
+
+FILES = ("input.json", "labels.json", "model.keras", "model.onnx", "calibration.json", "metrics.json", "card.md")
+
+
+def rewrite(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_a_run_its_folder_and_its_bundle_open_the_same(tiny_run: sightline.Run, monkeypatch) -> None:
+    opened = load_bundle(tiny_run.path)
+    assert opened.path == tiny_run.path / "bundle"
+    assert load_bundle(str(tiny_run.path / "bundle")).manifest == opened.manifest
+    assert load_bundle(opened) is opened
+    monkeypatch.chdir(tiny_run.path / "bundle")
+    assert load_bundle(".").manifest == opened.manifest
+
+
+def test_a_bundle_tells_what_it_was_made_for(tiny_run: sightline.Run) -> None:
+    bundle = load_bundle(tiny_run.path)
+    assert bundle.class_names == tuple("0123456789")
+    assert (bundle.input.shape, bundle.input.background, bundle.num_calibration_images) == ((28, 28, 1), "dark", 60)
+    assert bundle.metrics["test"]["num_images"] == 200
+    assert bundle.metrics["largest_probability_difference"] <= 1e-4
+
+
+def test_the_manifest_lists_every_other_file_and_what_made_it(tiny_run: sightline.Run) -> None:
+    manifest = json.loads((tiny_run.path / "bundle" / "manifest.json").read_text())
+    assert (manifest["format"], manifest["format_version"]) == ("sightline-bundle", 1)
+    assert sorted(manifest["files"]) == sorted(FILES)
+    for name, entry in manifest["files"].items():
+        assert entry["size"] == (tiny_run.path / "bundle" / name).stat().st_size
+        assert len(entry["sha256"]) == 64
+    assert {"keras", "numpy", "onnxruntime"} <= set(manifest["versions"])
+    assert manifest["created"].endswith("+00:00")
+
+
+def test_a_bundle_works_wherever_it_is_moved_to(run_copy: Path, tmp_path: Path) -> None:
+    moved = Path(shutil.move(run_copy / "bundle", tmp_path / "elsewhere"))
+    assert load_bundle(moved).class_names == tuple("0123456789")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_named(name: str, run_copy: Path) -> None:
+    (run_copy / "bundle" / name).unlink()
+    with pytest.raises(InvalidBundle, match=f"{name} is missing. Copy the whole bundle again"):
+        load_bundle(run_copy)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_with_one_other_byte_is_named(name: str, run_copy: Path) -> None:
+    path = run_copy / "bundle" / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InvalidBundle, match=f"{name} is not the file that was saved"):
+        load_bundle(run_copy)
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(run_copy: Path) -> None:
+    (run_copy / "bundle" / "card.md").unlink()
+    (run_copy / "bundle" / "card.md").mkdir()
+    with pytest.raises(InvalidBundle, match=r"card\.md is not the file that was saved"):
+        load_bundle(run_copy)
+
+
+@pytest.mark.parametrize("name", ["malware.py", ".hidden", "model.onnx.bak"])
+def test_a_foreign_file_is_named(name: str, run_copy: Path) -> None:
+    (run_copy / "bundle" / name).write_text("x")
+    with pytest.raises(InvalidBundle, match=f"{name} does not belong to this bundle"):
+        load_bundle(run_copy)
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "Thumbs.db", "desktop.ini"])
+def test_what_file_managers_leave_is_tolerated(name: str, run_copy: Path) -> None:
+    (run_copy / "bundle" / name).write_text("x")
+    assert load_bundle(run_copy).path == run_copy / "bundle"
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None])
+def test_an_unknown_format_version_is_refused_with_the_remedy(version: object, run_copy: Path) -> None:
+    rewrite(run_copy / "bundle" / "manifest.json", format_version=version)
+    with pytest.raises(InvalidBundle, match=r"this Sightline reads version 1\. Run: pip install --upgrade sightline"):
+        load_bundle(run_copy)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "null", "{}", '{"format": "sightline-bundle"}', '{"format": "sightline-bundle", "files": []}'],
+)
+def test_something_else_under_the_name_of_the_manifest_is_refused(content: str, run_copy: Path) -> None:
+    (run_copy / "bundle" / "manifest.json").write_text(content)
+    with pytest.raises(InvalidBundle, match=r"manifest\.json: "):
+        load_bundle(run_copy)
+
+
+@pytest.mark.parametrize("entry", [None, "x", {}, {"sha256": None}])
+def test_a_manifest_without_hashes_is_refused(entry: object, run_copy: Path) -> None:
+    path = run_copy / "bundle" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    rewrite(path, files={**manifest["files"], "card.md": entry})
+    with pytest.raises(InvalidBundle, match=r"card\.md is not the file that was saved"):
+        load_bundle(run_copy)
+
+
+def test_a_manifest_cannot_point_out_of_the_bundle(run_copy: Path) -> None:
+    path = run_copy / "bundle" / "manifest.json"
+    files = json.loads(path.read_text())["files"]
+    rewrite(path, files={**files, "../recipe.json": files["card.md"]})
+    with pytest.raises(InvalidBundle, match=r"\.\./recipe\.json is missing"):
+        load_bundle(run_copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("input.json", '{"height": 28}'),
+        ("input.json", '{"height": 28, "width": 28, "color_mode": "grey", "eval": "1"}'),
+        ("calibration.json", "{}"),
+        ("calibration.json", '{"temperature": "warm", "num_images": 1}'),
+    ],
+)
+def test_a_sealed_bundle_with_a_bad_description_is_refused(name: str, content: str, run_copy: Path) -> None:
+    bundle = run_copy / "bundle"
+    (bundle / name).write_text(content)
+    write_manifest(bundle)
+    with pytest.raises(InvalidBundle, match=r"input\.json or calibration\.json cannot be read"):
+        load_bundle(run_copy)
+
+
+def test_a_graph_that_is_none_is_refused_by_name(run_copy: Path, small_arrays) -> None:
+    bundle = run_copy / "bundle"
+    (bundle / "model.onnx").write_bytes(b"no graph")
+    write_manifest(bundle)
+    with pytest.raises(InvalidBundle, match=r"model\.onnx: ONNX Runtime cannot load it"):
+        sightline.predict(run_copy, small_arrays["x_test"][:1])
+
+
+def test_a_bundle_that_lacks_a_file_is_not_sealed(run_copy: Path) -> None:
+    (run_copy / "bundle" / "card.md").unlink()
+    with pytest.raises(InvalidBundle, match=r"the bundle lacks card\.md; it was not sealed"):
+        write_manifest(run_copy / "bundle")
+
+
+def test_a_place_without_a_bundle_is_refused_as_it_was_typed(tmp_path: Path) -> None:
+    with pytest.raises(InvalidBundle, match="nowhere: no such folder"):
+        load_bundle("nowhere")
+    with pytest.raises(InvalidBundle, match=r"not a bundle: it has no manifest\.json"):
+        load_bundle(tmp_path)
+    (tmp_path / "recipe.json").write_text("{}")
+    with pytest.raises(InvalidBundle, match="this run has no bundle; its training did not finish"):
+        load_bundle(tmp_path)
+    with pytest.raises(InvalidBundle, match=r"recipe\.json: no such folder"):
+        load_bundle(tmp_path / "recipe.json")

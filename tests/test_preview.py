@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import sightline
+from sightline.backends import installed_backends
+from sightline.errors import CannotWrite, InvalidValue, UnknownName
+
+
+def size_of(png: bytes) -> tuple[int, int]:
+    with Image.open(io.BytesIO(png)) as picture:
+        assert picture.format == "PNG"
+        return picture.size
+
+
+def test_the_first_five_digits_of_mnist_are_5_0_4_1_9() -> None:
+    picture = sightline.show("mnist", count=5)
+    assert picture.labels == ("5", "0", "4", "1", "9")
+    assert "5 0 4 1 9" in repr(picture)
+    assert picture.path is None
+    assert picture._repr_png_() == picture.png
+    assert size_of(picture.png)[0] > 5 * 28
+
+
+def test_a_picture_is_written_where_it_is_asked_for(tmp_path: Path) -> None:
+    picture = sightline.show("mnist", count=3, out=tmp_path / "new" / "digits.png")
+    assert picture.path == tmp_path / "new" / "digits.png"
+    assert picture.path.read_bytes() == picture.png
+
+
+def test_fewer_images_than_asked_for_are_all_shown() -> None:
+    arrays = {"x_train": np.zeros((4, 8, 8), np.uint8), "y_train": np.array([0, 1, 1, 0])}
+    assert sightline.show(arrays, count=25).labels == ("0", "1", "1", "0")
+
+
+def test_test_images_are_not_shown(small_arrays: dict[str, np.ndarray]) -> None:
+    arrays = {**small_arrays, "x_train": small_arrays["x_train"][:30], "y_train": small_arrays["y_train"][:30]}
+    told = sightline.show(sightline.load(arrays, class_names=list("0123456789")), count=100).labels
+    assert told == tuple(map(str, small_arrays["y_train"][:30]))
+
+
+@pytest.mark.parametrize("count", [0, -1, 401, 2.0, True, "five", None])
+def test_a_count_out_of_range_is_refused(count: object) -> None:
+    with pytest.raises(InvalidValue, match="count must be a whole number from 1 to 400; got"):
+        sightline.show("mnist", count=count)  # type: ignore[arg-type]
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(UnknownName, match="no source is called 'mnits'"):
+        sightline.show("mnits")
+    with pytest.raises(UnknownName, match="no recipe is called 'fats'"):
+        sightline.show("mnist", recipe="fats")
+
+
+def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("mine")
+    with pytest.raises(CannotWrite, match="a part of the path is a file"):
+        sightline.show("mnist", count=1, out=tmp_path / "taken" / "digits.png")
+
+
+@pytest.mark.skipif(not installed_backends(), reason="no Keras backend is installed")
+def test_augmented_variants_stand_beside_each_image(small_npz: Path) -> None:
+    plain = sightline.show(small_npz, count=3)
+    augmented = sightline.show(small_npz, count=3, augmented=True)
+    assert augmented.labels == plain.labels
+    assert size_of(augmented.png) != size_of(plain.png)
+    other = sightline.show(small_npz, count=3, augmented=True, recipe=sightline.recipe("fast", {"seed": 1}))
+    assert other.png != augmented.png
+    assert sightline.show(small_npz, count=3, augmented=True).png == augmented.png
+
+
+@pytest.mark.skipif(not installed_backends(), reason="no Keras backend is installed")
+def test_a_recipe_that_changes_no_image_is_refused(small_npz: Path) -> None:
+    with pytest.raises(InvalidValue, match="the recipe 'tutorial' changes no image"):
+        sightline.show(small_npz, augmented=True, recipe="tutorial")
