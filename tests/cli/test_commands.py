@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import sightline
+from sightline.cli.parser import COMMANDS
+
+
+@pytest.fixture
+def photos(small_arrays: dict[str, np.ndarray], tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for row in range(3):
+        Image.fromarray(small_arrays["x_test"][row]).save(folder / f"{row}.png")
+    return folder
+
+
+def test_commands_bear_the_names_of_the_functions_that_they_call() -> None:
+    functions = {name for name in sightline.__all__ if name[0].islower()}
+    # `doctor` looks at the machine; opening, dividing and configuring are steps of the library alone.
+    assert set(COMMANDS) - {"doctor"} == functions - {"load", "split", "recipe"}
+    assert all(callable(getattr(sightline, name)) for name in functions)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name: str, command) -> None:
+    answer = command(name, "--help")
+    assert answer.code == 0
+    assert answer.out.startswith(f"usage: sightline {name}")
+    assert "--json" in answer.out
+    assert "--quiet" in answer.out
+
+
+def test_the_program_tells_its_version_and_its_commands(command) -> None:
+    assert command("--version").out == f"sightline {sightline.__version__}\n"
+    listed = command("--help")
+    assert listed.code == 0
+    assert all(f"    {name} " in listed.out for name in COMMANDS)
+    assert command().code == 2
+
+
+@pytest.mark.parametrize("name", ["models", "datasets", "recipes"])
+def test_lists_print_one_json_array_or_a_table(name: str, command) -> None:
+    rows = getattr(sightline, name)()
+    answer = command(name, "--json")
+    assert (answer.code, answer.err, json.loads(answer.out)) == (0, "", rows)
+    table = command(name)
+    assert (table.code, table.err) == (0, "")
+    assert all(row["name"] in table.out for row in rows)
+
+
+def test_models_are_listed_with_parameters_and_source(command) -> None:
+    lines = command("models").out.splitlines()
+    (lenet5,) = [line for line in lines if line.split()[:1] == ["lenet5"]]
+    assert "61,706" in lenet5
+    assert "LeCun" in lenet5
+
+
+def test_every_recipe_key_is_listed_with_default_and_meaning(command) -> None:
+    from sightline.config import keys
+
+    told = json.loads(command("recipes", "--keys", "--json").out)
+    assert [row["key"] for row in told] == list(keys())
+    assert {row["key"]: row["default"] for row in told}["training.batch_size"] == 128
+    assert "training.batch_size" in command("recipes", "--keys").out
+
+
+def test_show_writes_a_sheet_and_describes_it(command, tmp_path: Path) -> None:
+    answer = command("show", "mnist", "--count", "5")
+    assert (answer.code, answer.err) == (0, "")
+    assert "5 0 4 1 9" in answer.out
+    with Image.open(tmp_path / "mnist.png") as picture:
+        assert picture.format == "PNG"
+    told = json.loads(command("show", "mnist", "--count", "5", "--json", "--out", "sheets/five.png").out)
+    assert told == {"picture": "sheets/five.png", "labels": ["5", "0", "4", "1", "9"]}
+    assert (tmp_path / "sheets" / "five.png").read_bytes() == (tmp_path / "mnist.png").read_bytes()
+
+
+def test_show_augmented_has_a_name_and_settings_of_its_own(command, small_npz: Path, tmp_path: Path) -> None:
+    assert command("show", small_npz, "--count", "2", "--augmented").code == 0
+    first = (tmp_path / "small-augmented.png").read_bytes()
+    assert command("show", small_npz, "--count", "2", "--augmented", "--set", "seed=5").code == 0
+    assert (tmp_path / "small-augmented.png").read_bytes() != first
+
+
+def test_training_by_hand_prints_the_figures_and_where_the_run_lies(command, small_npz: Path, tmp_path: Path) -> None:
+    answer = command("train", small_npz, "--model", "mlp", "--epochs", "1", "--seed", "3", "--quiet")
+    assert (answer.code, answer.err) == (0, "")
+    assert "test       accuracy " in answer.out
+    assert str(Path("runs") / "small-fast-001") in answer.out
+    recorded = json.loads((tmp_path / "runs" / "small-fast-001" / "recipe.json").read_text())
+    assert (recorded["model"]["name"], recorded["training"]["epochs"], recorded["seed"]) == ("mlp", 1, 3)
+    again = command(
+        "train", small_npz, "--recipe", "runs/small-fast-001/recipe.json", "--json", "--quiet", "--set", "seed=4"
+    )
+    assert (again.code, again.err) == (0, "")
+    figures = json.loads(again.out)
+    assert figures["run"] == str(Path("runs") / "small-fast-002")
+    assert (figures["recipe"]["seed"], figures["recipe"]["model"]["name"]) == (4, "mlp")
+
+
+def test_evaluate_prints_one_json_object(command, tiny_run: sightline.Run) -> None:
+    answer = command("evaluate", tiny_run.path, "--json", "--quiet")
+    told = json.loads(answer.out)
+    assert (answer.code, answer.err) == (0, "")
+    assert (told["num_correct"], told["num_images"]) == (tiny_run.evaluation.num_correct, 200)
+    assert told["bundle"] == str(tiny_run.path)
+
+
+def test_evaluate_prints_a_table_of_classes(command, tiny_run: sightline.Run, small_npz: Path, tmp_path: Path) -> None:
+    answer = command("evaluate", tiny_run.path / "bundle", small_npz, "--split", "all", "--out", "figures")
+    assert answer.code == 0
+    assert answer.out.startswith("accuracy 0.")
+    assert "on 800 images" in answer.out
+    assert (tmp_path / "figures" / "confusion.png").is_file()
+
+
+def test_predict_streams_an_object_an_image(command, tiny_run: sightline.Run, photos: Path) -> None:
+    answer = command("predict", tiny_run.path, photos, "--json", "--quiet")
+    rows = [json.loads(line) for line in answer.out.splitlines()]
+    assert (answer.code, answer.err) == (0, "")
+    assert [row["path"] for row in rows] == [str(photos / f"{name}.png") for name in range(3)]
+    for row in rows:
+        assert set(row) == {"path", "label", "confidence", "top", "error"}
+        assert row["error"] is None
+        assert len(row["top"]) == 3
+        assert row["top"][0] == {"label": row["label"], "confidence": row["confidence"]}
+        confidences = [entry["confidence"] for entry in row["top"]]
+        assert confidences == sorted(confidences, reverse=True)
+        assert 0 < sum(confidences) <= 1 + 1e-6
+
+
+@pytest.mark.parametrize(("top", "listed"), [(1, 1), (10, 10), (1000, 10)])
+def test_predict_lists_as_many_classes_as_asked_for_and_there_are(
+    top: int, listed: int, command, tiny_run: sightline.Run, photos: Path
+) -> None:
+    answer = command("predict", tiny_run.path, photos / "0.png", "--json", "--top", top)
+    row = json.loads(answer.out)
+    assert len(row["top"]) == listed
+    if listed == 10:
+        assert sum(entry["confidence"] for entry in row["top"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_confidence_is_calibrated_by_the_temperature_of_the_bundle(
+    command, tiny_run: sightline.Run, photos: Path
+) -> None:
+    from sightline.metrics.scores import softmax
+
+    logits = sightline.predict(tiny_run, photos / "1.png", progress=False).logits
+    expected = softmax(logits, temperature=tiny_run.bundle.temperature).max()
+    told = json.loads(command("predict", tiny_run.path, photos / "1.png", "--json").out)
+    assert told["confidence"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_an_unreadable_file_among_others_is_a_row_and_exit_code_1(
+    command, tiny_run: sightline.Run, photos: Path
+) -> None:
+    (photos / "1.png").write_text("no image")
+    answer = command("predict", tiny_run.path, photos, "--json", "--csv", photos.parent / "rows.csv")
+    rows = [json.loads(line) for line in answer.out.splitlines()]
+    assert answer.code == 1
+    assert (rows[1]["label"], rows[1]["confidence"], rows[1]["top"]) == (None, None, [])
+    assert str(photos / "1.png") in rows[1]["error"]
+    assert rows[0]["error"] is rows[2]["error"] is None
+    plain = command("predict", tiny_run.path, photos, "--quiet")
+    assert (plain.code, plain.err) == (1, "")
+    lines = plain.out.splitlines()
+    assert lines[1].startswith(f"{photos / '1.png'}: error: ")
+    assert lines[0].startswith(f"{photos / '0.png'}: {rows[0]['label']} ")
+
+
+def test_predict_writes_a_table(command, tiny_run: sightline.Run, photos: Path, tmp_path: Path) -> None:
+    (photos / "2.png").write_text("no image")
+    command("predict", tiny_run.path, photos, "--top", "2", "--csv", "tables/rows.csv", "--quiet")
+    text = (tmp_path / "tables" / "rows.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert list(rows[0]) == ["path", "label", "confidence", "label_2", "confidence_2", "notice", "error"]
+    assert [row["path"] for row in rows] == [str(photos / f"{name}.png") for name in range(3)]
+    assert float(rows[0]["confidence"]) >= float(rows[0]["confidence_2"])
+    assert (rows[2]["label"], rows[2]["confidence"], rows[2]["label_2"]) == ("", "", "")
+    assert "2.png" in rows[2]["error"]
+
+
+def test_an_inverse_image_is_noticed_and_turned(
+    command, tiny_run: sightline.Run, small_arrays: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    Image.fromarray(small_arrays["x_test"][0]).save(tmp_path / "digit.png")
+    Image.fromarray(255 - small_arrays["x_test"][0]).save(tmp_path / "paper.png")
+    noticed = json.loads(command("predict", tiny_run.path, "paper.png", "--json").out)
+    assert "--invert turns it" in noticed["notice"]
+    assert "--invert turns it" in command("predict", tiny_run.path, "paper.png").out
+    turned = json.loads(command("predict", tiny_run.path, "paper.png", "--invert", "--json").out)
+    straight = json.loads(command("predict", tiny_run.path, "digit.png", "--json").out)
+    assert {**turned, "path": "digit.png"} == straight
+
+
+def test_doctor_tells_versions_backend_and_devices(command) -> None:
+    answer = command("doctor", "--json")
+    report = json.loads(answer.out)
+    assert answer.code == 0
+    assert {"python", "keras", "numpy", "onnxruntime", "backend", "devices", "cache folder"} <= set(report["found"])
+    assert report["found"]["sightline"] == sightline.__version__
+    shown = command("doctor")
+    assert shown.code == 0
+    assert "onnxruntime" in shown.out
+
+
+def test_a_reader_that_goes_away_is_no_error(python, tiny_run: sightline.Run, photos: Path) -> None:
+    program = """
+import os, sys
+reading, writing = os.pipe()
+os.close(reading)
+os.dup2(writing, 1)
+from sightline.cli.main import main
+sys.exit(main(["predict", *sys.argv[1:], "--quiet"]))
+"""
+    answer = python(program, tiny_run.path, photos)
+    assert (answer.code, answer.err) == (0, "")
+
+
+def test_nothing_but_training_and_its_pictures_waits_for_keras(
+    python, tiny_run: sightline.Run, photos: Path, small_npz: Path
+) -> None:
+    program = """
+import contextlib, io, json, sys
+from sightline.cli.main import main
+for words in json.loads(sys.argv[1]):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        code = main(words)
+        assert code == 0, words
+    heavy = {"keras", "tensorflow", "jax", "torch"} & set(sys.modules)
+    assert not heavy, (words, heavy)
+"""
+    run = str(tiny_run.path)
+    words = [
+        ["--help"],
+        ["--version"],
+        *([name, "--help"] for name in COMMANDS),
+        ["models"],
+        ["datasets"],
+        ["recipes", "--keys"],
+        ["predict", run, str(photos), "--quiet"],
+        ["show", str(small_npz), "--count", "2"],
+        ["evaluate", run, "--quiet"],
+    ]
+    answer = python(program, json.dumps(words))
+    assert answer.code == 0, answer.err

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sightline
+
+REFUSED = [
+    (["train", "mnits"], "no source is called 'mnits', and there is no such file. Did you mean 'mnist'?"),
+    (["train", "none.npz"], "no source is called 'none.npz', and there is no such file."),
+    (["train", "mnist", "--recipe", "fats"], "no recipe is called 'fats'. Did you mean 'fast'?"),
+    (["train", "mnist", "--recipe", "none.json"], "none.json: cannot be read as a recipe"),
+    (["train", "mnist", "--model", "lenet"], "model.name: no model is called 'lenet'. Did you mean 'lenet5'?"),
+    (["train", "mnist", "--epochs", "ten"], "training.epochs must be a whole number of at least 1; got 'ten'."),
+    (["train", "mnist", "--epochs", "0"], "training.epochs must be a whole number of at least 1; got 0."),
+    (["train", "mnist", "--seed", "-1"], "seed must be a whole number of at least 0; got -1."),
+    (["train", "mnist", "--set", "training.epoch=3"], "no recipe key is called 'training.epoch'. Did you mean"),
+    (["train", "mnist", "--set", "epochs"], "--set takes key=value; got 'epochs'."),
+    (["train", "mnist", "--set", "optimizer.learning_rate=nan"], "optimizer.learning_rate must be a number above 0"),
+    (["train", "mnist", "--backend", "tensorfow"], "no backend is called 'tensorfow'. Did you mean 'tensorflow'?"),
+    (["train", "mnist", "--log-every", "0"], "log_every must be a whole number of at least 1; got 0."),
+    (["train", "mnist", "--out", "taken"], "taken is a folder that is not empty; nothing in it was changed."),
+    (["train", "mnist", "--out", "taken/mine.txt"], "mine.txt is a file; nothing in it was changed."),
+    (["evaluate", "nowhere"], "nowhere: no such folder. Name a run or a bundle"),
+    (["evaluate", "taken", "mnist"], "taken: not a bundle: it has no manifest.json."),
+    (["predict", "nowhere", "a.png"], "nowhere: no such folder. Name a run or a bundle"),
+    (["show", "mnits"], "no source is called 'mnits'"),
+    (["show", "taken/mine.txt"], "taken/mine.txt: "),
+    (["show", "mnist", "--count", "0"], "count must be a whole number from 1 to 400; got 0."),
+    (["show", "mnist", "--recipe", "fats"], "no recipe is called 'fats'."),
+    (["show", "mnist", "--out", "taken/mine.txt/a.png"], "a part of the path is a file"),
+]
+
+
+@pytest.fixture
+def taken(tmp_path: Path) -> Path:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "mine.txt").write_text("mine")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("words", "message"), REFUSED, ids=[" ".join(words) for words, _ in REFUSED])
+def test_a_mistake_is_one_sentence_and_exit_code_2(words: list[str], message: str, command, taken: Path) -> None:
+    for asked in (words, [*words, "--json"], [*words, "--quiet"]):
+        answer = command(*asked)
+        assert (answer.code, answer.out) == (2, "")
+        assert answer.err.startswith(f"sightline {words[0]}: ")
+        assert message in answer.err
+        assert answer.err.count("\n") == 1
+    assert sorted(path.name for path in taken.rglob("*")) == ["mine.txt", "taken"]
+    assert (taken / "taken" / "mine.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["trian", "mnist"],
+        ["train"],
+        ["train", "mnist", "--no-such-option"],
+        ["train", "mnist", "--log-every", "ten"],
+        ["show", "mnist", "--count", "five"],
+        ["predict", "runs/x"],
+        ["predict", "runs/x", "a.png", "--top", "many"],
+    ],
+)
+def test_a_mistyped_option_is_exit_code_2_too(words: list[str], command) -> None:
+    answer = command(*words)
+    assert (answer.code, answer.out) == (2, "")
+    assert "usage: sightline" in answer.err
+
+
+def test_an_unknown_split_or_number_of_classes_is_refused(command, tiny_run: sightline.Run) -> None:
+    answer = command("evaluate", tiny_run.path, "--split", "val")
+    assert (answer.code, answer.out) == (2, "")
+    assert "split must be train, validation, calibration, test or all; got 'val'." in answer.err
+    answer = command("predict", tiny_run.path, "a.png", "--top", "0")
+    assert (answer.code, answer.out) == (2, "")
+    assert "--top must be a whole number of at least 1; got 0." in answer.err
+
+
+def test_a_bad_file_is_refused_as_it_was_typed(command, tmp_path: Path) -> None:
+    np.savez(tmp_path / "mine.npz", x_train=np.zeros((3, 8, 8), np.uint8))
+    answer = command("train", "mine.npz")
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith("sightline train: mine.npz: y_train, x_test, y_test missing; found x_train.")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_without_images_to_predict_is_refused(command, tiny_run: sightline.Run, tmp_path: Path) -> None:
+    (tmp_path / "nothing").mkdir()
+    answer = command("predict", tiny_run.path, "nothing")
+    assert (answer.code, answer.out) == (2, "")
+    assert "nothing: there is no file in this folder." in answer.err
+
+
+def test_an_altered_bundle_is_refused(command, run_copy: Path) -> None:
+    (run_copy / "bundle" / "labels.json").write_text('["one", "two"]')
+    for words in (["predict", run_copy, "a.png"], ["evaluate", run_copy]):
+        answer = command(*words)
+        assert (answer.code, answer.out) == (2, "")
+        assert "labels.json is not the file that was saved" in answer.err
+
+
+def test_a_bug_keeps_its_traceback(command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("json.dumps", broken)
+    with pytest.raises(ZeroDivisionError):
+        command("models", "--json")
+
+
+def test_an_interruption_is_exit_code_130(command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("json.dumps", interrupted)
+    answer = command("models", "--json")
+    assert (answer.code, answer.err) == (130, "sightline models: interrupted\n")
