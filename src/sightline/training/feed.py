@@ -81,7 +81,8 @@ def row_weights(data: LabelledImages, class_weights: str) -> NDArray[np.float32]
         King, Zeng, Logistic regression in rare events data (2001), as scikit-learn's "balanced".
 
     Example:
-        >>> row_weights(LabelledImages(None, np.array([0, 0, 0, 1])), "balanced").round(2).tolist()
+        >>> weights = row_weights(LabelledImages(None, np.array([0, 0, 0, 1])), "balanced")
+        >>> [round(float(weight), 2) for weight in weights]
         [0.67, 0.67, 0.67, 2.0]
     """
     if class_weights == "none" and data.weights is None:
