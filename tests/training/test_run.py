@@ -241,6 +241,18 @@ def test_a_diverged_run_leaves_no_bundle_and_says_so(small_npz: Path, tmp_path: 
         sightline.predict(tmp_path / "run", ["a.png"])
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no limit on file sizes to set")
+def test_a_network_that_cannot_be_written_whole_leaves_no_bundle(small_npz: Path, tmp_path: Path, python) -> None:
+    # Enough for the tables and pictures, not for 61,706 weights.
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
+    answer = python(limited + TRAIN, small_npz, "--out", tmp_path / "run")
+    assert (answer.code, answer.out) == (2, "")
+    assert "bundle: the file would be larger than is allowed here" in answer.err
+    assert "Traceback" not in answer.err
+    assert not [path.name for path in (tmp_path / "run").iterdir() if "bundle" in path.name]
+
+
 def test_an_image_too_large_for_the_model_is_refused_before_a_folder_is_made(tmp_path: Path) -> None:
     arrays = {"x_train": np.zeros((20, 70, 70), np.uint8), "y_train": np.arange(20) % 2}
     recipe = sightline.recipe("fast", {"model.name": "lenet5"})
