@@ -247,7 +247,7 @@ def test_a_network_that_cannot_be_written_whole_leaves_no_bundle(small_npz: Path
     # Enough for the tables and pictures, not for 61,706 weights.
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
     answer = python(limited + TRAIN, small_npz, "--out", tmp_path / "run")
-    assert (answer.code, answer.out) == (2, "")
+    assert (answer.code, answer.out) == (2, ""), answer.err
     assert "bundle: the file would be larger than is allowed here" in answer.err
     assert "Traceback" not in answer.err
     assert not [path.name for path in (tmp_path / "run").iterdir() if "bundle" in path.name]
