@@ -47,7 +47,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             keras_on_use_in="downloads",  # keras.datasets
         ),
     ),
-    (Room("quality", "kinds findings cameras survey pictures classes copies shortcuts inspection"),),
+    (Room("quality", "kinds wording findings cameras survey pictures classes copies shortcuts inspection"),),
     (
         Room(
             "reporting",

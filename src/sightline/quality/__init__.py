@@ -1,0 +1,1 @@
+"""What may be wrong with a source of labelled images, found before a network learns from it."""

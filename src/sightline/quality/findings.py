@@ -1,0 +1,229 @@
+"""What an audit says: findings, how they are printed, and the exclusions they propose."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sightline.quality.kinds import KINDS
+from sightline.quality.wording import counted, listed, printable
+from sightline.records import Dataset
+
+Severity = Literal["error", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+"""error: something is wrong for certain; warning: it likely harms training or its figures; note: good to know."""
+
+_MOST_LINES = 4
+_WIDTH, _INDENT = 80, " " * 9
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was noticed.
+
+    Attributes:
+        kind: a key of `KINDS`.
+        severity: "error", "warning" or "note".
+        paths: row ids, or files that are no row, that it is about; empty where it is
+            about the source as a whole.
+        detail: what was seen, with its numbers.
+        exclusions: (file, reason) of the rows that a plan would leave out because of it.
+    """
+
+    kind: str
+    severity: Severity
+    paths: tuple[str, ...]
+    detail: str
+    exclusions: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """Everything that was noticed about a source; printing it gives the summary.
+
+    Attributes:
+        name: of the source.
+        num_files: what the source names: its rows and what it left out.
+        num_images: rows that could be read as images.
+        findings: errors first, then warnings, then notes.
+        dataset: what was looked at, for the thumbnails of the page.
+    """
+
+    name: str
+    num_files: int
+    num_images: int
+    findings: tuple[Finding, ...]
+    dataset: Dataset = field(repr=False)
+
+    def count(self, severity: Severity) -> int:
+        """How many findings are of one severity."""
+        return sum(finding.severity == severity for finding in self.findings)
+
+    @property
+    def is_clean(self) -> bool:
+        """True where nothing is an error or a warning."""
+        return not self.count("error") and not self.count("warning")
+
+    @property
+    def plan(self) -> tuple[tuple[str, str], ...]:
+        """(file, reason) of every row that is proposed to be left out, each once; nothing is changed."""
+        reasons: dict[str, str] = {}
+        for finding in self.findings:
+            for path, reason in finding.exclusions:
+                reasons.setdefault(path, reason)
+        return tuple(reasons.items())
+
+    @property
+    def headline(self) -> str:
+        """The counts in one line."""
+        classes = counted(self.dataset.num_classes, "class", "classes")
+        files = counted(self.num_files, "file") + ", " if self.num_files != self.num_images else ""
+        return f"{files}{counted(self.num_images, 'image')}, {classes}: {self.verdict}"
+
+    @property
+    def verdict(self) -> str:
+        """How many errors, warnings and notes there are."""
+        if not self.findings:
+            return "nothing to remark"
+        return ", ".join(counted(self.count(severity), severity) for severity in SEVERITIES if self.count(severity))
+
+    def __repr__(self) -> str:
+        lines = [f"audit of '{printable(self.name)}': {self.headline}"]
+        for kind, group in by_kind(self.findings):
+            lines.append(
+                f"\n{group[0].severity:<8} {KINDS[kind].title}{f' ({len(group):,})' if len(group) > 1 else ''}"
+            )
+            lines += [_wrapped(line_of(finding)) for finding in group[:_MOST_LINES]]
+            if len(group) > _MOST_LINES:
+                lines.append(_wrapped(f"... and {len(group) - _MOST_LINES:,} more"))
+            lines.append(_wrapped(KINDS[kind].advice, mark="-> "))
+        if self.plan:
+            lines.append(f"\n{counted(len(self.plan), 'file')} could be left out; a plan names each with its reason")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{finding.severity}</td><td>{html.escape(KINDS[finding.kind].title)}</td>"
+            f"<td style='text-align:left'>{html.escape(line_of(finding))}</td></tr>"
+            for finding in self.findings[:100]
+        )
+        more = f"<p>... and {len(self.findings) - 100:,} more</p>" if len(self.findings) > 100 else ""
+        table = f"<table><tr><th>severity</th><th>kind</th><th>what was seen</th></tr>{rows}</table>{more}"
+        head = f"<p>audit of '{html.escape(printable(self.name))}': {html.escape(self.headline)}</p>"
+        return head + (table if self.findings else "")
+
+
+def by_kind(findings: Sequence[Finding]) -> list[tuple[str, list[Finding]]]:
+    """Findings of one kind and severity together, errors first.
+
+    Args:
+        findings: in any order.
+
+    Returns:
+        (kind, its findings); a kind with two severities comes twice.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> by_kind([Finding("huge", "note", ("a.png",), "40 megapixels")])[0][0]
+        'huge'
+    """
+    groups: dict[tuple[int, str], list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault((SEVERITIES.index(finding.severity), finding.kind), []).append(finding)
+    order = list(KINDS)
+    ranked = sorted(groups.items(), key=lambda item: (item[0][0], order.index(item[0][1])))
+    return [(kind, group) for (_, kind), group in ranked]
+
+
+def _wrapped(text: str, *, mark: str = "") -> str:
+    # A file's name is never broken, so that it can be copied.
+    return textwrap.fill(
+        text,
+        width=_WIDTH,
+        initial_indent=_INDENT + mark,
+        subsequent_indent=_INDENT + " " * (len(mark) or 2),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def line_of(finding: Finding) -> str:
+    """A finding in one line: its first paths and what was seen.
+
+    Args:
+        finding: any.
+
+    Returns:
+        "a.png, b.png: the same pixels"
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> line_of(Finding("huge", "note", ("a.png",), "40 megapixels"))
+        'a.png: 40 megapixels'
+    """
+    return f"{listed(finding.paths)}: {printable(finding.detail)}" if finding.paths else printable(finding.detail)
+
+
+def audit_figures(audit: Audit) -> dict[str, Any]:
+    """An audit as plain values, for JSON.
+
+    Args:
+        audit: any.
+
+    Returns:
+        `num_files`, `num_images`, `findings`: a list of `kind`, `severity`, `paths`, `detail`.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> import sightline
+        >>> mnist = sightline.load("mnist")
+        >>> audit_figures(Audit("mnist", 2, 2, (), mnist))
+        {'num_files': 2, 'num_images': 2, 'findings': []}
+    """
+    findings = [
+        {
+            "kind": finding.kind,
+            "severity": finding.severity,
+            "paths": list(finding.paths),
+            "detail": finding.detail,
+        }
+        for finding in audit.findings
+    ]
+    return {"num_files": audit.num_files, "num_images": audit.num_images, "findings": findings}
+
+
+def plan_csv(audit: Audit) -> str:
+    """The proposed exclusions as a table that `train --exclude` takes.
+
+    Args:
+        audit: any.
+
+    Returns:
+        CSV with the columns file and reason; the header alone where nothing is proposed.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> import sightline
+        >>> mnist = sightline.load("mnist")
+        >>> finding = Finding("unreadable", "error", ("a.png",), "empty", (("a.png", "empty"),))
+        >>> plan_csv(Audit("mnist", 2, 2, (finding,), mnist)).splitlines()
+        ['file,reason', 'a.png,empty']
+    """
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(("file", "reason"))
+    writer.writerows(audit.plan)
+    return stream.getvalue()
