@@ -116,7 +116,7 @@ def evaluate(
     origin = opened.metrics.get("source", {})
     if source is None and not origin.get("typed"):
         raise InvalidValue(f"{opened.path}: this bundle does not say what it was trained on. Name a source.")
-    dataset = load(origin["typed"] if source is None else source)
+    dataset = load(origin["typed"] if source is None else source, label_from=origin.get("label_from", "first"))
     rows = _rows(opened, dataset, split)
     which = "all rows" if len(rows) == len(dataset) else f"the rows of {split or 'test'}"
     reporter().say(f"{dataset.name}: {len(rows):,} images, {which}")

@@ -18,7 +18,7 @@ from sightline.progress import reporter
 from sightline.records import Dataset
 from sightline.reporting.sheets import augmented_sheet, example_sheet
 from sightline.schema import Recipe
-from sightline.training.recipes import recipe as named_recipe, resolve
+from sightline.training.recipes import default_recipe, recipe as named_recipe, resolve
 
 MOST_IMAGES = 400
 VARIANTS = 7
@@ -52,7 +52,7 @@ def show(
     *,
     count: int = 25,
     augmented: bool = False,
-    recipe: str | Path | Recipe = "fast",
+    recipe: str | Path | Recipe | None = None,
     out: str | Path | None = None,
 ) -> Picture:
     """Draw the first training images with their labels.
@@ -61,7 +61,7 @@ def show(
         source: whatever `sightline.load` takes.
         count: how many, 1 to 400.
         augmented: set beside each image seven variants, as the network will see them in training.
-        recipe: whose augmentation is shown.
+        recipe: whose augmentation is shown; as for `train` if left out.
         out: a PNG to write.
 
     Returns:
@@ -79,7 +79,7 @@ def show(
     """
     if not (isinstance(count, int) and not isinstance(count, bool) and 1 <= count <= MOST_IMAGES):
         raise InvalidValue(f"count must be a whole number from 1 to {MOST_IMAGES}; got {count!r}.")
-    asked = recipe if isinstance(recipe, Recipe) else named_recipe(recipe)
+    asked = recipe if isinstance(recipe, Recipe) else named_recipe(recipe or default_recipe(source))
     dataset = load(source)
     candidates = np.flatnonzero((dataset.given_splits == "train") | (dataset.given_splits == ""))
     rows = candidates[:count]

@@ -20,6 +20,10 @@ def _number(default: float | None, low: float, high: float = math.inf, *, above:
     return field(default=default, metadata=metadata)
 
 
+def _number_or_auto(default: int, low: int, high: int, *, doc: str) -> Any:
+    return field(default=default, metadata={"low": low, "high": high, "word": "auto", "doc": doc})
+
+
 def _name(default: str | None, known: Mapping[str, object], doc: str) -> Any:
     return field(default=default, metadata={"known": known, "doc": doc})
 
@@ -121,8 +125,8 @@ class LossRecipe:
 class TrainingRecipe:
     """How long and in what portions."""
 
-    epochs: int = _number(6, 1, 100_000, doc="passes over the train rows, at most")
-    batch_size: int = _number(128, 1, 65_536, doc="images a step")
+    epochs: int | str = _number_or_auto(6, 1, 100_000, doc="passes over the train rows, at most; auto: by their number")
+    batch_size: int | str = _number_or_auto(128, 1, 65_536, doc="images a step; auto: by the number of train rows")
     class_weights: str = _name("none", catalog.CLASS_WEIGHTS, "how much an image counts in the loss")
     sampling: str = _name("natural", catalog.SAMPLINGS, "how often an image is seen in an epoch")
     early_stopping_patience: int | None = _number(

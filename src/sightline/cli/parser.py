@@ -56,7 +56,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _recipe_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--recipe", default="fast", metavar="NAME|FILE", help="see `sightline recipes` (default: fast)")
+    parser.add_argument(
+        "--recipe", metavar="NAME|FILE", help="see `sightline recipes` (default: photos for files, else fast)"
+    )
     parser.add_argument(
         "--set",
         action="append",
@@ -73,6 +75,13 @@ def _show_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--augmented", action="store_true", help="beside each image, variants as the network sees them")
     parser.add_argument("--out", type=Path, help="the PNG to write (default: <source>.png)")
     _recipe_options(parser)
+
+
+def _audit_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", help=SOURCE_HELP)
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write everything as one page with small pictures")
+    parser.add_argument("--plan", type=Path, metavar="FILE", help="write what could be left out, for train --exclude")
+    parser.add_argument("--no-near-duplicates", action="store_true", help="look for exact copies alone")
 
 
 def _train_options(parser: argparse.ArgumentParser) -> None:
@@ -110,6 +119,7 @@ def _recipes_options(parser: argparse.ArgumentParser) -> None:
 
 COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "show": ("draw the first images of a source with their labels", _show_options),
+    "audit": ("find broken files, copies, leaks, doubtful labels and shortcuts", _audit_options),
     "train": ("train a classifier: split, fit, calibrate, evaluate, save", _train_options),
     "evaluate": ("measure a bundle on labelled images", _evaluate_options),
     "predict": ("name what is on images", _predict_options),

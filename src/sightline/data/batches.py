@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.data.backgrounds import background_of, background_of_dataset
-from sightline.data.images import decode_image
+from sightline.data.stores import decode_row, image_sizes
 from sightline.errors import InvalidSource, UnreadableImage
 from sightline.records import Dataset, ImageFiles, InputSpec
 from sightline.schema import DataRecipe
@@ -39,8 +39,6 @@ def natural_shape(dataset: Dataset) -> tuple[int, int, int]:
     if not isinstance(dataset.images, ImageFiles):
         height, width, channels = dataset.images.shape[1:]
         return height, width, channels
-    from sightline.data.stores import image_sizes
-
     sizes = image_sizes(dataset.images, _sample(np.arange(len(dataset)), NUM_SAMPLED))
     readable = sizes[sizes[:, 0] > 0]
     if not len(readable):
@@ -86,12 +84,10 @@ def _sample(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
 
 def _background_of_files(files: ImageFiles, rows: NDArray[np.int64]) -> Any:
     """The background that at least 95 % of the readable files share, else "mixed"."""
-    from sightline.data.stores import read_bytes
-
     found = []
     for row in rows.tolist():
         try:
-            image = decode_image(read_bytes(files, row), color_mode="grey", minimum_size=(USUAL_SIDE, USUAL_SIDE))
+            image = decode_row(files, row, color_mode="grey", minimum_size=(USUAL_SIDE, USUAL_SIDE))
         except UnreadableImage:
             continue
         found.append(background_of(image))

@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 
 from sightline.data.caches import LIMIT_VARIABLE, make_room, reserve, usual_limit_gib
 from sightline.data.colors import change_color
-from sightline.data.images import decode_image, resize_image
+from sightline.data.images import resize_image
+from sightline.data.stores import decode_row
+from sightline.data.thumbnails import Signatures, empty_signatures, signature
 from sightline.errors import CannotWrite, UnreadableImage
 from sightline.files import cache_folder, staged_folder, write_atomically
 from sightline.progress import reporter
@@ -142,14 +144,12 @@ def raw_images(dataset: Dataset, rows: NDArray[np.int64]) -> tuple[list[NDArray[
     """
     if not isinstance(dataset.images, ImageFiles):
         return [dataset.images[row] for row in rows], {}
-    from sightline.data.stores import display_name, read_bytes
-
     images, errors = [], {}
     for row in rows.tolist():
         try:
-            images.append(decode_image(read_bytes(dataset.images, row), color_mode="rgb", minimum_size=(256, 256)))
+            images.append(decode_row(dataset.images, row, color_mode="rgb", minimum_size=(256, 256)))
         except UnreadableImage as error:
-            errors[row] = str(error).removeprefix(f"{display_name(dataset.images, row)}: ")
+            errors[row] = str(error)
     return images, errors
 
 
@@ -174,8 +174,6 @@ def _resized(images: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
 
 def _open(folder: Path, dataset: Dataset, spec: InputSpec) -> Pixels | None:
     """The cache if it is there and whole; one that is damaged is as good as none."""
-    from sightline.data.duplicates import Signatures
-
     try:
         with np.load(folder / "rows.npz", allow_pickle=False) as saved:
             errors = dict(zip(saved["error_rows"].tolist(), saved["error_reasons"].tolist(), strict=True))
@@ -242,19 +240,14 @@ def _in_memory(dataset: Dataset, files: ImageFiles, spec: InputSpec, *, reason: 
 
 def _decode_all(files: ImageFiles, spec: InputSpec, stored: NDArray[np.uint8]) -> tuple[dict[int, str], Signatures]:
     """Decode every file into its row; threads, since Pillow lets go of Python's lock while it works."""
-    from sightline.data.duplicates import empty_signatures, signature
-    from sightline.data.stores import display_name, read_bytes
-
     errors: dict[int, str] = {}
     signatures = empty_signatures(len(files))
 
     def decode(row: int) -> None:
         try:
-            image = decode_image(
-                read_bytes(files, row), color_mode=spec.color_mode, minimum_size=(spec.height, spec.width)
-            )
+            image = decode_row(files, row, color_mode=spec.color_mode, minimum_size=(spec.height, spec.width))
         except UnreadableImage as error:
-            errors[row] = str(error).removeprefix(f"{display_name(files, row)}: ")
+            errors[row] = str(error)
             return
         signatures.put(row, signature(image))
         stored[row] = resize_image(image, spec)

@@ -3,43 +3,46 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sightline.catalog import SOURCES
+from sightline.catalog import LABEL_LEVELS, SOURCES
+from sightline.data import archives, tables
+from sightline.data.archives import read_archive
+from sightline.data.arrays import ARRAY_KEYS, assemble, from_arrays, read_npz
 from sightline.data.builtin import read_mnist
 from sightline.data.downloads import read_keras_dataset
-from sightline.errors import InvalidSource, UnknownName, closest
-from sightline.records import Dataset
-
-ARRAY_KEYS = ("x_train", "y_train", "x_test", "y_test")
+from sightline.data.folders import read_folder
+from sightline.data.tables import is_frame, read_table
+from sightline.errors import InvalidSource, UnknownName, closest, pick
+from sightline.records import Dataset, ImageFiles
 
 
 def load(
-    source: str | Path | Mapping[str, Any] | Dataset,
+    source: Any,
     *,
     class_names: Sequence[str] | None = None,
     name: str | None = None,
+    label_from: str = "first",
 ) -> Dataset:
     """Open a source of labelled images.
 
     Args:
-        source: a name from `sightline.datasets()`; an `.npz` file with `x_train, y_train,
+        source: a folder with a sub-folder a class, or with such folders under `train/`,
+            `validation/` and `test/`; a table of paths and labels (.csv, .tsv, .parquet, a pandas
+            frame); a .zip or .tar laid out as a folder is; a name from `sightline.datasets()`;
+            an `.npz` file with `x_train, y_train,
             x_test, y_test` as Keras has it (and `class_names`, if you like); the same keys
             in a mapping, where the test pair may be left out; or a Dataset, handed on.
             Images are uint8 (num_images, height, width) or (..., 1 or 3), labels whole numbers from 0.
-        class_names: what the labels stand for; "0", "1", ... if the source does not say.
+        class_names: of arrays: what the labels stand for; "0", "1", ... if the source does not say.
         name: short name for the run's folder; that of the source if left out.
+        label_from: "first" or "last": which folder names the class, where folders are nested.
 
     Returns:
-        The Dataset. Its given splits say "train" and "test"; validation and
-        calibration rows are taken from train later.
+        The Dataset, lazy: of files it holds names, not pixels. Its given splits are those of
+        the source; what it does not fix is divided later.
 
     Raises:
         UnknownName: neither a known name nor a path that exists.
@@ -54,19 +57,59 @@ def load(
     """
     if isinstance(source, Dataset):
         return source
+    pick(LABEL_LEVELS, label_from, kind="label level")
     if isinstance(source, Mapping):
-        return _from_arrays(source, "arrays", name or "arrays", class_names)
+        return from_arrays(source, "arrays", name or "arrays", class_names)
+    if is_frame(source):
+        return read_table(source, name=name)
+    if not isinstance(source, str | Path):
+        raise InvalidSource(f"a source is a path, a name, a table or arrays; got {type(source).__name__}.")
     if str(source) in SOURCES:
         return _named(str(source))
-    path = Path(source)
-    if path.suffix.lower() == ".npz" and path.is_file():
-        return _from_arrays(_read_npz(path), str(source), name or path.stem, class_names)
-    if path.exists():
-        raise InvalidSource(
-            f"{source}: cannot be opened as a source. It must be an .npz file with {', '.join(ARRAY_KEYS)}, "
-            f"or one of {', '.join(SOURCES)}."
-        )
-    raise UnknownName(f"no source is called '{source}', and there is no such file. {closest(str(source), SOURCES)}")
+    return _from_path(Path(source), name, class_names, label_from)
+
+
+def is_files(source: Any) -> bool:
+    """True if a source consists of image files: a folder, a table or an archive. Opens nothing.
+
+    Args:
+        source: whatever `load` takes.
+
+    Returns:
+        False for names, arrays and `.npz` files.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> is_files("mnist"), is_files("photos.zip")
+        (False, True)
+    """
+    if isinstance(source, Dataset):
+        return isinstance(source.images, ImageFiles)
+    if not isinstance(source, str | Path):
+        return is_frame(source)
+    suffixes = (*tables.SUFFIXES, *archives.SUFFIXES)
+    return str(source) not in SOURCES and (Path(source).is_dir() or str(source).lower().endswith(suffixes))
+
+
+def _from_path(path: Path, name: str | None, class_names: Sequence[str] | None, label_from: str) -> Dataset:
+    if not path.exists():
+        raise UnknownName(f"no source is called '{path}', and there is no such file. {closest(str(path), SOURCES)}")
+    lowered = path.name.lower()
+    if path.is_dir():
+        return read_folder(path, label_from=label_from, name=name)
+    if lowered.endswith(".npz"):
+        return from_arrays(read_npz(path), str(path), name or path.stem, class_names)
+    if lowered.endswith(tables.SUFFIXES):
+        return read_table(path, name=name)
+    if lowered.endswith(archives.SUFFIXES):
+        return read_archive(path, label_from=label_from, name=name)
+    raise InvalidSource(
+        f"{path}: cannot be opened as a source. It must be a folder with a sub-folder a class, a table "
+        f"({', '.join(tables.SUFFIXES)}), an archive (.zip, .tar), an .npz file with {', '.join(ARRAY_KEYS)}, "
+        f"or one of {', '.join(SOURCES)}."
+    )
 
 
 def _named(name: str) -> Dataset:
@@ -74,163 +117,4 @@ def _named(name: str) -> Dataset:
     arrays = read_mnist() if name == "mnist" else read_keras_dataset(name)
     # MNIST's bytes were checked against their MD5s: hashing 55 MB again would say the same.
     fingerprint = hashlib.sha256(b"mnist checked by MD5").hexdigest() if name == "mnist" else None
-    return _assemble(name, arrays, entry.class_names, licence=entry.licence, fingerprint=fingerprint)
-
-
-def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        # Opened here, since NumPy leaves a file open that turns out to be no archive.
-        with path.open("rb") as stream:
-            archive = np.load(stream, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise InvalidSource(f"{path}: holds one array, not an archive of {', '.join(ARRAY_KEYS)}.")
-            return {key: archive[key] for key in archive.files if key in (*ARRAY_KEYS, "class_names")}
-    except ValueError as error:
-        if "allow_pickle" in str(error):
-            raise InvalidSource(
-                f"{path}: holds object arrays, which are never loaded because they can run code. "
-                "Save plain arrays: images as uint8, labels as whole numbers."
-            ) from error
-        raise InvalidSource(f"{path}: not a readable .npz file ({error}).") from error
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
-        raise InvalidSource(f"{path}: not a readable .npz file ({str(error) or type(error).__name__}).") from error
-
-
-def _from_arrays(arrays: Mapping[str, Any], typed: str, name: str, class_names: Sequence[str] | None) -> Dataset:
-    needed = ARRAY_KEYS if "x_test" in arrays or "y_test" in arrays or typed != "arrays" else ARRAY_KEYS[:2]
-    missing = [key for key in needed if key not in arrays]
-    if missing:
-        raise InvalidSource(
-            f"{typed}: {', '.join(missing)} missing; found {', '.join(sorted(arrays)) or 'nothing'}. "
-            f"Save it with numpy.savez(path, {', '.join(f'{key}=...' for key in ARRAY_KEYS)})."
-        )
-    train_images = _check_images(arrays["x_train"], f"{typed}: x_train")
-    train_labels = _check_labels(arrays["y_train"], f"{typed}: y_train", len(train_images))
-    test_images, test_labels = train_images[:0], train_labels[:0]
-    if "x_test" in arrays:
-        test_images = _check_images(arrays["x_test"], f"{typed}: x_test")
-        test_labels = _check_labels(arrays["y_test"], f"{typed}: y_test", len(test_images))
-    if len(test_images) and test_images.shape[1:] != train_images.shape[1:]:
-        raise InvalidSource(
-            f"{typed}: x_test has images of {test_images.shape[1:]}, x_train of {train_images.shape[1:]}. "
-            "Bring them to one shape."
-        )
-    given = class_names if class_names is not None else arrays.get("class_names")
-    names = _check_class_names(given, train_labels, test_labels, typed)
-    return _assemble(name, (train_images, train_labels, test_images, test_labels), names)
-
-
-def _as_array(content: Any, what: str) -> NDArray[Any]:
-    try:
-        array = np.asarray(content)
-    except ValueError as error:
-        raise InvalidSource(f"{what} is a list of unequal parts. Its items must have one shape.") from error
-    if array.dtype == object:
-        raise InvalidSource(f"{what} is an array of objects. Its items must have one shape and be numbers.")
-    return array
-
-
-def _check_images(array: Any, what: str) -> NDArray[np.uint8]:
-    images = _as_array(array, what)
-    if images.ndim == 3:
-        images = images[..., None]
-    if images.ndim != 4 or images.shape[3] not in (1, 3) or 0 in images.shape[1:3]:
-        raise InvalidSource(
-            f"{what} must be (num_images, height, width) or (num_images, height, width, 1 or 3); got {np.shape(array)}."
-        )
-    if not len(images):
-        raise InvalidSource(f"{what} holds no images.")
-    if images.dtype != np.uint8:
-        raise InvalidSource(
-            f"{what} must be uint8, 0 to 255; got {images.dtype}. Convert it once, knowing its range: "
-            "(images * 255).round().astype('uint8') if it is 0 to 1, images.astype('uint8') if it is 0 to 255."
-        )
-    return images
-
-
-def _check_labels(array: Any, what: str, num_images: int) -> NDArray[np.int64]:
-    labels = _as_array(array, what)
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        raise InvalidSource(
-            f"{what} must be whole numbers (num_images,); got {labels.dtype} {np.shape(array)}. "
-            "One-hot labels become numbers with labels.argmax(axis=1)."
-        )
-    if len(labels) != num_images:
-        raise InvalidSource(f"{what} has {len(labels):,} labels for {num_images:,} images; it must have one for each.")
-    return labels.astype(np.int64)
-
-
-def _check_class_names(
-    given: Any, train_labels: NDArray[np.int64], test_labels: NDArray[np.int64], typed: str
-) -> tuple[str, ...]:
-    present = np.unique(train_labels)
-    if given is None:
-        names = _numbered_names(present, typed)
-    elif np.ndim(given) != 1:
-        raise InvalidSource(f"{typed}: class_names must be a list of names; got {given!r}.")
-    else:
-        names = tuple(str(name) for name in given)
-    if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InvalidSource(f"{typed}: class_names holds {twice!r} twice; each class needs a name of its own.")
-    for key, labels in (("y_train", train_labels), ("y_test", test_labels)):
-        if len(labels) and not (labels.min() >= 0 and labels.max() < len(names)):
-            wrong = labels.min() if labels.min() < 0 else labels.max()
-            raise InvalidSource(
-                f"{typed}: {key} holds the label {wrong}; "
-                f"with {len(names)} classes labels go from 0 to {len(names) - 1}."
-            )
-    if len(present) < 2:
-        raise InvalidSource(f"{typed}: y_train holds one class only ({names[present[0]]!r}); a classifier needs two.")
-    return names
-
-
-def _numbered_names(present: NDArray[np.int64], typed: str) -> tuple[str, ...]:
-    """Names "0", "1", ... for labels that fill their range; told first, since one stray label may be a billion."""
-    if present[0] < 0:
-        raise InvalidSource(f"{typed}: y_train holds the label {present[0]}; labels go from 0.")
-    if len(present) < 2:
-        raise InvalidSource(f"{typed}: y_train holds one class only ('{present[0]}'); a classifier needs two.")
-    gaps = np.flatnonzero(present != np.arange(len(present)))
-    if len(gaps):
-        raise InvalidSource(
-            f"{typed}: y_train has labels up to {present[-1]} but none is {gaps[0]}. "
-            "Number the classes without gaps, or give class_names."
-        )
-    return tuple(map(str, present.tolist()))
-
-
-def _assemble(
-    name: str,
-    arrays: tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.uint8], NDArray[np.int64]],
-    class_names: tuple[str, ...],
-    *,
-    licence: str = "",
-    fingerprint: str | None = None,
-) -> Dataset:
-    train_images, train_labels, test_images, test_labels = arrays
-    num_train, num_test = len(train_images), len(test_images)
-    row_ids = [f"train/{row:05d}" for row in range(num_train)] + [f"test/{row:05d}" for row in range(num_test)]
-    # Without a test pair nothing is given: every split is drawn from the rows.
-    given = ["train" if num_test else ""] * num_train + ["test"] * num_test
-    images = np.concatenate([train_images, test_images]) if num_test else train_images
-    labels = np.concatenate([train_labels, test_labels])
-    return Dataset(
-        name=name,
-        class_names=class_names,
-        row_ids=np.array(row_ids),
-        labels=labels,
-        images=images,
-        given_splits=np.array(given),
-        fingerprint=fingerprint or _fingerprint(images, labels, class_names),
-        licence=licence,
-    )
-
-
-def _fingerprint(images: NDArray[np.uint8], labels: NDArray[np.int64], class_names: tuple[str, ...]) -> str:
-    digest = hashlib.sha256(repr((images.shape, class_names)).encode())
-    for array in (images, labels):
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
+    return assemble(name, arrays, entry.class_names, licence=entry.licence, fingerprint=fingerprint)

@@ -55,5 +55,6 @@ def convnet(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -
 def _normalised_convolution(tensor: Any, filters: int, activation: str, *, stride: int = 1) -> Any:
     # The normalisation shifts by itself: a bias before it would be a weight without effect.
     tensor = layers.Conv2D(filters, 3, strides=stride, padding="same", use_bias=False)(tensor)
-    tensor = layers.BatchNormalization()(tensor)
+    # Keras' usual momentum of 0.99 needs a thousand steps to forget its start; small folders give a hundred.
+    tensor = layers.BatchNormalization(momentum=0.9)(tensor)
     return layers.Activation(activation)(tensor)

@@ -125,7 +125,7 @@ def training_feed(data: LabelledImages, recipe: Recipe, *, num_classes: int) -> 
         arrays.append(weights)
     rows = drawn_rows(data.labels, recipe.training.sampling)
     in_memory = data.images.nbytes <= recipe.data.memory_limit_mib * 2**20
-    batch_size, seed = recipe.training.batch_size, recipe.seed
+    batch_size, seed = int(recipe.training.batch_size), recipe.seed
     if keras.config.backend() == "tensorflow":
         images = np.asarray(data.images[:]) if in_memory else data.images
         return {"x": _tensorflow_batches(images, arrays, rows, batch_size=batch_size, seed=seed), "shuffle": False}

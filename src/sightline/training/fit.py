@@ -77,11 +77,11 @@ def fit(
         2
     """
     num_drawn = len(drawn_rows(train.labels, recipe.training.sampling))
-    steps = math.ceil(num_drawn / recipe.training.batch_size)
+    steps = math.ceil(num_drawn / int(recipe.training.batch_size))
     model = network
     if augmentation is not None:
         model = keras.Model(augmentation.input, network(augmentation.output), name="training")
-    rate = build_schedule(recipe, total_steps=steps * recipe.training.epochs)
+    rate = build_schedule(recipe, total_steps=steps * int(recipe.training.epochs))
     model.compile(
         optimizer=build_optimizer(recipe.optimizer, rate),
         loss=build_loss(recipe.loss),
@@ -97,9 +97,9 @@ def fit(
     feed = training_feed(train, recipe, num_classes=num_classes)
     feed |= validation_feed(validation, recipe, num_classes=num_classes)
     started = time.perf_counter()
-    with reporter().bar("epoch 1", total=num_drawn * recipe.training.epochs, lines=False) as bar:
+    with reporter().bar("epoch 1", total=num_drawn * int(recipe.training.epochs), lines=False) as bar:
         watcher.bar = bar
-        model.fit(**feed, epochs=recipe.training.epochs, verbose=0, callbacks=callbacks)
+        model.fit(**feed, epochs=int(recipe.training.epochs), verbose=0, callbacks=callbacks)
     return watcher.result(callbacks[1:], time.perf_counter() - started)
 
 
@@ -149,7 +149,7 @@ class _Watcher:
     def result(self, stopping: list[Any], seconds: float) -> Fitted:
         """The whole course, once fit has returned."""
         chosen = stopping[0].best_epoch + 1 if stopping else len(self.history)
-        stopped_early = len(self.history) < self.recipe.training.epochs
+        stopped_early = len(self.history) < int(self.recipe.training.epochs)
         # Validation and compilation are no training: only the steps count.
         trained = self.num_images * len(self.history)
         return Fitted(tuple(self.history), chosen, stopped_early, seconds, trained / max(seconds, 1e-9))
@@ -163,7 +163,7 @@ class _Watcher:
         loss, accuracy = float(logs["loss"]), float(logs["accuracy"])
         if not math.isfinite(loss):
             raise TrainingFailed(self._explain_divergence(epoch, step))
-        done = min(step * self.recipe.training.batch_size, self.num_images)
+        done = min(step * int(self.recipe.training.batch_size), self.num_images)
         if self.bar is not None:
             self.bar.advance(
                 done - self._counted,
@@ -202,7 +202,7 @@ class _Watcher:
 
     def _epoch_line(self, row: dict[str, float]) -> str:
         rate = self.num_images / max(row["seconds"], 1e-9)
-        left = (self.recipe.training.epochs - len(self.history)) * row["seconds"]
+        left = (int(self.recipe.training.epochs) - len(self.history)) * row["seconds"]
         judged = ""
         if "validation_loss" in row:
             judged = f"  validation loss {row['validation_loss']:.4f} accuracy {row['validation_accuracy']:.4f}"

@@ -12,15 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.data.batches import input_spec
+from sightline.data.duplicates import clusters, find_copies
 from sightline.data.pixels import Pixels, read_pixels
 from sightline.data.sources import load
 from sightline.data.splits import read_splits_csv, split
+from sightline.data.thumbnails import Signatures
 from sightline.errors import InvalidSource, InvalidValue
 from sightline.networks.sizes import check_size
 from sightline.progress import reporter
 from sightline.records import Dataset, ImageFiles, InputSpec, Splits
 from sightline.schema import Recipe
-from sightline.training.recipes import resolve
+from sightline.training.recipes import resolve, settle_length
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -71,7 +73,7 @@ def prepare(source: Any, asked: Recipe) -> Prepared:
         >>> prepare("mnist", recipe("fast")).splits
         Splits(train 48,000, validation 6,000, calibration 6,000, test 10,000)
     """
-    dataset = load(source)
+    dataset = load(source, label_from=asked.data.label_from)
     dataset = _grouped(dataset, asked.data.group_by)
     dataset = _without(dataset, _read_exclusions(asked.data.exclude_file))
     if asked.data.fraction < 1:
@@ -83,22 +85,34 @@ def prepare(source: Any, asked: Recipe) -> Prepared:
     check_size(recipe.model.name, spec.height, spec.width)
     pixels = read_pixels(dataset, spec, limit_gib=recipe.data.cache_limit_gib)
     dataset, pixels = _without_unreadable(dataset, pixels, recipe.data.unreadable_limit)
-    clusters = None
+    joined = None
     if recipe.data.group_near_duplicates and pixels.signatures is not None:
-        from sightline.data.duplicates import find_clusters
-
-        clusters = find_clusters(pixels.signatures)
-    splits = _divide(dataset, recipe, clusters)
+        joined = _clusters(pixels.signatures)
+    splits = _divide(dataset, recipe, joined)
     for remark in dataset.remarks:
         reporter().say(f"note: {remark}")
-    return Prepared(dataset, pixels, splits, spec, recipe, clusters)
+    return Prepared(dataset, pixels, splits, spec, settle_length(recipe, len(splits.train)), joined)
 
 
-def _divide(dataset: Dataset, recipe: Recipe, clusters: NDArray[np.int64] | None) -> Splits:
+def _divide(dataset: Dataset, recipe: Recipe, joined: NDArray[np.int64] | None) -> Splits:
     if recipe.data.splits_file is None:
         return split(dataset, recipe.data, seed=recipe.seed)
     text = _read_text(recipe.data.splits_file, "data.splits_file")
-    return read_splits_csv(text, dataset, recipe.data, seed=recipe.seed, clusters=clusters)
+    return read_splits_csv(text, dataset, recipe.data, seed=recipe.seed, clusters=joined)
+
+
+def _clusters(signatures: Signatures) -> NDArray[np.int64]:
+    """Which rows show the same picture, exactly or nearly, and must not be parted."""
+    copies = find_copies(signatures)
+    joined, too_large = clusters(len(signatures), copies)
+    if len(copies):
+        reporter().say(f"{len(copies):,} pairs of copies were found; copies stay in one split")
+    if too_large:
+        reporter().say(
+            f"{len(too_large)} chains of similar images are too long to be one group (the longest {too_large[0]:,} "
+            "images); within them only exact copies stay together"
+        )
+    return joined
 
 
 def _grouped(dataset: Dataset, pattern: str | None) -> Dataset:

@@ -10,6 +10,7 @@ from typing import Any
 from sightline.catalog import SOURCES
 from sightline.config import override, parse_recipe, read_recipe
 from sightline.data.batches import natural_shape
+from sightline.data.sources import is_files
 from sightline.errors import InvalidValue, pick
 from sightline.records import Dataset
 from sightline.schema import Recipe
@@ -34,6 +35,19 @@ RECIPES: dict[str, NamedRecipe] = {
             "optimizer.weight_decay": 0.01,
             "schedule.name": "one-cycle",
             "training.epochs": 8,
+        },
+    ),
+    "photos": NamedRecipe(
+        "folders of photographs from scratch: convnet at up to 64 pixels, as long as the number of images asks for",
+        {
+            "model.name": "auto",
+            "augmentation.policy": "photos",
+            "optimizer.name": "adamw",
+            "optimizer.learning_rate": 0.002,
+            "optimizer.weight_decay": 0.05,
+            "schedule.name": "one-cycle",
+            "training.epochs": "auto",
+            "training.batch_size": "auto",
         },
     ),
     "tutorial": NamedRecipe(
@@ -78,6 +92,53 @@ def recipe(name: str | Path = "fast", settings: Mapping[str, Any] | Iterable[str
     if isinstance(settings, str):
         raise InvalidValue(f"settings are a mapping or a list of key=value texts; got {settings!r}.")
     return parse_recipe(settings, start=start) if isinstance(settings, Mapping) else override(start, settings)
+
+
+def default_recipe(source: Any) -> str:
+    """The recipe that is meant where none is named: files are photographs, names and arrays are small images.
+
+    Args:
+        source: whatever `sightline.load` takes.
+
+    Returns:
+        "photos" or "fast".
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> default_recipe("mnist")
+        'fast'
+    """
+    return "photos" if is_files(source) else "fast"
+
+
+def settle_length(resolved: Recipe, num_train: int) -> Recipe:
+    """Put numbers for "auto" epochs and batch size: about 80,000 images are seen, in 8 epochs at least and 40 at most.
+
+    Args:
+        resolved: a recipe whose other "auto" are resolved.
+        num_train: train rows.
+
+    Returns:
+        A recipe with whole numbers; batches of 32 below 20,000 rows and of 128 from there.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> settled = settle_length(recipe("photos"), 2000).training
+        >>> settled.epochs, settled.batch_size
+        (40, 32)
+    """
+    training = resolved.training
+    epochs, batch_size = training.epochs, training.batch_size
+    if epochs == "auto":
+        epochs = min(max(round(80_000 / num_train), 8), 40)
+    if batch_size == "auto":
+        batch_size = 32 if num_train < 20_000 else 128
+    training = dataclasses.replace(training, epochs=epochs, batch_size=batch_size)
+    return dataclasses.replace(resolved, training=training)
 
 
 def resolve(asked: Recipe, dataset: Dataset) -> Recipe:

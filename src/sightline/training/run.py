@@ -21,13 +21,13 @@ from sightline.reporting.charts import curves_png
 from sightline.results import Run
 from sightline.schema import Recipe
 from sightline.training.preparation import Prepared, prepare
-from sightline.training.recipes import recipe as named_recipe
+from sightline.training.recipes import default_recipe, recipe as named_recipe
 
 
 def train(
     source: Any,
     *,
-    recipe: str | Path | Recipe = "fast",
+    recipe: str | Path | Recipe | None = None,
     out: str | Path | None = None,
     backend: str | None = None,
     log_every: int | None = None,
@@ -37,7 +37,8 @@ def train(
 
     Args:
         source: whatever `sightline.load` takes.
-        recipe: a name, a JSON file, or a Recipe from `sightline.recipe`.
+        recipe: a name, a JSON file, or a Recipe from `sightline.recipe`; left out: "photos" for
+            files, "fast" for names and arrays.
         out: folder of the run; `runs/<source>-<recipe>-001`, counted up, if left out.
         backend: "tensorflow", "jax" or "torch"; else KERAS_BACKEND, else the first installed.
         log_every: print loss and accuracy every so many steps.
@@ -60,7 +61,7 @@ def train(
         Traceback (most recent call last):
         sightline.errors.UnknownName: no source is called 'mnits', ...
     """
-    asked = recipe if isinstance(recipe, Recipe) else named_recipe(recipe)
+    asked = recipe if isinstance(recipe, Recipe) else named_recipe(recipe or default_recipe(source))
     backend = choose_backend(backend)
     place = Path(out) if out is not None else None
     if place is not None:
