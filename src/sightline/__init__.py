@@ -16,6 +16,7 @@ _HOMES: dict[str, str] = {
     "split": "sightline.data.splits",
     "recipe": "sightline.training.recipes",
     "show": "sightline.preview",
+    "audit": "sightline.quality.inspection",
     "train": "sightline.training.run",
     "evaluate": "sightline.evaluation",
     "predict": "sightline.inference",
@@ -27,6 +28,7 @@ _HOMES: dict[str, str] = {
     "Recipe": "sightline.schema",
     "Run": "sightline.results",
     "Bundle": "sightline.results",
+    "Audit": "sightline.quality.findings",
     "Predictions": "sightline.records",
     "Evaluation": "sightline.results",
     "SightlineError": "sightline.errors",
@@ -55,6 +57,8 @@ if TYPE_CHECKING:  # for editors and type checkers alone
     from sightline.evaluation import evaluate as evaluate
     from sightline.inference import predict as predict
     from sightline.preview import show as show
+    from sightline.quality.findings import Audit as Audit
+    from sightline.quality.inspection import audit as audit
     from sightline.records import (
         Bundle as Bundle,
         Dataset as Dataset,

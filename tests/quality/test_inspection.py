@@ -193,6 +193,17 @@ def test_the_command_exits_with_0_where_nothing_is_wrong(
     assert streams.err == ""
 
 
+def test_an_audit_does_not_wait_for_keras(python, trap_folder: Path, tmp_path: Path) -> None:
+    program = """
+import sys
+from sightline.cli.main import main
+main(["audit", *sys.argv[1:]])
+sys.exit(f"imported {sorted(heavy)}" if (heavy := {"keras", "tensorflow", "jax", "torch"} & set(sys.modules)) else 0)
+"""
+    answer = python(program, trap_folder, "--quiet", "--html", tmp_path / "a.html")
+    assert answer.code == 0, answer.err
+
+
 def test_the_command_refuses_a_source_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["audit", "no-such-folder"]) == 2
     with pytest.raises(UnknownName):
