@@ -43,7 +43,8 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "data",
-            "signatures tiff containers colors images backgrounds builtin downloads sources splits caches pixels batches",
+            "signatures tiff containers colors images backgrounds builtin downloads sources "
+            "thumbnails likeness copies duplicates grouping shortages splits caches pixels batches",
             keras_on_use_in="downloads",  # keras.datasets
         ),
     ),

@@ -193,6 +193,9 @@ class Splits:
         calibration: rows that fit the temperature; may be empty.
         test: rows looked at once, at the end.
         fingerprint: that of the Dataset the rows belong to.
+        left_out: (row id, reason) of rows that are in none, since they would tie two together.
+        groups: (num_images,) strings, the group of every row of the Dataset; None: each row for itself.
+        remarks: what the user should know of how it was done, a sentence each.
     """
 
     train: NDArray[np.int64]
@@ -200,6 +203,9 @@ class Splits:
     calibration: NDArray[np.int64]
     test: NDArray[np.int64]
     fingerprint: str
+    left_out: tuple[tuple[str, str], ...] = ()
+    groups: NDArray[np.str_] | None = None
+    remarks: tuple[str, ...] = ()
 
     def rows(self, name: SplitName) -> NDArray[np.int64]:
         """Row indices of one split, by its name."""

@@ -4,33 +4,55 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.errors import InvalidSource
-from sightline.records import SPLIT_NAMES, Dataset, Splits
+from sightline.data.copies import LARGEST_CLUSTER, Copies
+from sightline.data.grouping import Assignment, assign, position
+from sightline.data.shortages import class_remarks, refuse_empty
+from sightline.errors import InvalidSource, InvalidValue, closest
+from sightline.records import SPLIT_NAMES, Dataset, ImageFiles, Splits
 from sightline.schema import DataRecipe
 
+COLUMNS = ("row_id", "split", "group")
 
-def split(dataset: Dataset, data: DataRecipe | None = None, *, seed: int = 0) -> Splits:
+
+def split(dataset: Dataset, data: DataRecipe | None = None, *, seed: int = 0, copies: Copies | None = None) -> Splits:
     """Divide the rows of a dataset.
 
-    Rows that the source itself calls test or validation stay so. What it does not
-    fix is drawn at random within each class, so that every split has the classes
-    in the same proportion: test from all rows, then validation and calibration
-    from what is left to train.
+    Rows that the source itself calls test or validation stay so. How the others are
+    divided depends on what they are.
+
+    **Arrays** without groups are drawn at random within each class, so that every
+    split has the classes in exactly the same proportion: test from all rows, then
+    validation and calibration from what is left to train.
+
+    **Files**, and rows with groups or known copies, are assigned by a seeded hash of
+    their group, and the result is stable: files that are added later move none that
+    were there. An explicit group and the copies of an image stay in one split. Files
+    count as added in the order of `ImageFiles.arrivals`, the time of their last
+    change in a folder; where older files are added later, give the first run's
+    `splits.csv` back instead (`read_splits_csv`). A row that would tie two splits
+    together is in none of them and among `left_out`. The first group of a class goes
+    to train; after that the hash is overruled only where a class, or all of them
+    together, would stray from the fractions by more than one image and 5 %, so that
+    without groups a split has its share of each class to within 3 images and 8 %.
 
     Args:
         dataset: the rows.
         data: the three fractions; the defaults (0.1, 0.1, 0.2) if None.
         seed: the same seed gives the same rows.
+        copies: which rows are copies of which (`sightline.data.duplicates.find_copies`).
 
     Returns:
-        Ascending row indices of the four splits.
+        Ascending row indices of the four splits, with the groups, what was left out, and remarks.
 
     Raises:
-        InvalidSource: so few images that a split or a class would be left empty.
+        InvalidSource: so few images that a split would be left empty, or a class that
+            the source gives for testing alone.
 
     Example:
         >>> import sightline
@@ -38,6 +60,11 @@ def split(dataset: Dataset, data: DataRecipe | None = None, *, seed: int = 0) ->
         Splits(train 48,000, validation 6,000, calibration 6,000, test 10,000)
     """
     data = data or DataRecipe()
+    if isinstance(dataset.images, ImageFiles) or dataset.groups is not None or copies is not None:
+        shares = _shares(dataset, data)
+        splits = _assigned(dataset, assign(dataset, shares, seed=seed, copies=copies), shares)
+        refuse_empty(dataset, data, splits)
+        return splits
     generator = np.random.default_rng([seed, 0x5EED])
     given = dataset.given_splits
     free = np.flatnonzero((given == "") | (given == "train"))
@@ -49,7 +76,7 @@ def split(dataset: Dataset, data: DataRecipe | None = None, *, seed: int = 0) ->
         validation, free = _draw(dataset.labels, free, round(data.validation_fraction * num_free), generator)
     calibration, train = _draw(dataset.labels, free, round(data.calibration_fraction * num_free), generator)
     drawn = Splits(train, validation, calibration, test, dataset.fingerprint)
-    _check(dataset, data, drawn)
+    refuse_empty(dataset, data, drawn)
     return drawn
 
 
@@ -61,7 +88,9 @@ def splits_csv(dataset: Dataset, splits: Splits) -> str:
         splits: rows of that dataset.
 
     Returns:
-        CSV with the columns row_id, split, group, in the order of the dataset.
+        CSV with the columns row_id, split, group, in the order of the dataset. The group is
+        the name of an explicit one, or the row id of that of an image's copies that came
+        first. Rows that are in no split are left out.
 
     Raises:
         Nothing.
@@ -75,26 +104,33 @@ def splits_csv(dataset: Dataset, splits: Splits) -> str:
     names = np.full(len(dataset), "", dtype="<U11")
     for name in SPLIT_NAMES:
         names[splits.rows(name)] = name
+    groups = dataset.row_ids if splits.groups is None else splits.groups
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(("row_id", "split", "group"))
-    # Images in arrays have no groups but themselves.
-    writer.writerows((row_id, name, row_id) for row_id, name in zip(dataset.row_ids, names, strict=True) if name)
+    writer.writerow(COLUMNS)
+    writer.writerows(line for line in zip(dataset.row_ids, names, groups, strict=True) if line[1])
     return stream.getvalue()
 
 
-def read_splits_csv(text: str, dataset: Dataset) -> Splits:
-    """Read a `splits.csv` back for the dataset it was written for.
+def read_splits_csv(
+    text: str, dataset: Dataset, data: DataRecipe | None = None, *, seed: int = 0, copies: Copies | None = None
+) -> Splits:
+    """Read a `splits.csv` back.
 
     Args:
         text: the content of the file.
-        dataset: the same rows, in any order.
+        dataset: the rows that it was written for, in any order; with `data`, also fewer or more.
+        data: fractions by which rows that the file lacks are assigned, as `split` would.
+            Without it such rows are in no split, and a row that the dataset lacks is refused.
+        seed: for the rows that the file lacks.
+        copies: which rows are copies of which. A new row goes where its copies are.
 
     Returns:
-        The splits, as row indices into `dataset`.
+        The splits, as row indices into `dataset`; the remarks count rows that came and went.
 
     Raises:
-        InvalidSource: a row id that the dataset lacks, or an unknown split.
+        InvalidSource: another header, an unknown split, a row twice, or, without `data`, a
+            row id that the dataset lacks.
 
     Example:
         >>> import sightline
@@ -104,16 +140,86 @@ def read_splits_csv(text: str, dataset: Dataset) -> Splits:
         True
     """
     index = {row_id: row for row, row_id in enumerate(dataset.row_ids.tolist())}
-    rows: dict[str, list[int]] = {name: [] for name in SPLIT_NAMES}
-    for line in csv.DictReader(io.StringIO(text)):
-        row_id, name = line.get("row_id"), line.get("split")
-        if row_id not in index or name not in rows:
+    kept: dict[int, tuple[int, str]] = {}
+    num_gone = 0
+    for row_id, name, group in _lines(text):
+        if row_id in index:
+            kept[index[row_id]] = (SPLIT_NAMES.index(name), group or row_id)
+        elif data is None:
             raise InvalidSource(
                 f"splits.csv: row {row_id!r} in split {name!r} does not fit the dataset '{dataset.name}'."
             )
-        rows[name].append(index[row_id])
-    arrays = {name: np.array(sorted(found), dtype=np.int64) for name, found in rows.items()}
-    return Splits(**arrays, fingerprint=dataset.fingerprint)
+        else:
+            num_gone += 1
+    if data is None:
+        return _kept_alone(dataset, kept)
+    if not kept:
+        raise InvalidSource(
+            f"splits.csv: none of its {num_gone:,} rows is in the dataset '{dataset.name}'. Give that of a run on it."
+        )
+    remarks = []
+    if num_gone:
+        remarks.append(f"{num_gone:,} rows of splits.csv are no longer in '{dataset.name}'.")
+    if len(kept) < len(dataset):
+        remarks.append(f"{len(dataset) - len(kept):,} images are not in splits.csv and were added by the usual rule.")
+    shares = _shares(dataset, data)
+    return _assigned(dataset, assign(dataset, shares, seed=seed, copies=copies, kept=kept), shares, remarks)
+
+
+def sample_fraction(dataset: Dataset, fraction: float, *, seed: int) -> NDArray[np.int64]:
+    """Some of the rows, the same share of every class and given split; groups are taken whole.
+
+    Args:
+        dataset: the rows.
+        fraction: above 0 and at most 1.
+        seed: the same seed gives the same rows, and a larger fraction holds those of a smaller one.
+
+    Returns:
+        Ascending rows; at least one group of every class in every given split.
+
+    Raises:
+        InvalidValue: the fraction is out of range.
+
+    Example:
+        >>> import sightline
+        >>> len(sample_fraction(sightline.load("mnist"), 0.1, seed=0))
+        6998
+    """
+    if not 0 < fraction <= 1:
+        raise InvalidValue(f"data.fraction must be above 0 and at most 1; got {fraction!r}.")
+    groups: dict[str, list[int]] = {}
+    names = (
+        dataset.row_ids if dataset.groups is None else np.where(dataset.groups == "", dataset.row_ids, dataset.groups)
+    )
+    for row, name in enumerate(names.tolist()):
+        groups.setdefault(name, []).append(row)
+    # A group belongs to the class and split of its first row, whatever else is in it.
+    strata: dict[tuple[int, str], list[str]] = {}
+    for name, rows in groups.items():
+        strata.setdefault((int(dataset.labels[rows[0]]), str(dataset.given_splits[rows[0]])), []).append(name)
+    taken: list[int] = []
+    for members in strata.values():
+        members.sort(key=lambda name: position(seed, name))
+        sizes = np.array([len(groups[name]) for name in members])
+        # Up to the group whose middle passes the share; a half rounds down, as it would for one row.
+        count = int(np.sum(np.cumsum(sizes) - sizes / 2 < fraction * sizes.sum()))
+        taken += [row for name in members[: max(1, count)] for row in groups[name]]
+    return np.array(sorted(taken), np.int64)
+
+
+def _shares(dataset: Dataset, data: DataRecipe) -> tuple[float, ...]:
+    """The share of each split in the rows that are free to go anywhere."""
+    given = set(np.unique(dataset.given_splits).tolist())
+    test, validation, calibration = (
+        0.0 if name in given else fraction
+        for name, fraction in (
+            ("test", data.test_fraction),
+            ("validation", data.validation_fraction),
+            ("calibration", data.calibration_fraction),
+        )
+    )
+    rest = 1 - test
+    return (rest * max(0.0, 1 - validation - calibration), rest * validation, rest * calibration, test)
 
 
 def _draw(
@@ -129,25 +235,56 @@ def _draw(
     return np.sort(ordered[drawn]), np.sort(ordered[~drawn])
 
 
-def _check(dataset: Dataset, data: DataRecipe, drawn: Splits) -> None:
-    fractions = {
-        "validation": data.validation_fraction,
-        "calibration": data.calibration_fraction,
-        "test": data.test_fraction,
-    }
-    for name, fraction in fractions.items():
-        if fraction > 0 and not len(drawn.rows(name)):  # type: ignore[arg-type]  # the keys are split names
+def _lines(text: str) -> list[tuple[str, str, str]]:
+    """(row id, split, group) of each line, checked for what can be wrong without the dataset."""
+    table = csv.DictReader(io.StringIO(text))
+    header = tuple(table.fieldnames or ())
+    if not set(COLUMNS[:2]) <= set(header):
+        found = ",".join(header)[:80] or "nothing"
+        raise InvalidSource(f"splits.csv: the first line must be {','.join(COLUMNS)}; got {found!r}.")
+    lines, seen = [], set()
+    for line in table:
+        row_id, name = line["row_id"] or "", line["split"] or ""
+        if name not in SPLIT_NAMES:
             raise InvalidSource(
-                f"{dataset.name}: {len(dataset)} images are too few to keep {fraction:g} of them for {name}. "
-                f"Add images, or set data.{name}_fraction=0."
+                f"splits.csv: row {row_id!r} in split {name!r}: no split is called so. {closest(name, SPLIT_NAMES)}"
             )
-    trained = np.bincount(dataset.labels[drawn.train], minlength=dataset.num_classes)
-    labelled = np.bincount(dataset.labels, minlength=dataset.num_classes)
-    lost = [
-        name for name, rows, total in zip(dataset.class_names, trained, labelled, strict=True) if total and not rows
-    ]
-    if lost or not len(drawn.train):
-        raise InvalidSource(
-            f"{dataset.name}: no image of class {lost[0]!r} is left to train on after the splits. "
-            "Add images of it, or make data.validation_fraction and data.calibration_fraction smaller."
+        if row_id in seen:
+            raise InvalidSource(f"splits.csv: row {row_id!r} stands in it twice. Keep one of the lines.")
+        seen.add(row_id)
+        lines.append((row_id, name, line.get("group") or ""))
+    return lines
+
+
+def _kept_alone(dataset: Dataset, kept: Mapping[int, tuple[int, str]]) -> Splits:
+    rows: list[list[int]] = [[] for _ in SPLIT_NAMES]
+    groups = dataset.row_ids.tolist()
+    for row in sorted(kept):
+        number, groups[row] = kept[row]
+        rows[number].append(row)
+    train, validation, calibration, test = (np.array(found, dtype=np.int64) for found in rows)
+    names = np.array(groups, dtype=str)
+    return Splits(train, validation, calibration, test, dataset.fingerprint, groups=names)
+
+
+def _assigned(dataset: Dataset, assigned: Assignment, shares: Sequence[float], notes: Sequence[str] = ()) -> Splits:
+    train, validation, calibration, test = (np.flatnonzero(assigned.splits == number) for number in range(4))
+    splits = Splits(train, validation, calibration, test, dataset.fingerprint, assigned.left_out, assigned.groups)
+    remarks = [*notes]
+    if assigned.left_out:
+        remarks.append(f"{_images(len(assigned.left_out))} left out, which would have tied two splits together.")
+    if assigned.num_crossing:
+        remarks.append(
+            f"{_images(assigned.num_crossing)} left where the source has them, though copies lie in another split. "
+            "Run `sightline audit`."
         )
+    if assigned.num_unfollowed:
+        remarks.append(
+            f"{_images(assigned.num_unfollowed)} like those of a group that already had {LARGEST_CLUSTER} near copies, "
+            "and not kept together with it."
+        )
+    return replace(splits, remarks=(*remarks, *class_remarks(dataset, splits, shares)))
+
+
+def _images(count: int) -> str:
+    return "1 image was" if count == 1 else f"{count:,} images were"
