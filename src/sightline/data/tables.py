@@ -6,7 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +70,11 @@ def read_table(table: Any, *, name: str | None = None) -> Dataset:
     lines = _usable(typed, records, columns, left_out)
     _refuse_several_labels(typed, [line.label for line in lines])
     lines = _agreeing(lines, left_out, remarks)
-    return _assemble(
-        typed, lines, folder, name=name or _stem(table), columns=columns, left_out=left_out, remarks=remarks
-    )
+    there = _existing(typed, lines, folder, left_out)
+    if missing := len(lines) - len(there):
+        remarks.append(f"{missing:,} of {len(lines):,} files that the table names do not exist; they were left out")
+    dataset = _assemble(typed, there, folder, name=name or _stem(table), columns=columns)
+    return replace(dataset, left_out=tuple(left_out), remarks=tuple(remarks))
 
 
 def is_frame(source: Any) -> bool:
