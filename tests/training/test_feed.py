@@ -38,7 +38,7 @@ def test_balanced_sampling_repeats_rare_classes_and_no_image_more_than_ten_times
 
 def test_balanced_weights_give_each_class_the_same_sum():
     weights = row_weights(LabelledImages(None, LABELS), "balanced")
-    sums = [weights[LABELS == label].sum() for label in range(3)]
+    sums = [weights[label == LABELS].sum() for label in range(3)]
     assert np.allclose(sums, sums[0])
     assert weights.mean() == pytest.approx(1)
 

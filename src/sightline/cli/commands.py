@@ -76,37 +76,6 @@ def _refuse_source(option: str, path: Path | None, source: Path) -> None:
             raise InvalidValue(f"{option} {path} belongs to the source, which is never changed. Name another file.")
 
 
-def audit(arguments: Namespace) -> int:
-    """Say what may be wrong with a source; write the page and the plan that were asked for."""
-    from sightline.quality.findings import audit_figures, plan_csv
-    from sightline.quality.inspection import audit as audit_source
-    from sightline.reporting.audit_page import write_audit_page
-
-    for option, path in (("--html", arguments.html), ("--plan", arguments.plan)):
-        _refuse_source(option, path, Path(arguments.source))
-    with reporting(_mode(arguments)):
-        found = audit_source(arguments.source, near_duplicates=not arguments.no_near_duplicates)
-        if arguments.plan is not None:
-            write_atomically(arguments.plan, plan_csv(found))
-        if arguments.html is not None:
-            write_audit_page(found, arguments.html)
-    if arguments.json:
-        _print_json(audit_figures(found))
-    else:
-        print(found)
-        for what, path in (("page", arguments.html), ("plan", arguments.plan)):
-            if path is not None:
-                print(f"{what} written to {path}")
-    return 0 if found.is_clean else 1
-
-
-def _refuse_source(option: str, path: Path | None, source: Path) -> None:
-    if path is not None and path.exists() and source.exists():
-        place = path.resolve()
-        if place == source.resolve() or source.resolve() in place.parents:
-            raise InvalidValue(f"{option} {path} belongs to the source, which is never changed. Name another file.")
-
-
 def train(arguments: Namespace) -> int:
     """Train and say what came of it."""
     from sightline.training.recipes import default_recipe, recipe

@@ -84,13 +84,6 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-near-duplicates", action="store_true", help="look for exact copies alone")
 
 
-def _audit_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", help=SOURCE_HELP)
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write everything as one page with small pictures")
-    parser.add_argument("--plan", type=Path, metavar="FILE", help="write what could be left out, for train --exclude")
-    parser.add_argument("--no-near-duplicates", action="store_true", help="look for exact copies alone")
-
-
 def _train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", help=SOURCE_HELP)
     _recipe_options(parser)
@@ -126,7 +119,6 @@ def _recipes_options(parser: argparse.ArgumentParser) -> None:
 
 COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "show": ("draw the first images of a source with their labels", _show_options),
-    "audit": ("find broken files, copies, leaks, doubtful labels and shortcuts", _audit_options),
     "audit": ("find broken files, copies, leaks, doubtful labels and shortcuts", _audit_options),
     "train": ("train a classifier: split, fit, calibrate, evaluate, save", _train_options),
     "evaluate": ("measure a bundle on labelled images", _evaluate_options),

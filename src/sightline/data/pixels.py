@@ -25,7 +25,7 @@ from sightline.data.caches import LIMIT_VARIABLE, make_room, reserve, usual_limi
 from sightline.data.colors import change_color
 from sightline.data.images import resize_image
 from sightline.data.stores import decode_row
-from sightline.data.thumbnails import Signatures, empty_signatures, signature
+from sightline.data.thumbnails import SIDE, Signatures, empty_signatures, signature
 from sightline.errors import CannotWrite, UnreadableImage
 from sightline.files import cache_folder, staged_folder, write_atomically
 from sightline.progress import reporter
@@ -242,10 +242,12 @@ def _decode_all(files: ImageFiles, spec: InputSpec, stored: NDArray[np.uint8]) -
     """Decode every file into its row; threads, since Pillow lets go of Python's lock while it works."""
     errors: dict[int, str] = {}
     signatures = empty_signatures(len(files))
+    # A thumbnail for finding copies needs twice its own size, however small the network's.
+    least = (max(spec.height, 2 * SIDE), max(spec.width, 2 * SIDE))
 
     def decode(row: int) -> None:
         try:
-            image = decode_row(files, row, color_mode=spec.color_mode, minimum_size=(spec.height, spec.width))
+            image = decode_row(files, row, color_mode=spec.color_mode, minimum_size=least)
         except UnreadableImage as error:
             errors[row] = str(error)
             return

@@ -243,7 +243,7 @@ def _assemble(
     )
     row_ids = unique_names([printable(line.path) for line in lines])
     groups = (
-        np.array([line.group or row for line, row in zip(there, row_ids, strict=True)]) if "group" in columns else None
+        np.array([line.group or row for line, row in zip(lines, row_ids, strict=True)]) if "group" in columns else None
     )
     weights = np.array([line.weight for line in lines]) if "weight" in columns else None
     return Dataset(

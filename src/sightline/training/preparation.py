@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sightline.data.batches import input_spec
-from sightline.data.duplicates import clusters, find_copies
+from sightline.data.copies import Copies
+from sightline.data.duplicates import find_copies
 from sightline.data.pixels import Pixels, read_pixels
 from sightline.data.sources import load
-from sightline.data.splits import read_splits_csv, split
-from sightline.data.thumbnails import Signatures
+from sightline.data.splits import read_splits_csv, sample_fraction, split
 from sightline.errors import InvalidSource, InvalidValue
 from sightline.networks.sizes import check_size
 from sightline.progress import reporter
@@ -35,7 +34,6 @@ class Prepared:
         splits: rows of `dataset`.
         spec: what the network is fed.
         recipe: without "auto".
-        clusters: (num_images,) which rows are copies of one another, or None where nobody looked.
     """
 
     dataset: Dataset
@@ -43,14 +41,13 @@ class Prepared:
     splits: Splits
     spec: InputSpec
     recipe: Recipe
-    clusters: NDArray[np.int64] | None
 
     def excluded_csv(self) -> str:
         """Every file that is in no split, with its reason."""
         stream = io.StringIO()
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(("file", "reason"))
-        writer.writerows((*self.dataset.left_out,))
+        writer.writerows((*self.dataset.left_out, *self.splits.left_out))
         return stream.getvalue()
 
 
@@ -77,42 +74,26 @@ def prepare(source: Any, asked: Recipe) -> Prepared:
     dataset = _grouped(dataset, asked.data.group_by)
     dataset = _without(dataset, _read_exclusions(asked.data.exclude_file))
     if asked.data.fraction < 1:
-        from sightline.data.splits import sample_fraction
-
         dataset = dataset.take(sample_fraction(dataset, asked.data.fraction, seed=asked.seed))
     recipe = resolve(asked, dataset)
     spec = input_spec(dataset, np.flatnonzero(dataset.given_splits != "test"), recipe.data)
     check_size(recipe.model.name, spec.height, spec.width)
     pixels = read_pixels(dataset, spec, limit_gib=recipe.data.cache_limit_gib)
     dataset, pixels = _without_unreadable(dataset, pixels, recipe.data.unreadable_limit)
-    joined = None
+    copies = None
     if recipe.data.group_near_duplicates and pixels.signatures is not None:
-        joined = _clusters(pixels.signatures)
-    splits = _divide(dataset, recipe, joined)
-    for remark in dataset.remarks:
+        copies = find_copies(pixels.signatures)
+    splits = _divide(dataset, recipe, copies)
+    for remark in (*dataset.remarks, *splits.remarks):
         reporter().say(f"note: {remark}")
-    return Prepared(dataset, pixels, splits, spec, settle_length(recipe, len(splits.train)), joined)
+    return Prepared(dataset, pixels, splits, spec, settle_length(recipe, len(splits.train)))
 
 
-def _divide(dataset: Dataset, recipe: Recipe, joined: NDArray[np.int64] | None) -> Splits:
+def _divide(dataset: Dataset, recipe: Recipe, copies: Copies | None) -> Splits:
     if recipe.data.splits_file is None:
-        return split(dataset, recipe.data, seed=recipe.seed)
+        return split(dataset, recipe.data, seed=recipe.seed, copies=copies)
     text = _read_text(recipe.data.splits_file, "data.splits_file")
-    return read_splits_csv(text, dataset, recipe.data, seed=recipe.seed, clusters=joined)
-
-
-def _clusters(signatures: Signatures) -> NDArray[np.int64]:
-    """Which rows show the same picture, exactly or nearly, and must not be parted."""
-    copies = find_copies(signatures)
-    joined, too_large = clusters(len(signatures), copies)
-    if len(copies):
-        reporter().say(f"{len(copies):,} pairs of copies were found; copies stay in one split")
-    if too_large:
-        reporter().say(
-            f"{len(too_large)} chains of similar images are too long to be one group (the longest {too_large[0]:,} "
-            "images); within them only exact copies stay together"
-        )
-    return joined
+    return read_splits_csv(text, dataset, recipe.data, seed=recipe.seed, copies=copies)
 
 
 def _grouped(dataset: Dataset, pattern: str | None) -> Dataset:
