@@ -23,8 +23,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -118,7 +120,7 @@ def measure(method: str, folder: Path) -> dict[str, float]:
     return {"images_per_second": num_images / seconds, "cpu_seconds": used() - cpu}
 
 
-def pillow_pass(folder: Path):  # noqa: ANN201  # a closure of no arguments that returns a count
+def pillow_pass(folder: Path) -> Callable[[], int]:
     """Pillow as a script would use it."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
 
@@ -131,7 +133,7 @@ def pillow_pass(folder: Path):  # noqa: ANN201  # a closure of no arguments that
     return go
 
 
-def keras_pass(folder: Path):  # noqa: ANN201  # as above
+def keras_pass(folder: Path) -> Callable[[], int]:
     """Keras' own folder reader."""
     import keras
 
@@ -139,17 +141,17 @@ def keras_pass(folder: Path):  # noqa: ANN201  # as above
     return lambda: sum(len(images) for images, _ in data)
 
 
-def torch_pass(folder: Path):  # noqa: ANN201  # as above
+def torch_pass(folder: Path) -> Callable[[], int]:
     """What a PyTorch tutorial does, without torchvision."""
     import torch
 
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
 
-    class Photographs(torch.utils.data.Dataset):
+    class Photographs(torch.utils.data.Dataset):  # type: ignore[misc]  # PyTorch is not in the dev setup
         def __len__(self) -> int:
             return len(paths)
 
-        def __getitem__(self, row: int):  # noqa: ANN204  # a tensor
+        def __getitem__(self, row: int) -> Any:
             with Image.open(paths[row]) as image:
                 small = image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
             return torch.from_numpy(np.asarray(small).copy())
@@ -158,7 +160,7 @@ def torch_pass(folder: Path):  # noqa: ANN201  # as above
     return lambda: sum(len(images) for images in loader)
 
 
-def own_pass(folder: Path):  # noqa: ANN201  # as above
+def own_pass(folder: Path) -> Callable[[], int]:
     """Sightline; whether it decodes or reads the cache depends on what lies in the cache folder."""
     import sightline
     from sightline.data.pixels import read_pixels

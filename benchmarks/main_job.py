@@ -113,7 +113,7 @@ def sightline_epochs() -> int:
     """Epochs of the recipe that `sightline train mnist` uses."""
     from sightline.training.recipes import recipe
 
-    return recipe("fast").training.epochs
+    return int(recipe("fast").training.epochs)
 
 
 def plain(script: str, seed: int, epochs: int) -> dict[str, float]:

@@ -56,7 +56,7 @@ def accuracy(folder: Path, rule: str, seed: int, arguments: argparse.Namespace) 
         run = sightline.train(
             folder, recipe=sightline.recipe("fast", settings), out=Path(scratch) / "run", mode="quiet"
         )
-    return run.validation.accuracy
+    return run.validation.accuracy if run.validation else float("nan")
 
 
 if __name__ == "__main__":

@@ -43,8 +43,9 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "data",
-            "signatures tiff containers colors images backgrounds builtin downloads sources "
-            "thumbnails likeness copies duplicates grouping shortages splits caches pixels batches",
+            "signatures tiff containers colors images backgrounds builtin downloads arrays layout folders archives "
+            "tables sources stores thumbnails likeness copies duplicates grouping shortages splits caches pixels "
+            "batches",
             keras_on_use_in="downloads",  # keras.datasets
         ),
     ),
@@ -64,12 +65,13 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             "training",
             "recipes optimizers augmentation onnx_export saving card preparation bundling feed fit run",
             keras=AT_ONCE,
-            keras_on_use_in="recipes onnx_export card preparation run",  # a wrong name is refused before Keras is imported
+            # A wrong name is refused before Keras is imported.
+            keras_on_use_in="recipes onnx_export card preparation run",
         ),
     ),
     (Room("preview", keras=ON_USE), Room("tables", keras=ON_USE), Room("doctor", keras=ON_USE)),
     (Room("__init__"),),
-    (Room("cli", "printing commands parser main"),),
+    (Room("cli", "printing parser commands main"),),
 )
 
 # `sightline.train` would be replaced by a module of that name as soon as it is imported.

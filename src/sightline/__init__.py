@@ -50,7 +50,6 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:  # for editors and type checkers alone
-    from sightline.config import Recipe as Recipe
     from sightline.data.sources import load as load
     from sightline.data.splits import split as split
     from sightline.errors import SightlineError as SightlineError
@@ -59,14 +58,9 @@ if TYPE_CHECKING:  # for editors and type checkers alone
     from sightline.preview import show as show
     from sightline.quality.findings import Audit as Audit
     from sightline.quality.inspection import audit as audit
-    from sightline.records import (
-        Bundle as Bundle,
-        Dataset as Dataset,
-        Evaluation as Evaluation,
-        Predictions as Predictions,
-        Run as Run,
-        Splits as Splits,
-    )
+    from sightline.records import Dataset as Dataset, Predictions as Predictions, Splits as Splits
+    from sightline.results import Bundle as Bundle, Evaluation as Evaluation, Run as Run
+    from sightline.schema import Recipe as Recipe
     from sightline.tables import datasets as datasets, models as models, recipes as recipes
     from sightline.training.recipes import recipe as recipe
     from sightline.training.run import train as train

@@ -151,7 +151,7 @@ def draw(folder: Path, evaluation: Evaluation, predictions: Predictions, images:
     labels = np.asarray(predictions.labels)[readable]
     logits = predictions.logits[readable]
     sheet = mistakes_sheet(
-        images.take(readable),
+        images.take(readable),  # type: ignore[arg-type]  # a lazy sequence: only what is drawn is read
         labels,
         predicted=logits.argmax(axis=1),
         confidences=softmax(logits, temperature=predictions.temperature).max(axis=1),

@@ -163,5 +163,5 @@ def test_the_source_decides_on_size_and_colour_where_the_recipe_says_auto(photos
 
 
 def test_rows_of_arrays_need_no_cache(small_npz, tmp_path):
-    data = prepare(small_npz, parse_recipe({}))
+    prepare(small_npz, parse_recipe({}))
     assert not (tmp_path / "cache").exists()

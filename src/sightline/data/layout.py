@@ -255,7 +255,7 @@ def fingerprint_of(
     digest = hashlib.sha256(repr((str(files.place.absolute()) if files.kind == "folder" else "", class_names)).encode())
     digest.update("\0".join(files.names).encode("utf-8", "surrogateescape"))
     for column in (files.num_bytes, files.arrivals, labels):
-        digest.update(np.ascontiguousarray(column))
+        digest.update(np.ascontiguousarray(column).tobytes())
     for texts in others:
         digest.update(b"none" if texts is None else "\0".join(texts.tolist()).encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

@@ -90,7 +90,8 @@ def row_weights(data: LabelledImages, class_weights: str) -> NDArray[np.float32]
     weights = np.ones(len(data)) if data.weights is None else data.weights
     if class_weights == "balanced":
         weights = weights / np.bincount(data.labels)[data.labels]
-    return (weights / weights.mean()).astype(np.float32)
+    scaled: NDArray[np.float32] = (weights / weights.mean()).astype(np.float32)
+    return scaled
 
 
 def targets_of(labels: NDArray[np.int64], loss_name: str, num_classes: int) -> NDArray[Any]:
@@ -193,7 +194,7 @@ def _tensorflow_batches(
     return shuffled.map(gather).prefetch(tf.data.AUTOTUNE)
 
 
-class _Batches(keras.utils.PyDataset):
+class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no annotations
     """Batches read from a mapped cache in Keras' own thread, for any backend."""
 
     def __init__(

@@ -19,6 +19,7 @@ from sightline.data.splits import read_splits_csv, sample_fraction, split
 from sightline.errors import InvalidSource, InvalidValue
 from sightline.networks.sizes import check_size
 from sightline.progress import reporter
+from sightline.quality.inspection import cheap_findings
 from sightline.records import Dataset, ImageFiles, InputSpec, Splits
 from sightline.schema import Recipe
 from sightline.training.recipes import resolve, settle_length
@@ -84,6 +85,9 @@ def prepare(source: Any, asked: Recipe) -> Prepared:
     if recipe.data.group_near_duplicates and pixels.signatures is not None:
         copies = find_copies(pixels.signatures)
     splits = _divide(dataset, recipe, copies)
+    for finding in cheap_findings(dataset, signatures=pixels.signatures):
+        if finding.severity != "note":
+            reporter().say(f"{finding.severity}: {finding.detail}")
     for remark in (*dataset.remarks, *splits.remarks):
         reporter().say(f"note: {remark}")
     return Prepared(dataset, pixels, splits, spec, settle_length(recipe, len(splits.train)))
