@@ -236,5 +236,5 @@ def _check_together(recipe: Recipe) -> None:
     if recipe.loss.label_smoothing > 0 and recipe.loss.name == "sparse_categorical_crossentropy":
         raise InvalidValue(
             f"loss.label_smoothing={recipe.loss.label_smoothing:g} needs labels it can soften. "
-            "Set loss.name=categorical_crossentropy."
+            "Set loss.name=categorical_crossentropy, or loss.label_smoothing=0."
         )

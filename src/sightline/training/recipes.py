@@ -26,7 +26,7 @@ class NamedRecipe:
 
 RECIPES: dict[str, NamedRecipe] = {
     "fast": NamedRecipe(
-        "small images, a minute on a laptop: one-cycle AdamW, augmentation, label smoothing; settled on validation rows",
+        "small images, a minute on a laptop: one-cycle AdamW, augmentation; settled on validation rows",
         {
             "model.name": "auto",
             "augmentation.policy": "auto",
