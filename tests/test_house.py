@@ -44,8 +44,8 @@ ROWS: tuple[tuple[Room, ...], ...] = (
         Room(
             "data",
             "signatures tiff containers colors images backgrounds builtin downloads arrays layout folders archives "
-            "tables sources stores thumbnails likeness copies duplicates grouping shortages splits caches pixels "
-            "batches",
+            "tables sources stores thumbnails likeness copies duplicates remembered grouping shortages splits caches "
+            "pixels batches",
             keras_on_use_in="downloads",  # keras.datasets
         ),
     ),

@@ -12,8 +12,8 @@ import numpy as np
 
 from sightline.data.batches import input_spec
 from sightline.data.copies import Copies
-from sightline.data.duplicates import find_copies
 from sightline.data.pixels import Pixels, read_pixels
+from sightline.data.remembered import remembered_copies
 from sightline.data.sources import load
 from sightline.data.splits import read_splits_csv, sample_fraction, split
 from sightline.errors import InvalidSource, InvalidValue
@@ -83,7 +83,7 @@ def prepare(source: Any, asked: Recipe) -> Prepared:
     dataset, pixels = _without_unreadable(dataset, pixels, recipe.data.unreadable_limit)
     copies = None
     if recipe.data.group_near_duplicates and pixels.signatures is not None:
-        copies = find_copies(pixels.signatures)
+        copies = remembered_copies(pixels.signatures)
     splits = _divide(dataset, recipe, copies)
     for finding in cheap_findings(dataset, signatures=pixels.signatures):
         if finding.severity != "note":

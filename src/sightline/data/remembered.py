@@ -1,0 +1,52 @@
+"""The search for copies, done once for the same images and kept in the cache: it takes longer than reading them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+
+import numpy as np
+
+from sightline.data.copies import Copies
+from sightline.data.duplicates import NEAR, find_copies
+from sightline.data.thumbnails import Signatures
+from sightline.errors import CannotWrite
+from sightline.files import cache_folder, write_atomically
+
+# Raised when the search finds other pairs for the same signatures.
+SEARCH_VERSION = 1
+
+
+def remembered_copies(signatures: Signatures) -> Copies:
+    """What `find_copies` gives, from the cache if it was asked before.
+
+    Args:
+        signatures: of all images.
+
+    Returns:
+        The pairs.
+
+    Raises:
+        Nothing: a cache that cannot be read or written only costs time.
+
+    Example:
+        >>> from sightline.data.thumbnails import empty_signatures
+        >>> len(remembered_copies(empty_signatures(2)))
+        0
+    """
+    digest = hashlib.sha256(repr((SEARCH_VERSION, NEAR, len(signatures))).encode())
+    for name, column in sorted(signatures.to_arrays().items()):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(column).tobytes())
+    path = cache_folder() / "copies" / f"{digest.hexdigest()[:32]}.npz"
+    with contextlib.suppress(OSError, ValueError, KeyError, EOFError), np.load(path, allow_pickle=False) as saved:
+        return Copies(saved["rows"], saved["distances"], saved["kinds"], saved["can_tell"])
+    copies = find_copies(signatures)
+    stream = io.BytesIO()
+    np.savez_compressed(
+        stream, rows=copies.rows, distances=copies.distances, kinds=copies.kinds, can_tell=copies.can_tell
+    )
+    with contextlib.suppress(CannotWrite, OSError):
+        write_atomically(path, stream.getvalue())
+    return copies
