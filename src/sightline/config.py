@@ -189,7 +189,7 @@ def _check_typed(key: str, value: Any) -> Any:
         whole = "float" not in kind
         if (not whole or value == int(value) if math.isfinite(value) else False) and _in_range(value, metadata):
             return int(value) if whole else float(value)
-    raise InvalidValue(f"{key} must be {_expected(kind, metadata)}; got {value!r}.")
+    raise InvalidValue(f"{key} must be {_expected(kind, metadata)}; got {value!r}.{_also(metadata)}")
 
 
 def _check_word(key: str, value: str, metadata: Mapping[str, Any]) -> str:
@@ -197,7 +197,7 @@ def _check_word(key: str, value: str, metadata: Mapping[str, Any]) -> str:
         noun = key.removesuffix(".name").rpartition(".")[2].replace("_", " ")
         raise UnknownName(f"{key}: no {noun} is called {value!r}. {closest(value, metadata['known'])}")
     if "word" in metadata and value != metadata["word"]:
-        raise InvalidValue(f"{key} must be {_expected({'int'}, metadata)}; got {value!r}.")
+        raise InvalidValue(f"{key} must be {_expected({'int'}, metadata)}; got {value!r}.{_also(metadata)}")
     return value
 
 
@@ -216,8 +216,11 @@ def _expected(kind: set[str], metadata: Mapping[str, Any]) -> str:
     relation = "above" if metadata.get("above") else "of at least"
     high = metadata.get("high", math.inf)
     limit = f" and at most {high:g}" if high < 65_536 else ""
-    word = f" or '{metadata['word']}'" if "word" in metadata else ""
-    return f"{noun} {relation} {metadata['low']:g}{limit}{word}"
+    return f"{noun} {relation} {metadata['low']:g}{limit}"
+
+
+def _also(metadata: Mapping[str, Any]) -> str:
+    return f" '{metadata['word']}' is allowed, too." if "word" in metadata else ""
 
 
 def _check_together(recipe: Recipe) -> None:
