@@ -137,7 +137,7 @@ def test_a_number_below_its_range_is_refused(key: str) -> None:
     below = metadata["low"] if metadata.get("above") else metadata["low"] - 1
     with pytest.raises(InvalidValue, match=f"{key} must be") as refusal:
         parse_recipe({key: below})
-    assert str(refusal.value).endswith(f"got {below!r}.")
+    assert f"; got {below!r}." in str(refusal.value)
 
 
 @pytest.mark.parametrize("key", NUMBERS)
@@ -233,7 +233,7 @@ def test_an_assignment_without_an_equals_sign_is_refused(assignment: str) -> Non
 
 
 def test_a_misspelt_word_for_the_image_size_is_refused() -> None:
-    with pytest.raises(InvalidValue, match=r"data\.image_size must be a whole number .* or 'auto'; got 'big'"):
+    with pytest.raises(InvalidValue, match=r"data\.image_size must be a whole number .*; got 'big'\. 'auto' is allowed"):
         override(DEFAULT, ["data.image_size=big"])
 
 
