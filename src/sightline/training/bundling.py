@@ -24,7 +24,7 @@ from sightline.training.saving import compare, save_network
 
 JUDGED: tuple[SplitName, ...] = ("validation", "calibration", "test")
 # The two files of a bundle are compared on so many images at most.
-MOST_COMPARED = 10_000
+MOST_COMPARED = 2_000
 
 
 @dataclass(frozen=True, eq=False)
