@@ -43,9 +43,9 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "data",
-            "signatures tiff containers colors images backgrounds builtin downloads arrays layout folders archives "
-            "tables sources stores thumbnails likeness copies duplicates remembered grouping shortages splits caches "
-            "pixels batches",
+            "signatures tiff containers colors images caches labelled layout folders members archives cells tables "
+            "arrays backgrounds builtin downloads sources stores thumbnails likeness copies duplicates remembered "
+            "grouping shortages splits pixels batches",
             keras_on_use_in="downloads",  # keras.datasets
         ),
     ),

@@ -66,7 +66,8 @@ class ImageFiles:
         num_bytes: (num_images,) int64, size of each file.
         arrivals: (num_images,) int64, grows with the order in which the files came: time
             of last change in nanoseconds for a folder, position in a table or an archive.
-        offsets: (num_images,) int64, where the bytes begin in a tar; empty otherwise.
+        offsets: (num_images,) int64, where the bytes begin in a tar, and the header before them
+            in a zip; empty for a folder.
     """
 
     place: Path

@@ -1,140 +1,175 @@
-"""A zip or a tar of photographs, read in place: nothing is unpacked beside it, nothing outside it is touched."""
+"""A zip or tar of photographs, read in place: nothing is unpacked beside it, nothing outside it is touched."""
 
 from __future__ import annotations
 
+import bz2
+import contextlib
+import gzip
 import hashlib
+import lzma
+import os
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Literal
 
-from sightline.data.containers import MAX_BYTES
-from sightline.data.layout import JUNK, Found, Origin, arrange, printable
-from sightline.errors import InvalidSource
+import numpy as np
+
+from sightline.data.caches import LIMIT_VARIABLE, make_room, usual_limit_gib
+from sightline.data.labelled import LabelledFiles, printable, to_dataset
+from sightline.data.layout import arrange
+from sightline.data.members import list_tar, list_zip
+from sightline.errors import CannotWrite, InvalidSource, OutputExists
 from sightline.files import cache_folder, staged_folder
-from sightline.progress import reporter
-from sightline.records import Dataset
+from sightline.progress import Bar, reporter
+from sightline.records import Dataset, ImageFiles
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-# An archive that claims to expand beyond this is a bomb or needs to be unpacked by its owner.
+"""Lower-case endings of archives."""
+
+# An archive that expands beyond this is a bomb, or for its owner to unpack.
 MOST_EXPANDED_BYTES = 200 * 2**30
+# Photographs hardly compress, drawings of one colour about 100 times. Small archives may do as they like.
+MOST_RATIO = 200
+FREE_BYTES = 10 * 10**9
+_BLOCK_BYTES = 4 * 2**20
+_DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile, NotImplementedError)
 
 
-def read_archive(path: Path, *, label_from: str = "first", name: str | None = None) -> Dataset:
+def read_archive(
+    path: Path, *, label_from: str = "first", name: str | None = None, class_names: Sequence[str] | None = None
+) -> Dataset:
     """Open a zip or tar of photographs; it is laid out as a folder is.
 
     Args:
-        path: a .zip, .tar, or compressed .tar, which is unpacked once to a plain tar in the cache.
+        path: a zip, a tar, or a compressed tar, which is unpacked once to a plain one in the
+            cache. What it is, is told from its content. A folder around all is passed through.
         label_from: "first" or "last", as for folders.
         name: short name; that of the file if None.
+        class_names: their order; sorted by name if None.
 
     Returns:
-        One row a member in a class folder. Members with absolute paths or "..", links,
-        devices and encrypted members are in `left_out`.
+        One row a member that may be an image. Members with absolute paths or "..", links,
+        devices, encrypted members and those that are no image are in `left_out`.
 
     Raises:
-        InvalidSource: it is damaged, expands without end, or has no class folders.
+        InvalidSource: it is damaged, expands without end, or has no class folders or one class only.
+        CannotWrite: a compressed tar, and the cache has no room for its plain form.
 
     Example:
         >>> read_archive(Path("nowhere.zip"))
         Traceback (most recent call last):
         sightline.errors.InvalidSource: nowhere.zip: cannot be read as an archive (No such file or directory).
     """
-    left_out: list[tuple[str, str]] = []
+    typed = printable(str(path))
     try:
-        if zipfile.is_zipfile(path):
-            kind, place, found = "zip", path, list(_zip_members(path, left_out))
-        else:
-            kind, place = "tar", _plain_tar(path)
-            found = list(_tar_members(place, left_out))
-    except (OSError, tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InvalidSource(f"{path}: cannot be read as an archive ({reason}).") from error
-    stem = next((path.name[: -len(suffix)] for suffix in SUFFIXES if path.name.lower().endswith(suffix)), path.stem)
-    return arrange(found, Origin(place, kind, name or stem), label_from=label_from, left_out=tuple(left_out))
+        status = path.stat()
+        kind, place = _kind_and_place(path)
+        listing = list_zip(place) if kind == "zip" else list_tar(place)
+    except _DAMAGED as error:
+        reason = getattr(error, "strerror", None) or printable(str(error)) or type(error).__name__
+        raise InvalidSource(f"{typed}: cannot be read as an archive ({reason}).") from error
+    _refuse_bomb(typed, sum(listing.num_bytes), status.st_size)
+    found = arrange(listing, typed=typed, label_from=label_from, unwrap=True)
+    stamps = np.array(listing.stamps, dtype=np.int64)[found.rows]
+    files = ImageFiles(
+        place=place.absolute(),
+        kind=kind,
+        names=tuple(listing.names[row] for row in found.rows.tolist()),
+        num_bytes=np.array(listing.num_bytes, dtype=np.int64)[found.rows],
+        arrivals=found.rows,
+        offsets=np.array(listing.offsets, dtype=np.int64)[found.rows],
+    )
+    # A zip has a checksum for each member; of a tar only the whole can tell that bytes have changed.
+    seal = f"{status.st_size} {status.st_mtime_ns}" if kind == "tar" else ""
+    labelled = LabelledFiles(
+        files, found.classes, found.splits, stamps, remarks=found.remarks, left_out=found.left_out, seal=seal
+    )
+    return to_dataset(labelled, typed=typed, name=name or _stem(path), class_names=class_names, remedy=found.remedy)
 
 
-def _zip_members(path: Path, left_out: list[tuple[str, str]]) -> Iterator[Found]:
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-        _refuse_bomb(path, sum(member.file_size for member in members))
-        for number, member in enumerate(members):
-            if member.is_dir() or _is_hidden(member.filename):
-                continue
-            reason = _why_not(member.filename, member.file_size)
-            if member.flag_bits & 1:
-                reason = "is encrypted"
-            elif (member.external_attr >> 16) & 0o170000 == 0o120000:
-                reason = "is a link"
-            if reason:
-                left_out.append((printable(member.filename), reason))
-            else:
-                yield Found(member.filename, member.file_size, number)
+def _stem(path: Path) -> str:
+    ending = next((suffix for suffix in reversed(SUFFIXES) if path.name.lower().endswith(suffix)), path.suffix)
+    return printable(path.name[: len(path.name) - len(ending)]) or "archive"
 
 
-def _tar_members(path: Path, left_out: list[tuple[str, str]]) -> Iterator[Found]:
-    with tarfile.open(path, "r:") as archive:
-        for number, member in enumerate(archive):
-            name = member.name.removeprefix("./")
-            if member.isdir() or _is_hidden(name):
-                continue
-            reason = _why_not(member.name, member.size) if member.isreg() else "is a link or a device"
-            if member.issparse():
-                reason = "is a sparse file"
-            if reason:
-                left_out.append((printable(name), reason))
-            else:
-                yield Found(name, member.size, number, member.offset_data)
-
-
-def _is_hidden(name: str) -> bool:
-    parts = PurePosixPath(name.removeprefix("./")).parts
-    return any(part in JUNK or (part.startswith(".") and part != "..") for part in parts)
-
-
-def _why_not(name: str, num_bytes: int) -> str:
-    parts = PurePosixPath(name).parts
-    if name.startswith(("/", "\\")) or ".." in parts or (parts and ":" in parts[0]):
-        return "its path leads out of the archive"
-    if num_bytes > MAX_BYTES:
-        return f"{num_bytes:,} bytes; images of more than {MAX_BYTES:,} are not opened"
-    return ""
-
-
-def _refuse_bomb(path: Path, num_bytes: int) -> None:
-    if num_bytes > MOST_EXPANDED_BYTES:
-        raise InvalidSource(
-            f"{path}: would expand to {num_bytes / 2**30:,.0f} GiB; archives of more than "
-            f"{MOST_EXPANDED_BYTES / 2**30:,.0f} GiB are not opened. Unpack it and name the folder."
-        )
-
-
-def _plain_tar(path: Path) -> Path:
-    """The tar itself, or, if it is compressed, its plain form in the cache: it cannot be read at random otherwise."""
+def _kind_and_place(path: Path) -> tuple[Literal["zip", "tar"], Path]:
     with path.open("rb") as stream:
         head = stream.read(6)
-    if not head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")):
-        return path
+    if head.startswith(b"PK") or zipfile.is_zipfile(path):
+        return "zip", path
+    openers = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+    opener = next((opener for magic, opener in openers.items() if head.startswith(magic)), None)
+    if opener is None:
+        return "tar", path
+    with path.open("rb") as raw, opener(raw, "rb") as stream:  # type: ignore[operator]  # three functions of one shape
+        return "tar", _plain_tar(path, raw, stream)
+
+
+def _plain_tar(path: Path, raw: IO[bytes], stream: IO[bytes]) -> Path:
+    """The uncompressed form in the cache, made if it is not there: members are fetched in any order."""
     status = path.stat()
-    key = hashlib.sha256(f"{path.absolute()}\0{status.st_size}\0{status.st_mtime_ns}".encode()).hexdigest()[:32]
-    folder = cache_folder() / "archives" / key
-    if not (folder / "plain.tar").is_file():
-        with staged_folder(folder) as staged:
-            _expand(path, staged / "plain.tar", head)
-    return folder / "plain.tar"
+    key = hashlib.sha256(repr((str(path.absolute()), status.st_size, status.st_mtime_ns)).encode("utf-8", "replace"))
+    folder = cache_folder() / "archives" / key.hexdigest()[:32]
+    plain = folder / "plain.tar"
+    if plain.is_file():
+        with contextlib.suppress(OSError):
+            os.utime(folder)  # the last use decides which goes first
+        return plain
+    first = stream.read(_BLOCK_BYTES)
+    _refuse_other_content(first)
+    limit = int(usual_limit_gib() * 2**30)
+    try:
+        make_room(folder.parent, limit - status.st_size)
+        with (
+            staged_folder(folder) as staged,
+            (staged / plain.name).open("xb") as out,
+            reporter().bar(f"unpacking {printable(path.name)}", total=status.st_size, unit="bytes") as bar,
+        ):
+            _expand(path, first, (raw, stream, out), limit=limit, bar=bar)
+    except (OutputExists, CannotWrite, OSError) as error:
+        if plain.is_file():  # another run was faster; its bytes are the same
+            return plain
+        if isinstance(error, OSError) and error.errno is None:
+            raise  # what is packed is damaged; writing went well
+        raise CannotWrite(
+            f"{printable(str(path))}: a compressed tar is unpacked once into the cache, and that failed: {error} "
+            "Set SIGHTLINE_CACHE to a folder with room, or unpack the archive yourself and name the folder."
+        ) from error
+    make_room(folder.parent, limit)
+    return plain
 
 
-def _expand(path: Path, plain: Path, head: bytes) -> None:
-    import bz2
-    import gzip
-    import lzma
+def _refuse_other_content(first: bytes) -> None:
+    # A page of noise must not be unpacked to its end only to learn that it is no tar.
+    try:
+        tarfile.TarInfo.frombuf(first[: tarfile.BLOCKSIZE], "utf-8", "surrogateescape")
+    except tarfile.HeaderError as error:
+        raise tarfile.ReadError("compressed, and no tar inside") from error
 
-    opener = gzip.open if head.startswith(b"\x1f\x8b") else bz2.open if head.startswith(b"BZh") else lzma.open
-    size = path.stat().st_size
-    bar_of_bytes = reporter().bar(f"unpacking {path.name}", total=size, unit="bytes")
-    with path.open("rb") as raw, opener(raw, "rb") as stream, plain.open("xb") as out, bar_of_bytes as bar:
-        while block := stream.read(4 * 2**20):
-            out.write(block)
-            _refuse_bomb(path, out.tell())
-            bar.advance(raw.tell() - bar.done)
+
+def _expand(path: Path, first: bytes, streams: tuple[IO[bytes], IO[bytes], IO[bytes]], *, limit: int, bar: Bar) -> None:
+    raw, stream, out = streams
+    num_bytes, written, read, block = path.stat().st_size, 0, 0, first
+    while block:
+        written += len(block)
+        _refuse_bomb(printable(str(path)), written, num_bytes)
+        if written > limit:
+            raise InvalidSource(
+                f"{printable(str(path))}: expands to more than the {limit / 2**30:.4g} GiB that the cache may hold. "
+                f"Unpack it yourself and name the folder, or set {LIMIT_VARIABLE} higher."
+            )
+        out.write(block)
+        bar.advance(raw.tell() - read)
+        read = raw.tell()
+        block = stream.read(_BLOCK_BYTES)
+
+
+def _refuse_bomb(typed: str, expanded: int, packed: int) -> None:
+    if expanded > MOST_EXPANDED_BYTES or (expanded > FREE_BYTES and expanded > MOST_RATIO * packed):
+        raise InvalidSource(
+            f"{typed}: {packed:,} bytes that expand to {expanded / 1e9:,.1f} GB or more, as an archive made to do harm "
+            "does. If you trust it, unpack it and name the folder."
+        )

@@ -1,18 +1,17 @@
-"""From a list of files to classes, splits and rows: the rules that folders and archives share."""
+"""From a list of files to classes and splits: the rules that folders and archives share."""
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.data.labelled import Reasons, fuse_classes, printable
 from sightline.errors import InvalidSource
-from sightline.records import Dataset, ImageFiles
 
 SPLIT_FOLDERS: dict[str, str] = {
     "train": "train",
@@ -22,249 +21,232 @@ SPLIT_FOLDERS: dict[str, str] = {
     "val": "validation",
     "test": "test",
 }
-# What file managers leave in every folder; it is nobody's photograph.
-JUNK = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX"})
+"""Lower-case folder names that say which split lies in them."""
 
-LeftOut = tuple[tuple[str, str], ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Origin:
-    """What a source of files is called and where it lies; `kind` is "folder", "zip" or "tar"."""
-
-    place: Path
-    kind: str
-    name: str
+# What file managers and storage boxes leave in every folder; it is nobody's photograph.
+_JUNK = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r"})
 
 
-@dataclasses.dataclass(frozen=True)
-class Found:
-    """One file that a source holds.
+@dataclass
+class Listing:
+    """What lies in a folder or an archive, before it is known what it means.
 
     Attributes:
-        name: path inside the source, "/" between its parts.
-        num_bytes: its size.
-        arrival: grows with the order in which files came.
-        offset: where its bytes begin in a tar, else 0.
+        names: paths inside it, "/" between their parts.
+        num_bytes: size of each.
+        stamps: time of last change, or CRC, of each.
+        offsets: where each begins in an archive; empty for a folder.
+        folders: every folder seen, with or without files in it.
+        left_out: what cannot be a row, with the reason.
     """
 
-    name: str
-    num_bytes: int
-    arrival: int
-    offset: int = 0
+    names: list[str] = field(default_factory=list)
+    num_bytes: list[int] = field(default_factory=list)
+    stamps: list[int] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, name: str, num_bytes: int, stamp: int, offset: int | None = None) -> None:
+        """One more file that may be an image."""
+        self.names.append(name)
+        self.num_bytes.append(num_bytes)
+        self.stamps.append(stamp)
+        if offset is not None:
+            self.offsets.append(offset)
 
 
-def printable(name: str) -> str:
-    r"""A name that can be printed and written as UTF-8: bytes that are not become \xNN.
+@dataclass(frozen=True, eq=False)
+class Arrangement:
+    """Which files of a Listing are rows, and of which class and split.
+
+    Attributes:
+        rows: (num_images,) int64 indices into the listing, by name.
+        classes: (num_images) class names.
+        splits: (num_images) "train", "validation", "test" or "".
+        remarks: what was noticed.
+        left_out: what cannot be a row, the listing's own included.
+        remedy: what to do if all is of one class.
+    """
+
+    rows: NDArray[np.int64]
+    classes: list[str]
+    splits: list[str]
+    remarks: tuple[str, ...]
+    left_out: Reasons
+    remedy: str
+
+
+def is_passed_over(part: str) -> bool:
+    """True for hidden files and folders and for what file managers leave behind.
 
     Args:
-        name: as the operating system gave it, perhaps with surrogates.
+        part: one part of a path.
 
     Returns:
-        The same text where it is proper.
+        Whether it is not even worth a reason.
 
     Raises:
         Nothing.
 
     Example:
-        >>> printable("caf\udce9.jpg")
-        'caf\\xe9.jpg'
+        >>> [is_passed_over(part) for part in (".DS_Store", "Thumbs.db", "cat.jpg")]
+        [True, True, False]
     """
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return part.startswith(".") or part.lower() in _JUNK
 
 
-def arrange(found: Sequence[Found], origin: Origin, *, label_from: str = "first", left_out: LeftOut = ()) -> Dataset:
-    """Make a Dataset of the files of a folder or an archive.
+def split_of(folder: str) -> str:
+    """The split that a folder's name stands for.
 
     Args:
-        found: the files, hidden ones and junk already passed over.
-        origin: the folder or archive.
-        label_from: "first" or "last": which folder below the source or its split names the class.
-        left_out: (file, reason) of what was passed over before.
+        folder: one part of a path.
 
     Returns:
-        One row a file that lies in a class folder.
+        "train", "validation", "test", or "" for any other name.
 
     Raises:
-        InvalidSource: no files, no class folders, or one class only; the message says how to arrange it.
+        Nothing.
 
     Example:
-        >>> files = [Found(f"{pet}/{number}.jpg", 9, number) for pet in ("cat", "dog") for number in range(2)]
-        >>> arrange(files, Origin(Path("pets"), "folder", "pets"))
-        Dataset 'pets': 4 images, 2 classes (cat, dog)
+        >>> split_of("Val"), split_of("cat")
+        ('validation', '')
     """
-    ordered = sorted(found, key=lambda file: file.name)
-    top = _shared_top(ordered) if origin.kind != "folder" else ""
-    has_splits = _has_splits(ordered, top)
-    rows: list[tuple[Found, str, str]] = []
-    strays: list[tuple[str, str]] = []
-    for file in ordered:
-        folders = PurePosixPath(file.name[len(top) :]).parts[:-1]
-        split = SPLIT_FOLDERS[folders[0].strip().lower()] if has_splits and folders else ""
-        below = folders[1:] if has_splits else folders
-        if below:
-            rows.append((file, split, below[0] if label_from == "first" else below[-1]))
-        else:
-            strays.append((printable(file.name), "lies beside the class folders, in none of them"))
+    return SPLIT_FOLDERS.get(folder.strip().lower(), "")
+
+
+def arrange(listing: Listing, *, typed: str, label_from: str = "first", unwrap: bool = False) -> Arrangement:
+    """Tell classes and splits from where the files lie.
+
+    Args:
+        listing: the files, with what is passed over already missing.
+        typed: the source as its user named it, for messages.
+        label_from: "first" or "last": which folder below the top, or below the split, names the class.
+        unwrap: True takes the sub-folders of a single top folder for the classes, as archives are packed.
+
+    Returns:
+        Rows with their classes and splits; files that lie in no class folder are left out.
+
+    Raises:
+        InvalidSource: no files, or none in a class folder; the message says how to arrange them.
+
+    Example:
+        >>> listing = Listing()
+        >>> for name in ("train/cat/1.jpg", "train/dog/1.jpg", "test/cat/2.jpg", "test/readme.jpg"):
+        ...     listing.add(name, 1, 1)
+        >>> found = arrange(listing, typed="pets")
+        >>> found.classes, found.splits, found.left_out[0][0]
+        (['cat', 'cat', 'dog'], ['test', 'train', 'train'], 'test/readme.jpg')
+    """
+    holders = [name.rpartition("/")[0] for name in listing.names]
+    # What follows is decided once a folder, not once a file.
+    parts = {holder: tuple(holder.split("/")) if holder else () for holder in set(holders)}
+    top = _num_wrappers(parts.values()) if unwrap else 0
+    below = {holder: folders[top:] for holder, folders in parts.items()}
+    has_splits = _has_splits(below.values())
+    placed = {holder: _placed(at, has_splits=has_splits, label_from=label_from) for holder, at in below.items()}
+    names, remarks = fuse_classes(pair for pair in placed.values() if pair is not None)
+    rows: list[int] = []
+    strays: list[int] = []
+    for row in sorted(range(len(holders)), key=listing.names.__getitem__):
+        (strays if placed[holders[row]] is None else rows).append(row)
     if not rows:
-        raise InvalidSource(_explain_empty(origin.place, ordered))
-    class_names, remarks = _match_classes(rows)
-    return _assemble(rows, class_names, origin, remarks=remarks, left_out=(*left_out, *strays))
+        raise InvalidSource(_explain_empty(typed, listing))
+    pairs = [placed[holders[row]] or ("", "") for row in rows]
+    return Arrangement(
+        rows=np.array(rows, dtype=np.int64),
+        classes=[names[pair] for pair in pairs],
+        splits=[split_of(level) for level, _ in pairs],
+        remarks=(*_remarks(listing, below, has_splits=has_splits, label_from=label_from, top=top), *remarks),
+        left_out=(*listing.left_out, *((printable(listing.names[row]), _NO_CLASS) for row in strays)),
+        remedy=_remedy(typed, below.values(), has_splits=has_splits, label_from=label_from),
+    )
 
 
-def _shared_top(found: Sequence[Found]) -> str:
-    """The one folder that all files of an archive lie in, as `photos.zip` holds `photos/cat/1.jpg`; or ""."""
-    parts = [PurePosixPath(file.name).parts for file in found]
-    tops = {part[0] for part in parts}
-    deep = len({part[1] for part in parts if len(part) > 2}) > 1
-    return f"{tops.pop()}/" if len(tops) == 1 and deep and all(len(part) > 1 for part in parts) else ""
+_NO_CLASS = "lies beside the class folders, in none of them"
 
 
-def _has_splits(found: Sequence[Found], top: str) -> bool:
-    """True where the top folders are splits: `train` among them, with class folders inside, and nothing else."""
-    names = [PurePosixPath(file.name[len(top) :]).parts for file in found]
-    tops = {parts[0].strip().lower() for parts in names if len(parts) > 1}
-    deep = any(len(parts) > 2 and SPLIT_FOLDERS.get(parts[0].strip().lower()) == "train" for parts in names)
-    return deep and tops <= set(SPLIT_FOLDERS)
+def _num_wrappers(holders: Iterable[tuple[str, ...]]) -> int:
+    """How many folders everything is packed in before several stand side by side: 1 for photos/cat, photos/dog."""
+    inner = [folders for folders in holders if folders]
+    depth = 0
+    while not _has_splits(folders[depth:] for folders in inner):
+        if len({folders[depth] for folders in inner}) != 1:
+            return depth
+        inner = [folders for folders in inner if len(folders) > depth + 1]
+        depth += 1
+        if not inner:
+            return 0
+    return depth
 
 
-def _match_classes(rows: Sequence[tuple[Found, str, str]]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Folder name to class name. Names that differ in case or blanks are one class between splits, never within one."""
-    splits_of: dict[str, set[str]] = {}
-    for _, split, folder in rows:
-        splits_of.setdefault(folder, set()).add(split)
-    alike: dict[str, list[str]] = {}
-    for folder in sorted(splits_of):
-        alike.setdefault(folder.strip().casefold(), []).append(folder)
-    class_names, remarks = {}, []
-    for folders in alike.values():
-        shared = set.intersection(*(splits_of[folder] for folder in folders)) if len(folders) > 1 else set()
-        counted = Counter(split for folder in folders for split in splits_of[folder])
-        if len(folders) == 1:
-            class_names[folders[0]] = printable(folders[0]).strip() or printable(folders[0])
-        elif shared or max(counted.values()) > 1:
-            class_names |= {folder: printable(folder) for folder in folders}
-            names = " and ".join(repr(printable(folder)) for folder in folders)
-            remarks.append(f"the classes {names} differ only in case or blanks; they were kept apart")
-        else:
-            first = min(folders, key=lambda folder: "train" not in splits_of[folder])
-            class_names |= {folder: printable(first).strip() for folder in folders}
-            names = " and ".join(repr(printable(folder)) for folder in folders)
-            remarks.append(
-                f"{names} differ only in case or blanks between splits and are one class, '{class_names[first]}'"
-            )
-    return class_names, tuple(remarks)
+def _has_splits(below: Iterable[tuple[str, ...]]) -> bool:
+    """True where the top folders are splits and nothing else, with class folders in `train`."""
+    below = list(below)
+    return all(split_of(folders[0]) for folders in below if folders) and any(
+        len(folders) > 1 and split_of(folders[0]) == "train" for folders in below
+    )
 
 
-def _assemble(
-    rows: Sequence[tuple[Found, str, str]],
-    class_of: dict[str, str],
-    origin: Origin,
-    *,
-    remarks: tuple[str, ...],
-    left_out: LeftOut,
-) -> Dataset:
-    class_names = tuple(sorted(set(class_of.values())))
-    if len(class_names) < 2:
-        raise InvalidSource(
-            f"{origin.place}: holds one class only ({class_names[0]!r}, {len(rows):,} files); a classifier needs two. "
-            "Arrange it as one sub-folder a class."
+def _placed(folders: tuple[str, ...], *, has_splits: bool, label_from: str) -> tuple[str, str] | None:
+    """Level and class as they are written, or None for a file that lies in no class folder."""
+    level, classes = (folders[0] if folders else "", folders[1:]) if has_splits else ("", folders)
+    if not classes:
+        return None
+    return level, classes[0] if label_from == "first" else classes[-1]
+
+
+def _remarks(
+    listing: Listing, below: dict[str, tuple[str, ...]], *, has_splits: bool, label_from: str, top: int
+) -> list[str]:
+    depth = int(has_splits)
+    remarks = []
+    tops = sorted({folders[0] for folders in below.values() if folders})
+    splits = [name for name in tops if split_of(name)]
+    if top:
+        wrapper = "/".join(max(below, key=len).split("/")[:top])
+        remarks.append(f"everything lies in the folder {printable(wrapper)!r}; what lies in it is taken for the whole")
+    if not has_splits and len(splits) > 1:
+        others = [name for name in tops if name not in splits]
+        reason = f"beside {printable(others[0])!r}" if others else "without class folders inside 'train'"
+        remarks.append(f"the folders {', '.join(map(repr, splits))} stand {reason}, so they are taken for classes")
+    joined = Counter(map(split_of, splits)) if has_splits else Counter()
+    remarks += [f"several folders are the split '{split}'; they are joined" for split in joined if joined[split] > 1]
+    remarks += _empty_folders(listing, below, depth=depth, top=top)
+    if label_from == "last":
+        holders = sorted(folders for folders in below.values() if len(folders) > depth)
+        # Sorted, what lies in a folder follows it at once.
+        parents = ["/".join(one) for one, other in pairwise(holders) if other[: len(one)] == one != other]
+        remarks += [f"{printable(parents[0])!r} is a class and holds classes"] if parents else []
+    return remarks
+
+
+def _empty_folders(listing: Listing, below: dict[str, tuple[str, ...]], *, depth: int, top: int) -> list[str]:
+    used = {folders[: depth + 1] for folders in below.values()}
+    known = {tuple(folder.split("/"))[top : top + depth + 1] for folder in listing.folders}
+    empty = sorted(printable("/".join(folder)) for folder in known - used if len(folder) == depth + 1)
+    if not empty:
+        return []
+    more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
+    return [f"no file that may be an image lies in {', '.join(map(repr, empty[:5]))}{more}"]
+
+
+def _remedy(typed: str, below: Iterable[tuple[str, ...]], *, has_splits: bool, label_from: str) -> str:
+    deeper = sorted({folders[-1] for folders in below if len(folders) > 1 + has_splits})
+    if label_from == "first" and len(deeper) > 1:
+        inner = ", ".join(map(repr, map(printable, deeper[:3])))
+        return f"Its folders hold folders of their own ({inner}): with label_from='last' those name the classes."
+    return f"Arrange it as one sub-folder a class: {typed}/cat/1.jpg, {typed}/dog/2.jpg."
+
+
+def _explain_empty(typed: str, listing: Listing) -> str:
+    example = f"{typed.rstrip('/')}/cat/1.jpg, {typed.rstrip('/')}/dog/2.jpg"
+    if listing.names:
+        return (
+            f"{typed}: has {len(listing.names):,} files but no sub-folder a class. Arrange it as {example}, "
+            "or list the files with their labels in a CSV table with the columns path and label."
         )
-    index = {label: number for number, label in enumerate(class_names)}
-    files = ImageFiles(
-        origin.place,
-        origin.kind,  # type: ignore[arg-type]  # one of three words
-        tuple(file.name for file, _, _ in rows),
-        np.array([file.num_bytes for file, _, _ in rows], dtype=np.int64),
-        np.array([file.arrival for file, _, _ in rows], dtype=np.int64),
-        np.array([file.offset for file, _, _ in rows], dtype=np.int64),
-    )
-    labels = np.array([index[class_of[folder]] for _, _, folder in rows], dtype=np.int64)
-    given_splits = np.array([split for _, split, _ in rows])
-    missing = _lacking(class_names, labels, given_splits)
-    return Dataset(
-        name=origin.name,
-        class_names=class_names,
-        row_ids=np.array(unique_names([printable(file.name) for file, _, _ in rows])),
-        labels=labels,
-        images=files,
-        given_splits=given_splits,
-        fingerprint=fingerprint_of(files, labels, class_names, given_splits),
-        remarks=(*remarks, *missing),
-        left_out=left_out,
-    )
-
-
-def _lacking(class_names: tuple[str, ...], labels: NDArray[np.int64], given_splits: NDArray[np.str_]) -> list[str]:
-    """A sentence for each given split that has no image of some class."""
-    sentences = []
-    for split in sorted(set(given_splits.tolist()) - {""}):
-        present = set(labels[given_splits == split].tolist())
-        lacking = [repr(name) for label, name in enumerate(class_names) if label not in present]
-        if lacking:
-            sentences.append(f"the split '{split}' has no image of {', '.join(lacking[:5])}")
-    return sentences
-
-
-def unique_names(names: Sequence[str]) -> list[str]:
-    """The names, with a number behind those that would stand twice once made printable.
-
-    Args:
-        names: in order.
-
-    Returns:
-        As many names, all different.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> unique_names(["a", "b", "a"])
-        ['a', 'b', 'a (2)']
-    """
-    seen: Counter[str] = Counter()
-    unique = []
-    for name in names:
-        seen[name] += 1
-        unique.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return unique
-
-
-def fingerprint_of(
-    files: ImageFiles, labels: NDArray[np.int64], class_names: tuple[str, ...], *others: NDArray[np.str_] | None
-) -> str:
-    """SHA-256 over what a source of files consists of, without reading one of them.
-
-    Args:
-        files: names, sizes and times.
-        labels: (num_images,) int64.
-        class_names: ordered.
-        others: further columns, such as given splits and groups.
-
-    Returns:
-        64 hexadecimal digits.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> none = np.array([], dtype=np.int64)
-        >>> len(fingerprint_of(ImageFiles(Path("a"), "folder", (), none, none, none), none, ("a", "b")))
-        64
-    """
-    digest = hashlib.sha256(repr((str(files.place.absolute()) if files.kind == "folder" else "", class_names)).encode())
-    digest.update("\0".join(files.names).encode("utf-8", "surrogateescape"))
-    for column in (files.num_bytes, files.arrivals, labels):
-        digest.update(np.ascontiguousarray(column).tobytes())
-    for texts in others:
-        digest.update(b"none" if texts is None else "\0".join(texts.tolist()).encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
-
-
-def _explain_empty(place: Path, found: Sequence[Found]) -> str:
-    if not found:
-        return f"{place}: there is no file in it. It needs a sub-folder a class with images in them: {place}/cat/1.jpg."
-    return (
-        f"{place}: has {len(found):,} files but no sub-folder a class. Arrange it as {place}/cat/1.jpg, "
-        "or list the files with their labels in a CSV table (path,label)."
-    )
+    if listing.left_out:
+        first = ": ".join(listing.left_out[0])
+        return f"{typed}: none of {len(listing.left_out):,} files is an image; the first is {first}"
+    return f"{typed}: there is no file in it. It needs a sub-folder a class with images in them: {example}."

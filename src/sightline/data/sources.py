@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from sightline.data.arrays import ARRAY_KEYS, assemble, from_arrays, read_npz
 from sightline.data.builtin import read_mnist
 from sightline.data.downloads import read_keras_dataset
 from sightline.data.folders import read_folder
+from sightline.data.labelled import printable
+from sightline.data.signatures import IMAGE_SUFFIXES
 from sightline.data.tables import is_frame, read_table
 from sightline.errors import InvalidSource, UnknownName, closest, pick
 from sightline.records import Dataset, ImageFiles
@@ -36,7 +39,8 @@ def load(
             x_test, y_test` as Keras has it (and `class_names`, if you like); the same keys
             in a mapping, where the test pair may be left out; or a Dataset, handed on.
             Images are uint8 (num_images, height, width) or (..., 1 or 3), labels whole numbers from 0.
-        class_names: of arrays: what the labels stand for; "0", "1", ... if the source does not say.
+        class_names: the classes in their order, what the labels of arrays stand for. If left out, those
+            of files are sorted by name, those of arrays are "0", "1", ...
         name: short name for the run's folder; that of the source if left out.
         label_from: "first" or "last": which folder names the class, where folders are nested.
 
@@ -61,12 +65,16 @@ def load(
     if isinstance(source, Mapping):
         return from_arrays(source, "arrays", name or "arrays", class_names)
     if is_frame(source):
-        return read_table(source, name=name)
+        return read_table(source, name=name, class_names=class_names)
     if not isinstance(source, str | Path):
         raise InvalidSource(f"a source is a path, a name, a table or arrays; got {type(source).__name__}.")
     if str(source) in SOURCES:
         return _named(str(source))
-    return _from_path(Path(source), name, class_names, label_from)
+    if not str(source):  # an empty path would be the folder one happens to be in
+        raise UnknownName(f"no source was named. {closest('', SOURCES)}")
+    # A shell opens "~" before a program sees it; a notebook does not.
+    path = Path(os.path.expanduser(source))  # noqa: PTH111  # Path's own raises where there is no home
+    return _from_path(path, name, class_names, label_from)
 
 
 def is_files(source: Any) -> bool:
@@ -94,22 +102,34 @@ def is_files(source: Any) -> bool:
 
 
 def _from_path(path: Path, name: str | None, class_names: Sequence[str] | None, label_from: str) -> Dataset:
-    if not path.exists():
-        raise UnknownName(f"no source is called '{path}', and there is no such file. {closest(str(path), SOURCES)}")
+    _check_there(path)
     lowered = path.name.lower()
     if path.is_dir():
-        return read_folder(path, label_from=label_from, name=name)
+        return read_folder(path, label_from=label_from, name=name, class_names=class_names)
     if lowered.endswith(".npz"):
         return from_arrays(read_npz(path), str(path), name or path.stem, class_names)
     if lowered.endswith(tables.SUFFIXES):
-        return read_table(path, name=name)
+        return read_table(path, name=name, class_names=class_names)
     if lowered.endswith(archives.SUFFIXES):
-        return read_archive(path, label_from=label_from, name=name)
+        return read_archive(path, label_from=label_from, name=name, class_names=class_names)
+    hint = "It is one image: `sightline predict` takes it. " if lowered.endswith(tuple(IMAGE_SUFFIXES)) else ""
     raise InvalidSource(
-        f"{path}: cannot be opened as a source. It must be a folder with a sub-folder a class, a table "
-        f"({', '.join(tables.SUFFIXES)}), an archive (.zip, .tar), an .npz file with {', '.join(ARRAY_KEYS)}, "
+        f"{printable(str(path))}: cannot be opened as a source. {hint}It must be a folder with a sub-folder a class, "
+        f"a table ({', '.join(tables.SUFFIXES)}), an archive (.zip, .tar), an .npz file with {', '.join(ARRAY_KEYS)}, "
         f"or one of {', '.join(SOURCES)}."
     )
+
+
+def _check_there(path: Path) -> None:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a zero byte
+        typed = printable(str(path))
+        raise UnknownName(
+            f"no source is called '{typed}', and there is no such file. {closest(typed, SOURCES)}"
+        ) from error
+    except OSError as error:
+        raise InvalidSource(f"{printable(str(path))}: cannot be read ({error.strerror}).") from error
 
 
 def _named(name: str) -> Dataset:

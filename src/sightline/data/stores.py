@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import struct
-import threading
-import zipfile
-import zlib
+import io
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from sightline.data.containers import MAX_BYTES
-from sightline.data.images import decode_image
-from sightline.data.layout import printable
+from sightline.data import containers
+from sightline.data.images import MAX_PIXELS, decode_image
+from sightline.data.labelled import printable
+from sightline.data.members import read_tar_member, read_zip_member
+from sightline.data.signatures import recognise
 from sightline.errors import UnreadableImage
 from sightline.records import ColorMode, ImageFiles
 
-_opened = threading.local()
+# Sizes and colours stand at the beginning of these; the others are read whole.
+_HEAD_FORMATS = {"JPEG", "PNG", "GIF", "BMP", "PPM"}
+_HEAD_BYTES = 2**17
+_GREY_MODES = {"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
 
 
 def read_bytes(files: ImageFiles, row: int) -> Path | bytes:
-    """What `decode_image` takes for one row: the path of a file, or bytes out of an archive.
+    """What `decode_image` takes for one row: the path of a file, or the bytes of an archive's member.
 
     Args:
         files: where the images are.
@@ -31,41 +36,40 @@ def read_bytes(files: ImageFiles, row: int) -> Path | bytes:
         A path in a folder; the bytes of a member of an archive.
 
     Raises:
-        UnreadableImage: the file is gone or has another size than when the source was opened,
-            or the archive is damaged there.
+        UnreadableImage: the file is gone or has another size than when the source was opened, or
+            the archive has changed or is damaged there. The message starts with `display_name`.
 
     Example:
         >>> none = np.array([5], dtype=np.int64)
-        >>> read_bytes(ImageFiles(Path("nowhere"), "folder", ("a.png",), none, none, none), 0)
+        >>> read_bytes(ImageFiles(Path("nowhere"), "folder", ("a.png",), none, none, none[:0]), 0)
         Traceback (most recent call last):
-        sightline.errors.UnreadableImage: a.png: is gone since the source was opened.
+        sightline.errors.UnreadableImage: nowhere/a.png: gone since the source was opened.
     """
-    name = display_name(files, row)
-    if files.kind == "folder":
-        path = files.place / files.names[row]
-        try:
-            size = path.stat().st_size
-        except OSError as error:
-            raise UnreadableImage(f"{name}: is gone since the source was opened.") from error
-        if size != files.num_bytes[row]:
-            raise UnreadableImage(f"{name}: has changed since the source was opened. Start again.")
-        return path
-    if files.num_bytes[row] > MAX_BYTES:
-        raise UnreadableImage(
-            f"{name}: {files.num_bytes[row]:,} bytes; images of more than {MAX_BYTES:,} are not opened."
-        )
     try:
-        return _from_zip(files, row) if files.kind == "zip" else _from_tar(files, row)
-    except (
-        OSError,
-        zipfile.BadZipFile,
-        zlib.error,
-        RuntimeError,
-        NotImplementedError,
-        EOFError,
-        struct.error,
-    ) as error:
-        raise UnreadableImage(f"{name}: cannot be read from {files.place.name} ({error}).") from error
+        return _checked_path(files, row) if files.kind == "folder" else _member(files, row)
+    except UnreadableImage as error:
+        raise UnreadableImage(f"{display_name(files, row)}: {error}") from error
+
+
+def display_name(files: ImageFiles, row: int) -> str:
+    """A row's file as messages show it.
+
+    Args:
+        files: where the images are.
+        row: index into `files.names`.
+
+    Returns:
+        Its whole path, printable; behind the path of its archive if it lies in one.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> none = np.array([5], dtype=np.int64)
+        >>> display_name(ImageFiles(Path("pets"), "folder", ("cat/a.png",), none, none, none[:0]), 0)
+        'pets/cat/a.png'
+    """
+    return printable(str(files.place / files.names[row]))
 
 
 def decode_row(
@@ -87,91 +91,126 @@ def decode_row(
 
     Example:
         >>> none = np.array([5], dtype=np.int64)
-        >>> gone = ImageFiles(Path("nowhere"), "folder", ("a.png",), none, none, none)
+        >>> gone = ImageFiles(Path("nowhere"), "folder", ("a.png",), none, none, none[:0])
         >>> decode_row(gone, 0, color_mode="rgb", minimum_size=(8, 8))
         Traceback (most recent call last):
-        sightline.errors.UnreadableImage: is gone since the source was opened.
+        sightline.errors.UnreadableImage: gone since the source was opened.
     """
     try:
         return decode_image(read_bytes(files, row), color_mode=color_mode, minimum_size=minimum_size)
     except UnreadableImage as error:
-        reason = str(error)
-        for name in (display_name(files, row), printable(str(files.place / files.names[row])), "image bytes"):
-            reason = reason.removeprefix(f"{name}: ")
+        reason = str(error).removeprefix("image bytes: ").removeprefix(f"{display_name(files, row)}: ")
         raise UnreadableImage(reason) from error
 
 
-def display_name(files: ImageFiles, row: int) -> str:
-    """A row's name as messages and tables show it.
-
-    Args:
-        files: where the images are.
-        row: index into `files.names`.
-
-    Returns:
-        The path inside the source, printable.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> none = np.array([5], dtype=np.int64)
-        >>> display_name(ImageFiles(Path("nowhere"), "folder", ("a.png",), none, none, none), 0)
-        'a.png'
-    """
-    return printable(files.names[row])
-
-
 def image_sizes(files: ImageFiles, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Size and channels of some images, looked at and not kept.
+    """Sizes and channels of some images, from their headers; no pixel is decoded.
 
     Args:
         files: where the images are.
-        rows: row indices, not many: each is decoded, large JPEGs at an eighth.
+        rows: (num_rows,) row indices.
 
     Returns:
-        (num_rows, 3) int64: height, width, and 1 where all pixels are grey, else 3. Zeros for
-        what cannot be read. Large JPEGs count as what they are reduced to, 512 at least.
+        (num_rows, 3) int64: height, width and channels as `header_of` gives them; zeros for
+        what cannot be read.
 
     Raises:
         Nothing.
 
     Example:
         >>> none = np.array([5], dtype=np.int64)
-        >>> image_sizes(ImageFiles(Path("nowhere"), "folder", ("a.png",), none, none, none), np.array([0])).tolist()
+        >>> image_sizes(ImageFiles(Path("nowhere"), "folder", ("a.png",), none, none, none[:0]), np.array([0])).tolist()
         [[0, 0, 0]]
     """
-    sizes = np.zeros((len(rows), 3), dtype=np.int64)
-    for place, row in enumerate(rows.tolist()):
+
+    def size_of(row: int) -> tuple[int, int, int]:
         try:
-            image = decode_row(files, row, color_mode="rgb", minimum_size=(512, 512))
+            return header_of(read_bytes(files, row))
         except UnreadableImage:
-            continue
-        grey = bool((image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all())
-        sizes[place] = (*image.shape[:2], 1 if grey else 3)
-    return sizes
+            return 0, 0, 0
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        return np.array(list(threads.map(size_of, rows.tolist())), dtype=np.int64).reshape(-1, 3)
 
 
-def _from_zip(files: ImageFiles, row: int) -> bytes:
-    # A ZipFile shares one file position: each thread opens its own.
-    archives: dict[tuple[str, int], zipfile.ZipFile] = _opened.__dict__.setdefault("zips", {})
-    key = (str(files.place), files.place.stat().st_mtime_ns)
-    if key not in archives:
-        for old in archives.values():
-            old.close()
-        archives.clear()
-        archives[key] = zipfile.ZipFile(files.place)
-    with archives[key].open(files.names[row]) as member:
-        data = member.read(MAX_BYTES + 1)
-    if len(data) != files.num_bytes[row]:
-        raise zipfile.BadZipFile("it expands to another size than the archive says")
-    return data
+def header_of(source: Path | bytes) -> tuple[int, int, int]:
+    """Size and channels of one image, from its header.
+
+    A damaged rest goes unnoticed.
+
+    Args:
+        source: a path, or the bytes of a file.
+
+    Returns:
+        Height and width, upright; 1 channel where the format stores grey, or a palette of
+        greys, else 3.
+
+    Raises:
+        UnreadableImage: missing, no image, a damaged header or more than `MAX_PIXELS`; without the name.
+
+    Example:
+        >>> header_of(b"P5 2 1 255 Az")
+        (1, 2, 1)
+    """
+    head = source[:_HEAD_BYTES] if isinstance(source, bytes) else _head(source)
+    if recognise(head) in _HEAD_FORMATS and len(head) == _HEAD_BYTES:
+        try:
+            return _header(head)
+        except UnreadableImage:
+            pass  # a large profile or preview stands before the size
+    return _header(source if isinstance(source, bytes) else containers.read_bytes(source))
 
 
-def _from_tar(files: ImageFiles, row: int) -> bytes:
-    with files.place.open("rb") as stream:
-        stream.seek(int(files.offsets[row]))
-        data = stream.read(int(files.num_bytes[row]))
-    if len(data) != files.num_bytes[row]:
-        raise EOFError("the archive ends before the file does")
-    return data
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(_HEAD_BYTES)
+    except OSError as error:
+        raise UnreadableImage(f"cannot be read: {error.strerror}.") from error
+
+
+def _header(data: bytes) -> tuple[int, int, int]:
+    image_format = recognise(data)
+    try:
+        container = containers.strip(data, image_format)
+        # Not `Image.open`: it warns of a large image before anybody can look at its size.
+        opened = Image.OPEN[image_format][0](io.BytesIO(container.data), "")
+        width, height = opened.size
+        is_grey = opened.mode in _GREY_MODES or (opened.mode == "P" and _has_grey_palette(opened))
+        is_turned = container.orientation >= 5
+    except UnreadableImage:
+        raise
+    except Exception as error:  # damaged files bring Pillow to raise nearly every type there is
+        raise UnreadableImage(f"damaged {image_format}.") from error
+    if width * height > MAX_PIXELS:
+        raise UnreadableImage(f"{width:,} x {height:,} pixels; at most {MAX_PIXELS:,} in all are decoded.")
+    return (width, height, 1 if is_grey else 3) if is_turned else (height, width, 1 if is_grey else 3)
+
+
+def _has_grey_palette(opened: Image.Image) -> bool:
+    palette = np.array(opened.getpalette("RGB") or [0], dtype=np.int64)
+    return len(palette) % 3 == 0 and bool((np.diff(palette.reshape(-1, 3), axis=1) == 0).all())
+
+
+def _checked_path(files: ImageFiles, row: int) -> Path:
+    path = files.place / files.names[row]
+    try:
+        num_bytes = path.stat().st_size
+    except OSError as error:
+        raise UnreadableImage("gone since the source was opened.") from error
+    if num_bytes != files.num_bytes[row]:
+        raise UnreadableImage(
+            f"has changed since the source was opened ({files.num_bytes[row]:,} bytes then, {num_bytes:,} now). "
+            "Open the source again."
+        )
+    return path
+
+
+def _member(files: ImageFiles, row: int) -> bytes:
+    offset, num_bytes = int(files.offsets[row]), int(files.num_bytes[row])
+    try:
+        if files.kind == "zip":
+            return read_zip_member(files.place, files.names[row], offset=offset, num_bytes=num_bytes)
+        return read_tar_member(files.place, offset=offset, num_bytes=num_bytes)
+    except OSError as error:
+        raise UnreadableImage(f"the archive cannot be read: {error.strerror or error}.") from error
