@@ -233,7 +233,9 @@ def test_an_assignment_without_an_equals_sign_is_refused(assignment: str) -> Non
 
 
 def test_a_misspelt_word_for_the_image_size_is_refused() -> None:
-    with pytest.raises(InvalidValue, match=r"data\.image_size must be a whole number .*; got 'big'\. 'auto' is allowed"):
+    with pytest.raises(
+        InvalidValue, match=r"data\.image_size must be a whole number .*; got 'big'\. 'auto' is allowed"
+    ):
         override(DEFAULT, ["data.image_size=big"])
 
 

@@ -121,6 +121,9 @@ def evaluate(
     which = "all rows" if len(rows) == len(dataset) else f"the rows of {split or 'test'}"
     reporter().say(f"{dataset.name}: {len(rows):,} images, {which}")
     predictions = predict_dataset(opened, dataset, rows)
+    for row_id, error in zip(predictions.row_ids, predictions.errors, strict=True):
+        if error is not None:
+            reporter().say(f"{row_id}: {error}")
     evaluation = score(predictions)
     if folder is not None:
         write_json(folder / "metrics.json", figures(evaluation))

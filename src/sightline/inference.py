@@ -16,6 +16,7 @@ from sightline.bundle import load_bundle
 from sightline.data.backgrounds import looks_inverted
 from sightline.data.colors import change_color
 from sightline.data.images import decode_image, resize_image
+from sightline.data.layout import is_passed_over
 from sightline.data.pixels import read_pixels
 from sightline.errors import InvalidValue, UnreadableImage
 from sightline.progress import reporter, reporting
@@ -165,8 +166,8 @@ def find_images(names: Sequence[str | Path]) -> list[str]:
 def _visible_files(folder: str | Path) -> Iterator[str]:
     for place, folders, files in os.walk(folder):
         # In place, so that the walk passes over them with all that lies below.
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (str(Path(place, name)) for name in files if not name.startswith("."))
+        folders[:] = [name for name in folders if not is_passed_over(name)]
+        yield from (str(Path(place, name)) for name in files if not is_passed_over(name))
 
 
 def predict_files(bundle: Bundle, paths: Iterable[str], *, invert: bool = False) -> Iterator[Predictions]:

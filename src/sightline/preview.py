@@ -128,8 +128,7 @@ def _augmented(dataset: Dataset, asked: Recipe, title: str) -> bytes:
 def _describe(dataset: Dataset, names: tuple[str, ...]) -> str:
     counts = Counter(dataset.class_counts())
     smallest, largest = min(counts.items(), key=lambda item: item[1]), max(counts.items(), key=lambda item: item[1])
-    return (
-        f"{dataset!r}\n"
-        f"the first {len(names)} training images: {' '.join(names)}\n"
-        f"classes from {smallest[1]:,} images ('{smallest[0]}') to {largest[1]:,} ('{largest[0]}')"
-    )
+    sizes = f"classes from {smallest[1]:,} images ('{smallest[0]}') to {largest[1]:,} ('{largest[0]}')"
+    if smallest[1] == largest[1]:
+        sizes = f"{smallest[1]:,} images in each class"
+    return f"{dataset!r}\nthe first {len(names)} training images: {' '.join(names)}\n{sizes}"

@@ -14,6 +14,7 @@ from typing import Any
 
 from sightline.cli.parser import SHORTHANDS
 from sightline.cli.printing import print_evaluation, print_run, print_table
+from sightline.cli.targets import check_target, one_line, unused
 from sightline.errors import InvalidValue
 from sightline.files import without_nan, write_atomically
 from sightline.progress import Mode, reporter, reporting
@@ -32,7 +33,8 @@ def show(arguments: Namespace) -> int:
     from sightline.preview import show as show_images
     from sightline.training.recipes import default_recipe, recipe
 
-    out = arguments.out or Path(f"{Path(arguments.source).stem}{'-augmented' if arguments.augmented else ''}.png")
+    out = arguments.out or unused(Path(f"{Path(arguments.source).stem}{'-augmented' * arguments.augmented}.png"))
+    check_target("--out", out, ".png", keep=[arguments.source])
     asked = recipe(arguments.recipe or default_recipe(arguments.source), arguments.settings)
     with reporting(_mode(arguments)):
         picture = show_images(
@@ -51,8 +53,8 @@ def audit(arguments: Namespace) -> int:
     from sightline.quality.inspection import audit as audit_source
     from sightline.reporting.audit_page import write_audit_page
 
-    for option, path in (("--html", arguments.html), ("--plan", arguments.plan)):
-        _refuse_source(option, path, Path(arguments.source))
+    check_target("--html", arguments.html, ".html", keep=[arguments.source])
+    check_target("--plan", arguments.plan, ".csv", keep=[arguments.source])
     with reporting(_mode(arguments)):
         found = audit_source(arguments.source, near_duplicates=not arguments.no_near_duplicates)
         if arguments.plan is not None:
@@ -67,13 +69,6 @@ def audit(arguments: Namespace) -> int:
             if path is not None:
                 print(f"{what} written to {path}")
     return 0 if found.is_clean else 1
-
-
-def _refuse_source(option: str, path: Path | None, source: Path) -> None:
-    if path is not None and path.exists() and source.exists():
-        place = path.resolve()
-        if place == source.resolve() or source.resolve() in place.parents:
-            raise InvalidValue(f"{option} {path} belongs to the source, which is never changed. Name another file.")
 
 
 def train(arguments: Namespace) -> int:
@@ -119,6 +114,7 @@ def predict(arguments: Namespace) -> int:
     bundle = load_bundle(arguments.bundle)
     if not arguments.top >= 1:
         raise InvalidValue(f"--top must be a whole number of at least 1; got {arguments.top}.")
+    check_target("--csv", arguments.csv, ".csv", keep=[*arguments.images, arguments.bundle])
     paths = find_images(arguments.images)
     rows: list[dict[str, Any]] = []
     # On a terminal the rows are the progress: a bar would share their lines.
@@ -166,11 +162,11 @@ def _print_row(row: dict[str, Any], arguments: Namespace) -> None:
         return
     if row["error"]:
         reason = row["error"].removeprefix(f"{row['path']}: ")
-        print(f"{row['path']}: error: {reason}")
+        print(f"{one_line(row['path'])}: error: {one_line(reason)}")
         return
     others = "  ".join(f"{entry['label']} {entry['confidence']:.3f}" for entry in row["top"][1:])
     notice = f"  ({row['notice']})" if "notice" in row else ""
-    print(f"{row['path']}: {row['label']} {row['confidence']:.3f}{'  | ' + others if others else ''}{notice}")
+    print(f"{one_line(row['path'])}: {row['label']} {row['confidence']:.3f}{'  | ' + others if others else ''}{notice}")
 
 
 def _csv(rows: list[dict[str, Any]], top: int) -> str:

@@ -107,11 +107,18 @@ def small_classes(evaluation: Evaluation) -> str:
         ['evaluation']
     """
     counts = evaluation.confusion.sum(axis=1)
-    few = [f"'{name}' ({count})" for name, count in zip(evaluation.class_names, counts, strict=True) if count < LEAST]
+    few = [
+        f"'{name}' ({count})" for name, count in zip(evaluation.class_names, counts, strict=True) if 0 < count < LEAST
+    ]
     if not few:
         return ""
     more = f" and {len(few) - 5} more" if len(few) > 5 else ""
     return f"too few test images for a figure of its own: {', '.join(few[:5])}{more}; {LEAST} are the least"
+
+
+def _figure(value: float) -> str:
+    """Four digits, or a dash where there is nothing to count."""
+    return "-" if value != value else f"{value:.4f}"  # noqa: PLR0124  # only NaN differs from itself
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
@@ -137,9 +144,9 @@ def print_evaluation(evaluation: Evaluation) -> None:
         {
             "class": name,
             "images": int(evaluation.confusion[label].sum()),
-            "precision": f"{evaluation.precision[label]:.4f}",
-            "recall": f"{evaluation.recall[label]:.4f}",
-            "F1": f"{evaluation.f1[label]:.4f}",
+            "precision": _figure(evaluation.precision[label]),
+            "recall": _figure(evaluation.recall[label]),
+            "F1": _figure(evaluation.f1[label]),
         }
         for label, name in enumerate(evaluation.class_names)
     ]
@@ -149,4 +156,4 @@ def print_evaluation(evaluation: Evaluation) -> None:
     for given, predicted, count in evaluation.most_confused:
         print(f"{given} taken for {predicted}: {count}")
     if evaluation.num_unreadable:
-        print(f"{evaluation.num_unreadable} images could not be read; they are in no figure")
+        print(f"images that could not be read and are in no figure: {evaluation.num_unreadable}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,9 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
     Example:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "a.npz"
-        >>> np.savez(path, x_train=np.zeros((1, 2, 2), np.uint8), other=1)
+        >>> np.savez(path, x_train=0, y_train=0, x_test=0, y_test=0, other=1)
         >>> list(read_npz(path))
-        ['x_train']
+        ['x_train', 'y_train', 'x_test', 'y_test']
     """
     try:
         # Opened here, since NumPy leaves a file open that turns out to be no archive.
@@ -43,6 +43,8 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
             archive = np.load(stream, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise InvalidSource(f"{path}: holds one array, not an archive of {', '.join(ARRAY_KEYS)}.")
+            if not set(ARRAY_KEYS) <= set(archive.files):
+                raise InvalidSource(missing_arrays(path, ARRAY_KEYS, archive.files))
             return {key: archive[key] for key in archive.files if key in (*ARRAY_KEYS, "class_names")}
     except ValueError as error:
         if "allow_pickle" in str(error):
@@ -53,6 +55,32 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
         raise InvalidSource(f"{path}: not a readable .npz file ({error}).") from error
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
         raise InvalidSource(f"{path}: not a readable .npz file ({str(error) or type(error).__name__}).") from error
+
+
+def missing_arrays(typed: str | Path, needed: Sequence[str], found: Iterable[str]) -> str:
+    """The sentence for arrays that are not there: what is missing, what is there instead, how to save it.
+
+    Args:
+        typed: what the user named.
+        needed: names that have to be there.
+        found: names that are.
+
+    Returns:
+        The sentence.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> missing_arrays("a.npz", ["x_train"], ["x"]).split(". ")[0]
+        'a.npz: x_train missing; found x'
+    """
+    there = sorted(found)
+    missing = [key for key in needed if key not in there]
+    return (
+        f"{typed}: {', '.join(missing)} missing; found {', '.join(there) or 'nothing'}. "
+        f"Save it with numpy.savez(path, {', '.join(f'{key}=...' for key in ARRAY_KEYS)})."
+    )
 
 
 def from_arrays(arrays: Mapping[str, Any], typed: str, name: str, class_names: Sequence[str] | None) -> Dataset:
@@ -77,10 +105,7 @@ def from_arrays(arrays: Mapping[str, Any], typed: str, name: str, class_names: S
     needed = ARRAY_KEYS if "x_test" in arrays or "y_test" in arrays or typed != "arrays" else ARRAY_KEYS[:2]
     missing = [key for key in needed if key not in arrays]
     if missing:
-        raise InvalidSource(
-            f"{typed}: {', '.join(missing)} missing; found {', '.join(sorted(arrays)) or 'nothing'}. "
-            f"Save it with numpy.savez(path, {', '.join(f'{key}=...' for key in ARRAY_KEYS)})."
-        )
+        raise InvalidSource(missing_arrays(typed, needed, arrays))
     train_images = _check_images(arrays["x_train"], f"{typed}: x_train")
     train_labels = _check_labels(arrays["y_train"], f"{typed}: y_train", len(train_images))
     test_images, test_labels = train_images[:0], train_labels[:0]

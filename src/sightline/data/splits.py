@@ -275,8 +275,8 @@ def _assigned(dataset: Dataset, assigned: Assignment, shares: Sequence[float], n
         remarks.append(f"{_images(len(assigned.left_out))} left out, which would have tied two splits together.")
     if assigned.num_crossing:
         remarks.append(
-            f"{_images(assigned.num_crossing)} left where the source has them, though copies lie in another split. "
-            "Run `sightline audit`."
+            f"{_images(assigned.num_crossing)} left where the source has them, though copies of them, or images of "
+            "their group, lie in another split. Run `sightline audit`."
         )
     if assigned.num_unfollowed:
         remarks.append(

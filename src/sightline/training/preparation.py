@@ -87,7 +87,8 @@ def prepare(source: Any, asked: Recipe) -> Prepared:
     splits = _divide(dataset, recipe, copies)
     for finding in cheap_findings(dataset, signatures=pixels.signatures):
         if finding.severity != "note":
-            reporter().say(f"{finding.severity}: {finding.detail}")
+            first = f" ({finding.paths[0]})" if finding.paths else ""
+            reporter().say(f"{finding.severity}: {finding.detail}{first}")
     for remark in (*dataset.remarks, *splits.remarks):
         reporter().say(f"note: {remark}")
     return Prepared(dataset, pixels, splits, spec, settle_length(recipe, len(splits.train)))
@@ -169,5 +170,7 @@ def _without_unreadable(dataset: Dataset, pixels: Pixels, limit: float) -> tuple
 def _read_text(path: str, key: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidValue(f"{key}: {path} cannot be read ({error}).") from error
+    except OSError as error:
+        raise InvalidValue(f"{key}: {path} cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise InvalidValue(f"{key}: {path} cannot be read (it is not a UTF-8 text). Save it as UTF-8.") from error
