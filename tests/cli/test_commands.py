@@ -87,7 +87,8 @@ def test_show_augmented_has_a_name_and_settings_of_its_own(command, small_npz: P
     assert command("show", small_npz, "--count", "2", "--augmented").code == 0
     first = (tmp_path / "small-augmented.png").read_bytes()
     assert command("show", small_npz, "--count", "2", "--augmented", "--set", "seed=5").code == 0
-    assert (tmp_path / "small-augmented.png").read_bytes() != first
+    assert (tmp_path / "small-augmented.png").read_bytes() == first, "a name that nobody chose takes no other's place"
+    assert (tmp_path / "small-augmented-2.png").read_bytes() != first
 
 
 def test_training_by_hand_prints_the_figures_and_where_the_run_lies(command, small_npz: Path, tmp_path: Path) -> None:

@@ -74,6 +74,6 @@ def one_line(text: str) -> str:
 
     Example:
         >>> one_line("a" + chr(10) + "b.png")
-        'a\nb.png'
+        'a\\nb.png'
     """
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
