@@ -165,7 +165,7 @@ def test_every_command_shown_is_one(document):
 def check_sightline(typed):
     arguments = build_parser().parse_args(typed)
     if hasattr(arguments, "settings"):
-        sightline.recipe(arguments.recipe, arguments.settings)
+        sightline.recipe(arguments.recipe or "fast", arguments.settings)
     model = getattr(arguments, "model", None)
     assert model is None or model in [entry["name"] for entry in sightline.models()]
 
