@@ -74,7 +74,7 @@ def recipes() -> list[dict[str, Any]]:
 
     Example:
         >>> [row["name"] for row in recipes()]
-        ['fast', 'tutorial']
+        ['fast', 'photos', 'tutorial']
     """
     return [
         {"name": name, "summary": entry.summary, "settings": dict(entry.settings)} for name, entry in RECIPES.items()

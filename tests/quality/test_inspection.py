@@ -216,7 +216,7 @@ def test_the_command_never_writes_over_a_part_of_the_source(
     victim = trap_folder / "cat" / "000.jpg"
     before = victim.read_bytes()
     assert main(["audit", str(trap_folder), "--plan", str(victim)]) == 2
-    assert "belongs to the source" in capsys.readouterr().err
+    assert "which is never changed" in capsys.readouterr().err
     assert victim.read_bytes() == before
 
 

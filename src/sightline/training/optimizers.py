@@ -58,8 +58,8 @@ def build_optimizer(optimizer: OptimizerRecipe, rate: Any) -> keras.optimizers.O
         Nothing.
 
     Example:
-        >>> build_optimizer(OptimizerRecipe(name="sgd"), 0.1).name
-        'sgd'
+        >>> type(build_optimizer(OptimizerRecipe(name="sgd"), 0.1)).__name__
+        'SGD'
     """
     options: dict[str, Any] = {"learning_rate": rate, "weight_decay": optimizer.weight_decay or None}
     if optimizer.name == "sgd":
