@@ -8,7 +8,7 @@ import sys
 from sightline.cli.parser import build_parser
 from sightline.errors import SightlineError
 
-FINE, FINDINGS, REFUSED, INTERRUPTED = 0, 1, 2, 130
+FINE, REFUSED, INTERRUPTED = 0, 2, 130
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -135,6 +135,9 @@ def print_evaluation(evaluation: Evaluation) -> None:
         >>> list(inspect.signature(print_evaluation).parameters)
         ['evaluation']
     """
+    # Here, so that a command that prints a list does not wait for what evaluates.
+    from sightline.evaluation import figures
+
     print(evaluation)
     print(
         f"cross-entropy {evaluation.cross_entropy:.4f}, balanced accuracy {evaluation.balanced_accuracy:.4f}, "
@@ -142,13 +145,14 @@ def print_evaluation(evaluation: Evaluation) -> None:
     )
     rows = [
         {
-            "class": name,
-            "images": int(evaluation.confusion[label].sum()),
-            "precision": _figure(evaluation.precision[label]),
-            "recall": _figure(evaluation.recall[label]),
-            "F1": _figure(evaluation.f1[label]),
+            "class": row["class_name"],
+            "images": row["num_images"],
+            **{
+                head: _figure(row[key])
+                for head, key in (("precision", "precision"), ("recall", "recall"), ("F1", "f1"))
+            },
         }
-        for label, name in enumerate(evaluation.class_names)
+        for row in figures(evaluation)["classes"]
     ]
     print_table(rows, ("class", "images", "precision", "recall", "F1"))
     if remark := small_classes(evaluation):

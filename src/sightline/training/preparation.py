@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +103,6 @@ def _divide(dataset: Dataset, recipe: Recipe, copies: Copies | None) -> Splits:
 
 
 def _grouped(dataset: Dataset, pattern: str | None) -> Dataset:
-    import re
-
     if pattern is None:
         return dataset
     try:
