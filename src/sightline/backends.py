@@ -90,6 +90,8 @@ def load_keras(requested: str | None = None) -> ModuleType:
     name = choose_backend(requested)
     os.environ["KERAS_BACKEND"] = name
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # TensorFlow switches oneDNN's kernels on by itself only where the processor has AVX-512 (decision 13).
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     with _without_greeting():
         return require("keras", purpose="training", install=f"sightline[{name}]")
 

@@ -106,6 +106,8 @@ def in_color_mode(opened: ImageFile.ImageFile, color_mode: ColorMode) -> Image.I
     if opened.has_transparency_data:
         coloured = opened.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", coloured.size, "white"), coloured).convert(mode)
+    if opened.mode == mode:
+        return opened
     # A palette or CMYK becomes RGB first, so that grey is the grey of the colours one sees.
     return opened.convert("RGB").convert(mode) if opened.mode not in ("1", "L") else opened.convert(mode)
 
