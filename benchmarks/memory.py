@@ -5,7 +5,7 @@ Makes a folder of small PNG files, trains one epoch of an MLP on them at 64x64 t
 the mapped cache. Prints the peak of the memory that belongs to the process itself (RssAnon, Linux) for both, and how
 many images a second were trained.
 
-Usage: python benchmarks/memory.py [--images 21000]
+Usage: python benchmarks/memory.py [--images 84000]
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SIDE = 64
 def main() -> None:
     """Make the folder, train in two processes, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=21_000)
+    parser.add_argument("--images", type=int, default=84_000)
     parser.add_argument("--limit", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

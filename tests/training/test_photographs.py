@@ -117,7 +117,7 @@ def test_real_photographs_are_audited_trained_on_and_predicted_with_a_broken_fil
     folder = tmp_path / "new"
     folder.mkdir()
     for number, row in enumerate(rows):
-        shutil.copy(SIGN_DIGITS / row["file"], folder / f"{number:02d}.jpg")
+        shutil.copy(SIGN_DIGITS / row["row_id"], folder / f"{number:02d}.jpg")
     whole = (folder / "00.jpg").read_bytes()
     (folder / "broken.jpg").write_bytes(whole[: len(whole) // 2])
     predicted = answer("predict", tmp_path / "run" / "bundle", folder, "--json", cache=cache)
