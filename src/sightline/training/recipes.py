@@ -26,17 +26,20 @@ class NamedRecipe:
 
 RECIPES: dict[str, NamedRecipe] = {
     "fast": NamedRecipe(
-        "small images, a minute on a laptop: one-cycle AdamW, augmentation; settled on validation rows",
+        "small images, a minute or two on a laptop: one-cycle AdamW, augmentation; settled on validation rows",
         {
             "model.name": "auto",
             "augmentation.policy": "auto",
             "optimizer.name": "adamw",
-            "optimizer.learning_rate": 0.004,
-            "optimizer.weight_decay": 0.01,
+            # Small images come by the ten thousand: a twentieth is enough to judge and to calibrate by.
+            "data.validation_fraction": 0.05,
+            "data.calibration_fraction": 0.05,
+            "optimizer.learning_rate": 0.006,
+            "optimizer.weight_decay": 0.05,
             "schedule.name": "one-cycle",
             "loss.name": "categorical_crossentropy",
             "loss.label_smoothing": 0.05,
-            "training.epochs": 10,
+            "training.epochs": 16,
         },
     ),
     "photos": NamedRecipe(
