@@ -8,9 +8,10 @@
 
 Usage: python benchmarks/decode.py [--images 60] [--rounds 3] [--folder PHOTOS]
 
-Without --folder the photographs are made: noise with the spectrum of natural images behind a lens, JPEG quality 90, once
-of 6 megapixels and once of 500x375. They take 0.4 bytes a pixel, as sharp real photographs of that size do (seen: 0.35 to
-0.44); bytes, more than pixels, decide what decoding costs. All methods run in processes of their own, in turn, round by round.
+Without --folder the photographs are made: noise with the spectrum of natural images behind a lens, JPEG quality 90,
+once of 6 megapixels and once of 500x375. They take 0.4 bytes a pixel, as sharp real photographs of that size do (seen:
+0.35 to 0.44); bytes, more than pixels, decide what decoding costs. All methods run in processes of their own, in turn,
+round by round.
 """
 
 from __future__ import annotations

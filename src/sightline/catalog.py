@@ -158,6 +158,8 @@ OPTIMIZERS: dict[str, str] = {
 
 SCHEDULES: dict[str, str] = {
     "constant": "the same rate throughout",
+    "step": "falls by `schedule.decay_factor` at `schedule.num_drops` points, equally far apart",
+    "exponential": "falls by the same share at each step, to `schedule.decay_factor` of itself at the end",
     "cosine": "linear warm-up over `schedule.warmup_fraction`, then half a cosine down to zero",
     "one-cycle": "linear up from a 25th over `schedule.warmup_fraction`, then half a cosine down to a 10,000th",
 }
@@ -165,6 +167,14 @@ SCHEDULES: dict[str, str] = {
 LOSSES: dict[str, str] = {
     "sparse_categorical_crossentropy": "cross-entropy with integer labels",
     "categorical_crossentropy": "cross-entropy with one-hot labels; allows label smoothing",
+    "categorical_focal_crossentropy": "cross-entropy in which what is already right counts less; one-hot",
+}
+ONE_HOT_LOSSES = frozenset(LOSSES) - {"sparse_categorical_crossentropy"}
+
+PRECISIONS: dict[str, str] = {
+    "float32": "throughout",
+    "mixed_bfloat16": "computed in bfloat16 and kept in float32; for CPUs and GPUs that multiply in it",
+    "mixed_float16": "computed in float16 with a scaled loss and kept in float32; for GPUs",
 }
 
 RESIZE_RULES: dict[str, str] = {

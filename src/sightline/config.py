@@ -236,6 +236,11 @@ def _check_together(recipe: Recipe) -> None:
             "training.early_stopping_patience needs validation rows; got data.validation_fraction=0. "
             "Set it above 0, or the patience to null."
         )
+    if recipe.training.early_stopping_min_change > 0 and recipe.training.early_stopping_patience is None:
+        raise InvalidValue(
+            "training.early_stopping_min_change means nothing without training.early_stopping_patience. "
+            "Set both or neither."
+        )
     if recipe.loss.label_smoothing > 0 and recipe.loss.name == "sparse_categorical_crossentropy":
         raise InvalidValue(
             f"loss.label_smoothing={recipe.loss.label_smoothing:g} needs labels it can soften. "

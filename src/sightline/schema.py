@@ -103,6 +103,15 @@ class OptimizerRecipe:
     weight_decay: float = _number(0.0, 0, 1, doc="decoupled: weights shrink by rate times this at each step")
     momentum: float = _number(0.9, 0, 0.9999, doc="for sgd and rmsprop; ignored by the others")
     nesterov: bool = _flag(default=False, doc="for sgd: look ahead along the momentum")
+    clip_norm: float | None = _number(
+        None, 0, 1e6, above=True, doc="all gradients together are scaled down to this length; null: off"
+    )
+    accumulation_steps: int = _number(
+        1, 1, 1000, doc="batches whose gradients are averaged for one step: a large batch in little memory"
+    )
+    ema_momentum: float | None = _number(
+        None, 0, 0.99999, above=True, doc="weights are averaged over steps by this, and the average is kept; null: off"
+    )
 
 
 @dataclass(frozen=True)
@@ -110,7 +119,13 @@ class ScheduleRecipe:
     """How the learning rate changes over the run."""
 
     name: str = _name("constant", catalog.SCHEDULES, "its course")
-    warmup_fraction: float = _number(0.3, 0, 0.9, doc="share of all steps until the largest rate is reached")
+    warmup_fraction: float = _number(
+        0.3, 0, 0.9, doc="for cosine and one-cycle: share of all steps until the largest rate is reached"
+    )
+    decay_factor: float = _number(
+        0.1, 0, 1, above=True, doc="for step: what each drop leaves of the rate; for exponential: what all steps leave"
+    )
+    num_drops: int = _number(2, 1, 100, doc="for step: drops, which part the run into equal stretches")
 
 
 @dataclass(frozen=True)
@@ -119,6 +134,9 @@ class LossRecipe:
 
     name: str = _name("sparse_categorical_crossentropy", catalog.LOSSES, "Keras' name")
     label_smoothing: float = _number(0.0, 0, 0.5, doc="share of certainty given to the other classes")
+    focal_gamma: float = _number(2.0, 0, 10, doc="for the focal loss: how much less counts what is already right")
+    l1: float = _number(0.0, 0, 1, doc="times the sum of the absolute kernel weights, added to the loss")
+    l2: float = _number(0.0, 0, 1, doc="times the sum of the squared kernel weights, added to the loss")
 
 
 @dataclass(frozen=True)
@@ -135,6 +153,10 @@ class TrainingRecipe:
         100_000,
         doc="epochs without a better validation loss before stopping and going back to the best; null: off",
     )
+    early_stopping_min_change: float = _number(
+        0.0, 0, 1e6, doc="a validation loss is better if it is lower by more than this"
+    )
+    precision: str = _name("float32", catalog.PRECISIONS, "of the computation; the saved network is float32")
 
 
 @dataclass(frozen=True)

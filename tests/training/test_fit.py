@@ -173,3 +173,33 @@ def test_rates_and_times_are_positive_numbers() -> None:
     _, result = fitted()
     assert isinstance(result, Fitted)
     assert all(math.isfinite(value) and value > 0 for value in (result.seconds, result.images_per_second))
+
+
+def test_the_average_of_the_weights_is_what_validation_judges_and_what_is_kept() -> None:
+    plain, _ = fitted()
+    averaged, result = fitted(**{"optimizer.ema_momentum": 0.9})
+    assert not np.allclose(plain.get_weights()[0], averaged.get_weights()[0], atol=1e-4)
+    assert result.history[-1]["validation_loss"] == pytest.approx(loss_of(averaged, VALIDATION), rel=1e-4)
+
+
+def test_early_stopping_goes_back_to_averaged_weights() -> None:
+    # Nothing is better by so much, so the first epoch stays the best.
+    stopping = {"training.early_stopping_patience": 1, "training.early_stopping_min_change": 1000.0}
+    network, result = fitted(**{"optimizer.ema_momentum": 0.9, "training.epochs": 6}, **stopping)
+    assert (result.stopped_early, result.chosen_epoch) == (True, 1)
+    first, last = result.history[0]["validation_loss"], result.history[-1]["validation_loss"]
+    assert first != pytest.approx(last, rel=1e-3)
+    assert loss_of(network, VALIDATION) == pytest.approx(first, rel=1e-4)
+
+
+def test_an_improvement_below_the_minimum_change_is_none() -> None:
+    settings = {"training.epochs": 6, "training.early_stopping_patience": 2}
+    _, result = fitted(**settings, **{"training.early_stopping_min_change": 1000.0})
+    assert (result.stopped_early, len(result.history)) == (True, 3)
+
+
+def test_a_penalty_is_part_of_the_loss_and_makes_weights_smaller() -> None:
+    plain, without = fitted()
+    shrunk, result = fitted(**{"loss.l2": 0.1})
+    assert result.history[0]["loss"] > without.history[0]["loss"]
+    assert np.abs(shrunk.get_weights()[0]).mean() < np.abs(plain.get_weights()[0]).mean()

@@ -15,6 +15,7 @@ from sightline.training.optimizers import (  # noqa: E402  # the backend is chos
     build_loss,
     build_optimizer,
     build_schedule,
+    penalise,
 )
 
 
@@ -36,6 +37,28 @@ def test_one_cycle_starts_at_a_25th_peaks_after_the_warmup_and_ends_near_nothing
     assert course[30] == pytest.approx(0.5)
     assert max(course) == pytest.approx(0.5)
     assert course[100] == pytest.approx(0.5 * 1e-4, rel=1e-3)
+
+
+def test_step_falls_by_the_factor_at_equal_distances() -> None:
+    recipe = parse_recipe(
+        {"schedule": {"name": "step", "num_drops": 3, "decay_factor": 0.1}, "optimizer.learning_rate": 0.5}
+    )
+    schedule = build_schedule(recipe, total_steps=100)
+    course = [float(schedule(step)) for step in range(100)]
+    expected = [0.5 * 0.1 ** (step // 25) for step in range(100)]
+    np.testing.assert_allclose(course, expected, rtol=1e-5)
+
+
+def test_exponential_falls_by_the_same_share_to_the_factor() -> None:
+    course = np.array(rates("exponential"))
+    assert (course[0], course[100]) == (pytest.approx(0.5), pytest.approx(0.05))
+    np.testing.assert_allclose(course[1:] / course[:-1], 0.1 ** (1 / 100), rtol=1e-4)
+
+
+def test_a_schedule_counts_steps_of_the_optimizer_and_not_batches() -> None:
+    recipe = parse_recipe({"schedule.name": "cosine", "optimizer.accumulation_steps": 4, "optimizer.learning_rate": 1})
+    schedule = build_schedule(recipe, total_steps=100)
+    assert float(schedule(25)) == pytest.approx(0, abs=1e-6)
 
 
 def test_cosine_starts_and_ends_at_nothing() -> None:
@@ -94,14 +117,14 @@ def test_momentum_and_nesterov_reach_sgd() -> None:
     assert (built.momentum, built.nesterov) == (0.5, True)
 
 
-def test_both_losses_are_the_mean_of_minus_the_log_of_the_softmax() -> None:
+def test_without_focus_every_loss_is_the_mean_of_minus_the_log_of_the_softmax() -> None:
     logits = np.array([[2.0, -1.0, 0.5], [0.0, 0.0, 3.0]], np.float32)
     labels = np.array([0, 1])
     by_hand = np.mean(
         [-math.log(math.exp(row[label]) / sum(map(math.exp, row))) for row, label in zip(logits, labels, strict=True)]
     )
     for name in LOSSES:
-        loss = build_loss(parse_recipe({"loss.name": name}).loss)
+        loss = build_loss(parse_recipe({"loss.name": name, "loss.focal_gamma": 0}).loss)
         given = np.eye(3, dtype=np.float32)[labels] if name.startswith("categorical") else labels
         assert float(loss(given, logits)) == pytest.approx(by_hand, rel=1e-5)
 
@@ -113,3 +136,50 @@ def test_label_smoothing_shares_out_certainty() -> None:
     smoothed = np.array([0.7 + 0.1, 0.1, 0.1])
     loss = build_loss(recipe.loss)(np.array([[1.0, 0, 0]], np.float32), logits)
     assert float(loss) == pytest.approx(-(smoothed * log_softmax).sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 2.0])
+def test_the_focal_loss_is_that_of_its_paper(gamma: float) -> None:
+    recipe = parse_recipe({"loss.name": "categorical_focal_crossentropy", "loss.focal_gamma": gamma})
+    logits = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+    labels = np.arange(6) % 3
+    right = (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True))[np.arange(6), labels]
+    expected = np.mean((1 - right) ** gamma * -np.log(right))
+    assert float(build_loss(recipe.loss)(np.eye(3, dtype=np.float32)[labels], logits)) == pytest.approx(
+        expected, rel=1e-4
+    )
+
+
+def test_penalties_are_of_kernels_alone() -> None:
+    layers = keras.layers
+    network = keras.Sequential(
+        [keras.Input((3, 3, 1)), layers.Conv2D(2, 2), layers.BatchNormalization(), layers.Flatten()]
+    )
+    kernel = np.asarray(network.layers[0].kernel)
+    penalise(network, parse_recipe({"loss.l1": 0.1, "loss.l2": 0.01}).loss)
+    assert len(network.losses) == 1
+    assert float(network.losses[0]) == pytest.approx(0.1 * abs(kernel).sum() + 0.01 * (kernel**2).sum(), rel=1e-5)
+
+
+def test_without_strengths_there_is_no_penalty() -> None:
+    network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    penalise(network, parse_recipe({}).loss)
+    assert network.losses == []
+
+
+def test_gradients_are_cut_to_the_length_asked_for() -> None:
+    recipe = parse_recipe(
+        {"optimizer": {"name": "sgd", "learning_rate": 1, "momentum": 0, "clip_norm": 0.5, "weight_decay": 0}}
+    )
+    weights = keras.Variable(np.zeros(2, np.float32))
+    build_optimizer(recipe.optimizer, 1.0).apply([keras.ops.convert_to_tensor(np.float32([3, 4]))], [weights])
+    np.testing.assert_allclose(np.asarray(weights), [-0.3, -0.4], rtol=1e-5)
+
+
+def test_accumulated_gradients_make_one_step_of_their_mean() -> None:
+    recipe = parse_recipe({"optimizer": {"name": "sgd", "learning_rate": 1, "momentum": 0, "accumulation_steps": 2}})
+    optimizer, weights = build_optimizer(recipe.optimizer, 1.0), keras.Variable(np.zeros(1, np.float32))
+    for gradient in (1.0, 3.0):
+        assert float(np.asarray(weights)[0]) == 0
+        optimizer.apply([keras.ops.convert_to_tensor(np.float32([gradient]))], [weights])
+    assert float(np.asarray(weights)[0]) == pytest.approx(-2)

@@ -1,4 +1,4 @@
-"""Photographs from folder to prediction in whole processes: killed and started again, and real ones with a broken file."""
+"""Photographs from folder to prediction in whole processes: killed and started again, and with a broken file."""
 
 from __future__ import annotations
 

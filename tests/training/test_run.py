@@ -297,3 +297,13 @@ def test_every_installed_backend_trains_a_bundle_that_predicts(
     predictions = sightline.predict(tmp_path / "run", small_arrays["x_test"], progress=False)
     correct = int((predictions.logits.argmax(axis=1) == small_arrays["y_test"]).sum())
     assert correct == figures["test"]["num_correct"]
+
+
+def test_a_network_trained_in_mixed_precision_is_saved_in_float32(small_npz: Path, tmp_path: Path) -> None:
+    recipe = sightline.recipe(
+        "fast", {"model.name": "mlp", "training.epochs": 1, "training.precision": "mixed_bfloat16"}
+    )
+    run = sightline.train(small_npz, recipe=recipe, out=tmp_path / "run", mode="quiet")
+    network = keras.saving.load_model(run.bundle.path / "model.keras", compile=False)
+    assert {layer.compute_dtype for layer in network.layers if layer.weights} == {"float32"}
+    assert keras.config.dtype_policy().name == "float32", "the setting of the process is put back"

@@ -74,7 +74,7 @@ def _refuse_irregular(status: os.stat_result) -> None:
 def _read_bounded(file: BinaryIO) -> bytes:
     status = os.fstat(file.fileno())
     _refuse_irregular(status)
-    # One byte more than it had a moment ago: a file that grows is noticed, and no more memory is asked for than it needs.
+    # One byte more than it had a moment ago: a file that grows is noticed, and no more memory is taken than needed.
     data = file.read(status.st_size + 1) if status.st_size <= MAX_BYTES else b""
     if len(data) > status.st_size:
         data += file.read(MAX_BYTES + 1 - len(data))

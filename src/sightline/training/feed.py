@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.catalog import ONE_HOT_LOSSES
 from sightline.schema import Recipe
 
 VALIDATION_BATCH = 1000
@@ -96,7 +97,7 @@ def row_weights(data: LabelledImages, class_weights: str) -> NDArray[np.float32]
 
 def targets_of(labels: NDArray[np.int64], loss_name: str, num_classes: int) -> NDArray[Any]:
     """Labels as the loss takes them: whole numbers, or one row of zeros and a one for each."""
-    if loss_name == "categorical_crossentropy":
+    if loss_name in ONE_HOT_LOSSES:
         return np.eye(num_classes, dtype=np.float32)[labels]
     return labels.astype(np.int32)
 

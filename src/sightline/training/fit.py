@@ -16,7 +16,7 @@ from sightline.files import writing_to
 from sightline.progress import Bar, clock, reporter
 from sightline.schema import Recipe
 from sightline.training.feed import LabelledImages, drawn_rows, training_feed, validation_feed
-from sightline.training.optimizers import build_loss, build_optimizer, build_schedule
+from sightline.training.optimizers import build_loss, build_optimizer, build_schedule, penalise
 
 # TensorFlow runs this many steps without coming back to Python; a few a second stay visible.
 STEPS_PER_EXECUTION = 25
@@ -81,6 +81,7 @@ def fit(
     model = network
     if augmentation is not None:
         model = keras.Model(augmentation.input, network(augmentation.output), name="training")
+    penalise(network, recipe.loss)
     rate = build_schedule(recipe, total_steps=steps * int(recipe.training.epochs))
     model.compile(
         optimizer=build_optimizer(recipe.optimizer, rate),
@@ -92,7 +93,8 @@ def fit(
         jit_compile=False if keras.config.backend() == "tensorflow" else "auto",
     )
     watcher = _Watcher(watch, recipe, steps, num_drawn)
-    callbacks = [watcher.callback, *_early_stopping(recipe)]
+    stopping = _early_stopping(recipe)
+    callbacks = [*_averaging(recipe), watcher.callback, *stopping]
     num_classes = int(network.output_shape[-1])
     feed = training_feed(train, recipe, num_classes=num_classes)
     feed |= validation_feed(validation, recipe, num_classes=num_classes)
@@ -100,7 +102,7 @@ def fit(
     with reporter().bar("epoch 1", total=num_drawn * int(recipe.training.epochs), lines=False) as bar:
         watcher.bar = bar
         model.fit(**feed, epochs=int(recipe.training.epochs), verbose=0, callbacks=callbacks)
-    return watcher.result(callbacks[1:], time.perf_counter() - started)
+    return watcher.result(stopping, time.perf_counter() - started)
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,19 @@ def _early_stopping(recipe: Recipe) -> list[keras.callbacks.EarlyStopping]:
     patience = recipe.training.early_stopping_patience
     if patience is None:
         return []
-    return [keras.callbacks.EarlyStopping(monitor="val_loss", mode="min", patience=patience, restore_best_weights=True)]
+    least = recipe.training.early_stopping_min_change
+    return [
+        keras.callbacks.EarlyStopping(
+            monitor="val_loss", mode="min", patience=patience, min_delta=least, restore_best_weights=True
+        )
+    ]
+
+
+def _averaging(recipe: Recipe) -> list[keras.callbacks.SwapEMAWeights]:
+    """Averaged weights are what validation judges, what early stopping keeps and what is left at the end."""
+    if recipe.optimizer.ema_momentum is None:
+        return []
+    return [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)]
 
 
 class _Watcher:

@@ -24,15 +24,27 @@ def build_schedule(recipe: Recipe, *, total_steps: int) -> float | keras.optimiz
         Nothing.
 
     Source:
-        one-cycle: Smith, Topin, arXiv 1708.07120; cosine: Loshchilov, Hutter, arXiv 1608.03983.
+        one-cycle: Smith, Topin, arXiv 1708.07120; cosine: Loshchilov, Hutter, arXiv 1608.03983;
+        step: He et al., arXiv 1512.03385.
 
     Example:
         >>> build_schedule(Recipe(), total_steps=10)
         0.004
     """
     rate = recipe.optimizer.learning_rate
+    factor, num_drops = recipe.schedule.decay_factor, recipe.schedule.num_drops
+    # Several batches make one step of the optimizer, and schedules count steps.
+    total_steps = max(total_steps // recipe.optimizer.accumulation_steps, 1)
     if recipe.schedule.name == "constant":
         return rate
+    if recipe.schedule.name == "exponential":
+        return keras.optimizers.schedules.ExponentialDecay(rate, decay_steps=total_steps, decay_rate=factor)
+    if recipe.schedule.name == "step":
+        # Keras keeps the old rate at the boundary itself.
+        ends = [max(round(total_steps * drop / (num_drops + 1)) - 1, 0) for drop in range(1, num_drops + 1)]
+        return keras.optimizers.schedules.PiecewiseConstantDecay(
+            ends, [rate * factor**drop for drop in range(num_drops + 1)]
+        )
     warmup_steps = round(recipe.schedule.warmup_fraction * total_steps)
     start, end = (rate / 25, 1e-4) if recipe.schedule.name == "one-cycle" else (0.0, 0.0)
     return keras.optimizers.schedules.CosineDecay(
@@ -62,6 +74,11 @@ def build_optimizer(optimizer: OptimizerRecipe, rate: Any) -> keras.optimizers.O
         'SGD'
     """
     options: dict[str, Any] = {"learning_rate": rate, "weight_decay": optimizer.weight_decay or None}
+    options["global_clipnorm"] = optimizer.clip_norm
+    if optimizer.accumulation_steps > 1:
+        options["gradient_accumulation_steps"] = optimizer.accumulation_steps
+    if optimizer.ema_momentum is not None:
+        options |= {"use_ema": True, "ema_momentum": optimizer.ema_momentum}
     if optimizer.name == "sgd":
         options |= {"momentum": optimizer.momentum, "nesterov": optimizer.nesterov}
     elif optimizer.name == "rmsprop":
@@ -79,10 +96,14 @@ def build_loss(loss: LossRecipe) -> keras.losses.Loss:
         loss: the recipe's section.
 
     Returns:
-        A loss that takes integer or one-hot labels, as its name says.
+        A loss that takes integer or one-hot labels, as its name says; without the penalties of
+        `penalise`, which belong to the weights.
 
     Raises:
         Nothing.
+
+    Source:
+        focal: Lin et al., arXiv 1708.02002; label smoothing: Szegedy et al., arXiv 1512.00567.
 
     Example:
         >>> build_loss(LossRecipe()).name
@@ -90,4 +111,41 @@ def build_loss(loss: LossRecipe) -> keras.losses.Loss:
     """
     if loss.name == "categorical_crossentropy":
         return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=loss.label_smoothing)
+    if loss.name == "categorical_focal_crossentropy":
+        # Keras' alpha is one factor on all classes, which only scales the rate; class weights are a key of their own.
+        return keras.losses.CategoricalFocalCrossentropy(
+            alpha=1.0, gamma=loss.focal_gamma, from_logits=True, label_smoothing=loss.label_smoothing
+        )
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def penalise(network: keras.Model, loss: LossRecipe) -> None:
+    """Let Keras add L1 and L2 penalties of the kernels to the loss while this network is trained.
+
+    Biases and the parameters of batch normalisation are left alone. The penalty is a property
+    of the weights in memory: a saved network knows nothing of it.
+
+    Args:
+        network: built; changed in place.
+        loss: its `l1` and `l2`; nothing is done where both are zero.
+
+    Returns:
+        Nothing.
+
+    Raises:
+        Nothing.
+
+    Source:
+        L2: Hoerl, Kennard, Technometrics 12 (1970); L1: Tibshirani, J. R. Stat. Soc. B 58 (1996).
+
+    Example:
+        >>> network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, kernel_initializer="ones")])
+        >>> penalise(network, LossRecipe(l2=0.5))
+        >>> float(network.losses[0])
+        1.0
+    """
+    if loss.l1 == 0 and loss.l2 == 0:
+        return
+    for weights in network.trainable_variables:
+        if weights.name == "kernel":
+            weights.regularizer = keras.regularizers.L1L2(l1=loss.l1, l2=loss.l2)

@@ -102,8 +102,16 @@ def _fit_and_judge(data: Prepared, folder: Path, typed: str, *, log_every: int |
     from sightline.training.fit import Watch
 
     keras.utils.set_random_seed(data.recipe.seed)
-    network = build_network(data.spec.shape, data.dataset.num_classes, data.recipe.model)
-    fitted = _fit(network, data, Watch(folder / "history.jsonl", log_every))
+    usual = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(data.recipe.training.precision)
+    try:
+        network = build_network(data.spec.shape, data.dataset.num_classes, data.recipe.model)
+        fitted = _fit(network, data, Watch(folder / "history.jsonl", log_every))
+    finally:
+        keras.config.set_dtype_policy(usual)
+    if data.recipe.training.precision != "float32":
+        mixed, network = network, build_network(data.spec.shape, data.dataset.num_classes, data.recipe.model)
+        network.set_weights(mixed.get_weights())
     write_atomically(folder / "curves.png", curves_png(fitted.history, chosen_epoch=fitted.chosen_epoch))
     watch.lap("fit")
     judged = make_bundle(network, data, folder, typed, watch=watch)
