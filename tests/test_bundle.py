@@ -29,7 +29,7 @@ def test_a_run_its_folder_and_its_bundle_open_the_same(tiny_run: sightline.Run, 
 def test_a_bundle_tells_what_it_was_made_for(tiny_run: sightline.Run) -> None:
     bundle = load_bundle(tiny_run.path)
     assert bundle.class_names == tuple("0123456789")
-    assert (bundle.input.shape, bundle.input.background, bundle.num_calibration_images) == ((28, 28, 1), "dark", 60)
+    assert (bundle.input.shape, bundle.input.background, bundle.num_calibration_images) == ((28, 28, 1), "dark", 30)
     assert bundle.metrics["test"]["num_images"] == 200
     assert bundle.metrics["largest_probability_difference"] <= 1e-4
 

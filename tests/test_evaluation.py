@@ -77,7 +77,7 @@ def test_its_own_source_gives_the_figures_of_the_run(tiny_run: sightline.Run, sm
     assert same_figures(sightline.evaluate(tiny_run, split="validation"), tiny_run.validation)
 
 
-@pytest.mark.parametrize(("split", "num_images"), [("all", 800), ("train", 480), ("calibration", 60)])
+@pytest.mark.parametrize(("split", "num_images"), [("all", 800), ("train", 540), ("calibration", 30)])
 def test_every_split_of_the_run_can_be_judged(split: str, num_images: int, tiny_run: sightline.Run) -> None:
     assert sightline.evaluate(tiny_run, split=split).num_images == num_images
 

@@ -70,7 +70,7 @@ def prepare(source: Any, asked: Recipe) -> Prepared:
     Example:
         >>> from sightline.training.recipes import recipe
         >>> prepare("mnist", recipe("fast")).splits
-        Splits(train 48,000, validation 6,000, calibration 6,000, test 10,000)
+        Splits(train 54,000, validation 3,000, calibration 3,000, test 10,000)
     """
     dataset = load(source, label_from=asked.data.label_from)
     dataset = _grouped(dataset, asked.data.group_by)
