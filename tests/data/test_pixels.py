@@ -89,6 +89,16 @@ def test_a_changed_file_another_size_and_another_rule_are_decoded_anew(photos, c
     assert again[0].max() == 0
 
 
+def test_other_rows_of_the_same_source_are_never_taken_for_one_another(photos, cache):
+    dataset = sightline.load(photos)
+    everything = read_pixels(dataset, SPEC)[:]
+    # Two parts of equal length: the same number of bytes, of other images.
+    first, second = np.arange(0, len(dataset) - 1), np.arange(1, len(dataset))
+    assert np.array_equal(read_pixels(dataset.take(first), SPEC)[:], everything[first])
+    assert np.array_equal(read_pixels(dataset.take(second), SPEC)[:], everything[second])
+    assert np.array_equal(read_pixels(dataset.take(first[::-1]), SPEC)[:], everything[first[::-1]])
+
+
 def test_taken_rows_share_the_pixels_and_keep_their_errors(photos, cache):
     found = read_pixels(sightline.load(photos), SPEC)
     broken = next(iter(found.errors))
