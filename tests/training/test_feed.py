@@ -105,6 +105,7 @@ def test_balanced_sampling_and_weights_reach_fit():
 def test_validation_rows_are_fed_in_order_or_not_at_all():
     assert validation_feed(None, parse_recipe({}), num_classes=3) == {}
     data = LabelledImages(numbered_images(5), np.array([0, 1, 2, 0, 1]))
-    images, labels = validation_feed(data, parse_recipe({}), num_classes=3)["validation_data"]
+    fed = validation_feed(data, parse_recipe({}), num_classes=3)["validation_data"]
+    ((images, labels),) = [tuple(np.asarray(part) for part in batch) for batch in fed]
     assert images[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4]
     assert labels.tolist() == [0, 1, 2, 0, 1]

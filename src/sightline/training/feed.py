@@ -14,6 +14,8 @@ from sightline.catalog import ONE_HOT_LOSSES
 from sightline.schema import Recipe
 
 VALIDATION_BATCH = 1000
+# Batches made ready while the network learns from another.
+PREFETCHED = 4
 MOST_REPETITIONS = 10
 
 
@@ -159,19 +161,24 @@ def validation_feed(data: LabelledImages | None, recipe: Recipe, *, num_classes:
     if data is None:
         return {}
     targets = targets_of(data.labels, recipe.loss.name, num_classes)
-    if data.images.nbytes <= recipe.data.memory_limit_mib * 2**20:
-        return {
-            "validation_data": (np.asarray(data.images[:]), targets),
-            "validation_batch_size": VALIDATION_BATCH,
-        }
+    in_memory = data.images.nbytes <= recipe.data.memory_limit_mib * 2**20
+    images = np.asarray(data.images[:]) if in_memory else data.images
     rows = np.arange(len(data))
-    return {"validation_data": _Batches(data.images, [targets], rows, batch_size=256, seed=None)}
+    size = VALIDATION_BATCH if in_memory else 256
+    if keras.config.backend() == "tensorflow":
+        return {"validation_data": _tensorflow_batches(images, [targets], rows, batch_size=size, seed=None)}
+    if in_memory:
+        return {"validation_data": (images, targets), "validation_batch_size": size}
+    return {"validation_data": _Batches(images, [targets], rows, batch_size=size, seed=None)}
 
 
 def _tensorflow_batches(
-    images: Any, arrays: list[NDArray[Any]], rows: NDArray[np.int64], *, batch_size: int, seed: int
+    images: Any, arrays: list[NDArray[Any]], rows: NDArray[np.int64], *, batch_size: int, seed: int | None
 ) -> Any:
-    """Batches in TensorFlow's own threads, shuffled anew each epoch; from constants where they fit in memory."""
+    """Batches in TensorFlow's own threads, from constants where they fit in memory; shuffled anew each epoch by a seed.
+
+    tf.data's tuning is off: its thread sleeps up to five seconds at the end of every pass before it lets go.
+    """
     import tensorflow as tf
 
     with tf.device("CPU"):
@@ -191,8 +198,11 @@ def _tensorflow_batches(
         return (picked, *(tf.gather(array, batch) for array in fixed))
 
     order = tf.data.Dataset.from_tensor_slices(rows)
-    shuffled = order.shuffle(len(rows), seed=seed, reshuffle_each_iteration=True).batch(batch_size)
-    return shuffled.map(gather).prefetch(tf.data.AUTOTUNE)
+    if seed is not None:
+        order = order.shuffle(len(rows), seed=seed, reshuffle_each_iteration=True)
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return order.batch(batch_size).map(gather).prefetch(PREFETCHED).with_options(options)
 
 
 class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no annotations
