@@ -35,7 +35,7 @@ class Room:
 ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("_version"), Room("errors")),
     (Room("records"),),
-    (Room("results"), Room("catalog")),
+    (Room("results"), Room("catalog"), Room("architectures")),
     (Room("schema"),),
     (Room("config"), Room("backends", keras=ON_USE)),
     (Room("files"), Room("progress")),
@@ -56,14 +56,15 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             "fonts grids sheets series canvas confusion curves charts miniatures page_style audit_page",
         ),
     ),
+    (Room("backbones", "embedded layout"),),
     (Room("bundle"), Room("sessions")),
-    (Room("inference"),),
+    (Room("inference"), Room("features")),
     (Room("evaluation"),),
-    (Room("networks", "sizes layers classic convnet build", keras=AT_ONCE),),
+    (Room("networks", "sizes layers classic convnet lite0 applications build", keras=AT_ONCE),),
     (
         Room(
             "training",
-            "recipes optimizers augmentation onnx_export saving card preparation bundling feed fit run",
+            "recipes optimizers augmentation onnx_export saving card preparation bundling feed fit head transfer run",
             keras=AT_ONCE,
             # A wrong name is refused before Keras is imported.
             keras_on_use_in="recipes onnx_export card preparation run",

@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from sightline.backbones.embedded import EMBEDDED, FOLDER
 from sightline.errors import InvalidBundle
 from sightline.files import sha256_of, write_json
 from sightline.records import InputSpec
@@ -27,6 +28,8 @@ REQUIRED_FILES = (
     "metrics.json",
     "card.md",
 )
+# The network that comes with the package is only run; Keras reads its weights from the ONNX file.
+KINDS = {"trained": REQUIRED_FILES, "embedded": tuple(name for name in REQUIRED_FILES if name != "model.keras")}
 # What file managers drop into every folder that is looked at; harmless and never read.
 IGNORED_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 RECORDED_PACKAGES = (
@@ -42,11 +45,12 @@ RECORDED_PACKAGES = (
 )
 
 
-def write_manifest(folder: Path) -> None:
+def write_manifest(folder: Path, *, kind: str = "trained") -> None:
     """Seal a folder: list every file with its size and SHA-256, and what made it.
 
     Args:
         folder: with all the files of a bundle but the manifest.
+        kind: "trained", or "embedded" for the one inside the package, which has no `model.keras`.
 
     Raises:
         InvalidBundle: a file is missing.
@@ -58,7 +62,7 @@ def write_manifest(folder: Path) -> None:
         Traceback (most recent call last):
         sightline.errors.InvalidBundle: the bundle lacks input.json; it was not sealed.
     """
-    missing = [name for name in REQUIRED_FILES if not (folder / name).is_file()]
+    missing = [name for name in KINDS[kind] if not (folder / name).is_file()]
     if missing:
         raise InvalidBundle(f"the bundle lacks {', '.join(missing[:1])}; it was not sealed.")
     files = {
@@ -71,6 +75,7 @@ def write_manifest(folder: Path) -> None:
         {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
+            **({} if kind == "trained" else {"kind": kind}),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": _versions(),
             "files": files,
@@ -113,7 +118,8 @@ def load_bundle(path: str | Path | Bundle) -> Bundle:
     """Open a bundle, or the bundle of a run, and verify every file in it.
 
     Args:
-        path: a bundle's or a run's folder, or a Bundle, handed on.
+        path: a bundle's or a run's folder; "imagenet", the network that comes with the package,
+            where no folder is called that; or a Bundle, handed on.
 
     Returns:
         The Bundle.
@@ -129,10 +135,10 @@ def load_bundle(path: str | Path | Bundle) -> Bundle:
     """
     if isinstance(path, Bundle):
         return path
-    folder = find_bundle(Path(path))
+    folder = FOLDER if str(path) == EMBEDDED and not Path(path).is_dir() else find_bundle(Path(path))
     manifest = _read_json(folder / MANIFEST)
     _check_format(folder, manifest)
-    _check_files(folder, manifest["files"])
+    _check_files(folder, manifest)
     calibration = _read_json(folder / "calibration.json")
     try:
         described = {key: value for key, value in _read_json(folder / "input.json").items() if key != "channels"}
@@ -191,10 +197,12 @@ def _check_format(folder: Path, manifest: Any) -> None:
         )
 
 
-def _check_files(folder: Path, listed: Mapping[str, Any]) -> None:
+def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
+    listed = manifest["files"]
+    required = KINDS["embedded" if manifest.get("kind") == "embedded" else "trained"]
     present = {path.name for path in folder.iterdir()} - IGNORED_FILES - {MANIFEST}
     remedy = "Copy the whole bundle again from where it was made."
-    for name in (*REQUIRED_FILES, *listed):
+    for name in (*required, *listed):
         if name not in present or name not in listed:
             raise InvalidBundle(f"{folder}: {name} is missing. {remedy}")
         if not (folder / name).is_file() or sha256_of(folder / name) != _listed_hash(listed[name]):

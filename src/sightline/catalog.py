@@ -1,4 +1,4 @@
-"""Names of models, sources, policies and Keras parts, and where each one lives.
+"""Names of sources, policies and Keras parts, and where each one lives.
 
 Strings only: nothing here imports what it names, so that a wrong name is refused
 in milliseconds and `sightline models` needs no Keras.
@@ -7,69 +7,6 @@ in milliseconds and `sightline models` needs no Keras.
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class ModelEntry:
-    """One network that `model.name` can ask for.
-
-    Attributes:
-        builder: "module:function" below `sightline.networks`.
-        num_parameters: for `reference_input` and ten classes.
-        reference_input: (height, width, channels).
-        smallest: pixels; images of a smaller side are padded to it inside the network.
-        largest: pixels; the side up to which it makes sense.
-        summary: when to use it.
-        source: where the architecture comes from.
-    """
-
-    builder: str
-    num_parameters: int
-    reference_input: tuple[int, int, int]
-    smallest: int
-    largest: int
-    summary: str
-    source: str
-
-
-MODELS: dict[str, ModelEntry] = {
-    "mlp": ModelEntry(
-        builder="classic:mlp",
-        num_parameters=235_146,
-        reference_input=(28, 28, 1),
-        smallest=4,
-        largest=64,
-        summary="two dense layers; the baseline that shows what convolution is worth",
-        source="Rumelhart, Hinton, Williams, Learning representations, Nature 323 (1986)",
-    ),
-    "lenet5": ModelEntry(
-        builder="classic:lenet5",
-        num_parameters=61_706,
-        reference_input=(28, 28, 1),
-        smallest=32,
-        largest=64,
-        summary="the tutorial's code; small grey images, a minute on a laptop",
-        source="LeCun, Bottou, Bengio, Haffner, Gradient-based learning, Proc. IEEE 86 (1998)",
-    ),
-    "lenet5-conv": ModelEntry(
-        builder="classic:lenet5_conv",
-        num_parameters=212_906,
-        reference_input=(28, 28, 1),
-        smallest=32,
-        largest=64,
-        summary="the tutorial's prose: four convolutions, no hidden dense layer; to compare with lenet5",
-        source="LeCun, Bottou, Bengio, Haffner, Gradient-based learning, Proc. IEEE 86 (1998)",
-    ),
-    "convnet": ModelEntry(
-        builder="convnet:convnet",
-        num_parameters=289_066,
-        reference_input=(28, 28, 1),
-        smallest=16,
-        largest=128,
-        summary="batch-normalised convolutions; the most accurate from scratch on 28 to 64 px, grey or colour",
-        source="VGG-style blocks: Simonyan, Zisserman, arXiv 1409.1556; Ioffe, Szegedy, arXiv 1502.03167",
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -175,6 +112,11 @@ PRECISIONS: dict[str, str] = {
     "float32": "throughout",
     "mixed_bfloat16": "computed in bfloat16 and kept in float32; for CPUs and GPUs that multiply in it",
     "mixed_float16": "computed in float16 with a scaled loss and kept in float32; for GPUs",
+}
+
+FINETUNE_PARTS: dict[str, str] = {
+    "upper": "what stands above the middle, from stored activations: cheap",
+    "all": "the whole network, from images: slow without a GPU",
 }
 
 RESIZE_RULES: dict[str, str] = {

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sightline import catalog
+from sightline.architectures import MODELS
 
 
 def _number(default: float | None, low: float, high: float = math.inf, *, above: bool = False, doc: str) -> Any:
@@ -71,11 +72,12 @@ class ModelRecipe:
     """Which network."""
 
     name: str = _name(
-        "auto", {"auto": None, **catalog.MODELS}, "see `sightline models`; auto: by the size and colour of the images"
+        "auto", {"auto": None, **MODELS}, "see `sightline models`; auto: by the size and colour of the images"
     )
     activation: str = _name("relu", catalog.ACTIVATIONS, "after each hidden layer")
     dropout: float = _number(0.0, 0, 0.95, doc="share of units switched off before the last layer while training")
     pixel_scaling: str = _name("unit", catalog.PIXEL_SCALINGS, "done inside the network")
+    weights: str = _text("imagenet", "of a pretrained network: imagenet, random, or the path of a file")
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,13 @@ class TrainingRecipe:
     )
     early_stopping_min_change: float = _number(
         0.0, 0, 1e6, doc="a validation loss is better if it is lower by more than this"
+    )
+    finetune_epochs: int | str = _number_or_auto(
+        0, 0, 100_000, doc="of a pretrained network, after its head: passes in which `finetune_part` learns as well"
+    )
+    finetune_part: str = _name("upper", catalog.FINETUNE_PARTS, "what of a pretrained network is fine-tuned")
+    feature_variants: int | str = _number_or_auto(
+        1, 1, 64, doc="of a pretrained network: views of each train image that its head learns from, the first as it is"
     )
     precision: str = _name("float32", catalog.PRECISIONS, "of the computation; the saved network is float32")
 

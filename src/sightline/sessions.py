@@ -27,6 +27,7 @@ class Session:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         self.num_classes = num_classes
+        self.path = path
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's exceptions share no class of their own
@@ -34,8 +35,16 @@ class Session:
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(num_images, height, width, channels) uint8 to (num_images, num_classes) float32, at once."""
-        answer: NDArray[np.float32] = self._session.run(["logits"], {"images": np.ascontiguousarray(images)})[0]
+        return self.outputs(images, ["logits"])[0]
+
+    def outputs(self, images: NDArray[np.uint8], names: list[str]) -> list[NDArray[np.float32]]:
+        """The outputs of these names for (num_images, height, width, channels) uint8, at once."""
+        answer: list[NDArray[np.float32]] = self._session.run(names, {"images": np.ascontiguousarray(images)})
         return answer
+
+    def output_shapes(self) -> dict[str, tuple[int | str, ...]]:
+        """Name to shape of every output, the batch first; a word stands for what is not fixed."""
+        return {output.name: tuple(output.shape) for output in self._session.get_outputs()}
 
     def all_logits(self, images: Any) -> NDArray[np.float32]:
         """The same for any number of images, in portions that bound the memory, with progress.

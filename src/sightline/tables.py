@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sightline.catalog import MODELS, SOURCES
+from sightline.architectures import MODELS
+from sightline.catalog import SOURCES
 from sightline.training.recipes import RECIPES
 
 

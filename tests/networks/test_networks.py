@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import sightline
+from sightline.architectures import MODELS
 from sightline.backends import load_keras
-from sightline.catalog import ACTIVATIONS, MODELS
+from sightline.catalog import ACTIVATIONS
 from sightline.config import parse_recipe
 from sightline.errors import InvalidValue, UnknownName
 

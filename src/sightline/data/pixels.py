@@ -70,6 +70,11 @@ class Pixels:
         return (len(self.rows), *self.stored.shape[1:])
 
     @property
+    def dtype(self) -> np.dtype[np.uint8]:
+        """Of every image."""
+        return self.stored.dtype
+
+    @property
     def nbytes(self) -> int:
         """Bytes of all rows, in memory or not."""
         return int(np.prod(self.shape))
@@ -154,7 +159,7 @@ def raw_images(dataset: Dataset, rows: NDArray[np.int64]) -> tuple[list[NDArray[
 
 
 def cache_key(dataset: Dataset, spec: InputSpec) -> str:
-    """What the pixels at network size depend on: the files, which of them and in what order, the size, the rule, the decoder.
+    """What pixels at network size depend on: the files, which and in what order, size, rule and decoder.
 
     Args:
         dataset: the rows.

@@ -6,7 +6,7 @@ import importlib
 
 import keras
 
-from sightline.catalog import MODELS
+from sightline.architectures import MODELS
 from sightline.networks.sizes import check_size
 from sightline.schema import ModelRecipe
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from sightline.catalog import MODELS
+from sightline.architectures import MODELS
 from sightline.networks.layers import finish, start
 from sightline.schema import ModelRecipe
 

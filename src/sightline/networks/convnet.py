@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from sightline.catalog import MODELS
+from sightline.architectures import MODELS
 from sightline.networks.layers import finish, start
 from sightline.schema import ModelRecipe
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 
-from sightline.catalog import MODELS
+from sightline.architectures import MODELS
 from sightline.records import Dataset, InputSpec
 from sightline.results import Evaluation
 from sightline.schema import Recipe
@@ -47,12 +47,24 @@ def card(dataset: Dataset, recipe: Recipe, spec: InputSpec, *, evaluation: Evalu
                 "## Data and licences",
                 f"Trained on {num_train:,} images of '{dataset.name}'. "
                 f"Licence of the data: {dataset.licence or 'not stated'}. "
-                f"The network starts from random weights; architecture: {_architecture(recipe)}.",
+                f"{_start(recipe)}; architecture: {_architecture(recipe)}.",
                 "## Limits",
                 _limits(dataset, spec, evaluation),
             )
         )
         + "\n"
+    )
+
+
+def _start(recipe: Recipe) -> str:
+    entry = MODELS.get(recipe.model.name)
+    if entry is None or entry.backbone is None or recipe.model.weights == "random":
+        return "The network starts from random weights"
+    if recipe.model.weights != "imagenet":
+        return f"The network starts from the weights in {recipe.model.weights}, whose licence is not known here"
+    return (
+        f"The network starts from weights trained on ImageNet (ILSVRC 2012); licence of the weights: "
+        f"{entry.backbone.licence}"
     )
 
 

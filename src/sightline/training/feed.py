@@ -186,7 +186,7 @@ def _tensorflow_batches(
         pixels = tf.constant(images) if isinstance(images, np.ndarray) and not isinstance(images, np.memmap) else None
     shape = tuple(images.shape[1:])
 
-    def read(batch: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def read(batch: NDArray[np.int64]) -> NDArray[Any]:
         # Ascending rows are read faster from a mapped file; the order within a batch does not matter to fit.
         return np.asarray(images[batch])
 
@@ -194,7 +194,7 @@ def _tensorflow_batches(
         if pixels is not None:
             picked = tf.gather(pixels, batch)
         else:
-            picked = tf.ensure_shape(tf.numpy_function(read, [batch], tf.uint8), (None, *shape))
+            picked = tf.ensure_shape(tf.numpy_function(read, [batch], images.dtype), (None, *shape))
         return (picked, *(tf.gather(array, batch) for array in fixed))
 
     order = tf.data.Dataset.from_tensor_slices(rows)

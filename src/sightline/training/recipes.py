@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from sightline.architectures import MODELS
 from sightline.catalog import SOURCES
 from sightline.config import override, parse_recipe, read_recipe
 from sightline.data.batches import natural_shape
@@ -53,6 +54,20 @@ RECIPES: dict[str, NamedRecipe] = {
             "schedule.name": "one-cycle",
             "training.epochs": "auto",
             "training.batch_size": "auto",
+        },
+    ),
+    "transfer": NamedRecipe(
+        "photographs: a head on a pretrained network, then its upper part fine-tuned; minutes on a laptop, no download",
+        {
+            "model.name": "efficientnet-lite0",
+            "augmentation.policy": "photos",
+            "optimizer.name": "adamw",
+            "optimizer.learning_rate": 0.001,
+            "optimizer.weight_decay": 0.01,
+            "schedule.name": "one-cycle",
+            "training.batch_size": 64,
+            "training.finetune_epochs": "auto",
+            "training.feature_variants": "auto",
         },
     ),
     "tutorial": NamedRecipe(
@@ -118,6 +133,26 @@ def default_recipe(source: Any) -> str:
     return "photos" if is_files(source) else "fast"
 
 
+def is_transfer(recipe: Recipe) -> bool:
+    """Whether a recipe starts from pretrained weights.
+
+    Args:
+        recipe: resolved.
+
+    Returns:
+        True if its network has a backbone whose weights are not random.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> is_transfer(recipe("transfer")), is_transfer(recipe("tutorial"))
+        (True, False)
+    """
+    entry = MODELS.get(recipe.model.name)
+    return entry is not None and entry.backbone is not None and recipe.model.weights != "random"
+
+
 def settle_length(resolved: Recipe, num_train: int) -> Recipe:
     """Put numbers for "auto" epochs and batch size: about 80,000 images are seen, in 8 epochs at least and 40 at most.
 
@@ -143,6 +178,11 @@ def settle_length(resolved: Recipe, num_train: int) -> Recipe:
     if batch_size == "auto":
         batch_size = 32 if num_train < 20_000 else 128
     training = dataclasses.replace(training, epochs=epochs, batch_size=batch_size)
+    if training.feature_variants == "auto":
+        training = dataclasses.replace(training, feature_variants=min(max(round(6_000 / num_train), 1), 4))
+    if training.finetune_epochs == "auto":
+        seen = num_train * int(training.feature_variants)
+        training = dataclasses.replace(training, finetune_epochs=min(max(round(30_000 / seen), 1), 10))
     return dataclasses.replace(resolved, training=training)
 
 
@@ -157,7 +197,7 @@ def resolve(asked: Recipe, dataset: Dataset) -> Recipe:
         A recipe without "auto"; it is what the run records.
 
     Raises:
-        Nothing.
+        InvalidValue: a pretrained network is asked to take grey images.
 
     Example:
         >>> import sightline
@@ -167,6 +207,14 @@ def resolve(asked: Recipe, dataset: Dataset) -> Recipe:
     height, width, channels = natural_shape(dataset)
     size = max(height, width) if asked.data.image_size == "auto" else int(asked.data.image_size)
     source_color = "grey" if channels == 1 else "rgb"
+    backbone = MODELS[asked.model.name].backbone if asked.model.name in MODELS else None
+    if backbone is not None:
+        # Its weights were trained on three channels; grey is shown to it as three equal ones.
+        source_color = "rgb"
+        if asked.data.color_mode == "grey":
+            raise InvalidValue(f"{asked.model.name} takes colour: data.color_mode must be auto or rgb; got 'grey'.")
+        if asked.data.image_size == "auto":
+            size = backbone.image_size
     color = source_color if asked.data.color_mode == "auto" else asked.data.color_mode
     data = dataclasses.replace(asked.data, image_size=size, color_mode=color)
     model, augmentation = asked.model, asked.augmentation

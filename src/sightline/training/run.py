@@ -21,7 +21,7 @@ from sightline.reporting.charts import curves_png
 from sightline.results import Run
 from sightline.schema import Recipe
 from sightline.training.preparation import Prepared, prepare
-from sightline.training.recipes import default_recipe, recipe as named_recipe
+from sightline.training.recipes import default_recipe, is_transfer, recipe as named_recipe
 
 
 def train(
@@ -139,6 +139,11 @@ def _fit(network: Any, data: Prepared, watch: Any) -> Any:
     from sightline.training.augmentation import build_augmentation
     from sightline.training.feed import LabelledImages
     from sightline.training.fit import fit
+
+    if is_transfer(data.recipe):
+        from sightline.training.transfer import fit_transfer
+
+        return fit_transfer(network, data, watch)
 
     def labelled(rows: NDArray[np.int64]) -> LabelledImages:
         weights = None if data.dataset.weights is None else data.dataset.weights[rows]

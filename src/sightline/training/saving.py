@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.errors import TrainingFailed
+from sightline.errors import OutputExists, TrainingFailed
+from sightline.files import staged_folder
 from sightline.metrics.scores import softmax
 from sightline.sessions import Session
 from sightline.training.onnx_export import export_onnx
@@ -39,10 +43,48 @@ def save_network(network: keras.Model, folder: Path) -> Session:
         ['network', 'folder']
     """
     # Outputs in a dictionary keep their names in ONNX; a bare tensor becomes "Identity:0".
-    contract = keras.Model(network.input, {"logits": network.outputs[0]}, name=network.name)
+    outputs = {"features": _flat(network.get_layer("logits").input), "logits": network.outputs[0]}
+    contract = keras.Model(network.input, outputs, name=network.name)
     contract.save(folder / "model.keras")
     export_onnx(folder / "model.keras", folder / "model.onnx")
     return Session(folder / "model.onnx", num_classes=int(network.output_shape[-1]))
+
+
+def _flat(tensor: Any) -> Any:
+    # A rounding to float32 is all that a network in mixed precision needs here; the others are handed on as they are.
+    return tensor if tensor.dtype == "float32" else keras.ops.cast(tensor, "float32")
+
+
+def save_outputs(model: keras.Model, folder: Path) -> Session:
+    """A network with outputs of any names in ONNX Runtime, exported once and kept for the next time.
+
+    Args:
+        model: uint8 images to a dictionary of outputs.
+        folder: of the cache; the file stands in a sub-folder named after the weights.
+
+    Returns:
+        The network, opened.
+
+    Raises:
+        MissingPackage: the ONNX exporter is not installed.
+        TrainingFailed: the export went wrong.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(save_outputs).parameters)
+        ['model', 'folder']
+    """
+    digest = hashlib.sha256(json.dumps([keras.__version__, model.get_config()], sort_keys=True, default=str).encode())
+    for weight in model.get_weights():
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    place = folder / digest.hexdigest()[:32]
+    if not (place / "model.onnx").is_file():
+        # Another run may be faster; its file is the same.
+        with contextlib.suppress(OutputExists, FileExistsError), staged_folder(place) as staged:
+            model.save(staged / "model.keras")
+            export_onnx(staged / "model.keras", staged / "model.onnx")
+            (staged / "model.keras").unlink()
+    return Session(place / "model.onnx", num_classes=0)
 
 
 def compare(keras_path: Path, images: NDArray[np.uint8], onnx_logits: NDArray[np.float32]) -> float:

@@ -1,0 +1,184 @@
+"""The networks that `model.name` can ask for: where each is built, what it takes, where its weights come from.
+
+Strings only: nothing here imports what it names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sightline.errors import InvalidValue, pick
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """What is known of a pretrained network.
+
+    Attributes:
+        application: class of `keras.applications`, or "" for the one inside the package.
+        preprocessing: what becomes of 0 to 255 before it: a name of PREPROCESSINGS.
+        image_size: pixels a side that the weights were trained for.
+        cut: layer whose output divides the lower part from the upper part that is fine-tuned.
+        licence: of the weights.
+    """
+
+    application: str
+    preprocessing: str
+    image_size: int
+    cut: str
+    licence: str
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One network that `model.name` can ask for.
+
+    Attributes:
+        builder: "module:function" below `sightline.networks`.
+        num_parameters: for `reference_input` and ten classes.
+        reference_input: (height, width, channels).
+        smallest: pixels; images of a smaller side are padded to it inside the network.
+        largest: pixels; the side up to which it makes sense.
+        summary: when to use it.
+        source: where the architecture comes from.
+        backbone: what is known of its pretrained weights, or None for one that starts from nothing.
+    """
+
+    builder: str
+    num_parameters: int
+    reference_input: tuple[int, int, int]
+    smallest: int
+    largest: int
+    summary: str
+    source: str
+    backbone: Backbone | None = None
+
+
+MODELS: dict[str, ModelEntry] = {
+    "mlp": ModelEntry(
+        builder="classic:mlp",
+        num_parameters=235_146,
+        reference_input=(28, 28, 1),
+        smallest=4,
+        largest=64,
+        summary="two dense layers; the baseline that shows what convolution is worth",
+        source="Rumelhart, Hinton, Williams, Learning representations, Nature 323 (1986)",
+    ),
+    "lenet5": ModelEntry(
+        builder="classic:lenet5",
+        num_parameters=61_706,
+        reference_input=(28, 28, 1),
+        smallest=32,
+        largest=64,
+        summary="the tutorial's code; small grey images, a minute on a laptop",
+        source="LeCun, Bottou, Bengio, Haffner, Gradient-based learning, Proc. IEEE 86 (1998)",
+    ),
+    "lenet5-conv": ModelEntry(
+        builder="classic:lenet5_conv",
+        num_parameters=212_906,
+        reference_input=(28, 28, 1),
+        smallest=32,
+        largest=64,
+        summary="the tutorial's prose: four convolutions, no hidden dense layer; to compare with lenet5",
+        source="LeCun, Bottou, Bengio, Haffner, Gradient-based learning, Proc. IEEE 86 (1998)",
+    ),
+    "convnet": ModelEntry(
+        builder="convnet:convnet",
+        num_parameters=289_066,
+        reference_input=(28, 28, 1),
+        smallest=16,
+        largest=128,
+        summary="batch-normalised convolutions; the most accurate from scratch on 28 to 64 px, grey or colour",
+        source="VGG-style blocks: Simonyan, Zisserman, arXiv 1409.1556; Ioffe, Szegedy, arXiv 1502.03167",
+    ),
+    "efficientnet-lite0": ModelEntry(
+        builder="lite0:lite0",
+        num_parameters=3_425_834,
+        reference_input=(224, 224, 3),
+        smallest=64,
+        largest=512,
+        summary="pretrained, inside the package: photographs, from some dozens to some ten thousand; the usual choice",
+        source="Tan, Le, EfficientNet, arXiv 1905.11946 (the Lite variant)",
+        backbone=Backbone("", "minus-127-over-128", 224, "blocks_10_sum", "Apache-2.0 (Google)"),
+    ),
+    "mobilenet-v2": ModelEntry(
+        builder="applications:application",
+        num_parameters=2_270_794,
+        reference_input=(224, 224, 3),
+        smallest=64,
+        largest=512,
+        summary="pretrained, fetched by Keras: as small as efficientnet-lite0, widely known",
+        source="Sandler et al., MobileNetV2, arXiv 1801.04381",
+        backbone=Backbone("MobileNetV2", "minus-1-to-1", 224, "block_12_add", "Apache-2.0 (Google)"),
+    ),
+    "mobilenet-v3": ModelEntry(
+        builder="applications:application",
+        num_parameters=3_005_962,
+        reference_input=(224, 224, 3),
+        smallest=64,
+        largest=512,
+        summary="pretrained, fetched by Keras: the fastest of the fetched ones on a CPU",
+        source="Howard et al., Searching for MobileNetV3, arXiv 1905.02244",
+        backbone=Backbone("MobileNetV3Large", "inside", 224, "expanded_conv_11_add", "Apache-2.0 (Google)"),
+    ),
+    "efficientnet-v2": ModelEntry(
+        builder="applications:application",
+        num_parameters=5_932_122,
+        reference_input=(224, 224, 3),
+        smallest=64,
+        largest=512,
+        summary="pretrained, fetched by Keras: EfficientNetV2-B0, more accurate and slower",
+        source="Tan, Le, EfficientNetV2, arXiv 2104.00298",
+        backbone=Backbone("EfficientNetV2B0", "inside", 224, "block5e_add", "Apache-2.0 (Google)"),
+    ),
+    "convnext": ModelEntry(
+        builder="applications:application",
+        num_parameters=27_827_818,
+        reference_input=(224, 224, 3),
+        smallest=64,
+        largest=512,
+        summary="pretrained, fetched by Keras: ConvNeXt-Tiny, the most accurate; wants a GPU to be fine-tuned",
+        source="Liu et al., A ConvNet for the 2020s, arXiv 2201.03545",
+        backbone=Backbone("ConvNeXtTiny", "inside", 224, "", "MIT (Meta)"),
+    ),
+    "resnet50-v2": ModelEntry(
+        builder="applications:application",
+        num_parameters=23_585_290,
+        reference_input=(224, 224, 3),
+        smallest=64,
+        largest=512,
+        summary="pretrained, fetched by Keras: what many papers compare with",
+        source="He et al., Identity Mappings in Deep Residual Networks, arXiv 1603.05027",
+        backbone=Backbone("ResNet50V2", "minus-1-to-1", 224, "conv4_block6_out", "MIT (Microsoft; Keras' own weights)"),
+    ),
+}
+
+# What a pretrained network was fed while it was trained: value * scale + offset, value from 0 to 255.
+PREPROCESSINGS: dict[str, tuple[float, float]] = {
+    "minus-127-over-128": (1 / 128, -127 / 128),
+    "minus-1-to-1": (1 / 127.5, -1.0),
+    "inside": (1.0, 0.0),  # the network scales by itself
+}
+
+
+def backbone_of(name: str) -> Backbone:
+    """What is known of a network's pretrained weights.
+
+    Args:
+        name: of a model.
+
+    Returns:
+        The entry.
+
+    Raises:
+        UnknownName: no model has that name.
+        InvalidValue: the model starts from nothing.
+
+    Example:
+        >>> backbone_of("efficientnet-lite0").image_size
+        224
+    """
+    backbone = pick(MODELS, name, kind="model").backbone
+    if backbone is None:
+        raise InvalidValue(f"{name} has no pretrained weights.")
+    return backbone

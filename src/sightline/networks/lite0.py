@@ -1,0 +1,167 @@
+"""EfficientNet-Lite0 in Keras, with the weights of the ONNX file that comes with the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+from numpy.typing import NDArray
+
+from sightline.architectures import PREPROCESSINGS, backbone_of
+from sightline.backbones.embedded import embedded_onnx
+from sightline.backbones.layout import EPSILON, NUM_FEATURES, STEM_FILTERS, Block, blocks
+from sightline.errors import InvalidValue, require
+from sightline.networks.layers import finish
+from sightline.schema import ModelRecipe
+
+Weights = dict[str, NDArray[Any]]
+
+
+def lite0(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -> keras.Model:
+    """EfficientNet-Lite0 with a new head.
+
+    Args:
+        shape: (height, width, 3) of the uint8 images.
+        num_classes: at least 2.
+        model: dropout, and `weights`: "imagenet", "random" or the path of an .npz in the layout
+            of the archive that the embedded file was made of.
+
+    Returns:
+        uint8 images (batch, height, width, 3) to float32 logits (batch, num_classes).
+
+    Raises:
+        InvalidValue: the weights' file is not one of this network.
+        MissingPackage: the package `onnx`, which reads the embedded weights, is not installed.
+
+    Source:
+        Tan, Le, EfficientNet, arXiv 1905.11946 (the Lite variant).
+
+    Example:
+        >>> lite0((64, 64, 3), 10, ModelRecipe(name="efficientnet-lite0", weights="random")).count_params()
+        3425834
+    """
+    scale, offset = PREPROCESSINGS[backbone_of("efficientnet-lite0").preprocessing]
+    images = keras.Input(shape, dtype="uint8", name="images")
+    tensor = layers.Rescaling(scale, offset, name="pixels")(images)
+    tensor = _convolution(tensor, "conv_stem", STEM_FILTERS, 3, stride=2)
+    tensor = _normalisation(tensor, "bn0")
+    for block in blocks():
+        tensor = _block(tensor, block)
+    tensor = _convolution(tensor, "conv_head", NUM_FEATURES, 1)
+    tensor = _normalisation(tensor, "bn1")
+    tensor = layers.GlobalAveragePooling2D(name="features")(tensor)
+    network = finish(images, tensor, num_classes, model)
+    if model.weights != "random":
+        weights = embedded_weights() if model.weights == "imagenet" else _archived(Path(model.weights))
+        set_weights(network, weights, origin=model.weights)
+    return network
+
+
+def embedded_weights() -> Weights:
+    """The weights of the embedded ONNX file, by their names in it.
+
+    Returns:
+        Name to float32 array; kernels as Keras has them: (height, width, in, out), depthwise
+        (height, width, in, 1).
+
+    Raises:
+        MissingPackage: the package `onnx` is not installed.
+        InvalidBundle: the embedded file is missing or altered.
+
+    Example:
+        >>> embedded_weights()["_conv_stem.weight"].shape
+        (3, 3, 3, 32)
+    """
+    onnx = require("onnx", purpose="reading the embedded weights", install="onnx")
+    model = onnx.load(str(embedded_onnx()))
+    weights: Weights = {}
+    for stored in model.graph.initializer:
+        value = onnx.numpy_helper.to_array(stored).astype(np.float32)
+        if value.ndim == 4:
+            value = value.transpose((2, 3, 0, 1) if "_depthwise_" in stored.name else (2, 3, 1, 0))
+        weights[stored.name] = value
+    return weights
+
+
+def set_weights(network: keras.Model, weights: Weights, *, origin: str) -> None:
+    """Fill every layer below the head.
+
+    Args:
+        network: from `lite0`.
+        weights: name to array, as `embedded_weights` gives them.
+        origin: where they come from, for messages.
+
+    Raises:
+        InvalidValue: a weight is missing or has another shape.
+
+    Example:
+        >>> set_weights(lite0((64, 64, 3), 2, ModelRecipe(weights="random")), {}, origin="mine.npz")
+        Traceback (most recent call last):
+        sightline.errors.InvalidValue: mine.npz: has no '_conv_stem.weight'; ...
+    """
+    for layer in network.layers:
+        parts = _PARTS.get(type(layer).__name__)
+        if parts is None:
+            continue
+        values = [_picked(weights, f"{_weight_name(layer.name)}.{part}", origin) for part in parts]
+        shapes = [tuple(variable.shape) for variable in layer.weights]
+        if [value.shape for value in values] != shapes:
+            raise InvalidValue(f"{origin}: '{_weight_name(layer.name)}' has another shape than efficientnet-lite0's.")
+        layer.set_weights(values)
+
+
+# In the order in which Keras keeps a layer's weights.
+_PARTS = {
+    "Conv2D": ("weight",),
+    "DepthwiseConv2D": ("weight",),
+    "BatchNormalization": ("weight", "bias", "running_mean", "running_var"),
+}
+
+
+def _weight_name(layer_name: str) -> str:
+    """What a layer's weights are called in the archive: "blocks_3_bn1" is "_blocks.3._bn1", "bn0" is "_bn0"."""
+    if layer_name.startswith("blocks_"):
+        _, index, rest = layer_name.split("_", 2)
+        return f"_blocks.{index}._{rest}"
+    return f"_{layer_name}"
+
+
+def _picked(weights: Weights, name: str, origin: str) -> NDArray[Any]:
+    if name not in weights:
+        raise InvalidValue(f"{origin}: has no '{name}'; it is no file of efficientnet-lite0 weights.")
+    return np.asarray(weights[name], dtype=np.float32)
+
+
+def _archived(path: Path) -> Weights:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, KeyError, AttributeError) as error:
+        reason = getattr(error, "strerror", None) or "not an .npz file"
+        raise InvalidValue(f"model.weights: {path} cannot be read ({reason}).") from error
+
+
+def _convolution(tensor: Any, name: str, filters: int, kernel: int, *, stride: int = 1) -> Any:
+    return layers.Conv2D(filters, kernel, strides=stride, padding="same", use_bias=False, name=name)(tensor)
+
+
+def _normalisation(tensor: Any, name: str, *, is_active: bool = True) -> Any:
+    tensor = layers.BatchNormalization(epsilon=EPSILON, name=name)(tensor)
+    return layers.ReLU(max_value=6.0, name=f"{name}_active")(tensor) if is_active else tensor
+
+
+def _block(tensor: Any, block: Block) -> Any:
+    start, name = tensor, f"blocks_{block.index}"
+    if block.expansion > 1:
+        tensor = _convolution(tensor, f"{name}_expand_conv", block.filters_in * block.expansion, 1)
+        tensor = _normalisation(tensor, f"{name}_bn0")
+    depthwise = layers.DepthwiseConv2D(
+        block.kernel, strides=block.stride, padding="same", use_bias=False, name=f"{name}_depthwise_conv"
+    )
+    tensor = _normalisation(depthwise(tensor), f"{name}_bn1")
+    tensor = _convolution(tensor, f"{name}_project_conv", block.filters, 1)
+    tensor = _normalisation(tensor, f"{name}_bn2", is_active=False)
+    return layers.Add(name=f"{name}_sum")([start, tensor]) if block.has_residual else tensor

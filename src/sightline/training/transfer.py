@@ -1,0 +1,266 @@
+"""Training on a pretrained backbone: features once, a head in seconds, then fine-tuning if validation likes it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.architectures import backbone_of
+from sightline.backbones.embedded import embedded_onnx
+from sightline.data.pixels import cache_key
+from sightline.features import View, feature_tables
+from sightline.files import cache_folder, writing_to
+from sightline.metrics.scores import cross_entropy
+from sightline.progress import reporter
+from sightline.schema import Recipe
+from sightline.sessions import Session
+from sightline.training.augmentation import build_augmentation, strengths_of
+from sightline.training.feed import LabelledImages, row_weights
+from sightline.training.fit import Fitted, Watch, fit
+from sightline.training.head import Head, Rows, fit_head, judge
+from sightline.training.preparation import Prepared
+
+MIDDLE, FEATURES = "middle", "features"
+
+
+def fit_transfer(network: keras.Model, data: Prepared, watch: Watch) -> Fitted:
+    """Fit a network that has a pretrained backbone, in place.
+
+    The head is fitted on features of the frozen backbone. Then, if the recipe asks for it, the
+    upper part or the whole learns too, with its batch statistics frozen; what came of it is kept
+    only if it lowers the cross-entropy of the validation rows.
+
+    Args:
+        network: from `sightline.networks.build`, its backbone filled with weights.
+        data: rows, pixels and the resolved recipe.
+        watch: where history and progress go.
+
+    Returns:
+        The course: one row for the head, then one an epoch of fine-tuning.
+
+    Raises:
+        TrainingFailed: the loss of fine-tuning is not a number.
+        MissingPackage: SciPy is not installed.
+
+    Source:
+        Features and a linear head: Donahue et al., DeCAF, arXiv 1310.1531; fine-tuning after the head:
+        Kumar et al., arXiv 2202.10054.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(fit_transfer).parameters)
+        ['network', 'data', 'watch']
+    """
+    started = time.perf_counter()
+    tables = _Tables(network, data)
+    head = _head(tables, data)
+    network.get_layer("logits").set_weights([head.kernel, head.bias])
+    row = _head_row(head, tables, data, time.perf_counter() - started)
+    _write_row(watch, row)
+    reporter().say(_head_line(head, row))
+    num_seen = len(data.splits.train) * len(tables.views)
+    history: tuple[dict[str, float], ...] = (row,)
+    chosen = 1
+    if data.recipe.training.finetune_epochs:
+        tuned, is_kept = _finetune(network, tables, data, watch, before=head.judged)
+        history += tuple({**later, "epoch": later["epoch"] + 1} for later in tuned.history)
+        chosen = 1 + tuned.chosen_epoch if is_kept else 1
+        num_seen += num_seen * len(tuned.history)
+    seconds = time.perf_counter() - started
+    return Fitted(history, chosen, stopped_early=False, seconds=seconds, images_per_second=num_seen / seconds)
+
+
+class _Tables:
+    """Features, and activations of the middle where they are wanted, of every row and of every view of train rows."""
+
+    def __init__(self, network: keras.Model, data: Prepared) -> None:
+        backbone = backbone_of(data.recipe.model.name)
+        training = data.recipe.training
+        self.has_middle = bool(training.finetune_epochs and training.finetune_part == "upper" and backbone.cut)
+        self.cut = backbone.cut
+        shapes = {FEATURES: tuple(network.get_layer(FEATURES).output.shape[1:])}
+        if self.has_middle:
+            shapes[MIDDLE] = tuple(network.get_layer(self.cut).output.shape[1:])
+        session = _session(network, data, shapes)
+        key = cache_key(data.dataset, data.spec)
+        self.whole = feature_tables(session, data.pixels, key, outputs=shapes)
+        self.train = data.splits.train
+        self.views = [{name: _Rows([(table, self.train)]) for name, table in self.whole.items()}]
+        own = f"{key}-{hash_rows(self.train)}"
+        for view in _views(data.recipe):
+            tables = feature_tables(session, data.pixels.take(self.train), own, outputs=shapes, view=view)
+            everything = np.arange(len(self.train))
+            self.views.append({name: _Rows([(table, everything)]) for name, table in tables.items()})
+
+    def of_train(self, name: str) -> _Rows:
+        """All views of the train rows, view after view."""
+        return _Rows([part for view in self.views for part in view[name].parts])
+
+
+def hash_rows(rows: NDArray[np.int64]) -> str:
+    """A short name of a choice of rows, for the key of a table."""
+    import hashlib
+
+    return hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest()[:16]
+
+
+class _Rows:
+    """Rows of several tables, one after the other, as one array that stays where it is."""
+
+    def __init__(self, parts: Sequence[tuple[NDArray[Any], NDArray[np.int64]]]) -> None:
+        self.parts = list(parts)
+        self.starts = np.cumsum([0, *(len(rows) for _, rows in self.parts)])
+        self.dtype = self.parts[0][0].dtype
+        self.shape = (int(self.starts[-1]), *self.parts[0][0].shape[1:])
+
+    def __len__(self) -> int:
+        return int(self.shape[0])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all rows, in memory or not."""
+        return int(np.prod(self.shape)) * self.dtype.itemsize
+
+    def __getitem__(self, index: slice | NDArray[np.int64]) -> NDArray[Any]:
+        wanted = np.arange(len(self))[index]
+        part = np.searchsorted(self.starts, wanted, side="right") - 1
+        picked = np.empty((len(wanted), *self.shape[1:]), self.dtype)
+        for number in np.unique(part):
+            table, rows = self.parts[number]
+            here = part == number
+            picked[here] = table[rows[wanted[here] - self.starts[number]]]
+        return picked
+
+
+def _views(recipe: Recipe) -> list[View]:
+    """The random views of the train images that the recipe asks for, by the strengths of its augmentation."""
+    strengths = strengths_of(recipe.augmentation)
+    crop = float(strengths.get("zoom_fraction", 0.0)) + float(strengths.get("translation_fraction", 0.0))
+    turn = float(strengths.get("rotation_degrees", 0.0))
+    count = int(recipe.training.feature_variants) - 1
+    return [
+        View(number, flip="flip" in strengths, turn_degrees=turn, crop_fraction=min(crop, 0.5))
+        for number in range(1, count + 1)
+    ]
+
+
+def _session(network: keras.Model, data: Prepared, shapes: dict[str, tuple[int, ...]]) -> Session:
+    """The backbone in ONNX Runtime: the embedded file as it is, any other exported once and kept."""
+    model = data.recipe.model
+    if model.name == "efficientnet-lite0" and model.weights == "imagenet":
+        return Session(embedded_onnx(), num_classes=1000)
+    from sightline.training.saving import save_outputs
+
+    outputs = {
+        name: network.get_layer(name if name == FEATURES else backbone_of(model.name).cut).output for name in shapes
+    }
+    return save_outputs(keras.Model(network.input, outputs), cache_folder() / "backbones")
+
+
+def _head(tables: _Tables, data: Prepared) -> Head:
+    """The better of two heads on validation rows: of the images as they are, or of all their views."""
+    num_classes = data.dataset.num_classes
+    validation = None
+    if len(data.splits.validation):
+        rows = data.splits.validation
+        validation = Rows(np.asarray(tables.whole[FEATURES][rows]), data.dataset.labels[rows])
+    plain = fit_head(_train_rows(tables.views[0][FEATURES], data, 1), validation, num_classes=num_classes)
+    if len(tables.views) == 1:
+        return plain
+    every = _train_rows(tables.of_train(FEATURES), data, len(tables.views))
+    varied = fit_head(every, validation, num_classes=num_classes)
+    # Where nothing was chosen, more views are the safer start.
+    return plain if plain.judged < varied.judged else varied
+
+
+def _train_rows(features: _Rows, data: Prepared, times: int) -> Rows:
+    labels = data.dataset.labels[data.splits.train]
+    own = None if data.dataset.weights is None else data.dataset.weights[data.splits.train]
+    weights = row_weights(LabelledImages(None, labels, own), data.recipe.training.class_weights)
+    repeated = None if weights is None else np.tile(weights, times)
+    return Rows(features[:], np.tile(labels, times), repeated)
+
+
+def _finetune(
+    network: keras.Model, tables: _Tables, data: Prepared, watch: Watch, *, before: float
+) -> tuple[Fitted, bool]:
+    """Let the upper part or the whole learn; go back to the head alone if validation is not better."""
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
+    kept = network.get_weights()
+    training = dataclasses.replace(data.recipe.training, epochs=data.recipe.training.finetune_epochs)
+    recipe = dataclasses.replace(data.recipe, training=training)
+    augmentation = None
+    train: Any
+    if tables.has_middle:
+        learner = keras.Model(network.get_layer(tables.cut).output, network.output, name="upper")
+        train = tables.of_train(MIDDLE)
+        times = len(tables.views)
+    else:
+        learner, train, times = network, data.pixels.take(tables.train), 1
+        augmentation = build_augmentation(recipe.augmentation, data.spec, seed=recipe.seed)
+    labels = np.tile(data.dataset.labels[tables.train], times)
+    own = None if data.dataset.weights is None else np.tile(data.dataset.weights[tables.train], times)
+    validation = _validation(tables, data)
+    fitted = fit(
+        learner,
+        LabelledImages(train, labels, own),
+        validation=validation,
+        recipe=recipe,
+        augmentation=augmentation,
+        watch=watch,
+    )
+    after = float("nan")
+    if validation is not None:
+        after = judge(learner.predict(validation.images[:], batch_size=64, verbose=0), validation.labels)
+    is_kept = after < before
+    if not is_kept:
+        network.set_weights(kept)
+    verdict = "kept" if is_kept else "not kept: the head alone stays"
+    reporter().say(f"fine-tuned: validation cross-entropy {after:.4f}, before {before:.4f}; {verdict}")
+    return fitted, is_kept
+
+
+def _validation(tables: _Tables, data: Prepared) -> LabelledImages | None:
+    rows = data.splits.validation
+    if not len(rows):
+        return None
+    images = _Rows([(tables.whole[MIDDLE], rows)]) if tables.has_middle else data.pixels.take(rows)
+    return LabelledImages(images, data.dataset.labels[rows])
+
+
+def _head_row(head: Head, tables: _Tables, data: Prepared, seconds: float) -> dict[str, float]:
+    """The head as the first row of the history."""
+    row: dict[str, float] = {"epoch": 1, **_figures("", head, tables, data, data.splits.train)}
+    if len(data.splits.validation):
+        row |= _figures("validation_", head, tables, data, data.splits.validation)
+    # A head is fitted to the end, not by steps: there is no rate.
+    return row | {"learning_rate": 0.0, "seconds": seconds}
+
+
+def _figures(prefix: str, head: Head, tables: _Tables, data: Prepared, rows: NDArray[np.int64]) -> dict[str, float]:
+    logits, labels = head.logits(np.asarray(tables.whole[FEATURES][rows])), data.dataset.labels[rows]
+    accuracy = float((logits.argmax(axis=1) == labels).mean())
+    return {f"{prefix}loss": float(cross_entropy(logits, labels)), f"{prefix}accuracy": accuracy}
+
+
+def _write_row(watch: Watch, row: dict[str, float]) -> None:
+    if watch.history_path is not None:
+        with writing_to(watch.history_path), watch.history_path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row) + "\n")
+
+
+def _head_line(head: Head, row: dict[str, float]) -> str:
+    how = f"penalty {head.penalty:g}, chosen on validation"
+    if head.is_safe:
+        how = f"penalty {head.penalty:g}, taken as the safe one: there are too few images to choose by"
+    judged = f", validation accuracy {row['validation_accuracy']:.4f}" if "validation_accuracy" in row else ""
+    return f"head fitted on features of the frozen backbone in {row['seconds']:.0f} s ({how}){judged}"
