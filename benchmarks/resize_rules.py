@@ -1,9 +1,12 @@
 """Compare the resize rules fit, fill and stretch by what they are worth on photographs of many shapes.
 
-Trains the same small network with each rule on the same splits, several seeds, and prints validation accuracy and the
-difference to the first rule, seed by seed: the default rule is chosen by it, and test rows choose nothing.
+Judges each rule on the same splits, several seeds, by the accuracy on validation rows, and prints the difference to the
+first rule, seed by seed: the default rule is chosen by it, and test rows choose nothing. Two judges:
 
-Usage: python benchmarks/resize_rules.py FOLDER [FOLDER ...] [--seeds 5] [--epochs 25] [--size 64]
+  features   a head on features of the embedded backbone at 224 px: what the recipe transfer starts with
+  scratch    the recipe photos at 64 px: the same small network trained from nothing
+
+Usage: python benchmarks/resize_rules.py FOLDER [FOLDER ...] [--judge features] [--seeds 5] [--epochs 25]
        [--rules fit,fill,stretch]
 """
 
@@ -16,8 +19,16 @@ import tempfile
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
+
 import sightline
+from sightline.backends import load_keras
+from sightline.bundle import load_bundle
+from sightline.data.pixels import cache_key
+from sightline.features import feature_tables
 from sightline.metrics.intervals import mean_interval
+from sightline.progress import reporting
+from sightline.sessions import open_session
 
 RULES = ("fit", "fill", "stretch")
 
@@ -28,11 +39,12 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=25)
-    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--judge", choices=("features", "scratch"), default="features")
     parser.add_argument("--rules", default=",".join(RULES))
     arguments = parser.parse_args()
     print(f"{platform.platform()}, {os.cpu_count()} processors, Python {platform.python_version()}")
-    print(f"keras {metadata.version('keras')}, {arguments.size} px, {arguments.epochs} epochs, {arguments.seeds} seeds")
+    judged = "a head on features" if arguments.judge == "features" else f"from scratch, {arguments.epochs} epochs"
+    print(f"keras {metadata.version('keras')}, {judged}, {arguments.seeds} seeds")
     for folder in arguments.folders:
         print(f"\n{folder.name}\n{'rule':<9}{'validation accuracy':>28}{'less that of the first':>30}")
         first: list[float] = []
@@ -54,19 +66,38 @@ def accuracy(folder: Path, rule: str, seed: int, arguments: argparse.Namespace) 
     settings = {
         "seed": seed,
         "data.resize": rule,
-        "data.image_size": arguments.size,
         "data.unreadable_limit": 0.2,
         "data.test_fraction": 0.05,
         "data.calibration_fraction": 0.0,
         "data.validation_fraction": 0.25,
-        "training.epochs": arguments.epochs,
-        "training.batch_size": 32,
     }
+    if arguments.judge == "features":
+        return by_features(folder, settings)
+    settings |= {"training.epochs": arguments.epochs, "training.batch_size": 32, "data.image_size": 64}
     with tempfile.TemporaryDirectory() as scratch:
         run = sightline.train(
             folder, recipe=sightline.recipe("photos", settings), out=Path(scratch) / "run", mode="quiet"
         )
     return run.validation.accuracy if run.validation else float("nan")
+
+
+def by_features(folder: Path, settings: dict[str, object]) -> float:
+    """The same of a head whose penalty is fixed, since validation rows judge here and must not choose."""
+    load_keras()
+    from sightline.training.head import SAFE_PENALTY, Rows, fit_head
+    from sightline.training.preparation import prepare
+
+    with reporting("quiet"):
+        data = prepare(folder, sightline.recipe("transfer", settings))
+        session = open_session(load_bundle("imagenet"))
+        key = cache_key(data.dataset, data.spec)
+        table = feature_tables(session, data.pixels, key, outputs={"features": (1280,)})["features"]
+    labels = data.dataset.labels
+    train, validation = (
+        Rows(np.asarray(table[rows]), labels[rows]) for rows in (data.splits.train, data.splits.validation)
+    )
+    head = fit_head(train, None, num_classes=data.dataset.num_classes, penalties=(SAFE_PENALTY,))
+    return float((head.logits(validation.features).argmax(axis=1) == validation.labels).mean())
 
 
 if __name__ == "__main__":

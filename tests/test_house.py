@@ -59,7 +59,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("backbones", "embedded layout"),),
     (Room("bundle"), Room("sessions")),
     (Room("inference"), Room("features")),
-    (Room("evaluation"),),
+    (Room("evaluation"), Room("similarity")),
     (Room("networks", "sizes layers classic convnet lite0 applications build", keras=AT_ONCE),),
     (
         Room(
@@ -77,7 +77,8 @@ ROWS: tuple[tuple[Room, ...], ...] = (
 
 # `sightline.train` would be replaced by a module of that name as soon as it is imported.
 PUBLIC_FUNCTIONS = (
-    "show audit train evaluate predict compare explain export sort serve models datasets recipes load split recipe"
+    "show audit train evaluate predict similar compare explain export sort serve models datasets recipes "
+    "load split recipe"
 )
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base"}
 

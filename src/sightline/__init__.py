@@ -20,6 +20,7 @@ _HOMES: dict[str, str] = {
     "train": "sightline.training.run",
     "evaluate": "sightline.evaluation",
     "predict": "sightline.inference",
+    "similar": "sightline.similarity",
     "models": "sightline.tables",
     "datasets": "sightline.tables",
     "recipes": "sightline.tables",
@@ -30,6 +31,7 @@ _HOMES: dict[str, str] = {
     "Bundle": "sightline.results",
     "Audit": "sightline.quality.findings",
     "Predictions": "sightline.records",
+    "Similar": "sightline.similarity",
     "Evaluation": "sightline.results",
     "SightlineError": "sightline.errors",
 }
@@ -61,6 +63,7 @@ if TYPE_CHECKING:  # for editors and type checkers alone
     from sightline.records import Dataset as Dataset, Predictions as Predictions, Splits as Splits
     from sightline.results import Bundle as Bundle, Evaluation as Evaluation, Run as Run
     from sightline.schema import Recipe as Recipe
+    from sightline.similarity import Similar as Similar, similar as similar
     from sightline.tables import datasets as datasets, models as models, recipes as recipes
     from sightline.training.recipes import recipe as recipe
     from sightline.training.run import train as train

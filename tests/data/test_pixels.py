@@ -207,6 +207,22 @@ def test_arrays_of_the_right_shape_are_handed_on_and_others_are_resized():
     assert read_pixels(data, InputSpec(10, 12, "grey"))[:].shape == (5, 10, 12, 1)
 
 
+def test_arrays_that_would_grow_too_large_are_resized_as_they_are_read(monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (20, 12, 16, 1), dtype=np.uint8)
+    data = sightline.load(
+        {"x_train": images, "y_train": np.arange(20) % 2, "x_test": images, "y_test": np.arange(20) % 2}
+    )
+    whole = read_pixels(data, SPEC)
+    monkeypatch.setattr(module, "MOST_RESIZED_BYTES", 1000)
+    lazy = read_pixels(data, SPEC)
+    assert isinstance(lazy.stored, module.ResizedOnReading)
+    rows = np.array([7, 0, 31])
+    assert np.array_equal(lazy[rows], whole[rows])
+    assert np.array_equal(lazy[3:9], whole[3:9])
+    assert np.array_equal(lazy[5], whole[5])
+    assert lazy.take(rows).shape == (3, 24, 24, 3)
+
+
 def test_raw_images_have_their_own_size_and_leave_out_the_unreadable(photos):
     data = sightline.load(photos)
     rows = np.array([0, 20, 21])

@@ -73,14 +73,20 @@ def audit(arguments: Namespace) -> int:
 
 def train(arguments: Namespace) -> int:
     """Train and say what came of it."""
-    from sightline.training.recipes import default_recipe, recipe
+    from sightline.data.sources import is_files
+    from sightline.training.recipes import default_recipe, recipe, say_default
     from sightline.training.run import run_figures, train as train_network
 
     short = {key: getattr(arguments, option) for option, key in SHORTHANDS.items()}
     settings = [*arguments.settings, *(f"{key}={value}" for key, value in short.items() if value is not None)]
+    name = arguments.recipe or default_recipe(arguments.source)
+    asked = recipe(name, settings)
+    if arguments.recipe is None and is_files(arguments.source):
+        with reporting(_mode(arguments)):
+            say_default(name)
     run = train_network(
         arguments.source,
-        recipe=recipe(arguments.recipe or default_recipe(arguments.source), settings),
+        recipe=asked,
         out=arguments.out,
         backend=arguments.backend,
         log_every=arguments.log_every,
@@ -181,6 +187,28 @@ def _csv(rows: list[dict[str, Any]], top: int) -> str:
         first = ["" if row[key] is None else row[key] for key in ("label", "confidence")]
         writer.writerow([row["path"], *first, *others, row.get("notice", ""), row["error"] or ""])
     return stream.getvalue()
+
+
+def similar(arguments: Namespace) -> int:
+    """Name the images that look most like one, and draw them."""
+    from sightline.similarity import similar as find_similar
+
+    out = arguments.out or unused(Path(f"{Path(arguments.image).stem}-similar.png"))
+    check_target("--out", out, ".png", keep=[arguments.image, *arguments.folder, arguments.bundle])
+    with reporting(_mode(arguments)):
+        found = find_similar(arguments.bundle, arguments.image, folder=arguments.folder, count=arguments.count, out=out)
+    rows = [
+        {"path": path, "similarity": round(float(similarity), 6)}
+        for path, similarity in zip(found.paths, found.similarities, strict=True)
+    ]
+    if arguments.json:
+        errors = [{"path": path, "error": reason} for path, reason in found.errors]
+        _print_json({"image": found.image, "picture": str(out), "similar": rows, "errors": errors})
+    else:
+        for row in rows:
+            print(f"{row['similarity']:.3f}  {one_line(str(row['path']))}")
+        print(f"written to {out}")
+    return 1 if found.errors else 0
 
 
 def models(arguments: Namespace) -> int:

@@ -57,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _recipe_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--recipe", metavar="NAME|FILE", help="see `sightline recipes` (default: photos for files, else fast)"
+        "--recipe", metavar="NAME|FILE", help="see `sightline recipes` (default: by the kind of source)"
     )
     parser.add_argument(
         "--set",
@@ -102,11 +102,19 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _predict_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", help="folder of a run or a bundle")
+    parser.add_argument("bundle", help="folder of a run or a bundle, or imagenet: the network inside the package")
     parser.add_argument("images", nargs="+", metavar="image_or_folder", help="folders are searched to the bottom")
     parser.add_argument("--top", type=int, default=3, metavar="K", help="how many classes to name (default: 3)")
     parser.add_argument("--invert", action="store_true", help="turn light into dark first")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the rows as a table, too")
+
+
+def _similar_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", help="folder of a run or a bundle, or imagenet: the network inside the package")
+    parser.add_argument("image", help="what the others are compared with")
+    parser.add_argument("--in", dest="folder", nargs="+", required=True, metavar="FOLDER", help="where to look")
+    parser.add_argument("--count", type=int, default=10, help="how many to name (default: 10)")
+    parser.add_argument("--out", type=Path, help="the PNG to write (default: <image>-similar.png)")
 
 
 def _no_options(_: argparse.ArgumentParser) -> None:
@@ -123,6 +131,7 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "train": ("train a classifier: split, fit, calibrate, evaluate, save", _train_options),
     "evaluate": ("measure a bundle on labelled images", _evaluate_options),
     "predict": ("name what is on images", _predict_options),
+    "similar": ("find the images that look most like one", _similar_options),
     "models": ("list the networks", _no_options),
     "datasets": ("list the sources that go by a name", _no_options),
     "recipes": ("list the recipes and their keys", _recipes_options),

@@ -11,8 +11,9 @@ from keras import layers
 from numpy.typing import NDArray
 
 from sightline.architectures import PREPROCESSINGS, backbone_of
-from sightline.backbones.embedded import embedded_onnx
+from sightline.backbones.embedded import EMBEDDED
 from sightline.backbones.layout import EPSILON, NUM_FEATURES, STEM_FILTERS, Block, blocks
+from sightline.bundle import load_bundle
 from sightline.errors import InvalidValue, require
 from sightline.networks.layers import finish
 from sightline.schema import ModelRecipe
@@ -76,7 +77,7 @@ def embedded_weights() -> Weights:
         (3, 3, 3, 32)
     """
     onnx = require("onnx", purpose="reading the embedded weights", install="onnx")
-    model = onnx.load(str(embedded_onnx()))
+    model = onnx.load(str(load_bundle(EMBEDDED).path / "model.onnx"))
     weights: Weights = {}
     for stored in model.graph.initializer:
         value = onnx.numpy_helper.to_array(stored).astype(np.float32)

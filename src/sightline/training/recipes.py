@@ -11,8 +11,9 @@ from sightline.architectures import MODELS
 from sightline.catalog import SOURCES
 from sightline.config import override, parse_recipe, read_recipe
 from sightline.data.batches import natural_shape
-from sightline.data.sources import is_files
+from sightline.data.sources import is_files, load
 from sightline.errors import InvalidValue, pick
+from sightline.progress import reporter
 from sightline.records import Dataset
 from sightline.schema import Recipe
 
@@ -114,23 +115,51 @@ def recipe(name: str | Path = "fast", settings: Mapping[str, Any] | Iterable[str
     return parse_recipe(settings, start=start) if isinstance(settings, Mapping) else override(start, settings)
 
 
+# Files of at least this many pixels (the median longer side) are photographs that a pretrained network can see.
+PHOTOGRAPH_SIDE = 64
+DEFAULT_RULE = f"transfer for files of {PHOTOGRAPH_SIDE} pixels a side or more, photos for smaller ones, else fast"
+
+
 def default_recipe(source: Any) -> str:
-    """The recipe that is meant where none is named: files are photographs, names and arrays are small images.
+    """The recipe that is meant where none is named, by the rule that a run prints.
+
+    Files whose median longer side is at least 64 pixels are photographs: "transfer". Smaller ones
+    have little that a pretrained network could see: "photos". Names and arrays: "fast".
 
     Args:
         source: whatever `sightline.load` takes.
 
     Returns:
-        "photos" or "fast".
+        "transfer", "photos" or "fast".
 
     Raises:
-        Nothing.
+        InvalidSource: files are named and cannot be used.
 
     Example:
         >>> default_recipe("mnist")
         'fast'
     """
-    return "photos" if is_files(source) else "fast"
+    if not is_files(source):
+        return "fast"
+    height, width, _ = natural_shape(load(source))
+    return "transfer" if max(height, width) >= PHOTOGRAPH_SIDE else "photos"
+
+
+def say_default(name: str) -> None:
+    """Print which recipe was taken where none was named, and by which rule.
+
+    Args:
+        name: of the recipe.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> from sightline.progress import reporting
+        >>> with reporting("quiet"):
+        ...     say_default("transfer")
+    """
+    reporter().say(f"recipe {name}, by the rule: {DEFAULT_RULE}")
 
 
 def is_transfer(recipe: Recipe) -> bool:

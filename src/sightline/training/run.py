@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sightline.backends import choose_backend, load_keras
 from sightline.bundle import load_bundle
 from sightline.catalog import SOURCES
+from sightline.data.sources import is_files
 from sightline.data.splits import splits_csv
 from sightline.errors import InvalidValue
 from sightline.evaluation import draw, figures
@@ -21,7 +22,7 @@ from sightline.reporting.charts import curves_png
 from sightline.results import Run
 from sightline.schema import Recipe
 from sightline.training.preparation import Prepared, prepare
-from sightline.training.recipes import default_recipe, is_transfer, recipe as named_recipe
+from sightline.training.recipes import default_recipe, is_transfer, recipe as named_recipe, say_default
 
 
 def train(
@@ -37,8 +38,8 @@ def train(
 
     Args:
         source: whatever `sightline.load` takes.
-        recipe: a name, a JSON file, or a Recipe from `sightline.recipe`; left out: "photos" for
-            files, "fast" for names and arrays.
+        recipe: a name, a JSON file, or a Recipe from `sightline.recipe`; left out: "transfer" for
+            photographs, "photos" for smaller files, "fast" for names and arrays.
         out: folder of the run; `runs/<source>-<recipe>-001`, counted up, if left out.
         backend: "tensorflow", "jax" or "torch"; else KERAS_BACKEND, else the first installed.
         log_every: print loss and accuracy every so many steps.
@@ -69,6 +70,8 @@ def train(
     if log_every is not None and not (type(log_every) is int and log_every >= 1):
         raise InvalidValue(f"log_every must be a whole number of at least 1; got {log_every!r}.")
     with reporting(mode):
+        if recipe is None and is_files(source):
+            say_default(asked.name)
         return _train(source, asked, place, backend, log_every)
 
 

@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.architectures import backbone_of
-from sightline.backbones.embedded import embedded_onnx
+from sightline.backbones.embedded import EMBEDDED
+from sightline.bundle import load_bundle
 from sightline.data.pixels import cache_key
 from sightline.features import View, feature_tables
 from sightline.files import cache_folder, writing_to
 from sightline.metrics.scores import cross_entropy
 from sightline.progress import reporter
 from sightline.schema import Recipe
-from sightline.sessions import Session
+from sightline.sessions import Session, open_session
 from sightline.training.augmentation import build_augmentation, strengths_of
 from sightline.training.feed import LabelledImages, row_weights
 from sightline.training.fit import Fitted, Watch, fit
@@ -155,7 +156,7 @@ def _session(network: keras.Model, data: Prepared, shapes: dict[str, tuple[int, 
     """The backbone in ONNX Runtime: the embedded file as it is, any other exported once and kept."""
     model = data.recipe.model
     if model.name == "efficientnet-lite0" and model.weights == "imagenet":
-        return Session(embedded_onnx(), num_classes=1000)
+        return open_session(load_bundle(EMBEDDED))
     from sightline.training.saving import save_outputs
 
     outputs = {

@@ -1,0 +1,97 @@
+"""Features: computed once, kept whole or not at all, never taken for those of other images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sightline import features as module
+from sightline.bundle import load_bundle
+from sightline.features import View, feature_tables
+from sightline.sessions import open_session
+
+OUTPUTS = {"features": (1280,)}
+IMAGES = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def session():
+    return open_session(load_bundle("imagenet"))
+
+
+def test_a_table_holds_what_the_network_gives(session) -> None:
+    table = feature_tables(session, IMAGES, "some", outputs=OUTPUTS)["features"]
+    (expected,) = session.outputs(IMAGES, ["features"])
+    assert table.dtype == np.float16
+    assert np.allclose(table, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_the_second_reading_computes_nothing_and_gives_the_same(session, monkeypatch) -> None:
+    first = np.array(feature_tables(session, IMAGES, "some", outputs=OUTPUTS)["features"])
+    monkeypatch.setattr(module, "_fill", lambda *_: pytest.fail("computed again"))
+    assert np.array_equal(feature_tables(session, IMAGES, "some", outputs=OUTPUTS)["features"], first)
+
+
+def test_other_pixels_and_another_view_have_tables_of_their_own(session, cache) -> None:
+    first = feature_tables(session, IMAGES, "some", outputs=OUTPUTS)["features"]
+    other = feature_tables(session, 255 - IMAGES, "other", outputs=OUTPUTS)["features"]
+    turned = feature_tables(session, IMAGES, "some", outputs=OUTPUTS, view=View(1))["features"]
+    assert not np.allclose(first, other)
+    assert not np.allclose(first, turned)
+    assert len(list((cache / "features").iterdir())) == 3
+
+
+def test_a_run_that_is_cut_off_leaves_nothing_that_is_taken_for_whole(session, cache, monkeypatch) -> None:
+    usual = module._fill
+
+    def cut_off(session, images, tables, view) -> None:
+        usual(session, images[:2], {name: table[:2] for name, table in tables.items()}, view)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "_fill", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        feature_tables(session, IMAGES, "some", outputs=OUTPUTS)
+    assert list((cache / "features").iterdir()) == []
+    monkeypatch.setattr(module, "_fill", usual)
+    table = feature_tables(session, IMAGES, "some", outputs=OUTPUTS)["features"]
+    assert np.allclose(table, session.outputs(IMAGES, ["features"])[0], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"text", lambda data: b""])
+def test_a_damaged_table_is_computed_again(session, cache, damage) -> None:
+    first = np.array(feature_tables(session, IMAGES, "some", outputs=OUTPUTS)["features"])
+    (file,) = (cache / "features").glob("*/features.npy")
+    file.write_bytes(damage(file.read_bytes()))
+    assert np.array_equal(feature_tables(session, IMAGES, "some", outputs=OUTPUTS)["features"], first)
+
+
+def test_a_cache_that_cannot_be_written_only_costs_time(session, tmp_path, monkeypatch) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "file"))
+    table = feature_tables(session, IMAGES, "some", outputs=OUTPUTS)["features"]
+    assert table.shape == (5, 1280)
+
+
+def test_a_view_is_the_same_for_the_same_row_and_another_for_another() -> None:
+    view = View(1)
+    assert np.array_equal(view.of(IMAGES[0], 3), view.of(IMAGES[0], 3))
+    assert not np.array_equal(view.of(IMAGES[0], 3), view.of(IMAGES[0], 4))
+    assert not np.array_equal(view.of(IMAGES[0], 3), View(2).of(IMAGES[0], 3))
+    assert np.array_equal(View(0).of(IMAGES[0], 3), IMAGES[0])
+
+
+def test_a_view_mirrors_half_of_the_images_and_none_if_it_may_not() -> None:
+    image = np.zeros((32, 32, 3), np.uint8)
+    image[:, :16] = 200
+    mirrored = [View(1, turn_degrees=0, crop_fraction=0).of(image, row)[0, 0, 0] == 0 for row in range(200)]
+    assert 70 < sum(mirrored) < 130
+    kept = [View(1, flip=False, turn_degrees=0, crop_fraction=0).of(image, row)[0, 0, 0] for row in range(50)]
+    assert set(kept) == {200}

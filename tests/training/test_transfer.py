@@ -1,0 +1,176 @@
+"""The recipe transfer: a head on frozen features, fine-tuning that has to earn its place, one bundle."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import sightline
+from sightline.backends import load_keras
+from sightline.errors import InvalidValue
+from sightline.sessions import open_session
+
+keras = load_keras()
+
+from sightline.training import transfer  # noqa: E402  # the backend is chosen first
+from sightline.training.fit import Fitted  # noqa: E402
+
+QUICK = {"training.finetune_epochs": 1, "training.feature_variants": 2, "data.image_size": 64}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SIGHTLINE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three textures, 40 pictures each, of many sizes, with one broken file."""
+    place = tmp_path_factory.mktemp("photos") / "textures"
+    generator = np.random.default_rng(0)
+    for name in ("checks", "dots", "stripes"):
+        (place / name).mkdir(parents=True)
+        for number in range(40):
+            height, width = generator.integers(70, 120, 2)
+            rows, columns = np.mgrid[0:height, 0:width]
+            step = int(generator.integers(5, 12))
+            if name == "checks":
+                pattern = (rows // step + columns // step) % 2
+            elif name == "dots":
+                pattern = ((rows % (2 * step) - step) ** 2 + (columns % (2 * step) - step) ** 2) < step**2 / 3
+            else:
+                pattern = columns // step % 2
+            image = pattern[..., None] * generator.uniform(100, 180, 3) + generator.uniform(0, 70, 3)
+            image = np.clip(image + generator.normal(0, 25, image.shape), 0, 255).astype(np.uint8)
+            Image.fromarray(image).save(place / name / f"{number:02d}.png")
+    (place / "dots" / "broken.jpg").write_bytes(b"\xff\xd8\xff half a photograph")
+    return place
+
+
+@pytest.fixture(scope="module")
+def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> sightline.Run:
+    out = tmp_path_factory.mktemp("runs") / "first"
+    return sightline.train(photos, recipe=sightline.recipe("transfer", QUICK), out=out, mode="quiet")
+
+
+def test_the_run_is_a_run_like_any_other(run: sightline.Run) -> None:
+    assert run.evaluation.accuracy > 0.8
+    assert len(run.history) == 2
+    assert [row["epoch"] for row in run.history] == [1, 2]
+    lines = [json.loads(line) for line in (run.path / "history.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    with (run.path / "excluded.csv").open() as stream:
+        assert [row["file"] for row in csv.DictReader(stream)] == ["dots/broken.jpg"]
+    for name in ("curves.png", "confusion.png", "recipe.json", "splits.csv"):
+        assert (run.path / name).is_file(), name
+    card = (run.bundle.path / "card.md").read_text()
+    assert "starts from weights trained on ImageNet" in card
+    assert "Apache-2.0" in card
+
+
+def test_the_bundle_gives_features_and_the_same_answers_in_keras(run: sightline.Run) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
+    logits, features = open_session(run.bundle).outputs(images, ["logits", "features"])
+    saved = keras.saving.load_model(run.bundle.path / "model.keras", compile=False)
+    answers = {name: np.asarray(value) for name, value in saved(images, training=False).items()}
+    assert features.shape == (4, 1280)
+    assert np.allclose(answers["features"], features, atol=2e-3)
+    assert np.allclose(answers["logits"], logits, atol=2e-3)
+
+
+def test_predicting_needs_no_folder_structure_and_keeps_a_row_for_the_broken_file(run, photos: Path) -> None:
+    answers = sightline.predict(run, [photos / "dots"])
+    assert sum(error is not None for error in answers.errors) == 1
+    named = [name for name in answers.predicted if name is not None]
+    assert named.count("dots") > 30
+
+
+def test_the_same_seed_gives_the_same_weights(photos: Path, run: sightline.Run, tmp_path: Path) -> None:
+    again = sightline.train(photos, recipe=sightline.recipe("transfer", QUICK), out=tmp_path / "again", mode="quiet")
+    first, second = (
+        keras.saving.load_model(each.bundle.path / "model.keras", compile=False).get_weights() for each in (run, again)
+    )
+    assert all(np.array_equal(mine, its) for mine, its in zip(first, second, strict=True))
+
+
+def test_fine_tuning_that_makes_validation_worse_is_not_kept(photos: Path, tmp_path: Path, capsys) -> None:
+    settings = QUICK | {"optimizer.learning_rate": 5.0, "schedule.name": "constant"}
+    run = sightline.train(photos, recipe=sightline.recipe("transfer", settings), out=tmp_path / "run", mode="plain")
+    assert run.chosen_epoch == 1
+    assert "not kept" in capsys.readouterr().err
+    head_alone = sightline.train(
+        photos,
+        recipe=sightline.recipe("transfer", QUICK | {"training.finetune_epochs": 0}),
+        out=tmp_path / "head",
+        mode="quiet",
+    )
+    assert run.evaluation.cross_entropy == pytest.approx(head_alone.evaluation.cross_entropy, rel=1e-3)
+
+
+def test_batch_statistics_stay_frozen_while_the_upper_part_learns(photos: Path, tmp_path: Path) -> None:
+    settings = QUICK | {"optimizer.learning_rate": 0.0001}
+    run = sightline.train(photos, recipe=sightline.recipe("transfer", settings), out=tmp_path / "run", mode="quiet")
+    from sightline.networks.lite0 import embedded_weights
+
+    saved = keras.saving.load_model(run.bundle.path / "model.keras", compile=False)
+    weights = embedded_weights()
+    for layer, name in (("blocks_15_bn2", "_blocks.15._bn2"), ("bn0", "_bn0")):
+        mean, variance = (np.asarray(value) for value in saved.get_layer(layer).weights[2:])
+        assert np.array_equal(mean, weights[f"{name}.running_mean"])
+        assert np.array_equal(variance, weights[f"{name}.running_var"])
+    # The lower part was never touched.
+    assert np.array_equal(np.asarray(saved.get_layer("conv_stem").weights[0]), weights["_conv_stem.weight"])
+
+
+def test_the_whole_network_can_be_fine_tuned(photos: Path, tmp_path: Path) -> None:
+    settings = QUICK | {"training.finetune_part": "all", "training.feature_variants": 1, "data.fraction": 0.5}
+    run = sightline.train(photos, recipe=sightline.recipe("transfer", settings), out=tmp_path / "run", mode="quiet")
+    assert len(run.history) == 2
+
+
+def test_a_fetched_network_trains_by_the_same_recipe(photos: Path, tmp_path: Path) -> None:
+    reference = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(64, 64, 3))
+    reference.save_weights(tmp_path / "mine.weights.h5")
+    settings = QUICK | {"model.name": "mobilenet-v2", "model.weights": str(tmp_path / "mine.weights.h5")}
+    run = sightline.train(photos, recipe=sightline.recipe("transfer", settings), out=tmp_path / "run", mode="quiet")
+    assert run.num_parameters == 2_270_794 - 7 * 1281
+    assert "licence is not known here" in (run.bundle.path / "card.md").read_text()
+
+
+def test_with_a_handful_of_images_the_safe_head_is_taken_and_said(photos: Path, tmp_path: Path, capsys) -> None:
+    settings = QUICK | {"data.fraction": 0.15, "training.finetune_epochs": 0}
+    sightline.train(photos, recipe=sightline.recipe("transfer", settings), out=tmp_path / "run", mode="plain")
+    assert "too few images to choose by" in capsys.readouterr().err
+
+
+def test_what_a_pretrained_network_cannot_do_is_refused_before_anything_is_decoded(
+    photos: Path, tmp_path: Path
+) -> None:
+    for settings, words in (
+        ({"data.color_mode": "grey"}, "takes colour"),
+        ({"data.image_size": 32}, "from 64 pixels a side; got 32x32"),
+        ({"model.weights": str(tmp_path / "gone.npz")}, r"model\.weights: .*gone\.npz"),
+    ):
+        with pytest.raises(InvalidValue, match=words):
+            sightline.train(photos, recipe=sightline.recipe("transfer", settings), out=tmp_path / "run", mode="quiet")
+
+
+def test_rows_of_several_tables_read_as_one(tmp_path: Path) -> None:
+    tables = [np.arange(10).reshape(5, 2), 100 + np.arange(6).reshape(3, 2)]
+    rows = transfer._Rows([(tables[0], np.array([4, 1])), (tables[1], np.array([2, 0, 1]))])
+    whole = np.array([[8, 9], [2, 3], [104, 105], [100, 101], [102, 103]])
+    assert np.array_equal(rows[:], whole)
+    assert np.array_equal(rows[np.array([3, 0, 3])], whole[[3, 0, 3]])
+    assert (len(rows), rows.nbytes) == (5, whole.nbytes)
+
+
+def test_the_course_of_a_run_is_a_record() -> None:
+    assert {field.name for field in dataclasses.fields(Fitted)} >= {"history", "chosen_epoch"}
