@@ -64,7 +64,8 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "training",
-            "recipes optimizers augmentation onnx_export saving card preparation bundling feed fit head transfer run",
+            "recipes optimizers augmentation onnx_export saving card preparation bundling feed watching fit head "
+            "transfer run",
             keras=AT_ONCE,
             # A wrong name is refused before Keras is imported.
             keras_on_use_in="recipes onnx_export card preparation run",

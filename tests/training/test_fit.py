@@ -17,9 +17,11 @@ from sightline.records import InputSpec
 keras = load_keras()
 
 from sightline.networks.build import build_network  # noqa: E402  # the backend is chosen first
+from sightline.training import watching  # noqa: E402
 from sightline.training.augmentation import build_augmentation  # noqa: E402
 from sightline.training.feed import LabelledImages  # noqa: E402
-from sightline.training.fit import Fitted, Watch, fit  # noqa: E402
+from sightline.training.fit import Fitted, fit  # noqa: E402
+from sightline.training.watching import Watch  # noqa: E402
 
 NUMBERS = np.random.default_rng(0)
 # Two classes that differ in brightness: learned in an epoch or two.
@@ -155,7 +157,40 @@ def test_a_loss_that_is_no_number_stops_the_run_with_a_remedy() -> None:
                 "training.epochs": 50,
             }
         )
-    assert "--set optimizer.learning_rate=1," in str(refusal.value)
+    assert "--set optimizer.learning_rate=1 or" in str(refusal.value)
+
+
+def test_the_last_good_weights_are_kept_when_the_loss_is_no_number(tmp_path: Path) -> None:
+    recipe = parse_recipe(
+        {
+            "model.name": "mlp",
+            "optimizer.name": "sgd",
+            "optimizer.learning_rate": 10,
+            "optimizer.weight_decay": 1,  # each step multiplies the weights by -9, until they overflow
+            "schedule.name": "constant",
+            "training.epochs": 200,
+            "training.batch_size": 120,
+        }
+    )
+    network = build_network((8, 8, 1), 2, recipe.model)
+    with pytest.raises(TrainingFailed, match=r"The weights of epoch \d+, the last good ones, are kept in ") as refusal:
+        fit(network, TRAIN, validation=None, recipe=recipe, watch=Watch(rescue_path=tmp_path / "last-good.keras"))
+    assert str(tmp_path / "last-good.keras") in str(refusal.value)
+    assert "learning rate 10" in str(refusal.value)
+    saved = keras.saving.load_model(tmp_path / "last-good.keras")
+    for mine, its in zip(saved.get_weights(), network.get_weights(), strict=True):
+        assert np.isfinite(mine).all()
+        assert np.array_equal(mine, its)
+
+
+def test_curves_are_drawn_while_it_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "SECONDS_BETWEEN_CURVES", 0.0)
+    seen = []
+    usual = watching.write_atomically
+    monkeypatch.setattr(watching, "write_atomically", lambda path, png: (seen.append(png[1:4]), usual(path, png)))
+    fitted(watch=Watch(curves_path=tmp_path / "curves.png"))
+    assert seen[0] == b"PNG"
+    assert (tmp_path / "curves.png").is_file()
 
 
 def test_augmentation_leaves_validation_and_the_network_untouched() -> None:

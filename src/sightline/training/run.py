@@ -102,14 +102,13 @@ def _fit_and_judge(data: Prepared, folder: Path, typed: str, *, log_every: int |
 
     from sightline.networks.build import build_network
     from sightline.training.bundling import make_bundle
-    from sightline.training.fit import Watch
 
     keras.utils.set_random_seed(data.recipe.seed)
     usual = keras.config.dtype_policy()
     keras.config.set_dtype_policy(data.recipe.training.precision)
     try:
         network = build_network(data.spec.shape, data.dataset.num_classes, data.recipe.model)
-        fitted = _fit(network, data, Watch(folder / "history.jsonl", log_every))
+        fitted = _fit(network, data, _watch(folder, log_every))
     finally:
         keras.config.set_dtype_policy(usual)
     if data.recipe.training.precision != "float32":
@@ -135,6 +134,17 @@ def _fit_and_judge(data: Prepared, folder: Path, typed: str, *, log_every: int |
         num_parameters=int(network.count_params()),
         seconds={**watch.seconds, "total": watch.total()},
         images_per_second=fitted.images_per_second,
+    )
+
+
+def _watch(folder: Path, log_every: int | None) -> Any:
+    from sightline.training.watching import Watch
+
+    return Watch(
+        history_path=folder / "history.jsonl",
+        log_every=log_every,
+        curves_path=folder / "curves.png",
+        rescue_path=folder / "last-good.keras",
     )
 
 

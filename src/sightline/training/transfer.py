@@ -16,6 +16,7 @@ from sightline.architectures import backbone_of
 from sightline.backbones.embedded import EMBEDDED
 from sightline.bundle import load_bundle
 from sightline.data.pixels import cache_key
+from sightline.errors import TrainingFailed
 from sightline.features import View, feature_tables
 from sightline.files import cache_folder, writing_to
 from sightline.metrics.scores import cross_entropy
@@ -24,9 +25,10 @@ from sightline.schema import Recipe
 from sightline.sessions import Session, open_session
 from sightline.training.augmentation import build_augmentation, strengths_of
 from sightline.training.feed import LabelledImages, row_weights
-from sightline.training.fit import Fitted, Watch, fit
+from sightline.training.fit import Fitted, fit
 from sightline.training.head import Head, Rows, fit_head, judge
 from sightline.training.preparation import Prepared
+from sightline.training.watching import Watch
 
 MIDDLE, FEATURES = "middle", "features"
 
@@ -47,7 +49,6 @@ def fit_transfer(network: keras.Model, data: Prepared, watch: Watch) -> Fitted:
         The course: one row for the head, then one an epoch of fine-tuning.
 
     Raises:
-        TrainingFailed: the loss of fine-tuning is not a number.
         MissingPackage: SciPy is not installed.
 
     Source:
@@ -199,26 +200,14 @@ def _finetune(
     kept = network.get_weights()
     training = dataclasses.replace(data.recipe.training, epochs=data.recipe.training.finetune_epochs)
     recipe = dataclasses.replace(data.recipe, training=training)
-    augmentation = None
-    train: Any
-    if tables.has_middle:
-        learner = keras.Model(network.get_layer(tables.cut).output, network.output, name="upper")
-        train = tables.of_train(MIDDLE)
-        times = len(tables.views)
-    else:
-        learner, train, times = network, data.pixels.take(tables.train), 1
-        augmentation = build_augmentation(recipe.augmentation, data.spec, seed=recipe.seed)
-    labels = np.tile(data.dataset.labels[tables.train], times)
-    own = None if data.dataset.weights is None else np.tile(data.dataset.weights[tables.train], times)
+    learner, train, augmentation = _learner(network, tables, data)
     validation = _validation(tables, data)
-    fitted = fit(
-        learner,
-        LabelledImages(train, labels, own),
-        validation=validation,
-        recipe=recipe,
-        augmentation=augmentation,
-        watch=watch,
-    )
+    try:
+        fitted = fit(learner, train, validation=validation, recipe=recipe, augmentation=augmentation, watch=watch)
+    except TrainingFailed as error:
+        network.set_weights(kept)
+        reporter().say(f"fine-tuning failed and is not kept, the head alone stays: {error}")
+        return Fitted((), 0, stopped_early=True, seconds=0.0, images_per_second=0.0), False
     after = float("nan")
     if validation is not None:
         after = judge(learner.predict(validation.images[:], batch_size=64, verbose=0), validation.labels)
@@ -228,6 +217,21 @@ def _finetune(
     verdict = "kept" if is_kept else "not kept: the head alone stays"
     reporter().say(f"fine-tuned: validation cross-entropy {after:.4f}, before {before:.4f}; {verdict}")
     return fitted, is_kept
+
+
+def _learner(
+    network: keras.Model, tables: _Tables, data: Prepared
+) -> tuple[keras.Model, LabelledImages, keras.Model | None]:
+    """What is fine-tuned, on what, and the augmentation before it: the upper part on stored activations, or all."""
+    labels, weights = data.dataset.labels[tables.train], data.dataset.weights
+    own = None if weights is None else weights[tables.train]
+    if not tables.has_middle:
+        augmentation = build_augmentation(data.recipe.augmentation, data.spec, seed=data.recipe.seed)
+        return network, LabelledImages(data.pixels.take(tables.train), labels, own), augmentation
+    upper = keras.Model(network.get_layer(tables.cut).output, network.output, name="upper")
+    times = len(tables.views)
+    repeated = None if own is None else np.tile(own, times)
+    return upper, LabelledImages(tables.of_train(MIDDLE), np.tile(labels, times), repeated), None
 
 
 def _validation(tables: _Tables, data: Prepared) -> LabelledImages | None:
