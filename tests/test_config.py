@@ -10,6 +10,7 @@ import pytest
 import sightline
 from sightline.config import keys, override, parse_recipe, read_recipe
 from sightline.errors import InvalidValue, SightlineError, UnknownName
+from sightline.schema import Recipe
 
 KEYS = keys()
 DEFAULT = sightline.Recipe()
@@ -28,6 +29,17 @@ NAMES = [key for key, entry in KEYS.items() if "known" in entry.metadata]
 FLAGS = [key for key in KEYS if isinstance(default_of(key), bool)]
 TEXTS = [key for key in KEYS if key not in {*NUMBERS, *NAMES, *FLAGS}]
 OPTIONAL = [key for key in KEYS if default_of(key) is None]
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("5m", 300), ("1.5h", 5400), ("null", None)])
+def test_a_time_is_read_in_seconds_minutes_or_hours(text: str, seconds: float | None) -> None:
+    assert override(Recipe(), [f"training.time_budget_seconds={text}"]).training.time_budget_seconds == seconds
+
+
+@pytest.mark.parametrize("text", ["1.2.3m", "m", "-5m", "0", "5 m", "nan"])
+def test_what_is_no_time_is_refused_by_its_key(text: str) -> None:
+    with pytest.raises(InvalidValue, match=r"training\.time_budget_seconds must be"):
+        override(Recipe(), [f"training.time_budget_seconds={text}"])
 
 
 def test_every_key_falls_into_exactly_one_kind() -> None:

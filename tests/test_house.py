@@ -45,7 +45,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             "data",
             "signatures tiff containers colors images caches labelled layout folders members archives cells tables "
             "arrays backgrounds builtin downloads sources stores thumbnails likeness copies duplicates remembered "
-            "grouping shortages splits pixels batches",
+            "grouping shortages splits resizing pixels batches",
             keras_on_use_in="downloads",  # keras.datasets
         ),
     ),
@@ -64,8 +64,8 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "training",
-            "recipes optimizers augmentation onnx_export saving card preparation bundling feed watching fit head "
-            "transfer run",
+            "recipes optimizers augmentation onnx_export saving card preparation bundling feed watching fit budget "
+            "head activations transfer run",
             keras=AT_ONCE,
             # A wrong name is refused before Keras is imported.
             keras_on_use_in="recipes onnx_export card preparation run",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -157,7 +158,10 @@ def _field_kind(key: str) -> set[str]:
 
 
 def _check_text(key: str, text: str) -> Any:
-    """Read text by the type of its key: bool("false") is True, so every type has a parser of its own."""
+    """Read text by the type of its key: bool("false") is True, so every type has a parser of its own.
+
+    A key in seconds takes 90s, 5m and 1h, too.
+    """
     kind = _field_kind(key)
     if (
         "NoneType" in kind
@@ -167,6 +171,9 @@ def _check_text(key: str, text: str) -> Any:
         return None
     if "bool" in kind and text.lower() in ("true", "false"):
         return text.lower() == "true"
+    duration = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smh])", text) if key.endswith("_seconds") else None
+    if duration:
+        text = f"{float(duration[1]) * {'s': 1, 'm': 60, 'h': 3600}[duration[2]]:g}"
     for parser in (int, float):
         if parser.__name__ in kind or (parser is float and "int" in kind):
             try:

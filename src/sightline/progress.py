@@ -63,6 +63,11 @@ class Stopwatch:
         self._started = self._lap_started = time.perf_counter()
         self.seconds: dict[str, float] = {}
 
+    @property
+    def started(self) -> float:
+        """When it began, on the clock of `time.perf_counter`."""
+        return self._started
+
     def lap(self, name: str) -> None:
         """Count what passed since the last lap as part of `name`."""
         now = time.perf_counter()

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import sightline
-from sightline.data import pixels as module
+from sightline.data import pixels as module, resizing
 from sightline.data.caches import make_room
 from sightline.data.images import read_image
 from sightline.data.pixels import Pixels, raw_images, read_pixels
@@ -213,9 +213,9 @@ def test_arrays_that_would_grow_too_large_are_resized_as_they_are_read(monkeypat
         {"x_train": images, "y_train": np.arange(20) % 2, "x_test": images, "y_test": np.arange(20) % 2}
     )
     whole = read_pixels(data, SPEC)
-    monkeypatch.setattr(module, "MOST_RESIZED_BYTES", 1000)
+    monkeypatch.setattr(resizing, "MOST_RESIZED_BYTES", 1000)
     lazy = read_pixels(data, SPEC)
-    assert isinstance(lazy.stored, module.ResizedOnReading)
+    assert isinstance(lazy.stored, resizing.ResizedOnReading)
     rows = np.array([7, 0, 31])
     assert np.array_equal(lazy[rows], whole[rows])
     assert np.array_equal(lazy[3:9], whole[3:9])

@@ -18,7 +18,7 @@ from sightline.sessions import open_session
 
 keras = load_keras()
 
-from sightline.training import transfer  # noqa: E402  # the backend is chosen first
+from sightline.training import activations  # noqa: E402  # the backend is chosen first
 from sightline.training.fit import Fitted  # noqa: E402
 
 QUICK = {"training.finetune_epochs": 1, "training.feature_variants": 2, "data.image_size": 64}
@@ -165,7 +165,7 @@ def test_what_a_pretrained_network_cannot_do_is_refused_before_anything_is_decod
 
 def test_rows_of_several_tables_read_as_one(tmp_path: Path) -> None:
     tables = [np.arange(10).reshape(5, 2), 100 + np.arange(6).reshape(3, 2)]
-    rows = transfer._Rows([(tables[0], np.array([4, 1])), (tables[1], np.array([2, 0, 1]))])
+    rows = activations.StoredRows([(tables[0], np.array([4, 1])), (tables[1], np.array([2, 0, 1]))])
     whole = np.array([[8, 9], [2, 3], [104, 105], [100, 101], [102, 103]])
     assert np.array_equal(rows[:], whole)
     assert np.array_equal(rows[np.array([3, 0, 3])], whole[[3, 0, 3]])

@@ -26,6 +26,7 @@ SHORTHANDS: dict[str, str] = {
     "splits": "data.splits_file",
     "exclude": "data.exclude_file",
     "fraction": "data.fraction",
+    "time_budget": "training.time_budget_seconds",
 }
 
 
@@ -88,7 +89,7 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", help=SOURCE_HELP)
     _recipe_options(parser)
     for option, key in SHORTHANDS.items():
-        parser.add_argument(f"--{option}", metavar="VALUE", help=f"short for --set {key}=VALUE")
+        parser.add_argument(f"--{option.replace('_', '-')}", metavar="VALUE", help=f"short for --set {key}=VALUE")
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<source>-<recipe>-001, counted up)")
     parser.add_argument("--backend", help="tensorflow, jax or torch (default: KERAS_BACKEND, or the first installed)")
     parser.add_argument("--log-every", type=int, metavar="STEPS", help="print loss and accuracy every so many steps")

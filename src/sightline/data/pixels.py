@@ -22,8 +22,8 @@ import PIL
 from numpy.typing import NDArray
 
 from sightline.data.caches import LIMIT_VARIABLE, make_room, reserve, usual_limit_gib
-from sightline.data.colors import change_color
 from sightline.data.images import resize_image
+from sightline.data.resizing import resized
 from sightline.data.stores import decode_row
 from sightline.data.thumbnails import SIDE, Signatures, empty_signatures, signature
 from sightline.errors import CannotWrite, UnreadableImage
@@ -34,8 +34,6 @@ from sightline.records import Dataset, ImageFiles, InputSpec
 # Raised when the decoder or the resize gives other bytes for the same file.
 DECODER_VERSION = 1
 CHUNK = 256
-# Arrays that would grow beyond this are resized when they are read: 60,000 small images at 224 px are 9 GB.
-MOST_RESIZED_BYTES = 512 * 2**20
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -111,7 +109,7 @@ def read_pixels(dataset: Dataset, spec: InputSpec, *, limit_gib: float | None = 
     """
     rows = np.arange(len(dataset))
     if not isinstance(dataset.images, ImageFiles):
-        return Pixels(_resized(dataset.images, spec), rows, {})
+        return Pixels(resized(dataset.images, spec), rows, {})
     folder = cache_folder() / "pixels" / cache_key(dataset, spec)
     limit = int((limit_gib if limit_gib is not None else usual_limit_gib()) * 2**30)
     needed = len(dataset) * int(np.prod(spec.shape))
@@ -160,24 +158,6 @@ def raw_images(dataset: Dataset, rows: NDArray[np.int64]) -> tuple[list[NDArray[
     return images, errors
 
 
-class ResizedOnReading:
-    """An array of images that is brought to size row by row as it is sliced."""
-
-    def __init__(self, images: NDArray[np.uint8], spec: InputSpec) -> None:
-        """`images` (num_images, height, width, channels) uint8; `spec` is what slices of this look like."""
-        self.images, self.spec = images, spec
-        self.shape, self.dtype = (len(images), *spec.shape), images.dtype
-
-    def __getitem__(self, index: int | slice | NDArray[np.int64]) -> NDArray[np.uint8]:
-        chosen = self.images[index]
-        if chosen.ndim == 3:
-            return resize_image(change_color(chosen, self.spec.color_mode), self.spec)
-        resized = np.empty((len(chosen), *self.spec.shape), dtype=np.uint8)
-        for row, image in enumerate(chosen):
-            resized[row] = resize_image(change_color(image, self.spec.color_mode), self.spec)
-        return resized
-
-
 def cache_key(dataset: Dataset, spec: InputSpec) -> str:
     """What pixels at network size depend on: the files, which and in what order, size, rule and decoder.
 
@@ -200,20 +180,6 @@ def cache_key(dataset: Dataset, spec: InputSpec) -> str:
     digest = hashlib.sha256(json.dumps([dataset.fingerprint, parts], sort_keys=True).encode())
     digest.update("\n".join(dataset.row_ids.tolist()).encode(errors="surrogatepass"))
     return digest.hexdigest()[:32]
-
-
-def _resized(images: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
-    if images.shape[1:] == spec.shape:
-        return images
-    if len(images) * int(np.prod(spec.shape)) > MOST_RESIZED_BYTES:
-        return ResizedOnReading(images, spec)  # type: ignore[return-value]  # it is sliced like an array
-    resized = np.empty((len(images), *spec.shape), dtype=np.uint8)
-    with reporter().bar("resizing", total=len(images)) as bar:
-        for row, image in enumerate(images):
-            resized[row] = resize_image(change_color(image, spec.color_mode), spec)
-            if row % 1000 == 999:
-                bar.advance(1000)
-    return resized
 
 
 def _open(folder: Path, dataset: Dataset, spec: InputSpec) -> Pixels | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -103,12 +104,14 @@ def _fit_and_judge(data: Prepared, folder: Path, typed: str, *, log_every: int |
     from sightline.networks.build import build_network
     from sightline.training.bundling import make_bundle
 
+    budget = data.recipe.training.time_budget_seconds
+    deadline = None if budget is None else watch.started + budget
     keras.utils.set_random_seed(data.recipe.seed)
     usual = keras.config.dtype_policy()
     keras.config.set_dtype_policy(data.recipe.training.precision)
     try:
         network = build_network(data.spec.shape, data.dataset.num_classes, data.recipe.model)
-        fitted = _fit(network, data, _watch(folder, log_every))
+        fitted = _fit(network, data, _watch(folder, log_every, deadline))
     finally:
         keras.config.set_dtype_policy(usual)
     if data.recipe.training.precision != "float32":
@@ -137,13 +140,14 @@ def _fit_and_judge(data: Prepared, folder: Path, typed: str, *, log_every: int |
     )
 
 
-def _watch(folder: Path, log_every: int | None) -> Any:
+def _watch(folder: Path, log_every: int | None, deadline: float | None) -> Any:
     from sightline.training.watching import Watch
 
     return Watch(
         history_path=folder / "history.jsonl",
         log_every=log_every,
         curves_path=folder / "curves.png",
+        deadline=deadline,
         rescue_path=folder / "last-good.keras",
     )
 
@@ -162,14 +166,18 @@ def _fit(network: Any, data: Prepared, watch: Any) -> Any:
         weights = None if data.dataset.weights is None else data.dataset.weights[rows]
         return LabelledImages(data.pixels.take(rows), data.dataset.labels[rows], weights)
 
-    return fit(
-        network,
-        labelled(data.splits.train),
-        validation=labelled(data.splits.validation) if len(data.splits.validation) else None,
-        recipe=data.recipe,
-        augmentation=build_augmentation(data.recipe.augmentation, data.spec, seed=data.recipe.seed),
-        watch=watch,
-    )
+    recipe, train = data.recipe, labelled(data.splits.train)
+    augmentation = build_augmentation(recipe.augmentation, data.spec, seed=recipe.seed)
+    if watch.deadline is not None:
+        from sightline.training.budget import epochs_within
+
+        num_judged = len(data.dataset) - len(train)
+        epochs = epochs_within(
+            watch.deadline, network, train, num_judged=num_judged, recipe=recipe, augmentation=augmentation
+        )
+        recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, epochs=epochs))
+    validation = labelled(data.splits.validation) if len(data.splits.validation) else None
+    return fit(network, train, validation=validation, recipe=recipe, augmentation=augmentation, watch=watch)
 
 
 def run_figures(run: Run) -> dict[str, Any]:

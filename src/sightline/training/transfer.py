@@ -5,32 +5,24 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Sequence
-from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.architectures import backbone_of
-from sightline.backbones.embedded import EMBEDDED
-from sightline.bundle import load_bundle
-from sightline.data.pixels import cache_key
-from sightline.errors import TrainingFailed
-from sightline.features import View, feature_tables
-from sightline.files import cache_folder, writing_to
+from sightline.errors import InvalidValue, TrainingFailed
+from sightline.files import writing_to
 from sightline.metrics.scores import cross_entropy
 from sightline.progress import reporter
 from sightline.schema import Recipe
-from sightline.sessions import Session, open_session
-from sightline.training.augmentation import build_augmentation, strengths_of
+from sightline.training.activations import FEATURES, MIDDLE, StoredRows, Tables
+from sightline.training.augmentation import build_augmentation
+from sightline.training.budget import epochs_within
 from sightline.training.feed import LabelledImages, row_weights
 from sightline.training.fit import Fitted, fit
 from sightline.training.head import Head, Rows, fit_head, judge
 from sightline.training.preparation import Prepared
 from sightline.training.watching import Watch
-
-MIDDLE, FEATURES = "middle", "features"
 
 
 def fit_transfer(network: keras.Model, data: Prepared, watch: Watch) -> Fitted:
@@ -61,7 +53,7 @@ def fit_transfer(network: keras.Model, data: Prepared, watch: Watch) -> Fitted:
         ['network', 'data', 'watch']
     """
     started = time.perf_counter()
-    tables = _Tables(network, data)
+    tables = Tables(network, data)
     head = _head(tables, data)
     network.get_layer("logits").set_weights([head.kernel, head.bias])
     row = _head_row(head, tables, data, time.perf_counter() - started)
@@ -79,94 +71,7 @@ def fit_transfer(network: keras.Model, data: Prepared, watch: Watch) -> Fitted:
     return Fitted(history, chosen, stopped_early=False, seconds=seconds, images_per_second=num_seen / seconds)
 
 
-class _Tables:
-    """Features, and activations of the middle where they are wanted, of every row and of every view of train rows."""
-
-    def __init__(self, network: keras.Model, data: Prepared) -> None:
-        backbone = backbone_of(data.recipe.model.name)
-        training = data.recipe.training
-        self.has_middle = bool(training.finetune_epochs and training.finetune_part == "upper" and backbone.cut)
-        self.cut = backbone.cut
-        shapes = {FEATURES: tuple(network.get_layer(FEATURES).output.shape[1:])}
-        if self.has_middle:
-            shapes[MIDDLE] = tuple(network.get_layer(self.cut).output.shape[1:])
-        session = _session(network, data, shapes)
-        key = cache_key(data.dataset, data.spec)
-        self.whole = feature_tables(session, data.pixels, key, outputs=shapes)
-        self.train = data.splits.train
-        self.views = [{name: _Rows([(table, self.train)]) for name, table in self.whole.items()}]
-        own = f"{key}-{hash_rows(self.train)}"
-        for view in _views(data.recipe):
-            tables = feature_tables(session, data.pixels.take(self.train), own, outputs=shapes, view=view)
-            everything = np.arange(len(self.train))
-            self.views.append({name: _Rows([(table, everything)]) for name, table in tables.items()})
-
-    def of_train(self, name: str) -> _Rows:
-        """All views of the train rows, view after view."""
-        return _Rows([part for view in self.views for part in view[name].parts])
-
-
-def hash_rows(rows: NDArray[np.int64]) -> str:
-    """A short name of a choice of rows, for the key of a table."""
-    import hashlib
-
-    return hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest()[:16]
-
-
-class _Rows:
-    """Rows of several tables, one after the other, as one array that stays where it is."""
-
-    def __init__(self, parts: Sequence[tuple[NDArray[Any], NDArray[np.int64]]]) -> None:
-        self.parts = list(parts)
-        self.starts = np.cumsum([0, *(len(rows) for _, rows in self.parts)])
-        self.dtype = self.parts[0][0].dtype
-        self.shape = (int(self.starts[-1]), *self.parts[0][0].shape[1:])
-
-    def __len__(self) -> int:
-        return int(self.shape[0])
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all rows, in memory or not."""
-        return int(np.prod(self.shape)) * self.dtype.itemsize
-
-    def __getitem__(self, index: slice | NDArray[np.int64]) -> NDArray[Any]:
-        wanted = np.arange(len(self))[index]
-        part = np.searchsorted(self.starts, wanted, side="right") - 1
-        picked = np.empty((len(wanted), *self.shape[1:]), self.dtype)
-        for number in np.unique(part):
-            table, rows = self.parts[number]
-            here = part == number
-            picked[here] = table[rows[wanted[here] - self.starts[number]]]
-        return picked
-
-
-def _views(recipe: Recipe) -> list[View]:
-    """The random views of the train images that the recipe asks for, by the strengths of its augmentation."""
-    strengths = strengths_of(recipe.augmentation)
-    crop = float(strengths.get("zoom_fraction", 0.0)) + float(strengths.get("translation_fraction", 0.0))
-    turn = float(strengths.get("rotation_degrees", 0.0))
-    count = int(recipe.training.feature_variants) - 1
-    return [
-        View(number, flip="flip" in strengths, turn_degrees=turn, crop_fraction=min(crop, 0.5))
-        for number in range(1, count + 1)
-    ]
-
-
-def _session(network: keras.Model, data: Prepared, shapes: dict[str, tuple[int, ...]]) -> Session:
-    """The backbone in ONNX Runtime: the embedded file as it is, any other exported once and kept."""
-    model = data.recipe.model
-    if model.name == "efficientnet-lite0" and model.weights == "imagenet":
-        return open_session(load_bundle(EMBEDDED))
-    from sightline.training.saving import save_outputs
-
-    outputs = {
-        name: network.get_layer(name if name == FEATURES else backbone_of(model.name).cut).output for name in shapes
-    }
-    return save_outputs(keras.Model(network.input, outputs), cache_folder() / "backbones")
-
-
-def _head(tables: _Tables, data: Prepared) -> Head:
+def _head(tables: Tables, data: Prepared) -> Head:
     """The better of two heads on validation rows: of the images as they are, or of all their views."""
     num_classes = data.dataset.num_classes
     validation = None
@@ -182,7 +87,7 @@ def _head(tables: _Tables, data: Prepared) -> Head:
     return plain if plain.judged < varied.judged else varied
 
 
-def _train_rows(features: _Rows, data: Prepared, times: int) -> Rows:
+def _train_rows(features: StoredRows, data: Prepared, times: int) -> Rows:
     labels = data.dataset.labels[data.splits.train]
     own = None if data.dataset.weights is None else data.dataset.weights[data.splits.train]
     weights = row_weights(LabelledImages(None, labels, own), data.recipe.training.class_weights)
@@ -191,7 +96,7 @@ def _train_rows(features: _Rows, data: Prepared, times: int) -> Rows:
 
 
 def _finetune(
-    network: keras.Model, tables: _Tables, data: Prepared, watch: Watch, *, before: float
+    network: keras.Model, tables: Tables, data: Prepared, watch: Watch, *, before: float
 ) -> tuple[Fitted, bool]:
     """Let the upper part or the whole learn; go back to the head alone if validation is not better."""
     for layer in network.layers:
@@ -203,10 +108,12 @@ def _finetune(
     learner, train, augmentation = _learner(network, tables, data)
     validation = _validation(tables, data)
     try:
+        if watch.deadline is not None:
+            recipe = _within(watch.deadline, learner, train, data, augmentation)
         fitted = fit(learner, train, validation=validation, recipe=recipe, augmentation=augmentation, watch=watch)
-    except TrainingFailed as error:
+    except (TrainingFailed, InvalidValue) as error:
         network.set_weights(kept)
-        reporter().say(f"fine-tuning failed and is not kept, the head alone stays: {error}")
+        reporter().say(f"no fine-tuning, the head alone stays: {error}")
         return Fitted((), 0, stopped_early=True, seconds=0.0, images_per_second=0.0), False
     after = float("nan")
     if validation is not None:
@@ -219,8 +126,20 @@ def _finetune(
     return fitted, is_kept
 
 
+def _within(
+    deadline: float, learner: keras.Model, train: LabelledImages, data: Prepared, augmentation: keras.Model | None
+) -> Recipe:
+    """The recipe with as many epochs of fine-tuning as end in time."""
+    num_judged = len(data.dataset) - len(data.splits.train)
+    epochs = epochs_within(
+        deadline, learner, train, num_judged=num_judged, recipe=data.recipe, augmentation=augmentation
+    )
+    training = dataclasses.replace(data.recipe.training, epochs=epochs)
+    return dataclasses.replace(data.recipe, training=training)
+
+
 def _learner(
-    network: keras.Model, tables: _Tables, data: Prepared
+    network: keras.Model, tables: Tables, data: Prepared
 ) -> tuple[keras.Model, LabelledImages, keras.Model | None]:
     """What is fine-tuned, on what, and the augmentation before it: the upper part on stored activations, or all."""
     labels, weights = data.dataset.labels[tables.train], data.dataset.weights
@@ -234,15 +153,15 @@ def _learner(
     return upper, LabelledImages(tables.of_train(MIDDLE), np.tile(labels, times), repeated), None
 
 
-def _validation(tables: _Tables, data: Prepared) -> LabelledImages | None:
+def _validation(tables: Tables, data: Prepared) -> LabelledImages | None:
     rows = data.splits.validation
     if not len(rows):
         return None
-    images = _Rows([(tables.whole[MIDDLE], rows)]) if tables.has_middle else data.pixels.take(rows)
+    images = StoredRows([(tables.whole[MIDDLE], rows)]) if tables.has_middle else data.pixels.take(rows)
     return LabelledImages(images, data.dataset.labels[rows])
 
 
-def _head_row(head: Head, tables: _Tables, data: Prepared, seconds: float) -> dict[str, float]:
+def _head_row(head: Head, tables: Tables, data: Prepared, seconds: float) -> dict[str, float]:
     """The head as the first row of the history."""
     row: dict[str, float] = {"epoch": 1, **_figures("", head, tables, data, data.splits.train)}
     if len(data.splits.validation):
@@ -251,7 +170,7 @@ def _head_row(head: Head, tables: _Tables, data: Prepared, seconds: float) -> di
     return row | {"learning_rate": 0.0, "seconds": seconds}
 
 
-def _figures(prefix: str, head: Head, tables: _Tables, data: Prepared, rows: NDArray[np.int64]) -> dict[str, float]:
+def _figures(prefix: str, head: Head, tables: Tables, data: Prepared, rows: NDArray[np.int64]) -> dict[str, float]:
     logits, labels = head.logits(np.asarray(tables.whole[FEATURES][rows])), data.dataset.labels[rows]
     accuracy = float((logits.argmax(axis=1) == labels).mean())
     return {f"{prefix}loss": float(cross_entropy(logits, labels)), f"{prefix}accuracy": accuracy}

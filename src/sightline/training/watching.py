@@ -30,12 +30,14 @@ class Watch:
         history_path: gets a JSON line an epoch, or None.
         log_every: print loss and accuracy every so many steps, or None.
         curves_path: a PNG that is drawn anew as epochs end, or None.
+        deadline: when the run should be over, on the clock of `time.perf_counter`, or None.
         rescue_path: where a network goes whose loss stopped being a number, or None.
     """
 
     history_path: Path | None = None
     log_every: int | None = None
     curves_path: Path | None = None
+    deadline: float | None = None
     rescue_path: Path | None = None
 
 

@@ -1,0 +1,95 @@
+"""How many epochs fit into a time: planned from the speed measured here, so that the schedule can end with them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+
+import keras
+import numpy as np
+
+from sightline.errors import InvalidValue
+from sightline.progress import reporter, reporting
+from sightline.schema import Recipe
+from sightline.training.feed import LabelledImages
+from sightline.training.fit import fit
+from sightline.training.watching import Watch
+
+# Calibrating, evaluating, drawing, exporting and comparing come after the last epoch.
+SECONDS_FOR_THE_REST = 15.0
+SHARE_FOR_THE_REST = 0.05
+# What a forward pass costs beside a step of training.
+FORWARD_SHARE = 0.35
+TRIAL_STEPS = 50
+
+
+def epochs_within(
+    deadline: float,
+    network: keras.Model,
+    train: LabelledImages,
+    *,
+    num_judged: int,
+    recipe: Recipe,
+    augmentation: keras.Model | None = None,
+) -> int:
+    """The number of epochs that end in time, by a short trial whose weights are forgotten.
+
+    Args:
+        deadline: on the clock of `time.perf_counter`.
+        network: what will learn; its weights are the same afterwards.
+        train: what it will learn from.
+        num_judged: images of all other splits, each of which is looked at once more at the end.
+        recipe: resolved.
+        augmentation: put before the network while training, or None.
+
+    Returns:
+        At least 1.
+
+    Raises:
+        InvalidValue: not even one epoch fits; the message says how long one takes.
+        TrainingFailed: the loss diverged in the trial.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(epochs_within).parameters)[:3]
+        ['deadline', 'network', 'train']
+    """
+    kept = network.get_weights()
+    tracing, a_image = _trial(network, train, recipe, augmentation)
+    network.set_weights(kept)
+    num_validation = round(num_judged * 0.25)
+    epoch = a_image * (len(train) + FORWARD_SHARE * num_validation)
+    left = deadline - time.perf_counter()
+    rest = SECONDS_FOR_THE_REST + SHARE_FOR_THE_REST * max(left, 0.0) + FORWARD_SHARE * a_image * num_judged
+    epochs = math.floor((left - rest - tracing) / epoch)
+    if epochs < 1:
+        raise InvalidValue(
+            f"training.time_budget_seconds leaves {max(left - rest - tracing, 0):.0f} s for learning, and one epoch "
+            f"takes about {epoch:.0f} s here. Give {math.ceil(epoch + rest + tracing - left)} s more, use fewer images "
+            "(--fraction), or a smaller network."
+        )
+    reporter().say(f"an epoch takes about {epoch:.1f} s: {epochs} of them fit into the time")
+    return epochs
+
+
+def _trial(
+    network: keras.Model, train: LabelledImages, recipe: Recipe, augmentation: keras.Model | None
+) -> tuple[float, float]:
+    """Seconds to get started, and seconds an image from then on."""
+    most = int(recipe.training.batch_size) * TRIAL_STEPS
+    rows = np.random.default_rng(recipe.seed).permutation(len(train))[:most]
+    part = LabelledImages(train.images[np.sort(rows)], train.labels[np.sort(rows)])
+    settings = dataclasses.replace(recipe.training, epochs=3, early_stopping_patience=None, sampling="natural")
+    with reporting("quiet"):
+        fitted = fit(
+            network,
+            part,
+            validation=None,
+            recipe=dataclasses.replace(recipe, training=settings),
+            augmentation=augmentation,
+            watch=Watch(),
+        )
+    first, *others = (row["seconds"] for row in fitted.history)
+    usual = min(others)
+    return max(first - usual, 0.0), usual / len(part)

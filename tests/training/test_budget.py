@@ -1,0 +1,55 @@
+"""A run that ends in time: as many epochs as fit, the schedule complete, or a refusal that says what is missing."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sightline
+from sightline.backends import load_keras
+from sightline.config import parse_recipe
+from sightline.errors import InvalidValue
+
+keras = load_keras()
+
+from sightline.networks.build import build_network  # noqa: E402  # the backend is chosen first
+from sightline.training import budget  # noqa: E402
+from sightline.training.feed import LabelledImages  # noqa: E402
+
+LABELS = np.arange(400) % 2
+IMAGES = (np.random.default_rng(0).integers(0, 100, (400, 8, 8, 1)) + 120 * LABELS[:, None, None, None]).astype(
+    np.uint8
+)
+TRAIN = LabelledImages(IMAGES, LABELS)
+
+
+def planned(seconds: float) -> tuple[int, keras.Model, list[np.ndarray]]:
+    recipe = parse_recipe({"model.name": "mlp", "training.batch_size": 16})
+    network = build_network((8, 8, 1), 2, recipe.model)
+    before = network.get_weights()
+    epochs = budget.epochs_within(time.perf_counter() + seconds, network, TRAIN, num_judged=100, recipe=recipe)
+    return epochs, network, before
+
+
+def test_more_time_gives_more_epochs_and_the_trial_leaves_no_trace() -> None:
+    few, network, before = planned(60)
+    many, _, _ = planned(600)
+    assert 1 <= few < many
+    for mine, its in zip(network.get_weights(), before, strict=True):
+        assert np.array_equal(mine, its)
+
+
+def test_a_budget_shorter_than_one_epoch_is_refused_with_what_is_missing() -> None:
+    with pytest.raises(InvalidValue, match=r"one epoch takes about \d+ s here\. Give \d+ s more"):
+        planned(1)
+
+
+def test_a_run_plans_its_epochs_and_completes_its_schedule(small_npz: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(budget, "epochs_within", lambda *_, **__: 3)
+    recipe = sightline.recipe("fast", {"training.time_budget_seconds": 60})
+    run = sightline.train(small_npz, recipe=recipe, out=tmp_path / "run", mode="quiet")
+    assert len(run.history) == 3
+    assert run.history[-1]["learning_rate"] < 0.01 * recipe.optimizer.learning_rate
