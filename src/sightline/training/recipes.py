@@ -211,7 +211,7 @@ def settle_length(resolved: Recipe, num_train: int) -> Recipe:
         training = dataclasses.replace(training, feature_variants=min(max(round(6_000 / num_train), 1), 4))
     if training.finetune_epochs == "auto":
         seen = num_train * int(training.feature_variants)
-        training = dataclasses.replace(training, finetune_epochs=min(max(round(30_000 / seen), 1), 10))
+        training = dataclasses.replace(training, finetune_epochs=min(max(round(13_000 / seen), 1), 10))
     return dataclasses.replace(resolved, training=training)
 
 
