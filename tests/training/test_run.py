@@ -162,9 +162,11 @@ def test_model_keras_opens_in_plain_keras_and_answers_as_model_onnx(tiny_run: si
     images = read_pixels(dataset, tiny_run.bundle.input)[tiny_run.splits.test]
     network = keras.saving.load_model(tiny_run.bundle.path / "model.keras")
     answer = network(images)
-    assert set(answer) == {"logits"}
+    assert set(answer) == {"features", "logits"}
     session = onnxruntime.InferenceSession(tiny_run.bundle.path / "model.onnx", providers=["CPUExecutionProvider"])
-    (given,), (told,) = session.get_inputs(), session.get_outputs()
+    (given,), outputs = session.get_inputs(), {output.name: output for output in session.get_outputs()}
+    assert set(outputs) == {"features", "logits"}
+    told = outputs["logits"]
     assert (given.name, given.type, given.shape[1:]) == ("images", "tensor(uint8)", [28, 28, 1])
     assert (told.name, told.type) == ("logits", "tensor(float)")
     (logits,) = session.run(["logits"], {"images": images})

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import InvalidValue, TrainingFailed
-from sightline.files import writing_to
+from sightline.files import write_atomically, writing_to
 from sightline.metrics.scores import cross_entropy
 from sightline.progress import reporter
 from sightline.schema import Recipe
@@ -65,6 +65,9 @@ def fit_transfer(network: keras.Model, data: Prepared, watch: Watch) -> Fitted:
     if data.recipe.training.finetune_epochs:
         tuned, is_kept = _finetune(network, tables, data, watch, before=head.judged)
         history += tuple({**later, "epoch": later["epoch"] + 1} for later in tuned.history)
+        if watch.history_path is not None:
+            # Fine-tuning counted its epochs from one; the head came before them.
+            write_atomically(watch.history_path, "".join(json.dumps(line) + "\n" for line in history))
         chosen = 1 + tuned.chosen_epoch if is_kept else 1
         num_seen += num_seen * len(tuned.history)
     seconds = time.perf_counter() - started
