@@ -68,7 +68,8 @@ def test_the_run_is_a_run_like_any_other(run: sightline.Run) -> None:
     lines = [json.loads(line) for line in (run.path / "history.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]
     with (run.path / "excluded.csv").open() as stream:
-        assert [row["file"] for row in csv.DictReader(stream)] == ["dots/broken.jpg"]
+        # Some textures are near copies of others and are left out, too.
+        assert "dots/broken.jpg" in [row["file"] for row in csv.DictReader(stream)]
     for name in ("curves.png", "confusion.png", "recipe.json", "splits.csv"):
         assert (run.path / name).is_file(), name
     card = (run.bundle.path / "card.md").read_text()
