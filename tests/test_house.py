@@ -73,7 +73,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     ),
     (Room("preview", keras=ON_USE), Room("tables", keras=ON_USE), Room("doctor", keras=ON_USE)),
     (Room("__init__"),),
-    (Room("cli", "targets printing parser commands main"),),
+    (Room("cli", "targets printing parser listing looking answering learning main"),),
 )
 
 # `sightline.train` would be replaced by a module of that name as soon as it is imported.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 
-from sightline.cli.parser import build_parser
+from sightline.cli.parser import COMMANDS, build_parser
 from sightline.errors import SightlineError
 
 FINE, REFUSED, INTERRUPTED = 0, 2, 130
@@ -33,10 +34,10 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.command is None:
         parser.print_help()
         return REFUSED
-    from sightline.cli import commands
-
+    module, _, _ = COMMANDS[arguments.command]
+    carry_out = getattr(importlib.import_module(f"sightline.cli.{module}"), arguments.command.replace("-", "_"))
     try:
-        code: int = getattr(commands, arguments.command)(arguments)
+        code: int = carry_out(arguments)
         sys.stdout.flush()
     except SightlineError as error:
         print(f"sightline {arguments.command}: {error}", file=sys.stderr)

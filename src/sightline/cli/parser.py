@@ -48,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"sightline {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for name, (summary, add_options) in COMMANDS.items():
+    for name, (_, summary, add_options) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         add_options(command)
         command.add_argument("--json", action="store_true", help="print JSON on stdout, all else on stderr")
@@ -126,15 +126,16 @@ def _recipes_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keys", action="store_true", help="list every key with its default and meaning")
 
 
-COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
-    "show": ("draw the first images of a source with their labels", _show_options),
-    "audit": ("find broken files, copies, leaks, doubtful labels and shortcuts", _audit_options),
-    "train": ("train a classifier: split, fit, calibrate, evaluate, save", _train_options),
-    "evaluate": ("measure a bundle on labelled images", _evaluate_options),
-    "predict": ("name what is on images", _predict_options),
-    "similar": ("find the images that look most like one", _similar_options),
-    "models": ("list the networks", _no_options),
-    "datasets": ("list the sources that go by a name", _no_options),
-    "recipes": ("list the recipes and their keys", _recipes_options),
-    "doctor": ("tell versions, backends, devices, and what is missing", _no_options),
+# Name to the module below `sightline.cli` that carries it out, what it does, and its options.
+COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]] = {
+    "show": ("looking", "draw the first images of a source with their labels", _show_options),
+    "audit": ("looking", "find broken files, copies, leaks, doubtful labels and shortcuts", _audit_options),
+    "train": ("learning", "train a classifier: split, fit, calibrate, evaluate, save", _train_options),
+    "evaluate": ("learning", "measure a bundle on labelled images", _evaluate_options),
+    "predict": ("answering", "name what is on images", _predict_options),
+    "similar": ("looking", "find the images that look most like one", _similar_options),
+    "models": ("listing", "list the networks", _no_options),
+    "datasets": ("listing", "list the sources that go by a name", _no_options),
+    "recipes": ("listing", "list the recipes and their keys", _recipes_options),
+    "doctor": ("listing", "tell versions, backends, devices, and what is missing", _no_options),
 }

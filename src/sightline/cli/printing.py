@@ -2,13 +2,52 @@
 
 from __future__ import annotations
 
+import json
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sightline.files import without_nan
+from sightline.progress import Mode
 from sightline.results import Evaluation, Run
 
 # Fewer test images than this say little about a class.
 LEAST = 20
+
+
+def mode_of(arguments: Namespace) -> Mode | None:
+    """How much progress a command shows.
+
+    Args:
+        arguments: what was typed.
+
+    Returns:
+        "quiet" if that was asked for; None leaves it to what stderr is.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> mode_of(Namespace(quiet=True))
+        'quiet'
+    """
+    return "quiet" if arguments.quiet else None
+
+
+def print_json(content: Any) -> None:
+    """Print plain values as one line of JSON; NaN becomes null.
+
+    Args:
+        content: dicts, lists, strings, numbers, booleans, None.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> print_json({"f1": float("nan")})
+        {"f1": null}
+    """
+    print(json.dumps(without_nan(content), ensure_ascii=False, allow_nan=False))
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:

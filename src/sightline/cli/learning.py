@@ -1,0 +1,50 @@
+"""`train`, `evaluate`: commands that make and measure a network."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from sightline.cli.parser import SHORTHANDS
+from sightline.cli.printing import mode_of, print_evaluation, print_json, print_run
+from sightline.progress import reporting
+
+
+def train(arguments: Namespace) -> int:
+    """Train and say what came of it."""
+    from sightline.data.sources import is_files
+    from sightline.training.recipes import default_recipe, recipe, say_default
+    from sightline.training.run import run_figures, train as train_network
+
+    short = {key: getattr(arguments, option) for option, key in SHORTHANDS.items()}
+    settings = [*arguments.settings, *(f"{key}={value}" for key, value in short.items() if value is not None)]
+    name = arguments.recipe or default_recipe(arguments.source)
+    asked = recipe(name, settings)
+    if arguments.recipe is None and is_files(arguments.source):
+        with reporting(mode_of(arguments)):
+            say_default(name)
+    run = train_network(
+        arguments.source,
+        recipe=asked,
+        out=arguments.out,
+        backend=arguments.backend,
+        log_every=arguments.log_every,
+        mode=mode_of(arguments),
+    )
+    if arguments.json:
+        print_json(run_figures(run))
+        return 0
+    print_run(run)
+    return 0
+
+
+def evaluate(arguments: Namespace) -> int:
+    """Measure a bundle on a source."""
+    from sightline.evaluation import evaluate as evaluate_bundle, figures
+
+    with reporting(mode_of(arguments)):
+        evaluation = evaluate_bundle(arguments.bundle, arguments.source, split=arguments.split, out=arguments.out)
+    if arguments.json:
+        print_json({"bundle": arguments.bundle, "source": arguments.source, **figures(evaluation)})
+    else:
+        print_evaluation(evaluation)
+    return 1 if evaluation.num_unreadable else 0

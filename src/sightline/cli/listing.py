@@ -1,0 +1,78 @@
+"""`models`, `datasets`, `recipes`, `doctor`: commands that list what there is."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from dataclasses import MISSING
+
+from sightline.cli.printing import print_json, print_table
+
+
+def models(arguments: Namespace) -> int:
+    """List the networks."""
+    from sightline.tables import models as list_models
+
+    rows = list_models()
+    if arguments.json:
+        print_json(rows)
+    else:
+        print_table(rows, ("name", "parameters", "input", "summary", "source"))
+    return 0
+
+
+def datasets(arguments: Namespace) -> int:
+    """List the sources that go by a name."""
+    from sightline.tables import datasets as list_datasets
+
+    rows = list_datasets()
+    if arguments.json:
+        print_json(rows)
+    else:
+        print_table(rows, ("name", "train", "test", "shape", "content", "licence", "origin"))
+    return 0
+
+
+def recipes(arguments: Namespace) -> int:
+    """List the recipes, or every key."""
+    from sightline.config import keys
+    from sightline.schema import Recipe
+    from sightline.tables import recipes as list_recipes
+
+    if not arguments.keys:
+        rows = list_recipes()
+        if arguments.json:
+            print_json(rows)
+        else:
+            print_table(
+                [
+                    {**row, "settings": "\n".join(f"{key}={value}" for key, value in row["settings"].items())}
+                    for row in rows
+                ],
+                ("name", "summary", "settings"),
+            )
+        return 0
+    described = []
+    for key, entry in keys().items():
+        default = entry.default if entry.default is not MISSING else getattr(Recipe(), key)
+        known = ", ".join(entry.metadata.get("known", ()))
+        described.append({"key": key, "default": default, "meaning": entry.metadata.get("doc", ""), "values": known})
+    if arguments.json:
+        print_json(described)
+    else:
+        print_table(described, ("key", "default", "meaning", "values"))
+    return 0
+
+
+def doctor(arguments: Namespace) -> int:
+    """Tell what is installed and what is missing."""
+    from sightline.doctor import examine
+
+    report = examine()
+    if arguments.json:
+        print_json(report)
+        return 0
+    print_table([{"what": key, "found": value} for key, value in report["found"].items()], ("what", "found"))
+    for entry in report["missing"]:
+        print(f"missing: {entry['what']}. Run: {entry['command']}", file=sys.stdout)
+    return 0

@@ -1,0 +1,76 @@
+"""`show`, `audit`, `similar`: commands that look at pictures."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from sightline.cli.printing import mode_of, print_json
+from sightline.cli.targets import check_target, one_line, unused
+from sightline.files import write_atomically
+from sightline.progress import reporting
+
+
+def show(arguments: Namespace) -> int:
+    """Write a sheet of images and say what is on it."""
+    from sightline.preview import show as show_images
+    from sightline.training.recipes import default_recipe, recipe
+
+    out = arguments.out or unused(Path(f"{Path(arguments.source).stem}{'-augmented' * arguments.augmented}.png"))
+    check_target("--out", out, ".png", keep=[arguments.source])
+    asked = recipe(arguments.recipe or default_recipe(arguments.source), arguments.settings)
+    with reporting(mode_of(arguments)):
+        picture = show_images(
+            arguments.source, count=arguments.count, augmented=arguments.augmented, recipe=asked, out=out
+        )
+    if arguments.json:
+        print_json({"picture": str(out), "labels": list(picture.labels)})
+    else:
+        print(f"{picture.description}\nwritten to {out}")
+    return 0
+
+
+def audit(arguments: Namespace) -> int:
+    """Say what may be wrong with a source; write the page and the plan that were asked for."""
+    from sightline.quality.findings import audit_figures, plan_csv
+    from sightline.quality.inspection import audit as audit_source
+    from sightline.reporting.audit_page import write_audit_page
+
+    check_target("--html", arguments.html, ".html", keep=[arguments.source])
+    check_target("--plan", arguments.plan, ".csv", keep=[arguments.source])
+    with reporting(mode_of(arguments)):
+        found = audit_source(arguments.source, near_duplicates=not arguments.no_near_duplicates)
+        if arguments.plan is not None:
+            write_atomically(arguments.plan, plan_csv(found))
+        if arguments.html is not None:
+            write_audit_page(found, arguments.html)
+    if arguments.json:
+        print_json(audit_figures(found))
+    else:
+        print(found)
+        for what, path in (("page", arguments.html), ("plan", arguments.plan)):
+            if path is not None:
+                print(f"{what} written to {path}")
+    return 0 if found.is_clean else 1
+
+
+def similar(arguments: Namespace) -> int:
+    """Name the images that look most like one, and draw them."""
+    from sightline.similarity import similar as find_similar
+
+    out = arguments.out or unused(Path(f"{Path(arguments.image).stem}-similar.png"))
+    check_target("--out", out, ".png", keep=[arguments.image, *arguments.folder, arguments.bundle])
+    with reporting(mode_of(arguments)):
+        found = find_similar(arguments.bundle, arguments.image, folder=arguments.folder, count=arguments.count, out=out)
+    rows = [
+        {"path": path, "similarity": round(float(similarity), 6)}
+        for path, similarity in zip(found.paths, found.similarities, strict=True)
+    ]
+    if arguments.json:
+        errors = [{"path": path, "error": reason} for path, reason in found.errors]
+        print_json({"image": found.image, "picture": str(out), "similar": rows, "errors": errors})
+    else:
+        for row in rows:
+            print(f"{row['similarity']:.3f}  {one_line(str(row['path']))}")
+        print(f"written to {out}")
+    return 1 if found.errors else 0
