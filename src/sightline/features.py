@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,17 +171,13 @@ def _write(
 
 def _fill(session: Session, images: Any, tables: Mapping[str, NDArray[Any]], view: View) -> None:
     names = list(tables)
+
+    def seen(first: int, part: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return np.stack([view.of(image, first + place) for place, image in enumerate(part)])
+
     what = "features" if view.number == 0 else f"features, view {view.number + 1}"
     with reporter().bar(what, total=len(images)) as bar:
-        for first, part in _portions(images):
-            seen = part
-            if view.number:
-                seen = np.stack([view.of(image, first + place) for place, image in enumerate(part)])
-            for name, values in zip(names, session.outputs(seen, names), strict=True):
-                tables[name][first : first + len(part)] = values
-            bar.advance(len(part))
-
-
-def _portions(images: Any, size: int = 16) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    for first in range(0, len(images), size):
-        yield first, images[first : first + size]
+        for first, outputs in session.portions(images, names, change=seen if view.number else None):
+            for name, values in zip(names, outputs, strict=True):
+                tables[name][first : first + len(values)] = values
+            bar.advance(len(outputs[0]))

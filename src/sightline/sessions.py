@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import collections
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,53 +16,111 @@ from sightline.errors import InvalidBundle, require
 from sightline.progress import reporter
 from sightline.results import Bundle
 
-# Pixels of one portion, so that the activations of a large network stay within some hundred MiB.
-PORTION_BYTES = 4 * 1024 * 1024
+# Pixels of one portion: four images of 224x224. Larger ones leave the processor's cache and are slower an image.
+PORTION_BYTES = 600 * 1024
+MOST_IN_PORTION = 512
 
 
 class Session:
-    """A network loaded once: uint8 images in, logits out."""
+    """A network loaded once: uint8 images in, logits out.
+
+    One portion of images is spread over all processors. Many portions are worked off by one
+    thread a processor, each on a portion of its own: nobody waits for anybody, which counts most
+    where other work keeps the machine busy.
+    """
 
     def __init__(self, path: Path, *, num_classes: int) -> None:
         """Load a `model.onnx`; raises InvalidBundle if ONNX Runtime refuses it, MissingPackage if there is none."""
-        onnxruntime = require("onnxruntime", purpose="prediction", install="onnxruntime")
+        self._onnxruntime = require("onnxruntime", purpose="prediction", install="onnxruntime")
         if not path.is_file():
             raise InvalidBundle(f"{path}: ONNX Runtime cannot load it (no such file).")
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
         self.num_classes = num_classes
         self.path = path
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's exceptions share no class of their own
-            raise InvalidBundle(f"{path}: ONNX Runtime cannot load it ({str(error).splitlines()[0]}).") from error
+        self._session = self._open(threads=0)
+        self._alone: Any = None
 
-    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(num_images, height, width, channels) uint8 to (num_images, num_classes) float32, at once."""
-        return self.outputs(images, ["logits"])[0]
+    def _open(self, *, threads: int) -> Any:
+        """The file in ONNX Runtime with so many threads for one portion; 0 for one a processor."""
+        options = self._onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = threads
+        try:
+            return self._onnxruntime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's exceptions share no class of their own
+            reason = str(error).splitlines()[0]
+            raise InvalidBundle(f"{self.path}: ONNX Runtime cannot load it ({reason}).") from error
 
     def outputs(self, images: NDArray[np.uint8], names: list[str]) -> list[NDArray[np.float32]]:
         """The outputs of these names for (num_images, height, width, channels) uint8, at once."""
         answer: list[NDArray[np.float32]] = self._session.run(names, {"images": np.ascontiguousarray(images)})
         return answer
 
+    def portions(
+        self, images: Any, names: list[str], *, change: Callable[[int, NDArray[np.uint8]], Any] | None = None
+    ) -> Iterator[tuple[int, list[NDArray[np.float32]]]]:
+        """The outputs for any number of images, portion by portion: first row and outputs, in order.
+
+        `images` is a uint8 array or anything that gives one when it is sliced, as `Pixels` does. `change`
+        is handed the first row and the images of a portion, and gives the images that are looked at.
+        """
+        size = int(np.clip(PORTION_BYTES // max(int(np.prod(images.shape[1:])), 1), 1, MOST_IN_PORTION))
+        starts = range(0, len(images), size)
+        workers = min(os.cpu_count() or 1, len(starts))
+        if self._alone is None and workers > 1:
+            self._alone = self._open(threads=1)
+        session = self._alone if workers > 1 else self._session
+
+        def answer(first: int) -> list[NDArray[np.float32]]:
+            part = images[first : first + size]
+            seen = part if change is None else change(first, part)
+            found: list[NDArray[np.float32]] = session.run(names, {"images": np.ascontiguousarray(seen)})
+            return found
+
+        yield from _in_order(answer, starts, workers)
+
+    def logits(self, images: Any) -> NDArray[np.float32]:
+        """(num_images, height, width, channels) uint8 to (num_images, num_classes) float32, in bounded memory."""
+        return self._collect(images, lambda _: None)
+
+    def all_logits(self, images: Any) -> NDArray[np.float32]:
+        """The same with progress."""
+        with reporter().bar("predicting", total=len(images)) as bar:
+            return self._collect(images, bar.advance)
+
+    def _collect(self, images: Any, advance: Callable[[int], None]) -> NDArray[np.float32]:
+        logits = np.empty((len(images), self.num_classes), dtype=np.float32)
+        for first, (part,) in self.portions(images, ["logits"]):
+            logits[first : first + len(part)] = part
+            advance(len(part))
+        return logits
+
     def output_shapes(self) -> dict[str, tuple[int | str, ...]]:
         """Name to shape of every output, the batch first; a word stands for what is not fixed."""
         return {output.name: tuple(output.shape) for output in self._session.get_outputs()}
 
-    def all_logits(self, images: Any) -> NDArray[np.float32]:
-        """The same for any number of images, in portions that bound the memory, with progress.
 
-        `images` is a uint8 array or anything that gives one when it is sliced, as `Pixels` does.
-        """
-        logits = np.empty((len(images), self.num_classes), dtype=np.float32)
-        portion = int(np.clip(PORTION_BYTES // max(int(np.prod(images.shape[1:])), 1), 1, 512))
-        with reporter().bar("predicting", total=len(images)) as bar:
-            for first in range(0, len(images), portion):
-                part = images[first : first + portion]
-                logits[first : first + len(part)] = self.logits(part)
-                bar.advance(len(part))
-        return logits
+def _in_order(
+    answer: Callable[[int], list[NDArray[np.float32]]], starts: range, workers: int
+) -> Iterator[tuple[int, list[NDArray[np.float32]]]]:
+    """Answers in the order of their starts; at most two a worker are under way, so that none pile up."""
+    if workers <= 1:
+        yield from ((first, answer(first)) for first in starts)
+        return
+    waiting: collections.deque[tuple[int, Future[list[NDArray[np.float32]]]]] = collections.deque()
+    upcoming = iter(starts)
+    with ThreadPoolExecutor(max_workers=workers) as threads:
+        try:
+            while True:
+                while len(waiting) < 2 * workers and (first := next(upcoming, None)) is not None:
+                    waiting.append((first, threads.submit(answer, first)))
+                if not waiting:
+                    return
+                first, future = waiting.popleft()
+                yield first, future.result()
+        finally:
+            # Whoever stops listening, or an error, leaves nothing to be computed for nobody.
+            for _, future in waiting:
+                future.cancel()
 
 
 def open_session(bundle: Bundle) -> Session:
