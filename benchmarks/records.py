@@ -100,8 +100,12 @@ def read(folder: Path) -> dict[str, float]:
 
 def record(line: str) -> None:
     """Append one look at the test images to the list of all of them."""
-    commit = subprocess.run(  # noqa: S607  # git stands on the PATH of whoever works in a checkout
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],  # noqa: S607  # git stands on the PATH of whoever works in a checkout
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     ).stdout.strip()
     today = datetime.now(UTC).date().isoformat()
     with RECORDS.open("a", encoding="utf-8") as stream:
