@@ -39,7 +39,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("schema"),),
     (Room("config"), Room("backends", keras=ON_USE)),
     (Room("files"), Room("progress")),
-    (Room("metrics", "scores intervals calibration"),),
+    (Room("metrics", "scores intervals multiplicity calibration"),),
     (
         Room(
             "data",
