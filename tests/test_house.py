@@ -53,7 +53,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "reporting",
-            "fonts grids sheets series canvas confusion curves charts miniatures page_style audit_page",
+            "fonts grids sheets series canvas confusion curves overlay charts miniatures page_style audit_page",
         ),
     ),
     (Room("backbones", "embedded layout"),),
