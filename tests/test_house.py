@@ -58,8 +58,8 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     ),
     (Room("backbones", "embedded layout"),),
     (Room("bundle"), Room("sessions")),
-    (Room("inference"), Room("features")),
-    (Room("evaluation"), Room("similarity")),
+    (Room("inference"), Room("features"), Room("finished")),
+    (Room("evaluation"), Room("similarity"), Room("pairing")),
     (Room("networks", "sizes layers classic convnet lite0 applications build", keras=AT_ONCE),),
     (
         Room(
@@ -71,7 +71,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             keras_on_use_in="recipes onnx_export card preparation run",
         ),
     ),
-    (Room("preview", keras=ON_USE), Room("tables", keras=ON_USE), Room("doctor", keras=ON_USE)),
+    (Room("preview", keras=ON_USE), Room("tables", keras=ON_USE), Room("doctor", keras=ON_USE), Room("comparison")),
     (Room("__init__"),),
     (Room("cli", "targets printing parser listing looking answering learning main"),),
 )
