@@ -171,6 +171,8 @@ def test_several_tests_are_adjusted_and_said(tiny_run: sightline.Run, run_copy: 
     assert not any("by Holm" in line for line in str(sightline.compare([tiny_run, other])).splitlines())
     assert "2 tests were made: their p-values are adjusted by Holm" in str(found)
     assert "(McNemar p by Holm = 0.016)" in str(found.tests[1])
+    # The largest p-value is not changed by the adjustment, but it is one of several all the same.
+    assert "(McNemar p by Holm = 0.031)" in str(found.tests[0])
 
 
 def test_without_the_adjustment_more_would_be_called_better(
@@ -209,6 +211,15 @@ def test_figures_recipes_and_costs_stand_side_by_side(tiny_run: sightline.Run, r
     (row,) = [line.split() for line in text.splitlines() if line.startswith("model.dropout")]
     assert row == ["model.dropout", "0.0", "0.25"]
     assert all(len(line) <= 80 for line in text.split("\n\n")[1].splitlines())
+
+
+def test_a_difference_of_networks_is_not_said_to_be_one_of_recipes(tiny_run: sightline.Run, run_copy: Path) -> None:
+    recipe = json.loads((run_copy / "recipe.json").read_text())
+    (run_copy / "recipe.json").write_text(json.dumps({**recipe, "seed": 5}))
+    assert sightline.compare([tiny_run, run_copy]).remarks == ()
+    (run_copy / "recipe.json").write_text(json.dumps({**recipe, "loss": {**recipe["loss"], "l2": 0.1}}))
+    (remark,) = sightline.compare([tiny_run, run_copy]).remarks
+    assert remark.startswith("The tests are of these networks, not of their recipes: with another seed")
 
 
 def test_equal_recipes_are_called_that(tiny_run: sightline.Run, run_copy: Path) -> None:
@@ -262,6 +273,13 @@ def test_rows_of_different_arrays_are_not_the_same_though_their_numbers_are(
     other_source(run_copy)
     with pytest.raises(InvalidValue, match=r"share no rows: they were trained on different arrays, .* test/00000 of"):
         sightline.compare([tiny_run, run_copy])
+
+
+def test_arrays_without_a_fingerprint_are_not_taken_for_the_same(run_copy: Path, other: Path) -> None:
+    for folder in (run_copy, other):
+        reseal(folder, lambda metrics: metrics.pop("source"))
+    with pytest.raises(InvalidValue, match="share no rows: they were trained on different arrays"):
+        sightline.compare([run_copy, other])
 
 
 def test_files_of_one_name_are_one_image_whatever_state_of_the_source_they_come_from(

@@ -129,7 +129,9 @@ def compare(runs: Sequence[str | Path | Run], *, split: str = "test", out: str |
     compared = tuple(
         ComparedRun(letter, run.path, run.metrics) for letter, run in zip(_LETTERS, finished, strict=False)
     )
-    return Comparison(split, compared, _differences(finished), tests, _remarks(finished, tests, split), png, path)
+    differences = _differences(finished)
+    remarks = _remarks(finished, tests, differences, split)
+    return Comparison(split, compared, differences, tests, remarks, png, path)
 
 
 def _checked_places(runs: Any) -> list[Path]:
@@ -155,7 +157,8 @@ def _names(places: Sequence[Path]) -> list[str]:
 def _adjusted(tests: Sequence[PairedTest]) -> tuple[PairedTest, ...]:
     adjusted = holm([test.p_value for test in tests]).tolist()
     return tuple(
-        dataclasses.replace(test, adjusted_p_value=p_value) for test, p_value in zip(tests, adjusted, strict=True)
+        dataclasses.replace(test, adjusted_p_value=p_value, num_tests=len(tests))
+        for test, p_value in zip(tests, adjusted, strict=True)
     )
 
 
@@ -180,12 +183,18 @@ def _flat(recipe: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _remarks(runs: Sequence[FinishedRun], tests: Sequence[PairedTest], split: str) -> tuple[str, ...]:
+def _remarks(
+    runs: Sequence[FinishedRun], tests: Sequence[PairedTest], differences: Mapping[str, Any], split: str
+) -> tuple[str, ...]:
     remarks = []
     if len(tests) > 1:
         remarks.append(
             f"{len(tests)} tests were made: their p-values are adjusted by Holm, so that a difference where there is "
             "none is seen in at most one comparison of twenty. Each interval is at 95 % for itself."
+        )
+    if set(differences) - {"seed"}:
+        remarks.append(
+            "The tests are of these networks, not of their recipes: with another seed each gives another network."
         )
     if split == "validation":
         remarks.append("Validation rows have chosen the epoch of each run: figures on them flatter.")

@@ -35,6 +35,7 @@ class PairedTest:
         interval: of the difference, at 95 %, for this test alone.
         p_value: McNemar, exact, two-sided.
         adjusted_p_value: by Holm, for all tests of the comparison; equal to `p_value` if there is one.
+        num_tests: how many there are in the comparison.
         remarks: what was left out and why, a sentence each.
     """
 
@@ -49,15 +50,16 @@ class PairedTest:
     interval: tuple[float, float]
     p_value: float
     adjusted_p_value: float
+    num_tests: int = 1
     remarks: tuple[str, ...] = ()
 
     @property
     def is_distinguishable(self) -> bool:
-        """Whether the adjusted p-value is below 0.05."""
+        """Whether the adjusted p-value is below 0.05. The interval, an approximation, may exclude 0 where it is not."""
         return self.adjusted_p_value < SIGNIFICANT
 
     def __str__(self) -> str:
-        name = "McNemar p" if self.adjusted_p_value == self.p_value else "McNemar p by Holm"
+        name = "McNemar p" if self.num_tests == 1 else "McNemar p by Holm"
         sure = f"({name} {_p_value(self.adjusted_p_value)})"
         alone = (
             f"{self.second} alone is right on {self.num_only_second:,}, {self.first} alone on {self.num_only_first:,}"
@@ -152,7 +154,8 @@ def _test(first: np.ndarray, second: np.ndarray, names: tuple[str, str], remarks
 
 
 def _different_sources(first: FinishedRun, second: FinishedRun, names: tuple[str, str], shared: list[str]) -> list[str]:
-    if first.source.get("fingerprint") == second.source.get("fingerprint"):
+    fingerprint = first.source.get("fingerprint")
+    if fingerprint is not None and fingerprint == second.source.get("fingerprint"):
         return []
     if any(_NUMBERED.fullmatch(row_id) for row_id in shared):
         raise InvalidValue(

@@ -119,7 +119,9 @@ def _similar_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _compare_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", nargs="+", metavar="run", help="folders of finished runs; the first is compared with")
+    parser.add_argument(
+        "runs", nargs="+", metavar="run", help="folders of finished runs; the others are tested against the first"
+    )
     parser.add_argument("--split", default="test", help="rows to test on, test or validation (default: test)")
     parser.add_argument("--out", type=Path, help="the PNG to write (default: comparison.png)")
 
