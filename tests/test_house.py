@@ -39,7 +39,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("schema"),),
     (Room("config"), Room("backends", keras=ON_USE)),
     (Room("files"), Room("progress")),
-    (Room("metrics", "scores intervals calibration"),),
+    (Room("metrics", "scores intervals multiplicity calibration"),),
     (
         Room(
             "data",
@@ -53,13 +53,13 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "reporting",
-            "fonts grids sheets series canvas confusion curves charts miniatures page_style audit_page",
+            "fonts grids sheets series canvas confusion curves overlay charts miniatures page_style audit_page",
         ),
     ),
     (Room("backbones", "embedded layout"),),
     (Room("bundle"), Room("sessions")),
-    (Room("inference"), Room("features")),
-    (Room("evaluation"), Room("similarity")),
+    (Room("inference"), Room("features"), Room("finished")),
+    (Room("evaluation"), Room("similarity"), Room("pairing")),
     (Room("networks", "sizes layers classic convnet lite0 applications build", keras=AT_ONCE),),
     (
         Room(
@@ -71,7 +71,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             keras_on_use_in="recipes onnx_export card preparation run",
         ),
     ),
-    (Room("preview", keras=ON_USE), Room("tables", keras=ON_USE), Room("doctor", keras=ON_USE)),
+    (Room("preview", keras=ON_USE), Room("tables", keras=ON_USE), Room("doctor", keras=ON_USE), Room("comparison")),
     (Room("__init__"),),
     (Room("cli", "targets printing parser listing looking answering learning main"),),
 )

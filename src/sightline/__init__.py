@@ -21,6 +21,7 @@ _HOMES: dict[str, str] = {
     "evaluate": "sightline.evaluation",
     "predict": "sightline.inference",
     "similar": "sightline.similarity",
+    "compare": "sightline.comparison",
     "models": "sightline.tables",
     "datasets": "sightline.tables",
     "recipes": "sightline.tables",
@@ -33,6 +34,7 @@ _HOMES: dict[str, str] = {
     "Predictions": "sightline.records",
     "Similar": "sightline.similarity",
     "Evaluation": "sightline.results",
+    "Comparison": "sightline.comparison",
     "SightlineError": "sightline.errors",
 }
 
@@ -52,6 +54,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:  # for editors and type checkers alone
+    from sightline.comparison import Comparison as Comparison, compare as compare
     from sightline.data.sources import load as load
     from sightline.data.splits import split as split
     from sightline.errors import SightlineError as SightlineError

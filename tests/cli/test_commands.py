@@ -123,6 +123,30 @@ def test_evaluate_prints_a_table_of_classes(command, tiny_run: sightline.Run, sm
     assert (tmp_path / "figures" / "confusion.png").is_file()
 
 
+def test_compare_prints_the_runs_side_by_side_and_draws_them(
+    command, tiny_run: sightline.Run, run_copy: Path, tmp_path: Path
+) -> None:
+    answer = command("compare", tiny_run.path, run_copy)
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.startswith(f"A  {tiny_run.path}\nB  {run_copy}\n")
+    assert "A and B are not distinguishable on 200 images: difference 0.0 points" in answer.out
+    assert answer.out.endswith("\nwritten to comparison.png\n")
+    told = command("compare", tiny_run.path, run_copy, "--split", "validation", "--json", "--quiet")
+    assert (told.code, told.err) == (0, "")
+    figures = json.loads(told.out)
+    assert (figures["split"], figures["picture"]) == ("validation", "comparison-2.png")
+    assert figures["tests"][0]["num_images"] == tiny_run.validation.num_images
+    assert (tmp_path / "comparison.png").read_bytes() == (tmp_path / "comparison-2.png").read_bytes()
+
+
+def test_compare_writes_no_picture_into_a_run(command, tiny_run: sightline.Run, run_copy: Path) -> None:
+    before = (run_copy / "curves.png").read_bytes()
+    answer = command("compare", tiny_run.path, run_copy, "--out", run_copy / "curves.png")
+    assert (answer.code, answer.out) == (2, "")
+    assert "which is never changed. Name another file." in answer.err
+    assert (run_copy / "curves.png").read_bytes() == before
+
+
 def test_predict_streams_an_object_an_image(command, tiny_run: sightline.Run, photos: Path) -> None:
     answer = command("predict", tiny_run.path, photos, "--json", "--quiet")
     rows = [json.loads(line) for line in answer.out.splitlines()]
@@ -227,7 +251,7 @@ sys.exit(main(["predict", *sys.argv[1:], "--quiet"]))
 
 
 def test_nothing_but_training_and_its_pictures_waits_for_keras(
-    python, tiny_run: sightline.Run, photos: Path, small_npz: Path
+    python, tiny_run: sightline.Run, run_copy: Path, photos: Path, small_npz: Path
 ) -> None:
     program = """
 import contextlib, io, json, sys
@@ -250,6 +274,7 @@ for words in json.loads(sys.argv[1]):
         ["predict", run, str(photos), "--quiet"],
         ["show", str(small_npz), "--count", "2"],
         ["evaluate", run, "--quiet"],
+        ["compare", run, str(run_copy), "--quiet"],
     ]
     answer = python(program, json.dumps(words))
     assert answer.code == 0, answer.err

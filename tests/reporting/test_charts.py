@@ -8,9 +8,10 @@ from PIL import Image
 
 from sightline.errors import InvalidValue
 from sightline.reporting.canvas import VERMILLION
-from sightline.reporting.charts import confusion_png, curves_png
+from sightline.reporting.charts import confusion_png, curves_png, overlay_png
 from sightline.reporting.confusion import draw_confusion, shown_classes
 from sightline.reporting.curves import draw_curves
+from sightline.reporting.overlay import COLORS, Course, draw_overlay, spread
 from sightline.reporting.series import settled_accuracy, smooth
 from sightline.results import Evaluation
 
@@ -263,3 +264,68 @@ def test_drawing_changes_no_setting_and_opens_no_figure():
     curves_png(history(3), chosen_epoch=3)
     assert dict(matplotlib.rcParams) == before
     assert ("matplotlib.pyplot" in sys.modules) == had_pyplot
+
+
+def courses(num_runs: int, num_epochs: int = 12) -> list[Course]:
+    return [
+        Course(letter, f"runs/run-{letter}", history(num_epochs), num_epochs)
+        for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[:num_runs]
+    ]
+
+
+@pytest.mark.parametrize("num_epochs", [1, 2, 7, 8, 100])
+def test_curves_of_several_runs_share_a_picture(num_epochs):
+    picture = opened(overlay_png([*courses(2, num_epochs), Course("C", "a longer run", history(30), 20)]))
+    assert all(color_is_in(picture, color) for color in COLORS[2:3])
+    assert picture.shape[1] == 902
+
+
+def test_each_of_24_runs_has_a_line_of_its_own_and_its_letter_in_both_panels():
+    figure = draw_overlay(courses(24))
+    looks = set()
+    for panel in figure.axes:
+        assert sorted(text.get_text() for text in panel.texts) == sorted("ABCDEFGHIJKLMNOPQRSTUVWX")
+        assert all(0 <= text.get_position()[1] <= 1 for text in panel.texts)
+        looks |= {(line.get_color(), str(line._dash_pattern)) for line in panel.lines if line.get_linewidth() == 2.2}
+    assert len(looks) == 24
+    for wrong in ([], courses(25)):
+        with pytest.raises(InvalidValue, match=f"from 1 to 24 runs can be drawn in one picture; got {len(wrong)}"):
+            draw_overlay(wrong)
+
+
+@pytest.mark.parametrize("letter", ["W", "i", "\u732b"])
+@pytest.mark.parametrize("num_runs", [2, 8])
+def test_the_legend_of_several_runs_stays_inside_the_picture_however_long_their_names(letter, num_runs):
+    long = [Course(course.letter, letter * 300, course.history, 12) for course in courses(num_runs)]
+    figure = draw_overlay(long)
+    figure.canvas.draw()
+    for legend in figure.legends:
+        box = legend.get_window_extent()
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.x1
+
+
+def test_a_run_without_validation_rows_is_drawn_by_its_training():
+    alone = [{key: row[key] for key in ("epoch", "loss", "accuracy")} for row in history(3)]
+    figure = draw_overlay([Course("A", "a", history(3), 3), Course("B", "b", alone, 3)])
+    thick = [line for line in figure.axes[0].lines if line.get_linewidth() == 2.2]
+    assert thick[1].get_ydata().tolist() == [row["accuracy"] for row in alone]
+
+
+def test_letters_are_moved_no_further_than_needed():
+    assert spread([0.1, 0.5, 0.9]) == [0.1, 0.5, 0.9]
+    assert spread([]) == []
+    assert spread([0.99]) == [0.97]
+    random = np.random.default_rng(0)
+    for num_letters in range(1, 25):
+        heights = sorted(random.normal(0.8, 0.05, num_letters).tolist())
+        placed = spread(heights)
+        assert all(0.03 - 1e-12 <= height <= 0.97 + 1e-12 for height in placed)
+        gap = min(0.062, 0.94 / max(1, num_letters - 1))
+        assert all(np.diff(placed) >= gap - 1e-9)
+
+
+def test_letters_in_the_middle_keep_their_mean():
+    heights = [0.50, 0.51, 0.52]
+    assert np.mean(spread(heights)) == pytest.approx(0.51)
+    assert np.diff(spread(heights)) == pytest.approx([0.062, 0.062])

@@ -1,4 +1,4 @@
-"""`show`, `audit`, `similar`: commands that look at pictures."""
+"""`show`, `audit`, `similar`, `compare`: commands that look, and draw what they see."""
 
 from __future__ import annotations
 
@@ -74,3 +74,18 @@ def similar(arguments: Namespace) -> int:
             print(f"{row['similarity']:.3f}  {one_line(str(row['path']))}")
         print(f"written to {out}")
     return 1 if found.errors else 0
+
+
+def compare(arguments: Namespace) -> int:
+    """Set runs side by side and draw their curves in one picture."""
+    from sightline.comparison import compare as compare_runs, comparison_figures
+
+    out = arguments.out or unused(Path("comparison.png"))
+    check_target("--out", out, ".png", keep=arguments.runs)
+    with reporting(mode_of(arguments)):
+        found = compare_runs(arguments.runs, split=arguments.split, out=out)
+    if arguments.json:
+        print_json(comparison_figures(found))
+    else:
+        print(f"{found}\n\nwritten to {out}")
+    return 0

@@ -118,6 +118,14 @@ def _similar_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="the PNG to write (default: <image>-similar.png)")
 
 
+def _compare_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "runs", nargs="+", metavar="run", help="folders of finished runs; the others are tested against the first"
+    )
+    parser.add_argument("--split", default="test", help="rows to test on, test or validation (default: test)")
+    parser.add_argument("--out", type=Path, help="the PNG to write (default: comparison.png)")
+
+
 def _no_options(_: argparse.ArgumentParser) -> None:
     pass
 
@@ -134,6 +142,7 @@ COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]] 
     "evaluate": ("learning", "measure a bundle on labelled images", _evaluate_options),
     "predict": ("answering", "name what is on images", _predict_options),
     "similar": ("looking", "find the images that look most like one", _similar_options),
+    "compare": ("looking", "set finished runs side by side and test their difference", _compare_options),
     "models": ("listing", "list the networks", _no_options),
     "datasets": ("listing", "list the sources that go by a name", _no_options),
     "recipes": ("listing", "list the recipes and their keys", _recipes_options),

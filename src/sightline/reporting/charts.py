@@ -1,4 +1,4 @@
-"""Charts of a run as PNG bytes: learning curves and the confusion matrix."""
+"""Charts of a run as PNG bytes: learning curves, of one run or of several, and the confusion matrix."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from sightline.reporting.canvas import png
 from sightline.reporting.confusion import draw_confusion
 from sightline.reporting.curves import draw_curves
+from sightline.reporting.overlay import Course, draw_overlay
 from sightline.results import Evaluation
 
 
@@ -42,6 +43,31 @@ def curves_png(history: Sequence[Mapping[str, float]], *, chosen_epoch: int) -> 
         b'PNG'
     """
     return png(draw_curves(history, chosen_epoch=chosen_epoch))
+
+
+def overlay_png(courses: Sequence[Course]) -> bytes:
+    """Accuracy and loss of several runs over their epochs, on the same axes.
+
+    Thick lines are validation, smoothed from eight epochs on as in `curves_png`;
+    thin ones are training; a dot is the chosen epoch. A run without validation
+    rows has its training as the thick line.
+
+    Args:
+        courses: from 1 to 24 runs, each with letter, name, history and chosen epoch.
+
+    Returns:
+        A PNG; the same bytes for the same courses.
+
+    Raises:
+        InvalidValue: no run, more than 24, or a history that cannot be drawn.
+        MissingPackage: matplotlib is not installed.
+
+    Example:
+        >>> first = {"epoch": 1, "loss": 0.3, "accuracy": 0.9}
+        >>> overlay_png([Course("A", "runs/a", [first], 1), Course("B", "runs/b", [first], 1)])[1:4]
+        b'PNG'
+    """
+    return png(draw_overlay(courses))
 
 
 def confusion_png(evaluation: Evaluation) -> bytes:

@@ -73,7 +73,7 @@ def draw_curves(history: Sequence[Mapping[str, float]], *, chosen_epoch: int) ->
         _draw_rates(panels[2], epochs, rates)
     for panel in panels:
         panel.axvline(chosen_epoch, color=QUIET, linewidth=0.9, linestyle=(0, (4, 3)), marker="", zorder=1)
-    _set_epoch_axis(panels[-1], epochs)
+    set_epoch_axis(panels[-1], epochs)
     _add_legend(figure, num_epochs=len(epochs), num_curves=len(accuracies))
     return figure
 
@@ -97,11 +97,29 @@ def _draw_accuracy(panel: Axes, epochs: NDArray[np.int64], curves: list[_Curve])
 
 def _draw_loss(panel: Axes, epochs: NDArray[np.int64], curves: list[_Curve]) -> None:
     _draw_lines(panel, epochs, curves)
+    set_loss_axis(panel, _known(curves))
+
+
+def set_loss_axis(panel: Axes, losses: NDArray[np.float64]) -> None:
+    """Name and scale the axis of losses: from 0, or logarithmic where they differ by more than 30 times.
+
+    Args:
+        panel: whose vertical axis shows losses.
+        losses: all that are drawn, finite.
+
+    Raises:
+        MissingPackage: matplotlib is not installed.
+
+    Example:
+        >>> panel = new_figure(4, 3, is_arranged=True).subplots()
+        >>> set_loss_axis(panel, np.array([0.01, 2.0]))
+        >>> panel.get_ylabel()
+        'loss (log scale)'
+    """
     panel.set_ylabel("loss", **letters(10))
-    known = _known(curves)
-    if not known.size or known.min() < 0:
+    if not losses.size or losses.min() < 0:
         return
-    if known.min() > 0 and known.max() > _LOG_SCALE_FROM_RATIO * known.min():
+    if losses.min() > 0 and losses.max() > _LOG_SCALE_FROM_RATIO * losses.min():
         ticker = require("matplotlib.ticker", purpose="drawing a chart", install="sightline[tensorflow]")
         panel.set_yscale("log")
         panel.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5), numticks=12))
@@ -109,7 +127,7 @@ def _draw_loss(panel: Axes, epochs: NDArray[np.int64], curves: list[_Curve]) -> 
         panel.yaxis.set_minor_locator(ticker.NullLocator())
         panel.set_ylabel("loss (log scale)", **letters(10))
     else:
-        panel.set_ylim(0, 1.06 * float(known.max()) or 1.0)
+        panel.set_ylim(0, 1.06 * float(losses.max()) or 1.0)
 
 
 def _known(curves: list[_Curve]) -> NDArray[np.float64]:
@@ -125,14 +143,30 @@ def _draw_lines(panel: Axes, epochs: NDArray[np.int64], curves: list[_Curve]) ->
             panel.plot(
                 epochs,
                 curve.values,
-                **{**_line(curve.color, 1.8), "marker": "o", "markersize": 4, "markeredgewidth": 1},
+                **{**line_style(curve.color, 1.8), "marker": "o", "markersize": 4, "markeredgewidth": 1},
             )
         else:
-            panel.plot(epochs, curve.values, **_line(curve.color, 0.9), alpha=0.45)
-            panel.plot(epochs, smooth(curve.values, span), **_line(curve.color, 2.2))
+            panel.plot(epochs, curve.values, **line_style(curve.color, 0.9), alpha=0.45)
+            panel.plot(epochs, smooth(curve.values, span), **line_style(curve.color, 2.2))
 
 
-def _line(color: str, width: float) -> dict[str, Any]:
+def line_style(color: str, width: float) -> dict[str, Any]:
+    """Keyword arguments of a line over the epochs.
+
+    Args:
+        color: as matplotlib names it.
+        width: in points.
+
+    Returns:
+        For `Axes.plot` and `Line2D`.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> line_style(BLUE, 2.2)["linewidth"]
+        2.2
+    """
     return {
         "color": color,
         "linewidth": width,
@@ -166,7 +200,7 @@ def _draw_rates(panel: Axes, epochs: NDArray[np.int64], rates: NDArray[np.float6
     panel.plot(
         epochs,
         rates,
-        **{**_line(GREEN, 1.6), "marker": "o" if len(epochs) == 1 else ""},
+        **{**line_style(GREEN, 1.6), "marker": "o" if len(epochs) == 1 else ""},
         markersize=4,
         markeredgewidth=1,
     )
@@ -176,7 +210,22 @@ def _draw_rates(panel: Axes, epochs: NDArray[np.int64], rates: NDArray[np.float6
     panel.set_ylabel("learning rate", **letters(10))
 
 
-def _set_epoch_axis(panel: Axes, epochs: NDArray[np.int64]) -> None:
+def set_epoch_axis(panel: Axes, epochs: NDArray[np.int64]) -> None:
+    """Name and scale the axis of epochs: whole numbers, with room at both ends.
+
+    Args:
+        panel: whose horizontal axis shows epochs.
+        epochs: counting up, at least one.
+
+    Raises:
+        MissingPackage: matplotlib is not installed.
+
+    Example:
+        >>> panel = new_figure(4, 3, is_arranged=True).subplots()
+        >>> set_epoch_axis(panel, np.array([1, 2, 3]))
+        >>> panel.get_xlabel()
+        'epoch'
+    """
     ticker = require("matplotlib.ticker", purpose="drawing a chart", install="sightline[tensorflow]")
     first, last = int(epochs[0]), int(epochs[-1])
     panel.set_xlim(first - 0.5, last + max(0.5, 0.01 * (last - first)))
@@ -190,7 +239,7 @@ def _add_legend(figure: Figure, *, num_epochs: int, num_curves: int) -> None:
     if num_epochs >= FEWEST_EPOCHS_TO_SMOOTH:
         smoothing = f"moving average over {smoothing_span(num_epochs)} epochs, fewer at the start"
         entries += [("as measured", QUIET, 0.9), (smoothing, QUIET, 2.2)]
-    handles = [lines.Line2D([], [], **_line(color, width), label=label) for label, color, width in entries]
+    handles = [lines.Line2D([], [], **line_style(color, width), label=label) for label, color, width in entries]
     legend = figure.legend(
         handles=handles,
         loc="outside upper left",

@@ -130,6 +130,27 @@ def with_boxes(text: str, path: str | None) -> str:
     return "".join(character if _has_glyph(character, path) else BOX for character in text)
 
 
+def text_width(text: str, path: str | None, size: int) -> float:
+    """How wide a text will be.
+
+    Args:
+        text: as `plain_text` returns it.
+        path: of the font; None for the one inside Pillow.
+        size: height of the letters in pixels, at least 1.
+
+    Returns:
+        Pixels.
+
+    Raises:
+        MissingPackage: this Pillow was built without FreeType.
+
+    Example:
+        >>> text_width("WW", None, 12) == 2 * text_width("W", None, 12) > text_width("ii", None, 12)
+        True
+    """
+    return _opened(path, size).getlength(text)
+
+
 @lru_cache(maxsize=1)
 def font_files() -> tuple[str, ...]:
     """The known font files that exist on this machine, most preferred first.

@@ -1,0 +1,151 @@
+"""A finished run, read back from its folder: recipe, figures, history and what it said of each judged row."""
+
+from __future__ import annotations
+
+import csv
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sightline.bundle import MANIFEST, load_bundle
+from sightline.errors import InvalidBundle
+from sightline.reporting.series import checked_epochs
+from sightline.results import Run
+
+JUDGED_SPLITS = ("validation", "calibration", "test")
+# metrics.json is written last: with it a run is finished.
+FILES = ("recipe.json", "splits.csv", "history.jsonl", "predictions.npz", "metrics.json")
+ACCURACY = ("accuracy", "accuracy_interval", "cross_entropy", "calibration_error")
+FIGURES = ("backend", "chosen_epoch", "epochs", "num_parameters", "seconds", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a network said of the rows of one split.
+
+    Attributes:
+        given: row id to the name of its class.
+        predicted: row id to the name of the most probable class.
+    """
+
+    given: Mapping[str, str]
+    predicted: Mapping[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedRun:
+    """A run as its folder keeps it.
+
+    Attributes:
+        path: the folder.
+        recipe: the whole configuration, as plain JSON types.
+        metrics: as `sightline train --json` prints it.
+        history: one mapping an epoch.
+        splits: row id to the split that it was in.
+        source: name and fingerprint of the data, and what was typed for it.
+        class_names: ordered as the logits are.
+        answers: split to what was said of its rows; validation, calibration and test.
+    """
+
+    path: Path
+    recipe: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    history: tuple[Mapping[str, float], ...]
+    splits: Mapping[str, str]
+    source: Mapping[str, Any]
+    class_names: tuple[str, ...]
+    answers: Mapping[str, Answers]
+
+
+def read_run(run: str | Path | Run) -> FinishedRun:
+    """Read a finished run; its bundle is verified as `predict` does it.
+
+    Args:
+        run: a Run, or its folder.
+
+    Returns:
+        Everything but the network.
+
+    Raises:
+        InvalidBundle: there is no run, it did not finish, it is a bundle without its run, or
+            a file of it cannot be read.
+
+    Example:
+        >>> read_run("nowhere")
+        Traceback (most recent call last):
+        sightline.errors.InvalidBundle: nowhere: no such folder. Name a run, ...
+    """
+    folder = run.path if isinstance(run, Run) else Path(run)
+    _check_finished(folder)
+    bundle = load_bundle(folder / "bundle")
+    try:
+        metrics = _metrics(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
+        lines = (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
+        history = tuple(dict(json.loads(line)) for line in lines)
+        checked_epochs(history, metrics["chosen_epoch"])
+        with (folder / "splits.csv").open(encoding="utf-8", newline="") as stream:
+            splits = {line["row_id"]: line["split"] for line in csv.DictReader(stream)}
+        class_names, answers = _answers(folder / "predictions.npz")
+        return FinishedRun(
+            path=folder,
+            recipe=dict(json.loads((folder / "recipe.json").read_text(encoding="utf-8"))),
+            metrics=metrics,
+            history=history,
+            splits=splits,
+            source=bundle.metrics.get("source", {}),
+            class_names=class_names,
+            answers=answers,
+        )
+    except (OSError, EOFError, zipfile.BadZipFile, KeyError, IndexError, TypeError, ValueError) as error:
+        raise InvalidBundle(
+            f"{folder}: a file of this run is not what was saved ({error}). Copy the run again, or train again."
+        ) from error
+
+
+def _check_finished(folder: Path) -> None:
+    if not folder.is_dir():
+        raise InvalidBundle(f"{folder}: no such folder. Name a run, for instance runs/mnist-fast-001.")
+    if (folder / "recipe.json").is_file():
+        missing = [name for name in FILES if not (folder / name).is_file()]
+        if missing:
+            raise InvalidBundle(f"{folder}: this run has no {missing[0]}; its training did not finish. Train again.")
+        return
+    if (folder / MANIFEST).is_file():
+        around = folder.resolve().parent
+        its_run = f"its run, {around}" if (around / "predictions.npz").is_file() else "the run that it came from"
+        raise InvalidBundle(f"{folder}: a bundle holds no predictions to compare. Name {its_run}.")
+    raise InvalidBundle(f"{folder}: not a run: it has no recipe.json. Name a run, for instance runs/mnist-fast-001.")
+
+
+def _metrics(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What `compare` shows of metrics.json; a KeyError or TypeError where something is missing."""
+    metrics = {key: content[key] for key in FIGURES}
+    wanted: list[tuple[Any, tuple[str, ...]]] = [(metrics["seconds"], ("total",))]
+    wanted += [(metrics[split], ACCURACY) for split in ("validation", "test") if metrics[split] is not None]
+    for figures, keys in wanted:
+        for key in keys:
+            figures[key]
+    return metrics
+
+
+def _answers(path: Path) -> tuple[tuple[str, ...], dict[str, Answers]]:
+    with np.load(path, allow_pickle=False) as arrays:
+        names = tuple(arrays["class_names"].tolist())
+        answers = {}
+        for split in JUDGED_SPLITS:
+            row_ids, labels = arrays[f"{split}_row_ids"].tolist(), arrays[f"{split}_labels"]
+            logits = arrays[f"{split}_logits"]
+            if logits.shape != (len(row_ids), len(names)) or labels.shape != (len(row_ids),):
+                raise ValueError(f"{path.name}: rows, labels and logits of {split} do not belong together")
+            # Of no rows there is no largest logit either, whatever the number of classes.
+            best = logits.argmax(axis=1) if len(row_ids) else labels
+            answers[split] = Answers(
+                given=dict(zip(row_ids, (names[label] for label in labels.tolist()), strict=True)),
+                predicted=dict(zip(row_ids, (names[label] for label in best.tolist()), strict=True)),
+            )
+    return names, answers
