@@ -64,8 +64,8 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "training",
-            "recipes optimizers augmentation onnx_export saving card preparation bundling feed watching fit budget "
-            "head activations transfer run",
+            "recipes optimizers augmentation onnx_export saving card preparation bundling feed scalars watching fit "
+            "budget head activations transfer run",
             keras=AT_ONCE,
             # A wrong name is refused before Keras is imported.
             keras_on_use_in="recipes onnx_export card preparation run",

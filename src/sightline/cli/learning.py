@@ -28,6 +28,7 @@ def train(arguments: Namespace) -> int:
         out=arguments.out,
         backend=arguments.backend,
         log_every=arguments.log_every,
+        tensorboard=arguments.tensorboard,
         mode=mode_of(arguments),
     )
     if arguments.json:

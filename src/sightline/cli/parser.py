@@ -93,6 +93,7 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<source>-<recipe>-001, counted up)")
     parser.add_argument("--backend", help="tensorflow, jax or torch (default: KERAS_BACKEND, or the first installed)")
     parser.add_argument("--log-every", type=int, metavar="STEPS", help="print loss and accuracy every so many steps")
+    parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="log each epoch for TensorBoard, too")
 
 
 def _evaluate_options(parser: argparse.ArgumentParser) -> None:
