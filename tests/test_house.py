@@ -37,6 +37,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("records"),),
     (Room("results"), Room("catalog"), Room("architectures")),
     (Room("schema"),),
+    (Room("conflicts"),),
     (Room("config"), Room("backends", keras=ON_USE)),
     (Room("files"), Room("progress")),
     (Room("metrics", "scores intervals calibration"),),
