@@ -9,6 +9,7 @@ import pytest
 
 import sightline
 from sightline.config import keys, override, parse_recipe, read_recipe
+from sightline.conflicts import USES
 from sightline.errors import InvalidValue, SightlineError, UnknownName
 from sightline.schema import Recipe
 
@@ -29,6 +30,65 @@ NAMES = [key for key, entry in KEYS.items() if "known" in entry.metadata]
 FLAGS = [key for key in KEYS if isinstance(default_of(key), bool)]
 TEXTS = [key for key in KEYS if key not in {*NUMBERS, *NAMES, *FLAGS}]
 OPTIONAL = [key for key in KEYS if default_of(key) is None]
+
+# What makes a key matter that is refused on its own.
+PRETRAINED = {"model.name": "efficientnet-lite0"}
+USEFUL = {
+    "schedule.warmup_fraction": {"schedule.name": "cosine"},
+    "schedule.decay_factor": {"schedule.name": "step"},
+    "schedule.num_drops": {"schedule.name": "step"},
+    "optimizer.momentum": {"optimizer.name": "sgd"},
+    "optimizer.nesterov": {"optimizer.name": "sgd"},
+    "loss.focal_gamma": {"loss.name": "categorical_focal_crossentropy"},
+    "training.finetune_epochs": PRETRAINED,
+    "training.feature_variants": PRETRAINED,
+    "training.finetune_part": {**PRETRAINED, "training.finetune_epochs": 2},
+    "training.epochs": {"model.name": "lenet5"},
+}
+OTHERS = {
+    "schedule.warmup_fraction": (0.2, {"schedule.name": "constant"}, "with schedule.name=cosine or one-cycle"),
+    "schedule.decay_factor": (0.5, {"schedule.name": "cosine"}, "with schedule.name=step or exponential"),
+    "schedule.num_drops": (5, {"schedule.name": "exponential"}, "with schedule.name=step"),
+    "optimizer.momentum": (0.5, {"optimizer.name": "adam"}, "with optimizer.name=sgd or rmsprop"),
+    "optimizer.nesterov": (True, {"optimizer.name": "rmsprop"}, "with optimizer.name=sgd"),
+    "loss.focal_gamma": (1.0, {"loss.name": "categorical_crossentropy"}, "categorical_focal_crossentropy"),
+    "training.finetune_epochs": (3, {"model.name": "lenet5"}, "for a pretrained network"),
+    "training.feature_variants": (3, {**PRETRAINED, "model.weights": "random"}, "for a pretrained network"),
+    "training.finetune_part": ("all", PRETRAINED, "with training.finetune_epochs"),
+    "training.epochs": (20, PRETRAINED, "training.finetune_epochs"),
+}
+
+
+@pytest.mark.parametrize("key", USES)
+def test_a_key_that_would_change_nothing_is_refused_with_what_it_needs(key: str) -> None:
+    value, others, words = OTHERS[key]
+    section, _, name = key.partition(".")
+    with pytest.raises(InvalidValue, match=f"{key}=.* would change nothing: it matters only ") as refusal:
+        parse_recipe({key: value, **others})
+    assert words in str(refusal.value)
+    useful = parse_recipe({key: value, **USEFUL[key]})
+    assert getattr(getattr(useful, section), name) == value
+    default = default_of(key)
+    assert getattr(getattr(parse_recipe({key: default, **others}), section), name) == default, (
+        "a default is no conflict"
+    )
+
+
+def test_what_a_recipe_was_started_with_is_no_conflict_and_is_gone_where_it_has_no_use() -> None:
+    start = parse_recipe({"schedule": {"name": "cosine", "warmup_fraction": 0.2}, "optimizer.learning_rate": 0.5})
+    changed = override(start, ["schedule.name=constant"])
+    assert (changed.schedule.warmup_fraction, changed.optimizer.learning_rate) == (0.3, 0.5)
+    assert parse_recipe(changed.to_dict()) == changed
+    assert override(start, ["schedule.name=one-cycle"]).schedule.warmup_fraction == 0.2
+    with pytest.raises(InvalidValue, match=r"schedule\.warmup_fraction=0\.1 would change nothing"):
+        override(start, ["schedule.warmup_fraction=0.1", "schedule.name=constant"])
+
+
+@pytest.mark.parametrize("seconds", [1, 15])
+def test_a_budget_below_what_comes_after_the_last_epoch_is_refused_at_once(seconds: float) -> None:
+    with pytest.raises(InvalidValue, match=f"training.time_budget_seconds={seconds} leaves no time to learn"):
+        parse_recipe({"training.time_budget_seconds": seconds})
+    assert parse_recipe({"training.time_budget_seconds": 16}).training.time_budget_seconds == 16
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("5m", 300), ("1.5h", 5400), ("null", None)])
@@ -111,7 +171,7 @@ def test_what_is_left_out_keeps_the_value_of_the_start() -> None:
 
 @pytest.mark.parametrize("text", ["false", "False", "FALSE"])
 def test_the_text_false_is_false(text: str) -> None:
-    started = parse_recipe({"optimizer.nesterov": True})
+    started = parse_recipe({"optimizer.name": "sgd", "optimizer.nesterov": True})
     assert override(started, [f"optimizer.nesterov={text}"]).optimizer.nesterov is False
 
 
@@ -167,7 +227,7 @@ def test_a_whole_number_is_not_rounded(key: str, text: str) -> None:
 
 @pytest.mark.parametrize("key", WHOLE_NUMBERS)
 def test_a_whole_number_may_be_written_as_a_float(key: str) -> None:
-    changed = parse_recipe({key: 5.0}).to_dict()
+    changed = parse_recipe({key: 5.0, **USEFUL.get(key, {})}).to_dict()
     section, _, name = key.rpartition(".")
     value = (changed[section] if section else changed)[name]
     assert value == 5

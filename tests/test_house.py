@@ -37,6 +37,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("records"),),
     (Room("results"), Room("catalog"), Room("architectures")),
     (Room("schema"),),
+    (Room("conflicts"),),
     (Room("config"), Room("backends", keras=ON_USE)),
     (Room("files"), Room("progress")),
     (Room("metrics", "scores intervals multiplicity calibration"),),
@@ -53,7 +54,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "reporting",
-            "fonts grids sheets series canvas confusion curves overlay charts miniatures page_style audit_page",
+            "fonts grids sheets series canvas confusion curves overlay rates charts miniatures page_style audit_page",
         ),
     ),
     (Room("backbones", "embedded layout"),),
@@ -64,13 +65,14 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "training",
-            "recipes optimizers augmentation onnx_export saving card preparation bundling feed watching fit budget "
-            "head activations transfer run",
+            "recipes optimizers augmentation onnx_export saving card preparation bundling feed scalars watching fit "
+            "range_test budget head activations transfer run",
             keras=AT_ONCE,
             # A wrong name is refused before Keras is imported.
             keras_on_use_in="recipes onnx_export card preparation run",
         ),
     ),
+    (Room("learning_rates", keras=ON_USE),),
     (Room("preview", keras=ON_USE), Room("tables", keras=ON_USE), Room("doctor", keras=ON_USE), Room("comparison")),
     (Room("__init__"),),
     (Room("cli", "targets printing parser listing looking answering learning main"),),
@@ -78,8 +80,8 @@ ROWS: tuple[tuple[Room, ...], ...] = (
 
 # `sightline.train` would be replaced by a module of that name as soon as it is imported.
 PUBLIC_FUNCTIONS = (
-    "show audit train evaluate predict similar compare explain export sort serve models datasets recipes "
-    "load split recipe"
+    "show audit find_learning_rate train evaluate predict similar compare explain export sort serve "
+    "models datasets recipes load split recipe"
 )
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base"}
 

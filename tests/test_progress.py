@@ -79,7 +79,7 @@ with reporter().bar("outer", total=10) as bar:
     for _ in range(10):
         with reporter().bar("inner", total=1) as inner:
             inner.advance(1)
-        bar.advance(1, notes="loss 0.5")
+        bar.advance(1, notes="loss 0.5\\nbest 0.25")
     reporter().say("a remark")
 with reporter().bar("again", total=1) as bar:
     bar.advance(1)
@@ -115,5 +115,7 @@ print("done")
     assert (process.returncode, out) == (0, b"done\n"), shown
     assert "outer" in shown
     assert "10/10" in shown
+    assert "loss 0.5" in shown
+    assert "best 0.25" in shown
     assert "a remark" in shown
     assert "inner" not in shown

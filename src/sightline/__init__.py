@@ -17,6 +17,7 @@ _HOMES: dict[str, str] = {
     "recipe": "sightline.training.recipes",
     "show": "sightline.preview",
     "audit": "sightline.quality.inspection",
+    "find_learning_rate": "sightline.learning_rates",
     "train": "sightline.training.run",
     "evaluate": "sightline.evaluation",
     "predict": "sightline.inference",
@@ -60,6 +61,7 @@ if TYPE_CHECKING:  # for editors and type checkers alone
     from sightline.errors import SightlineError as SightlineError
     from sightline.evaluation import evaluate as evaluate
     from sightline.inference import predict as predict
+    from sightline.learning_rates import find_learning_rate as find_learning_rate
     from sightline.preview import show as show
     from sightline.quality.findings import Audit as Audit
     from sightline.quality.inspection import audit as audit

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from sightline.conflicts import SECONDS_FOR_THE_REST, check_uses, without_useless
 from sightline.errors import InvalidValue, UnknownName, closest
 from sightline.schema import Recipe
 
@@ -146,7 +147,8 @@ def _build(values: Mapping[str, Any], start: Recipe, check: Callable[[str, Any],
     sections = {name: dataclasses.replace(getattr(start, name), **changed) for name, changed in changes.items()}
     recipe = dataclasses.replace(start, **top, **sections)
     _check_together(recipe)
-    return recipe
+    check_uses(values, recipe)
+    return without_useless(values, recipe)
 
 
 def _field_kind(key: str) -> set[str]:
@@ -237,6 +239,12 @@ def _check_together(recipe: Recipe) -> None:
         raise InvalidValue(
             "data.validation_fraction and data.calibration_fraction together must leave at least 5 % to train on; "
             f"got {data.validation_fraction:g} and {data.calibration_fraction:g}."
+        )
+    budget = recipe.training.time_budget_seconds
+    if budget is not None and budget <= SECONDS_FOR_THE_REST:
+        raise InvalidValue(
+            f"training.time_budget_seconds={budget:g} leaves no time to learn: calibrating, evaluating and exporting "
+            f"take about {SECONDS_FOR_THE_REST:g} s after the last epoch. Give a minute or more: 1m."
         )
     if recipe.training.early_stopping_patience is not None and data.validation_fraction == 0:
         raise InvalidValue(

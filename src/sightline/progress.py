@@ -9,7 +9,7 @@ import contextlib
 import contextvars
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, Literal
 
 Mode = Literal["terminal", "plain", "quiet"]
@@ -27,7 +27,7 @@ class Bar:
         self._started = self._printed = time.monotonic()
 
     def advance(self, count: int, *, description: str | None = None, notes: str | None = None) -> None:
-        """Count `count` more units as done; change the words before or behind the bar if given."""
+        """Count `count` more units as done; change the words before or below the bar if given."""
         self.done += count
         self.description = description if description is not None else self.description
         self.notes = notes if notes is not None else self.notes
@@ -108,7 +108,7 @@ _bar_is_shown: contextvars.ContextVar[bool] = contextvars.ContextVar("bar_is_sho
 
 @contextlib.contextmanager
 def _terminal_bar(description: str, total: int, unit: str) -> Iterator[Bar]:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -119,33 +119,40 @@ def _terminal_bar(description: str, total: int, unit: str) -> Iterator[Bar]:
         TimeRemainingColumn,
     )
     from rich.table import Column
+    from rich.text import Text
 
     class Rate(ProgressColumn):
         def render(self, task: Task) -> str:  # noqa: ARG002  # the bar knows its own rate
             return f"{bar.rate():,.0f} {unit}/s"
 
+    class BarWithNotes(Progress):
+        def get_renderables(self) -> Iterable[RenderableType]:
+            yield from super().get_renderables()
+            if bar.notes:
+                yield Text(bar.notes, no_wrap=True, overflow="ellipsis")
+
     console, one_line = Console(stderr=True), Column(no_wrap=True)
-    # What stands beside the bar takes 90 columns while training; a terminal of 80 goes without the counts.
+    # What stands beside the bar takes 60 columns while training; a terminal of 80 goes without the counts.
     counts = (MofNCompleteColumn(table_column=one_line),) if console.width >= 94 else ()
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=min(max(console.width - 90, 4), 24)),
+        TextColumn("{task.description}", table_column=one_line),
+        BarColumn(bar_width=min(max(console.width - 64, 4), 24)),
         *counts,
         Rate(table_column=one_line),
         TimeRemainingColumn(table_column=one_line),
-        TextColumn("{task.fields[notes]}"),
     )
-    # Not redirecting keeps stdout for results; transient leaves the summary alone on the screen.
-    progress = Progress(*columns, console=console, transient=True, redirect_stdout=False)
 
     class TerminalBar(Bar):
         def _draw(self) -> None:
-            progress.update(task, completed=self.done, description=self.description, notes=self.notes)
+            progress.update(task, completed=self.done, description=self.description)
 
     # Made before the first drawing, which asks it for its rate.
     bar = TerminalBar(description, total=total, unit=unit, stream=None)
+    # Not redirecting keeps stdout for results; transient leaves the summary alone on the screen.
+    progress = BarWithNotes(*columns, console=console, transient=True, redirect_stdout=False)
+
     with progress:
-        task = progress.add_task(description, total=total, notes="")
+        task = progress.add_task(description, total=total)
         token = _bar_is_shown.set(True)
         try:
             yield bar

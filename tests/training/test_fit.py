@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,11 @@ import pytest
 
 from sightline.backends import load_keras
 from sightline.config import parse_recipe
-from sightline.errors import TrainingFailed
+from sightline.errors import InvalidValue, TrainingFailed
 from sightline.metrics.scores import cross_entropy
-from sightline.progress import reporting
+from sightline.progress import Bar, reporting
 from sightline.records import InputSpec
+from sightline.reporting import charts
 
 keras = load_keras()
 
@@ -21,7 +23,8 @@ from sightline.training import watching  # noqa: E402
 from sightline.training.augmentation import build_augmentation  # noqa: E402
 from sightline.training.feed import LabelledImages  # noqa: E402
 from sightline.training.fit import Fitted, fit  # noqa: E402
-from sightline.training.watching import Watch  # noqa: E402
+from sightline.training.optimizers import build_loss  # noqa: E402
+from sightline.training.watching import Watch, Watcher  # noqa: E402
 
 NUMBERS = np.random.default_rng(0)
 # Two classes that differ in brightness: learned in an epoch or two.
@@ -121,12 +124,73 @@ def test_a_seed_decides_on_the_order_of_the_rows() -> None:
     assert weights(1) != weights(2)
 
 
-def test_the_schedule_runs_over_all_epochs() -> None:
-    _, result = fitted(**{"schedule.name": "one-cycle", "training.epochs": 4, "schedule.warmup_fraction": 0.25})
-    rates = [row["learning_rate"] for row in result.history]
-    assert rates[0] == pytest.approx(0.003, rel=0.05)
-    assert rates[-1] == pytest.approx(0.003 * 1e-4, rel=0.05)
-    assert rates == sorted(rates, reverse=True)
+def one_cycle(step: int, *, num_steps: int, warmup_steps: int, largest: float) -> float:
+    """The definition of the catalog, written slowly."""
+    if step <= warmup_steps:
+        return largest / 25 + (largest - largest / 25) * step / warmup_steps
+    share = (step - warmup_steps) / (num_steps - warmup_steps)
+    return largest * 1e-4 + (largest - largest * 1e-4) * (1 + math.cos(math.pi * share)) / 2
+
+
+# 120 images in batches of 16 are 8 steps an epoch, numbered from 0 over the whole run.
+@pytest.mark.parametrize("ema", [{}, {"optimizer.ema_momentum": 0.9}], ids=["plain", "ema"])
+@pytest.mark.parametrize(("accumulation", "last_batches"), [(1, [7, 15, 23, 31]), (3, [5, 14, 23, 29])])
+def test_the_learning_rate_of_an_epoch_is_that_of_its_last_step(
+    accumulation: int, last_batches: list[int], ema: dict[str, float]
+) -> None:
+    settings = {"schedule.name": "one-cycle", "training.epochs": 4, "schedule.warmup_fraction": 0.25}
+    _, result = fitted(**settings, **ema, **{"optimizer.accumulation_steps": accumulation})
+    expected = [one_cycle(batch, num_steps=32, warmup_steps=8, largest=0.003) for batch in last_batches]
+    assert [row["learning_rate"] for row in result.history] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_constant_rate_is_recorded_as_it_is() -> None:
+    _, result = fitted(**{"schedule.name": "constant"})
+    assert [row["learning_rate"] for row in result.history] == [0.003] * 3
+
+
+def test_a_run_too_short_for_one_accumulated_step_is_refused() -> None:
+    with pytest.raises(InvalidValue, match=r"accumulation_steps=25 batches make one step, and the whole run has 24"):
+        fitted(**{"optimizer.accumulation_steps": 25})
+    fitted(**{"optimizer.accumulation_steps": 24})
+
+
+def test_an_epoch_is_a_line_with_the_best_so_far_and_the_remaining_time(capsys: pytest.CaptureFixture[str]) -> None:
+    keras.utils.set_random_seed(0)
+    recipe = parse_recipe({"model.name": "mlp", "training.epochs": 3, "training.batch_size": 16})
+    with reporting("plain"):
+        network = build_network((8, 8, 1), 2, recipe.model)
+        result = fit(network, TRAIN, validation=VALIDATION, recipe=recipe, watch=Watch(epochs_before=1))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["epoch 2/4", "epoch 3/4", "epoch 4/4"]
+    best = max(result.history, key=lambda row: row["validation_accuracy"])
+    lowest = min(row["validation_loss"] for row in result.history)
+    assert f"  best loss {lowest:.4f} accuracy {best['validation_accuracy']:.4f}  " in lines[-1]
+    assert "learning rate 0.004" in lines[0]
+    assert lines[-1].endswith("images/s  0:00 remaining")
+
+
+def test_what_stands_below_the_bar_fits_into_80_columns() -> None:
+    recipe = parse_recipe({"model.name": "mlp", "training.epochs": 3, "training.batch_size": 16})
+    network = build_network((8, 8, 1), 2, recipe.model)
+    network.compile(optimizer="sgd", loss=build_loss(recipe.loss), metrics=["accuracy"])
+    watcher = Watcher(Watch(), recipe, network, rate=0.01, steps=8, num_images=120)
+    watcher.bar = Bar("", total=360, unit="images", stream=None)
+    feed = {"x": TRAIN.images, "y": TRAIN.labels, "validation_data": (VALIDATION.images, VALIDATION.labels)}
+    with reporting("quiet"):
+        network.fit(**feed, batch_size=16, epochs=2, verbose=0, callbacks=[watcher.callback])
+        watcher._noted = -math.inf  # notes are rewritten five times a second; these shall be new
+        network.fit(**feed, batch_size=16, epochs=1, verbose=0, callbacks=[watcher.callback])
+    assert (watcher.bar.description, watcher.bar.done) == ("epoch 3/3 step 8/8", 360)
+    lines = watcher.bar.notes.splitlines()
+    pair = r"loss \d\.\d{4} accuracy \d\.\d{4}"
+    for line, pattern in zip(
+        lines,
+        (rf"training    {pair}  learning rate 0\.01", rf"validation  {pair}", rf"best        {pair}  epochs \d and \d"),
+        strict=True,
+    ):
+        assert re.fullmatch(pattern, line), line
+        assert len(line) < 78
 
 
 @pytest.mark.parametrize(
@@ -160,6 +224,15 @@ def test_a_loss_that_is_no_number_stops_the_run_with_a_remedy() -> None:
     assert "--set optimizer.learning_rate=1 or" in str(refusal.value)
 
 
+@pytest.mark.parametrize("log_every", [None, 2])
+def test_the_step_and_the_rate_of_a_diverged_loss_are_told(log_every: int | None) -> None:
+    settings = {"optimizer.name": "sgd", "optimizer.learning_rate": 10, "optimizer.weight_decay": 1}
+    with pytest.raises(TrainingFailed, match=r"epoch \d+, step \d+ \(learning rate 10, the largest 10\)") as refusal:
+        fitted(watch=Watch(log_every=log_every), **settings, **{"training.epochs": 200})
+    step = int(re.search(r"step (\d+)", str(refusal.value))[1])
+    assert step % (log_every or 8) == 0
+
+
 def test_the_last_good_weights_are_kept_when_the_loss_is_no_number(tmp_path: Path) -> None:
     recipe = parse_recipe(
         {
@@ -191,6 +264,19 @@ def test_curves_are_drawn_while_it_trains(tmp_path: Path, monkeypatch: pytest.Mo
     fitted(watch=Watch(curves_path=tmp_path / "curves.png"))
     assert seen[0] == b"PNG"
     assert (tmp_path / "curves.png").is_file()
+
+
+def test_a_fit_that_breaks_off_leaves_all_its_epochs_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    monkeypatch.setattr(charts, "curves_png", lambda history, *, chosen_epoch: drawn.append(chosen_epoch) or b"PNG")
+    with pytest.raises(TrainingFailed, match=r"at epoch (\d+)") as refusal:
+        fitted(
+            watch=Watch(curves_path=tmp_path / "curves.png"),
+            **{"optimizer.name": "sgd", "optimizer.learning_rate": 10, "optimizer.weight_decay": 1},
+            **{"training.epochs": 200, "training.batch_size": 120},
+        )
+    last = int(re.search(r"epoch (\d+)", str(refusal.value))[1]) - 1
+    assert drawn == [1, last], "at once, and all of them at the end; between them ten seconds would have to pass"
 
 
 def test_augmentation_leaves_validation_and_the_network_untouched() -> None:

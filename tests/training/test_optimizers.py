@@ -15,12 +15,14 @@ from sightline.training.optimizers import (  # noqa: E402  # the backend is chos
     build_loss,
     build_optimizer,
     build_schedule,
+    last_rate,
     penalise,
 )
 
 
 def rates(name: str, *, steps: int = 100, warmup: float = 0.3, largest: float = 0.5) -> list[float]:
-    recipe = parse_recipe({"schedule": {"name": name, "warmup_fraction": warmup}, "optimizer.learning_rate": largest})
+    course = {"name": name} | ({"warmup_fraction": warmup} if name in ("cosine", "one-cycle") else {})
+    recipe = parse_recipe({"schedule": course, "optimizer.learning_rate": largest})
     schedule = build_schedule(recipe, total_steps=steps)
     if isinstance(schedule, float):
         return [schedule] * (steps + 1)
@@ -55,10 +57,30 @@ def test_exponential_falls_by_the_same_share_to_the_factor() -> None:
     np.testing.assert_allclose(course[1:] / course[:-1], 0.1 ** (1 / 100), rtol=1e-4)
 
 
-def test_a_schedule_counts_steps_of_the_optimizer_and_not_batches() -> None:
-    recipe = parse_recipe({"schedule.name": "cosine", "optimizer.accumulation_steps": 4, "optimizer.learning_rate": 1})
-    schedule = build_schedule(recipe, total_steps=100)
-    assert float(schedule(25)) == pytest.approx(0, abs=1e-6)
+def test_with_accumulation_a_schedule_still_lasts_for_the_whole_run() -> None:
+    settings = {"name": "sgd", "momentum": 0, "learning_rate": 1, "accumulation_steps": 2}
+    recipe = parse_recipe({"optimizer": settings, "schedule": {"name": "step", "num_drops": 1, "decay_factor": 0.5}})
+    optimizer = build_optimizer(recipe.optimizer, build_schedule(recipe, total_steps=16))
+    weights, moved = keras.Variable(np.zeros(1, np.float32)), []
+    for _ in range(16):
+        before = float(np.asarray(weights)[0])
+        optimizer.apply([keras.ops.convert_to_tensor(np.float32([1]))], [weights])
+        moved.append(before - float(np.asarray(weights)[0]))
+    np.testing.assert_allclose(moved, [0, 1] * 4 + [0, 0.5] * 4, atol=1e-5)
+
+
+@pytest.mark.parametrize("accumulation", [1, 3])
+def test_the_last_rate_is_the_one_that_moved_the_weights_last(accumulation: int) -> None:
+    settings = {"name": "sgd", "momentum": 0, "learning_rate": 1, "accumulation_steps": accumulation}
+    recipe = parse_recipe({"optimizer": settings, "schedule.name": "cosine"})
+    rate = build_schedule(recipe, total_steps=12)
+    optimizer, weights = build_optimizer(recipe.optimizer, rate), keras.Variable(np.zeros(1, np.float32))
+    for batch in range(12):
+        before = float(np.asarray(weights)[0])
+        optimizer.apply([keras.ops.convert_to_tensor(np.float32([1]))], [weights])
+        if (batch + 1) % accumulation == 0:
+            told = last_rate(rate, num_batches=batch + 1, accumulation_steps=accumulation)
+            assert before - float(np.asarray(weights)[0]) == pytest.approx(told, abs=1e-6)
 
 
 def test_cosine_starts_and_ends_at_nothing() -> None:
@@ -124,7 +146,8 @@ def test_without_focus_every_loss_is_the_mean_of_minus_the_log_of_the_softmax() 
         [-math.log(math.exp(row[label]) / sum(map(math.exp, row))) for row, label in zip(logits, labels, strict=True)]
     )
     for name in LOSSES:
-        loss = build_loss(parse_recipe({"loss.name": name, "loss.focal_gamma": 0}).loss)
+        unfocused = {"loss.focal_gamma": 0} if "focal" in name else {}
+        loss = build_loss(parse_recipe({"loss.name": name, **unfocused}).loss)
         given = np.eye(3, dtype=np.float32)[labels] if name.startswith("categorical") else labels
         assert float(loss(given, logits)) == pytest.approx(by_hand, rel=1e-5)
 

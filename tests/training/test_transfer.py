@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,27 @@ def test_fine_tuning_that_makes_validation_worse_is_not_kept(photos: Path, tmp_p
         mode="quiet",
     )
     assert run.evaluation.cross_entropy == pytest.approx(head_alone.evaluation.cross_entropy, rel=1e-3)
+
+
+def test_fine_tuning_that_diverges_leaves_the_head_alone_and_says_where_and_what_to_try(
+    photos: Path, tmp_path: Path, capsys
+) -> None:
+    runaway = {"optimizer.name": "sgd", "optimizer.learning_rate": 10, "optimizer.weight_decay": 1}
+    settings = QUICK | runaway | {"schedule.name": "constant", "training.finetune_epochs": 30}
+    run = sightline.train(
+        photos,
+        recipe=sightline.recipe("transfer", settings),
+        out=tmp_path / "run",
+        log_every=1,
+        mode="plain",
+    )
+    told = next(line for line in capsys.readouterr().err.splitlines() if line.startswith("no fine-tuning"))
+    assert re.search(
+        r"the head alone stays: .* at epoch \d+, step \d+ \(learning rate 10, the largest 10\)\. Try --set", told
+    )
+    assert (len(run.history), run.chosen_epoch) == (1, 1)
+    assert len((run.path / "history.jsonl").read_text().splitlines()) == 1
+    assert not (run.path / "last-good.keras").exists()
 
 
 def test_batch_statistics_stay_frozen_while_the_upper_part_learns(photos: Path, tmp_path: Path) -> None:

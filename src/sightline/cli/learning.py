@@ -1,12 +1,47 @@
-"""`train`, `evaluate`: commands that make and measure a network."""
+"""`find-learning-rate`, `train`, `evaluate`: commands that make and measure a network."""
 
 from __future__ import annotations
 
 from argparse import Namespace
+from pathlib import Path
 
 from sightline.cli.parser import SHORTHANDS
 from sightline.cli.printing import mode_of, print_evaluation, print_json, print_run
+from sightline.cli.targets import check_target, unused
 from sightline.progress import reporting
+
+
+def find_learning_rate(arguments: Namespace) -> int:
+    """Try rates, draw what the loss did, and suggest one."""
+    from sightline.learning_rates import find_learning_rate as try_rates
+    from sightline.training.recipes import default_recipe, recipe
+
+    out = arguments.out or unused(Path(f"{Path(arguments.source).stem}-learning-rate.png"))
+    check_target("--out", out, ".png", keep=[arguments.source])
+    model = [f"model.name={arguments.model}"] if arguments.model is not None else []
+    asked = recipe(arguments.recipe or default_recipe(arguments.source), [*arguments.settings, *model])
+    found = try_rates(
+        arguments.source,
+        recipe=asked,
+        out=out,
+        steps=arguments.steps,
+        backend=arguments.backend,
+        mode=mode_of(arguments),
+    )
+    if arguments.json:
+        print_json(
+            {
+                "suggestion": found.suggestion,
+                "steepest": found.steepest,
+                "lowest": found.lowest,
+                "rates": found.rates.tolist(),
+                "losses": found.losses.tolist(),
+                "picture": str(out),
+            }
+        )
+    else:
+        print(f"{found}\nwritten to {out}")
+    return 0
 
 
 def train(arguments: Namespace) -> int:
@@ -28,6 +63,7 @@ def train(arguments: Namespace) -> int:
         out=arguments.out,
         backend=arguments.backend,
         log_every=arguments.log_every,
+        tensorboard=arguments.tensorboard,
         mode=mode_of(arguments),
     )
     if arguments.json:

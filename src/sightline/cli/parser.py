@@ -18,6 +18,7 @@ EPILOG = """first steps:
 SOURCE_HELP = (
     "a folder with a sub-folder a class, a table, an archive, an .npz file, or a name from `sightline datasets`"
 )
+BACKEND_HELP = "tensorflow, jax or torch (default: KERAS_BACKEND, or the first installed)"
 # Options of `train` that set one recipe key.
 SHORTHANDS: dict[str, str] = {
     "model": "model.name",
@@ -85,14 +86,24 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-near-duplicates", action="store_true", help="look for exact copies alone")
 
 
+def _find_learning_rate_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", help=SOURCE_HELP)
+    _recipe_options(parser)
+    parser.add_argument("--model", metavar="VALUE", help="short for --set model.name=VALUE")
+    parser.add_argument("--steps", type=int, default=200, help="how many rates to try (default: 200)")
+    parser.add_argument("--out", type=Path, help="the PNG to write (default: <source>-learning-rate.png)")
+    parser.add_argument("--backend", help=BACKEND_HELP)
+
+
 def _train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", help=SOURCE_HELP)
     _recipe_options(parser)
     for option, key in SHORTHANDS.items():
         parser.add_argument(f"--{option.replace('_', '-')}", metavar="VALUE", help=f"short for --set {key}=VALUE")
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<source>-<recipe>-001, counted up)")
-    parser.add_argument("--backend", help="tensorflow, jax or torch (default: KERAS_BACKEND, or the first installed)")
+    parser.add_argument("--backend", help=BACKEND_HELP)
     parser.add_argument("--log-every", type=int, metavar="STEPS", help="print loss and accuracy every so many steps")
+    parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="log each epoch for TensorBoard, too")
 
 
 def _evaluate_options(parser: argparse.ArgumentParser) -> None:
@@ -138,6 +149,11 @@ def _recipes_options(parser: argparse.ArgumentParser) -> None:
 COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]] = {
     "show": ("looking", "draw the first images of a source with their labels", _show_options),
     "audit": ("looking", "find broken files, copies, leaks, doubtful labels and shortcuts", _audit_options),
+    "find-learning-rate": (
+        "learning",
+        "try learning rates on train images, draw the loss, suggest one",
+        _find_learning_rate_options,
+    ),
     "train": ("learning", "train a classifier: split, fit, calibrate, evaluate, save", _train_options),
     "evaluate": ("learning", "measure a bundle on labelled images", _evaluate_options),
     "predict": ("answering", "name what is on images", _predict_options),

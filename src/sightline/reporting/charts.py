@@ -1,13 +1,17 @@
-"""Charts of a run as PNG bytes: learning curves, of one run or of several, and the confusion matrix."""
+"""Charts as PNG bytes: learning curves, of one run or of several, the confusion matrix, a learning-rate range test."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sightline.reporting.canvas import png
 from sightline.reporting.confusion import draw_confusion
 from sightline.reporting.curves import draw_curves
 from sightline.reporting.overlay import Course, draw_overlay
+from sightline.reporting.rates import draw_rates
 from sightline.results import Evaluation
 
 
@@ -91,7 +95,6 @@ def confusion_png(evaluation: Evaluation) -> bytes:
         MissingPackage: matplotlib is not installed.
 
     Example:
-        >>> import numpy as np
         >>> right, nan = np.array([[9, 1], [0, 10]]), np.full(2, np.nan)
         >>> figures = Evaluation(("cat", "dog"), 20, 19, 0, 0.95, (0.764, 0.991), 0.95, 0.1, 0.02,
         ...     right, nan, nan, nan, 0.95, (("cat", "dog", 1),))
@@ -99,3 +102,37 @@ def confusion_png(evaluation: Evaluation) -> bytes:
         b'PNG'
     """
     return png(draw_confusion(evaluation), trim=True)
+
+
+def rates_png(
+    rates: NDArray[np.float64],
+    losses: NDArray[np.float64],
+    smoothed: NDArray[np.float64],
+    *,
+    suggestion: float,
+    steepest: float,
+) -> bytes:
+    """Training loss against the learning rate of a range test, with the rate to begin with.
+
+    The axis of the rate is logarithmic. The loss is cut above where it began: beyond the edge it
+    only says that the rate was too large.
+
+    Args:
+        rates: float64 (num_steps,), positive and growing.
+        losses: float64 (num_steps,), finite.
+        smoothed: float64 (num_steps,), the same without its noise.
+        suggestion: the rate to begin with.
+        steepest: the rate at which the loss fell fastest.
+
+    Returns:
+        A PNG; the same bytes for the same figures.
+
+    Raises:
+        MissingPackage: matplotlib is not installed.
+
+    Example:
+        >>> rates, losses = np.array([0.001, 0.01, 0.1]), np.array([2.0, 1.0, 3.0])
+        >>> rates_png(rates, losses, losses, suggestion=0.001, steepest=0.01)[1:4]
+        b'PNG'
+    """
+    return png(draw_rates(rates, losses, smoothed, suggestion=suggestion, steepest=steepest))

@@ -9,6 +9,7 @@ import time
 import keras
 import numpy as np
 
+from sightline.conflicts import SECONDS_FOR_THE_REST
 from sightline.errors import InvalidValue
 from sightline.progress import reporter, reporting
 from sightline.schema import Recipe
@@ -16,8 +17,6 @@ from sightline.training.feed import LabelledImages
 from sightline.training.fit import fit
 from sightline.training.watching import Watch
 
-# Calibrating, evaluating, drawing, exporting and comparing come after the last epoch.
-SECONDS_FOR_THE_REST = 15.0
 SHARE_FOR_THE_REST = 0.05
 # What a forward pass costs beside a step of training.
 FORWARD_SHARE = 0.35

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import keras
 
+from sightline.errors import InvalidValue
 from sightline.progress import reporter
 from sightline.schema import Recipe
 from sightline.training.feed import LabelledImages, drawn_rows, training_feed, validation_feed
@@ -60,6 +61,7 @@ def fit(
         History and figures of the fit.
 
     Raises:
+        InvalidValue: the whole run has fewer batches than make one step of the optimizer.
         TrainingFailed: the loss became NaN or infinite; the message says when and what to try.
 
     Example:
@@ -78,7 +80,9 @@ def fit(
     if augmentation is not None:
         model = keras.Model(augmentation.input, network(augmentation.output), name="training")
     penalise(network, recipe.loss)
-    rate = build_schedule(recipe, total_steps=steps * int(recipe.training.epochs))
+    total_steps = steps * int(recipe.training.epochs)
+    _check_accumulation(recipe.optimizer.accumulation_steps, total_steps)
+    rate = build_schedule(recipe, total_steps=total_steps)
     model.compile(
         optimizer=build_optimizer(recipe.optimizer, rate),
         loss=build_loss(recipe.loss),
@@ -88,7 +92,7 @@ def fit(
         # XLA runs convolution gradients on a CPU through a slow path; on TensorFlow it stays off.
         jit_compile=False if keras.config.backend() == "tensorflow" else "auto",
     )
-    watcher = Watcher(watch, recipe, network, steps=steps, num_images=num_drawn)
+    watcher = Watcher(watch, recipe, network, rate=rate, steps=steps, num_images=num_drawn)
     stopping = _early_stopping(recipe)
     callbacks = [*_averaging(recipe), watcher.callback, *stopping]
     num_classes = int(network.output_shape[-1])
@@ -105,6 +109,14 @@ def fit(
     # Validation and compilation are no training: only the steps count.
     trained = num_drawn * len(watcher.history)
     return Fitted(tuple(watcher.history), chosen, stopped_early, seconds, trained / max(seconds, 1e-9))
+
+
+def _check_accumulation(accumulation_steps: int, total_steps: int) -> None:
+    if accumulation_steps > total_steps:
+        raise InvalidValue(
+            f"optimizer.accumulation_steps={accumulation_steps} batches make one step, and the whole run has "
+            f"{total_steps}: nothing would be learned. Set it lower, or training.epochs higher."
+        )
 
 
 def _steps_per_execution(steps: int, log_every: int | None) -> int:

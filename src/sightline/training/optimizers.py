@@ -15,7 +15,7 @@ def build_schedule(recipe: Recipe, *, total_steps: int) -> float | keras.optimiz
 
     Args:
         recipe: its `schedule` and the largest rate in `optimizer`.
-        total_steps: of the whole run, at least 1.
+        total_steps: batches of the whole run, at least 1.
 
     Returns:
         What Keras' optimizers take as `learning_rate`.
@@ -33,8 +33,7 @@ def build_schedule(recipe: Recipe, *, total_steps: int) -> float | keras.optimiz
     """
     rate = recipe.optimizer.learning_rate
     factor, num_drops = recipe.schedule.decay_factor, recipe.schedule.num_drops
-    # Several batches make one step of the optimizer, and schedules count steps.
-    total_steps = max(total_steps // recipe.optimizer.accumulation_steps, 1)
+    # Keras asks a schedule by the batch, also where gradients of several batches make one step.
     if recipe.schedule.name == "constant":
         return rate
     if recipe.schedule.name == "exponential":
@@ -54,6 +53,33 @@ def build_schedule(recipe: Recipe, *, total_steps: int) -> float | keras.optimiz
         warmup_target=rate if warmup_steps else None,
         warmup_steps=warmup_steps,
     )
+
+
+def last_rate(rate: Any, *, num_batches: int, accumulation_steps: int = 1) -> float:
+    """The learning rate of the last step that was taken after so many batches.
+
+    Keras' `optimizer.learning_rate` is that of the step to come.
+
+    Args:
+        rate: a number or a schedule, as `build_schedule` gives it.
+        num_batches: seen so far.
+        accumulation_steps: batches that make one step.
+
+    Returns:
+        The rate; before the first step, the one that the first batch has.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> halving = keras.optimizers.schedules.ExponentialDecay(1.0, decay_steps=1, decay_rate=0.5)
+        >>> last_rate(halving, num_batches=3), last_rate(halving, num_batches=3, accumulation_steps=2)
+        (0.25, 0.5)
+    """
+    if isinstance(rate, int | float):
+        return float(rate)
+    taken = num_batches // accumulation_steps * accumulation_steps
+    return float(rate(max(taken - 1, 0)))
 
 
 def build_optimizer(optimizer: OptimizerRecipe, rate: Any) -> keras.optimizers.Optimizer:

@@ -10,6 +10,7 @@ from typing import Any
 from sightline.architectures import MODELS
 from sightline.catalog import SOURCES
 from sightline.config import override, parse_recipe, read_recipe
+from sightline.conflicts import is_pretrained
 from sightline.data.batches import natural_shape
 from sightline.data.sources import is_files, load
 from sightline.errors import InvalidValue, pick
@@ -178,8 +179,7 @@ def is_transfer(recipe: Recipe) -> bool:
         >>> is_transfer(recipe("transfer")), is_transfer(recipe("tutorial"))
         (True, False)
     """
-    entry = MODELS.get(recipe.model.name)
-    return entry is not None and entry.backbone is not None and recipe.model.weights != "random"
+    return is_pretrained(recipe)
 
 
 def settle_length(resolved: Recipe, num_train: int) -> Recipe:

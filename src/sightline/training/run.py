@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,15 +24,20 @@ from sightline.results import Run
 from sightline.schema import Recipe
 from sightline.training.preparation import Prepared, prepare
 from sightline.training.recipes import default_recipe, is_transfer, recipe as named_recipe, say_default
+from sightline.training.scalars import check_tensorboard, make_log_folder
+
+if TYPE_CHECKING:
+    from sightline.training.watching import Watch
 
 
-def train(
+def train(  # noqa: PLR0913  # each is an option of the command line, and none is a group of others
     source: Any,
     *,
     recipe: str | Path | Recipe | None = None,
     out: str | Path | None = None,
     backend: str | None = None,
     log_every: int | None = None,
+    tensorboard: str | Path | None = None,
     mode: Mode | None = None,
 ) -> Run:
     """Train a classifier and leave a run: measured, drawn, saved as a bundle.
@@ -44,6 +49,7 @@ def train(
         out: folder of the run; `runs/<source>-<recipe>-001`, counted up, if left out.
         backend: "tensorflow", "jax" or "torch"; else KERAS_BACKEND, else the first installed.
         log_every: print loss and accuracy every so many steps.
+        tensorboard: folder that gets the figures of each epoch for TensorBoard, below the run's name.
         mode: "terminal", "plain" or "quiet" progress; by what stderr is if left out.
 
     Returns:
@@ -54,7 +60,7 @@ def train(
         InvalidValue: a value of the wrong type or out of range.
         InvalidSource: the data cannot be used.
         OutputExists: `out` is taken.
-        MissingPackage: no Keras backend is installed.
+        MissingPackage: no Keras backend is installed, or no TensorBoard to log to.
         TrainingFailed: the loss diverged, or the exported network disagrees with the trained one.
         CannotWrite: the disk is full or read-only.
 
@@ -70,13 +76,18 @@ def train(
         check_free(place)
     if log_every is not None and not (type(log_every) is int and log_every >= 1):
         raise InvalidValue(f"log_every must be a whole number of at least 1; got {log_every!r}.")
+    logs = Path(tensorboard) if tensorboard is not None else None
+    if logs is not None:
+        check_tensorboard(logs)
     with reporting(mode):
         if recipe is None and is_files(source):
             say_default(asked.name)
-        return _train(source, asked, place, backend, log_every)
+        return _train(source, asked, place, backend, log_every=log_every, logs=logs)
 
 
-def _train(source: Any, asked: Recipe, out: Path | None, backend: str, log_every: int | None) -> Run:
+def _train(
+    source: Any, asked: Recipe, out: Path | None, backend: str, *, log_every: int | None, logs: Path | None
+) -> Run:
     watch = Stopwatch()
     if str(source) in SOURCES and SOURCES[str(source)].origin.startswith("keras."):
         # Keras fetches it: it has to be loaded on the backend that will train.
@@ -93,25 +104,34 @@ def _train(source: Any, asked: Recipe, out: Path | None, backend: str, log_every
     write_atomically(folder / "excluded.csv", data.excluded_csv())
     watch.lap("data")
     typed = str(source) if isinstance(source, str | Path) else ""
-    run = _fit_and_judge(data, folder, typed, log_every=log_every, watch=watch)
+    from sightline.training.watching import Watch
+
+    budget = data.recipe.training.time_budget_seconds
+    seen = Watch(
+        history_path=folder / "history.jsonl",
+        log_every=log_every,
+        curves_path=folder / "curves.png",
+        deadline=None if budget is None else watch.started + budget,
+        rescue_path=folder / "last-good.keras",
+        tensorboard=None if logs is None else make_log_folder(logs, folder.resolve().name),
+    )
+    run = _fit_and_judge(data, folder, typed, seen=seen, watch=watch)
     write_json(folder / "metrics.json", run_figures(run))
     return run
 
 
-def _fit_and_judge(data: Prepared, folder: Path, typed: str, *, log_every: int | None, watch: Stopwatch) -> Run:
+def _fit_and_judge(data: Prepared, folder: Path, typed: str, *, seen: Watch, watch: Stopwatch) -> Run:
     import keras
 
     from sightline.networks.build import build_network
     from sightline.training.bundling import make_bundle
 
-    budget = data.recipe.training.time_budget_seconds
-    deadline = None if budget is None else watch.started + budget
     keras.utils.set_random_seed(data.recipe.seed)
     usual = keras.config.dtype_policy()
     keras.config.set_dtype_policy(data.recipe.training.precision)
     try:
         network = build_network(data.spec.shape, data.dataset.num_classes, data.recipe.model)
-        fitted = _fit(network, data, _watch(folder, log_every, deadline))
+        fitted = _fit(network, data, seen)
     finally:
         keras.config.set_dtype_policy(usual)
     if data.recipe.training.precision != "float32":
@@ -137,18 +157,6 @@ def _fit_and_judge(data: Prepared, folder: Path, typed: str, *, log_every: int |
         num_parameters=int(network.count_params()),
         seconds={**watch.seconds, "total": watch.total()},
         images_per_second=fitted.images_per_second,
-    )
-
-
-def _watch(folder: Path, log_every: int | None, deadline: float | None) -> Any:
-    from sightline.training.watching import Watch
-
-    return Watch(
-        history_path=folder / "history.jsonl",
-        log_every=log_every,
-        curves_path=folder / "curves.png",
-        deadline=deadline,
-        rescue_path=folder / "last-good.keras",
     )
 
 

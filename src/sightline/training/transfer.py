@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import InvalidValue, TrainingFailed
-from sightline.files import write_atomically, writing_to
+from sightline.files import write_atomically
 from sightline.metrics.scores import cross_entropy
 from sightline.progress import reporter
 from sightline.schema import Recipe
@@ -22,7 +22,7 @@ from sightline.training.feed import LabelledImages, row_weights
 from sightline.training.fit import Fitted, fit
 from sightline.training.head import Head, Rows, fit_head, judge
 from sightline.training.preparation import Prepared
-from sightline.training.watching import Watch
+from sightline.training.watching import Watch, record_epoch
 
 
 def fit_transfer(network: keras.Model, data: Prepared, watch: Watch) -> Fitted:
@@ -57,16 +57,18 @@ def fit_transfer(network: keras.Model, data: Prepared, watch: Watch) -> Fitted:
     head = _head(tables, data)
     network.get_layer("logits").set_weights([head.kernel, head.bias])
     row = _head_row(head, tables, data, time.perf_counter() - started)
-    _write_row(watch, row)
+    record_epoch(watch, row)
     reporter().say(_head_line(head, row))
     num_seen = len(data.splits.train) * len(tables.views)
     history: tuple[dict[str, float], ...] = (row,)
     chosen = 1
     if data.recipe.training.finetune_epochs:
-        tuned, is_kept = _finetune(network, tables, data, watch, before=head.judged)
-        history += tuple({**later, "epoch": later["epoch"] + 1} for later in tuned.history)
+        # What broke off needs no rescue of its own: the head alone stays.
+        later = dataclasses.replace(watch, epochs_before=1, rescue_path=None)
+        tuned, is_kept = _finetune(network, tables, data, later, before=head.judged)
+        history += tuned.history
         if watch.history_path is not None:
-            # Fine-tuning counted its epochs from one; the head came before them.
+            # Epochs of a fine-tuning that broke off are no part of the run.
             write_atomically(watch.history_path, "".join(json.dumps(line) + "\n" for line in history))
         chosen = 1 + tuned.chosen_epoch if is_kept else 1
         num_seen += num_seen * len(tuned.history)
@@ -177,12 +179,6 @@ def _figures(prefix: str, head: Head, tables: Tables, data: Prepared, rows: NDAr
     logits, labels = head.logits(np.asarray(tables.whole[FEATURES][rows])), data.dataset.labels[rows]
     accuracy = float((logits.argmax(axis=1) == labels).mean())
     return {f"{prefix}loss": float(cross_entropy(logits, labels)), f"{prefix}accuracy": accuracy}
-
-
-def _write_row(watch: Watch, row: dict[str, float]) -> None:
-    if watch.history_path is not None:
-        with writing_to(watch.history_path), watch.history_path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(row) + "\n")
 
 
 def _head_line(head: Head, row: dict[str, float]) -> str:

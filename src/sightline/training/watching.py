@@ -7,7 +7,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,11 @@ from sightline.errors import SightlineError, TrainingFailed
 from sightline.files import write_atomically, writing_to
 from sightline.progress import Bar, clock, reporter
 from sightline.schema import Recipe
+from sightline.training.optimizers import last_rate
+from sightline.training.scalars import append_scalars
 
 SECONDS_BETWEEN_CURVES = 10.0
+SECONDS_BETWEEN_NOTES = 0.2
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Watch:
         curves_path: a PNG that is drawn anew as epochs end, or None.
         deadline: when the run should be over, on the clock of `time.perf_counter`, or None.
         rescue_path: where a network goes whose loss stopped being a number, or None.
+        tensorboard: a folder that gets the figures of each epoch for TensorBoard, or None.
+        epochs_before: epochs of the run that came before this fit.
     """
 
     history_path: Path | None = None
@@ -39,20 +44,49 @@ class Watch:
     curves_path: Path | None = None
     deadline: float | None = None
     rescue_path: Path | None = None
+    tensorboard: Path | None = None
+    epochs_before: int = 0
+
+
+def record_epoch(watch: Watch, row: Mapping[str, float]) -> None:
+    """Write one epoch wherever it is to be read.
+
+    Args:
+        watch: its `history_path` and `tensorboard`; nothing is written where both are None.
+        row: of the history.
+
+    Returns:
+        Nothing.
+
+    Raises:
+        CannotWrite: the disk is full or read-only.
+
+    Example:
+        >>> record_epoch(Watch(), {"epoch": 1, "loss": 0.3, "accuracy": 0.9})
+    """
+    if watch.history_path is not None:
+        with writing_to(watch.history_path), watch.history_path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row) + "\n")
+    if watch.tensorboard is not None:
+        append_scalars(watch.tensorboard, row)
 
 
 class Watcher:
     """Turns Keras' callbacks into history, progress, curves and the stop at a NaN."""
 
-    def __init__(self, watch: Watch, recipe: Recipe, network: keras.Model, *, steps: int, num_images: int) -> None:
-        """`network` is what learns; `steps` and `num_images` are those of one epoch."""
-        self.watch, self.recipe, self.network = watch, recipe, network
+    def __init__(
+        self, watch: Watch, recipe: Recipe, network: keras.Model, *, rate: Any, steps: int, num_images: int
+    ) -> None:
+        """`network` learns at `rate`, a number or a schedule; `steps` and `num_images` are those of one epoch."""
+        self.watch, self.recipe, self.network, self.rate = watch, recipe, network, rate
         self.steps, self.num_images = steps, num_images
+        self.num_epochs = watch.epochs_before + int(recipe.training.epochs)
         self.history: list[dict[str, float]] = []
         self.bar: Bar | None = None
         self._good: list[Any] | None = None
         self._counted = 0
         self._epoch_started = 0.0
+        self._noted = -math.inf
         self._painter = _Painter(watch.curves_path)
         self.callback = keras.callbacks.LambdaCallback(
             on_epoch_begin=self._begin_epoch, on_epoch_end=self._end_epoch, on_train_batch_end=self._end_steps
@@ -60,18 +94,21 @@ class Watcher:
 
     @contextlib.contextmanager
     def painting(self) -> Iterator[None]:
-        """While it is open, curves are drawn beside the training; at its end none is left half-drawn."""
+        """While it is open, curves are drawn beside the training; a fit that breaks off leaves all its epochs drawn."""
         try:
             yield
-        finally:
-            self._painter.finish()
+        except BaseException:
+            self._painter.finish(self.history)
+            raise
+        # The end of a run draws them itself, with the epoch that was chosen.
+        self._painter.finish()
 
     def _begin_epoch(self, epoch: int, logs: Any = None) -> None:  # Keras hands both on
         self._epoch_started, self._counted = time.perf_counter(), 0
 
     def _end_steps(self, batch: int, logs: dict[str, Any]) -> None:
         # Keras counts the last execution of an epoch as full, however few steps were left.
-        step, epoch = min(batch + 1, self.steps), len(self.history) + 1
+        step, epoch = min(batch + 1, self.steps), self._epoch()
         loss, accuracy = float(logs["loss"]), float(logs["accuracy"])
         if not math.isfinite(loss):
             raise TrainingFailed(self._rescue(epoch, step))
@@ -79,62 +116,110 @@ class Watcher:
         if self.bar is not None:
             self.bar.advance(
                 done - self._counted,
-                description=f"epoch {epoch}/{self.recipe.training.epochs}",
-                notes=f"loss {loss:.4f} accuracy {accuracy:.4f}{self._best_so_far()}",
+                description=f"epoch {epoch}/{self.num_epochs} step {step}/{self.steps}",
+                notes=self._notes(step, loss, accuracy),
             )
         self._counted = done
         if self.watch.log_every and step % self.watch.log_every == 0:
             reporter().say(f"epoch {epoch} step {step}/{self.steps}  loss {loss:.4f}  accuracy {accuracy:.4f}")
 
+    def _epoch(self) -> int:
+        """The epoch that is under way, counted over the whole run."""
+        return self.watch.epochs_before + len(self.history) + 1
+
+    def _notes(self, step: int, loss: float, accuracy: float) -> str | None:
+        """What stands below the bar; None, for no change, where it was written a moment ago."""
+        now = time.monotonic()
+        if now - self._noted < SECONDS_BETWEEN_NOTES:
+            return None
+        self._noted = now
+        notes = f"training    {_pair(loss, accuracy)}  learning rate {self._rate_after(step):.3g}"
+        if self.history and "validation_loss" in self.history[-1]:
+            row, (lowest, highest) = self.history[-1], self._best()
+            notes += (
+                f"\nvalidation  {_pair(row['validation_loss'], row['validation_accuracy'])}\n"
+                f"best        {_pair(lowest['validation_loss'], highest['validation_accuracy'])}  "
+                f"epochs {lowest['epoch']} and {highest['epoch']}"
+            )
+        return notes
+
+    def _rate_after(self, step: int) -> float:
+        """The learning rate of the last step, by the count of batches: asking Keras costs time on JAX."""
+        batches = len(self.history) * self.steps + step
+        return last_rate(self.rate, num_batches=batches, accumulation_steps=self.recipe.optimizer.accumulation_steps)
+
     def _rescue(self, epoch: int, step: int) -> str:
         """Go back to the last good weights, keep them where they can be found, and say what happened."""
         largest = self.recipe.optimizer.learning_rate
-        rate = float(self.callback.model.optimizer.learning_rate)
-        kept = "No epoch was finished, so nothing was kept."
         if self._good is not None:
             self.network.set_weights(self._good)
-            kept = f"The weights of epoch {epoch - 1} were the last good ones."
-            if self.watch.rescue_path is not None:
-                with writing_to(self.watch.rescue_path):
-                    self.network.save(self.watch.rescue_path)
-                kept = f"The weights of epoch {epoch - 1}, the last good ones, are kept in {self.watch.rescue_path}."
         return (
-            f"the loss is no longer a finite number at epoch {epoch}, step {step} (learning rate {rate:g}, the largest "
-            f"{largest:g}). {kept} Try --set optimizer.learning_rate={largest / 10:g} or optimizer.clip_norm=1, "
+            f"the loss is no longer a finite number at epoch {epoch}, step {step} (learning rate "
+            f"{self._rate_after(step):g}, the largest {largest:g}). {self._kept(epoch)}Try --set "
+            f"optimizer.learning_rate={largest / 10:g} or optimizer.clip_norm=1, "
             "or model.pixel_scaling=unit if the network sees 0 to 255."
         )
 
-    def _best_so_far(self) -> str:
-        known = [(row["validation_accuracy"], row["epoch"]) for row in self.history if "validation_accuracy" in row]
-        return f"  best {max(known)[0]:.4f}" if known else ""
+    def _kept(self, epoch: int) -> str:
+        path = self.watch.rescue_path
+        if path is None:
+            return ""
+        if self._good is None:
+            return "No epoch was finished, so nothing was kept. "
+        with writing_to(path):
+            self.network.save(path)
+        return f"The weights of epoch {epoch - 1}, the last good ones, are kept in {path}. "
+
+    def _best(self) -> tuple[dict[str, float], dict[str, float]]:
+        """The epoch with the lowest validation loss, and the one with the highest validation accuracy."""
+        return (
+            min(self.history, key=lambda row: row["validation_loss"]),
+            max(self.history, key=lambda row: row["validation_accuracy"]),
+        )
 
     def _end_epoch(self, epoch: int, logs: dict[str, Any]) -> None:
-        row: dict[str, float] = {"epoch": epoch + 1, "loss": float(logs["loss"]), "accuracy": float(logs["accuracy"])}
+        row: dict[str, float] = {
+            "epoch": self._epoch(),
+            "loss": float(logs["loss"]),
+            "accuracy": float(logs["accuracy"]),
+        }
         if "val_loss" in logs:
             row |= {"validation_loss": float(logs["val_loss"]), "validation_accuracy": float(logs["val_accuracy"])}
-        # The rate of the epoch's last step, as the schedule gave it.
-        row["learning_rate"] = float(self.callback.model.optimizer.learning_rate)
+        row["learning_rate"] = self._rate_of_last_step()
         row["seconds"] = time.perf_counter() - self._epoch_started
         self.history.append(row)
         if all(math.isfinite(value) for value in row.values()):
             self._good = self.network.get_weights()
         self._painter.paint(self.history)
-        if self.watch.history_path is not None:
-            with writing_to(self.watch.history_path), self.watch.history_path.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(row) + "\n")
+        record_epoch(self.watch, row)
         if reporter().mode == "plain":
             reporter().say(self._epoch_line(row))
 
+    def _rate_of_last_step(self) -> float:
+        """As the optimizer counts: in mixed_float16 it leaves out a batch whose gradients overflow."""
+        optimizer = self.callback.model.optimizer
+        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+        every = self.recipe.optimizer.accumulation_steps
+        return last_rate(self.rate, num_batches=int(optimizer.iterations) * every, accumulation_steps=every)
+
     def _epoch_line(self, row: dict[str, float]) -> str:
-        rate = self.num_images / max(row["seconds"], 1e-9)
-        left = (int(self.recipe.training.epochs) - len(self.history)) * row["seconds"]
+        speed = self.num_images / max(row["seconds"], 1e-9)
+        left = (self.num_epochs - int(row["epoch"])) * row["seconds"]
         judged = ""
         if "validation_loss" in row:
-            judged = f"  validation loss {row['validation_loss']:.4f} accuracy {row['validation_accuracy']:.4f}"
+            lowest, highest = self._best()
+            judged = (
+                f"  validation {_pair(row['validation_loss'], row['validation_accuracy'])}"
+                f"  best {_pair(lowest['validation_loss'], highest['validation_accuracy'])}"
+            )
         return (
-            f"epoch {row['epoch']}/{self.recipe.training.epochs}  loss {row['loss']:.4f} accuracy {row['accuracy']:.4f}"
-            f"{judged}  {rate:,.0f} images/s  {clock(left)} remaining"
+            f"epoch {row['epoch']}/{self.num_epochs}  {_pair(row['loss'], row['accuracy'])}{judged}  "
+            f"learning rate {row['learning_rate']:.3g}  {speed:,.0f} images/s  {clock(left)} remaining"
         )
+
+
+def _pair(loss: float, accuracy: float) -> str:
+    return f"loss {loss:.4f} accuracy {accuracy:.4f}"
 
 
 class _Painter:
@@ -154,14 +239,16 @@ class _Painter:
         self._thread = threading.Thread(target=self._draw, args=(list(history),), daemon=True)
         self._thread.start()
 
-    def finish(self) -> None:
-        """Wait until nothing is being drawn."""
+    def finish(self, history: list[dict[str, float]] | None = None) -> None:
+        """Wait until nothing is being drawn; then draw `history` if it is given."""
         if self._thread is not None:
             self._thread.join()
+        if history and self.path is not None:
+            self._draw(history)
 
     def _draw(self, history: list[dict[str, float]]) -> None:
         from sightline.reporting.charts import curves_png
 
         # A picture that fails here is drawn once more, and complained about, at the end of the run.
         with contextlib.suppress(SightlineError):
-            write_atomically(self.path, curves_png(history, chosen_epoch=len(history)))  # type: ignore[arg-type]
+            write_atomically(self.path, curves_png(history, chosen_epoch=int(history[-1]["epoch"])))  # type: ignore[arg-type]
