@@ -64,11 +64,11 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "training",
-            "recipes optimizers augmentation onnx_export saving card preparation bundling feed watching fit budget "
-            "head activations transfer run",
+            "recipes strengths optimizers warping coloring randaugment augmentation mixing onnx_export saving card "
+            "preparation bundling feed watching fit budget head activations transfer run",
             keras=AT_ONCE,
             # A wrong name is refused before Keras is imported.
-            keras_on_use_in="recipes onnx_export card preparation run",
+            keras_on_use_in="recipes strengths onnx_export card preparation run",
         ),
     ),
     (Room("preview", keras=ON_USE), Room("tables", keras=ON_USE), Room("doctor", keras=ON_USE)),

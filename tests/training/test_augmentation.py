@@ -12,12 +12,10 @@ from sightline.records import InputSpec
 
 keras = load_keras()
 
-from sightline.training.augmentation import (  # noqa: E402  # the backend is chosen first
-    RandomAffine,
-    ToPixels,
-    build_augmentation,
-    strengths_of,
-)
+from sightline.training.augmentation import build_augmentation  # noqa: E402  # the backend is chosen first
+from sightline.training.coloring import ToPixels  # noqa: E402  # as above
+from sightline.training.strengths import strengths_of  # noqa: E402  # as above
+from sightline.training.warping import RandomAffine  # noqa: E402  # as above
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 9, 12, 3), dtype=np.uint8)
 DARK, LIGHT = InputSpec(9, 12, "rgb", background="dark"), InputSpec(9, 12, "rgb", background="light")
