@@ -18,8 +18,8 @@ LUMA = TO_DIFFERENCES[0].astype(np.float32)
 class RandomColor(layers.Layer):  # type: ignore[misc]  # Keras carries no annotations
     """Saturation and hue by one 3x3 matrix an image; brightness, and with it every grey, stays.
 
-    Keras' RandomSaturation lets pixels out of 0 to 255 (seen: -732), and with RandomHue it goes to HSV and back twice,
-    pixel by pixel: together about 1.4 ms for 64x64x3 on one AMD EPYC with 2 cores (keras 3.15.1).
+    Keras' RandomSaturation lets pixels out of 0 to 255 (seen: -732, keras 3.15.1), because it clips saturation as if it
+    were a pixel; and with RandomHue it goes to HSV and back twice. `benchmarks/augmentation.py` times both.
     """
 
     def __init__(self, *, saturation: float, hue: float, seed: int, **options: Any) -> None:

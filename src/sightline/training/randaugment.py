@@ -31,9 +31,9 @@ class RandomOperations(layers.Layer):  # type: ignore[misc]  # Keras carries no 
     """RandAugment in which every image draws its own operations.
 
     Keras' RandAugment draws the same operations for a whole batch, turns and shears one way only, posterizes most where
-    the magnitude is smallest, and computes all its operations for each it applies: about 11 ms for 64x64x3 and two
-    operations on one AMD EPYC with 2 cores (keras 3.15.1). Here those that move pixels are one warp, the others follow
-    in the order of OPERATIONS, and an image's own draw leaves it out of all but `operations` of them, no one twice.
+    the magnitude is smallest, and computes all its operations for each that it applies (keras 3.15.1;
+    `benchmarks/augmentation.py` times both). Here those that move pixels are one warp, the others follow in the order
+    of OPERATIONS, and an image's own draw leaves it out of all but `operations` of them, no one twice.
     Equalization is left out: histograms have no fast batched form that all backends share. On grey images saturation
     changes nothing; it is RandAugment's identity.
 
