@@ -1,10 +1,11 @@
 """Time each part of the augmentation beside the training step it feeds, on TensorFlow.
 
 Two settings: 28x28x1 in batches of 128 beside lenet5, and 64x64x3 in batches of 64 beside convnet. Every part runs
-alone in a graph of its own, as it does before the network; Keras' own layers, where Sightline has others, stand last. The step is forward, backward and AdamW of the network without
-augmentation. Parts and step take turns, round by round, each repeated until it took a fifth of a second; printed are
-the median over rounds in microseconds an image, the smallest and the largest, and the share of the step.
-The training step runs after its batch was changed, in the same threads: a share of 20 % makes training 20 % slower.
+alone in a graph of its own, as it does before the network; Keras' own layers, where Sightline has others, stand last.
+The step is forward, backward and AdamW of the network without augmentation. Parts and step take turns, round by round,
+each repeated until it took a fifth of a second; printed are the median over rounds in microseconds an image, the
+smallest and the largest, and the share of the step. A batch is changed by the same threads before its step: a share of
+20 % makes training 20 % slower.
 
 Usage: python benchmarks/augmentation.py [--rounds 5]
 """

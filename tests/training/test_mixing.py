@@ -167,8 +167,14 @@ def test_the_same_seed_gives_the_same_weights_byte_for_byte(policy: str) -> None
     recipe = mixed_recipe(**{"augmentation.policy": policy})
     weights = [[array.tobytes() for array in fitted(recipe)[0].get_weights()] for _ in range(2)]
     assert weights[0] == weights[1]
-    other = mixed_recipe(**{"augmentation.policy": policy, "augmentation.mixup_alpha": 0.8})
-    assert [array.tobytes() for array in fitted(other)[0].get_weights()] != weights[0]
+
+
+def test_another_strength_of_mixing_reaches_the_weights() -> None:
+    one, other = (
+        fitted(mixed_recipe(**{"augmentation.cutmix_alpha": 0, "augmentation.mixup_alpha": alpha}))
+        for alpha in (0.1, 2)
+    )
+    assert not np.array_equal(one[0].get_weights()[0], other[0].get_weights()[0])
 
 
 def test_validation_sees_images_as_they_are_and_the_network_is_left_as_it_was_built() -> None:
