@@ -316,17 +316,68 @@ def test_epochs_ten_gets_the_sentence_of_the_design() -> None:
         override(DEFAULT, ["training.epochs=ten"])
 
 
+MIXED = {"augmentation.mixup_alpha": 0.2, "loss.name": "categorical_crossentropy"}
+
+
 @pytest.mark.parametrize(
     ("settings", "part"),
     [
         ({"data.validation_fraction": 0.6, "data.calibration_fraction": 0.4}, "at least 5 %"),
         ({"training.early_stopping_patience": 2, "data.validation_fraction": 0}, "needs validation rows"),
         ({"loss.label_smoothing": 0.1}, "loss.name=categorical_crossentropy"),
+        ({"augmentation.mixup_alpha": 0.2}, "augmentation.mixup_alpha: .* Set loss.name=categorical_crossentropy"),
+        ({"augmentation.cutmix_alpha": 1.0}, "augmentation.cutmix_alpha: .* Set loss.name=categorical_crossentropy"),
+        ({**MIXED, "training.batch_size": 1}, "within a batch; got training.batch_size=1"),
+        ({**MIXED, "model.name": "efficientnet-lite0"}, "training.finetune_epochs=0 fits a head"),
+        (
+            {**MIXED, "model.name": "efficientnet-lite0", "training.finetune_epochs": "auto"},
+            "stored activations, which are not mixed. Set training.finetune_part=all",
+        ),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(settings: dict[str, object], part: str) -> None:
     with pytest.raises(InvalidValue, match=part):
         parse_recipe(settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        MIXED,
+        {"augmentation.mixup_alpha": 0, "augmentation.cutmix_alpha": 0},
+        {**MIXED, "model.name": "efficientnet-lite0", "model.weights": "random"},
+        {
+            **MIXED,
+            "model.name": "efficientnet-lite0",
+            "training.finetune_epochs": "auto",
+            "training.finetune_part": "all",
+        },
+        # No stored activations: its whole is fine-tuned anyway.
+        {**MIXED, "model.name": "convnext", "training.finetune_epochs": 1},
+    ],
+)
+def test_mixing_is_taken_where_a_network_learns_from_images(settings: dict[str, object]) -> None:
+    assert parse_recipe(settings).augmentation.mixup_alpha in (0, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("key", "too_much"),
+    [
+        ("crop_fraction", 0.91),
+        ("saturation", 1.1),
+        ("hue", 0.51),
+        ("erasing_fraction", 0.95),
+        ("blur_sigma", 11),
+        ("randaugment_magnitude", 1.5),
+        ("randaugment_operations", 11),
+        ("mixup_alpha", 10.5),
+        ("cutmix_alpha", 11),
+    ],
+)
+def test_strengths_out_of_range_are_refused(key: str, too_much: float) -> None:
+    for value in (too_much, -1, float("nan")):
+        with pytest.raises(InvalidValue, match=f"augmentation.{key} must be a"):
+            parse_recipe({f"augmentation.{key}": value})
 
 
 @pytest.mark.parametrize(

@@ -65,11 +65,11 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "training",
-            "recipes optimizers augmentation onnx_export saving card preparation bundling feed scalars watching fit "
-            "range_test budget head activations transfer run",
+            "recipes strengths optimizers warping coloring randaugment augmentation mixing onnx_export saving card "
+            "preparation bundling feed scalars watching fit range_test budget head activations transfer run",
             keras=AT_ONCE,
             # A wrong name is refused before Keras is imported.
-            keras_on_use_in="recipes onnx_export card preparation run",
+            keras_on_use_in="recipes strengths onnx_export card preparation run",
         ),
     ),
     (Room("learning_rates", keras=ON_USE),),

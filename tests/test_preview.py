@@ -10,6 +10,7 @@ from PIL import Image
 import sightline
 from sightline.backends import installed_backends
 from sightline.errors import CannotWrite, InvalidValue, UnknownName
+from sightline.progress import reporting
 
 
 def size_of(png: bytes) -> tuple[int, int]:
@@ -78,3 +79,21 @@ def test_augmented_variants_stand_beside_each_image(small_npz: Path) -> None:
 def test_a_recipe_that_changes_no_image_is_refused(small_npz: Path) -> None:
     with pytest.raises(InvalidValue, match="the recipe 'tutorial' changes no image"):
         sightline.show(small_npz, augmented=True, recipe="tutorial")
+
+
+@pytest.mark.skipif(not installed_backends(), reason="no Keras backend is installed")
+def test_mixed_images_are_shown_mixed(small_npz: Path) -> None:
+    mixed = {"augmentation.policy": "none", "augmentation.mixup_alpha": 1.0}
+    shown = [
+        sightline.show(small_npz, count=6, augmented=True, recipe=sightline.recipe("fast", {**mixed, "seed": seed}))
+        for seed in (0, 0, 1)
+    ]
+    assert shown[0].png == shown[1].png
+    assert shown[0].png != shown[2].png
+
+
+@pytest.mark.skipif(not installed_backends(), reason="no Keras backend is installed")
+def test_a_flip_of_digits_is_warned_of_where_it_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with reporting("plain"):
+        sightline.show("mnist", count=2, augmented=True, recipe=sightline.recipe("fast", {"augmentation.flip": "both"}))
+    assert "warning: augmentation may change the label: flips on 'mnist'" in capsys.readouterr().err

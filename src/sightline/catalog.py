@@ -159,6 +159,24 @@ AUGMENTATION_POLICIES: dict[str, dict[str, float | str]] = {
         "brightness": 0.2,
         "contrast": 0.2,
     },
+    "strong": {
+        "rotation_degrees": 15.0,
+        "crop_fraction": 0.4,
+        "flip": "horizontal",
+        "brightness": 0.25,
+        "contrast": 0.3,
+        "saturation": 0.4,
+        "hue": 0.05,
+        "erasing_fraction": 0.2,
+    },
+}
+POLICY_USES: dict[str, str] = {
+    "none": "nothing is changed; to see what augmentation is worth",
+    "digits": "digits and letters: turned, moved, zoomed and slanted a little, never flipped",
+    "light": "small photographs: moved and flipped",
+    "photos": "photographs, the usual choice: turned, moved, zoomed, flipped, lit otherwise",
+    "strong": "photographs, where a network learns its train rows by heart (few images, many epochs, a large network): "
+    "cropped, coloured otherwise and partly erased as well; wants more epochs, and classes that colour does not tell",
 }
 FLIPS: dict[str, str] = {"none": "no flip", "horizontal": "left to right", "both": "left to right and top to bottom"}
 

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from sightline.architectures import MODELS
+from sightline.catalog import ONE_HOT_LOSSES
 from sightline.conflicts import SECONDS_FOR_THE_REST, check_uses, without_useless
 from sightline.errors import InvalidValue, UnknownName, closest
 from sightline.schema import Recipe
@@ -260,4 +262,35 @@ def _check_together(recipe: Recipe) -> None:
         raise InvalidValue(
             f"loss.label_smoothing={recipe.loss.label_smoothing:g} needs labels it can soften. "
             "Set loss.name=categorical_crossentropy, or loss.label_smoothing=0."
+        )
+    _check_mixing(recipe)
+
+
+def _check_mixing(recipe: Recipe) -> None:
+    """MixUp and CutMix mix images of a batch and their labels: refuse what has no such batch or no such labels."""
+    keys_on = [f"augmentation.{key}" for key in ("mixup_alpha", "cutmix_alpha") if getattr(recipe.augmentation, key)]
+    if not keys_on:
+        return
+    asked = " and ".join(keys_on)
+    if recipe.loss.name not in ONE_HOT_LOSSES:
+        raise InvalidValue(
+            f"{asked}: mixed images have mixed labels, and loss.name={recipe.loss.name} takes whole ones only. "
+            "Set loss.name=categorical_crossentropy, or leave the mixing out."
+        )
+    if recipe.training.batch_size == 1:
+        raise InvalidValue(f"{asked}: images are mixed within a batch; got training.batch_size=1. Set it to 2 or more.")
+    entry = MODELS.get(recipe.model.name)
+    backbone = entry.backbone if entry is not None and recipe.model.weights != "random" else None
+    if backbone is None:
+        return
+    if recipe.training.finetune_epochs == 0:
+        raise InvalidValue(
+            f"{asked}: images are mixed while a network learns from images, and training.finetune_epochs=0 fits a "
+            "head on features only. Set training.finetune_epochs=auto and training.finetune_part=all, or leave the "
+            "mixing out."
+        )
+    if recipe.training.finetune_part == "upper" and backbone.cut:
+        raise InvalidValue(
+            f"{asked}: training.finetune_part=upper learns from stored activations, which are not mixed. "
+            "Set training.finetune_part=all, or leave the mixing out."
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sightline.data.batches import input_spec
 from sightline.data.pixels import raw_images, read_pixels
@@ -19,6 +20,7 @@ from sightline.records import Dataset
 from sightline.reporting.sheets import augmented_sheet, example_sheet
 from sightline.schema import Recipe
 from sightline.training.recipes import default_recipe, recipe as named_recipe, resolve
+from sightline.training.strengths import PARTS, warn_of_labels
 
 MOST_IMAGES = 400
 VARIANTS = 7
@@ -107,22 +109,38 @@ def _augmented(dataset: Dataset, asked: Recipe, title: str) -> bytes:
 
     load_keras()
     from sightline.training.augmentation import build_augmentation
+    from sightline.training.mixing import mixing_of
 
     resolved = resolve(asked, dataset)
+    warn_of_labels(resolved.augmentation, dataset)
     spec = input_spec(dataset, np.arange(len(dataset)), resolved.data)
     augmentation = build_augmentation(resolved.augmentation, spec, seed=resolved.seed)
-    if augmentation is None:
+    mixing = mixing_of(resolved, spec.shape)
+    if augmentation is None and mixing is None:
         raise InvalidValue(
             f"the recipe '{resolved.name}' changes no image: augmentation.policy is 'none'. "
             "Try --set augmentation.policy=digits."
         )
     originals = read_pixels(dataset, spec)[:]
-    drawn = [np.asarray(augmentation(originals, training=True)) for _ in range(VARIANTS)]
+    drawn = [_variant(originals, augmentation, mixing, number) for number in range(VARIANTS)]
     # (variants, images, ...) becomes, for each image, its variants
     variants = np.stack(drawn, axis=1).astype(np.uint8)
     captions = [dataset.class_names[label] for label in dataset.labels]
-    policy = f", augmented ({resolved.augmentation.policy})"
-    return augmented_sheet(originals, list(variants), captions=captions, title=title + policy)
+    own = [part for part in PARTS if getattr(resolved.augmentation, part)]
+    told = ", ".join([f"policy {resolved.augmentation.policy}", *own, *["mixed with one another"] * bool(mixing)])
+    return augmented_sheet(originals, list(variants), captions=captions, title=f"{title}, augmented ({told})")
+
+
+def _variant(originals: NDArray[np.uint8], augmentation: Any, mixing: Any, number: int) -> NDArray[Any]:
+    """All images once more as training would see them, each mixed with another of the sheet if the recipe mixes."""
+    from sightline.training.mixing import MixImages
+
+    changed = originals if augmentation is None else np.asarray(augmentation(originals, training=True))
+    if mixing is None:
+        return changed
+    rows = np.arange(len(originals)) + number * len(originals)
+    mixed: NDArray[Any] = np.rint(np.asarray(MixImages()(changed, mixing.plan(rows), training=True)))
+    return mixed
 
 
 def _describe(dataset: Dataset, names: tuple[str, ...]) -> str:

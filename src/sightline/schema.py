@@ -82,18 +82,67 @@ class ModelRecipe:
 
 @dataclass(frozen=True)
 class AugmentationRecipe:
-    """Random changes of the training images; a part left at null takes the policy's strength."""
+    """Random changes of the training images; a part left at null takes the policy's strength.
+
+    Every image draws its own strengths anew each time it is seen; validation and test images are never changed.
+
+    Source:
+        Erasing: Zhong et al., arXiv 1708.04896; RandAugment: Cubuk et al., arXiv 1909.13719; MixUp: Zhang et al.,
+        arXiv 1710.09412; CutMix: Yun et al., arXiv 1905.04899.
+    """
 
     policy: str = _name(
-        "none", {"auto": None, **catalog.AUGMENTATION_POLICIES}, "a named set of parts; auto: by what the images show"
+        "none",
+        {"auto": None, **catalog.AUGMENTATION_POLICIES},
+        "a named set of parts; auto: by what the images show. "
+        + ". ".join(f"{name}: {use}" for name, use in catalog.POLICY_USES.items()),
     )
     rotation_degrees: float | None = _number(None, 0, 180, doc="turned by up to this much either way")
     translation_fraction: float | None = _number(None, 0, 0.5, doc="moved by up to this share of the side")
     zoom_fraction: float | None = _number(None, 0, 0.9, doc="enlarged or reduced by up to this share")
     shear_degrees: float | None = _number(None, 0, 45, doc="slanted by up to this much either way")
-    flip: str | None = _name(None, catalog.FLIPS, "mirrored at random")
+    crop_fraction: float | None = _number(
+        None,
+        0,
+        0.9,
+        doc="a random part, its side at least 1 less this, is brought to full size; for objects of any size and place",
+    )
+    flip: str | None = _name(None, catalog.FLIPS, "mirrored at random; not for letters and digits")
     brightness: float | None = _number(None, 0, 1, doc="lightened or darkened by up to this share of full scale")
     contrast: float | None = _number(None, 0, 1, doc="contrast raised or lowered by up to this share")
+    saturation: float | None = _number(
+        None, 0, 1, doc="colours made stronger or weaker by up to this share, 1: down to grey; for changing cameras"
+    )
+    hue: float | None = _number(
+        None,
+        0,
+        0.5,
+        doc="colours turned by up to this share of the colour circle; where colour does not tell the class",
+    )
+    erasing_fraction: float | None = _number(
+        None, 0, 0.9, doc="in every other image a box of up to this share of the area is erased; for hidden objects"
+    )
+    blur_sigma: float | None = _number(
+        None, 0, 10, doc="blurred by a Gaussian of up to this many pixels; for pictures that may be out of focus"
+    )
+    randaugment_magnitude: float | None = _number(
+        None, 0, 1, doc="RandAugment: each image gets `randaugment_operations` of eleven changes, all of this strength"
+    )
+    randaugment_operations: int = _number(2, 1, 10, doc="for RandAugment: how many of its changes an image gets")
+    mixup_alpha: float | None = _number(
+        None,
+        0,
+        10,
+        doc="MixUp: each image is blended with another of its batch, and so are their labels; the share is drawn from "
+        "Beta(alpha, alpha), 0.2 mild; for long training and wrong labels; needs a loss with one-hot labels",
+    )
+    cutmix_alpha: float | None = _number(
+        None,
+        0,
+        10,
+        doc="CutMix: a box of another image of the batch is pasted in, labels shared by area; 1: all sizes alike; with "
+        "mixup_alpha, too, each batch draws one of the two; needs a loss with one-hot labels",
+    )
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,10 @@ from sightline.records import InputSpec
 
 keras = load_keras()
 
-from sightline.training.augmentation import (  # noqa: E402  # the backend is chosen first
-    RandomAffine,
-    ToPixels,
-    build_augmentation,
-    strengths_of,
-)
+from sightline.training.augmentation import build_augmentation  # noqa: E402  # the backend is chosen first
+from sightline.training.coloring import ToPixels  # noqa: E402  # as above
+from sightline.training.strengths import strengths_of  # noqa: E402  # as above
+from sightline.training.warping import RandomAffine  # noqa: E402  # as above
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 9, 12, 3), dtype=np.uint8)
 DARK, LIGHT = InputSpec(9, 12, "rgb", background="dark"), InputSpec(9, 12, "rgb", background="light")
@@ -170,3 +168,79 @@ def test_what_the_recipe_says_beats_its_policy() -> None:
     assert told == {"translation_fraction": 0.1, "zoom_fraction": 0.15, "brightness": 0.5, "contrast": 0.2}
     assert strengths_of(recipe_of(policy="digits")) == AUGMENTATION_POLICIES["digits"]
     assert strengths_of(recipe_of(policy="none", shear_degrees=3)) == {"shear_degrees": 3.0}
+
+
+PART_ALONE = [
+    {"crop_fraction": 0.5},
+    {"saturation": 0.8},
+    {"hue": 0.3},
+    {"erasing_fraction": 0.5},
+    {"blur_sigma": 2.0},
+    {"randaugment_magnitude": 0.7},
+    {"randaugment_magnitude": 1.0, "randaugment_operations": 10},
+]
+
+
+@pytest.mark.parametrize("settings", PART_ALONE)
+def test_every_part_alone_gives_pictures_again_by_seed_and_only_while_training(settings: dict[str, float]) -> None:
+    many = np.repeat(IMAGES, 8, axis=0)
+    pictures = augmented(settings, images=many)
+    assert pictures.shape == many.shape
+    assert 0 <= pictures.min() <= pictures.max() <= 255
+    np.testing.assert_array_equal(pictures, pictures.round())
+    np.testing.assert_array_equal(pictures, augmented(settings, images=many))
+    assert not np.array_equal(pictures, augmented(settings, images=many, seed=1))
+    # Copies of one image are changed each in its own way.
+    assert len(np.unique(pictures.reshape(len(many), -1), axis=0)) > 2 * len(IMAGES)
+    untouched = build_augmentation(recipe_of(**settings), DARK, seed=0)(many, training=False)
+    np.testing.assert_array_equal(np.asarray(untouched), many)
+
+
+@pytest.mark.parametrize("crop", [0.2, 0.9])
+def test_a_crop_is_a_part_of_the_image_that_lies_inside_it(crop: float) -> None:
+    layer = RandomAffine({**OFF, "crop": crop}, fill_mode="constant", seed=3)
+    x_by_x, x_by_y, offset_x, y_by_x, y_by_y, offset_y, *_ = np.asarray(layer._matrices(500, 9, 12)).T
+    np.testing.assert_allclose(x_by_x, y_by_y, atol=1e-6)
+    assert not x_by_y.any()
+    assert not y_by_x.any()
+    assert 1 - crop - 1e-6 <= x_by_x.min() < 1 - 0.95 * crop
+    assert 1 - 0.05 * crop < x_by_x.max() <= 1 + 1e-6
+    # Positions of pixels are those of their middles: the image reaches half a pixel further.
+    for offset, side in ((offset_x, 12), (offset_y, 9)):
+        first, last = offset - 0.5 * x_by_x, offset + (side - 0.5) * x_by_x
+        assert first.min() >= -0.5 - 1e-4
+        assert last.max() <= side - 0.5 + 1e-4
+    assert np.corrcoef(offset_x - x_by_x.mean(), offset_y)[0, 1] < 0.99
+
+
+def test_a_crop_does_not_change_what_the_other_draws_are() -> None:
+    both = {**OFF, "rotation": 0.4}
+    plain = np.asarray(RandomAffine(both, fill_mode="constant", seed=3)._matrices(50, 9, 12))
+    cropped = np.asarray(RandomAffine({**both, "crop": 0.5}, fill_mode="constant", seed=3)._matrices(50, 9, 12))
+    np.testing.assert_allclose(
+        np.arctan2(plain[:, 3], plain[:, 0]), np.arctan2(cropped[:, 3], cropped[:, 0]), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(("spec", "fill"), [(DARK, 0), (LIGHT, 127)])
+def test_erasing_fills_one_box_of_at_most_its_share_in_about_every_other_image(spec: InputSpec, fill: int) -> None:
+    white = np.full((300, 40, 40, 3), 255, np.uint8)
+    spec = InputSpec(40, 40, "rgb", background=spec.background)
+    pictures = augmented({"erasing_fraction": 0.3}, spec, white)
+    erased = (pictures != 255).any(axis=3)
+    assert set(np.unique(pictures)) == {fill, 255}
+    for mask in erased[erased.any(axis=(1, 2))]:
+        rows, columns = mask.any(axis=1), mask.any(axis=0)
+        np.testing.assert_array_equal(mask, rows[:, None] & columns)
+        # A box of fractions of pixels may touch one pixel more each way.
+        assert (rows.sum() - 1) * (columns.sum() - 1) <= 0.3 * 40 * 40
+    assert 110 < erased.any(axis=(1, 2)).sum() < 190
+    assert erased.mean(axis=(1, 2)).max() > 0.2
+
+
+def test_colour_of_a_policy_is_dropped_on_grey_images() -> None:
+    spec = InputSpec(9, 12, "grey", background="dark")
+    names = [layer.name for layer in build_augmentation(recipe_of(policy="strong"), spec, seed=0).layers]
+    assert not [name for name in names if "color" in name]
+    assert augmented({"policy": "strong"}, spec, IMAGES[..., :1]).shape == (6, 9, 12, 1)
+    assert build_augmentation(recipe_of(hue=0.2), spec, seed=0) is None

@@ -18,8 +18,8 @@ from sightline.features import View, feature_tables
 from sightline.files import cache_folder
 from sightline.schema import Recipe
 from sightline.sessions import Session, open_session
-from sightline.training.augmentation import strengths_of
 from sightline.training.preparation import Prepared
+from sightline.training.strengths import strengths_of
 
 MIDDLE, FEATURES = "middle", "features"
 
@@ -89,7 +89,7 @@ class StoredRows:
 def _views(recipe: Recipe) -> list[View]:
     """The random views of the train images that the recipe asks for, by the strengths of its augmentation."""
     strengths = strengths_of(recipe.augmentation)
-    crop = float(strengths.get("zoom_fraction", 0.0)) + float(strengths.get("translation_fraction", 0.0))
+    crop = sum(float(strengths.get(part, 0.0)) for part in ("zoom_fraction", "translation_fraction", "crop_fraction"))
     turn = float(strengths.get("rotation_degrees", 0.0))
     count = int(recipe.training.feature_variants) - 1
     return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +13,15 @@ from numpy.typing import NDArray
 
 from sightline.catalog import ONE_HOT_LOSSES
 from sightline.schema import Recipe
+from sightline.training.mixing import PLAN_COLUMNS, mixing_of, unmixed
 
 VALIDATION_BATCH = 1000
 # Batches made ready while the network learns from another.
 PREFETCHED = 4
 MOST_REPETITIONS = 10
+
+# Rows of a batch and all targets and weights to a plan and those of the batch, as `Mixing.mix` does.
+Mix = Callable[[NDArray[np.int64], list[NDArray[Any]]], tuple[NDArray[Any], ...]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,12 +134,14 @@ def training_feed(data: LabelledImages, recipe: Recipe, *, num_classes: int) -> 
         arrays.append(weights)
     rows = drawn_rows(data.labels, recipe.training.sampling)
     in_memory = data.images.nbytes <= recipe.data.memory_limit_mib * 2**20
-    batch_size, seed = int(recipe.training.batch_size), recipe.seed
+    batch_size = int(recipe.training.batch_size)
+    mixing = mixing_of(recipe, data.images.shape[1:])
+    options: dict[str, Any] = {"batch_size": batch_size, "seed": recipe.seed, "mix": mixing.mix if mixing else None}
     if keras.config.backend() == "tensorflow":
         images = np.asarray(data.images[:]) if in_memory else data.images
-        return {"x": _tensorflow_batches(images, arrays, rows, batch_size=batch_size, seed=seed), "shuffle": False}
-    if not in_memory:
-        return {"x": _Batches(data.images, arrays, rows, batch_size=batch_size, seed=seed), "shuffle": False}
+        return {"x": _tensorflow_batches(images, arrays, rows, **options), "shuffle": False}
+    if mixing or not in_memory:
+        return {"x": _Batches(data.images, arrays, rows, **options), "shuffle": False}
     names = ("y", "sample_weight")
     fed = {name: array[rows] for name, array in zip(names, arrays, strict=False)}
     return {"x": np.asarray(data.images[:])[rows], "batch_size": batch_size, "shuffle": True, **fed}
@@ -165,15 +172,23 @@ def validation_feed(data: LabelledImages | None, recipe: Recipe, *, num_classes:
     images = np.asarray(data.images[:]) if in_memory else data.images
     rows = np.arange(len(data))
     size = VALIDATION_BATCH if in_memory else 256
+    mixing = mixing_of(recipe, data.images.shape[1:])
+    options: dict[str, Any] = {"batch_size": size, "seed": None, "mix": unmixed if mixing else None}
     if keras.config.backend() == "tensorflow":
-        return {"validation_data": _tensorflow_batches(images, [targets], rows, batch_size=size, seed=None)}
-    if in_memory:
+        return {"validation_data": _tensorflow_batches(images, [targets], rows, **options)}
+    if in_memory and not mixing:
         return {"validation_data": (images, targets), "validation_batch_size": size}
-    return {"validation_data": _Batches(images, [targets], rows, batch_size=size, seed=None)}
+    return {"validation_data": _Batches(images, [targets], rows, **options)}
 
 
 def _tensorflow_batches(
-    images: Any, arrays: list[NDArray[Any]], rows: NDArray[np.int64], *, batch_size: int, seed: int | None
+    images: Any,
+    arrays: list[NDArray[Any]],
+    rows: NDArray[np.int64],
+    *,
+    batch_size: int,
+    seed: int | None,
+    mix: Mix | None,
 ) -> Any:
     """Batches in TensorFlow's own threads, from constants where they fit in memory; shuffled anew each epoch by a seed.
 
@@ -195,7 +210,13 @@ def _tensorflow_batches(
             picked = tf.gather(pixels, batch)
         else:
             picked = tf.ensure_shape(tf.numpy_function(read, [batch], images.dtype), (None, *shape))
-        return (picked, *(tf.gather(array, batch) for array in fixed))
+        if mix is None:
+            return (picked, *(tf.gather(array, batch) for array in fixed))
+        kinds = [tf.float32, *(array.dtype for array in fixed)]
+        mixed = tf.numpy_function(lambda own: mix(own, arrays), [batch], kinds)
+        widths = [(len(PLAN_COLUMNS),), *(array.shape[1:] for array in fixed)]
+        plan, *others = [tf.ensure_shape(part, (None, *width)) for part, width in zip(mixed, widths, strict=True)]
+        return ((picked, plan), *others)
 
     order = tf.data.Dataset.from_tensor_slices(rows)
     if seed is not None:
@@ -209,19 +230,30 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no ann
     """Batches read from a mapped cache in Keras' own thread, for any backend."""
 
     def __init__(
-        self, images: Any, arrays: list[NDArray[Any]], rows: NDArray[np.int64], *, batch_size: int, seed: int | None
+        self,
+        images: Any,
+        arrays: list[NDArray[Any]],
+        rows: NDArray[np.int64],
+        *,
+        batch_size: int,
+        seed: int | None,
+        mix: Mix | None,
     ) -> None:
         super().__init__()
-        self.images, self.arrays, self.rows, self.batch_size = images, arrays, rows, batch_size
+        self.images, self.arrays, self.rows, self.batch_size, self.mix = images, arrays, rows, batch_size, mix
         self.generator = None if seed is None else np.random.default_rng(seed)
         self.on_epoch_end()
 
     def __len__(self) -> int:
         return math.ceil(len(self.rows) / self.batch_size)
 
-    def __getitem__(self, index: int) -> tuple[NDArray[Any], ...]:
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
         batch = self.rows[index * self.batch_size : (index + 1) * self.batch_size]
-        return (np.asarray(self.images[batch]), *(array[batch] for array in self.arrays))
+        picked = np.asarray(self.images[batch])
+        if self.mix is None:
+            return (picked, *(array[batch] for array in self.arrays))
+        plan, *others = self.mix(batch, self.arrays)
+        return ((picked, plan), *others)
 
     def on_epoch_end(self) -> None:
         """Shuffle anew, if there is anything to shuffle by."""

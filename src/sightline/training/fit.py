@@ -12,6 +12,7 @@ from sightline.errors import InvalidValue
 from sightline.progress import reporter
 from sightline.schema import Recipe
 from sightline.training.feed import LabelledImages, drawn_rows, training_feed, validation_feed
+from sightline.training.mixing import mixing_of, training_network
 from sightline.training.optimizers import build_loss, build_optimizer, build_schedule, penalise
 from sightline.training.watching import Watch, Watcher
 
@@ -54,7 +55,7 @@ def fit(
         train: what it learns from.
         validation: what early stopping and the curves go by, or None.
         recipe: resolved; its optimizer, schedule, loss and training sections are used.
-        augmentation: put before the network while training only.
+        augmentation: put before the network while training only, as MixUp and CutMix are if the recipe asks for them.
         watch: where history and progress go.
 
     Returns:
@@ -76,9 +77,8 @@ def fit(
     """
     num_drawn = len(drawn_rows(train.labels, recipe.training.sampling))
     steps = math.ceil(num_drawn / int(recipe.training.batch_size))
-    model = network
-    if augmentation is not None:
-        model = keras.Model(augmentation.input, network(augmentation.output), name="training")
+    mixes = mixing_of(recipe, train.images.shape[1:]) is not None
+    model = training_network(network, augmentation, mixes=mixes)
     penalise(network, recipe.loss)
     total_steps = steps * int(recipe.training.epochs)
     _check_accumulation(recipe.optimizer.accumulation_steps, total_steps)

@@ -24,6 +24,7 @@ from sightline.quality.inspection import cheap_findings
 from sightline.records import Dataset, ImageFiles, InputSpec, Splits
 from sightline.schema import Recipe
 from sightline.training.recipes import resolve, settle_length
+from sightline.training.strengths import warn_of_labels
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -78,6 +79,7 @@ def prepare(source: Any, asked: Recipe) -> Prepared:
     if asked.data.fraction < 1:
         dataset = dataset.take(sample_fraction(dataset, asked.data.fraction, seed=asked.seed))
     recipe = resolve(asked, dataset)
+    warn_of_labels(recipe.augmentation, dataset)
     spec = input_spec(dataset, np.flatnonzero(dataset.given_splits != "test"), recipe.data)
     check_size(recipe.model.name, spec.height, spec.width)
     pixels = read_pixels(dataset, spec, limit_gib=recipe.data.cache_limit_gib)

@@ -226,7 +226,7 @@ def resolve(asked: Recipe, dataset: Dataset) -> Recipe:
         A recipe without "auto"; it is what the run records.
 
     Raises:
-        InvalidValue: a pretrained network is asked to take grey images.
+        InvalidValue: a pretrained network is asked to take grey images, or colours of grey images to be changed.
 
     Example:
         >>> import sightline
@@ -247,6 +247,12 @@ def resolve(asked: Recipe, dataset: Dataset) -> Recipe:
     color = source_color if asked.data.color_mode == "auto" else asked.data.color_mode
     data = dataclasses.replace(asked.data, image_size=size, color_mode=color)
     model, augmentation = asked.model, asked.augmentation
+    for key in ("saturation", "hue"):
+        if color == "grey" and getattr(augmentation, key):
+            raise InvalidValue(
+                f"augmentation.{key} changes colours, and '{dataset.name}' is fed to the network in grey; "
+                f"got {getattr(augmentation, key):g}. Leave it out, or set data.color_mode=rgb."
+            )
     if model.name == "auto":
         model = dataclasses.replace(model, name="lenet5" if color == "grey" and size <= 32 else "convnet")
     if augmentation.policy == "auto":
