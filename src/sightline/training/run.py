@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,8 @@ def _train(source: Any, asked: Recipe, out: Path | None, backend: str, log_every
     watch.lap("data")
     reporter().say(_opening(data, backend))
     load_keras(backend)
+    # Weights that cannot be used are refused before there is a folder.
+    network = _network(data)
     watch.lap("import")
     folder = make_run_folder(out, stem=f"{data.dataset.name}-{data.recipe.name}")
     write_json(folder / "recipe.json", data.recipe.to_dict())
@@ -93,12 +97,37 @@ def _train(source: Any, asked: Recipe, out: Path | None, backend: str, log_every
     write_atomically(folder / "excluded.csv", data.excluded_csv())
     watch.lap("data")
     typed = str(source) if isinstance(source, str | Path) else ""
-    run = _fit_and_judge(data, folder, typed, log_every=log_every, watch=watch)
+    run = _fit_and_judge(network, data, folder, typed, log_every=log_every, watch=watch)
     write_json(folder / "metrics.json", run_figures(run))
     return run
 
 
-def _fit_and_judge(data: Prepared, folder: Path, typed: str, *, log_every: int | None, watch: Stopwatch) -> Run:
+def _network(data: Prepared) -> Any:
+    import keras
+
+    from sightline.networks.build import build_network
+
+    keras.utils.set_random_seed(data.recipe.seed)
+    with _precision(data.recipe.training.precision):
+        return build_network(data.spec.shape, data.dataset.num_classes, data.recipe.model)
+
+
+@contextlib.contextmanager
+def _precision(policy: str) -> Iterator[None]:
+    """While it is open, new layers compute in this precision."""
+    import keras
+
+    usual = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(usual)
+
+
+def _fit_and_judge(
+    network: Any, data: Prepared, folder: Path, typed: str, *, log_every: int | None, watch: Stopwatch
+) -> Run:
     import keras
 
     from sightline.networks.build import build_network
@@ -106,14 +135,8 @@ def _fit_and_judge(data: Prepared, folder: Path, typed: str, *, log_every: int |
 
     budget = data.recipe.training.time_budget_seconds
     deadline = None if budget is None else watch.started + budget
-    keras.utils.set_random_seed(data.recipe.seed)
-    usual = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(data.recipe.training.precision)
-    try:
-        network = build_network(data.spec.shape, data.dataset.num_classes, data.recipe.model)
+    with _precision(data.recipe.training.precision):
         fitted = _fit(network, data, _watch(folder, log_every, deadline))
-    finally:
-        keras.config.set_dtype_policy(usual)
     if data.recipe.training.precision != "float32":
         mixed, network = network, build_network(data.spec.shape, data.dataset.num_classes, data.recipe.model)
         network.set_weights(mixed.get_weights())
