@@ -32,6 +32,7 @@ class Watch:
         curves_path: a PNG that is drawn anew as epochs end, or None.
         deadline: when the run should be over, on the clock of `time.perf_counter`, or None.
         rescue_path: where a network goes whose loss stopped being a number, or None.
+        before: rows of the history that were there before this fit, which counts on from them.
     """
 
     history_path: Path | None = None
@@ -39,6 +40,7 @@ class Watch:
     curves_path: Path | None = None
     deadline: float | None = None
     rescue_path: Path | None = None
+    before: tuple[dict[str, float], ...] = ()
 
 
 class Watcher:
@@ -49,6 +51,7 @@ class Watcher:
         self.watch, self.recipe, self.network = watch, recipe, network
         self.steps, self.num_images = steps, num_images
         self.history: list[dict[str, float]] = []
+        self.epochs = len(watch.before) + int(recipe.training.epochs)
         self.bar: Bar | None = None
         self._good: list[Any] | None = None
         self._counted = 0
@@ -66,12 +69,16 @@ class Watcher:
         finally:
             self._painter.finish()
 
+    def _course(self) -> list[dict[str, float]]:
+        """All rows there are, those from before this fit first."""
+        return [*self.watch.before, *self.history]
+
     def _begin_epoch(self, epoch: int, logs: Any = None) -> None:  # Keras hands both on
         self._epoch_started, self._counted = time.perf_counter(), 0
 
     def _end_steps(self, batch: int, logs: dict[str, Any]) -> None:
         # Keras counts the last execution of an epoch as full, however few steps were left.
-        step, epoch = min(batch + 1, self.steps), len(self.history) + 1
+        step, epoch = min(batch + 1, self.steps), len(self._course()) + 1
         loss, accuracy = float(logs["loss"]), float(logs["accuracy"])
         if not math.isfinite(loss):
             raise TrainingFailed(self._rescue(epoch, step))
@@ -79,7 +86,7 @@ class Watcher:
         if self.bar is not None:
             self.bar.advance(
                 done - self._counted,
-                description=f"epoch {epoch}/{self.recipe.training.epochs}",
+                description=f"epoch {epoch}/{self.epochs}",
                 notes=f"loss {loss:.4f} accuracy {accuracy:.4f}{self._best_so_far()}",
             )
         self._counted = done
@@ -105,11 +112,12 @@ class Watcher:
         )
 
     def _best_so_far(self) -> str:
-        known = [(row["validation_accuracy"], row["epoch"]) for row in self.history if "validation_accuracy" in row]
+        known = [(row["validation_accuracy"], row["epoch"]) for row in self._course() if "validation_accuracy" in row]
         return f"  best {max(known)[0]:.4f}" if known else ""
 
     def _end_epoch(self, epoch: int, logs: dict[str, Any]) -> None:
-        row: dict[str, float] = {"epoch": epoch + 1, "loss": float(logs["loss"]), "accuracy": float(logs["accuracy"])}
+        number = len(self.watch.before) + epoch + 1
+        row: dict[str, float] = {"epoch": number, "loss": float(logs["loss"]), "accuracy": float(logs["accuracy"])}
         if "val_loss" in logs:
             row |= {"validation_loss": float(logs["val_loss"]), "validation_accuracy": float(logs["val_accuracy"])}
         # The rate of the epoch's last step, as the schedule gave it.
@@ -118,7 +126,7 @@ class Watcher:
         self.history.append(row)
         if all(math.isfinite(value) for value in row.values()):
             self._good = self.network.get_weights()
-        self._painter.paint(self.history)
+        self._painter.paint(self._course())
         if self.watch.history_path is not None:
             with writing_to(self.watch.history_path), self.watch.history_path.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(row) + "\n")
@@ -127,12 +135,12 @@ class Watcher:
 
     def _epoch_line(self, row: dict[str, float]) -> str:
         rate = self.num_images / max(row["seconds"], 1e-9)
-        left = (int(self.recipe.training.epochs) - len(self.history)) * row["seconds"]
+        left = (self.epochs - len(self._course())) * row["seconds"]
         judged = ""
         if "validation_loss" in row:
             judged = f"  validation loss {row['validation_loss']:.4f} accuracy {row['validation_accuracy']:.4f}"
         return (
-            f"epoch {row['epoch']}/{self.recipe.training.epochs}  loss {row['loss']:.4f} accuracy {row['accuracy']:.4f}"
+            f"epoch {row['epoch']}/{self.epochs}  loss {row['loss']:.4f} accuracy {row['accuracy']:.4f}"
             f"{judged}  {rate:,.0f} images/s  {clock(left)} remaining"
         )
 
