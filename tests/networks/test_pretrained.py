@@ -271,6 +271,12 @@ def test_the_real_weights_of_mobilenet_v2_are_used_where_keras_has_them() -> Non
     network = network_of("mobilenet-v2", 224)
     scratch = network_of("mobilenet-v2", 224, weights="random")
     assert not np.array_equal(network.get_weights()[0], scratch.get_weights()[0])
+    (file,) = [path for path in cached if "_224_" in path.name]
+    by_path = network_of("mobilenet-v2", 224, weights=str(file))
+    assert all(
+        np.array_equal(mine, its)
+        for mine, its in zip(network.get_weights()[:-2], by_path.get_weights()[:-2], strict=True)
+    )
 
 
 @pytest.mark.parametrize(("side", "match"), [(32, "from 64 pixels a side; got 32x32"), (600, "up to 512 pixels")])

@@ -12,10 +12,13 @@ import pytest
 from PIL import Image
 
 import sightline
+from sightline.architectures import MODELS
 from sightline.backends import load_keras
 from sightline.config import parse_recipe
+from sightline.data.pixels import read_pixels
 from sightline.errors import InvalidValue, TrainingFailed
 from sightline.progress import reporting
+from sightline.records import InputSpec
 from sightline.reporting.charts import curves_png
 from sightline.sessions import open_session
 
@@ -23,8 +26,10 @@ keras = load_keras()
 
 from sightline.networks.lite0 import embedded_weights  # noqa: E402  # the backend is chosen first
 from sightline.training import activations, saving  # noqa: E402
+from sightline.training.card import card  # noqa: E402
 from sightline.training.feed import LabelledImages  # noqa: E402
 from sightline.training.fit import Fitted, fit  # noqa: E402
+from sightline.training.recipes import resolve  # noqa: E402
 from sightline.training.saving import save_outputs  # noqa: E402
 from sightline.training.watching import Watch  # noqa: E402
 
@@ -81,7 +86,7 @@ def test_the_run_is_a_run_like_any_other(run: sightline.Run) -> None:
         assert (run.path / name).is_file(), name
     card = (run.bundle.path / "card.md").read_text()
     assert "starts from weights trained on ImageNet" in card
-    assert "Apache-2.0" in card
+    assert "taken from the file inside Sightline; licence of the weights: Apache-2.0 (Google)" in card
 
 
 def test_the_live_history_counts_on_from_the_head_and_the_curves_begin_with_it(tmp_path: Path, capsys) -> None:
@@ -242,6 +247,21 @@ def test_a_cache_that_cannot_be_written_only_costs_the_export(tmp_path: Path) ->
     (tmp_path / "file").write_text("in the way")
     session = save_outputs(model, tmp_path / "file" / "backbones")
     assert session.outputs(np.full((1, 8, 8, 3), 7, np.uint8), ["features"])[0].tolist() == [[7, 7, 7]]
+
+
+@pytest.mark.parametrize("name", [name for name, entry in MODELS.items() if entry.backbone is not None])
+def test_the_card_names_source_and_licence_of_every_backbone_and_grey_is_shown_to_it_as_colour(name: str) -> None:
+    grey = sightline.load("mnist")
+    resolved = resolve(sightline.recipe("transfer", {"model.name": name}), grey)
+    assert (resolved.data.color_mode, resolved.data.image_size) == ("rgb", 224)
+    spec = InputSpec(224, 224, "rgb")
+    pixels = read_pixels(grey.take(np.arange(2)), spec)[:]
+    assert np.array_equal(pixels[..., 0], pixels[..., 1])
+    assert np.array_equal(pixels[..., 0], pixels[..., 2])
+    backbone = MODELS[name].backbone
+    origin = f"keras.applications.{backbone.application}" if backbone.application else "the file inside Sightline"
+    text = card(grey, resolved, spec, evaluation=None, num_train=2)
+    assert f"taken from {origin}; licence of the weights: {backbone.licence}" in text
 
 
 def test_rows_of_several_tables_read_as_one(tmp_path: Path) -> None:
