@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -95,3 +97,21 @@ def test_a_view_mirrors_half_of_the_images_and_none_if_it_may_not() -> None:
     assert 70 < sum(mirrored) < 130
     kept = [View(1, flip=False, turn_degrees=0, crop_fraction=0).of(image, row)[0, 0, 0] for row in range(50)]
     assert set(kept) == {200}
+
+
+def test_a_full_disk_only_costs_time_and_leaves_nothing(session, tmp_path, monkeypatch) -> None:
+    """On a real small disk: a mapped file whose room was not taken beforehand ends the whole process here."""
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = shutil.which("mount")
+    options = ["-t", "tmpfs", "-o", "size=256k", "tmpfs", str(small)]
+    if mount is None or subprocess.run([mount, *options], check=False, capture_output=True).returncode != 0:
+        pytest.skip("no small disk can be mounted here")
+    try:
+        monkeypatch.setenv("SIGHTLINE_CACHE", str(small))
+        images = np.broadcast_to(IMAGES[:1], (120, 64, 64, 3))
+        table = feature_tables(session, images, "some", outputs=OUTPUTS)["features"]
+        assert np.array_equal(table[0], table[119])
+        assert list((small / "features").iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(small)], check=True)

@@ -10,6 +10,7 @@ from PIL import Image
 
 import sightline
 from sightline import features
+from sightline.cli.parser import build_parser
 from sightline.errors import InvalidBundle, InvalidValue, UnreadableImage
 
 
@@ -89,3 +90,8 @@ def test_the_command_prints_rows_and_says_what_it_could_not_read(folder: Path, c
     assert answer.code == 1
     assert answer.out.count("checks") == 2
     assert "text.jpg" in answer.err
+
+
+def test_folders_may_be_named_one_by_one() -> None:
+    words = ["similar", "imagenet", "cat.jpg", "--in", "first", "second", "--in", "third"]
+    assert build_parser().parse_args(words).folder == ["first", "second", "third"]

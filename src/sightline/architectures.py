@@ -20,6 +20,7 @@ class Backbone:
         image_size: pixels a side that the weights were trained for.
         cut: layer whose output divides the lower part from the upper part that is fine-tuned.
         licence: of the weights.
+        file: that Keras keeps the weights in, "{side}" standing for the size they were trained at.
     """
 
     application: str
@@ -27,6 +28,7 @@ class Backbone:
     image_size: int
     cut: str
     licence: str
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,14 @@ MODELS: dict[str, ModelEntry] = {
         largest=512,
         summary="pretrained, fetched by Keras: as small as efficientnet-lite0, widely known",
         source="Sandler et al., MobileNetV2, arXiv 1801.04381",
-        backbone=Backbone("MobileNetV2", "minus-1-to-1", 224, "block_12_add", "Apache-2.0 (Google)"),
+        backbone=Backbone(
+            "MobileNetV2",
+            "minus-1-to-1",
+            224,
+            "block_12_add",
+            "Apache-2.0 (Google)",
+            "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_{side}_no_top.h5",
+        ),
     ),
     "mobilenet-v3": ModelEntry(
         builder="applications:application",
@@ -119,7 +128,14 @@ MODELS: dict[str, ModelEntry] = {
         largest=512,
         summary="pretrained, fetched by Keras: the fastest of the fetched ones on a CPU",
         source="Howard et al., Searching for MobileNetV3, arXiv 1905.02244",
-        backbone=Backbone("MobileNetV3Large", "inside", 224, "expanded_conv_11_add", "Apache-2.0 (Google)"),
+        backbone=Backbone(
+            "MobileNetV3Large",
+            "inside",
+            224,
+            "expanded_conv_11_add",
+            "Apache-2.0 (Google)",
+            "weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5",
+        ),
     ),
     "efficientnet-v2": ModelEntry(
         builder="applications:application",
@@ -129,7 +145,9 @@ MODELS: dict[str, ModelEntry] = {
         largest=512,
         summary="pretrained, fetched by Keras: EfficientNetV2-B0, more accurate and slower",
         source="Tan, Le, EfficientNetV2, arXiv 2104.00298",
-        backbone=Backbone("EfficientNetV2B0", "inside", 224, "block5e_add", "Apache-2.0 (Google)"),
+        backbone=Backbone(
+            "EfficientNetV2B0", "inside", 224, "block5e_add", "Apache-2.0 (Google)", "efficientnetv2-b0_notop.h5"
+        ),
     ),
     "convnext": ModelEntry(
         builder="applications:application",
@@ -139,7 +157,7 @@ MODELS: dict[str, ModelEntry] = {
         largest=512,
         summary="pretrained, fetched by Keras: ConvNeXt-Tiny, the most accurate; wants a GPU to be fine-tuned",
         source="Liu et al., A ConvNet for the 2020s, arXiv 2201.03545",
-        backbone=Backbone("ConvNeXtTiny", "inside", 224, "", "MIT (Meta)"),
+        backbone=Backbone("ConvNeXtTiny", "inside", 224, "", "MIT (Meta)", "convnext_tiny_notop.h5"),
     ),
     "resnet50-v2": ModelEntry(
         builder="applications:application",
@@ -149,7 +167,14 @@ MODELS: dict[str, ModelEntry] = {
         largest=512,
         summary="pretrained, fetched by Keras: what many papers compare with",
         source="He et al., Identity Mappings in Deep Residual Networks, arXiv 1603.05027",
-        backbone=Backbone("ResNet50V2", "minus-1-to-1", 224, "conv4_block6_out", "MIT (Microsoft; Keras' own weights)"),
+        backbone=Backbone(
+            "ResNet50V2",
+            "minus-1-to-1",
+            224,
+            "conv4_block6_out",
+            "MIT (Microsoft; Keras' own weights)",
+            "resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        ),
     ),
 }
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sightline.data.caches import make_room, usual_limit_gib
+from sightline.data.caches import make_room, reserve, usual_limit_gib
 from sightline.errors import CannotWrite, OutputExists
 from sightline.files import cache_folder, sha256_of, staged_folder
 from sightline.progress import reporter
@@ -150,10 +150,7 @@ def _write(
 ) -> dict[str, NDArray[Any]]:
     try:
         with staged_folder(folder) as staged:
-            tables: dict[str, NDArray[Any]] = {
-                name: np.lib.format.open_memmap(staged / f"{name}.npy", mode="w+", dtype=STORED, shape=shape)
-                for name, shape in shapes.items()
-            }
+            tables = {name: _reserved(staged / f"{name}.npy", shape) for name, shape in shapes.items()}
             _fill(session, images, tables, view)
             for table in tables.values():
                 table.flush()  # type: ignore[attr-defined]  # a memmap, which is an ndarray to mypy
@@ -167,6 +164,14 @@ def _write(
     if found is None:
         raise CannotWrite(f"{folder}: the table of features was removed while it was written.")
     return found
+
+
+def _reserved(path: Path, shape: tuple[int, ...]) -> NDArray[Any]:
+    """An empty table whose room is taken: writing to a mapped hole of a full disk would end the process."""
+    table: NDArray[Any] = np.lib.format.open_memmap(path, mode="w+", dtype=STORED, shape=shape)
+    with path.open("rb+") as stream:
+        reserve(stream.fileno(), path.stat().st_size)
+    return table
 
 
 def _fill(session: Session, images: Any, tables: Mapping[str, NDArray[Any]], view: View) -> None:

@@ -122,7 +122,10 @@ def test_a_damaged_cache_is_as_good_as_none(photos, cache):
     data = sightline.load(photos)
     whole = read_pixels(data, SPEC)[:]
     (folder,) = (cache / "pixels").iterdir()
-    for name, content in (("rows.npz", b"damaged"), ("images.bin", b"short")):
+    zipped = (folder / "rows.npz").read_bytes()
+    flipped = zipped[:60] + bytes([zipped[60] ^ 255]) + zipped[61:]
+    damages = (b"damaged", b"", zipped[:10], zipped[: len(zipped) // 2], flipped)
+    for name, content in (*(("rows.npz", content) for content in damages), ("images.bin", b"short")):
         (folder / name).write_bytes(content)
         assert np.array_equal(read_pixels(data, SPEC)[:], whole), name
 

@@ -37,10 +37,11 @@ def test_the_second_asking_searches_nothing_and_gives_the_same(signatures, monke
         remembered_copies(signatures.take(np.arange(4)))
 
 
-def test_a_damaged_memory_is_searched_anew(signatures, tmp_path):
+@pytest.mark.parametrize("damage", [lambda data: b"damaged", lambda data: data[:10], lambda data: data[:-9]])
+def test_a_damaged_memory_is_searched_anew(signatures, tmp_path, damage):
     remembered_copies(signatures)
     (path,) = (tmp_path / "cache" / "copies").iterdir()
-    path.write_bytes(b"damaged")
+    path.write_bytes(damage(path.read_bytes()))
     assert remembered_copies(signatures).rows.tolist() == [[0, 5]]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from sightline.backends import load_keras
 from sightline.bundle import load_bundle
 from sightline.config import parse_recipe
 from sightline.data.downloads import keras_home
-from sightline.errors import DownloadFailed, InvalidBundle, InvalidValue
+from sightline.errors import InvalidBundle, InvalidValue
 from sightline.metrics.scores import softmax
 from sightline.sessions import open_session
 
@@ -25,6 +26,8 @@ keras = load_keras()
 
 from sightline.networks import applications, lite0  # noqa: E402  # the backend is chosen first
 from sightline.networks.build import build_network  # noqa: E402
+from sightline.networks.sizes import check_weights  # noqa: E402
+from sightline.schema import ModelRecipe  # noqa: E402
 
 FETCHED = [name for name, entry in MODELS.items() if entry.backbone is not None and entry.backbone.application]
 # The module of keras.applications that holds each one's own preprocessing.
@@ -158,6 +161,56 @@ def test_foreign_damaged_and_missing_weights_are_refused_by_name(name: str, tmp_
         network_of(name, weights=str(tmp_path / "other.npz"))
 
 
+@pytest.mark.parametrize("damage", ["cut off", "one byte changed", "an array"])
+def test_a_damaged_archive_of_weights_is_refused(damage: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.npz"
+    np.savez(file, **lite0.embedded_weights())
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 255
+    file.write_bytes(data[: len(data) // 2] if damage == "cut off" else data)
+    if damage == "an array":
+        with file.open("wb") as stream:
+            np.save(stream, np.zeros(3))
+    with pytest.raises(InvalidValue, match=r"model\.weights: .*mine\.npz cannot be read \(.*damaged"):
+        network_of("efficientnet-lite0", weights=str(file))
+
+
+@pytest.mark.parametrize("other", ["another width", "another network", "cut off"])
+def test_foreign_weights_in_the_format_of_keras_are_refused_without_noise(other: str, tmp_path: Path) -> None:
+    file = tmp_path / "other.weights.h5"
+    if other == "another width":
+        made = keras.applications.MobileNetV2(alpha=0.35, include_top=False, weights=None, input_shape=(64, 64, 3))
+    else:
+        made = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
+    made.save_weights(file)
+    if other == "cut off":
+        file.write_bytes(file.read_bytes()[:-1000])
+    with pytest.raises(
+        InvalidValue, match=r"model\.weights: .*other\.weights\.h5 (holds no weights of|cannot be read)"
+    ):
+        network_of("mobilenet-v2", weights=str(file))
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "match"),
+    [
+        ("efficientnet-lite0", "gone.npz", "no such file"),
+        ("efficientnet-lite0", "there.h5", r"takes weights from \.npz files"),
+        ("mobilenet-v2", "there.npz", r"takes weights from \.h5 or \.keras files"),
+        ("mobilenet-v2", "there.h5", "damaged, cut off, or no"),
+        ("mobilenet-v2", "there.keras", "damaged, cut off, or no"),
+        ("convnet", "there.npz", "convnet starts from nothing"),
+    ],
+)
+def test_a_file_that_cannot_be_weights_is_refused_without_building_anything(
+    name: str, file: str, match: str, tmp_path: Path
+) -> None:
+    for suffix in ("h5", "npz", "keras"):
+        (tmp_path / f"there.{suffix}").write_text("a text")
+    with pytest.raises(InvalidValue, match=match):
+        check_weights(ModelRecipe(name=name, weights=str(tmp_path / file)))
+
+
 def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
     weights = lite0.embedded_weights() | {"_bn0.weight": np.zeros(7)}
     np.savez(tmp_path / "odd.npz", **weights)
@@ -165,17 +218,50 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
         network_of("efficientnet-lite0", weights=str(tmp_path / "odd.npz"))
 
 
-def test_a_failed_download_says_which_file_to_place_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+OFFLINE = """
+import json, sys
+from sightline.architectures import backbone_of
+from sightline.backends import load_keras
+load_keras()
+from sightline.config import parse_recipe
+from sightline.errors import DownloadFailed
+from sightline.networks.applications import weights_file
+from sightline.networks.build import build_network
+for name, side in json.loads(sys.argv[1]):
+    try:
+        build_network((side, side, 3), 2, parse_recipe({"model.name": name}).model)
+    except DownloadFailed as error:
+        print(json.dumps([str(error), weights_file(backbone_of(name), side)]))
+"""
 
-    def cut_off(**options: object) -> None:
-        raise OSError("URL fetch failure on https://nowhere.invalid/mobilenet_v2_no_top.h5: None -- cut off")
 
-    monkeypatch.setattr(keras.applications, "MobileNetV2", cut_off)
-    with pytest.raises(DownloadFailed) as caught:
-        applications.application((64, 64, 3), 2, parse_recipe({"model.name": "mobilenet-v2"}).model)
-    assert "place mobilenet_v2_no_top.h5 in" in str(caught.value)
-    assert str(tmp_path / "models") in str(caught.value)
+def offline(home: Path) -> dict[str, str]:
+    """An environment in which every download goes to a port that nobody listens on."""
+    proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    kept = {key: value for key, value in os.environ.items() if key.lower() != "no_proxy"}
+    home.mkdir(parents=True, exist_ok=True)
+    return {**kept, **proxies, "KERAS_HOME": str(home)}
+
+
+@pytest.mark.slow
+def test_without_a_network_the_file_is_named_and_half_of_it_is_never_taken_for_whole(tmp_path: Path, python) -> None:
+    models = tmp_path / "keras" / "models"
+    models.mkdir(parents=True)
+    half = applications.weights_file(MODELS["mobilenet-v2"].backbone, 224)
+    keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)]).save_weights(tmp_path / "whole.weights.h5")
+    (models / half).write_bytes((tmp_path / "whole.weights.h5").read_bytes()[:-1000])
+    asked = [*((name, 224) for name in FETCHED), ("mobilenet-v2", 96)]
+    answer = python(OFFLINE, json.dumps(asked), env=offline(tmp_path / "keras"))
+    assert answer.code == 0, answer.err
+    told = dict(json.loads(line)[::-1] for line in answer.out.splitlines())
+    assert len(told) == len(asked)
+    damaged = told.pop(half)
+    assert "truncated file" in damaged
+    assert f"{models / half}: without a network, remove it, for it is damaged, and place a whole one" in damaged
+    for file, message in told.items():
+        # Keras names the address that it tried: it has to be the same file.
+        assert f"/{file}: None" in message
+        assert f"They belong into {models / file}: without a network, place it there" in message
 
 
 def test_the_real_weights_of_mobilenet_v2_are_used_where_keras_has_them() -> None:
@@ -185,6 +271,12 @@ def test_the_real_weights_of_mobilenet_v2_are_used_where_keras_has_them() -> Non
     network = network_of("mobilenet-v2", 224)
     scratch = network_of("mobilenet-v2", 224, weights="random")
     assert not np.array_equal(network.get_weights()[0], scratch.get_weights()[0])
+    (file,) = [path for path in cached if "_224_" in path.name]
+    by_path = network_of("mobilenet-v2", 224, weights=str(file))
+    assert all(
+        np.array_equal(mine, its)
+        for mine, its in zip(network.get_weights()[:-2], by_path.get_weights()[:-2], strict=True)
+    )
 
 
 @pytest.mark.parametrize(("side", "match"), [(32, "from 64 pixels a side; got 32x32"), (600, "up to 512 pixels")])

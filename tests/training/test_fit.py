@@ -160,7 +160,7 @@ def test_an_epoch_is_a_line_with_the_best_so_far_and_the_remaining_time(capsys: 
     recipe = parse_recipe({"model.name": "mlp", "training.epochs": 3, "training.batch_size": 16})
     with reporting("plain"):
         network = build_network((8, 8, 1), 2, recipe.model)
-        result = fit(network, TRAIN, validation=VALIDATION, recipe=recipe, watch=Watch(epochs_before=1))
+        result = fit(network, TRAIN, validation=VALIDATION, recipe=recipe, watch=Watch(before=({"epoch": 1},)))
     lines = capsys.readouterr().err.splitlines()
     assert [line.split("  ")[0] for line in lines] == ["epoch 2/4", "epoch 3/4", "epoch 4/4"]
     best = max(result.history, key=lambda row: row["validation_accuracy"])

@@ -13,14 +13,26 @@ import pytest
 from PIL import Image
 
 import sightline
+from sightline.architectures import MODELS
 from sightline.backends import load_keras
-from sightline.errors import InvalidValue
+from sightline.config import parse_recipe
+from sightline.data.pixels import read_pixels
+from sightline.errors import InvalidValue, TrainingFailed
+from sightline.progress import reporting
+from sightline.records import InputSpec
+from sightline.reporting.charts import curves_png
 from sightline.sessions import open_session
 
 keras = load_keras()
 
-from sightline.training import activations  # noqa: E402  # the backend is chosen first
-from sightline.training.fit import Fitted  # noqa: E402
+from sightline.networks.lite0 import embedded_weights  # noqa: E402  # the backend is chosen first
+from sightline.training import activations, saving  # noqa: E402
+from sightline.training.card import card  # noqa: E402
+from sightline.training.feed import LabelledImages  # noqa: E402
+from sightline.training.fit import Fitted, fit  # noqa: E402
+from sightline.training.recipes import resolve  # noqa: E402
+from sightline.training.saving import save_outputs  # noqa: E402
+from sightline.training.watching import Watch  # noqa: E402
 
 QUICK = {"training.finetune_epochs": 1, "training.feature_variants": 2, "data.image_size": 64}
 
@@ -75,7 +87,26 @@ def test_the_run_is_a_run_like_any_other(run: sightline.Run) -> None:
         assert (run.path / name).is_file(), name
     card = (run.bundle.path / "card.md").read_text()
     assert "starts from weights trained on ImageNet" in card
-    assert "Apache-2.0" in card
+    assert "taken from the file inside Sightline; licence of the weights: Apache-2.0 (Google)" in card
+
+
+def test_the_live_history_counts_on_from_the_head_and_the_curves_begin_with_it(tmp_path: Path, capsys) -> None:
+    """What a crash would leave behind is right already: rows are numbered as they are written."""
+    head = {"epoch": 1, "loss": 0.5, "accuracy": 0.8, "learning_rate": 0.0, "seconds": 3.0}
+    network = keras.Sequential([keras.Input((4, 4, 1), dtype="uint8"), keras.layers.Flatten(), keras.layers.Dense(2)])
+    recipe = parse_recipe({"training.epochs": 2, "training.batch_size": 4})
+    watch = Watch(history_path=tmp_path / "history.jsonl", curves_path=tmp_path / "curves.png", before=(head,))
+    with reporting("plain"):
+        data = LabelledImages(np.zeros((8, 4, 4, 1), np.uint8), np.arange(8) % 2)
+        fitted = fit(network, data, validation=None, recipe=recipe, watch=watch)
+    lines = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [row["epoch"] for row in fitted.history] == [2, 3]
+    assert fitted.chosen_epoch == 2  # of this fit
+    told = capsys.readouterr().err
+    assert "epoch 2/3" in told
+    assert "epoch 3/3" in told
+    # The first picture was drawn after the first epoch of this fit: of two rows, not of one.
+    assert (tmp_path / "curves.png").read_bytes() == curves_png([head, fitted.history[0]], chosen_epoch=2)
 
 
 def test_the_bundle_gives_features_and_the_same_answers_in_keras(run: sightline.Run) -> None:
@@ -141,8 +172,6 @@ def test_fine_tuning_that_diverges_leaves_the_head_alone_and_says_where_and_what
 def test_batch_statistics_stay_frozen_while_the_upper_part_learns(photos: Path, tmp_path: Path) -> None:
     settings = QUICK | {"optimizer.learning_rate": 0.0001}
     run = sightline.train(photos, recipe=sightline.recipe("transfer", settings), out=tmp_path / "run", mode="quiet")
-    from sightline.networks.lite0 import embedded_weights
-
     saved = keras.saving.load_model(run.bundle.path / "model.keras", compile=False)
     weights = embedded_weights()
     for layer, name in (("blocks_15_bn2", "_blocks.15._bn2"), ("bn0", "_bn0")):
@@ -184,6 +213,77 @@ def test_what_a_pretrained_network_cannot_do_is_refused_before_anything_is_decod
     ):
         with pytest.raises(InvalidValue, match=words):
             sightline.train(photos, recipe=sightline.recipe("transfer", settings), out=tmp_path / "run", mode="quiet")
+
+
+def test_a_run_that_is_refused_for_its_weights_leaves_no_folder(photos: Path, tmp_path: Path) -> None:
+    made = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
+    made.save_weights(tmp_path / "other.weights.h5")
+    settings = QUICK | {"model.name": "mobilenet-v2", "model.weights": str(tmp_path / "other.weights.h5")}
+    with pytest.raises(InvalidValue, match="holds no weights of MobileNetV2"):
+        sightline.train(photos, recipe=sightline.recipe("transfer", settings), out=tmp_path / "run", mode="quiet")
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_that_are_no_numbers_are_refused(photos: Path, tmp_path: Path) -> None:
+    weights = embedded_weights()
+    np.savez(
+        tmp_path / "nan.npz", **weights | {"_conv_head.weight": np.full_like(weights["_conv_head.weight"], np.nan)}
+    )
+    settings = QUICK | {"model.weights": str(tmp_path / "nan.npz"), "data.fraction": 0.4}
+    with pytest.raises(TrainingFailed, match=r"nan\.npz gives features that are not finite"):
+        sightline.train(photos, recipe=sightline.recipe("transfer", settings), out=tmp_path / "run", mode="quiet")
+
+
+def test_without_validation_rows_nothing_is_fine_tuned_and_the_run_says_so(photos, tmp_path: Path, capsys) -> None:
+    settings = QUICK | {"data.validation_fraction": 0.0, "data.fraction": 0.4, "training.feature_variants": 1}
+    run = sightline.train(photos, recipe=sightline.recipe("transfer", settings), out=tmp_path / "run", mode="plain")
+    assert len(run.history) == 1
+    assert "no fine-tuning: there are no validation rows" in capsys.readouterr().err
+
+
+def test_an_exported_backbone_of_the_cache_is_made_again_when_it_is_damaged(tmp_path: Path, monkeypatch) -> None:
+    inputs = keras.Input((8, 8, 3), dtype="uint8", name="images")
+    features = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(keras.layers.Rescaling(0.1)(inputs)))
+    model = keras.Model(inputs, {"features": features})
+    images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    (first,) = save_outputs(model, tmp_path).outputs(images, ["features"])
+    (place,) = tmp_path.iterdir()
+    whole = (place / "model.onnx").read_bytes()
+    stands = bytearray(whole)
+    stands[len(whole) // 2] ^= 255
+    for damage in (whole[: len(whole) // 2], b"", bytes(stands), None):
+        (place / "sha256" if damage is None else place / "model.onnx").unlink()
+        if damage is not None:
+            (place / "model.onnx").write_bytes(damage)
+        (again,) = save_outputs(model, tmp_path).outputs(images, ["features"])
+        assert np.array_equal(first, again)
+    monkeypatch.setattr(saving, "export_onnx", lambda *_: pytest.fail("exported again"))
+    save_outputs(model, tmp_path)
+
+
+def test_a_cache_that_cannot_be_written_only_costs_the_export(tmp_path: Path) -> None:
+    inputs = keras.Input((8, 8, 3), dtype="uint8", name="images")
+    model = keras.Model(
+        inputs, {"features": keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1.0)(inputs))}
+    )
+    (tmp_path / "file").write_text("in the way")
+    session = save_outputs(model, tmp_path / "file" / "backbones")
+    assert session.outputs(np.full((1, 8, 8, 3), 7, np.uint8), ["features"])[0].tolist() == [[7, 7, 7]]
+
+
+@pytest.mark.parametrize("name", [name for name, entry in MODELS.items() if entry.backbone is not None])
+def test_the_card_names_source_and_licence_of_every_backbone_and_grey_is_shown_to_it_as_colour(name: str) -> None:
+    grey = sightline.load("mnist")
+    resolved = resolve(sightline.recipe("transfer", {"model.name": name}), grey)
+    assert (resolved.data.color_mode, resolved.data.image_size) == ("rgb", 224)
+    spec = InputSpec(224, 224, "rgb")
+    pixels = read_pixels(grey.take(np.arange(2)), spec)[:]
+    assert np.array_equal(pixels[..., 0], pixels[..., 1])
+    assert np.array_equal(pixels[..., 0], pixels[..., 2])
+    backbone = MODELS[name].backbone
+    origin = f"keras.applications.{backbone.application}" if backbone.application else "the file inside Sightline"
+    text = card(grey, resolved, spec, evaluation=None, num_train=2)
+    assert f"taken from {origin}; licence of the weights: {backbone.licence}" in text
 
 
 def test_rows_of_several_tables_read_as_one(tmp_path: Path) -> None:

@@ -124,7 +124,9 @@ def _predict_options(parser: argparse.ArgumentParser) -> None:
 def _similar_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", help="folder of a run or a bundle, or imagenet: the network inside the package")
     parser.add_argument("image", help="what the others are compared with")
-    parser.add_argument("--in", dest="folder", nargs="+", required=True, metavar="FOLDER", help="where to look")
+    parser.add_argument(
+        "--in", dest="folder", nargs="+", action="extend", required=True, metavar="FOLDER", help="where to look"
+    )
     parser.add_argument("--count", type=int, default=10, help="how many to name (default: 10)")
     parser.add_argument("--out", type=Path, help="the PNG to write (default: <image>-similar.png)")
 

@@ -13,6 +13,8 @@ import hashlib
 import json
 import os
 import shutil
+import zipfile
+import zlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -185,7 +187,8 @@ def cache_key(dataset: Dataset, spec: InputSpec) -> str:
 def _open(folder: Path, dataset: Dataset, spec: InputSpec) -> Pixels | None:
     """The cache if it is there and whole; one that is damaged is as good as none."""
     try:
-        with np.load(folder / "rows.npz", allow_pickle=False) as saved:
+        # Opened here, since NumPy leaves a damaged archive open.
+        with (folder / "rows.npz").open("rb") as stream, np.load(stream, allow_pickle=False) as saved:
             errors = dict(zip(saved["error_rows"].tolist(), saved["error_reasons"].tolist(), strict=True))
             signatures = Signatures.from_arrays(saved)
         shape = (len(dataset), *spec.shape)
@@ -194,7 +197,7 @@ def _open(folder: Path, dataset: Dataset, spec: InputSpec) -> Pixels | None:
         stored = np.memmap(folder / "images.bin", dtype=np.uint8, mode="r", shape=shape)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         shutil.rmtree(folder, ignore_errors=True)
         return None
     with contextlib.suppress(OSError):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import zipfile
+import zlib
 
 import numpy as np
 
@@ -40,7 +42,8 @@ def remembered_copies(signatures: Signatures) -> Copies:
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(column).tobytes())
     path = cache_folder() / "copies" / f"{digest.hexdigest()[:32]}.npz"
-    with contextlib.suppress(OSError, ValueError, KeyError, EOFError), np.load(path, allow_pickle=False) as saved:
+    damages = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+    with contextlib.suppress(*damages), path.open("rb") as found, np.load(found, allow_pickle=False) as saved:
         return Copies(saved["rows"], saved["distances"], saved["kinds"], saved["can_tell"])
     copies = find_copies(signatures)
     stream = io.BytesIO()

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import sys
-from pathlib import Path
+import warnings
 from typing import Any
 
 import keras
 from keras import layers
 
-from sightline.architectures import PREPROCESSINGS, backbone_of
+from sightline.architectures import PREPROCESSINGS, Backbone, backbone_of
 from sightline.data.downloads import keras_home
 from sightline.errors import DownloadFailed, InvalidValue
 from sightline.networks.layers import finish
 from sightline.schema import ModelRecipe
+
+# Sizes for which MobileNetV2 has weights of its own.
+OWN_SIDES = (96, 128, 160, 192, 224)
 
 
 def application(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -> keras.Model:
@@ -42,30 +44,50 @@ def application(shape: tuple[int, int, int], num_classes: int, model: ModelRecip
     scale, offset = PREPROCESSINGS[backbone.preprocessing]
     images = keras.Input(shape, dtype="uint8", name="images")
     pixels = layers.Rescaling(scale, offset, name="pixels")(images)
-    lower = _load(backbone.application, pixels, shape, model.weights)
+    lower = _load(backbone, pixels, shape, model.weights)
     tensor = layers.GlobalAveragePooling2D(name="features")(lower.output)
     return finish(images, tensor, num_classes, model)
 
 
-def _load(name: str, pixels: Any, shape: tuple[int, int, int], weights: str) -> keras.Model:
-    if weights not in ("imagenet", "random") and not Path(weights).is_file():
-        raise InvalidValue(f"model.weights: {weights}: no such file. Name one, or say 'imagenet' or 'random'.")
+def _load(backbone: Backbone, pixels: Any, shape: tuple[int, int, int], weights: str) -> keras.Model:
+    name = backbone.application
     build = getattr(keras.applications, name)
     asked = None if weights == "random" else weights
     try:
-        # Keras prints a download bar of its own to stdout, which belongs to results.
-        with contextlib.redirect_stdout(sys.stderr):
+        # Keras prints a download bar of its own to stdout, which belongs to results, and warns of what is
+        # refused here or meant: a file that does not fit, a size that has no weights of its own.
+        with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             return build(include_top=False, weights=asked, input_tensor=pixels, input_shape=shape)
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = str(error).splitlines()[0].rstrip(":. ") if str(error) else type(error).__name__
         if weights != "imagenet":
             raise InvalidValue(
                 f"model.weights: {weights} holds no weights of {name} without top ({reason})."
             ) from error
-        fetched = re.search(r"[^/\s]+\.h5", str(error))
-        file = fetched[0] if fetched else f"the file of weights 'notop' of {name}"
+        place = keras_home() / "models" / weights_file(backbone, shape[0])
+        remedy = "place it there" if not place.exists() else "remove it, for it is damaged, and place a whole one there"
         raise DownloadFailed(
-            f"the weights of {name} could not be loaded ({reason}). Without a network, place {file} in "
-            f"{keras_home() / 'models'}, or name a file: --set model.weights=PATH. If something damaged lies there, "
-            "remove it first; efficientnet-lite0 needs no download."
+            f"the weights of {name} could not be loaded ({reason}). They belong into {place}: without a network, "
+            f"{remedy}, or name a file: --set model.weights=PATH. efficientnet-lite0 needs no download."
         ) from error
+
+
+def weights_file(backbone: Backbone, side: int) -> str:
+    """The name of the file that Keras keeps a backbone's weights in.
+
+    Args:
+        backbone: of `keras.applications`.
+        side: pixels a side of the images.
+
+    Returns:
+        The name, without its folder.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> weights_file(backbone_of("mobilenet-v2"), 100)
+        'mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5'
+    """
+    return backbone.file.format(side=side if side in OWN_SIDES else backbone.image_size)

@@ -7,7 +7,7 @@ import importlib
 import keras
 
 from sightline.architectures import MODELS
-from sightline.networks.sizes import check_size
+from sightline.networks.sizes import check_size, check_weights
 from sightline.schema import ModelRecipe
 
 
@@ -32,6 +32,7 @@ def build_network(shape: tuple[int, int, int], num_classes: int, model: ModelRec
         61706
     """
     check_size(model.name, shape[0], shape[1])
+    check_weights(model)
     module, function = MODELS[model.name].builder.split(":")
     network: keras.Model = getattr(importlib.import_module(f"sightline.networks.{module}"), function)(
         shape, num_classes, model

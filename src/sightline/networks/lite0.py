@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -138,10 +140,10 @@ def _picked(weights: Weights, name: str, origin: str) -> NDArray[Any]:
 
 def _archived(path: Path) -> Weights:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, AttributeError) as error:
-        reason = getattr(error, "strerror", None) or "not an .npz file"
+    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or "it is damaged, or not an .npz file"
         raise InvalidValue(f"model.weights: {path} cannot be read ({reason}).") from error
 
 

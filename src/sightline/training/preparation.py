@@ -18,7 +18,7 @@ from sightline.data.remembered import remembered_copies
 from sightline.data.sources import load
 from sightline.data.splits import read_splits_csv, sample_fraction, split
 from sightline.errors import InvalidSource, InvalidValue
-from sightline.networks.sizes import check_size
+from sightline.networks.sizes import check_size, check_weights
 from sightline.progress import reporter
 from sightline.quality.inspection import cheap_findings
 from sightline.records import Dataset, ImageFiles, InputSpec, Splits
@@ -82,6 +82,7 @@ def prepare(source: Any, asked: Recipe) -> Prepared:
     warn_of_labels(recipe.augmentation, dataset)
     spec = input_spec(dataset, np.flatnonzero(dataset.given_splits != "test"), recipe.data)
     check_size(recipe.model.name, spec.height, spec.width)
+    check_weights(recipe.model)
     pixels = read_pixels(dataset, spec, limit_gib=recipe.data.cache_limit_gib)
     dataset, pixels = _without_unreadable(dataset, pixels, recipe.data.unreadable_limit)
     copies = None

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sightline.progress import Bar, reporter
 from sightline.schema import Recipe
 from sightline.training.feed import LabelledImages, drawn_rows, training_feed
+from sightline.training.mixing import mixing_of, training_network
 from sightline.training.optimizers import build_loss, build_optimizer, penalise
 
 LOWEST_RATE, HIGHEST_RATE = 1e-6, 10.0
@@ -64,9 +65,8 @@ def range_test(
     rate = keras.optimizers.schedules.ExponentialDecay(
         LOWEST_RATE, decay_steps=num_batches - 1, decay_rate=HIGHEST_RATE / LOWEST_RATE
     )
-    model = network
-    if augmentation is not None:
-        model = keras.Model(augmentation.input, network(augmentation.output), name="training")
+    mixes = mixing_of(recipe, train.images.shape[1:]) is not None
+    model = training_network(network, augmentation, mixes=mixes)
     penalise(network, recipe.loss)
     model.compile(
         optimizer=build_optimizer(dataclasses.replace(recipe.optimizer, ema_momentum=None), rate),

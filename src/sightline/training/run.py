@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +99,8 @@ def _train(
     watch.lap("data")
     reporter().say(_opening(data, backend))
     load_keras(backend)
+    # Weights that cannot be used are refused before there is a folder.
+    network = _network(data)
     watch.lap("import")
     folder = make_run_folder(out, stem=f"{data.dataset.name}-{data.recipe.name}")
     write_json(folder / "recipe.json", data.recipe.to_dict())
@@ -115,25 +119,42 @@ def _train(
         rescue_path=folder / "last-good.keras",
         tensorboard=None if logs is None else make_log_folder(logs, folder.resolve().name),
     )
-    run = _fit_and_judge(data, folder, typed, seen=seen, watch=watch)
+    run = _fit_and_judge(network, data, folder, typed, seen=seen, watch=watch)
     write_json(folder / "metrics.json", run_figures(run))
     return run
 
 
-def _fit_and_judge(data: Prepared, folder: Path, typed: str, *, seen: Watch, watch: Stopwatch) -> Run:
+def _network(data: Prepared) -> Any:
+    import keras
+
+    from sightline.networks.build import build_network
+
+    keras.utils.set_random_seed(data.recipe.seed)
+    with _precision(data.recipe.training.precision):
+        return build_network(data.spec.shape, data.dataset.num_classes, data.recipe.model)
+
+
+@contextlib.contextmanager
+def _precision(policy: str) -> Iterator[None]:
+    """While it is open, new layers compute in this precision."""
+    import keras
+
+    usual = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(usual)
+
+
+def _fit_and_judge(network: Any, data: Prepared, folder: Path, typed: str, *, seen: Watch, watch: Stopwatch) -> Run:
     import keras
 
     from sightline.networks.build import build_network
     from sightline.training.bundling import make_bundle
 
-    keras.utils.set_random_seed(data.recipe.seed)
-    usual = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(data.recipe.training.precision)
-    try:
-        network = build_network(data.spec.shape, data.dataset.num_classes, data.recipe.model)
+    with _precision(data.recipe.training.precision):
         fitted = _fit(network, data, seen)
-    finally:
-        keras.config.set_dtype_policy(usual)
     if data.recipe.training.precision != "float32":
         mixed, network = network, build_network(data.spec.shape, data.dataset.num_classes, data.recipe.model)
         network.set_weights(mixed.get_weights())

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hashlib
 import json
 import math
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.errors import OutputExists, TrainingFailed
-from sightline.files import staged_folder
+from sightline.errors import CannotWrite, InvalidBundle, OutputExists, TrainingFailed
+from sightline.files import sha256_of, staged_folder, write_atomically
 from sightline.metrics.scores import softmax
+from sightline.progress import reporter
 from sightline.sessions import Session
 from sightline.training.onnx_export import export_onnx
 
@@ -78,13 +82,33 @@ def save_outputs(model: keras.Model, folder: Path) -> Session:
     for weight in model.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
     place = folder / digest.hexdigest()[:32]
-    if not (place / "model.onnx").is_file():
-        # Another run may be faster; its file is the same.
-        with contextlib.suppress(OutputExists, FileExistsError), staged_folder(place) as staged:
-            model.save(staged / "model.keras")
-            export_onnx(staged / "model.keras", staged / "model.onnx")
-            (staged / "model.keras").unlink()
+    try:
+        _check_kept(place)
+    except (OSError, InvalidBundle):
+        shutil.rmtree(place, ignore_errors=True)
+        try:
+            # Another run may be faster; its file is the same.
+            with contextlib.suppress(OutputExists, FileExistsError), staged_folder(place) as staged:
+                _keep(model, staged)
+        except CannotWrite as error:
+            reporter().say(f"the backbone is not kept and exported again next time: {error}")
+            place = Path(tempfile.mkdtemp(prefix="sightline-"))
+            atexit.register(shutil.rmtree, place, ignore_errors=True)
+            _keep(model, place)
     return Session(place / "model.onnx", num_classes=0)
+
+
+def _keep(model: keras.Model, folder: Path) -> None:
+    model.save(folder / "model.keras")
+    export_onnx(folder / "model.keras", folder / "model.onnx")
+    (folder / "model.keras").unlink()
+    write_atomically(folder / "sha256", sha256_of(folder / "model.onnx"))
+
+
+def _check_kept(place: Path) -> None:
+    """Refuse a network of the cache that is not, to the byte, what was written: a damaged one may still load."""
+    if sha256_of(place / "model.onnx") != (place / "sha256").read_text(encoding="ascii", errors="replace"):
+        raise InvalidBundle(f"{place}: model.onnx is not the file that was saved.")
 
 
 def compare(keras_path: Path, images: NDArray[np.uint8], onnx_logits: NDArray[np.float32]) -> float:

@@ -42,6 +42,7 @@ def fit_transfer(network: keras.Model, data: Prepared, watch: Watch) -> Fitted:
 
     Raises:
         MissingPackage: SciPy is not installed.
+        TrainingFailed: the backbone gives something else than finite numbers.
 
     Source:
         Features and a linear head: Donahue et al., DeCAF, arXiv 1310.1531; fine-tuning after the head:
@@ -61,24 +62,30 @@ def fit_transfer(network: keras.Model, data: Prepared, watch: Watch) -> Fitted:
     reporter().say(_head_line(head, row))
     num_seen = len(data.splits.train) * len(tables.views)
     history: tuple[dict[str, float], ...] = (row,)
-    chosen = 1
-    if data.recipe.training.finetune_epochs:
-        # What broke off needs no rescue of its own: the head alone stays.
-        later = dataclasses.replace(watch, epochs_before=1, rescue_path=None)
+    chosen, stopped_early = 1, False
+    if data.recipe.training.finetune_epochs and not len(data.splits.validation):
+        reporter().say("no fine-tuning: there are no validation rows to judge it by. The head alone stays.")
+    elif data.recipe.training.finetune_epochs:
+        # What is worth keeping of a failed fine-tuning is the head, and that is in the network.
+        later = dataclasses.replace(watch, before=history, rescue_path=None)
         tuned, is_kept = _finetune(network, tables, data, later, before=head.judged)
         history += tuned.history
-        if watch.history_path is not None:
-            # Epochs of a fine-tuning that broke off are no part of the run.
-            write_atomically(watch.history_path, "".join(json.dumps(line) + "\n" for line in history))
         chosen = 1 + tuned.chosen_epoch if is_kept else 1
+        stopped_early = tuned.stopped_early
         num_seen += num_seen * len(tuned.history)
     seconds = time.perf_counter() - started
-    return Fitted(history, chosen, stopped_early=False, seconds=seconds, images_per_second=num_seen / seconds)
+    return Fitted(history, chosen, stopped_early=stopped_early, seconds=seconds, images_per_second=num_seen / seconds)
 
 
 def _head(tables: Tables, data: Prepared) -> Head:
     """The better of two heads on validation rows: of the images as they are, or of all their views."""
     num_classes = data.dataset.num_classes
+    if not all(np.isfinite(table).all() for table in (tables.whole[FEATURES], tables.of_train(FEATURES)[:])):
+        model = data.recipe.model
+        raise TrainingFailed(
+            f"{model.name} with model.weights={model.weights} gives features that are not finite numbers. "
+            "The weights are damaged; take others."
+        )
     validation = None
     if len(data.splits.validation):
         rows = data.splits.validation
@@ -88,8 +95,8 @@ def _head(tables: Tables, data: Prepared) -> Head:
         return plain
     every = _train_rows(tables.of_train(FEATURES), data, len(tables.views))
     varied = fit_head(every, validation, num_classes=num_classes)
-    # Where nothing was chosen, more views are the safer start.
-    return plain if plain.judged < varied.judged else varied
+    # Where there is too little to choose by, more views are the safer start.
+    return plain if plain.judged < varied.judged and not varied.is_safe else varied
 
 
 def _train_rows(features: StoredRows, data: Prepared, times: int) -> Rows:
@@ -119,6 +126,8 @@ def _finetune(
     except (TrainingFailed, InvalidValue) as error:
         network.set_weights(kept)
         reporter().say(f"no fine-tuning, the head alone stays: {error}")
+        if watch.history_path is not None:
+            write_atomically(watch.history_path, "".join(json.dumps(row) + "\n" for row in watch.before))
         return Fitted((), 0, stopped_early=True, seconds=0.0, images_per_second=0.0), False
     after = float("nan")
     if validation is not None:

@@ -36,7 +36,7 @@ class Watch:
         deadline: when the run should be over, on the clock of `time.perf_counter`, or None.
         rescue_path: where a network goes whose loss stopped being a number, or None.
         tensorboard: a folder that gets the figures of each epoch for TensorBoard, or None.
-        epochs_before: epochs of the run that came before this fit.
+        before: rows of the history that were there before this fit, which counts on from them.
     """
 
     history_path: Path | None = None
@@ -45,7 +45,7 @@ class Watch:
     deadline: float | None = None
     rescue_path: Path | None = None
     tensorboard: Path | None = None
-    epochs_before: int = 0
+    before: tuple[dict[str, float], ...] = ()
 
 
 def record_epoch(watch: Watch, row: Mapping[str, float]) -> None:
@@ -80,7 +80,7 @@ class Watcher:
         """`network` learns at `rate`, a number or a schedule; `steps` and `num_images` are those of one epoch."""
         self.watch, self.recipe, self.network, self.rate = watch, recipe, network, rate
         self.steps, self.num_images = steps, num_images
-        self.num_epochs = watch.epochs_before + int(recipe.training.epochs)
+        self.num_epochs = len(watch.before) + int(recipe.training.epochs)
         self.history: list[dict[str, float]] = []
         self.bar: Bar | None = None
         self._good: list[Any] | None = None
@@ -98,10 +98,14 @@ class Watcher:
         try:
             yield
         except BaseException:
-            self._painter.finish(self.history)
+            self._painter.finish(self._course())
             raise
         # The end of a run draws them itself, with the epoch that was chosen.
         self._painter.finish()
+
+    def _course(self) -> list[dict[str, float]]:
+        """All rows there are, those from before this fit first."""
+        return [*self.watch.before, *self.history]
 
     def _begin_epoch(self, epoch: int, logs: Any = None) -> None:  # Keras hands both on
         self._epoch_started, self._counted = time.perf_counter(), 0
@@ -125,7 +129,7 @@ class Watcher:
 
     def _epoch(self) -> int:
         """The epoch that is under way, counted over the whole run."""
-        return self.watch.epochs_before + len(self.history) + 1
+        return len(self._course()) + 1
 
     def _notes(self, step: int, loss: float, accuracy: float) -> str | None:
         """What stands below the bar; None, for no change, where it was written a moment ago."""
@@ -172,9 +176,10 @@ class Watcher:
 
     def _best(self) -> tuple[dict[str, float], dict[str, float]]:
         """The epoch with the lowest validation loss, and the one with the highest validation accuracy."""
+        judged = [row for row in self._course() if "validation_loss" in row]
         return (
-            min(self.history, key=lambda row: row["validation_loss"]),
-            max(self.history, key=lambda row: row["validation_accuracy"]),
+            min(judged, key=lambda row: row["validation_loss"]),
+            max(judged, key=lambda row: row["validation_accuracy"]),
         )
 
     def _end_epoch(self, epoch: int, logs: dict[str, Any]) -> None:
@@ -190,7 +195,7 @@ class Watcher:
         self.history.append(row)
         if all(math.isfinite(value) for value in row.values()):
             self._good = self.network.get_weights()
-        self._painter.paint(self.history)
+        self._painter.paint(self._course())
         record_epoch(self.watch, row)
         if reporter().mode == "plain":
             reporter().say(self._epoch_line(row))
