@@ -63,7 +63,8 @@ def dots(axes: Axes, labels: list[str], values: list[list[float]], head: str, *,
         if len(seeds) > 1:
             lower, upper = (100 * bound for bound in mean_interval(seeds))
             axes.plot([lower, upper], [place, place], color=color, linewidth=2.2, solid_capstyle="round")
-        axes.plot([100 * seed for seed in seeds], [place] * len(seeds), "o", color=color, markersize=2.6, alpha=0.45)
+        below = [place + 0.24] * len(seeds)
+        axes.plot([100 * seed for seed in seeds], below, "o", color=color, markersize=3, alpha=0.55, markeredgewidth=0)
         axes.plot([mean], [place], "o", color=color, markersize=6.5, markeredgecolor="white")
     axes.set_yticks(range(len(labels)), labels, **letters(9))
     axes.set_ylim(len(labels) - 0.5, -0.5)
@@ -89,6 +90,8 @@ def locator(most: int) -> Any:
 def curves(axes: Axes, labels: list[str], courses: Courses) -> None:
     """The training loss of each entry, mean over seeds, on a logarithmic scale; names at the ends."""
     dress(axes, grid=True)
+    # More ranges than this lie on top of each other and hide the curves.
+    is_shaded = len(labels) <= 5
     ends: list[tuple[float, str, str]] = []
     for place, (label, seeds) in enumerate(zip(labels, courses, strict=True)):
         losses = whole_curves(seeds, "loss")
@@ -96,7 +99,8 @@ def curves(axes: Axes, labels: list[str], courses: Courses) -> None:
             continue
         color = COLORS[place % len(COLORS)]
         epochs = np.arange(1, losses.shape[1] + 1)
-        axes.fill_between(epochs, losses.min(axis=0), losses.max(axis=0), color=color, alpha=0.12, linewidth=0)
+        if is_shaded:
+            axes.fill_between(epochs, losses.min(axis=0), losses.max(axis=0), color=color, alpha=0.12, linewidth=0)
         axes.plot(
             epochs, losses.mean(axis=0), color=color, linewidth=1.9, linestyle=DASHES[place % len(DASHES)], marker="."
         )
@@ -105,7 +109,8 @@ def curves(axes: Axes, labels: list[str], courses: Courses) -> None:
     axes.yaxis.set_major_formatter(plain_numbers())
     axes.yaxis.set_minor_formatter(plain_numbers(fewer=True))
     axes.set_xlabel("epoch", **letters(9))
-    axes.set_title("training loss, mean and range of the seeds", loc="left", **letters(9.5))
+    said = "mean and range of the seeds" if is_shaded else "mean of the seeds"
+    axes.set_title(f"training loss, {said}", loc="left", **letters(9.5))
     axes.xaxis.set_major_locator(locator(8))
     name_ends(axes, ends)
 
