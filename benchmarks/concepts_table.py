@@ -212,6 +212,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             Entry("4 batches of 16", {**SGD, "training.batch_size": 16, "optimizer.accumulation_steps": 4}),
             Entry("batches of 16", {**SGD, "training.batch_size": 16}),
         ),
+        picture="curves",
         figures=("cross_entropy", "steps"),
     ),
 }
