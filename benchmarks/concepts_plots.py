@@ -163,13 +163,15 @@ def overfitting(axes: Axes, plain: list[dict[str, Any]], stopped: list[dict[str,
         axes.annotate(
             said,
             (epochs[-1], losses.mean(axis=0)[-1]),
-            xytext=(5, 0),
+            xytext=(5, 3),
             textcoords="offset points",
             va="center",
             **letters(8.5, color),
         )
+        if name == "validation_loss":
+            # The first epochs may leave the panel: what counts is where the two part and the one turns.
+            axes.set_ylim(0, 3.5 * float(losses.mean(axis=0).min()))
     epochs_kept = [seed["chosen_epoch"] for seed in stopped if "chosen_epoch" in seed]
-    axes.set_ylim(bottom=0)
     if epochs_kept:
         axes.axvspan(min(epochs_kept) - 0.3, max(epochs_kept) + 0.3, color=QUIET, alpha=0.16, linewidth=0)
         axes.annotate(
