@@ -285,6 +285,8 @@ def test_every_experiment_of_the_laboratory_has_a_table_and_a_picture(laboratory
     assert marks == {*table.EXPERIMENTS, "machine"}
     pictures = set(re.findall(r"\(images/concepts-([\w-]+)\.png\)", text))
     assert pictures == set(table.EXPERIMENTS)
+    sizes = [path.stat().st_size for path in (ROOT / "docs" / "images").glob("concepts-*.png")]
+    assert max(sizes) < 100_000
 
 
 def test_every_entry_of_the_laboratory_is_a_recipe(laboratory):
