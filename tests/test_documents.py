@@ -1,10 +1,11 @@
-"""What the README and the tutorials show is true: their code runs, their commands, files and pictures exist.
+"""What the README, the tutorials and the laboratory show is true: code runs, commands, files and pictures exist.
 
 Their Python blocks run in a scratch folder, one interpreter a document, at shortened length. `SHORTENED` below is
 the whole of it: MNIST becomes a file of 3,500 of its images in Keras' layout, every number of epochs becomes 1.
 """
 
 import ast
+import json
 import os
 import re
 import shlex
@@ -23,7 +24,9 @@ from sightline.data.downloads import MANUAL_FILES
 
 ROOT = Path(__file__).resolve().parents[1]
 ENGLISH, CHINESE = "docs/tutorial.md", "docs/tutorial.zh.md"
-DOCUMENTS = ("README.md", ENGLISH, CHINESE)
+LABORATORY, CHINESE_LABORATORY = "docs/concepts.md", "docs/concepts.zh.md"
+DOCUMENTS = ("README.md", ENGLISH, CHINESE, LABORATORY, CHINESE_LABORATORY)
+TRANSLATED = ((ENGLISH, CHINESE), (LABORATORY, CHINESE_LABORATORY))
 NUM_TRAIN, NUM_TEST, NUM_TEST_OF_MNIST = 3_000, 500, 10_000
 
 SHORTENED = (
@@ -140,18 +143,26 @@ def test_every_python_block_is_python(document):
         ast.parse(block)
 
 
-def test_both_tutorials_have_the_same_code_apart_from_comments_and_printed_words():
-    assert [code_of(block) for block in blocks(ENGLISH, "python")] == [
-        code_of(block) for block in blocks(CHINESE, "python")
+@pytest.mark.parametrize(("english", "chinese"), TRANSLATED)
+def test_both_languages_have_the_same_code_apart_from_comments_and_printed_words(english, chinese):
+    assert [code_of(block) for block in blocks(english, "python")] == [
+        code_of(block) for block in blocks(chinese, "python")
     ]
-    assert commands(ENGLISH) == commands(CHINESE)
+    assert commands(english) == commands(chinese)
+    assert blocks(english, "text") == blocks(chinese, "text") or english == ENGLISH
 
 
-def test_both_tutorials_have_the_same_steps_pictures_and_links():
-    english, chinese = ((ROOT / name).read_text(encoding="utf-8") for name in (ENGLISH, CHINESE))
-    for pattern in (r"^(#+)", r"^(## \d+)\. ", r"^```(\w*)$", r"^!\[.*\]\((.+)\)$"):
-        assert re.findall(pattern, english, re.MULTILINE) == re.findall(pattern, chinese, re.MULTILINE)
-    assert links(ENGLISH) - {Path("tutorial.zh.md")} == links(CHINESE) - {Path("tutorial.md")}
+@pytest.mark.parametrize(("english", "chinese"), TRANSLATED)
+def test_both_languages_have_the_same_steps_pictures_and_links(english, chinese):
+    texts = [(ROOT / name).read_text(encoding="utf-8") for name in (english, chinese)]
+    for pattern in (r"^(#+)", r"^(## \d+)\. ", r"^```(\w*)$", r"^!\[.*\]\((.+)\)$", r"^<!-- (.*) -->$"):
+        first, second = (re.findall(pattern, text, re.MULTILINE) for text in texts)
+        assert first == second
+    other = {ROOT.joinpath("docs", name).name for pair in TRANSLATED for name in pair}
+    told, retold = ({str(link) for link in links(name)} for name in (english, chinese))
+    assert told - other == retold - other
+    assert Path(chinese).name in told
+    assert Path(english).name in retold
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -232,7 +243,7 @@ def test_every_picture_opens_and_says_what_it_shows(document):
             picture.verify()
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", ["README.md", ENGLISH, CHINESE])
 def test_what_was_recorded_stands_between_its_marks(document):
     text = (ROOT / document).read_text(encoding="utf-8")
     (recorded,) = re.findall(r"<!-- recorded: begin -->\n(.*?)<!-- recorded: end -->", text, re.DOTALL)
@@ -246,3 +257,50 @@ def test_the_tutorial_says_what_the_recipe_fast_says():
     names = {"sightline": sightline}
     exec(block, names)
     assert names["recipe"] == sightline.recipe("fast")
+
+
+@pytest.fixture
+def laboratory(monkeypatch):
+    """The tables of the laboratory and what they are written from."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import concepts_pages
+    import concepts_table
+
+    return concepts_pages, concepts_table
+
+
+@pytest.mark.parametrize(("document", "language"), [(LABORATORY, "en"), (CHINESE_LABORATORY, "zh")])
+def test_every_figure_of_the_laboratory_is_the_one_that_was_measured(document, language, laboratory):
+    pages, _ = laboratory
+    content = json.loads((ROOT / "docs" / "concepts.json").read_text(encoding="utf-8"))
+    text = (ROOT / document).read_text(encoding="utf-8")
+    assert pages.filled(text, content, language) == text
+    assert content["machine"] in text
+
+
+def test_every_experiment_of_the_laboratory_has_a_table_and_a_picture(laboratory):
+    _, table = laboratory
+    text = (ROOT / LABORATORY).read_text(encoding="utf-8")
+    marks = set(re.findall(r"<!-- measured ([\w-]+): begin -->", text))
+    assert marks == {*table.EXPERIMENTS, "machine"}
+    pictures = set(re.findall(r"\(images/concepts-([\w-]+)\.png\)", text))
+    assert pictures == set(table.EXPERIMENTS)
+    sizes = [path.stat().st_size for path in (ROOT / "docs" / "images").glob("concepts-*.png")]
+    assert max(sizes) < 100_000
+
+
+def test_every_entry_of_the_laboratory_is_a_recipe(laboratory):
+    _, table = laboratory
+    for experiment in table.EXPERIMENTS.values():
+        for entry in filter(table.Entry.is_known, experiment.entries):
+            key, values = entry.choose or ("seed", (0,))
+            for value in values:
+                sightline.recipe("fast", {**table.BASE, "loss.label_smoothing": 0, **entry.settings, key: value})
+
+
+def test_a_difference_is_taken_seed_by_seed(laboratory):
+    pages, _ = laboratory
+    first, second = [0.90, 0.95, 0.99], [0.91, 0.96, 1.00]
+    assert pages.compared(second, first) == ("+1.00 [+1.00, +1.00]", "better")
+    assert pages.compared([0.91, 0.94, 0.99], first)[1] == "same"
+    assert pages.compared(first, first) == ("", "")
