@@ -75,7 +75,7 @@ def recipes() -> list[dict[str, Any]]:
 
     Example:
         >>> [row["name"] for row in recipes()]
-        ['fast', 'photos', 'transfer', 'tutorial']
+        ['fast', 'accurate', 'photos', 'transfer', 'tutorial']
     """
     return [
         {"name": name, "summary": entry.summary, "settings": dict(entry.settings)} for name, entry in RECIPES.items()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ def test_the_program_tells_its_version_and_its_commands(command) -> None:
     assert command("--version").out == f"sightline {sightline.__version__}\n"
     listed = command("--help")
     assert listed.code == 0
-    assert all(f"    {name} " in listed.out for name in COMMANDS)
+    assert all(re.search(rf"^    {name}\s", listed.out, re.MULTILINE) for name in COMMANDS)
     assert command().code == 2
 
 

@@ -52,4 +52,4 @@ def test_a_run_plans_its_epochs_and_completes_its_schedule(small_npz: Path, tmp_
     recipe = sightline.recipe("fast", {"training.time_budget_seconds": 60})
     run = sightline.train(small_npz, recipe=recipe, out=tmp_path / "run", mode="quiet")
     assert len(run.history) == 3
-    assert run.history[-1]["learning_rate"] < 0.01 * recipe.optimizer.learning_rate
+    assert run.history[-1]["learning_rate"] < 0.05 * recipe.optimizer.learning_rate
