@@ -75,7 +75,7 @@ def _optimizer(label: str, rates: tuple[float, ...], **settings: Any) -> Entry:
 
 
 def _batches() -> tuple[Entry, ...]:
-    others = (16, 32, 128, 256, 512)
+    others = (8, 16, 32, 128, 256)
     scaled = {size: {"training.batch_size": size, "optimizer.learning_rate": 0.03 * size / 64} for size in others}
     return (
         Entry("64", SGD, at=("same rate", 64)),

@@ -13,7 +13,7 @@ import sightline
 from sightline.data.copies import Copies, clusters
 from sightline.data.duplicates import NEAR, exact_duplicates, find_copies, near_duplicates
 from sightline.data.images import decode_image
-from sightline.data.likeness import CROPPED, UPRIGHT, Change, closeness, descriptors, laid
+from sightline.data.likeness import CROPPED, UPRIGHT, Change, closeness, descriptors, laid, smoothed
 from sightline.data.thumbnails import Signatures, empty_signatures, fine_structure, signature
 from sightline.errors import InvalidValue
 from sightline.records import SPLIT_NAMES, Dataset, ImageFiles
@@ -215,7 +215,9 @@ def slow_near(table: Signatures, threshold: float) -> set[tuple[int, int]]:
                 continue
             change = changes[int(np.argmax(words))]
             first = np.ascontiguousarray(laid(thumbnails[[one]], change))
-            distance, _ = closeness(first, thumbnails[[other]], np.array([change.start], np.float32))
+            distance, _ = closeness(
+                smoothed(first), smoothed(thumbnails[[other]]), np.array([change.start], np.float32)
+            )
             if distance[0] <= threshold:
                 found.add((min(one, other), max(one, other)))
     return found
@@ -284,7 +286,7 @@ def test_brightness_and_contrast_leave_the_quick_word_alone(originals):
 def test_a_shift_is_found_again():
     large = np.asarray(picture(9).convert("L").resize((80, 80)), np.float32)
     first, second = large[None, 8:72:2, 8:72:2], large[None, 8:72:2, 12:76:2]
-    distance, crop = closeness(first, second, np.array([[1, 0, 1, 0]], np.float32))
+    distance, crop = closeness(smoothed(first), smoothed(second), np.array([[1, 0, 1, 0]], np.float32))
     assert distance[0] < 0.01
     np.testing.assert_allclose(crop[0], [1, 4 / 32, 1, 0], atol=0.01)  # two of 32 pixels, where the side is 2
 

@@ -5,13 +5,15 @@ Measured on planted copies by `benchmarks/near_duplicates.py`.
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sightline.data.copies import COPY_KINDS, LARGEST_CLUSTER, Copies, clusters
-from sightline.data.likeness import CROPPED, UPRIGHT, Array, Change, closeness, descriptors, laid
+from sightline.data.likeness import CROPPED, UPRIGHT, Array, Change, closeness, descriptors, laid, smoothed
 from sightline.data.thumbnails import Signature, Signatures, empty_signatures, signature
 from sightline.errors import InvalidValue
 from sightline.progress import reporter
@@ -133,9 +135,14 @@ def near_duplicates(signatures: Signatures, *, threshold: float = NEAR) -> Copie
         or [np.zeros((0, 35), np.float32)]
     )
     best: dict[tuple[int, int], tuple[float, str]] = {}
-    with reporter().bar("looking for copies", total=len(told)) as bar:
-        for part in _parts(len(told), _ROWS):
-            for low, high, distance, kind in _pairs_of(signatures, told, words, part, threshold):
+    parts = _parts(len(told), _ROWS)
+
+    def pairs_of(part: slice) -> list[tuple[int, int, float, str]]:
+        return _pairs_of(signatures, told, words, part, threshold)
+
+    with reporter().bar("looking for copies", total=len(told)) as bar, ThreadPoolExecutor(os.cpu_count()) as threads:
+        for part, pairs in zip(parts, threads.map(pairs_of, parts), strict=True):
+            for low, high, distance, kind in pairs:
                 if (low, high) not in best or distance < best[low, high][0]:
                     best[low, high] = (distance, kind)
             bar.advance(part.stop - part.start)
@@ -159,16 +166,39 @@ def _pairs_of(
     """(low row, high row, distance, kind) of the copies that some images have."""
     found = []
     for change, queries, others in _candidates(_floats(signatures.pixels[told[part]]), words, part):
-        starts = np.tile(np.array([change.start], np.float32), (len(queries), 1))
-        for piece in _parts(len(queries), _PAIRS):
-            one, other = told[queries[piece]], told[others[piece]]
-            first, second = _floats(signatures.pixels[one]), _floats(signatures.pixels[other])
-            distances, crops = closeness(np.ascontiguousarray(laid(first, change)), second, starts[piece])
-            contrast = np.log((first.std(axis=(1, 2)) + 1) / (second.std(axis=(1, 2)) + 1))
-            for place in np.flatnonzero((distances <= threshold) & (np.abs(contrast) < _MOST_CONTRAST)).tolist():
-                row, copy = int(one[place]), int(other[place])
-                kind = _kind(signatures, row, copy, change, crops[place])
-                found.append((min(row, copy), max(row, copy), max(0.0, float(distances[place])), kind))
+        asked, which = np.unique(queries, return_inverse=True)
+        asked_smoothed = smoothed(np.ascontiguousarray(laid(_floats(signatures.pixels[told[asked]]), change)))
+        # Pairs with the same other image stand together, so that it is smoothed once.
+        order = np.argsort(others, kind="stable")
+        for some in _parts(len(order), _PAIRS):
+            pairs = order[some]
+            other, place = np.unique(others[pairs], return_inverse=True)
+            ones = asked_smoothed.take(which[pairs])
+            twos = smoothed(_floats(signatures.pixels[told[other]])).take(place)
+            starts = np.tile(np.array([change.start], np.float32), (len(pairs), 1))
+            distances, crops = closeness(ones, twos, starts)
+            rows = (told[queries[pairs]], told[others[pairs]])
+            found += _copies_among(signatures, rows, change, (distances, crops), threshold)
+    return found
+
+
+def _copies_among(
+    signatures: Signatures,
+    rows: tuple[NDArray[np.int64], NDArray[np.int64]],
+    change: Change,
+    look: tuple[Array, Array],
+    threshold: float,
+) -> list[tuple[int, int, float, str]]:
+    """Those of the pairs that a close look, distances and crops, shows to be copies."""
+    (one, other), (distances, crops) = rows, look
+    near = np.flatnonzero(distances <= threshold)
+    deviations = [_floats(signatures.pixels[side[near]]).std(axis=(1, 2)) + 1 for side in (one, other)]
+    near = near[np.abs(np.log(deviations[0] / deviations[1])) < _MOST_CONTRAST]
+    found = []
+    for place in near.tolist():
+        row, copy = int(one[place]), int(other[place])
+        kind = _kind(signatures, row, copy, change, crops[place])
+        found.append((min(row, copy), max(row, copy), max(0.0, float(distances[place])), kind))
     return found
 
 
