@@ -2,9 +2,9 @@
 
 Whole processes, each started fresh and timed from outside, on the same train and test files:
 
-  keras      image_dataset_from_directory, MobileNetV2 frozen, a new head, then its upper third fine-tuned; what the
-             guides print. After every epoch it says how long it has learned and how good it is on the test files;
-             the time of that look is not counted.
+  keras      image_dataset_from_directory, MobileNetV2 frozen, a new head, then its upper third fine-tuned at a
+             hundredth of the rate; what the guides print. After every epoch it says how long it has learned and how
+             good it is on the test files; the time of that look is not counted.
   head       `sightline train`, recipe transfer without fine-tuning
   transfer   `sightline train`, recipe transfer as it is
 
@@ -77,7 +77,7 @@ if tuned:
     backbone.trainable = True
     for layer in backbone.layers[:100]:
         layer.trainable = False
-    model.compile(optimizer=keras.optimizers.Adam(1e-4), loss=loss, metrics=["accuracy"])
+    model.compile(optimizer=keras.optimizers.Adam(1e-5), loss=loss, metrics=["accuracy"])
     model.fit(train, epochs=tuned, verbose=0, callbacks=[Look()])
 """
 
