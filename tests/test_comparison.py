@@ -345,6 +345,20 @@ def test_a_run_without_test_rows_is_compared_on_validation_rows(tiny_run: sightl
     assert "no rows" in str(sightline.compare([tiny_run, run_copy], split="validation"))
 
 
+def test_a_run_without_any_row_to_compare_on_is_not_sent_from_one_split_to_the_other(
+    tiny_run: sightline.Run, run_copy: Path
+) -> None:
+    def forget(arrays: Arrays) -> None:
+        for split in ("validation", "test"):
+            for what in ("row_ids", "labels", "logits"):
+                arrays[f"{split}_{what}"] = arrays[f"{split}_{what}"][:0]
+
+    rewrite(run_copy, forget)
+    for split, other_split in (("test", "validation"), ("validation", "test")):
+        with pytest.raises(InvalidValue, match=f"has no {split} rows. It has no {other_split} rows either."):
+            sightline.compare([tiny_run, run_copy], split=split)
+
+
 def test_what_is_not_two_runs_is_refused(tiny_run: sightline.Run, run_copy: Path) -> None:
     for runs in ([], [tiny_run], tiny_run, run_copy, str(run_copy), (tiny_run.path,)):
         with pytest.raises(InvalidValue, match="compare takes two runs or more; got"):

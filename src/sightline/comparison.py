@@ -112,7 +112,8 @@ def compare(runs: Sequence[str | Path | Run], *, split: str = "test", out: str |
     for run in finished:
         if not run.answers[split].given:
             other = SPLITS[1 - SPLITS.index(split)]
-            raise InvalidValue(f"{run.path}: this run has no {split} rows. Try --split {other}.")
+            remedy = f"Try --split {other}." if run.answers[other].given else f"It has no {other} rows either."
+            raise InvalidValue(f"{run.path}: this run has no {split} rows. {remedy}")
     tests = _adjusted(
         [
             pair(finished[0], run, names=(_LETTERS[0], letter), split=split)
