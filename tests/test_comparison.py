@@ -217,9 +217,27 @@ def test_a_difference_of_networks_is_not_said_to_be_one_of_recipes(tiny_run: sig
     recipe = json.loads((run_copy / "recipe.json").read_text())
     (run_copy / "recipe.json").write_text(json.dumps({**recipe, "seed": 5}))
     assert sightline.compare([tiny_run, run_copy]).remarks == ()
-    (run_copy / "recipe.json").write_text(json.dumps({**recipe, "loss": {**recipe["loss"], "l2": 0.1}}))
+    (run_copy / "recipe.json").write_text(json.dumps({**recipe, "model": {**recipe["model"], "dropout": 0.1}}))
     (remark,) = sightline.compare([tiny_run, run_copy]).remarks
     assert remark.startswith("The tests are of these networks, not of their recipes: with another seed")
+
+
+@pytest.mark.parametrize(
+    ("loss", "is_remarked"),
+    [
+        ({"name": "sparse_categorical_crossentropy"}, False),
+        ({"name": "categorical_focal_crossentropy"}, True),
+        ({"l2": 0.001}, True),
+    ],
+)
+def test_curves_of_different_losses_are_remarked(
+    tiny_run: sightline.Run, run_copy: Path, loss: dict[str, Any], is_remarked: bool
+) -> None:
+    recipe = json.loads((run_copy / "recipe.json").read_text())
+    assert recipe["loss"]["name"] == "categorical_crossentropy"
+    recipe["loss"] |= loss
+    (run_copy / "recipe.json").write_text(json.dumps(recipe))
+    assert ("their loss curves do not show one quantity" in str(sightline.compare([tiny_run, run_copy]))) is is_remarked
 
 
 def test_equal_recipes_are_called_that(tiny_run: sightline.Run, run_copy: Path) -> None:
