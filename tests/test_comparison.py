@@ -217,9 +217,27 @@ def test_a_difference_of_networks_is_not_said_to_be_one_of_recipes(tiny_run: sig
     recipe = json.loads((run_copy / "recipe.json").read_text())
     (run_copy / "recipe.json").write_text(json.dumps({**recipe, "seed": 5}))
     assert sightline.compare([tiny_run, run_copy]).remarks == ()
-    (run_copy / "recipe.json").write_text(json.dumps({**recipe, "loss": {**recipe["loss"], "l2": 0.1}}))
+    (run_copy / "recipe.json").write_text(json.dumps({**recipe, "model": {**recipe["model"], "dropout": 0.1}}))
     (remark,) = sightline.compare([tiny_run, run_copy]).remarks
     assert remark.startswith("The tests are of these networks, not of their recipes: with another seed")
+
+
+@pytest.mark.parametrize(
+    ("loss", "is_remarked"),
+    [
+        ({"name": "sparse_categorical_crossentropy"}, False),
+        ({"name": "categorical_focal_crossentropy"}, True),
+        ({"l2": 0.001}, True),
+    ],
+)
+def test_curves_of_different_losses_are_remarked(
+    tiny_run: sightline.Run, run_copy: Path, loss: dict[str, Any], is_remarked: bool
+) -> None:
+    recipe = json.loads((run_copy / "recipe.json").read_text())
+    assert recipe["loss"]["name"] == "categorical_crossentropy"
+    recipe["loss"] |= loss
+    (run_copy / "recipe.json").write_text(json.dumps(recipe))
+    assert ("their loss curves do not show one quantity" in str(sightline.compare([tiny_run, run_copy]))) is is_remarked
 
 
 def test_equal_recipes_are_called_that(tiny_run: sightline.Run, run_copy: Path) -> None:
@@ -343,6 +361,20 @@ def test_a_run_without_test_rows_is_compared_on_validation_rows(tiny_run: sightl
     with pytest.raises(InvalidValue, match="this run has no test rows"):
         sightline.compare([tiny_run, run_copy])
     assert "no rows" in str(sightline.compare([tiny_run, run_copy], split="validation"))
+
+
+def test_a_run_without_any_row_to_compare_on_is_not_sent_from_one_split_to_the_other(
+    tiny_run: sightline.Run, run_copy: Path
+) -> None:
+    def forget(arrays: Arrays) -> None:
+        for split in ("validation", "test"):
+            for what in ("row_ids", "labels", "logits"):
+                arrays[f"{split}_{what}"] = arrays[f"{split}_{what}"][:0]
+
+    rewrite(run_copy, forget)
+    for split, other_split in (("test", "validation"), ("validation", "test")):
+        with pytest.raises(InvalidValue, match=f"has no {split} rows. It has no {other_split} rows either."):
+            sightline.compare([tiny_run, run_copy], split=split)
 
 
 def test_what_is_not_two_runs_is_refused(tiny_run: sightline.Run, run_copy: Path) -> None:

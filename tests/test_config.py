@@ -44,6 +44,9 @@ USEFUL = {
     "training.feature_variants": PRETRAINED,
     "training.finetune_part": {**PRETRAINED, "training.finetune_epochs": 2},
     "training.epochs": {"model.name": "lenet5"},
+    "model.activation": {"model.name": "convnet"},
+    "model.pixel_scaling": {"model.name": "mlp"},
+    "augmentation.randaugment_operations": {"augmentation.randaugment_magnitude": 0.5},
 }
 OTHERS = {
     "schedule.warmup_fraction": (0.2, {"schedule.name": "constant"}, "with schedule.name=cosine or one-cycle"),
@@ -54,8 +57,11 @@ OTHERS = {
     "loss.focal_gamma": (1.0, {"loss.name": "categorical_crossentropy"}, "categorical_focal_crossentropy"),
     "training.finetune_epochs": (3, {"model.name": "lenet5"}, "for a pretrained network"),
     "training.feature_variants": (3, {**PRETRAINED, "model.weights": "random"}, "for a pretrained network"),
-    "training.finetune_part": ("all", PRETRAINED, "with training.finetune_epochs"),
-    "training.epochs": (20, PRETRAINED, "training.finetune_epochs"),
+    "training.finetune_part": ("all", PRETRAINED, "with training.finetune_epochs above 0"),
+    "training.epochs": (20, PRETRAINED, "training.finetune_epochs=20; to learn from scratch, --recipe photos"),
+    "model.activation": ("gelu", {**PRETRAINED, "model.weights": "random"}, "without a backbone"),
+    "model.pixel_scaling": ("none", PRETRAINED, "without a backbone"),
+    "augmentation.randaugment_operations": (3, {"augmentation.randaugment_magnitude": 0}, "Here augmentation.rand"),
 }
 
 
@@ -82,6 +88,27 @@ def test_what_a_recipe_was_started_with_is_no_conflict_and_is_gone_where_it_has_
     assert override(start, ["schedule.name=one-cycle"]).schedule.warmup_fraction == 0.2
     with pytest.raises(InvalidValue, match=r"schedule\.warmup_fraction=0\.1 would change nothing"):
         override(start, ["schedule.warmup_fraction=0.1", "schedule.name=constant"])
+
+
+def test_what_decides_that_a_key_has_no_use_is_named_as_it_is_now() -> None:
+    with pytest.raises(InvalidValue, match=r"Here model\.name is efficientnet-lite0 and model\.weights is random"):
+        parse_recipe({"training.finetune_epochs": 3, **PRETRAINED, "model.weights": "random"})
+    with pytest.raises(InvalidValue, match=r"and training\.finetune_epochs is 0\. Change that"):
+        parse_recipe({"training.finetune_part": "all", **PRETRAINED})
+
+
+def test_typed_epochs_of_a_pretrained_network_are_refused_at_their_default_too_but_not_in_a_file() -> None:
+    pretrained = parse_recipe(PRETRAINED)
+    with pytest.raises(InvalidValue, match=r"training\.epochs=6 would change nothing"):
+        override(pretrained, ["training.epochs=6"])
+    assert parse_recipe(pretrained.to_dict()) == pretrained
+
+
+@pytest.mark.parametrize("key", ["training.epochs", "seed", "data.image_size", "augmentation.blur_sigma"])
+def test_a_number_larger_than_any_float_is_refused_as_out_of_range(key: str) -> None:
+    for refusing in (lambda: override(DEFAULT, [f"{key}={10**400}"]), lambda: parse_recipe({key: 10**400})):
+        with pytest.raises(InvalidValue, match=f"{key} must be a "):
+            refusing()
 
 
 @pytest.mark.parametrize("seconds", [1, 15])

@@ -123,6 +123,14 @@ def test_the_command_prints_one_object_and_writes_the_picture(command, small_npz
     assert (refused.code, (tmp_path / "notes.txt").read_text()) == (2, "mine")
 
 
+@pytest.mark.parametrize(("option", "key"), [("model", "model.name"), ("seed", "seed"), ("fraction", "data.fraction")])
+def test_options_that_are_short_for_a_key_are_the_same_as_those_of_train(command, option: str, key: str) -> None:
+    for name in ("find-learning-rate", "train"):
+        answer = command(name, "mnist", f"--{option}", "-7")
+        assert (answer.code, answer.err.count("\n")) == (2, 1)
+        assert f"{key} " in answer.err or f"{key}:" in answer.err
+
+
 @pytest.mark.parametrize("steps", [0, 49, 5001, 100.0, True, "100"])
 def test_a_number_of_steps_out_of_range_is_refused(steps: object) -> None:
     with pytest.raises(InvalidValue, match="steps must be a whole number from 50 to 5000; got"):

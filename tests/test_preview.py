@@ -75,6 +75,12 @@ def test_augmented_variants_stand_beside_each_image(small_npz: Path) -> None:
     assert sightline.show(small_npz, count=3, augmented=True).png == augmented.png
 
 
+def test_a_part_that_is_set_to_off_is_not_named_among_those_that_change_the_images(small_npz: Path) -> None:
+    off = {"augmentation.flip": "none", "augmentation.blur_sigma": 0}
+    plain = sightline.show(small_npz, count=3, augmented=True)
+    assert sightline.show(small_npz, count=3, augmented=True, recipe=sightline.recipe("fast", off)).png == plain.png
+
+
 @pytest.mark.skipif(not installed_backends(), reason="no Keras backend is installed")
 def test_a_recipe_that_changes_no_image_is_refused(small_npz: Path) -> None:
     with pytest.raises(InvalidValue, match="the recipe 'tutorial' changes no image"):

@@ -112,7 +112,8 @@ def compare(runs: Sequence[str | Path | Run], *, split: str = "test", out: str |
     for run in finished:
         if not run.answers[split].given:
             other = SPLITS[1 - SPLITS.index(split)]
-            raise InvalidValue(f"{run.path}: this run has no {split} rows. Try --split {other}.")
+            remedy = f"Try --split {other}." if run.answers[other].given else f"It has no {other} rows either."
+            raise InvalidValue(f"{run.path}: this run has no {split} rows. {remedy}")
     tests = _adjusted(
         [
             pair(finished[0], run, names=(_LETTERS[0], letter), split=split)
@@ -196,11 +197,22 @@ def _remarks(
         remarks.append(
             "The tests are of these networks, not of their recipes: with another seed each gives another network."
         )
+    if _losses_differ(differences):
+        remarks.append(
+            "The runs made different losses small, so their loss curves do not show one quantity; the table's "
+            "cross-entropy does."
+        )
     if split == "validation":
         remarks.append("Validation rows have chosen the epoch of each run: figures on them flatter.")
     if len({frozenset(run.class_names) for run in runs}) > 1:
         remarks.append("The runs do not tell the same classes apart: compare them with care.")
     return tuple(remarks)
+
+
+def _losses_differ(differences: Mapping[str, Any]) -> bool:
+    # Sparse or not, cross-entropy is the same; all else that a loss has changes its value.
+    is_focal = {"focal" in str(name) for name in differences.get("loss.name", ())}
+    return len(is_focal) > 1 or any(key.startswith("loss.") for key in set(differences) - {"loss.name"})
 
 
 def _figure_tables(comparison: Comparison) -> tuple[str, str]:

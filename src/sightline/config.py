@@ -149,7 +149,7 @@ def _build(values: Mapping[str, Any], start: Recipe, check: Callable[[str, Any],
     sections = {name: dataclasses.replace(getattr(start, name), **changed) for name, changed in changes.items()}
     recipe = dataclasses.replace(start, **top, **sections)
     _check_together(recipe)
-    check_uses(values, recipe)
+    check_uses(values, recipe, is_typed=check is _check_text)
     return without_useless(values, recipe)
 
 
@@ -198,7 +198,8 @@ def _check_typed(key: str, value: Any) -> Any:
         return value
     if kind & {"int", "float"} and not isinstance(value, bool) and isinstance(value, int | float):
         whole = "float" not in kind
-        if (not whole or value == int(value) if math.isfinite(value) else False) and _in_range(value, metadata):
+        # Compared before anything is converted: Python's whole numbers may be larger than any float.
+        if _in_range(value, metadata) and abs(value) < math.inf and (not whole or value == int(value)):
             return int(value) if whole else float(value)
     raise InvalidValue(f"{key} must be {_expected(kind, metadata)}; got {value!r}.{_also(metadata)}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from sightline.architectures import MODELS
 from sightline.errors import InvalidValue
@@ -21,10 +22,16 @@ class _Use:
     Attributes:
         holds: whether it does in a recipe.
         when: the same in words, as its user would type it.
+        decided_by: the keys that it depends on.
+        instead: what its user may have meant, "{value}" standing for what was set.
+        has_shorthand: whether an option of `train` sets it, so that who types its default means it, too.
     """
 
     holds: Callable[[Recipe], bool]
     when: str
+    decided_by: tuple[str, ...]
+    instead: str = ""
+    has_shorthand: bool = False
 
 
 def is_pretrained(recipe: Recipe) -> bool:
@@ -47,42 +54,78 @@ def is_pretrained(recipe: Recipe) -> bool:
     return entry is not None and entry.backbone is not None and recipe.model.weights != "random"
 
 
-_PRETRAINED = _Use(is_pretrained, "for a pretrained network (see `sightline models`)")
+def _has_backbone(recipe: Recipe) -> bool:
+    entry = MODELS.get(recipe.model.name)
+    return entry is not None and entry.backbone is not None
+
+
+_WEIGHTS = ("model.name", "model.weights")
+_PRETRAINED = _Use(is_pretrained, "for a pretrained network (see `sightline models`)", _WEIGHTS)
+_BUILT_HERE = _Use(
+    lambda recipe: not _has_backbone(recipe),
+    "for a network without a backbone of its own (see `sightline models`)",
+    ("model.name",),
+)
 USES: dict[str, _Use] = {
+    "model.activation": _BUILT_HERE,
+    "model.pixel_scaling": _BUILT_HERE,
+    "augmentation.randaugment_operations": _Use(
+        lambda recipe: bool(recipe.augmentation.randaugment_magnitude),
+        "with augmentation.randaugment_magnitude above 0",
+        ("augmentation.randaugment_magnitude",),
+    ),
     "schedule.warmup_fraction": _Use(
-        lambda recipe: recipe.schedule.name in ("cosine", "one-cycle"), "with schedule.name=cosine or one-cycle"
+        lambda recipe: recipe.schedule.name in ("cosine", "one-cycle"),
+        "with schedule.name=cosine or one-cycle",
+        ("schedule.name",),
     ),
     "schedule.decay_factor": _Use(
-        lambda recipe: recipe.schedule.name in ("step", "exponential"), "with schedule.name=step or exponential"
+        lambda recipe: recipe.schedule.name in ("step", "exponential"),
+        "with schedule.name=step or exponential",
+        ("schedule.name",),
     ),
-    "schedule.num_drops": _Use(lambda recipe: recipe.schedule.name == "step", "with schedule.name=step"),
+    "schedule.num_drops": _Use(
+        lambda recipe: recipe.schedule.name == "step", "with schedule.name=step", ("schedule.name",)
+    ),
     "optimizer.momentum": _Use(
-        lambda recipe: recipe.optimizer.name in ("sgd", "rmsprop"), "with optimizer.name=sgd or rmsprop"
+        lambda recipe: recipe.optimizer.name in ("sgd", "rmsprop"),
+        "with optimizer.name=sgd or rmsprop",
+        ("optimizer.name",),
     ),
-    "optimizer.nesterov": _Use(lambda recipe: recipe.optimizer.name == "sgd", "with optimizer.name=sgd"),
+    "optimizer.nesterov": _Use(
+        lambda recipe: recipe.optimizer.name == "sgd", "with optimizer.name=sgd", ("optimizer.name",)
+    ),
     "loss.focal_gamma": _Use(
         lambda recipe: recipe.loss.name == "categorical_focal_crossentropy",
         "with loss.name=categorical_focal_crossentropy",
+        ("loss.name",),
     ),
     "training.finetune_epochs": _PRETRAINED,
     "training.feature_variants": _PRETRAINED,
     "training.finetune_part": _Use(
         lambda recipe: is_pretrained(recipe) and recipe.training.finetune_epochs != 0,
-        "for a pretrained network with training.finetune_epochs",
+        "for a pretrained network with training.finetune_epochs above 0",
+        (*_WEIGHTS, "training.finetune_epochs"),
     ),
     "training.epochs": _Use(
         lambda recipe: not is_pretrained(recipe),
-        "for a network that learns from scratch; a pretrained one has training.finetune_epochs",
+        "for a network that learns from scratch",
+        _WEIGHTS,
+        "To fine-tune for as many epochs, --set training.finetune_epochs={value}; to learn from scratch, "
+        "--recipe photos; or leave it out, and the length is chosen by the number of images.",
+        has_shorthand=True,
     ),
 }
 
 
-def check_uses(given: Iterable[str], recipe: Recipe) -> None:
+def check_uses(given: Iterable[str], recipe: Recipe, *, is_typed: bool = False) -> None:
     """Refuse a key that its user set and that the rest of the recipe has no use for.
 
     Args:
         given: the keys that were set; others, and those at their default, are let pass.
         recipe: what came of them.
+        is_typed: whether a person typed them one by one; then `--epochs 6` is refused like `--epochs 7`.
+            The file that a run wrote holds all keys, and nobody meant them.
 
     Returns:
         Nothing.
@@ -96,13 +139,15 @@ def check_uses(given: Iterable[str], recipe: Recipe) -> None:
     for key in given:
         if key not in USES or USES[key].holds(recipe):
             continue
-        section, _, name = key.partition(".")
-        value, default = (getattr(getattr(whole, section), name) for whole in (recipe, Recipe()))
-        if value != default:
-            shown = str(value).lower() if isinstance(value, bool) else value
-            raise InvalidValue(
-                f"{key}={shown} would change nothing: it matters only {USES[key].when}. {_now(key, recipe)}"
-            )
+        value, use = _value(key, recipe), USES[key]
+        if value == _value(key, Recipe()) and not (is_typed and use.has_shorthand):
+            continue
+        now = " and ".join(f"{other} is {_shown(_value(other, recipe))}" for other in use.decided_by)
+        instead = use.instead or f"Change that, or leave {key} out."
+        raise InvalidValue(
+            f"{key}={_shown(value)} would change nothing: it matters only {use.when}. Here {now}. "
+            f"{instead.format(value=value)}"
+        )
 
 
 def without_useless(given: Iterable[str], recipe: Recipe) -> Recipe:
@@ -129,13 +174,18 @@ def without_useless(given: Iterable[str], recipe: Recipe) -> Recipe:
     for key in USES.keys() - set(given):
         if not USES[key].holds(recipe):
             section, _, name = key.partition(".")
-            default = getattr(getattr(Recipe(), section), name)
-            changed = dataclasses.replace(getattr(recipe, section), **{name: default})
+            changed = dataclasses.replace(getattr(recipe, section), **{name: _value(key, Recipe())})
             recipe = dataclasses.replace(recipe, **{section: changed})
     return recipe
 
 
-def _now(key: str, recipe: Recipe) -> str:
-    """What the recipe has instead, and the two ways out."""
-    switch = "model" if key.startswith("training.") else key.partition(".")[0]
-    return f"Here {switch}.name is '{getattr(recipe, switch).name}'. Change that, or leave {key} out."
+def _value(key: str, recipe: Recipe) -> Any:
+    section, _, name = key.partition(".")
+    return getattr(getattr(recipe, section), name)
+
+
+def _shown(value: Any) -> str:
+    """As its user would type it."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)

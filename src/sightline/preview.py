@@ -20,7 +20,7 @@ from sightline.records import Dataset
 from sightline.reporting.sheets import augmented_sheet, example_sheet
 from sightline.schema import Recipe
 from sightline.training.recipes import default_recipe, recipe as named_recipe, resolve
-from sightline.training.strengths import PARTS, warn_of_labels
+from sightline.training.strengths import strengths_of, warn_of_labels
 
 MOST_IMAGES = 400
 VARIANTS = 7
@@ -126,7 +126,7 @@ def _augmented(dataset: Dataset, asked: Recipe, title: str) -> bytes:
     # (variants, images, ...) becomes, for each image, its variants
     variants = np.stack(drawn, axis=1).astype(np.uint8)
     captions = [dataset.class_names[label] for label in dataset.labels]
-    own = [part for part in PARTS if getattr(resolved.augmentation, part)]
+    own = [part for part in strengths_of(resolved.augmentation) if getattr(resolved.augmentation, part) is not None]
     told = ", ".join([f"policy {resolved.augmentation.policy}", *own, *["mixed with one another"] * bool(mixing)])
     return augmented_sheet(originals, list(variants), captions=captions, title=f"{title}, augmented ({told})")
 

@@ -26,11 +26,13 @@ IMAGES = (np.random.default_rng(0).integers(0, 100, (400, 8, 8, 1)) + 120 * LABE
 TRAIN = LabelledImages(IMAGES, LABELS)
 
 
-def planned(seconds: float) -> tuple[int, keras.Model, list[np.ndarray]]:
-    recipe = parse_recipe({"model.name": "mlp", "training.batch_size": 16})
-    network = build_network((8, 8, 1), 2, recipe.model)
+def planned(
+    seconds: float, settings: dict[str, object] | None = None, train: LabelledImages = TRAIN
+) -> tuple[int, keras.Model, list[np.ndarray]]:
+    recipe = parse_recipe({"model.name": "mlp", "training.batch_size": 16, **(settings or {})})
+    network = build_network((8, 8, 1), int(train.labels.max()) + 1, recipe.model)
     before = network.get_weights()
-    epochs = budget.epochs_within(time.perf_counter() + seconds, network, TRAIN, num_judged=100, recipe=recipe)
+    epochs = budget.epochs_within(time.perf_counter() + seconds, network, train, num_judged=100, recipe=recipe)
     return epochs, network, before
 
 
@@ -40,6 +42,20 @@ def test_more_time_gives_more_epochs_and_the_trial_leaves_no_trace() -> None:
     assert 1 <= few < many
     for mine, its in zip(network.get_weights(), before, strict=True):
         assert np.array_equal(mine, its)
+
+
+def test_a_trial_shorter_than_one_step_of_accumulated_gradients_refuses_nothing() -> None:
+    # 400 rows are 25 batches, and the trial passes them three times.
+    epochs, _, _ = planned(60, {"optimizer.accumulation_steps": 100})
+    assert epochs > 100 // 25
+
+
+def test_an_epoch_of_balanced_sampling_is_as_long_as_the_rows_that_it_draws() -> None:
+    # 140 rows of one class and 13 of each of twenty: an epoch draws 2,740, seven times as many as there are.
+    rare = LabelledImages(IMAGES, np.repeat(np.arange(21), [140, *[13] * 20]))
+    balanced, _, _ = planned(600, {"training.sampling": "balanced"}, rare)
+    natural, _, _ = planned(600, train=rare)
+    assert balanced < natural / 2
 
 
 def test_a_budget_shorter_than_one_epoch_is_refused_with_what_is_missing() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import sightline
-from sightline.errors import InvalidValue
+from sightline.errors import CannotWrite, InvalidValue
 from sightline.training.scalars import append_scalars, make_log_folder
 
 SETTINGS = {"model.name": "mlp", "training.epochs": 3}
@@ -66,7 +66,16 @@ except sightline.SightlineError as error:
     assert not (tmp_path / "run").exists()
 
 
-def test_a_file_is_no_place_to_log_into(tmp_path: Path) -> None:
+@pytest.mark.parametrize("inside", [".", "mine/all"])
+def test_a_file_is_no_place_to_log_into(tmp_path: Path, inside: str) -> None:
     (tmp_path / "logs").write_text("taken")
-    with pytest.raises(InvalidValue, match=r"--tensorboard .*logs is a file"):
+    with pytest.raises(InvalidValue, match=r"--tensorboard .*logs is no folder"):
+        sightline.train("mnist", tensorboard=tmp_path / "logs" / inside)
+
+
+def test_a_link_that_leads_nowhere_is_no_place_to_log_into_and_is_not_tried_forever(tmp_path: Path) -> None:
+    (tmp_path / "logs").symlink_to(tmp_path / "gone")
+    with pytest.raises(InvalidValue, match=r"--tensorboard .*logs is no folder"):
         sightline.train("mnist", tensorboard=tmp_path / "logs")
+    with pytest.raises(CannotWrite):
+        make_log_folder(tmp_path / "logs", "first")

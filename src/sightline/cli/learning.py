@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Iterable
 from pathlib import Path
 
-from sightline.cli.parser import SHORTHANDS
+from sightline.cli.parser import RANGE_TEST_SHORTHANDS, SHORTHANDS
 from sightline.cli.printing import mode_of, print_evaluation, print_json, print_run
 from sightline.cli.targets import check_target, unused
 from sightline.progress import reporting
@@ -18,8 +19,7 @@ def find_learning_rate(arguments: Namespace) -> int:
 
     out = arguments.out or unused(Path(f"{Path(arguments.source).stem}-learning-rate.png"))
     check_target("--out", out, ".png", keep=[arguments.source])
-    model = [f"model.name={arguments.model}"] if arguments.model is not None else []
-    asked = recipe(arguments.recipe or default_recipe(arguments.source), [*arguments.settings, *model])
+    asked = recipe(arguments.recipe or default_recipe(arguments.source), _settings(arguments, RANGE_TEST_SHORTHANDS))
     found = try_rates(
         arguments.source,
         recipe=asked,
@@ -44,16 +44,20 @@ def find_learning_rate(arguments: Namespace) -> int:
     return 0
 
 
+def _settings(arguments: Namespace, options: Iterable[str]) -> list[str]:
+    """What `--set` and the options that are short for it ask for, as key=value."""
+    short = {SHORTHANDS[option]: getattr(arguments, option) for option in options}
+    return [*arguments.settings, *(f"{key}={value}" for key, value in short.items() if value is not None)]
+
+
 def train(arguments: Namespace) -> int:
     """Train and say what came of it."""
     from sightline.data.sources import is_files
     from sightline.training.recipes import default_recipe, recipe, say_default
     from sightline.training.run import run_figures, train as train_network
 
-    short = {key: getattr(arguments, option) for option, key in SHORTHANDS.items()}
-    settings = [*arguments.settings, *(f"{key}={value}" for key, value in short.items() if value is not None)]
     name = arguments.recipe or default_recipe(arguments.source)
-    asked = recipe(name, settings)
+    asked = recipe(name, _settings(arguments, SHORTHANDS))
     if arguments.recipe is None and is_files(arguments.source):
         with reporting(mode_of(arguments)):
             say_default(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from sightline._version import __version__
@@ -29,6 +29,8 @@ SHORTHANDS: dict[str, str] = {
     "fraction": "data.fraction",
     "time_budget": "training.time_budget_seconds",
 }
+# Those of them that a range test has a use for.
+RANGE_TEST_SHORTHANDS = ("model", "seed", "fraction")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -71,6 +73,12 @@ def _recipe_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _shorthand_options(parser: argparse.ArgumentParser, options: Iterable[str]) -> None:
+    for option in options:
+        shown = f"short for --set {SHORTHANDS[option]}=VALUE"
+        parser.add_argument(f"--{option.replace('_', '-')}", metavar="VALUE", help=shown)
+
+
 def _show_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", help=SOURCE_HELP)
     parser.add_argument("--count", type=int, default=25, help="how many images (default: 25)")
@@ -89,7 +97,7 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
 def _find_learning_rate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", help=SOURCE_HELP)
     _recipe_options(parser)
-    parser.add_argument("--model", metavar="VALUE", help="short for --set model.name=VALUE")
+    _shorthand_options(parser, RANGE_TEST_SHORTHANDS)
     parser.add_argument("--steps", type=int, default=200, help="how many rates to try (default: 200)")
     parser.add_argument("--out", type=Path, help="the PNG to write (default: <source>-learning-rate.png)")
     parser.add_argument("--backend", help=BACKEND_HELP)
@@ -98,8 +106,7 @@ def _find_learning_rate_options(parser: argparse.ArgumentParser) -> None:
 def _train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", help=SOURCE_HELP)
     _recipe_options(parser)
-    for option, key in SHORTHANDS.items():
-        parser.add_argument(f"--{option.replace('_', '-')}", metavar="VALUE", help=f"short for --set {key}=VALUE")
+    _shorthand_options(parser, SHORTHANDS)
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<source>-<recipe>-001, counted up)")
     parser.add_argument("--backend", help=BACKEND_HELP)
     parser.add_argument("--log-every", type=int, metavar="STEPS", help="print loss and accuracy every so many steps")

@@ -13,7 +13,7 @@ from sightline.conflicts import SECONDS_FOR_THE_REST
 from sightline.errors import InvalidValue
 from sightline.progress import reporter, reporting
 from sightline.schema import Recipe
-from sightline.training.feed import LabelledImages
+from sightline.training.feed import LabelledImages, drawn_rows
 from sightline.training.fit import fit
 from sightline.training.watching import Watch
 
@@ -58,7 +58,9 @@ def epochs_within(
     tracing, a_image = _trial(network, train, recipe, augmentation)
     network.set_weights(kept)
     num_validation = round(num_judged * 0.25)
-    epoch = a_image * (len(train) + FORWARD_SHARE * num_validation)
+    # Balanced sampling sees rare classes several times an epoch.
+    num_drawn = len(drawn_rows(train.labels, recipe.training.sampling))
+    epoch = a_image * (num_drawn + FORWARD_SHARE * num_validation)
     left = deadline - time.perf_counter()
     rest = SECONDS_FOR_THE_REST + SHARE_FOR_THE_REST * max(left, 0.0) + FORWARD_SHARE * a_image * num_judged
     epochs = math.floor((left - rest - tracing) / epoch)
@@ -80,12 +82,17 @@ def _trial(
     rows = np.random.default_rng(recipe.seed).permutation(len(train))[:most]
     part = LabelledImages(train.images[np.sort(rows)], train.labels[np.sort(rows)])
     settings = dataclasses.replace(recipe.training, epochs=3, early_stopping_patience=None, sampling="natural")
+    # The trial may be too short for a single step of many batches, which the run is not.
+    most_batches = math.ceil(len(part) / int(recipe.training.batch_size))
+    optimizer = dataclasses.replace(
+        recipe.optimizer, accumulation_steps=min(recipe.optimizer.accumulation_steps, most_batches)
+    )
     with reporting("quiet"):
         fitted = fit(
             network,
             part,
             validation=None,
-            recipe=dataclasses.replace(recipe, training=settings),
+            recipe=dataclasses.replace(recipe, training=settings, optimizer=optimizer),
             augmentation=augmentation,
             watch=Watch(),
         )

@@ -5,6 +5,7 @@ Keras' callback needs TensorFlow whatever the backend, and logs the learning rat
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,13 +29,15 @@ def check_tensorboard(folder: Path) -> None:
 
     Raises:
         MissingPackage: tensorboard is not installed.
-        InvalidValue: `folder` is a file.
+        InvalidValue: `folder` is a file or would lie in one.
 
     Example:
         >>> check_tensorboard(Path("logs"))
     """
-    if folder.exists() and not folder.is_dir():
-        raise InvalidValue(f"--tensorboard {folder} is a file. Name a folder; each run gets its own inside it.")
+    # A link that leads nowhere is there, too: nothing can be made in its place.
+    there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    if not there.is_dir():
+        raise InvalidValue(f"--tensorboard {folder}: {there} is no folder. Name one; each run gets its own inside it.")
     _part("compat.proto.event_pb2")
 
 
@@ -59,9 +62,10 @@ def make_log_folder(parent: Path, name: str) -> Path:
     """
     number, folder = 1, parent / name
     with writing_to(parent):
+        parent.mkdir(parents=True, exist_ok=True)
         while True:
             try:
-                folder.mkdir(parents=True)
+                folder.mkdir()
             except FileExistsError:
                 number += 1
                 folder = parent / f"{name}-{number}"
