@@ -3,8 +3,8 @@
 Usage: python benchmarks/startup.py RUN IMAGE [--rounds 9]
 
 Whole processes, started in turn, timed from outside; medians, ranges, and the ratio to Keras. IMAGE must have the
-network's own size, since the Keras script does no more than open it. `predict imagenet` is the network inside the package
-on the same image, which is brought to 224 pixels for it.
+network's own size, since the Keras script does no more than open it. `predict imagenet` is the network inside
+the package on the same image, which is brought to 224 pixels for it.
 """
 
 from __future__ import annotations
