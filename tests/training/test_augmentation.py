@@ -15,7 +15,7 @@ keras = load_keras()
 from sightline.training.augmentation import build_augmentation  # noqa: E402  # the backend is chosen first
 from sightline.training.coloring import ToPixels  # noqa: E402  # as above
 from sightline.training.strengths import strengths_of  # noqa: E402  # as above
-from sightline.training.warping import RandomAffine  # noqa: E402  # as above
+from sightline.training.warping import RandomAffine, gathered, warp  # noqa: E402  # as above
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 9, 12, 3), dtype=np.uint8)
 DARK, LIGHT = InputSpec(9, 12, "rgb", background="dark"), InputSpec(9, 12, "rgb", background="light")
@@ -105,6 +105,20 @@ def test_one_warp_is_what_the_slow_definition_says(strengths: dict[str, float], 
     warped = np.asarray(Fixed({**OFF, **strengths}, fill_mode="constant", seed=0)(IMAGES, training=True))
     for image, found in zip(IMAGES, warped, strict=True):
         np.testing.assert_allclose(found, slow_affine(image, matrix), atol=0.05)
+
+
+@pytest.mark.parametrize("fill_mode", ["constant", "reflect"])
+def test_every_way_to_warp_is_keras_own_warp(fill_mode: str) -> None:
+    draw = np.random.default_rng(2)
+    maps = np.zeros((len(IMAGES), 8), np.float32)
+    # Far outside on all sides, and turned about.
+    maps[:, :6] = np.array([1, 0, 0, 0, 1, 0]) + draw.normal(0, [1, 1, 20, 1, 1, 20], (len(IMAGES), 6))
+    images, ops = IMAGES.astype(np.float32), keras.ops
+    # A copy, because Keras changes the maps themselves on PyTorch.
+    expected = np.asarray(ops.image.affine_transform(images, maps.copy(), fill_mode=fill_mode))
+    for way in (warp, gathered):
+        found = np.asarray(way(ops.convert_to_tensor(images), ops.convert_to_tensor(maps), fill_mode=fill_mode))
+        np.testing.assert_allclose(found, expected, atol=0.05)
 
 
 def test_draws_stay_within_their_strength_and_differ_from_image_to_image() -> None:

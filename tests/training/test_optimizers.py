@@ -121,7 +121,9 @@ def test_every_schedule_can_be_built() -> None:
 def test_every_optimizer_is_keras_own_of_that_name(name: str) -> None:
     recipe = parse_recipe({"optimizer": {"name": name, "learning_rate": 0.125}}).optimizer
     built = build_optimizer(recipe, 0.125)
-    assert type(built) is getattr(keras.optimizers, OPTIMIZERS[name])
+    # On PyTorch the class hands out a subclass of its own kernels.
+    assert isinstance(built, getattr(keras.optimizers, OPTIMIZERS[name]))
+    assert type(built).__name__ == OPTIMIZERS[name]
     assert float(built.learning_rate) == 0.125
     # 0 means none; left to itself Keras' AdamW would decay.
     assert not built.weight_decay
@@ -181,7 +183,8 @@ def test_penalties_are_of_kernels_alone() -> None:
     kernel = np.asarray(network.layers[0].kernel)
     penalise(network, parse_recipe({"loss.l1": 0.1, "loss.l2": 0.01}).loss)
     assert len(network.losses) == 1
-    assert float(network.losses[0]) == pytest.approx(0.1 * abs(kernel).sum() + 0.01 * (kernel**2).sum(), rel=1e-5)
+    penalty = float(keras.ops.convert_to_numpy(network.losses[0]))
+    assert penalty == pytest.approx(0.1 * abs(kernel).sum() + 0.01 * (kernel**2).sum(), rel=1e-5)
 
 
 def test_without_strengths_there_is_no_penalty() -> None:

@@ -94,7 +94,7 @@ def fit(
     )
     watcher = Watcher(watch, recipe, network, rate=rate, steps=steps, num_images=num_drawn)
     stopping = _early_stopping(recipe)
-    callbacks = [*_averaging(recipe), watcher.callback, *stopping]
+    callbacks = watcher.callbacks([*_averaging(recipe), watcher.callback, *stopping], model)
     num_classes = int(network.output_shape[-1])
     feed = training_feed(train, recipe, num_classes=num_classes)
     feed |= validation_feed(validation, recipe, num_classes=num_classes)

@@ -9,7 +9,7 @@ import keras
 from keras import layers, ops
 
 from sightline.training.coloring import LUMA
-from sightline.training.warping import inverse_maps
+from sightline.training.warping import inverse_maps, warp
 
 WARPS = ("rotation", "shear", "translation_x", "translation_y")
 OPERATIONS = (
@@ -73,7 +73,7 @@ class RandomOperations(layers.Layer):  # type: ignore[misc]  # Keras carries no 
         shift = (columns["translation_x"] * (reach * width), columns["translation_y"] * (reach * height))
         tangent = columns["shear"] * (self.magnitude * LARGEST_SHEAR)
         maps = inverse_maps(tangent, (ops.cos(angle), ops.sin(angle)), shift, (height, width))
-        return ops.image.affine_transform(images, maps, interpolation="bilinear", fill_mode=self.fill_mode)
+        return warp(images, maps, fill_mode=self.fill_mode)
 
     def _blend(self, images: Any, columns: dict[str, Any]) -> Any:
         """Towards or away from black, from the mean, from grey, from a smoothed copy."""

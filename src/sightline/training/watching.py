@@ -7,7 +7,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from sightline.training.scalars import append_scalars
 
 SECONDS_BETWEEN_CURVES = 10.0
 SECONDS_BETWEEN_NOTES = 0.2
+# To read a figure is to wait for the step that it comes from; in between JAX and a GPU run ahead.
+SECONDS_BETWEEN_LOOKS = 0.1
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,14 @@ class Watcher:
         self._good: list[Any] | None = None
         self._counted = 0
         self._epoch_started = 0.0
-        self._noted = -math.inf
+        self._noted = self._looked = -math.inf
+        self._unread: list[tuple[int, Any]] = []
         self._painter = _Painter(watch.curves_path)
-        self.callback = keras.callbacks.LambdaCallback(
-            on_epoch_begin=self._begin_epoch, on_epoch_end=self._end_epoch, on_train_batch_end=self._end_steps
-        )
+        self.callback = keras.callbacks.LambdaCallback(on_epoch_begin=self._begin_epoch, on_epoch_end=self._end_epoch)
+
+    def callbacks(self, others: list[keras.callbacks.Callback], model: keras.Model) -> keras.callbacks.CallbackList:
+        """What the `fit` of `model` is given as its callbacks: others, of which none may wait for steps, and this."""
+        return _Callbacks(others, self._end_steps, model=model, epochs=int(self.recipe.training.epochs))
 
     @contextlib.contextmanager
     def painting(self) -> Iterator[None]:
@@ -109,13 +114,21 @@ class Watcher:
 
     def _begin_epoch(self, epoch: int, logs: Any = None) -> None:  # Keras hands both on
         self._epoch_started, self._counted = time.perf_counter(), 0
+        self._unread = []
 
     def _end_steps(self, batch: int, logs: dict[str, Any]) -> None:
         # Keras counts the last execution of an epoch as full, however few steps were left.
         step, epoch = min(batch + 1, self.steps), self._epoch()
+        self._unread.append((step, logs["loss"]))
+        is_logged = bool(self.watch.log_every) and step % (self.watch.log_every or 1) == 0
+        if not is_logged and step < self.steps and time.monotonic() - self._looked < SECONDS_BETWEEN_LOOKS:
+            return
         loss, accuracy = float(logs["loss"]), float(logs["accuracy"])
         if not math.isfinite(loss):
-            raise TrainingFailed(self._rescue(epoch, step))
+            # Keras' loss is a mean over the epoch: after the first NaN there are only more.
+            first = next(number for number, value in self._unread if not math.isfinite(float(value)))
+            raise TrainingFailed(self._rescue(epoch, first))
+        self._unread, self._looked = [], time.monotonic()
         done = min(step * int(self.recipe.training.batch_size), self.num_images)
         if self.bar is not None:
             self.bar.advance(
@@ -124,7 +137,7 @@ class Watcher:
                 notes=self._notes(step, loss, accuracy),
             )
         self._counted = done
-        if self.watch.log_every and step % self.watch.log_every == 0:
+        if is_logged:
             reporter().say(f"epoch {epoch} step {step}/{self.steps}  loss {loss:.4f}  accuracy {accuracy:.4f}")
 
     def _epoch(self) -> int:
@@ -156,6 +169,8 @@ class Watcher:
         """Go back to the last good weights, keep them where they can be found, and say what happened."""
         largest = self.recipe.optimizer.learning_rate
         if self._good is not None:
+            # On JAX `fit` holds the weights and writes them back at its end, unless a callback asked for the model.
+            _ = self.callback.model
             self.network.set_weights(self._good)
         return (
             f"the loss is no longer a finite number at epoch {epoch}, step {step} (learning rate "
@@ -225,6 +240,28 @@ class Watcher:
 
 def _pair(loss: float, accuracy: float) -> str:
     return f"loss {loss:.4f} accuracy {accuracy:.4f}"
+
+
+class _Callbacks(keras.callbacks.CallbackList):  # type: ignore[misc]  # Keras has no annotations
+    """Keras' list of callbacks, except that the figures of a step are not made Python numbers before they are wanted.
+
+    Keras' own does so after every step, which makes JAX and a GPU wait for each.
+    """
+
+    def __init__(
+        self,
+        callbacks: list[keras.callbacks.Callback],
+        end_steps: Callable[[int, dict[str, Any]], None],
+        *,
+        model: keras.Model,
+        epochs: int,
+    ) -> None:
+        super().__init__(callbacks, add_history=True, model=model, epochs=epochs, verbose=0)
+        self._end_steps = end_steps
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Hand on the figures as they are, to who may leave them unread."""
+        self._end_steps(batch, logs or {})
 
 
 class _Painter:
