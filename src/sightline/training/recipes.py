@@ -58,7 +58,7 @@ RECIPES: dict[str, NamedRecipe] = {
             "schedule.name": "one-cycle",
             "loss.name": "categorical_crossentropy",
             "loss.label_smoothing": 0.05,
-            "training.epochs": 9,
+            "training.epochs": 8,
             "training.batch_size": 64,
         },
     ),
