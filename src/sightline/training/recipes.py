@@ -133,16 +133,21 @@ def recipe(name: str | Path = "fast", settings: Mapping[str, Any] | Iterable[str
     return parse_recipe(settings, start=start) if isinstance(settings, Mapping) else override(start, settings)
 
 
-# Files of at least this many pixels (the median longer side) are photographs that a pretrained network can see.
+# Files of at least this many pixels (the median longer side) are looked at by a pretrained network as it was trained.
 PHOTOGRAPH_SIDE = 64
-DEFAULT_RULE = f"transfer for files of {PHOTOGRAPH_SIDE} pixels a side or more, photos for smaller ones, else fast"
+# Smaller ones are enlarged to this only: a fifth of the work, and there is nothing in them that more pixels would show.
+SMALL_SIDE = 96
+DEFAULT_RULE = (
+    f"transfer for files in colour or of {PHOTOGRAPH_SIDE} pixels a side or more, photos for small grey ones, else fast"
+)
 
 
 def default_recipe(source: Any) -> str:
     """The recipe that is meant where none is named, by the rule that a run prints.
 
-    Files whose median longer side is at least 64 pixels are photographs: "transfer". Smaller ones
-    have little that a pretrained network could see: "photos". Names and arrays: "fast".
+    Files in colour, and those whose median longer side is at least 64 pixels, are photographs: "transfer",
+    which was better than learning from nothing even on 32 pixels (docs/performance.md, CIFAR-10). Small grey
+    ones are signs or letters rather than things: "photos". Names and arrays: "fast".
 
     Args:
         source: whatever `sightline.load` takes.
@@ -159,8 +164,8 @@ def default_recipe(source: Any) -> str:
     """
     if not is_files(source):
         return "fast"
-    height, width, _ = natural_shape(load(source))
-    return "transfer" if max(height, width) >= PHOTOGRAPH_SIDE else "photos"
+    height, width, channels = natural_shape(load(source))
+    return "transfer" if channels == 3 or max(height, width) >= PHOTOGRAPH_SIDE else "photos"
 
 
 def say_default(name: str) -> None:
@@ -260,7 +265,7 @@ def resolve(asked: Recipe, dataset: Dataset) -> Recipe:
         if asked.data.color_mode == "grey":
             raise InvalidValue(f"{asked.model.name} takes colour: data.color_mode must be auto or rgb; got 'grey'.")
         if asked.data.image_size == "auto":
-            size = backbone.image_size
+            size = backbone.image_size if max(height, width) >= PHOTOGRAPH_SIDE else SMALL_SIDE
     color = source_color if asked.data.color_mode == "auto" else asked.data.color_mode
     data = dataclasses.replace(asked.data, image_size=size, color_mode=color)
     model, augmentation = asked.model, asked.augmentation

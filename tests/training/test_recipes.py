@@ -1,0 +1,36 @@
+"""Which recipe is meant where none is named, and how large small pictures become in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import sightline
+from sightline.training.recipes import default_recipe, resolve
+
+
+def folder(place: Path, *, side: int, channels: int) -> Path:
+    draw = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (place / name).mkdir(parents=True)
+        for number in range(3):
+            pixels = draw.integers(0, 256, (side, side, channels), dtype=np.uint8)
+            Image.fromarray(pixels if channels == 3 else pixels[:, :, 0]).save(place / name / f"{number}.png")
+    return place
+
+
+@pytest.mark.parametrize(
+    ("side", "channels", "name", "image_size"),
+    [(32, 1, "photos", 32), (32, 3, "transfer", 96), (63, 3, "transfer", 96), (64, 1, "transfer", 224)],
+)
+def test_the_default_goes_by_colour_and_size(tmp_path: Path, side: int, channels: int, name: str, image_size) -> None:
+    place = folder(tmp_path / "photos", side=side, channels=channels)
+    assert default_recipe(place) == name
+    assert resolve(sightline.recipe(name), sightline.load(place)).data.image_size == image_size
+
+
+def test_names_and_arrays_are_trained_fast() -> None:
+    assert default_recipe("mnist") == "fast"
