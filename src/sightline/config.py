@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from sightline.architectures import MODELS
+from sightline.architectures import backbone_of
 from sightline.catalog import ONE_HOT_LOSSES
-from sightline.conflicts import SECONDS_FOR_THE_REST, check_uses, without_useless
+from sightline.conflicts import SECONDS_FOR_THE_REST, check_uses, is_pretrained, without_useless
 from sightline.errors import InvalidValue, UnknownName, closest
 from sightline.schema import Recipe
 
@@ -280,9 +280,7 @@ def _check_mixing(recipe: Recipe) -> None:
         )
     if recipe.training.batch_size == 1:
         raise InvalidValue(f"{asked}: images are mixed within a batch; got training.batch_size=1. Set it to 2 or more.")
-    entry = MODELS.get(recipe.model.name)
-    backbone = entry.backbone if entry is not None and recipe.model.weights != "random" else None
-    if backbone is None:
+    if not is_pretrained(recipe):
         return
     if recipe.training.finetune_epochs == 0:
         raise InvalidValue(
@@ -290,7 +288,7 @@ def _check_mixing(recipe: Recipe) -> None:
             "head on features only. Set training.finetune_epochs=auto and training.finetune_part=all, or leave the "
             "mixing out."
         )
-    if recipe.training.finetune_part == "upper" and backbone.cut:
+    if recipe.training.finetune_part == "upper" and backbone_of(recipe.model.name).cut:
         raise InvalidValue(
             f"{asked}: training.finetune_part=upper learns from stored activations, which are not mixed. "
             "Set training.finetune_part=all, or leave the mixing out."

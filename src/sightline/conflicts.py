@@ -34,6 +34,11 @@ class _Use:
     has_shorthand: bool = False
 
 
+def _has_backbone(recipe: Recipe) -> bool:
+    entry = MODELS.get(recipe.model.name)
+    return entry is not None and entry.backbone is not None
+
+
 def is_pretrained(recipe: Recipe) -> bool:
     """Whether a recipe starts from pretrained weights.
 
@@ -50,13 +55,7 @@ def is_pretrained(recipe: Recipe) -> bool:
         >>> is_pretrained(Recipe())
         False
     """
-    entry = MODELS.get(recipe.model.name)
-    return entry is not None and entry.backbone is not None and recipe.model.weights != "random"
-
-
-def _has_backbone(recipe: Recipe) -> bool:
-    entry = MODELS.get(recipe.model.name)
-    return entry is not None and entry.backbone is not None
+    return _has_backbone(recipe) and recipe.model.weights != "random"
 
 
 _WEIGHTS = ("model.name", "model.weights")

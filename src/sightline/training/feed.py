@@ -136,12 +136,12 @@ def training_feed(data: LabelledImages, recipe: Recipe, *, num_classes: int) -> 
     in_memory = data.images.nbytes <= recipe.data.memory_limit_mib * 2**20
     batch_size = int(recipe.training.batch_size)
     mixing = mixing_of(recipe, data.images.shape[1:])
-    options: dict[str, Any] = {"batch_size": batch_size, "seed": recipe.seed, "mix": mixing.mix if mixing else None}
+    batching = _Batching(rows, batch_size, recipe.seed, mixing.mix if mixing else None)
     if keras.config.backend() == "tensorflow":
         images = np.asarray(data.images[:]) if in_memory else data.images
-        return {"x": _tensorflow_batches(images, arrays, rows, **options), "shuffle": False}
+        return {"x": _tensorflow_batches(images, arrays, batching), "shuffle": False}
     if mixing or not in_memory:
-        return {"x": _Batches(data.images, arrays, rows, **options), "shuffle": False}
+        return {"x": _Batches(data.images, arrays, batching), "shuffle": False}
     names = ("y", "sample_weight")
     fed = {name: array[rows] for name, array in zip(names, arrays, strict=False)}
     return {"x": np.asarray(data.images[:])[rows], "batch_size": batch_size, "shuffle": True, **fed}
@@ -170,26 +170,27 @@ def validation_feed(data: LabelledImages | None, recipe: Recipe, *, num_classes:
     targets = targets_of(data.labels, recipe.loss.name, num_classes)
     in_memory = data.images.nbytes <= recipe.data.memory_limit_mib * 2**20
     images = np.asarray(data.images[:]) if in_memory else data.images
-    rows = np.arange(len(data))
     size = VALIDATION_BATCH if in_memory else 256
     mixing = mixing_of(recipe, data.images.shape[1:])
-    options: dict[str, Any] = {"batch_size": size, "seed": None, "mix": unmixed if mixing else None}
+    batching = _Batching(np.arange(len(data)), size, None, unmixed if mixing else None)
     if keras.config.backend() == "tensorflow":
-        return {"validation_data": _tensorflow_batches(images, [targets], rows, **options)}
+        return {"validation_data": _tensorflow_batches(images, [targets], batching)}
     if in_memory and not mixing:
         return {"validation_data": (images, targets), "validation_batch_size": size}
-    return {"validation_data": _Batches(images, [targets], rows, **options)}
+    return {"validation_data": _Batches(images, [targets], batching)}
 
 
-def _tensorflow_batches(
-    images: Any,
-    arrays: list[NDArray[Any]],
-    rows: NDArray[np.int64],
-    *,
-    batch_size: int,
-    seed: int | None,
-    mix: Mix | None,
-) -> Any:
+@dataclass(frozen=True, eq=False)
+class _Batching:
+    """How rows become batches: which, how many at once, shuffled by which seed (None: in order), mixed by what."""
+
+    rows: NDArray[np.int64]
+    batch_size: int
+    seed: int | None
+    mix: Mix | None
+
+
+def _tensorflow_batches(images: Any, arrays: list[NDArray[Any]], batching: _Batching) -> Any:
     """Batches in TensorFlow's own threads, from constants where they fit in memory; shuffled anew each epoch by a seed.
 
     tf.data's tuning is off: its thread sleeps up to five seconds at the end of every pass before it lets go.
@@ -199,7 +200,7 @@ def _tensorflow_batches(
     with tf.device("CPU"):
         fixed = [tf.constant(array) for array in arrays]
         pixels = tf.constant(images) if isinstance(images, np.ndarray) and not isinstance(images, np.memmap) else None
-    shape = tuple(images.shape[1:])
+    shape, mix = tuple(images.shape[1:]), batching.mix
 
     def read(batch: NDArray[np.int64]) -> NDArray[Any]:
         # Ascending rows are read faster from a mapped file; the order within a batch does not matter to fit.
@@ -218,30 +219,22 @@ def _tensorflow_batches(
         plan, *others = [tf.ensure_shape(part, (None, *width)) for part, width in zip(mixed, widths, strict=True)]
         return ((picked, plan), *others)
 
-    order = tf.data.Dataset.from_tensor_slices(rows)
-    if seed is not None:
-        order = order.shuffle(len(rows), seed=seed, reshuffle_each_iteration=True)
+    order = tf.data.Dataset.from_tensor_slices(batching.rows)
+    if batching.seed is not None:
+        order = order.shuffle(len(batching.rows), seed=batching.seed, reshuffle_each_iteration=True)
     options = tf.data.Options()
     options.autotune.enabled = False
-    return order.batch(batch_size).map(gather).prefetch(PREFETCHED).with_options(options)
+    return order.batch(batching.batch_size).map(gather).prefetch(PREFETCHED).with_options(options)
 
 
 class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no annotations
     """Batches read from a mapped cache in Keras' own thread, for any backend."""
 
-    def __init__(
-        self,
-        images: Any,
-        arrays: list[NDArray[Any]],
-        rows: NDArray[np.int64],
-        *,
-        batch_size: int,
-        seed: int | None,
-        mix: Mix | None,
-    ) -> None:
+    def __init__(self, images: Any, arrays: list[NDArray[Any]], batching: _Batching) -> None:
         super().__init__()
-        self.images, self.arrays, self.rows, self.batch_size, self.mix = images, arrays, rows, batch_size, mix
-        self.generator = None if seed is None else np.random.default_rng(seed)
+        self.images, self.arrays = images, arrays
+        self.rows, self.batch_size, self.mix = batching.rows, batching.batch_size, batching.mix
+        self.generator = None if batching.seed is None else np.random.default_rng(batching.seed)
         self.on_epoch_end()
 
     def __len__(self) -> int:

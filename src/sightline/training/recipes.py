@@ -10,7 +10,6 @@ from typing import Any
 from sightline.architectures import MODELS
 from sightline.catalog import SOURCES
 from sightline.config import override, parse_recipe, read_recipe
-from sightline.conflicts import is_pretrained
 from sightline.data.batches import natural_shape
 from sightline.data.sources import is_files, load
 from sightline.errors import InvalidValue, pick
@@ -183,25 +182,6 @@ def say_default(name: str) -> None:
         ...     say_default("transfer")
     """
     reporter().say(f"recipe {name}, by the rule: {DEFAULT_RULE}")
-
-
-def is_transfer(recipe: Recipe) -> bool:
-    """Whether a recipe starts from pretrained weights.
-
-    Args:
-        recipe: resolved.
-
-    Returns:
-        True if its network has a backbone whose weights are not random.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> is_transfer(recipe("transfer")), is_transfer(recipe("tutorial"))
-        (True, False)
-    """
-    return is_pretrained(recipe)
 
 
 def settle_length(resolved: Recipe, num_train: int) -> Recipe:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sightline.backends import choose_backend, load_keras
 from sightline.bundle import load_bundle
 from sightline.catalog import SOURCES
+from sightline.conflicts import is_pretrained
 from sightline.data.sources import is_files
 from sightline.data.splits import splits_csv
 from sightline.errors import InvalidValue
@@ -25,7 +26,7 @@ from sightline.reporting.charts import curves_png
 from sightline.results import Run
 from sightline.schema import Recipe
 from sightline.training.preparation import Prepared, prepare
-from sightline.training.recipes import default_recipe, is_transfer, recipe as named_recipe, say_default
+from sightline.training.recipes import default_recipe, recipe as named_recipe, say_default
 from sightline.training.scalars import check_tensorboard, make_log_folder
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def _fit(network: Any, data: Prepared, watch: Any) -> Any:
     from sightline.training.feed import LabelledImages
     from sightline.training.fit import fit
 
-    if is_transfer(data.recipe):
+    if is_pretrained(data.recipe):
         from sightline.training.transfer import fit_transfer
 
         return fit_transfer(network, data, watch)
