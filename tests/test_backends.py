@@ -79,3 +79,16 @@ except InvalidValue as error:
     assert answer.err == ""
     assert answer.out.startswith("tensorflow tensorflow\n")
     assert "Keras is already loaded with 'tensorflow' in this process" in answer.out
+
+
+def test_keras_is_imported_beforehand_only_for_what_keras_fetches(python) -> None:
+    program = """
+import sys
+from sightline.backends import load_keras_for
+load_keras_for("mnist", "tensorflow"); load_keras_for("photos", "tensorflow")
+assert "keras" not in sys.modules
+load_keras_for("cifar10", "tensorflow")
+assert "keras" in sys.modules
+"""
+    answer = python(program)
+    assert answer.code == 0, answer.err

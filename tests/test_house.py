@@ -66,7 +66,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
         Room(
             "training",
             "recipes strengths optimizers warping coloring randaugment augmentation mixing onnx_export saving card "
-            "preparation bundling feed scalars watching fit range_test budget head activations transfer run",
+            "preparation bundling feed learner scalars watching fit range_test budget head activations transfer run",
             keras=AT_ONCE,
             # A wrong name is refused before Keras is imported.
             keras_on_use_in="recipes strengths onnx_export card preparation run",

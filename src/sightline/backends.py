@@ -9,8 +9,9 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
-from sightline.catalog import BACKENDS
+from sightline.catalog import BACKENDS, SOURCES
 from sightline.errors import InvalidValue, MissingPackage, pick, require
 
 
@@ -94,6 +95,26 @@ def load_keras(requested: str | None = None) -> ModuleType:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     with _without_greeting():
         return require("keras", purpose="training", install=f"sightline[{name}]")
+
+
+def load_keras_for(source: Any, backend: str) -> None:
+    """Import Keras before a source that Keras itself fetches is opened: it must be loaded on the backend that trains.
+
+    Args:
+        source: whatever `sightline.load` takes; any other needs no Keras, and none is imported.
+        backend: from `choose_backend`.
+
+    Returns:
+        Nothing.
+
+    Raises:
+        MissingPackage, InvalidValue: as `load_keras`.
+
+    Example:
+        >>> load_keras_for("mnist", "tensorflow")
+    """
+    if str(source) in SOURCES and SOURCES[str(source)].origin.startswith("keras."):
+        load_keras(backend)
 
 
 @contextlib.contextmanager

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.backends import choose_backend, load_keras
-from sightline.catalog import SOURCES
+from sightline.backends import choose_backend, load_keras, load_keras_for
 from sightline.conflicts import is_pretrained
 from sightline.errors import InvalidValue, TrainingFailed
 from sightline.files import write_atomically
@@ -114,9 +113,7 @@ def find_learning_rate(
         )
     backend = choose_backend(backend)
     with reporting(mode):
-        if str(source) in SOURCES and SOURCES[str(source)].origin.startswith("keras."):
-            # Keras fetches it: it has to be loaded on the backend that will train.
-            load_keras(backend)
+        load_keras_for(source, backend)
         data = prepare(source, asked)
         load_keras(backend)
         rates, losses = _try_rates(data, steps)
@@ -188,9 +185,8 @@ def _mean_at_start(losses: NDArray[np.float64]) -> float:
 def _try_rates(data: Prepared, steps: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     import keras
 
-    from sightline.networks.build import build_network
     from sightline.training.augmentation import build_augmentation
-    from sightline.training.feed import LabelledImages
+    from sightline.training.learner import computing_in, labelled, new_network
     from sightline.training.range_test import range_test
 
     recipe, rows = data.recipe, data.splits.train
@@ -198,14 +194,7 @@ def _try_rates(data: Prepared, steps: int) -> tuple[NDArray[np.float64], NDArray
         f"{data.dataset.name}: {steps} steps of {recipe.training.batch_size} of {len(rows):,} train images; "
         f"{recipe.model.name}, recipe {recipe.name}, {keras.config.backend()}"
     )
-    weights = None if data.dataset.weights is None else data.dataset.weights[rows]
-    train = LabelledImages(data.pixels.take(rows), data.dataset.labels[rows], weights)
-    keras.utils.set_random_seed(recipe.seed)
-    usual = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(recipe.training.precision)
-    try:
-        network = build_network(data.spec.shape, data.dataset.num_classes, recipe.model)
+    network = new_network(data)
+    with computing_in(recipe.training.precision):
         augmentation = build_augmentation(recipe.augmentation, data.spec, seed=recipe.seed)
-        return range_test(network, train, recipe, augmentation=augmentation, num_steps=steps)
-    finally:
-        keras.config.set_dtype_policy(usual)
+        return range_test(network, labelled(data, rows), recipe, augmentation=augmentation, num_steps=steps)

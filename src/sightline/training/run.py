@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sightline.backends import choose_backend, load_keras
+from sightline.backends import choose_backend, load_keras, load_keras_for
 from sightline.bundle import load_bundle
-from sightline.catalog import SOURCES
 from sightline.conflicts import is_pretrained
 from sightline.data.sources import is_files
 from sightline.data.splits import splits_csv
@@ -92,16 +86,16 @@ def _train(
     source: Any, asked: Recipe, out: Path | None, backend: str, *, log_every: int | None, logs: Path | None
 ) -> Run:
     watch = Stopwatch()
-    if str(source) in SOURCES and SOURCES[str(source)].origin.startswith("keras."):
-        # Keras fetches it: it has to be loaded on the backend that will train.
-        load_keras(backend)
-        watch.lap("import")
+    load_keras_for(source, backend)
+    watch.lap("import")
     data = prepare(source, asked)
     watch.lap("data")
     reporter().say(_opening(data, backend))
     load_keras(backend)
+    from sightline.training.learner import new_network
+
     # Weights that cannot be used are refused before there is a folder.
-    network = _network(data)
+    network = new_network(data)
     watch.lap("import")
     folder = make_run_folder(out, stem=f"{data.dataset.name}-{data.recipe.name}")
     write_json(folder / "recipe.json", data.recipe.to_dict())
@@ -125,36 +119,14 @@ def _train(
     return run
 
 
-def _network(data: Prepared) -> Any:
-    import keras
-
-    from sightline.networks.build import build_network
-
-    keras.utils.set_random_seed(data.recipe.seed)
-    with _precision(data.recipe.training.precision):
-        return build_network(data.spec.shape, data.dataset.num_classes, data.recipe.model)
-
-
-@contextlib.contextmanager
-def _precision(policy: str) -> Iterator[None]:
-    """While it is open, new layers compute in this precision."""
-    import keras
-
-    usual = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(usual)
-
-
 def _fit_and_judge(network: Any, data: Prepared, folder: Path, typed: str, *, seen: Watch, watch: Stopwatch) -> Run:
     import keras
 
     from sightline.networks.build import build_network
     from sightline.training.bundling import make_bundle
+    from sightline.training.learner import computing_in
 
-    with _precision(data.recipe.training.precision):
+    with computing_in(data.recipe.training.precision):
         fitted = _fit(network, data, seen)
     if data.recipe.training.precision != "float32":
         mixed, network = network, build_network(data.spec.shape, data.dataset.num_classes, data.recipe.model)
@@ -184,19 +156,15 @@ def _fit_and_judge(network: Any, data: Prepared, folder: Path, typed: str, *, se
 
 def _fit(network: Any, data: Prepared, watch: Any) -> Any:
     from sightline.training.augmentation import build_augmentation
-    from sightline.training.feed import LabelledImages
     from sightline.training.fit import fit
+    from sightline.training.learner import labelled
 
     if is_pretrained(data.recipe):
         from sightline.training.transfer import fit_transfer
 
         return fit_transfer(network, data, watch)
 
-    def labelled(rows: NDArray[np.int64]) -> LabelledImages:
-        weights = None if data.dataset.weights is None else data.dataset.weights[rows]
-        return LabelledImages(data.pixels.take(rows), data.dataset.labels[rows], weights)
-
-    recipe, train = data.recipe, labelled(data.splits.train)
+    recipe, train = data.recipe, labelled(data, data.splits.train)
     augmentation = build_augmentation(recipe.augmentation, data.spec, seed=recipe.seed)
     if watch.deadline is not None:
         from sightline.training.budget import epochs_within
@@ -206,7 +174,7 @@ def _fit(network: Any, data: Prepared, watch: Any) -> Any:
             watch.deadline, network, train, num_judged=num_judged, recipe=recipe, augmentation=augmentation
         )
         recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, epochs=epochs))
-    validation = labelled(data.splits.validation) if len(data.splits.validation) else None
+    validation = labelled(data, data.splits.validation) if len(data.splits.validation) else None
     return fit(network, train, validation=validation, recipe=recipe, augmentation=augmentation, watch=watch)
 
 

@@ -21,6 +21,7 @@ from sightline.training.budget import epochs_within
 from sightline.training.feed import LabelledImages, row_weights
 from sightline.training.fit import Fitted, fit
 from sightline.training.head import Head, Rows, fit_head, judge
+from sightline.training.learner import labelled
 from sightline.training.preparation import Prepared
 from sightline.training.watching import Watch, record_epoch
 
@@ -100,11 +101,10 @@ def _head(tables: Tables, data: Prepared) -> Head:
 
 
 def _train_rows(features: StoredRows, data: Prepared, times: int) -> Rows:
-    labels = data.dataset.labels[data.splits.train]
-    own = None if data.dataset.weights is None else data.dataset.weights[data.splits.train]
-    weights = row_weights(LabelledImages(None, labels, own), data.recipe.training.class_weights)
+    train = labelled(data, data.splits.train)
+    weights = row_weights(train, data.recipe.training.class_weights)
     repeated = None if weights is None else np.tile(weights, times)
-    return Rows(features[:], np.tile(labels, times), repeated)
+    return Rows(features[:], np.tile(train.labels, times), repeated)
 
 
 def _finetune(
@@ -156,23 +156,23 @@ def _learner(
     network: keras.Model, tables: Tables, data: Prepared
 ) -> tuple[keras.Model, LabelledImages, keras.Model | None]:
     """What is fine-tuned, on what, and the augmentation before it: the upper part on stored activations, or all."""
-    labels, weights = data.dataset.labels[tables.train], data.dataset.weights
-    own = None if weights is None else weights[tables.train]
+    train = labelled(data, tables.train)
     if not tables.has_middle:
         augmentation = build_augmentation(data.recipe.augmentation, data.spec, seed=data.recipe.seed)
-        return network, LabelledImages(data.pixels.take(tables.train), labels, own), augmentation
+        return network, train, augmentation
     upper = keras.Model(network.get_layer(tables.cut).output, network.output, name="upper")
     times = len(tables.views)
-    repeated = None if own is None else np.tile(own, times)
-    return upper, LabelledImages(tables.of_train(MIDDLE), np.tile(labels, times), repeated), None
+    repeated = None if train.weights is None else np.tile(train.weights, times)
+    return upper, LabelledImages(tables.of_train(MIDDLE), np.tile(train.labels, times), repeated), None
 
 
 def _validation(tables: Tables, data: Prepared) -> LabelledImages | None:
     rows = data.splits.validation
     if not len(rows):
         return None
-    images = StoredRows([(tables.whole[MIDDLE], rows)]) if tables.has_middle else data.pixels.take(rows)
-    return LabelledImages(images, data.dataset.labels[rows])
+    if not tables.has_middle:
+        return labelled(data, rows)
+    return LabelledImages(StoredRows([(tables.whole[MIDDLE], rows)]), data.dataset.labels[rows])
 
 
 def _head_row(head: Head, tables: Tables, data: Prepared, seconds: float) -> dict[str, float]:
