@@ -1,6 +1,6 @@
 """CIFAR-10 by the recipe transfer and by a convnet from nothing, each within ten minutes of processor time.
 
-Usage: python benchmarks/cifar10.py CIFAR10.npz [--seeds 1] [--only transfer,convnet]
+Usage: python benchmarks/cifar10.py CIFAR10.npz [--seeds 1] [--first-seed 0] [--only transfer,convnet]
 
 Each is one whole `sightline train` in a process of its own with an empty cache, timed from outside, and looks at the
 10,000 test images once, at its end. The file is in Keras' layout: x_train, y_train, x_test, y_test.
@@ -33,12 +33,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--only", default="transfer,convnet")
     arguments = parser.parse_args()
     packages = ("keras", "tensorflow-cpu", "onnxruntime", "sightline")
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in packages)
     print(f"{platform.platform()}, {os.cpu_count()} processors, Python {platform.python_version()}, {versions}")
-    for seed in range(arguments.seeds):
+    for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
         for name in arguments.only.split(","):
             print(f"  {name:<9} seed {seed}  {measured(arguments.file, name, seed)}", flush=True)
 
