@@ -8,10 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+import sightline
 from sightline import features as module
 from sightline.bundle import load_bundle
+from sightline.data.pixels import cache_key, read_pixels
 from sightline.features import View, feature_tables
+from sightline.records import InputSpec
 from sightline.sessions import open_session
 
 OUTPUTS = {"features": (1280,)}
@@ -115,3 +119,24 @@ def test_a_full_disk_only_costs_time_and_leaves_nothing(session, tmp_path, monke
         assert list((small / "features").iterdir()) == []
     finally:
         subprocess.run(["umount", str(small)], check=True)
+
+
+def test_a_folder_that_changes_under_way_costs_the_changed_files_and_mixes_none_up(session, tmp_path) -> None:
+    folder = tmp_path / "photos"
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        for number in range(4):
+            Image.fromarray(np.roll(IMAGES[number], ord(name), axis=1)).save(folder / name / f"{number}.png")
+    spec = InputSpec(64, 64, "rgb")
+    listed = sightline.load(folder)
+    (folder / "a" / "1.png").unlink()
+    (folder / "b" / "2.png").write_bytes((folder / "b" / "2.png").read_bytes() + b"more")
+    pixels = read_pixels(listed, spec)
+    assert [str(listed.row_ids[row]) for row in sorted(pixels.errors)] == ["a/1.png", "b/2.png"]
+    assert all("since the source was opened" in reason for reason in pixels.errors.values())
+    # What is decoded is what features are computed of, whatever becomes of the folder.
+    shutil.rmtree(folder)
+    table = feature_tables(session, pixels, cache_key(listed, spec), outputs=OUTPUTS)["features"]
+    for row in set(range(8)) - set(pixels.errors):
+        image = np.roll(IMAGES[row % 4], ord("ab"[row // 4]), axis=1)
+        assert np.allclose(table[row], session.outputs(image[None], ["features"])[0][0], rtol=1e-2, atol=1e-2)

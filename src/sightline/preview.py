@@ -19,7 +19,7 @@ from sightline.progress import reporter
 from sightline.records import Dataset
 from sightline.reporting.sheets import augmented_sheet, example_sheet
 from sightline.schema import Recipe
-from sightline.training.recipes import default_recipe, recipe as named_recipe, resolve
+from sightline.training.recipes import chosen_recipe, resolve
 from sightline.training.strengths import strengths_of, warn_of_labels
 
 MOST_IMAGES = 400
@@ -81,8 +81,8 @@ def show(
     """
     if not (isinstance(count, int) and not isinstance(count, bool) and 1 <= count <= MOST_IMAGES):
         raise InvalidValue(f"count must be a whole number from 1 to {MOST_IMAGES}; got {count!r}.")
-    asked = recipe if isinstance(recipe, Recipe) else named_recipe(recipe or default_recipe(source))
-    dataset = load(source)
+    asked = recipe if isinstance(recipe, Recipe) else chosen_recipe(source, recipe)
+    dataset = load(source, label_from=asked.data.label_from)
     candidates = np.flatnonzero((dataset.given_splits == "train") | (dataset.given_splits == ""))
     rows = candidates[:count]
     images, errors = raw_images(dataset, rows)

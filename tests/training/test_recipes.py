@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import sightline
-from sightline.training.recipes import default_recipe, resolve
+from sightline.training.recipes import chosen_recipe, default_recipe, resolve
 
 
 def folder(place: Path, *, side: int, channels: int) -> Path:
@@ -34,3 +34,15 @@ def test_the_default_goes_by_colour_and_size(tmp_path: Path, side: int, channels
 
 def test_names_and_arrays_are_trained_fast() -> None:
     assert default_recipe("mnist") == "fast"
+
+
+def test_the_rule_opens_nested_folders_the_way_the_settings_say(tmp_path: Path, command) -> None:
+    folder(tmp_path / "photos" / "all", side=32, channels=3)
+    last = "data.label_from=last"
+    assert chosen_recipe(tmp_path / "photos", None, [last]).name == "transfer"
+    refused = command("show", tmp_path / "photos")
+    assert refused.code == 2
+    assert "label_from='last'" in refused.err
+    shown = command("show", tmp_path / "photos", "--set", last, "--json")
+    assert shown.code == 0, shown.err
+    assert '"labels": ["a", "a", "a", "b", "b", "b"]' in shown.out

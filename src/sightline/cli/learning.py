@@ -15,11 +15,11 @@ from sightline.progress import reporting
 def find_learning_rate(arguments: Namespace) -> int:
     """Try rates, draw what the loss did, and suggest one."""
     from sightline.learning_rates import find_learning_rate as try_rates
-    from sightline.training.recipes import default_recipe, recipe
+    from sightline.training.recipes import chosen_recipe
 
     out = arguments.out or unused(Path(f"{Path(arguments.source).stem}-learning-rate.png"))
     check_target("--out", out, ".png", keep=[arguments.source])
-    asked = recipe(arguments.recipe or default_recipe(arguments.source), _settings(arguments, RANGE_TEST_SHORTHANDS))
+    asked = chosen_recipe(arguments.source, arguments.recipe, _settings(arguments, RANGE_TEST_SHORTHANDS))
     found = try_rates(
         arguments.source,
         recipe=asked,
@@ -53,14 +53,13 @@ def _settings(arguments: Namespace, options: Iterable[str]) -> list[str]:
 def train(arguments: Namespace) -> int:
     """Train and say what came of it."""
     from sightline.data.sources import is_files
-    from sightline.training.recipes import default_recipe, recipe, say_default
+    from sightline.training.recipes import chosen_recipe, say_default
     from sightline.training.run import run_figures, train as train_network
 
-    name = arguments.recipe or default_recipe(arguments.source)
-    asked = recipe(name, _settings(arguments, SHORTHANDS))
+    asked = chosen_recipe(arguments.source, arguments.recipe, _settings(arguments, SHORTHANDS))
     if arguments.recipe is None and is_files(arguments.source):
         with reporting(mode_of(arguments)):
-            say_default(name)
+            say_default(asked.name)
     run = train_network(
         arguments.source,
         recipe=asked,

@@ -14,11 +14,11 @@ from sightline.progress import reporting
 def show(arguments: Namespace) -> int:
     """Write a sheet of images and say what is on it."""
     from sightline.preview import show as show_images
-    from sightline.training.recipes import default_recipe, recipe
+    from sightline.training.recipes import chosen_recipe
 
     out = arguments.out or unused(Path(f"{Path(arguments.source).stem}{'-augmented' * arguments.augmented}.png"))
     check_target("--out", out, ".png", keep=[arguments.source])
-    asked = recipe(arguments.recipe or default_recipe(arguments.source), arguments.settings)
+    asked = chosen_recipe(arguments.source, arguments.recipe, arguments.settings)
     with reporting(mode_of(arguments)):
         picture = show_images(
             arguments.source, count=arguments.count, augmented=arguments.augmented, recipe=asked, out=out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +141,7 @@ DEFAULT_RULE = (
 )
 
 
-def default_recipe(source: Any) -> str:
+def default_recipe(source: Any, *, label_from: str = "first") -> str:
     """The recipe that is meant where none is named, by the rule that a run prints.
 
     Files in colour, and those whose median longer side is at least 64 pixels, are photographs: "transfer",
@@ -150,6 +150,7 @@ def default_recipe(source: Any) -> str:
 
     Args:
         source: whatever `sightline.load` takes.
+        label_from: which folder names the class, "first" or "last": what decides whether a folder can be opened.
 
     Returns:
         "transfer", "photos" or "fast".
@@ -163,8 +164,34 @@ def default_recipe(source: Any) -> str:
     """
     if not is_files(source):
         return "fast"
-    height, width, channels = natural_shape(load(source))
+    height, width, channels = natural_shape(load(source, label_from=label_from))
     return "transfer" if channels == 3 or max(height, width) >= PHOTOGRAPH_SIDE else "photos"
+
+
+def chosen_recipe(source: Any, name: str | Path | None, settings: Sequence[str] = ()) -> Recipe:
+    """The recipe that was named, or the one that the rule takes for a source, with some of its keys set.
+
+    Args:
+        source: whatever `sightline.load` takes.
+        name: of a recipe or its JSON file; None for the one that `default_recipe` says.
+        settings: texts as `--set` takes them.
+
+    Returns:
+        The validated recipe, "auto" not yet resolved.
+
+    Raises:
+        UnknownName, InvalidValue: as `recipe`.
+        InvalidSource: none is named, and the files by which one would be taken cannot be used.
+
+    Example:
+        >>> chosen_recipe("mnist", None, ["training.epochs=3"]).name
+        'fast'
+    """
+    if name is None:
+        # The rule has to open the source the way the run will.
+        opening = [text for text in settings if text.partition("=")[0].strip() == "data.label_from"]
+        name = default_recipe(source, label_from=override(Recipe(), opening).data.label_from)
+    return recipe(name, settings)
 
 
 def say_default(name: str) -> None:

@@ -20,7 +20,7 @@ from sightline.reporting.charts import curves_png
 from sightline.results import Run
 from sightline.schema import Recipe
 from sightline.training.preparation import Prepared, prepare
-from sightline.training.recipes import default_recipe, recipe as named_recipe, say_default
+from sightline.training.recipes import chosen_recipe, say_default
 from sightline.training.scalars import check_tensorboard, make_log_folder
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
         Traceback (most recent call last):
         sightline.errors.UnknownName: no source is called 'mnits', ...
     """
-    asked = recipe if isinstance(recipe, Recipe) else named_recipe(recipe or default_recipe(source))
+    asked = recipe if isinstance(recipe, Recipe) else chosen_recipe(source, recipe)
     backend = choose_backend(backend)
     place = Path(out) if out is not None else None
     if place is not None:
