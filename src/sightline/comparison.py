@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sightline.config import flatten
 from sightline.errors import InvalidValue
 from sightline.files import write_atomically
 from sightline.finished import FinishedRun, read_run
@@ -19,6 +20,7 @@ from sightline.reporting.charts import overlay_png
 from sightline.reporting.grids import shorten
 from sightline.reporting.overlay import MOST_CURVES, Course
 from sightline.results import Run
+from sightline.schema import as_typed
 
 SPLITS = ("test", "validation")
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -168,20 +170,13 @@ def _differences(runs: Sequence[FinishedRun]) -> dict[str, tuple[Any, ...]]:
     for run in runs:
         fingerprint = str(run.source.get("fingerprint"))
         source = f"{run.source.get('typed') or run.source.get('name')} ({fingerprint[:8]})"
-        trees.append({"source": source, **_flat(run.recipe), "backend": run.metrics["backend"]})
+        trees.append({"source": source, **dict(flatten(run.recipe)), "backend": run.metrics["backend"]})
     keys = dict.fromkeys(key for tree in trees for key in tree)
     # What was typed may differ, "./photos" and "photos": the same fingerprint is the same source.
     if len({run.source.get("fingerprint") for run in runs}) == 1:
         del keys["source"]
     rows = {key: tuple(tree.get(key) for tree in trees) for key in keys}
     return {key: values for key, values in rows.items() if any(value != values[0] for value in values)}
-
-
-def _flat(recipe: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in recipe.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _remarks(
@@ -251,10 +246,7 @@ def _accuracy(figures: Mapping[str, Any] | None) -> str:
 
 
 def _value(value: Any) -> str:
-    text = (
-        {True: "true", False: "false", None: "null"}[value] if value is None or isinstance(value, bool) else str(value)
-    )
-    return shorten(text, lambda words: len(words) <= _LONGEST_VALUE)
+    return shorten(as_typed(value), lambda words: len(words) <= _LONGEST_VALUE)
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> str:

@@ -14,9 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from sightline.architectures import backbone_of
-from sightline.catalog import ONE_HOT_LOSSES
-from sightline.conflicts import SECONDS_FOR_THE_REST, check_uses, is_pretrained, without_useless
+from sightline.conflicts import SECONDS_FOR_THE_REST, check_mixing, check_uses, without_useless
 from sightline.errors import InvalidValue, UnknownName, closest
 from sightline.schema import Recipe
 
@@ -62,7 +60,7 @@ def parse_recipe(content: Mapping[str, Any], *, start: Recipe | None = None) -> 
         >>> parse_recipe({"optimizer.name": "sgd"}).optimizer.name
         'sgd'
     """
-    return _build(dict(_flatten(content)), start or Recipe(), _check_typed)
+    return _build(dict(flatten(content)), start or Recipe(), _check_typed)
 
 
 def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
@@ -126,12 +124,28 @@ def _section_type(name: str) -> type | None:
     return kind if dataclasses.is_dataclass(kind) and isinstance(kind, type) else None
 
 
-def _flatten(content: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+def flatten(content: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """A tree of recipe keys as it is typed, key by key.
+
+    Args:
+        content: nested as in JSON.
+        prefix: put before every key.
+
+    Yields:
+        ("training.epochs", 3).
+
+    Raises:
+        InvalidValue: a key is not a string.
+
+    Example:
+        >>> list(flatten({"seed": 1, "training": {"epochs": 3}}))
+        [('seed', 1), ('training.epochs', 3)]
+    """
     for key, value in content.items():
         if not isinstance(key, str):
             raise InvalidValue(f"recipe keys are strings; got {key!r}.")
         if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
+            yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
@@ -264,32 +278,4 @@ def _check_together(recipe: Recipe) -> None:
             f"loss.label_smoothing={recipe.loss.label_smoothing:g} needs labels it can soften. "
             "Set loss.name=categorical_crossentropy, or loss.label_smoothing=0."
         )
-    _check_mixing(recipe)
-
-
-def _check_mixing(recipe: Recipe) -> None:
-    """MixUp and CutMix mix images of a batch and their labels: refuse what has no such batch or no such labels."""
-    keys_on = [f"augmentation.{key}" for key in ("mixup_alpha", "cutmix_alpha") if getattr(recipe.augmentation, key)]
-    if not keys_on:
-        return
-    asked = " and ".join(keys_on)
-    if recipe.loss.name not in ONE_HOT_LOSSES:
-        raise InvalidValue(
-            f"{asked}: mixed images have mixed labels, and loss.name={recipe.loss.name} takes whole ones only. "
-            "Set loss.name=categorical_crossentropy, or leave the mixing out."
-        )
-    if recipe.training.batch_size == 1:
-        raise InvalidValue(f"{asked}: images are mixed within a batch; got training.batch_size=1. Set it to 2 or more.")
-    if not is_pretrained(recipe):
-        return
-    if recipe.training.finetune_epochs == 0:
-        raise InvalidValue(
-            f"{asked}: images are mixed while a network learns from images, and training.finetune_epochs=0 fits a "
-            "head on features only. Set training.finetune_epochs=auto and training.finetune_part=all, or leave the "
-            "mixing out."
-        )
-    if recipe.training.finetune_part == "upper" and backbone_of(recipe.model.name).cut:
-        raise InvalidValue(
-            f"{asked}: training.finetune_part=upper learns from stored activations, which are not mixed. "
-            "Set training.finetune_part=all, or leave the mixing out."
-        )
+    check_mixing(recipe)

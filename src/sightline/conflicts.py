@@ -1,4 +1,4 @@
-"""Keys of a recipe that only matter together with another: set alone they would be ignored without a word."""
+"""Keys of a recipe that only matter, or only work, together with another."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sightline.architectures import MODELS
+from sightline.architectures import MODELS, backbone_of
+from sightline.catalog import ONE_HOT_LOSSES
 from sightline.errors import InvalidValue
-from sightline.schema import Recipe
+from sightline.schema import Recipe, as_typed
 
 # What comes after the last epoch: calibrating, evaluating, drawing, exporting and comparing.
 SECONDS_FOR_THE_REST = 15.0
@@ -141,10 +142,10 @@ def check_uses(given: Iterable[str], recipe: Recipe, *, is_typed: bool = False) 
         value, use = _value(key, recipe), USES[key]
         if value == _value(key, Recipe()) and not (is_typed and use.has_shorthand):
             continue
-        now = " and ".join(f"{other} is {_shown(_value(other, recipe))}" for other in use.decided_by)
+        now = " and ".join(f"{other} is {as_typed(_value(other, recipe))}" for other in use.decided_by)
         instead = use.instead or f"Change that, or leave {key} out."
         raise InvalidValue(
-            f"{key}={_shown(value)} would change nothing: it matters only {use.when}. Here {now}. "
+            f"{key}={as_typed(value)} would change nothing: it matters only {use.when}. Here {now}. "
             f"{instead.format(value=value)}"
         )
 
@@ -178,13 +179,47 @@ def without_useless(given: Iterable[str], recipe: Recipe) -> Recipe:
     return recipe
 
 
+def check_mixing(recipe: Recipe) -> None:
+    """MixUp and CutMix mix images of a batch and their labels: refuse what has no such batch or no such labels.
+
+    Args:
+        recipe: validated key by key.
+
+    Returns:
+        Nothing.
+
+    Raises:
+        InvalidValue: images would be mixed and the loss, the batch or the way of fine-tuning does not bear it.
+
+    Example:
+        >>> check_mixing(Recipe())
+    """
+    keys_on = [f"augmentation.{key}" for key in ("mixup_alpha", "cutmix_alpha") if getattr(recipe.augmentation, key)]
+    if not keys_on:
+        return
+    asked = " and ".join(keys_on)
+    if recipe.loss.name not in ONE_HOT_LOSSES:
+        raise InvalidValue(
+            f"{asked}: mixed images have mixed labels, and loss.name={recipe.loss.name} takes whole ones only. "
+            "Set loss.name=categorical_crossentropy, or leave the mixing out."
+        )
+    if recipe.training.batch_size == 1:
+        raise InvalidValue(f"{asked}: images are mixed within a batch; got training.batch_size=1. Set it to 2 or more.")
+    if not is_pretrained(recipe):
+        return
+    if recipe.training.finetune_epochs == 0:
+        raise InvalidValue(
+            f"{asked}: images are mixed while a network learns from images, and training.finetune_epochs=0 fits a "
+            "head on features only. Set training.finetune_epochs=auto and training.finetune_part=all, or leave the "
+            "mixing out."
+        )
+    if recipe.training.finetune_part == "upper" and backbone_of(recipe.model.name).cut:
+        raise InvalidValue(
+            f"{asked}: training.finetune_part=upper learns from stored activations, which are not mixed. "
+            "Set training.finetune_part=all, or leave the mixing out."
+        )
+
+
 def _value(key: str, recipe: Recipe) -> Any:
     section, _, name = key.partition(".")
     return getattr(getattr(recipe, section), name)
-
-
-def _shown(value: Any) -> str:
-    """As its user would type it."""
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)

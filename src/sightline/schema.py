@@ -37,6 +37,27 @@ def _flag(*, default: bool, doc: str) -> Any:
     return field(default=default, metadata={"doc": doc})
 
 
+def as_typed(value: Any) -> str:
+    """A value as its user would type it, and as JSON has it.
+
+    Args:
+        value: of a recipe key.
+
+    Returns:
+        "true", "null", "0.1", "sgd".
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> as_typed(True), as_typed(None), as_typed(0.5)
+        ('true', 'null', '0.5')
+    """
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 @dataclass(frozen=True)
 class DataRecipe:
     """How rows are divided and what size and colour the network is fed."""

@@ -10,6 +10,7 @@ from typing import Any
 from sightline.files import without_nan
 from sightline.progress import Mode
 from sightline.results import Evaluation, Run
+from sightline.schema import as_typed
 
 # Fewer test images than this say little about a class.
 LEAST = 20
@@ -86,7 +87,7 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> No
 
 def _cell(value: Any) -> str:
     if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: "null"}[value]
+        return as_typed(value)
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
