@@ -39,7 +39,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("schema"),),
     (Room("conflicts"),),
     (Room("config"), Room("backends", keras=ON_USE)),
-    (Room("files"), Room("progress")),
+    (Room("files"), Room("progress"), Room("workers")),
     (Room("metrics", "scores intervals multiplicity calibration"),),
     (
         Room(

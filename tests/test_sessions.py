@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from sightline import sessions as module
+from sightline import sessions as module, workers
 from sightline.bundle import load_bundle
 from sightline.sessions import open_session
 
@@ -22,7 +22,7 @@ def session():
 @pytest.fixture(params=[1, 2, 3])
 def portions_of_two(request, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PORTION_BYTES", 2 * IMAGES[0].nbytes)
-    monkeypatch.setattr(module.os, "cpu_count", lambda: request.param)
+    monkeypatch.setattr(workers.os, "cpu_count", lambda: request.param)
 
 
 @pytest.mark.usefixtures("portions_of_two")

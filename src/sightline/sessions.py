@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import collections
-import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ from numpy.typing import NDArray
 from sightline.errors import InvalidBundle, require
 from sightline.progress import reporter
 from sightline.results import Bundle
+from sightline.workers import in_order, num_workers
 
 # Pixels of one portion: four images of 224x224. Larger ones leave the processor's cache and are slower an image.
 PORTION_BYTES = 600 * 1024
@@ -65,7 +63,7 @@ class Session:
         """
         size = int(np.clip(PORTION_BYTES // max(int(np.prod(images.shape[1:])), 1), 1, MOST_IN_PORTION))
         starts = range(0, len(images), size)
-        workers = min(os.cpu_count() or 1, len(starts))
+        workers = num_workers(len(starts))
         if self._alone is None and workers > 1:
             self._alone = self._open(threads=1)
         session = self._alone if workers > 1 else self._session
@@ -76,7 +74,7 @@ class Session:
             found: list[NDArray[np.float32]] = session.run(names, {"images": np.ascontiguousarray(seen)})
             return found
 
-        yield from _in_order(answer, starts, workers)
+        yield from zip(starts, in_order(answer, starts, workers=workers), strict=True)
 
     def logits(self, images: Any) -> NDArray[np.float32]:
         """(num_images, height, width, channels) uint8 to (num_images, num_classes) float32, in bounded memory."""
@@ -97,30 +95,6 @@ class Session:
     def output_shapes(self) -> dict[str, tuple[int | str, ...]]:
         """Name to shape of every output, the batch first; a word stands for what is not fixed."""
         return {output.name: tuple(output.shape) for output in self._session.get_outputs()}
-
-
-def _in_order(
-    answer: Callable[[int], list[NDArray[np.float32]]], starts: range, workers: int
-) -> Iterator[tuple[int, list[NDArray[np.float32]]]]:
-    """Answers in the order of their starts; at most two a worker are under way, so that none pile up."""
-    if workers <= 1:
-        yield from ((first, answer(first)) for first in starts)
-        return
-    waiting: collections.deque[tuple[int, Future[list[NDArray[np.float32]]]]] = collections.deque()
-    upcoming = iter(starts)
-    with ThreadPoolExecutor(max_workers=workers) as threads:
-        try:
-            while True:
-                while len(waiting) < 2 * workers and (first := next(upcoming, None)) is not None:
-                    waiting.append((first, threads.submit(answer, first)))
-                if not waiting:
-                    return
-                first, future = waiting.popleft()
-                yield first, future.result()
-        finally:
-            # Whoever stops listening, or an error, leaves nothing to be computed for nobody.
-            for _, future in waiting:
-                future.cancel()
 
 
 def open_session(bundle: Bundle) -> Session:

@@ -5,8 +5,6 @@ Measured on planted copies by `benchmarks/near_duplicates.py`.
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import numpy as np
@@ -17,6 +15,7 @@ from sightline.data.likeness import CROPPED, UPRIGHT, Array, Change, closeness, 
 from sightline.data.thumbnails import Signature, Signatures, empty_signatures, signature
 from sightline.errors import InvalidValue
 from sightline.progress import reporter
+from sightline.workers import in_order, num_workers
 
 __all__ = [
     "COPY_KINDS",
@@ -140,8 +139,8 @@ def near_duplicates(signatures: Signatures, *, threshold: float = NEAR) -> Copie
     def pairs_of(part: slice) -> list[tuple[int, int, float, str]]:
         return _pairs_of(signatures, told, words, part, threshold)
 
-    with reporter().bar("looking for copies", total=len(told)) as bar, ThreadPoolExecutor(os.cpu_count()) as threads:
-        for part, pairs in zip(parts, threads.map(pairs_of, parts), strict=True):
+    with reporter().bar("looking for copies", total=len(told)) as bar:
+        for part, pairs in zip(parts, in_order(pairs_of, parts, workers=num_workers(len(parts))), strict=True):
             for low, high, distance, kind in pairs:
                 if (low, high) not in best or distance < best[low, high][0]:
                     best[low, high] = (distance, kind)
