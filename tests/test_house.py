@@ -65,8 +65,9 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "training",
-            "recipes strengths optimizers warping coloring randaugment augmentation mixing onnx_export saving card "
-            "preparation bundling feed learner scalars watching fit range_test budget head activations transfer run",
+            "recipes strengths optimizers warping coloring randaugment augmentation normalization mixing onnx_export "
+            "saving card preparation bundling feed learner scalars watching fit range_test budget head activations "
+            "transfer run",
             keras=AT_ONCE,
             # A wrong name is refused before Keras is imported.
             keras_on_use_in="recipes strengths onnx_export card preparation run",

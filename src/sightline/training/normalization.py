@@ -1,0 +1,92 @@
+"""Batch normalisation in one operation of TensorFlow while a network learns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+
+class FusedNormalization(layers.Layer):  # type: ignore[misc]  # Keras carries no annotations
+    """What a `BatchNormalization` layer does, on its weights, by TensorFlow's one operation for it.
+
+    Keras composes it of a dozen operations that each read and write all pixels, in float32 whatever the precision:
+    a third of the time of a small network on a CPU, and two thirds in mixed precision.
+
+    Example:
+        >>> usual = layers.BatchNormalization()
+        >>> FusedNormalization(usual)(ops.ones((1, 2, 2, 3))).shape
+        (1, 2, 2, 3)
+    """
+
+    def __init__(self, layer: layers.BatchNormalization, **kwargs: Any) -> None:
+        super().__init__(dtype=layer.dtype_policy, **kwargs)
+        self.layer = layer
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Build the layer whose weights these are, if it is not yet."""
+        if not self.layer.built:
+            self.layer.build(input_shape)
+
+    def call(self, images: Any, *, training: bool | None = None) -> Any:
+        """Normalise by the batch while training, and by the averages that were learned otherwise."""
+        layer = self.layer
+        if not (training and layer.trainable):
+            return layer(images, training=False)
+        import tensorflow
+
+        normalised, mean, variance = tensorflow.compat.v1.nn.fused_batch_norm(
+            images,
+            ops.cast(layer.gamma, "float32"),
+            ops.cast(layer.beta, "float32"),
+            epsilon=layer.epsilon,
+            is_training=True,
+        )
+        # TensorFlow gives the variance of the population that a batch is drawn from; Keras keeps that of the batch.
+        num_values = ops.cast(ops.size(images) // ops.shape(images)[-1], "float32")
+        variance *= (num_values - 1) / num_values
+        for average, value in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+            average.assign(average * layer.momentum + value * (1 - layer.momentum))
+        return normalised
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """The shape stays."""
+        return input_shape
+
+
+def with_fused_normalization(network: keras.Model) -> keras.Model:
+    """The same network on the same weights, for training: on TensorFlow its normalisations are single operations.
+
+    Args:
+        network: of any backend; nothing about it changes, and it is what is saved. A `Sequential` is left as it is.
+
+    Returns:
+        A network that learns into the weights of the first; the first itself where there is nothing to replace.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> pixels = keras.Input((4, 4, 3))
+        >>> network = keras.Model(pixels, layers.BatchNormalization()(pixels))
+        >>> with_fused_normalization(network).layers[-1].weights[0] is network.weights[0]
+        True
+    """
+    is_chain = isinstance(network, keras.Sequential)
+    if keras.config.backend() != "tensorflow" or is_chain or not any(map(_is_fusible, network.layers)):
+        return network
+
+    def call(layer: layers.Layer, *args: Any, **kwargs: Any) -> Any:
+        return FusedNormalization(layer)(*args) if _is_fusible(layer) else layer(*args, **kwargs)
+
+    faster: keras.Model = keras.models.clone_model(network, clone_function=lambda layer: layer, call_function=call)
+    return faster
+
+
+def _is_fusible(layer: layers.Layer) -> bool:
+    """Whether it normalises the channels of pictures and is trained; a frozen one gives the averages, and is left."""
+    if not isinstance(layer, layers.BatchNormalization) or not layer.trainable:
+        return False
+    is_usual = layer.center and layer.scale and not layer.renorm and not layer.synchronized
+    return bool(is_usual and layer.axis in (-1, 3) and len(layer.input.shape) == 4)
