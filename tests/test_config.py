@@ -47,6 +47,8 @@ USEFUL = {
     "model.activation": {"model.name": "convnet"},
     "model.pixel_scaling": {"model.name": "mlp"},
     "augmentation.randaugment_operations": {"augmentation.randaugment_magnitude": 0.5},
+    "ensemble.members": {"ensemble.kind": "bagging"},
+    "ensemble.networks": {"ensemble.kind": "deep"},
 }
 OTHERS = {
     "schedule.warmup_fraction": (0.2, {"schedule.name": "constant"}, "with schedule.name=cosine or one-cycle"),
@@ -62,6 +64,8 @@ OTHERS = {
     "model.activation": ("gelu", {**PRETRAINED, "model.weights": "random"}, "without a backbone"),
     "model.pixel_scaling": ("none", PRETRAINED, "without a backbone"),
     "augmentation.randaugment_operations": (3, {"augmentation.randaugment_magnitude": 0}, "Here augmentation.rand"),
+    "ensemble.members": (7, {}, "with ensemble.kind other than none"),
+    "ensemble.networks": ("lenet5,mlp", {"ensemble.kind": "bagging"}, "with ensemble.kind=deep"),
 }
 
 

@@ -40,7 +40,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("conflicts"),),
     (Room("config"), Room("backends", keras=ON_USE)),
     (Room("files"), Room("progress"), Room("workers")),
-    (Room("metrics", "scores intervals multiplicity calibration"),),
+    (Room("metrics", "scores intervals multiplicity calibration committees"),),
     (
         Room(
             "data",
@@ -65,12 +65,12 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "training",
-            "recipes strengths optimizers warping coloring randaugment augmentation normalization mixing onnx_export "
+            "strengths recipes optimizers warping coloring randaugment augmentation normalization mixing onnx_export "
             "saving card preparation bundling feed learner scalars watching fit range_test budget head activations "
-            "transfer run",
+            "transfer fitting committee differences members boosting souping ensembles resuming run",
             keras=AT_ONCE,
             # A wrong name is refused before Keras is imported.
-            keras_on_use_in="recipes strengths onnx_export card preparation run",
+            keras_on_use_in="strengths recipes onnx_export card preparation resuming run",
         ),
     ),
     (Room("learning_rates", keras=ON_USE),),

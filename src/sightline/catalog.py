@@ -194,3 +194,20 @@ SAMPLINGS: dict[str, str] = {
     "natural": "each image once an epoch",
     "balanced": "images of rare classes are repeated, up to ten times, until the classes are equal",
 }
+
+ENSEMBLES: dict[str, str] = {
+    "none": "one network",
+    "bagging": "each member learns from rows drawn with replacement and is judged on those it did not see",
+    "boosting": "each member looks harder at what the ones before it got wrong, with its share of the epochs",
+    "deep": "the same rows, other seeds, and other networks if `ensemble.networks` names them; nearly always helps",
+    "soup": "the weights of members with a common start, averaged: one network's cost to predict",
+    "greedy-soup": "a soup that takes in a member only if validation rows like it",
+}
+SOUPS = frozenset({"soup", "greedy-soup"})
+
+TEST_VIEWS: dict[str, str] = {
+    "none": "each image as it is",
+    "mirror": "and its mirror image; doubles the cost; not for letters and digits",
+    "shifts": "and four copies moved by a pixel; five times the cost; for small images",
+    "auto": "mirror where the augmentation flips, else shifts",
+}

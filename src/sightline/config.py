@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from sightline.conflicts import SECONDS_FOR_THE_REST, check_mixing, check_uses, without_useless
+from sightline.conflicts import SECONDS_FOR_THE_REST, check_ensemble, check_mixing, check_uses, without_useless
 from sightline.errors import InvalidValue, UnknownName, closest
 from sightline.schema import Recipe
 
@@ -279,3 +279,4 @@ def _check_together(recipe: Recipe) -> None:
             "Set loss.name=categorical_crossentropy, or loss.label_smoothing=0."
         )
     check_mixing(recipe)
+    check_ensemble(recipe)

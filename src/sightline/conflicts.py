@@ -9,7 +9,7 @@ from typing import Any
 
 from sightline.architectures import MODELS, backbone_of
 from sightline.catalog import ONE_HOT_LOSSES
-from sightline.errors import InvalidValue
+from sightline.errors import InvalidValue, pick
 from sightline.schema import Recipe, as_typed
 
 # What comes after the last epoch: calibrating, evaluating, drawing, exporting and comparing.
@@ -99,6 +99,12 @@ USES: dict[str, _Use] = {
         lambda recipe: recipe.loss.name == "categorical_focal_crossentropy",
         "with loss.name=categorical_focal_crossentropy",
         ("loss.name",),
+    ),
+    "ensemble.members": _Use(
+        lambda recipe: recipe.ensemble.kind != "none", "with ensemble.kind other than none", ("ensemble.kind",)
+    ),
+    "ensemble.networks": _Use(
+        lambda recipe: recipe.ensemble.kind == "deep", "with ensemble.kind=deep", ("ensemble.kind",)
     ),
     "training.finetune_epochs": _PRETRAINED,
     "training.feature_variants": _PRETRAINED,
@@ -217,6 +223,63 @@ def check_mixing(recipe: Recipe) -> None:
         raise InvalidValue(
             f"{asked}: training.finetune_part=upper learns from stored activations, which are not mixed. "
             "Set training.finetune_part=all, or leave the mixing out."
+        )
+
+
+def networks_of(recipe: Recipe) -> tuple[str, ...]:
+    """The networks that members of an ensemble have in turn; one name where all have the same.
+
+    Args:
+        recipe: validated key by key.
+
+    Returns:
+        Names of models, as they were written.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> networks_of(Recipe())
+        ('auto',)
+    """
+    return tuple(name.strip() for name in (recipe.ensemble.networks or recipe.model.name).split(","))
+
+
+def check_ensemble(recipe: Recipe) -> None:
+    """Refuse networks that do not exist or do not go together, and a time budget for several networks.
+
+    Args:
+        recipe: validated key by key.
+
+    Returns:
+        Nothing.
+
+    Raises:
+        UnknownName: no model is called that.
+        InvalidValue: the ensemble contradicts itself or the rest of the recipe.
+
+    Example:
+        >>> check_ensemble(Recipe())
+    """
+    if recipe.ensemble.kind == "none":
+        return
+    if recipe.training.time_budget_seconds is not None:
+        raise InvalidValue(
+            f"training.time_budget_seconds is for one network; got ensemble.kind={recipe.ensemble.kind}. "
+            "Leave it out, and set training.epochs."
+        )
+    if recipe.ensemble.networks is None:
+        return
+    for name in networks_of(recipe):
+        pick(MODELS, name, kind="model")
+    named = [
+        dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, name=name)) for name in networks_of(recipe)
+    ]
+    if len({is_pretrained(other) for other in named}) > 1:
+        raise InvalidValue(
+            f"ensemble.networks={recipe.ensemble.networks}: some start from pretrained weights and some from nothing, "
+            "and the two learn by different keys. Name networks of one kind, or train them apart and "
+            "`sightline combine` them."
         )
 
 

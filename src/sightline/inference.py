@@ -25,6 +25,8 @@ from sightline.results import Bundle, Run
 from sightline.sessions import Session, open_session
 
 CHUNK = 64
+# Outputs of a network that a prediction is made of; only an ensemble has the second.
+ANSWERS = ("logits", "disagreement")
 INVERTED_NOTICE = "looks like the inverse of the training images; --invert turns it"
 
 
@@ -90,11 +92,13 @@ def predict_dataset(bundle: Bundle, dataset: Dataset, rows: NDArray[np.int64]) -
     labels = match_labels(bundle.class_names, dataset, rows)
     chosen = dataset.take(rows)
     pixels = read_pixels(chosen, bundle.input)
-    logits = open_session(bundle).all_logits(pixels)
-    logits[list(pixels.errors)] = np.nan
+    found = open_session(bundle).collect(pixels, ANSWERS, with_progress=True)
+    for part in found.values():
+        part[list(pixels.errors)] = np.nan
     errors = tuple(pixels.errors.get(row) for row in range(len(rows)))
-    row_ids = tuple(chosen.row_ids.tolist())
-    return Predictions(bundle.class_names, row_ids, logits, bundle.temperature, labels, errors, (None,) * len(rows))
+    row_ids, nothing = tuple(chosen.row_ids.tolist()), (None,) * len(rows)
+    logits, temperature, disagreements = found["logits"], bundle.temperature, found.get("disagreement")
+    return Predictions(bundle.class_names, row_ids, logits, temperature, labels, errors, nothing, disagreements)
 
 
 def match_labels(class_names: tuple[str, ...], dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -261,20 +265,28 @@ class _Answerer:
         return _Reading(resize_image(upright, self.bundle.input), notice=notice)
 
     def answer(self, names: list[str], readings: list[_Reading]) -> Predictions:
-        logits = np.full((len(names), len(self.bundle.class_names)), np.nan, dtype=np.float32)
         readable = {row: reading.pixels for row, reading in enumerate(readings) if reading.pixels is not None}
-        if readable:
-            logits[list(readable)] = self.session.logits(np.stack(list(readable.values())))
+        pixels = np.stack(list(readable.values())) if readable else np.empty((0, *self.bundle.input.shape), np.uint8)
+        found = {}
+        for name, part in self.session.collect(pixels, ANSWERS).items():
+            found[name] = np.full((len(names), *part.shape[1:]), np.nan, dtype=np.float32)
+            found[name][list(readable)] = part
         errors = tuple(reading.error for reading in readings)
         notices = tuple(reading.notice for reading in readings)
+        class_names, temperature, disagreements = (
+            self.bundle.class_names,
+            self.bundle.temperature,
+            found.get("disagreement"),
+        )
         return Predictions(
-            self.bundle.class_names, tuple(names), logits, self.bundle.temperature, None, errors, notices
+            class_names, tuple(names), found["logits"], temperature, None, errors, notices, disagreements
         )
 
 
 def _join(bundle: Bundle, portions: list[Predictions]) -> Predictions:
     if not portions:
         raise InvalidValue("there is no image to predict: the array is empty.")
+    disagreements: list[Any] = [portion.disagreements for portion in portions]
     return Predictions(
         bundle.class_names,
         tuple(row_id for portion in portions for row_id in portion.row_ids),
@@ -283,4 +295,5 @@ def _join(bundle: Bundle, portions: list[Predictions]) -> Predictions:
         None,
         tuple(error for portion in portions for error in portion.errors),
         tuple(notice for portion in portions for notice in portion.notices),
+        None if disagreements[0] is None else np.concatenate(disagreements),
     )

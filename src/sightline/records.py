@@ -230,6 +230,8 @@ class Predictions:
         labels: (num_images,) int64 into `class_names`, or None where unknown.
         errors: (num_images) messages, None where the image was read.
         notices: (num_images) remarks on a row that was read ("looks inverted"), else None.
+        disagreements: (num_images,) float32 in [0, 1], the share of an ensemble's members that name another
+            class than it does; NaN in a row that has an error; None where one network answers.
     """
 
     class_names: tuple[str, ...]
@@ -239,6 +241,7 @@ class Predictions:
     labels: NDArray[np.int64] | None
     errors: tuple[str | None, ...]
     notices: tuple[str | None, ...]
+    disagreements: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.row_ids)

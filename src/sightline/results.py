@@ -120,6 +120,8 @@ class Run:
         num_parameters: weights of the network, trained or not.
         seconds: wall time of import, data, fit, evaluate, export and total.
         images_per_second: training images a second, over all epochs.
+        ensemble: of an ensemble: `kind`; `members`, each with `network`, `seed`, `vote` and its own figures;
+            `out_of_bag` figures of bagging. None for a single network.
     """
 
     path: Path
@@ -135,6 +137,7 @@ class Run:
     num_parameters: int
     seconds: Mapping[str, float] = field(default_factory=dict)
     images_per_second: float = 0.0
+    ensemble: Mapping[str, Any] | None = None
 
     def __repr__(self) -> str:
         figure = f"test {self.evaluation}" if self.evaluation else "no test rows"

@@ -242,6 +242,23 @@ class TrainingRecipe:
 
 
 @dataclass(frozen=True)
+class EnsembleRecipe:
+    """Several networks instead of one, and several views of an image that is predicted.
+
+    Source:
+        Bagging: Breiman (1996); boosting: Zhu et al., SAMME (2009); deep: Lakshminarayanan et al., arXiv 1612.01474;
+        soups: Wortsman et al., arXiv 2203.05482.
+    """
+
+    kind: str = _name("none", catalog.ENSEMBLES, "how the members differ")
+    members: int = _number(5, 2, 1000, doc="networks that are trained")
+    networks: str | None = _text(
+        None, "for deep: names of networks that members have in turn, 'lenet5,convnet'; null: model.name"
+    )
+    test_views: str = _name("none", catalog.TEST_VIEWS, "views of an image whose answers are averaged in the bundle")
+
+
+@dataclass(frozen=True)
 class Recipe:
     """The whole configuration of a run.
 
@@ -260,6 +277,7 @@ class Recipe:
     schedule: ScheduleRecipe = field(default_factory=ScheduleRecipe)
     loss: LossRecipe = field(default_factory=LossRecipe)
     training: TrainingRecipe = field(default_factory=TrainingRecipe)
+    ensemble: EnsembleRecipe = field(default_factory=EnsembleRecipe)
 
     def to_dict(self) -> dict[str, Any]:
         """The tree as plain JSON types."""

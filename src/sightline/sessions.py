@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,19 +79,27 @@ class Session:
 
     def logits(self, images: Any) -> NDArray[np.float32]:
         """(num_images, height, width, channels) uint8 to (num_images, num_classes) float32, in bounded memory."""
-        return self._collect(images, lambda _: None)
+        return self.collect(images, ["logits"])["logits"]
 
     def all_logits(self, images: Any) -> NDArray[np.float32]:
         """The same with progress."""
-        with reporter().bar("predicting", total=len(images)) as bar:
-            return self._collect(images, bar.advance)
+        return self.collect(images, ["logits"], with_progress=True)["logits"]
 
-    def _collect(self, images: Any, advance: Callable[[int], None]) -> NDArray[np.float32]:
-        logits = np.empty((len(images), self.num_classes), dtype=np.float32)
-        for first, (part,) in self.portions(images, ["logits"]):
-            logits[first : first + len(part)] = part
-            advance(len(part))
-        return logits
+    def collect(
+        self, images: Any, names: Sequence[str], *, with_progress: bool = False
+    ) -> dict[str, NDArray[np.float32]]:
+        """Outputs of these names, those that the network has, for any number of images."""
+        shapes = self.output_shapes()
+        known = [name for name in names if name in shapes]
+        widths = {name: (self.num_classes,) if name == "logits" else map(int, shapes[name][1:]) for name in known}
+        found = {name: np.empty((len(images), *width), dtype=np.float32) for name, width in widths.items()}
+        with reporter().bar("predicting", total=len(images)) if with_progress else contextlib.nullcontext() as bar:
+            for first, parts in self.portions(images, known):
+                for name, part in zip(known, parts, strict=True):
+                    found[name][first : first + len(part)] = part
+                if bar is not None:
+                    bar.advance(len(parts[0]))
+        return found
 
     def output_shapes(self) -> dict[str, tuple[int | str, ...]]:
         """Name to shape of every output, the batch first; a word stands for what is not fixed."""

@@ -1,15 +1,22 @@
-"""Work spread over the processors: by threads, since NumPy, Pillow and ONNX Runtime let go of Python's lock."""
+"""Work spread over the processors: by threads, since NumPy, Pillow and ONNX Runtime let go of Python's lock.
+
+Training does not, and takes a process for each of its pieces.
+"""
 
 from __future__ import annotations
 
 import collections
+import contextlib
+import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
 
 
 def num_workers(num_items: int) -> int:
@@ -66,3 +73,71 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], *, workers: 
         finally:
             for future in waiting:
                 future.cancel()
+
+
+@contextlib.contextmanager
+def processes(count: int, start: Callable[[], Any]) -> Iterator[Map]:
+    """A map whose work is done by several processes, each bounded to its share of the processors.
+
+    Args:
+        count: how many processes; 1 for Python's own `map`, here.
+        start: called in each new process before its first piece of work; can be pickled.
+
+    Yields:
+        A function of a function and items, both of which can be pickled; results come as they are finished.
+
+    Raises:
+        BrokenProcessPool: where a process was ended from outside; raised by the map.
+
+    Example:
+        >>> with processes(1, dict) as each:
+        ...     list(each(abs, [-1, 2]))
+        [1, 2]
+    """
+    if count == 1:
+        yield map
+        return
+    share = max(1, (os.cpu_count() or 1) // count)
+    # A forked TensorFlow hangs; a fresh process reads its number of threads when it starts.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(share, start)) as pool:
+
+        def each(work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+            futures = [pool.submit(work, item) for item in items]
+            try:
+                for future in as_completed(futures):
+                    yield future.result()
+            finally:
+                for future in futures:
+                    future.cancel()
+
+        yield each
+
+
+def _begin(num_threads: int, start: Callable[[], Any]) -> None:
+    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ[name] = str(num_threads)
+    start()
+
+
+def free_bytes() -> int | None:
+    """Memory that a program may still take, swap left aside.
+
+    Returns:
+        Bytes, within what a container allows; None where the system does not say.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> free_bytes() is None or free_bytes() > 0
+        True
+    """
+    found = []
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        found.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]))
+    with contextlib.suppress(OSError, ValueError):
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii"))
+        found.append(limit - int(Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii")))
+    return min(found) if found else None

@@ -62,6 +62,8 @@ def _rows(portion: Any, top: int) -> Iterator[dict[str, Any]]:
                 for label in best
             ]
             row |= row["top"][0]
+            if portion.disagreements is not None:
+                row["disagreement"] = round(float(portion.disagreements[place]), 6)
         if portion.notices[place]:
             row["notice"] = portion.notices[place]
         yield row
@@ -77,6 +79,8 @@ def _print_row(row: dict[str, Any], arguments: Namespace) -> None:
         return
     others = "  ".join(f"{entry['label']} {entry['confidence']:.3f}" for entry in row["top"][1:])
     notice = f"  ({row['notice']})" if "notice" in row else ""
+    if row.get("disagreement"):
+        notice = f"  ({row['disagreement']:.0%} of the members disagree){notice}"
     print(f"{one_line(row['path'])}: {row['label']} {row['confidence']:.3f}{'  | ' + others if others else ''}{notice}")
 
 
@@ -85,10 +89,12 @@ def _csv(rows: list[dict[str, Any]], top: int) -> str:
     ranked = [name for rank in range(2, most + 1) for name in (f"label_{rank}", f"confidence_{rank}")]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["path", "label", "confidence", *ranked, "notice", "error"])
+    asked = ["disagreement"] if any("disagreement" in row for row in rows) else []
+    writer.writerow(["path", "label", "confidence", *ranked, *asked, "notice", "error"])
     for row in rows:
         others = [value for entry in row["top"][1:] for value in (entry["label"], entry["confidence"])]
         others += [""] * (len(ranked) - len(others))
         first = ["" if row[key] is None else row[key] for key in ("label", "confidence")]
+        others += [row.get(key, "") for key in asked]
         writer.writerow([row["path"], *first, *others, row.get("notice", ""), row["error"] or ""])
     return stream.getvalue()

@@ -67,6 +67,7 @@ def train(arguments: Namespace) -> int:
         backend=arguments.backend,
         log_every=arguments.log_every,
         tensorboard=arguments.tensorboard,
+        jobs=arguments.jobs,
         mode=mode_of(arguments),
     )
     if arguments.json:

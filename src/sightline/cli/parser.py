@@ -28,6 +28,8 @@ SHORTHANDS: dict[str, str] = {
     "exclude": "data.exclude_file",
     "fraction": "data.fraction",
     "time_budget": "training.time_budget_seconds",
+    "ensemble": "ensemble.kind",
+    "members": "ensemble.members",
 }
 # Those of them that a range test has a use for.
 RANGE_TEST_SHORTHANDS = ("model", "seed", "fraction")
@@ -110,6 +112,7 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<source>-<recipe>-001, counted up)")
     parser.add_argument("--backend", help=BACKEND_HELP)
     parser.add_argument("--log-every", type=int, metavar="STEPS", help="print loss and accuracy every so many steps")
+    parser.add_argument("--jobs", type=int, default=1, help="members of an ensemble trained at once (default: 1)")
     parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="log each epoch for TensorBoard, too")
 
 

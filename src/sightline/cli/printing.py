@@ -122,10 +122,45 @@ def print_run(run: Run) -> None:
             print(f"{'confused':<11}{', '.join(pairs)}")
         if remark := small_classes(test):
             print(f"{'careful':<11}{remark}")
+    if run.ensemble is not None:
+        print("\n".join(ensemble_lines(run.ensemble)))
     print(
         f"{'seconds':<11}{run.seconds['total']:.1f}, of which fit {run.seconds['fit']:.1f} "
         f"({run.images_per_second:,.0f} images/s)\n{'run':<11}{run.path}\n{'bundle':<11}{run.bundle.path}"
     )
+
+
+def ensemble_lines(ensemble: Mapping[str, Any]) -> list[str]:
+    """An ensemble in a few lines: what it is made of, how its members do alone, what it knows out of the bag.
+
+    Args:
+        ensemble: as metrics.json has it.
+
+    Returns:
+        Lines, the first word of each in a column of 11.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> ensemble_lines({"kind": "soup", "members": [{"vote": 1.0, "test": None}], "out_of_bag": None})
+        ['ensemble   soup of 1 member']
+    """
+    members = [member for member in ensemble["members"] if member["vote"] > 0]
+    num_members = len(ensemble["members"])
+    of_how_many = f" of {num_members}" if len(members) < num_members else ""
+    lines = [f"{'ensemble':<11}{ensemble['kind']} of {len(members)}{of_how_many} member{'s' * (num_members != 1)}"]
+    judged = sorted(member["test"]["accuracy"] for member in members if member.get("test"))
+    if judged:
+        mean = sum(judged) / len(judged)
+        lines[0] += f", each alone {mean:.4f} on test (from {judged[0]:.4f} to {judged[-1]:.4f})"
+    if bag := ensemble["out_of_bag"]:
+        lower, upper = bag["accuracy_interval"]
+        lines.append(
+            f"{'out of bag':<11}accuracy {bag['accuracy']:.4f} [{lower:.4f}, {upper:.4f}] on {bag['num_images']:,} "
+            "train images, each judged by members that did not see it"
+        )
+    return lines
 
 
 def small_classes(evaluation: Evaluation) -> str:

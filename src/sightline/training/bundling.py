@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from sightline.bundle import write_description, write_manifest
 from sightline.evaluation import figures, score
@@ -26,6 +28,9 @@ JUDGED: tuple[SplitName, ...] = ("validation", "calibration", "test")
 # The two files of a bundle are compared on so many pixels at most: 2,000 images of MNIST, 31 of 224x224.
 MOST_COMPARED = 2_000 * 28 * 28
 FEWEST_COMPARED = 31
+# Only an ensemble has the second and the third.
+OUTPUTS = ("logits", "disagreement", "member_logits")
+MEMBER_FIGURES = ("num_images", "num_correct", "accuracy", "accuracy_interval")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,9 +39,18 @@ class Judged:
 
     predictions: dict[SplitName, Predictions]
     evaluations: dict[SplitName, Evaluation]
+    ensemble: dict[str, Any] | None = None
 
 
-def make_bundle(network: keras.Model, data: Prepared, folder: Path, typed_source: str, *, watch: Stopwatch) -> Judged:
+def make_bundle(
+    network: keras.Model,
+    data: Prepared,
+    folder: Path,
+    typed_source: str,
+    *,
+    watch: Stopwatch,
+    ensemble: dict[str, Any] | None = None,
+) -> Judged:
     """Write `bundle/` and `predictions.npz` into a run's folder.
 
     Args:
@@ -45,9 +59,10 @@ def make_bundle(network: keras.Model, data: Prepared, folder: Path, typed_source
         folder: of the run; `bundle/` appears in it only when all went well.
         typed_source: what the user named, so that `evaluate` finds it again; "" for arrays.
         watch: gets the laps "export" and "evaluate".
+        ensemble: what metrics.json says of one and its members; their figures are added to it.
 
     Returns:
-        Predictions and figures of validation, calibration and test rows.
+        Predictions and figures of validation, calibration and test rows, and of the members.
 
     Raises:
         TrainingFailed: the export went wrong, or its answers differ from the network's.
@@ -57,14 +72,16 @@ def make_bundle(network: keras.Model, data: Prepared, folder: Path, typed_source
     Example:
         >>> import inspect
         >>> list(inspect.signature(make_bundle).parameters)
-        ['network', 'data', 'folder', 'typed_source', 'watch']
+        ['network', 'data', 'folder', 'typed_source', 'watch', 'ensemble']
     """
     with staged_folder(folder / "bundle") as staged:
         session = save_network(network, staged)
         watch.lap("export")
-        predictions = _predict(session, data)
+        predictions, answers = _predict(session, data)
         evaluations = {name: score(rows) for name, rows in predictions.items() if len(rows)}
-        _write_predictions(folder / "predictions.npz", data, predictions)
+        if ensemble is not None:
+            ensemble = ensemble | {"members": _judged_members(ensemble["members"], predictions, answers)}
+        _write_predictions(folder / "predictions.npz", data, predictions, answers)
         watch.lap("evaluate")
         difference = _compare(staged, session, data, predictions["test"])
         write_description(
@@ -75,38 +92,63 @@ def make_bundle(network: keras.Model, data: Prepared, folder: Path, typed_source
             num_calibration_images=len(data.splits.calibration),
         )
         test = evaluations.get("test")
-        write_json(staged / "metrics.json", _metrics(data, typed_source, test, difference))
+        metrics = _metrics(data, typed_source, test, difference)
+        write_json(staged / "metrics.json", metrics if ensemble is None else metrics | {"ensemble": ensemble})
         num_train = len(data.splits.train)
-        text = card(data.dataset, data.recipe, data.spec, evaluation=test, num_train=num_train)
+        text = card(data.dataset, data.recipe, data.spec, evaluation=test, num_train=num_train, ensemble=ensemble)
         write_atomically(staged / "card.md", text)
         write_manifest(staged)
     watch.lap("export")
-    return Judged(predictions, evaluations)
+    return Judged(predictions, evaluations, ensemble)
 
 
-def _predict(session: Session, data: Prepared) -> dict[SplitName, Predictions]:
+Answers = dict[SplitName, dict[str, NDArray[np.float32]]]
+
+
+def _predict(session: Session, data: Prepared) -> tuple[dict[SplitName, Predictions], Answers]:
     """Answers of the deployed graph for every judged split, at the temperature of the calibration rows."""
-    logits = {name: session.all_logits(data.pixels.take(data.splits.rows(name))) for name in JUDGED}
+    answers: Answers = {
+        name: session.collect(data.pixels.take(data.splits.rows(name)), OUTPUTS, with_progress=True) for name in JUDGED
+    }
     temperature = 1.0
     if len(data.splits.calibration):
-        temperature = fit_temperature(logits["calibration"], data.dataset.labels[data.splits.calibration])
+        labels = data.dataset.labels[data.splits.calibration]
+        temperature = fit_temperature(answers["calibration"]["logits"], labels)
     predictions: dict[SplitName, Predictions] = {}
     for name in JUDGED:
         rows = data.splits.rows(name)
         row_ids, nothing = tuple(data.dataset.row_ids[rows].tolist()), (None,) * len(rows)
         labels = data.dataset.labels[rows]
+        logits, disagreements = answers[name]["logits"], answers[name].get("disagreement")
         predictions[name] = Predictions(
-            data.dataset.class_names, row_ids, logits[name], temperature, labels, nothing, nothing
+            data.dataset.class_names, row_ids, logits, temperature, labels, nothing, nothing, disagreements
         )
-    return predictions
+    return predictions, answers
 
 
-def _write_predictions(path: Path, data: Prepared, predictions: dict[SplitName, Predictions]) -> None:
+def _judged_members(
+    members: list[dict[str, Any]], predictions: dict[SplitName, Predictions], answers: Answers
+) -> list[dict[str, Any]]:
+    """Members with their own figures; those of a soup have none, since their answers are not in the graph."""
+    judged = [dict(member) for member in members]
+    for name in ("validation", "test"):
+        logits, rows = answers[name].get("member_logits"), predictions[name]
+        for place, member in enumerate(judged):
+            member[name] = None
+            if logits is not None and len(rows):
+                alone = score(dataclasses.replace(rows, logits=logits[:, place]))
+                member[name] = {key: figures(alone)[key] for key in MEMBER_FIGURES}
+    return judged
+
+
+def _write_predictions(path: Path, data: Prepared, predictions: dict[SplitName, Predictions], answers: Answers) -> None:
     arrays: dict[str, Any] = {"class_names": np.array(data.dataset.class_names)}
     for name, rows in predictions.items():
         arrays[f"{name}_row_ids"] = np.array(rows.row_ids, dtype=str)
         arrays[f"{name}_labels"] = rows.labels
         arrays[f"{name}_logits"] = rows.logits
+        if "member_logits" in answers[name]:
+            arrays[f"{name}_member_logits"] = answers[name]["member_logits"]
     stream = io.BytesIO()
     np.savez_compressed(stream, **arrays)
     write_atomically(path, stream.getvalue())

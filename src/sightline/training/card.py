@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from sightline.architectures import MODELS
+from sightline.catalog import SOUPS
 from sightline.records import Dataset, InputSpec
 from sightline.results import Evaluation
 from sightline.schema import Recipe
 
 
-def card(dataset: Dataset, recipe: Recipe, spec: InputSpec, *, evaluation: Evaluation | None, num_train: int) -> str:
+def card(
+    dataset: Dataset,
+    recipe: Recipe,
+    spec: InputSpec,
+    *,
+    evaluation: Evaluation | None,
+    num_train: int,
+    ensemble: Mapping[str, Any] | None = None,
+) -> str:
     """The card of a bundle as Markdown.
 
     Args:
@@ -20,6 +32,7 @@ def card(dataset: Dataset, recipe: Recipe, spec: InputSpec, *, evaluation: Evalu
         spec: what the network is fed.
         evaluation: on test rows, or None.
         num_train: images it learned from.
+        ensemble: as metrics.json has it, or None for a single network.
 
     Returns:
         The text.
@@ -37,7 +50,7 @@ def card(dataset: Dataset, recipe: Recipe, spec: InputSpec, *, evaluation: Evalu
             (
                 f"# {dataset.name}: {recipe.model.name}",
                 f"Made on {datetime.now(UTC):%Y-%m-%d} by Sightline with the recipe '{recipe.name}', "
-                f"seed {recipe.seed}.",
+                f"seed {recipe.seed}.{_members(ensemble)}",
                 "## What it is for",
                 f"It tells {dataset.num_classes} classes apart: {', '.join(dataset.class_names)}. "
                 f"Images are brought to {spec.height}x{spec.width} pixels, {spec.color_mode}, "
@@ -53,6 +66,22 @@ def card(dataset: Dataset, recipe: Recipe, spec: InputSpec, *, evaluation: Evalu
             )
         )
         + "\n"
+    )
+
+
+def _members(ensemble: Mapping[str, Any] | None) -> str:
+    if ensemble is None:
+        return ""
+    members = [member for member in ensemble["members"] if member["vote"] > 0]
+    counts = Counter(member["network"] for member in members)
+    networks = ", ".join(f"{count} of {network}" for network, count in counts.items())
+    how = "their weights are averaged into one network" if ensemble["kind"] in SOUPS else "their answers are averaged"
+    text = f" It is an ensemble ({ensemble['kind']}: {networks}); {how}."
+    judged = sorted(member["test"]["accuracy"] for member in members if member.get("test"))
+    return (
+        text
+        if not judged
+        else f"{text} Alone, they are right on {judged[0]:.4f} to {judged[-1]:.4f} of the test images."
     )
 
 

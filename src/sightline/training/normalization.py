@@ -16,7 +16,7 @@ class FusedNormalization(layers.Layer):  # type: ignore[misc]  # Keras carries n
 
     Example:
         >>> usual = layers.BatchNormalization()
-        >>> FusedNormalization(usual)(ops.ones((1, 2, 2, 3))).shape
+        >>> tuple(FusedNormalization(usual)(ops.ones((1, 2, 2, 3))).shape)
         (1, 2, 2, 3)
     """
 

@@ -10,12 +10,14 @@ from typing import Any
 from sightline.architectures import MODELS
 from sightline.catalog import SOURCES
 from sightline.config import override, parse_recipe, read_recipe
+from sightline.conflicts import networks_of
 from sightline.data.batches import natural_shape
 from sightline.data.sources import is_files, load
 from sightline.errors import InvalidValue, pick
 from sightline.progress import reporter
 from sightline.records import Dataset
 from sightline.schema import Recipe
+from sightline.training.strengths import strengths_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -262,6 +264,9 @@ def resolve(asked: Recipe, dataset: Dataset) -> Recipe:
         >>> resolve(recipe("fast"), sightline.load("mnist")).model.name
         'lenet5'
     """
+    if asked.ensemble.networks is not None:
+        # The first of several networks decides on the size of the images; it is what the run is called after.
+        asked = dataclasses.replace(asked, model=dataclasses.replace(asked.model, name=networks_of(asked)[0]))
     height, width, channels = natural_shape(dataset)
     size = max(height, width) if asked.data.image_size == "auto" else int(asked.data.image_size)
     source_color = "grey" if channels == 1 else "rgb"
@@ -289,4 +294,7 @@ def resolve(asked: Recipe, dataset: Dataset) -> Recipe:
         unflippable = dataset.name not in SOURCES or SOURCES[dataset.name].letters_or_digits
         policy = "digits" if color == "grey" and unflippable else "light"
         augmentation = dataclasses.replace(augmentation, policy=policy)
-    return dataclasses.replace(asked, data=data, model=model, augmentation=augmentation)
+    ensemble, views = asked.ensemble, "mirror" if "flip" in strengths_of(augmentation) else "shifts"
+    if ensemble.test_views == "auto":
+        ensemble = dataclasses.replace(ensemble, test_views=views)
+    return dataclasses.replace(asked, data=data, model=model, augmentation=augmentation, ensemble=ensemble)

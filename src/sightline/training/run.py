@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sightline.backends import choose_backend, load_keras, load_keras_for
 from sightline.bundle import load_bundle
-from sightline.conflicts import is_pretrained
 from sightline.data.sources import is_files
-from sightline.data.splits import splits_csv
 from sightline.errors import InvalidValue
 from sightline.evaluation import draw, figures
-from sightline.files import check_free, make_run_folder, write_atomically, write_json
+from sightline.files import check_free, write_atomically, write_json
 from sightline.progress import Mode, Stopwatch, reporter, reporting
 from sightline.records import SPLIT_NAMES
 from sightline.reporting.charts import curves_png
@@ -21,10 +21,9 @@ from sightline.results import Run
 from sightline.schema import Recipe
 from sightline.training.preparation import Prepared, prepare
 from sightline.training.recipes import chosen_recipe, say_default
+from sightline.training.resuming import check_jobs, may_go_on, run_folder
 from sightline.training.scalars import check_tensorboard, make_log_folder
-
-if TYPE_CHECKING:
-    from sightline.training.watching import Watch
+from sightline.workers import processes
 
 
 def train(  # noqa: PLR0913  # each is an option of the command line, and none is a group of others
@@ -35,6 +34,7 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
     backend: str | None = None,
     log_every: int | None = None,
     tensorboard: str | Path | None = None,
+    jobs: int = 1,
     mode: Mode | None = None,
 ) -> Run:
     """Train a classifier and leave a run: measured, drawn, saved as a bundle.
@@ -47,6 +47,8 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
         backend: "tensorflow", "jax" or "torch"; else KERAS_BACKEND, else the first installed.
         log_every: print loss and accuracy every so many steps.
         tensorboard: folder that gets the figures of each epoch for TensorBoard, below the run's name.
+        jobs: members of an ensemble that are trained at once, each in a process of its own with its share of the
+            processors; a script that asks for it needs the usual `if __name__ == "__main__":`.
         mode: "terminal", "plain" or "quiet" progress; by what stderr is if left out.
 
     Returns:
@@ -58,7 +60,8 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
         InvalidSource: the data cannot be used.
         OutputExists: `out` is taken.
         MissingPackage: no Keras backend is installed, or no TensorBoard to log to.
-        TrainingFailed: the loss diverged, or the exported network disagrees with the trained one.
+        TrainingFailed: the loss diverged, the exported network disagrees with the trained one, or members of an
+            ensemble failed; those that are finished are kept, and the same call trains only the missing ones.
         CannotWrite: the disk is full or read-only.
 
     Example:
@@ -69,7 +72,8 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
     asked = recipe if isinstance(recipe, Recipe) else chosen_recipe(source, recipe)
     backend = choose_backend(backend)
     place = Path(out) if out is not None else None
-    if place is not None:
+    check_jobs(jobs, asked)
+    if place is not None and not may_go_on(place, asked):
         check_free(place)
     if log_every is not None and not (type(log_every) is int and log_every >= 1):
         raise InvalidValue(f"log_every must be a whole number of at least 1; got {log_every!r}.")
@@ -79,12 +83,25 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
     with reporting(mode):
         if recipe is None and is_files(source):
             say_default(asked.name)
-        return _train(source, asked, place, backend, log_every=log_every, logs=logs)
+        wish = _Wish(source, asked, place, backend, log_every, logs, jobs)
+        return _train(wish)
 
 
-def _train(
-    source: Any, asked: Recipe, out: Path | None, backend: str, *, log_every: int | None, logs: Path | None
-) -> Run:
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Wish:
+    """What `train` was asked for."""
+
+    source: Any
+    recipe: Recipe
+    out: Path | None
+    backend: str
+    log_every: int | None
+    logs: Path | None
+    jobs: int
+
+
+def _train(wish: _Wish) -> Run:
+    source, asked, backend = wish.source, wish.recipe, wish.backend
     watch = Stopwatch()
     load_keras_for(source, backend)
     watch.lap("import")
@@ -94,46 +111,74 @@ def _train(
     load_keras(backend)
     from sightline.training.learner import new_network
 
-    # Weights that cannot be used are refused before there is a folder.
+    # Weights that cannot be used, and members that memory cannot hold, are refused before there is a folder.
     network = new_network(data)
+    if data.recipe.ensemble.kind != "none":
+        from sightline.training.ensembles import check_memory
+
+        check_memory(data, int(network.count_params()), jobs=wish.jobs)
     watch.lap("import")
-    folder = make_run_folder(out, stem=f"{data.dataset.name}-{data.recipe.name}")
-    write_json(folder / "recipe.json", data.recipe.to_dict())
-    write_atomically(folder / "splits.csv", splits_csv(data.dataset, data.splits))
-    write_atomically(folder / "excluded.csv", data.excluded_csv())
+    folder = run_folder(wish.out, data)
     watch.lap("data")
     typed = str(source) if isinstance(source, str | Path) else ""
+    learned = _learn(network, data, folder, wish, watch)
+    write_atomically(
+        folder / "curves.png", curves_png(learned.fitted.history, chosen_epoch=learned.fitted.chosen_epoch)
+    )
+    watch.lap("fit")
+    run = _judge(learned, data, folder, typed, watch=watch)
+    write_json(folder / "metrics.json", run_figures(run))
+    return run
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Learned:
+    """A network ready to be bundled, how it came about, and what is to be told of its members."""
+
+    network: Any
+    fitted: Any
+    ensemble: dict[str, Any] | None = None
+
+
+def _learn(network: Any, data: Prepared, folder: Path, wish: _Wish, watch: Stopwatch) -> _Learned:
+    recipe, logs = data.recipe, wish.logs
+    if recipe.ensemble.kind != "none":
+        from sightline.training.ensembles import described, fit
+        from sightline.training.members import Job
+
+        job = Job(wish.source, wish.recipe, folder, data.dataset.fingerprint, wish.log_every, logs)
+        with processes(wish.jobs, functools.partial(load_keras, wish.backend)) as each:
+            ensemble = fit(job, data, map=each)
+        lines = "".join(json.dumps(row) + "\n" for row in ensemble.fitted.history)
+        write_atomically(folder / "history.jsonl", lines)
+        return _Learned(ensemble.network, ensemble.fitted, described(ensemble, recipe.ensemble.kind))
+    from sightline.training.committee import committee
+    from sightline.training.fitting import fit_network
+    from sightline.training.saving import contract_of
     from sightline.training.watching import Watch
 
-    budget = data.recipe.training.time_budget_seconds
+    budget = recipe.training.time_budget_seconds
     seen = Watch(
         history_path=folder / "history.jsonl",
-        log_every=log_every,
+        log_every=wish.log_every,
         curves_path=folder / "curves.png",
         deadline=None if budget is None else watch.started + budget,
         rescue_path=folder / "last-good.keras",
         tensorboard=None if logs is None else make_log_folder(logs, folder.resolve().name),
     )
-    run = _fit_and_judge(network, data, folder, typed, seen=seen, watch=watch)
-    write_json(folder / "metrics.json", run_figures(run))
-    return run
+    fitted_network, fitted = fit_network(network, data, seen)
+    if recipe.ensemble.test_views != "none":
+        fitted_network = committee([contract_of(fitted_network)], [1], views=recipe.ensemble.test_views)
+    return _Learned(fitted_network, fitted)
 
 
-def _fit_and_judge(network: Any, data: Prepared, folder: Path, typed: str, *, seen: Watch, watch: Stopwatch) -> Run:
+def _judge(learned: _Learned, data: Prepared, folder: Path, typed: str, *, watch: Stopwatch) -> Run:
     import keras
 
-    from sightline.networks.build import build_network
     from sightline.training.bundling import make_bundle
-    from sightline.training.learner import computing_in
 
-    with computing_in(data.recipe.training.precision):
-        fitted = _fit(network, data, seen)
-    if data.recipe.training.precision != "float32":
-        mixed, network = network, build_network(data.spec.shape, data.dataset.num_classes, data.recipe.model)
-        network.set_weights(mixed.get_weights())
-    write_atomically(folder / "curves.png", curves_png(fitted.history, chosen_epoch=fitted.chosen_epoch))
-    watch.lap("fit")
-    judged = make_bundle(network, data, folder, typed, watch=watch)
+    fitted = learned.fitted
+    judged = make_bundle(learned.network, data, folder, typed, watch=watch, ensemble=learned.ensemble)
     if "test" in judged.evaluations:
         draw(folder, judged.evaluations["test"], judged.predictions["test"], data.pixels.take(data.splits.test))
     watch.lap("evaluate")
@@ -148,34 +193,11 @@ def _fit_and_judge(network: Any, data: Prepared, folder: Path, typed: str, *, se
         evaluation=judged.evaluations.get("test"),
         bundle=load_bundle(folder / "bundle"),
         backend=keras.config.backend(),
-        num_parameters=int(network.count_params()),
+        num_parameters=int(learned.network.count_params()),
         seconds={**watch.seconds, "total": watch.total()},
         images_per_second=fitted.images_per_second,
+        ensemble=judged.ensemble,
     )
-
-
-def _fit(network: Any, data: Prepared, watch: Any) -> Any:
-    from sightline.training.augmentation import build_augmentation
-    from sightline.training.fit import fit
-    from sightline.training.learner import labelled
-
-    if is_pretrained(data.recipe):
-        from sightline.training.transfer import fit_transfer
-
-        return fit_transfer(network, data, watch)
-
-    recipe, train = data.recipe, labelled(data, data.splits.train)
-    augmentation = build_augmentation(recipe.augmentation, data.spec, seed=recipe.seed)
-    if watch.deadline is not None:
-        from sightline.training.budget import epochs_within
-
-        num_judged = len(data.dataset) - len(train)
-        epochs = epochs_within(
-            watch.deadline, network, train, num_judged=num_judged, recipe=recipe, augmentation=augmentation
-        )
-        recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, epochs=epochs))
-    validation = labelled(data, data.splits.validation) if len(data.splits.validation) else None
-    return fit(network, train, validation=validation, recipe=recipe, augmentation=augmentation, watch=watch)
 
 
 def run_figures(run: Run) -> dict[str, Any]:
@@ -186,7 +208,7 @@ def run_figures(run: Run) -> dict[str, Any]:
 
     Returns:
         run, bundle, recipe, backend, epochs, chosen_epoch, stopped_early, num_parameters,
-        validation, test, seconds, images_per_second.
+        validation, test, seconds, images_per_second, ensemble.
 
     Raises:
         Nothing.
@@ -209,6 +231,7 @@ def run_figures(run: Run) -> dict[str, Any]:
         "test": figures(run.evaluation) if run.evaluation else None,
         "seconds": {name: round(value, 3) for name, value in run.seconds.items()},
         "images_per_second": round(run.images_per_second, 1),
+        "ensemble": None if run.ensemble is None else dict(run.ensemble),
     }
 
 

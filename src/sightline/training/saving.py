@@ -27,11 +27,35 @@ from sightline.training.onnx_export import export_onnx
 LARGEST_DIFFERENCE = 1e-4
 
 
+def contract_of(network: keras.Model) -> keras.Model:
+    """The network with the outputs that a bundle promises, by their names.
+
+    Args:
+        network: uint8 images to logits, with a layer "logits"; or one that has named outputs already.
+
+    Returns:
+        uint8 `images` to a dictionary of float32 `features` (batch, width) and `logits` (batch, num_classes).
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(contract_of).parameters)
+        ['network']
+    """
+    if isinstance(network.output, dict):
+        return network
+    # Outputs in a dictionary keep their names in ONNX; a bare tensor becomes "Identity:0".
+    outputs = {"features": _flat(network.get_layer("logits").input), "logits": network.outputs[0]}
+    return keras.Model(network.input, outputs, name=network.name)
+
+
 def save_network(network: keras.Model, folder: Path) -> Session:
     """Write `model.keras` and `model.onnx` with the tensor contract of a bundle.
 
     Args:
-        network: uint8 images to logits.
+        network: as `contract_of` takes it.
         folder: an existing folder.
 
     Returns:
@@ -46,12 +70,10 @@ def save_network(network: keras.Model, folder: Path) -> Session:
         >>> list(inspect.signature(save_network).parameters)
         ['network', 'folder']
     """
-    # Outputs in a dictionary keep their names in ONNX; a bare tensor becomes "Identity:0".
-    outputs = {"features": _flat(network.get_layer("logits").input), "logits": network.outputs[0]}
-    contract = keras.Model(network.input, outputs, name=network.name)
+    contract = contract_of(network)
     contract.save(folder / "model.keras")
     export_onnx(folder / "model.keras", folder / "model.onnx")
-    return Session(folder / "model.onnx", num_classes=int(network.output_shape[-1]))
+    return Session(folder / "model.onnx", num_classes=int(contract.output["logits"].shape[-1]))
 
 
 def _flat(tensor: Any) -> Any:

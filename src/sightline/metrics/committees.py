@@ -1,0 +1,231 @@
+"""Several networks as one: what they say together, how far they agree, and how each gets its vote."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sightline.errors import InvalidValue
+from sightline.metrics.scores import checked_labels, cross_entropy
+
+# A row's weight never falls below this share of the mean: from 0 it could not grow again.
+LEAST_WEIGHT = 1e-9
+# A draw that lacks a class is drawn again, so many times at most.
+MOST_DRAWS = 20
+
+
+def checked_votes(votes: ArrayLike, num_members: int) -> NDArray[np.float64]:
+    """Votes that sum to 1.
+
+    Args:
+        votes: (num_members,), none negative and not all zero.
+        num_members: at least 1.
+
+    Returns:
+        The same as shares of their sum, float64.
+
+    Raises:
+        InvalidValue: of another number, negative, not finite, or all zero.
+
+    Example:
+        >>> checked_votes([1, 3], 2).tolist()
+        [0.25, 0.75]
+    """
+    shares = np.asarray(votes, dtype=np.float64)
+    if shares.shape != (num_members,):
+        raise InvalidValue(f"there must be one weight a member, {num_members}; got {shares.size}.")
+    if not (np.isfinite(shares).all() and (shares >= 0).all() and shares.sum() > 0):
+        shown = ", ".join(f"{share:g}" for share in shares.ravel()[:10])
+        raise InvalidValue(f"the weights of members must be 0 or more, and not all 0; got {shown}.")
+    scaled: NDArray[np.float64] = shares / shares.sum()
+    return scaled
+
+
+def committee_logits(member_logits: ArrayLike, votes: ArrayLike) -> NDArray[np.float64]:
+    """What several networks say together: the logarithm of the weighted mean of their probabilities.
+
+    Args:
+        member_logits: (num_images, num_members, num_classes).
+        votes: (num_members,), as `checked_votes` takes them.
+
+    Returns:
+        (num_images, num_classes) float64; its softmax is that mean.
+
+    Raises:
+        InvalidValue: votes that cannot be used.
+
+    Source:
+        Lakshminarayanan, Pritzel, Blundell, Deep ensembles, arXiv 1612.01474.
+
+    Example:
+        >>> committee_logits([[[0.0, 0.0], [0.0, 0.0]]], [1, 1]).round(3).tolist()
+        [[-0.693, -0.693]]
+    """
+    logits = np.asarray(member_logits, dtype=np.float64)
+    shares = checked_votes(votes, logits.shape[1])
+    heard = logits[:, shares > 0]
+    gaps = heard - heard.max(axis=2, keepdims=True)
+    logs = gaps - np.log(np.exp(gaps).sum(axis=2, keepdims=True)) + np.log(shares[shares > 0])[:, None]
+    top = logs.max(axis=1, keepdims=True)
+    together: NDArray[np.float64] = np.log(np.exp(logs - top).sum(axis=1)) + top[:, 0]
+    return together
+
+
+def disagreement(member_logits: ArrayLike, logits: ArrayLike, votes: ArrayLike) -> NDArray[np.float64]:
+    """How large a share of the members, by their votes, names another class than the committee.
+
+    Args:
+        member_logits: (num_images, num_members, num_classes); NaN in a row that has an error.
+        logits: (num_images, num_classes), of the committee.
+        votes: (num_members,), as `checked_votes` takes them.
+
+    Returns:
+        (num_images,) in [0, 1], 0: all say the same; NaN in a row that has an error.
+
+    Raises:
+        InvalidValue: votes that cannot be used.
+
+    Source:
+        The variation ratio of Freeman (1965), around the committee's own answer.
+
+    Example:
+        >>> disagreement([[[2, 0], [0, 1], [3, 0]]], [[1, 0]], [1, 1, 1]).round(3).tolist()
+        [0.333]
+    """
+    members, together = np.asarray(member_logits, np.float64), np.asarray(logits, np.float64)
+    shares = checked_votes(votes, members.shape[1])
+    others = np.nan_to_num(members).argmax(axis=2) != np.nan_to_num(together).argmax(axis=1)[:, None]
+    return np.where(np.isnan(together).any(axis=1), np.nan, others @ shares)
+
+
+def bootstrap_counts(
+    labels: NDArray[np.int64], groups: NDArray[np.str_] | None, *, seed: tuple[int, ...]
+) -> NDArray[np.int64]:
+    """How often each row is drawn, when as many are drawn with replacement as there are; groups are drawn whole.
+
+    Args:
+        labels: (num_images,) int64. A draw that lacks one of the classes is drawn again, up to 20 times.
+        groups: (num_images,) strings, or None where each row stands for itself.
+        seed: whole numbers of 0 or more; the same give the same draw.
+
+    Returns:
+        (num_images,) int64; a row of 0 is out of the bag, and so is its whole group.
+
+    Raises:
+        Nothing.
+
+    Source:
+        Breiman, Bagging predictors, Machine Learning 24 (1996).
+
+    Example:
+        >>> int(bootstrap_counts(np.array([0, 1, 0, 1]), None, seed=(0,)).sum())
+        4
+    """
+    members = np.arange(len(labels)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    num_groups = int(members.max()) + 1 if len(members) else 0
+    draw = np.random.default_rng(seed)
+    counts = np.zeros(len(labels), np.int64)
+    for _ in range(MOST_DRAWS):
+        drawn = np.bincount(draw.integers(0, num_groups, num_groups), minlength=num_groups)
+        counts = drawn[members].astype(np.int64)
+        if len(np.unique(labels[counts > 0])) == len(np.unique(labels)):
+            break
+    return counts
+
+
+def samme_vote(error: float, *, num_classes: int, num_images: int) -> float:
+    """The vote of a member of a boosted committee.
+
+    Args:
+        error: weighted share of the train rows that it gets wrong, in [0, 1].
+        num_classes: at least 2.
+        num_images: train rows. A member without errors would have an infinite vote; it is counted
+            as if it had half an image wrong.
+
+    Returns:
+        Positive if it is better than guessing; finite.
+
+    Raises:
+        Nothing.
+
+    Source:
+        Zhu, Zou, Rosset, Hastie, Multi-class AdaBoost, Statistics and Its Interface 2 (2009), SAMME.
+
+    Example:
+        >>> samme_vote(0.5, num_classes=2, num_images=100)
+        0.0
+    """
+    least = 0.5 / num_images
+    bounded = min(max(error, least), 1 - least)
+    return math.log((1 - bounded) / bounded) + math.log(num_classes - 1)
+
+
+def samme_weights(weights: NDArray[np.float64], is_wrong: NDArray[np.bool_], vote: float) -> NDArray[np.float64]:
+    """What each row counts for the next member: more where this one was wrong.
+
+    Args:
+        weights: (num_images,), positive.
+        is_wrong: (num_images,).
+        vote: of the member, from `samme_vote`.
+
+    Returns:
+        (num_images,) float64 with mean 1.
+
+    Raises:
+        Nothing.
+
+    Source:
+        As `samme_vote`.
+
+    Example:
+        >>> samme_weights(np.ones(4), np.array([True, False, False, False]), np.log(3.0)).round(3).tolist()
+        [2.0, 0.667, 0.667, 0.667]
+    """
+    # In logarithms: votes of many members would overflow.
+    logs = np.log(weights) + vote * is_wrong
+    grown = np.exp(logs - logs.max())
+    scaled: NDArray[np.float64] = np.maximum(grown / grown.mean(), LEAST_WEIGHT)
+    return scaled
+
+
+def select_greedily(
+    member_logits: ArrayLike, labels: ArrayLike, *, most: int, with_replacement: bool = True
+) -> NDArray[np.int64]:
+    """Votes for members by forward selection: always the one that lowers the committee's cross-entropy most.
+
+    Args:
+        member_logits: (num_images, num_members, num_classes).
+        labels: (num_images,) int64.
+        most: how many are chosen at most, at least 1.
+        with_replacement: whether a member may be chosen again, which gives it more weight.
+
+    Returns:
+        (num_members,) int64, how often each was chosen; selection ends where nothing lowers the cross-entropy.
+
+    Raises:
+        InvalidValue: labels that do not belong to the logits.
+
+    Source:
+        Caruana, Niculescu-Mizil, Crew, Ksikes, Ensemble selection from libraries of models, ICML 2004.
+
+    Example:
+        >>> select_greedily([[[2.0, 0.0], [0.0, 2.0]]], [0], most=3).tolist()
+        [1, 0]
+    """
+    logits = np.asarray(member_logits, dtype=np.float64)
+    given = checked_labels(labels, num_images=len(logits), num_classes=logits.shape[2])
+    chosen, best = np.zeros(logits.shape[1], np.int64), math.inf
+    for _ in range(most):
+        losses = [
+            cross_entropy(committee_logits(logits, chosen + one), given)
+            if with_replacement or not (chosen * one).any()
+            else math.inf
+            for one in np.eye(len(chosen), dtype=np.int64)
+        ]
+        if not min(losses) < best:
+            break
+        best = min(losses)
+        chosen[int(np.argmin(losses))] += 1
+    return chosen

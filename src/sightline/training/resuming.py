@@ -1,0 +1,109 @@
+"""The folder of a run: a new one, or the one in which an ensemble was left unfinished. Imports no Keras."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from sightline.data.splits import splits_csv
+from sightline.errors import InvalidValue, OutputExists
+from sightline.files import make_run_folder, write_atomically, write_json
+from sightline.progress import reporter
+from sightline.schema import Recipe
+from sightline.training.preparation import Prepared
+
+MEMBERS = "members"
+# What was divided for the members; written before the first of them.
+PLAN = "plan.json"
+
+
+def check_jobs(jobs: int, recipe: Recipe) -> None:
+    """Refuse a number of processes that cannot be, or that nothing can be spread over.
+
+    Args:
+        jobs: members trained at once.
+        recipe: as it was asked for.
+
+    Raises:
+        InvalidValue: not a whole number of at least 1, no ensemble, or one whose members build on one another.
+
+    Example:
+        >>> check_jobs(1, Recipe())
+    """
+    if not (type(jobs) is int and jobs >= 1):
+        raise InvalidValue(f"jobs must be a whole number of at least 1; got {jobs!r}.")
+    if jobs == 1:
+        return
+    if recipe.ensemble.kind == "none":
+        raise InvalidValue(f"jobs={jobs} trains members of an ensemble at once, and there is none. Set ensemble.kind.")
+    if recipe.ensemble.kind == "boosting":
+        raise InvalidValue(
+            f"jobs={jobs}: members of a boosted ensemble build on one another and are trained in turn. Leave jobs out."
+        )
+    if jobs > (os.cpu_count() or jobs):
+        raise InvalidValue(f"jobs={jobs} processes are more than this machine has processors, {os.cpu_count()}.")
+
+
+def may_go_on(out: Path, recipe: Recipe) -> bool:
+    """Whether a folder that is not empty may be an ensemble that was left unfinished; `run_folder` looks closer."""
+    return recipe.ensemble.kind != "none" and (out / MEMBERS).is_dir() and not (out / "metrics.json").exists()
+
+
+def run_folder(out: Path | None, data: Prepared) -> Path:
+    """The folder that a run is written to, with its recipe and splits in it.
+
+    Args:
+        out: what the user asked for, or None for `runs/<source>-<recipe>-001`, counted up; an ensemble of the same
+            recipe, data and splits that was left unfinished is gone on with.
+        data: prepared.
+
+    Returns:
+        A folder that holds recipe.json, splits.csv and excluded.csv.
+
+    Raises:
+        OutputExists: `out` holds something else.
+        CannotWrite: the folder cannot be written.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(run_folder).parameters)
+        ['out', 'data']
+    """
+    stem = f"{data.dataset.name}-{data.recipe.name}"
+    splits, is_ensemble = splits_csv(data.dataset, data.splits), data.recipe.ensemble.kind != "none"
+    places = _unfinished(stem, data.recipe) if out is None else [out] if may_go_on(out, data.recipe) else []
+    for place in places:
+        if _is_same(place, data, splits):
+            reporter().say(f"going on with the ensemble that was left unfinished in {place}")
+            return place
+        if out is not None:
+            raise OutputExists(
+                f"{out}: holds an unfinished ensemble of another recipe, other data or other splits. "
+                "Name another folder, or delete this one."
+            )
+    folder = make_run_folder(out, stem=stem)
+    write_json(folder / "recipe.json", data.recipe.to_dict())
+    write_atomically(folder / "splits.csv", splits)
+    write_atomically(folder / "excluded.csv", data.excluded_csv())
+    if is_ensemble:
+        write_json(folder / MEMBERS / PLAN, {"fingerprint": data.dataset.fingerprint})
+    return folder
+
+
+def _unfinished(stem: str, recipe: Recipe) -> list[Path]:
+    """Unfinished ensembles under the name that a run of this recipe would get, the latest first."""
+    clean = re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "run"
+    return sorted((place for place in Path("runs").glob(f"{clean}-*") if may_go_on(place, recipe)), reverse=True)
+
+
+def _is_same(place: Path, data: Prepared, splits: str) -> bool:
+    try:
+        recipe: Any = json.loads((place / "recipe.json").read_text(encoding="utf-8"))
+        plan: Any = json.loads((place / MEMBERS / PLAN).read_text(encoding="utf-8"))
+        same_splits = (place / "splits.csv").read_text(encoding="utf-8") == splits
+    except (OSError, ValueError):
+        return False
+    return bool(recipe == data.recipe.to_dict() and plan.get("fingerprint") == data.dataset.fingerprint and same_splits)
