@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.backends import choose_backend, load_keras, load_keras_for
+from sightline.backends import choose_backend, load_keras, load_keras_for, settle_precision
 from sightline.conflicts import is_pretrained
 from sightline.errors import InvalidValue, TrainingFailed
 from sightline.files import write_atomically
@@ -114,7 +114,7 @@ def find_learning_rate(
     backend = choose_backend(backend)
     with reporting(mode):
         load_keras_for(source, backend)
-        data = prepare(source, asked)
+        data = prepare(source, settle_precision(asked, backend))
         load_keras(backend)
         rates, losses = _try_rates(data, steps)
     lowest, steepest = suggest(rates, losses)

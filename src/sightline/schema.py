@@ -238,7 +238,11 @@ class TrainingRecipe:
     feature_variants: int | str = _number_or_auto(
         1, 1, 64, doc="of a pretrained network: views of each train image that its head learns from, the first as it is"
     )
-    precision: str = _name("float32", catalog.PRECISIONS, "of the computation; the saved network is float32")
+    precision: str = _name(
+        "float32",
+        {"auto": None, **catalog.PRECISIONS},
+        "of the computation; the saved network is float32; auto: mixed_bfloat16 on a CPU that multiplies in it",
+    )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sightline.backends import choose_backend, load_keras, load_keras_for
+from sightline.backends import choose_backend, load_keras, load_keras_for, settle_precision
 from sightline.bundle import load_bundle
 from sightline.data.sources import is_files
 from sightline.errors import InvalidValue
@@ -71,6 +71,7 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
     """
     asked = recipe if isinstance(recipe, Recipe) else chosen_recipe(source, recipe)
     backend = choose_backend(backend)
+    asked = settle_precision(asked, backend)
     place = Path(out) if out is not None else None
     check_jobs(jobs, asked)
     if place is not None and not may_go_on(place, asked):
