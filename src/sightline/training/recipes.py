@@ -35,7 +35,6 @@ RECIPES: dict[str, NamedRecipe] = {
             "model.name": "auto",
             "augmentation.policy": "auto",
             "optimizer.name": "adamw",
-            # Small images come by the ten thousand: a small share is enough to judge and to calibrate by.
             "data.validation_fraction": 0.05,
             "data.calibration_fraction": 0.05,
             "optimizer.learning_rate": 0.006,
