@@ -12,9 +12,9 @@ from typing import Any
 from sightline.config import flatten
 from sightline.errors import InvalidValue
 from sightline.files import write_atomically
-from sightline.finished import FinishedRun, read_run
+from sightline.finished import FinishedRun, distinct_places, read_run
 from sightline.metrics.multiplicity import holm
-from sightline.pairing import PairedTest, pair
+from sightline.pairing import PairedTest, pair, paired_figures
 from sightline.records import image_tag
 from sightline.reporting.charts import overlay_png
 from sightline.reporting.grids import shorten
@@ -109,7 +109,7 @@ def compare(runs: Sequence[str | Path | Run], *, split: str = "test", out: str |
     """
     if split not in SPLITS:
         raise InvalidValue(f"split must be {' or '.join(SPLITS)}; got {split!r}.")
-    places = _checked_places(runs)
+    places = distinct_places(runs, command="compare", most=MOST_CURVES)
     finished = [read_run(place) for place in places]
     for run in finished:
         if not run.answers[split].given:
@@ -135,20 +135,6 @@ def compare(runs: Sequence[str | Path | Run], *, split: str = "test", out: str |
     differences = _differences(finished)
     remarks = _remarks(finished, tests, differences, split)
     return Comparison(split, compared, differences, tests, remarks, png, path)
-
-
-def _checked_places(runs: Any) -> list[Path]:
-    listed = [runs] if isinstance(runs, str | Path | Run) else list(runs)
-    if not 2 <= len(listed) <= MOST_CURVES:
-        how_many = "two runs or more" if len(listed) < 2 else f"at most {MOST_CURVES} runs"
-        raise InvalidValue(f"compare takes {how_many}; got {len(listed)}. Name the folders of finished runs.")
-    places = [run.path if isinstance(run, Run) else Path(run) for run in listed]
-    seen: set[Path] = set()
-    for place in places:
-        if place.resolve() in seen:
-            raise InvalidValue(f"{place} is given twice. Compare it with another run.")
-        seen.add(place.resolve())
-    return places
 
 
 def _names(places: Sequence[Path]) -> list[str]:
@@ -280,10 +266,7 @@ def comparison_figures(comparison: Comparison) -> dict[str, Any]:
         "split": comparison.split,
         "runs": [{"letter": run.letter, "run": str(run.path), **run.metrics} for run in comparison.runs],
         "differences": {key: list(values) for key, values in comparison.differences.items()},
-        "tests": [
-            {**dataclasses.asdict(test), "is_distinguishable": test.is_distinguishable, "in_words": str(test)}
-            for test in comparison.tests
-        ],
+        "tests": [paired_figures(test) for test in comparison.tests],
         "remarks": list(comparison.remarks),
         "picture": str(comparison.path) if comparison.path else None,
     }

@@ -32,6 +32,9 @@ from sightline.reporting.charts import confusion_png
 from sightline.reporting.sheets import mistakes_sheet
 from sightline.results import Bundle, Evaluation, Run
 
+# Of a member of an ensemble no more is told.
+BRIEF = ("num_images", "num_correct", "accuracy", "accuracy_interval")
+
 
 def score(predictions: Predictions) -> Evaluation:
     """All figures of predictions whose labels are known.
@@ -229,3 +232,28 @@ def figures(evaluation: Evaluation) -> dict[str, Any]:
         ],
         "confusion": evaluation.confusion.tolist(),
     }
+
+
+def brief_figures(predictions: Predictions) -> dict[str, Any] | None:
+    """What is told of a member of an ensemble: counts, and accuracy with its interval.
+
+    Args:
+        predictions: with labels.
+
+    Returns:
+        num_images, num_correct, accuracy, accuracy_interval; None of no rows.
+
+    Raises:
+        InvalidValue: no labels, or no readable image.
+
+    Example:
+        >>> import numpy as np
+        >>> logits = np.array([[2.0, 0.0], [0.0, 2.0]], np.float32)
+        >>> rows = Predictions(("a", "b"), ("1", "2"), logits, 1.0, np.array([0, 0]), (None,) * 2, (None,) * 2)
+        >>> brief_figures(rows)["num_correct"]
+        1
+    """
+    if not len(predictions):
+        return None
+    alone = figures(score(predictions))
+    return {key: alone[key] for key in BRIEF}

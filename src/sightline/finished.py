@@ -11,30 +11,34 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sightline.bundle import MANIFEST, load_bundle
-from sightline.errors import InvalidBundle
+from sightline.errors import InvalidBundle, InvalidValue
+from sightline.records import SplitName
 from sightline.reporting.series import checked_epochs
-from sightline.results import Run
+from sightline.results import Bundle, Run
 
-JUDGED_SPLITS = ("validation", "calibration", "test")
+JUDGED_SPLITS: tuple[SplitName, ...] = ("validation", "calibration", "test")
 # metrics.json is written last: with it a run is finished.
 FILES = ("recipe.json", "splits.csv", "history.jsonl", "predictions.npz", "metrics.json")
 ACCURACY = ("accuracy", "accuracy_interval", "cross_entropy", "calibration_error")
 FIGURES = ("backend", "chosen_epoch", "epochs", "num_parameters", "seconds", "validation", "test")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Answers:
     """What a network said of the rows of one split.
 
     Attributes:
         given: row id to the name of its class.
         predicted: row id to the name of the most probable class.
+        logits: (num_rows, num_classes) float32, rows in the order of `given`.
     """
 
     given: Mapping[str, str]
     predicted: Mapping[str, str]
+    logits: NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +51,11 @@ class FinishedRun:
         metrics: as `sightline train --json` prints it.
         history: one mapping an epoch.
         splits: row id to the split that it was in.
+        groups: row id to the group that was kept together with it.
         source: name and fingerprint of the data, and what was typed for it.
         class_names: ordered as the logits are.
         answers: split to what was said of its rows; validation, calibration and test.
+        bundle: opened and verified.
     """
 
     path: Path
@@ -57,9 +63,43 @@ class FinishedRun:
     metrics: Mapping[str, Any]
     history: tuple[Mapping[str, float], ...]
     splits: Mapping[str, str]
+    groups: Mapping[str, str]
     source: Mapping[str, Any]
     class_names: tuple[str, ...]
     answers: Mapping[str, Answers]
+    bundle: Bundle
+
+
+def distinct_places(runs: Any, *, command: str, most: int) -> list[Path]:
+    """The folders of several runs, none of them named twice; nothing is opened.
+
+    Args:
+        runs: each a Run, or its folder.
+        command: what takes them, for the message.
+        most: how many it takes.
+
+    Returns:
+        The folders, in the order given.
+
+    Raises:
+        InvalidValue: fewer than two, more than `most`, or one that is given twice.
+
+    Example:
+        >>> distinct_places(["runs/mnist-fast-001"], command="compare", most=24)
+        Traceback (most recent call last):
+        sightline.errors.InvalidValue: compare takes two runs or more; got 1. Name the folders of finished runs.
+    """
+    listed = [runs] if isinstance(runs, str | Path | Run) else list(runs)
+    if not 2 <= len(listed) <= most:
+        how_many = "two runs or more" if len(listed) < 2 else f"at most {most} runs"
+        raise InvalidValue(f"{command} takes {how_many}; got {len(listed)}. Name the folders of finished runs.")
+    places = [run.path if isinstance(run, Run) else Path(run) for run in listed]
+    seen: set[Path] = set()
+    for place in places:
+        if place.resolve() in seen:
+            raise InvalidValue(f"{place} is given twice. Name another run.")
+        seen.add(place.resolve())
+    return places
 
 
 def read_run(run: str | Path | Run) -> FinishedRun:
@@ -89,17 +129,19 @@ def read_run(run: str | Path | Run) -> FinishedRun:
         history = tuple(dict(json.loads(line)) for line in lines)
         checked_epochs(history, metrics["chosen_epoch"])
         with (folder / "splits.csv").open(encoding="utf-8", newline="") as stream:
-            splits = {line["row_id"]: line["split"] for line in csv.DictReader(stream)}
+            table = list(csv.DictReader(stream))
         class_names, answers = _answers(folder / "predictions.npz")
         return FinishedRun(
             path=folder,
             recipe=dict(json.loads((folder / "recipe.json").read_text(encoding="utf-8"))),
             metrics=metrics,
             history=history,
-            splits=splits,
+            splits={line["row_id"]: line["split"] for line in table},
+            groups={line["row_id"]: line.get("group") or line["row_id"] for line in table},
             source=bundle.metrics.get("source", {}),
             class_names=class_names,
             answers=answers,
+            bundle=bundle,
         )
     except (OSError, EOFError, zipfile.BadZipFile, KeyError, IndexError, TypeError, ValueError) as error:
         raise InvalidBundle(
@@ -136,7 +178,7 @@ def _metrics(content: Mapping[str, Any]) -> dict[str, Any]:
 def _answers(path: Path) -> tuple[tuple[str, ...], dict[str, Answers]]:
     with np.load(path, allow_pickle=False) as arrays:
         names = tuple(arrays["class_names"].tolist())
-        answers = {}
+        answers: dict[str, Answers] = {}
         for split in JUDGED_SPLITS:
             row_ids, labels = arrays[f"{split}_row_ids"].tolist(), arrays[f"{split}_labels"]
             logits = arrays[f"{split}_logits"]
@@ -147,5 +189,6 @@ def _answers(path: Path) -> tuple[tuple[str, ...], dict[str, Answers]]:
             answers[split] = Answers(
                 given=dict(zip(row_ids, (names[label] for label in labels.tolist()), strict=True)),
                 predicted=dict(zip(row_ids, (names[label] for label in best.tolist()), strict=True)),
+                logits=logits,
             )
     return names, answers

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -108,7 +111,7 @@ def pair(first: FinishedRun, second: FinishedRun, *, names: tuple[str, str], spl
     here, there = first.answers[split], second.answers[split]
     shared = [row_id for row_id in here.given if row_id in there.given]
     both_ways = ((first, second, names), (second, first, (names[1], names[0])))
-    remarks = _different_sources(first, second, names, shared)
+    remarks = different_sources(first, second, names, shared)
     remarks += [sentence for ordered in both_ways for sentence in _left_out(*ordered, split)]
     if not shared:
         raise InvalidValue(
@@ -135,6 +138,26 @@ def pair(first: FinishedRun, second: FinishedRun, *, names: tuple[str, str], spl
     return _test(correct[0], correct[1], names, tuple(remarks))
 
 
+def paired_figures(test: PairedTest) -> dict[str, Any]:
+    """A paired test as JSON has it.
+
+    Args:
+        test: from `pair`.
+
+    Returns:
+        Its attributes, is_distinguishable, and in_words.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(paired_figures).parameters)
+        ['test']
+    """
+    return {**dataclasses.asdict(test), "is_distinguishable": test.is_distinguishable, "in_words": str(test)}
+
+
 def _test(first: np.ndarray, second: np.ndarray, names: tuple[str, str], remarks: tuple[str, ...]) -> PairedTest:
     p_value = mcnemar_exact(first, second)
     return PairedTest(
@@ -153,7 +176,28 @@ def _test(first: np.ndarray, second: np.ndarray, names: tuple[str, str], remarks
     )
 
 
-def _different_sources(first: FinishedRun, second: FinishedRun, names: tuple[str, str], shared: list[str]) -> list[str]:
+def different_sources(
+    first: FinishedRun, second: FinishedRun, names: tuple[str, str], shared: Sequence[str]
+) -> list[str]:
+    """What is to be said where two runs were not trained on the same state of one source.
+
+    Args:
+        first: what is compared with.
+        second: what is compared.
+        names: how the two are called in what is said of them.
+        shared: row ids that both know.
+
+    Returns:
+        A sentence, or nothing where the source is the same.
+
+    Raises:
+        InvalidValue: the rows are known by number alone, so that those of two sources are not the same.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(different_sources).parameters)
+        ['first', 'second', 'names', 'shared']
+    """
     fingerprint = first.source.get("fingerprint")
     if fingerprint is not None and fingerprint == second.source.get("fingerprint"):
         return []
@@ -161,7 +205,7 @@ def _different_sources(first: FinishedRun, second: FinishedRun, names: tuple[str
         raise InvalidValue(
             f"{names[0]} ({first.path}) and {names[1]} ({second.path}) share no rows: they were trained on different "
             f"arrays, whose rows are known by number alone, so that {shared[0]} of one is not {shared[0]} of the "
-            "other. Compare runs that were trained on the same source."
+            "other. Take runs that were trained on the same source."
         )
     return [
         f"{names[0]} and {names[1]} were not trained on the same state of one source: "

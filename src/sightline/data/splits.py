@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -105,10 +105,15 @@ def splits_csv(dataset: Dataset, splits: Splits) -> str:
     for name in SPLIT_NAMES:
         names[splits.rows(name)] = name
     groups = dataset.row_ids if splits.groups is None else splits.groups
+    return splits_table(line for line in zip(dataset.row_ids, names, groups, strict=True) if line[1])
+
+
+def splits_table(lines: Iterable[Sequence[str]]) -> str:
+    """The text of a `splits.csv`: row id, split and group of each line, under its head."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows(line for line in zip(dataset.row_ids, names, groups, strict=True) if line[1])
+    writer.writerows(lines)
     return stream.getvalue()
 
 

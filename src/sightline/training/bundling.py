@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.bundle import write_description, write_manifest
-from sightline.evaluation import figures, score
+from sightline.evaluation import brief_figures, figures, score
 from sightline.files import staged_folder, write_atomically, write_json
 from sightline.metrics.calibration import fit_temperature
 from sightline.progress import Stopwatch
 from sightline.records import Predictions, SplitName
 from sightline.results import Evaluation
 from sightline.sessions import Session
-from sightline.training.card import card
+from sightline.training.card import Origin, described
 from sightline.training.preparation import Prepared
 from sightline.training.saving import compare, save_network
 
@@ -30,7 +30,6 @@ MOST_COMPARED = 2_000 * 28 * 28
 FEWEST_COMPARED = 31
 # Only an ensemble has the second and the third.
 OUTPUTS = ("logits", "disagreement", "member_logits")
-MEMBER_FIGURES = ("num_images", "num_correct", "accuracy", "accuracy_interval")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +45,7 @@ def make_bundle(
     network: keras.Model,
     data: Prepared,
     folder: Path,
-    typed_source: str,
+    origin: Origin,
     *,
     watch: Stopwatch,
     ensemble: dict[str, Any] | None = None,
@@ -55,9 +54,9 @@ def make_bundle(
 
     Args:
         network: fitted.
-        data: the rows, their pixels and splits.
+        data: the rows and splits, and the pixels of the judged rows.
         folder: of the run; `bundle/` appears in it only when all went well.
-        typed_source: what the user named, so that `evaluate` finds it again; "" for arrays.
+        origin: where the network comes from.
         watch: gets the laps "export" and "evaluate".
         ensemble: what metrics.json says of one and its members; their figures are added to it.
 
@@ -72,7 +71,7 @@ def make_bundle(
     Example:
         >>> import inspect
         >>> list(inspect.signature(make_bundle).parameters)
-        ['network', 'data', 'folder', 'typed_source', 'watch', 'ensemble']
+        ['network', 'data', 'folder', 'origin', 'watch', 'ensemble']
     """
     with staged_folder(folder / "bundle") as staged:
         session = save_network(network, staged)
@@ -92,10 +91,9 @@ def make_bundle(
             num_calibration_images=len(data.splits.calibration),
         )
         test = evaluations.get("test")
-        metrics = _metrics(data, typed_source, test, difference)
+        metrics = _metrics(data, origin, test, difference)
         write_json(staged / "metrics.json", metrics if ensemble is None else metrics | {"ensemble": ensemble})
-        num_train = len(data.splits.train)
-        text = card(data.dataset, data.recipe, data.spec, evaluation=test, num_train=num_train, ensemble=ensemble)
+        text = described(data.dataset, data.spec, origin, evaluation=test, ensemble=ensemble)
         write_atomically(staged / "card.md", text)
         write_manifest(staged)
     watch.lap("export")
@@ -129,15 +127,15 @@ def _predict(session: Session, data: Prepared) -> tuple[dict[SplitName, Predicti
 def _judged_members(
     members: list[dict[str, Any]], predictions: dict[SplitName, Predictions], answers: Answers
 ) -> list[dict[str, Any]]:
-    """Members with their own figures; those of a soup have none, since their answers are not in the graph."""
-    judged = [dict(member) for member in members]
+    """Members with their own figures, where their answers are in the graph; those of a soup are not."""
+    judged: list[dict[str, Any]] = [{"validation": None, "test": None, **member} for member in members]
     for name in ("validation", "test"):
         logits, rows = answers[name].get("member_logits"), predictions[name]
-        for place, member in enumerate(judged):
-            member[name] = None
-            if logits is not None and len(rows):
-                alone = score(dataclasses.replace(rows, logits=logits[:, place]))
-                member[name] = {key: figures(alone)[key] for key in MEMBER_FIGURES}
+        if logits is None or not len(rows):
+            continue
+        # Members without a vote are not in the graph.
+        for place, member in enumerate(member for member in judged if member["vote"] > 0):
+            member[name] = brief_figures(dataclasses.replace(rows, logits=logits[:, place]))
     return judged
 
 
@@ -155,19 +153,20 @@ def _write_predictions(path: Path, data: Prepared, predictions: dict[SplitName, 
 
 
 def _compare(staged: Path, session: Session, data: Prepared, test: Predictions) -> float:
-    # Without test rows the comparison takes what was trained on: it judges the files, not the network.
+    # Without test rows the comparison takes others: it judges the files, not the network.
     most = max(MOST_COMPARED // (data.spec.height * data.spec.width), FEWEST_COMPARED)
-    rows = (data.splits.test if len(data.splits.test) else data.splits.train)[:most]
+    splits = (data.splits.test, data.splits.validation, data.splits.train)
+    rows = next((found for found in splits if len(found)), data.splits.train)[:most]
     images = data.pixels.take(rows)[:]
     logits = test.logits[:most] if len(test) else session.all_logits(images)
     return compare(staged / "model.keras", images, logits)
 
 
-def _metrics(data: Prepared, typed_source: str, test: Evaluation | None, difference: float) -> dict[str, Any]:
+def _metrics(data: Prepared, origin: Origin, test: Evaluation | None, difference: float) -> dict[str, Any]:
     source = {
         "name": data.dataset.name,
-        "typed": typed_source,
-        "label_from": data.recipe.data.label_from,
+        "typed": origin.typed,
+        "label_from": origin.label_from,
         "fingerprint": data.dataset.fingerprint,
     }
     return {

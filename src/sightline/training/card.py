@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,27 @@ from sightline.catalog import SOUPS
 from sightline.records import Dataset, InputSpec
 from sightline.results import Evaluation
 from sightline.schema import Recipe
+
+LICENCES, LIMITS = "## Data and licences", "## Limits"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a network comes from, as its bundle tells it.
+
+    Attributes:
+        typed: what the user named as the source, so that `evaluate` finds it again; "" for arrays.
+        label_from: which folder names the class.
+        title: in a word or two: "lenet5".
+        made: how: "with the recipe 'fast', seed 0".
+        licences: what it learned from, and the licences of data and weights; sentences.
+    """
+
+    typed: str
+    label_from: str
+    title: str
+    made: str
+    licences: str
 
 
 def card(
@@ -45,34 +67,96 @@ def card(
         >>> card(sightline.load("mnist"), Recipe(), InputSpec(28, 28, "grey"), evaluation=None, num_train=48000)[:7]
         '# mnist'
     """
-    return (
-        "\n\n".join(
-            (
-                f"# {dataset.name}: {recipe.model.name}",
-                f"Made on {datetime.now(UTC):%Y-%m-%d} by Sightline with the recipe '{recipe.name}', "
-                f"seed {recipe.seed}.{_members(ensemble)}",
-                "## What it is for",
-                f"It tells {dataset.num_classes} classes apart: {', '.join(dataset.class_names)}. "
-                f"Images are brought to {spec.height}x{spec.width} pixels, {spec.color_mode}, "
-                f"by the rule '{spec.resize}'.",
-                "## Figures",
-                _figures(evaluation),
-                "## Data and licences",
-                f"Trained on {num_train:,} images of '{dataset.name}'. "
-                f"Licence of the data: {dataset.licence or 'not stated'}. "
-                f"{_start(recipe)}; architecture: {_architecture(recipe)}.",
-                "## Limits",
-                _limits(dataset, spec, evaluation),
-            )
-        )
-        + "\n"
+    origin = trained(dataset, recipe, num_train=num_train)
+    return described(dataset, spec, origin, evaluation=evaluation, ensemble=ensemble)
+
+
+def trained(dataset: Dataset, recipe: Recipe, *, num_train: int, typed: str = "") -> Origin:
+    """Where a trained network comes from.
+
+    Args:
+        dataset: what it was trained on.
+        recipe: resolved.
+        num_train: images it learned from.
+        typed: what the user named, so that `evaluate` finds it again; "" for arrays.
+
+    Returns:
+        The Origin.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> import sightline
+        >>> trained(sightline.load("mnist"), Recipe(seed=3), num_train=48000).made
+        "with the recipe 'custom', seed 3"
+    """
+    licences = (
+        f"Trained on {num_train:,} images of '{dataset.name}'. "
+        f"Licence of the data: {dataset.licence or 'not stated'}. "
+        f"{_start(recipe)}; architecture: {_architecture(recipe)}."
     )
+    made = f"with the recipe '{recipe.name}', seed {recipe.seed}"
+    return Origin(typed, recipe.data.label_from, recipe.model.name, made, licences)
+
+
+def described(
+    dataset: Dataset,
+    spec: InputSpec,
+    origin: Origin,
+    *,
+    evaluation: Evaluation | None,
+    ensemble: Mapping[str, Any] | None,
+) -> str:
+    """The card of a network of any origin as Markdown.
+
+    Args:
+        dataset: what it was judged on.
+        spec: what the network is fed.
+        origin: where it comes from.
+        evaluation: on test rows, or None.
+        ensemble: as metrics.json has it, or None for a single network.
+
+    Returns:
+        The text.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(described).parameters)
+        ['dataset', 'spec', 'origin', 'evaluation', 'ensemble']
+    """
+    parts = (
+        f"# {dataset.name}: {origin.title}",
+        f"Made on {datetime.now(UTC):%Y-%m-%d} by Sightline {origin.made}.{_members(ensemble)}",
+        "## What it is for",
+        f"It tells {dataset.num_classes} classes apart: {', '.join(dataset.class_names)}. "
+        f"Images are brought to {spec.height}x{spec.width} pixels, {spec.color_mode}, "
+        f"by the rule '{spec.resize}'.",
+        "## Figures",
+        _figures(evaluation),
+        LICENCES,
+        origin.licences,
+        LIMITS,
+        _limits(dataset, spec, evaluation),
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def licences_of(text: str) -> str:
+    """What a card says of the licences of data and weights; the whole of a card that is laid out otherwise."""
+    _, _, rest = text.partition(f"{LICENCES}\n")
+    return (rest.partition(f"\n{LIMITS}")[0] or text).strip()
 
 
 def _members(ensemble: Mapping[str, Any] | None) -> str:
     if ensemble is None:
         return ""
     members = [member for member in ensemble["members"] if member["vote"] > 0]
+    if ensemble["kind"] == "combined" and len(members) == 1:
+        return f" One of them alone is heard: {members[0]['run']}, {members[0]['network']}."
     counts = Counter(member["network"] for member in members)
     networks = ", ".join(f"{count} of {network}" for network, count in counts.items())
     how = "their weights are averaged into one network" if ensemble["kind"] in SOUPS else "their answers are averaged"

@@ -16,6 +16,8 @@ from sightline.metrics.committees import checked_votes
 
 # Images of one portion when Keras answers for many.
 PORTION = 500
+# Copies of all weights while members are joined: Keras', the exporter's and ONNX Runtime's.
+COPIES = 3
 
 
 def committee(members: Sequence[keras.Model], votes: ArrayLike, *, views: str = "none") -> keras.Model:
@@ -62,6 +64,30 @@ def committee(members: Sequence[keras.Model], votes: ArrayLike, *, views: str = 
         contract["member_logits"] = ops.stack(answers, axis=1)
         contract["disagreement"] = _disagreement(answers, [share for _, share in heard], logits)
     return keras.Model(images, contract, name="committee")
+
+
+def check_joined(num_parameters: int, free: int, *, said: str) -> None:
+    """Refuse members whose network memory cannot hold, before they are joined.
+
+    Args:
+        num_parameters: weights of all members.
+        free: bytes.
+        said: what they are, as the start of a sentence.
+
+    Raises:
+        InvalidValue: they need more than is free.
+
+    Example:
+        >>> check_joined(10**6, 2**20, said="5 networks of 200,000 weights")
+        Traceback (most recent call last):
+        sightline.errors.InvalidValue: 5 networks of 200,000 weights need about 0.0 GiB of memory when they are ...
+    """
+    gib, joined = 2**30, COPIES * 4 * num_parameters
+    if joined > free:
+        raise InvalidValue(
+            f"{said} need about {joined / gib:.1f} GiB of memory when they are joined, and {free / gib:.1f} GiB are "
+            "free. Take fewer members or a smaller network."
+        )
 
 
 def _together(logits: list[Any], shares: list[float]) -> Any:

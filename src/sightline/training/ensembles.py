@@ -24,7 +24,7 @@ from sightline.progress import reporter
 from sightline.records import Predictions
 from sightline.results import Evaluation
 from sightline.training.boosting import boost
-from sightline.training.committee import committee
+from sightline.training.committee import check_joined, committee
 from sightline.training.differences import starts_from_first
 from sightline.training.fit import Fitted
 from sightline.training.learner import labelled
@@ -42,8 +42,6 @@ from sightline.training.preparation import Prepared
 from sightline.training.souping import soup
 from sightline.workers import free_bytes
 
-# Copies of all weights while members are joined: Keras', the exporter's and ONNX Runtime's.
-COPIES = 3
 # Of a process that trains one member beside others, without its images.
 PROCESS_BYTES = 2**30
 
@@ -149,12 +147,9 @@ def check_memory(data: Prepared, num_parameters: int, *, jobs: int) -> None:
     free, members = free_bytes(), data.recipe.ensemble.members
     if free is None:
         return
-    gib, joined = 2**30, COPIES * 4 * num_parameters * members
-    if joined > free:
-        raise InvalidValue(
-            f"ensemble.members={members} networks of {num_parameters:,} weights need about {joined / gib:.1f} GiB of "
-            f"memory when they are joined, and {free / gib:.1f} GiB are free. Take fewer members or a smaller network."
-        )
+    said = f"ensemble.members={members} networks of {num_parameters:,} weights"
+    check_joined(members * num_parameters, free, said=said)
+    gib = 2**30
     apart = jobs * (PROCESS_BYTES + data.pixels.nbytes)
     if jobs > 1 and apart > free:
         raise InvalidValue(

@@ -19,6 +19,7 @@ from sightline.records import SPLIT_NAMES
 from sightline.reporting.charts import curves_png
 from sightline.results import Run
 from sightline.schema import Recipe
+from sightline.training.card import trained
 from sightline.training.preparation import Prepared, prepare
 from sightline.training.recipes import chosen_recipe, say_default
 from sightline.training.resuming import check_jobs, may_go_on, run_folder
@@ -179,7 +180,8 @@ def _judge(learned: _Learned, data: Prepared, folder: Path, typed: str, *, watch
     from sightline.training.bundling import make_bundle
 
     fitted = learned.fitted
-    judged = make_bundle(learned.network, data, folder, typed, watch=watch, ensemble=learned.ensemble)
+    origin = trained(data.dataset, data.recipe, num_train=len(data.splits.train), typed=typed)
+    judged = make_bundle(learned.network, data, folder, origin, watch=watch, ensemble=learned.ensemble)
     if "test" in judged.evaluations:
         draw(folder, judged.evaluations["test"], judged.predictions["test"], data.pixels.take(data.splits.test))
     watch.lap("evaluate")
