@@ -19,6 +19,7 @@ _HOMES: dict[str, str] = {
     "audit": "sightline.quality.inspection",
     "find_learning_rate": "sightline.learning_rates",
     "train": "sightline.training.run",
+    "combine": "sightline.training.combining",
     "evaluate": "sightline.evaluation",
     "predict": "sightline.inference",
     "similar": "sightline.similarity",
@@ -70,5 +71,6 @@ if TYPE_CHECKING:  # for editors and type checkers alone
     from sightline.schema import Recipe as Recipe
     from sightline.similarity import Similar as Similar, similar as similar
     from sightline.tables import datasets as datasets, models as models, recipes as recipes
+    from sightline.training.combining import combine as combine
     from sightline.training.recipes import recipe as recipe
     from sightline.training.run import train as train

@@ -121,7 +121,7 @@ class Run:
         seconds: wall time of import, data, fit, evaluate, export and total.
         images_per_second: training images a second, over all epochs.
         ensemble: of an ensemble: `kind`; `members`, each with `network`, `seed`, `vote` and its own figures;
-            `out_of_bag` figures of bagging. None for a single network.
+            `out_of_bag` figures of bagging; of combined runs also `against_best`. None for a single network.
     """
 
     path: Path
@@ -141,6 +141,9 @@ class Run:
 
     def __repr__(self) -> str:
         figure = f"test {self.evaluation}" if self.evaluation else "no test rows"
+        if self.ensemble is not None and self.ensemble["kind"] == "combined":
+            num_heard = sum(member["vote"] > 0 for member in self.ensemble["members"])
+            return f"Run '{self.path}': {figure}, {num_heard} run{'s' * (num_heard != 1)} combined"
         return f"Run '{self.path}': {figure}, {len(self.history)} epochs on {self.backend}"
 
     def _repr_html_(self) -> str:

@@ -31,6 +31,18 @@ REFUSED = [
     (["compare", "taken", "nowhere"], "taken: not a run: it has no recipe.json."),
     (["compare", "nowhere", "taken"], "nowhere: no such folder. Name a run"),
     (["compare", "nowhere", "taken", "--split", "train"], "split must be test or validation; got 'train'."),
+    (["combine", "taken"], "combine takes two runs or more; got 1."),
+    (["combine", "taken", "nowhere"], "taken: not a run: it has no recipe.json."),
+    (
+        ["combine", "taken", "nowhere", "--votes", "2,x"],
+        "--votes takes a weight for each run, such as 2,1,1; got '2,x'.",
+    ),
+    (["combine", "taken", "nowhere", "--votes", "0,0"], "the weights of members must be 0 or more, and not all 0"),
+    (["combine", "taken", "nowhere", "--most", "0"], "most must be a whole number of at least 1; got 0."),
+    (
+        ["combine", "nowhere", "gone", "--out", "taken"],
+        "taken is a folder that is not empty; nothing in it was changed.",
+    ),
     (["show", "mnits"], "no source is called 'mnits'"),
     (["show", "taken/mine.txt"], "taken/mine.txt: "),
     (["show", "mnist", "--count", "0"], "count must be a whole number from 1 to 400; got 0."),

@@ -1,4 +1,4 @@
-"""`find-learning-rate`, `train`, `evaluate`: commands that make and measure a network."""
+"""`find-learning-rate`, `train`, `combine`, `evaluate`: commands that make and measure a network."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from sightline.cli.parser import RANGE_TEST_SHORTHANDS, SHORTHANDS
 from sightline.cli.printing import mode_of, print_evaluation, print_json, print_run
 from sightline.cli.targets import check_target, unused
+from sightline.errors import InvalidValue
 from sightline.progress import reporting
 
 
@@ -75,6 +76,35 @@ def train(arguments: Namespace) -> int:
         return 0
     print_run(run)
     return 0
+
+
+def combine(arguments: Namespace) -> int:
+    """Make one run of several and say what came of it."""
+    from sightline.training.combining import combine as combine_runs
+    from sightline.training.run import run_figures
+
+    run = combine_runs(
+        arguments.runs,
+        out=arguments.out,
+        votes=_votes(arguments.votes),
+        most=arguments.most,
+        source=arguments.source,
+        mode=mode_of(arguments),
+    )
+    if arguments.json:
+        print_json(run_figures(run))
+        return 0
+    print_run(run)
+    return 0
+
+
+def _votes(typed: str | None) -> list[float] | None:
+    if typed is None:
+        return None
+    try:
+        return [float(vote) for vote in typed.split(",")]
+    except ValueError as error:
+        raise InvalidValue(f"--votes takes a weight for each run, such as 2,1,1; got {typed!r}.") from error
 
 
 def evaluate(arguments: Namespace) -> int:

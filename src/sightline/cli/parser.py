@@ -116,6 +116,14 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="log each epoch for TensorBoard, too")
 
 
+def _combine_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", nargs="+", metavar="run", help="folders of finished runs, trained on the same splits")
+    parser.add_argument("--votes", metavar="2,1,1", help="a weight for each run (default: chosen on validation rows)")
+    parser.add_argument("--most", type=int, metavar="N", help="steps of that choice at most (default: 20)")
+    parser.add_argument("--source", help="where the images are (default: what the runs were trained on)")
+    parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<source>-combined-001, counted up)")
+
+
 def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", help="folder of a run or a bundle")
     parser.add_argument("source", nargs="?", help="what to measure on (default: what the run was trained on)")
@@ -167,6 +175,7 @@ COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]] 
         _find_learning_rate_options,
     ),
     "train": ("learning", "train a classifier: split, fit, calibrate, evaluate, save", _train_options),
+    "combine": ("learning", "make one classifier of several finished runs", _combine_options),
     "evaluate": ("learning", "measure a bundle on labelled images", _evaluate_options),
     "predict": ("answering", "name what is on images", _predict_options),
     "similar": ("looking", "find the images that look most like one", _similar_options),

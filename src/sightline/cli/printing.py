@@ -124,10 +124,10 @@ def print_run(run: Run) -> None:
             print(f"{'careful':<11}{remark}")
     if run.ensemble is not None:
         print("\n".join(ensemble_lines(run.ensemble)))
-    print(
-        f"{'seconds':<11}{run.seconds['total']:.1f}, of which fit {run.seconds['fit']:.1f} "
-        f"({run.images_per_second:,.0f} images/s)\n{'run':<11}{run.path}\n{'bundle':<11}{run.bundle.path}"
-    )
+    seconds = f"{run.seconds['total']:.1f}"
+    if "fit" in run.seconds:
+        seconds += f", of which fit {run.seconds['fit']:.1f} ({run.images_per_second:,.0f} images/s)"
+    print(f"{'seconds':<11}{seconds}\n{'run':<11}{run.path}\n{'bundle':<11}{run.bundle.path}")
 
 
 def ensemble_lines(ensemble: Mapping[str, Any]) -> list[str]:
@@ -151,7 +151,7 @@ def ensemble_lines(ensemble: Mapping[str, Any]) -> list[str]:
     of_how_many = f" of {num_members}" if len(members) < num_members else ""
     lines = [f"{'ensemble':<11}{ensemble['kind']} of {len(members)}{of_how_many} member{'s' * (num_members != 1)}"]
     judged = sorted(member["test"]["accuracy"] for member in members if member.get("test"))
-    if judged:
+    if len(judged) > 1:
         mean = sum(judged) / len(judged)
         lines[0] += f", each alone {mean:.4f} on test (from {judged[0]:.4f} to {judged[-1]:.4f})"
     if bag := ensemble["out_of_bag"]:
@@ -160,6 +160,23 @@ def ensemble_lines(ensemble: Mapping[str, Any]) -> list[str]:
             f"{'out of bag':<11}accuracy {bag['accuracy']:.4f} [{lower:.4f}, {upper:.4f}] on {bag['num_images']:,} "
             "train images, each judged by members that did not see it"
         )
+    return lines + (_combined_lines(ensemble) if ensemble["kind"] == "combined" else [])
+
+
+def _combined_lines(ensemble: Mapping[str, Any]) -> list[str]:
+    """Which run has which vote, and whether all together are better than the best of them."""
+    members = ensemble["members"]
+    total, lines = sum(member["vote"] for member in members), []
+    for member in members:
+        alone = [f"{name} {member[name]['accuracy']:.4f}" for name in ("validation", "test") if member[name]]
+        vote = f"{member['vote']:g} of {total:g} votes"
+        lines.append(f"{'':<11}{vote}: {member['run']} ({', '.join([member['network'], *alone])})")
+    heard = [member["run"] for member in members if member["vote"] > 0]
+    if len(heard) == 1:
+        why = "no other run makes it better" if ensemble["is_selected"] else "no other has a vote"
+        lines.append(f"{'alone':<11}only {heard[0]} is heard, a committee of one: {why}")
+    if against := ensemble["against_best"]:
+        lines.append(f"{'against':<11}{against['in_words']}")
     return lines
 
 
