@@ -18,7 +18,8 @@ import sightline
 from sightline.bundle import write_manifest
 from sightline.errors import InvalidBundle, InvalidSource, InvalidValue, OutputExists
 from sightline.finished import read_run
-from sightline.metrics.committees import committee_logits
+from sightline.metrics.committees import committee_logits, selection_course
+from sightline.metrics.scores import cross_entropy
 from sightline.training.choosing import choose
 from sightline.training.shared_rows import recorded, shared_classes, shared_rows
 
@@ -150,6 +151,17 @@ def test_the_run_says_how_it_does_against_the_best_member(combined: sightline.Ru
     )
     written = json.loads((combined.path / "metrics.json").read_text())
     assert written["ensemble"]["against_best"]["in_words"] == against["in_words"]
+
+
+def test_each_step_of_the_selection_takes_whoever_lowers_the_cross_entropy_most() -> None:
+    random = np.random.default_rng(0)
+    logits, labels = 2 * random.normal(size=(50, 6, 4)), random.integers(0, 4, 50)
+    order, losses = selection_course(logits, labels, most=12)
+    counts = np.zeros(6)
+    for taken, loss in zip(order, losses, strict=True):
+        tried = [cross_entropy(committee_logits(logits, counts + one), labels) for one in np.eye(6)]
+        assert (np.argmin(tried), min(tried)) == (taken, pytest.approx(loss))
+        counts[taken] += 1
 
 
 def test_votes_by_hand(copies: tuple[Path, Path]) -> None:
