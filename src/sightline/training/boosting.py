@@ -37,8 +37,9 @@ def boost(job: Job, data: Prepared) -> tuple[tuple[Member, ...], NDArray[np.floa
     """
     rows, num_classes = data.splits.train, data.dataset.num_classes
     labels = data.dataset.labels[rows]
-    start = np.ones(len(rows)) if data.dataset.weights is None else data.dataset.weights[rows]
-    weights = start / start.mean()
+    # What the source itself says that a row counts goes on top, here as in the loss of a member.
+    given = np.ones(len(rows)) if data.dataset.weights is None else data.dataset.weights[rows]
+    weights = np.ones(len(rows))
     members: list[Member] = []
     votes: list[float] = []
     for number in range(1, data.recipe.ensemble.members + 1):
@@ -48,7 +49,7 @@ def boost(job: Job, data: Prepared) -> tuple[tuple[Member, ...], NDArray[np.floa
         if member is None:
             raise TrainingFailed(f"{job.place(number)}: the member that was just trained is not there.")
         is_wrong = train_answers(job, number)[1].argmax(axis=1) != labels
-        error = float((weights * is_wrong).sum() / weights.sum())
+        error = float(np.average(is_wrong, weights=given * weights))
         reporter().say(f"member {number}: wrong on {error:.2%} of the train rows as they are weighted")
         if error >= 1 - 1 / num_classes:
             if not members:
