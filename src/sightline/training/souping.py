@@ -83,14 +83,21 @@ def _fill(
 ) -> None:
     """Put the mean of the chosen weights into the pot."""
     taken = [arrays for arrays, is_in in zip(weights, chosen, strict=True) if is_in]
-    pot.set_weights([np.mean(arrays, axis=0) for arrays in zip(*taken, strict=True)])
-    if len(taken) > 1:
-        _renormalise(pot, train)
+    together = list(zip(*taken, strict=True))
+    pot.set_weights([np.mean(arrays, axis=0) for arrays in together])
+    moved = {
+        variable.path
+        for variable, arrays in zip(pot.weights, together, strict=True)
+        if any(not np.array_equal(arrays[0], other) for other in arrays[1:])
+    }
+    _renormalise(pot, moved, train)
 
 
-def _renormalise(pot: keras.Model, train: LabelledImages) -> None:
+def _renormalise(pot: keras.Model, moved: set[str], train: LabelledImages) -> None:
     """Averages of normalisation layers belong to the weights they were taken with; take them anew where they moved."""
-    moving = [layer for layer in pot.layers if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable]
+    normalising = [layer for layer in pot.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    # Those of a backbone that did not learn are the same in all members, and stay.
+    moving = [layer for layer in normalising if layer.trainable and layer.moving_mean.path in moved]
     if not moving:
         return
     momenta = [layer.momentum for layer in moving]
