@@ -12,8 +12,6 @@ from sightline.metrics.scores import checked_labels
 
 # A row's weight never falls below this share of the mean: from 0 it could not grow again.
 LEAST_WEIGHT = 1e-9
-# A draw that lacks a class is drawn again, so many times at most.
-MOST_DRAWS = 20
 # A smaller gain in cross-entropy is rounding: the same member twice says what it says once.
 LEAST_GAIN = 1e-12
 
@@ -108,12 +106,12 @@ def bootstrap_counts(
     """How often each row is drawn, when as many are drawn with replacement as there are; groups are drawn whole.
 
     Args:
-        labels: (num_images,) int64. A draw that lacks one of the classes is drawn again, up to 20 times.
+        labels: (num_images,) int64. A class that the draw lacks is put in with one of its rows, and that row's group.
         groups: (num_images,) strings, or None where each row stands for itself.
         seed: whole numbers of 0 or more; the same give the same draw.
 
     Returns:
-        (num_images,) int64; a row of 0 is out of the bag, and so is its whole group.
+        (num_images,) int64, every class among them; a row of 0 is out of the bag, and so is its whole group.
 
     Raises:
         Nothing.
@@ -128,13 +126,12 @@ def bootstrap_counts(
     members = np.arange(len(labels)) if groups is None else np.unique(groups, return_inverse=True)[1]
     num_groups = int(members.max()) + 1 if len(members) else 0
     draw = np.random.default_rng(seed)
-    counts = np.zeros(len(labels), np.int64)
-    for _ in range(MOST_DRAWS):
-        drawn = np.bincount(draw.integers(0, num_groups, num_groups), minlength=num_groups)
-        counts = drawn[members].astype(np.int64)
-        if len(np.unique(labels[counts > 0])) == len(np.unique(labels)):
-            break
-    return counts
+    drawn = np.bincount(draw.integers(0, max(num_groups, 1), num_groups), minlength=num_groups)
+    for label in np.unique(labels):
+        own = members[labels == label]
+        if not drawn[own].any():
+            drawn[draw.choice(own)] += 1
+    return drawn[members].astype(np.int64)
 
 
 def samme_vote(error: float, *, num_classes: int, num_images: int) -> float:
