@@ -14,10 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 from sightline.errors import InvalidValue
 from sightline.metrics.committees import checked_votes
 
-# Images of one portion when Keras answers for many.
-PORTION = 500
 # Copies of all weights while members are joined: Keras', the exporter's and ONNX Runtime's.
 COPIES = 3
+# Values of one portion when Keras answers for many: 500 images of 28x28, 55 of 224x224 in colour.
+PORTION_VALUES = 2**23
+MOST_IN_PORTION = 500
 
 
 def committee(members: Sequence[keras.Model], votes: ArrayLike, *, views: str = "none") -> keras.Model:
@@ -164,9 +165,10 @@ def answers_of(network: keras.Model, images: Any) -> NDArray[np.float32]:
         >>> answers_of(network, np.zeros((5, 4, 4, 1), np.uint8)).shape
         (5, 3)
     """
+    size = min(max(PORTION_VALUES // math.prod(images.shape[1:]), 1), MOST_IN_PORTION)
     parts = []
-    for first in range(0, len(images), PORTION):
-        output: Any = network.predict(np.asarray(images[first : first + PORTION]), batch_size=PORTION, verbose=0)
+    for first in range(0, len(images), size):
+        output: Any = network.predict(np.asarray(images[first : first + size]), batch_size=size, verbose=0)
         parts.append(np.asarray(output["logits"] if isinstance(output, dict) else output))
     width = network.output["logits"].shape[-1] if isinstance(network.output, dict) else network.output_shape[-1]
     return np.concatenate(parts) if parts else np.empty((0, int(width)), np.float32)
