@@ -8,7 +8,8 @@ import io
 import json
 import time
 import traceback
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -210,24 +211,35 @@ def read_member(job: Job, number: int) -> Member | None:
     path = job.place(number) / FINISHED
     if not path.is_file():
         return None
-    try:
+    with _whole(path):
         content = json.loads(path.read_text(encoding="utf-8"))
         return Member(**{**content, "history": tuple(content["history"])})
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InvalidValue(
-            f"{path}: cannot be read ({error}). Delete {path.parent}, and it is trained anew."
-        ) from error
 
 
 def load_member(job: Job, number: int) -> keras.Model:
     """The network of a finished member: uint8 images to a dictionary of features and logits."""
-    return keras.saving.load_model(job.place(number) / "model.keras", compile=False, safe_mode=True)
+    path = job.place(number) / "model.keras"
+    with _whole(path):
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
 
 
 def train_answers(job: Job, number: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """What a member of a bagged or boosted ensemble said of train rows: row indices and logits."""
-    with np.load(job.place(number) / "train_answers.npz", allow_pickle=False) as arrays:
+    path = job.place(number) / "train_answers.npz"
+    with _whole(path), np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
         return arrays["rows"], arrays["logits"]
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Whatever goes wrong while a file of a finished member is read, the file is damaged."""
+    try:
+        yield
+    except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InvalidValue(
+            f"{path}: cannot be read ({reason}). Delete {path.parent}, and it is trained anew."
+        ) from error
 
 
 def _data(job: Job) -> Prepared:
