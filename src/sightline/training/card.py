@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from typing import Any
 
 from sightline.architectures import MODELS
 from sightline.catalog import SOUPS
+from sightline.conflicts import networks_of
 from sightline.records import Dataset, InputSpec
 from sightline.results import Evaluation
 from sightline.schema import Recipe
@@ -93,11 +95,10 @@ def trained(dataset: Dataset, recipe: Recipe, *, num_train: int, typed: str = ""
     """
     licences = (
         f"Trained on {num_train:,} images of '{dataset.name}'. "
-        f"Licence of the data: {dataset.licence or 'not stated'}. "
-        f"{_start(recipe)}; architecture: {_architecture(recipe)}."
+        f"Licence of the data: {dataset.licence or 'not stated'}. {_origins(recipe)}"
     )
     made = f"with the recipe '{recipe.name}', seed {recipe.seed}"
-    return Origin(typed, recipe.data.label_from, recipe.model.name, made, licences)
+    return Origin(typed, recipe.data.label_from, ", ".join(_networks(recipe)), made, licences)
 
 
 def described(
@@ -167,6 +168,19 @@ def _members(ensemble: Mapping[str, Any] | None) -> str:
         if not judged
         else f"{text} Alone, they are right on {judged[0]:.4f} to {judged[-1]:.4f} of the test images."
     )
+
+
+def _networks(recipe: Recipe) -> dict[str, Recipe]:
+    """Each network once, with the recipe as if it were the only one."""
+    return {
+        name: dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, name=name))
+        for name in networks_of(recipe)
+    }
+
+
+def _origins(recipe: Recipe) -> str:
+    told = {name: f"{_start(own)}; architecture: {_architecture(own)}." for name, own in _networks(recipe).items()}
+    return " ".join(text if len(told) == 1 else f"{name}: {text}" for name, text in told.items())
 
 
 def _start(recipe: Recipe) -> str:
