@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sightline.conflicts import networks_of
 from sightline.data.batches import input_spec
 from sightline.data.copies import Copies
 from sightline.data.pixels import Pixels, read_pixels
@@ -81,8 +82,9 @@ def prepare(source: Any, asked: Recipe) -> Prepared:
     recipe = resolve(asked, dataset)
     warn_of_labels(recipe.augmentation, dataset)
     spec = input_spec(dataset, np.flatnonzero(dataset.given_splits != "test"), recipe.data)
-    check_size(recipe.model.name, spec.height, spec.width)
-    check_weights(recipe.model)
+    for name in networks_of(recipe):
+        check_size(name, spec.height, spec.width)
+        check_weights(dataclasses.replace(recipe.model, name=name))
     pixels = read_pixels(dataset, spec, limit_gib=recipe.data.cache_limit_gib)
     dataset, pixels = _without_unreadable(dataset, pixels, recipe.data.unreadable_limit)
     copies = None
