@@ -9,6 +9,7 @@ import collections
 import contextlib
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -100,6 +101,7 @@ def processes(count: int, start: Callable[[], Any]) -> Iterator[Map]:
     share = max(1, (os.cpu_count() or 1) // count)
     # A forked TensorFlow hangs; a fresh process reads its number of threads when it starts.
     context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(share, start)) as pool:
 
         def each(work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
@@ -111,10 +113,18 @@ def processes(count: int, start: Callable[[], Any]) -> Iterator[Map]:
                 for future in futures:
                     future.cancel()
 
-        yield each
+        try:
+            yield each
+        except BaseException:
+            # What is under way takes minutes, and nobody waits for it any more.
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
+            raise
 
 
 def _begin(num_threads: int, start: Callable[[], Any]) -> None:
+    # Ctrl-C goes to all processes of a terminal; the first of them decides, and ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ[name] = str(num_threads)
     start()
@@ -137,7 +147,11 @@ def free_bytes() -> int | None:
     with contextlib.suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         found.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]))
-    with contextlib.suppress(OSError, ValueError):
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii"))
-        found.append(limit - int(Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii")))
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        group = Path("/sys/fs/cgroup")
+        limit = int((group / "memory.max").read_text(encoding="ascii"))
+        used = int((group / "memory.current").read_text(encoding="ascii"))
+        # Copies of files count as used, and are let go of when memory is wanted.
+        stated = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
+        found.append(limit - used + int(stated["inactive_file"]) + int(stated["active_file"]))
     return min(found) if found else None
