@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,9 @@ def run_folder(out: Path | None, data: Prepared) -> Path:
     for place in places:
         if _is_same(place, data, splits):
             reporter().say(f"going on with the ensemble that was left unfinished in {place}")
+            # What was being written, and a bundle without the figures that belong to it: both are made anew.
+            for half in (place / "bundle", *place.glob(".*.partial"), *(place / MEMBERS).glob(".*.partial")):
+                shutil.rmtree(half, ignore_errors=True)
             return place
         if out is not None:
             raise OutputExists(
@@ -89,8 +93,12 @@ def run_folder(out: Path | None, data: Prepared) -> Path:
     write_atomically(folder / "splits.csv", splits)
     write_atomically(folder / "excluded.csv", data.excluded_csv())
     if is_ensemble:
-        write_json(folder / MEMBERS / PLAN, {"fingerprint": data.dataset.fingerprint})
+        write_json(folder / MEMBERS / PLAN, _plan(data))
     return folder
+
+
+def _plan(data: Prepared) -> dict[str, str]:
+    return {"fingerprint": data.dataset.fingerprint}
 
 
 def _unfinished(stem: str, recipe: Recipe) -> list[Path]:
@@ -106,4 +114,4 @@ def _is_same(place: Path, data: Prepared, splits: str) -> bool:
         same_splits = (place / "splits.csv").read_text(encoding="utf-8") == splits
     except (OSError, ValueError):
         return False
-    return bool(recipe == data.recipe.to_dict() and plan.get("fingerprint") == data.dataset.fingerprint and same_splits)
+    return bool(recipe == data.recipe.to_dict() and plan == _plan(data) and same_splits)
