@@ -108,6 +108,44 @@ def test_typed_epochs_of_a_pretrained_network_are_refused_at_their_default_too_b
     assert parse_recipe(pretrained.to_dict()) == pretrained
 
 
+def test_typed_members_without_an_ensemble_are_refused_at_their_default_too_but_not_in_a_file() -> None:
+    with pytest.raises(InvalidValue, match=r"ensemble\.members=5 would change nothing: .* Here ensemble\.kind is none"):
+        override(Recipe(), ["ensemble.members=5"])
+    assert parse_recipe(Recipe().to_dict()) == Recipe()
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"training.time_budget_seconds": 60}, r"time_budget_seconds is for one network; got ensemble\.kind=deep"),
+        ({"ensemble.networks": "lenet5,efficientnet-lite0"}, "some start from pretrained weights and some from noth"),
+        ({"ensemble.networks": "lenet6"}, r"no model is called 'lenet6'\. Did you mean 'lenet5'"),
+        ({"ensemble.networks": "lenet5,"}, "no model is called ''"),
+        (
+            {"ensemble.kind": "soup", "data.validation_fraction": 0},
+            r"=soup judges weights on validation rows; got data\.",
+        ),
+        ({"ensemble.kind": "greedy-soup", "data.validation_fraction": 0.0}, "Leave it out, or take ensemble"),
+        ({"ensemble.kind": "bag"}, "'bag'"),
+        ({"ensemble.test_views": "flip"}, "'flip'"),
+        ({"ensemble.members": 1}, r"ensemble\.members must be"),
+        ({"ensemble.members": 1001}, r"ensemble\.members must be"),
+        ({"ensemble.members": math.nan}, r"ensemble\.members must be"),
+        ({"ensemble.members": "ten"}, r"ensemble\.members must be"),
+    ],
+)
+def test_an_ensemble_that_cannot_be_is_refused_before_anything_is_opened(settings: dict, told: str) -> None:
+    with pytest.raises((InvalidValue, UnknownName), match=told):
+        parse_recipe({"ensemble.kind": "deep"} | settings)
+
+
+def test_ensembles_that_can_be_are_let_pass() -> None:
+    assert parse_recipe({"ensemble.kind": "deep", "data.validation_fraction": 0}).ensemble.kind == "deep"
+    soup = {"ensemble.kind": "soup", "data.validation_fraction": 0, "data.splits_file": "splits.csv"}
+    assert parse_recipe(soup).ensemble.kind == "soup"
+    assert parse_recipe({"ensemble.kind": "deep", "ensemble.networks": "lenet5, mlp"}).ensemble.members == 5
+
+
 @pytest.mark.parametrize("key", ["training.epochs", "seed", "data.image_size", "augmentation.blur_sigma"])
 def test_a_number_larger_than_any_float_is_refused_as_out_of_range(key: str) -> None:
     for refusing in (lambda: override(DEFAULT, [f"{key}={10**400}"]), lambda: parse_recipe({key: 10**400})):
@@ -165,7 +203,9 @@ def test_every_default_is_accepted_when_it_is_given(key: str) -> None:
 def test_every_default_is_accepted_as_text(key: str) -> None:
     default = default_of(key)
     text = "null" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
-    assert override(DEFAULT, [f"{key}={text}"]) == DEFAULT
+    # Whoever types --members means an ensemble.
+    start = override(DEFAULT, ["ensemble.kind=deep"]) if key == "ensemble.members" else DEFAULT
+    assert override(start, [f"{key}={text}"]) == start
 
 
 def test_a_recipe_survives_json() -> None:

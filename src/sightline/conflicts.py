@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sightline.architectures import MODELS, backbone_of
-from sightline.catalog import ONE_HOT_LOSSES
+from sightline.catalog import ONE_HOT_LOSSES, SOUPS
 from sightline.errors import InvalidValue, pick
 from sightline.schema import Recipe, as_typed
 
@@ -101,7 +101,10 @@ USES: dict[str, _Use] = {
         ("loss.name",),
     ),
     "ensemble.members": _Use(
-        lambda recipe: recipe.ensemble.kind != "none", "with ensemble.kind other than none", ("ensemble.kind",)
+        lambda recipe: recipe.ensemble.kind != "none",
+        "with ensemble.kind other than none",
+        ("ensemble.kind",),
+        has_shorthand=True,
     ),
     "ensemble.networks": _Use(
         lambda recipe: recipe.ensemble.kind == "deep", "with ensemble.kind=deep", ("ensemble.kind",)
@@ -267,6 +270,11 @@ def check_ensemble(recipe: Recipe) -> None:
         raise InvalidValue(
             f"training.time_budget_seconds is for one network; got ensemble.kind={recipe.ensemble.kind}. "
             "Leave it out, and set training.epochs."
+        )
+    if recipe.ensemble.kind in SOUPS and recipe.data.validation_fraction == 0 and recipe.data.splits_file is None:
+        raise InvalidValue(
+            f"ensemble.kind={recipe.ensemble.kind} judges weights on validation rows; got data.validation_fraction=0. "
+            "Leave it out, or take ensemble.kind=deep."
         )
     if recipe.ensemble.networks is None:
         return

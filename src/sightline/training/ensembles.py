@@ -45,6 +45,11 @@ from sightline.workers import free_bytes
 # Of a process that trains one member beside others, without its images.
 PROCESS_BYTES = 2**30
 
+LOST = (
+    "its process ended: from outside, for instance for want of memory, or since it could not begin. A script that "
+    'trains several members at once needs the usual `if __name__ == "__main__":`.'
+)
+
 Map = Callable[[Callable[[int], Outcome], Iterable[int]], Iterable[Outcome]]
 
 
@@ -128,8 +133,8 @@ def _without_retracing_notes() -> Iterator[None]:
         logger.setLevel(usual)
 
 
-def check_memory(data: Prepared, num_parameters: int, *, jobs: int) -> None:
-    """Refuse more members than memory allows, before any is trained.
+def check_possible(data: Prepared, num_parameters: int, *, jobs: int) -> None:
+    """Refuse a soup that nothing can judge and more members than memory allows, before any is trained.
 
     Args:
         data: its recipe says how many members there will be.
@@ -137,13 +142,18 @@ def check_memory(data: Prepared, num_parameters: int, *, jobs: int) -> None:
         jobs: how many are trained at once.
 
     Raises:
-        InvalidValue: they need more than is free.
+        InvalidValue: there are no validation rows, or members need more memory than is free.
 
     Example:
         >>> import inspect
-        >>> list(inspect.signature(check_memory).parameters)
+        >>> list(inspect.signature(check_possible).parameters)
         ['data', 'num_parameters', 'jobs']
     """
+    if data.recipe.ensemble.kind in SOUPS and not len(data.splits.validation):
+        raise InvalidValue(
+            f"ensemble.kind={data.recipe.ensemble.kind} judges weights on validation rows, and '{data.dataset.name}' "
+            "has none. Set data.validation_fraction higher, or take ensemble.kind=deep."
+        )
     free, members = free_bytes(), data.recipe.ensemble.members
     if free is None:
         return
@@ -211,7 +221,7 @@ def _train_missing(job: Job, data: Prepared, each: Map) -> tuple[Member, ...]:
                     failed.append(outcome)
         except BrokenProcessPool:
             lost = next(number for number in wave if read_member(job, number) is None)
-            failed.append(Outcome(lost, "a process was ended from outside, for instance for want of memory."))
+            failed.append(Outcome(lost, LOST))
     if failed:
         raise TrainingFailed(_failure(job, failed, len(numbers)))
     found = [read_member(job, number) for number in numbers]

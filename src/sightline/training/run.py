@@ -113,12 +113,12 @@ def _train(wish: _Wish) -> Run:
     load_keras(backend)
     from sightline.training.learner import new_network
 
-    # Weights that cannot be used, and members that memory cannot hold, are refused before there is a folder.
+    # Weights that cannot be used, and ensembles that cannot be, are refused before there is a folder.
     network = new_network(data)
     if data.recipe.ensemble.kind != "none":
-        from sightline.training.ensembles import check_memory
+        from sightline.training.ensembles import check_possible
 
-        check_memory(data, int(network.count_params()), jobs=wish.jobs)
+        check_possible(data, int(network.count_params()), jobs=wish.jobs)
     watch.lap("import")
     folder = run_folder(wish.out, data)
     watch.lap("data")
