@@ -121,6 +121,7 @@ def test_typed_members_without_an_ensemble_are_refused_at_their_default_too_but_
         ({"ensemble.networks": "lenet5,efficientnet-lite0"}, "some start from pretrained weights and some from noth"),
         ({"ensemble.networks": "lenet6"}, r"no model is called 'lenet6'\. Did you mean 'lenet5'"),
         ({"ensemble.networks": "lenet5,"}, "no model is called ''"),
+        ({"ensemble.networks": ""}, "no model is called ''"),
         (
             {"ensemble.kind": "soup", "data.validation_fraction": 0},
             r"=soup judges weights on validation rows; got data\.",

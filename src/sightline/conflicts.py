@@ -245,7 +245,8 @@ def networks_of(recipe: Recipe) -> tuple[str, ...]:
         >>> networks_of(Recipe())
         ('auto',)
     """
-    return tuple(name.strip() for name in (recipe.ensemble.networks or recipe.model.name).split(","))
+    named = recipe.model.name if recipe.ensemble.networks is None else recipe.ensemble.networks
+    return tuple(name.strip() for name in named.split(","))
 
 
 def check_ensemble(recipe: Recipe) -> None:
