@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sightline.catalog import SOUPS
 from sightline.conflicts import is_pretrained, networks_of
+from sightline.errors import InvalidValue
 from sightline.schema import EnsembleRecipe, Recipe, ScheduleRecipe
 from sightline.training.preparation import Prepared
 
@@ -90,6 +91,33 @@ def member_recipe(recipe: Recipe, number: int) -> Recipe:
         schedule=schedule,
         ensemble=EnsembleRecipe(),
     )
+
+
+def check_differ(data: Prepared) -> None:
+    """Refuse members that would all be the same: heads on frozen features, which are fitted without chance.
+
+    Args:
+        data: of the run.
+
+    Raises:
+        InvalidValue: neither rows nor networks nor fine-tuning make them differ.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(check_differ).parameters)
+        ['data']
+    """
+    recipe = data.recipe
+    if recipe.ensemble.kind in ("bagging", "boosting") or not is_pretrained(recipe):
+        return
+    # Without validation rows to judge it by, there is no fine-tuning.
+    is_tuned = bool(recipe.training.finetune_epochs) and len(data.splits.validation) > 0
+    if not is_tuned and len(set(networks_of(recipe))) < recipe.ensemble.members:
+        raise InvalidValue(
+            f"members of ensemble.kind={recipe.ensemble.kind} would be the same: a head on frozen features comes out "
+            "alike for every seed. Let them be fine-tuned (training.finetune_epochs above 0, and validation rows), or "
+            "take ensemble.kind=bagging."
+        )
 
 
 def starts_from_first(recipe: Recipe, number: int) -> bool:

@@ -25,7 +25,7 @@ from sightline.records import Predictions
 from sightline.results import Evaluation
 from sightline.training.boosting import boost
 from sightline.training.committee import check_joined, committee
-from sightline.training.differences import starts_from_first
+from sightline.training.differences import check_differ, starts_from_first
 from sightline.training.fit import Fitted
 from sightline.training.learner import labelled
 from sightline.training.members import (
@@ -134,7 +134,7 @@ def _without_retracing_notes() -> Iterator[None]:
 
 
 def check_possible(data: Prepared, num_parameters: int, *, jobs: int) -> None:
-    """Refuse a soup that nothing can judge and more members than memory allows, before any is trained.
+    """Refuse a soup that nothing can judge, equal members, and more than memory allows, before any is trained.
 
     Args:
         data: its recipe says how many members there will be.
@@ -142,7 +142,7 @@ def check_possible(data: Prepared, num_parameters: int, *, jobs: int) -> None:
         jobs: how many are trained at once.
 
     Raises:
-        InvalidValue: there are no validation rows, or members need more memory than is free.
+        InvalidValue: there are no validation rows, members would be the same, or need more memory than is free.
 
     Example:
         >>> import inspect
@@ -154,6 +154,7 @@ def check_possible(data: Prepared, num_parameters: int, *, jobs: int) -> None:
             f"ensemble.kind={data.recipe.ensemble.kind} judges weights on validation rows, and '{data.dataset.name}' "
             "has none. Set data.validation_fraction higher, or take ensemble.kind=deep."
         )
+    check_differ(data)
     free, members = free_bytes(), data.recipe.ensemble.members
     if free is None:
         return
