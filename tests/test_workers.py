@@ -1,13 +1,16 @@
-"""Work in several threads: in order, bounded, and over when nobody listens any more."""
+"""Work in several threads or processes: in order, bounded, and over when nobody listens any more."""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import threading
 import time
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
-from sightline.workers import in_order
+from sightline.workers import free_bytes, in_order, processes
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2, 5])
@@ -59,3 +62,38 @@ def test_an_error_comes_at_the_place_of_its_item() -> None:
     assert [next(results), next(results)] == [0, 1]
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def test_one_process_is_this_one_and_its_map_that_of_python() -> None:
+    with processes(1, dict) as each:
+        assert each is map
+
+
+@pytest.mark.slow
+def test_several_processes_share_the_processors_out() -> None:
+    with processes(2, dict) as each:
+        names = ["OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"]
+        assert list(each(os.getenv, names)) == [str(max(1, (os.cpu_count() or 1) // 2))] * 2
+        assert sorted(each(abs, [-3, 1, -2])) == [1, 2, 3]
+        assert os.getpid() not in set(each(eval, ["__import__('os').getpid()"] * 4))
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.slow
+def test_an_error_ends_what_the_other_processes_are_at() -> None:
+    started = time.monotonic()
+    with pytest.raises(TypeError), processes(2, dict) as each:
+        list(each(time.sleep, ["a while", 600, 600, 600]))
+    assert time.monotonic() - started < 100
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.slow
+def test_a_process_that_is_ended_from_outside_is_told() -> None:
+    with pytest.raises(BrokenProcessPool), processes(2, dict) as each:
+        list(each(os._exit, [1]))
+
+
+def test_free_memory_is_a_number_of_bytes_or_unknown() -> None:
+    free = free_bytes()
+    assert free is None or 2**20 < free < 2**50
