@@ -27,6 +27,7 @@ from sightline.metrics.intervals import mean_interval
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORDS = ROOT / "docs" / "records.md"
+HEADING = "Looks by benchmarks/records.py"
 
 
 def main() -> None:
@@ -50,30 +51,35 @@ def main() -> None:
 
 def trained(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
     """One seed: from its finished run, or trained now, recorded at once."""
-    folder = arguments.out / f"{arguments.recipe}-{seed}"
-    cost = arguments.out / f"{arguments.recipe}-{seed}-cost.json"
+    typed = ["train", "mnist", "--recipe", arguments.recipe, "--seed", str(seed)]
+    for setting in arguments.settings:
+        typed += ["--set", setting]
+    name = f"{arguments.recipe}{''.join(f' {setting}' for setting in arguments.settings)} | {seed}"
+    return finished(typed, arguments.out / f"{arguments.recipe}-{seed}", name=name, heading=HEADING)
+
+
+def finished(typed: list[str], folder: Path, *, name: str, heading: str) -> dict[str, Any]:
+    """A run by one command: from its folder, or made now; a new one's look at the test images is recorded at once."""
+    cost = folder.with_name(f"{folder.name}-cost.json")
     is_new = not (folder / "metrics.json").is_file()
     if is_new:
         cost.parent.mkdir(parents=True, exist_ok=True)
-        cost.write_text(json.dumps(train(arguments, seed, folder)))
+        cost.write_text(json.dumps(ordered(typed, folder)))
     found = {**json.loads(cost.read_text()), **read(folder)}
     line = (
-        f"{arguments.recipe}{''.join(f' {setting}' for setting in arguments.settings)} | {seed} | {found['epochs']} | "
-        f"{found['validation']:.4f} | {found['errors']} | {found['fit']:.0f} | {found['wall']:.0f} | {found['cpu']:.0f}"
+        f"{name} | {found['epochs']} | {found['validation']:.4f} | {found['errors']} | "
+        f"{found['fit']:.0f} | {found['wall']:.0f} | {found['cpu']:.0f}"
     )
     print(line, flush=True)
     if is_new:
-        record(line)
+        record(line, heading)
     return found
 
 
-def train(arguments: argparse.Namespace, seed: int, folder: Path) -> dict[str, float]:
-    """Seconds on the clock and of processor time of one whole training."""
+def ordered(typed: list[str], folder: Path) -> dict[str, float]:
+    """Seconds on the clock and of processor time of one whole command that leaves a run."""
     code = "import sys; from sightline.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", code, "train", "mnist", "--recipe", arguments.recipe, "--seed", str(seed)]
-    command += ["--out", str(folder), "--json", "--quiet"]
-    for setting in arguments.settings:
-        command += ["--set", setting]
+    command = [sys.executable, "-c", code, *typed, "--out", str(folder), "--json", "--quiet"]
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
     started = time.perf_counter()
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
@@ -94,12 +100,13 @@ def read(folder: Path) -> dict[str, float]:
         "validation": figures["validation"]["accuracy"],
         "test": test["accuracy"],
         "errors": test["num_images"] - test["num_correct"],
+        "calibration_error": test["calibration_error"],
         "fit": figures["seconds"]["fit"],
     }
 
 
-def record(line: str) -> None:
-    """Append one look at the test images to the list of all of them."""
+def record(line: str, heading: str) -> None:
+    """Write one look at the test images below the table under a heading of the list of all of them."""
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"],  # noqa: S607  # git stands on the PATH of whoever works in a checkout
         cwd=ROOT,
@@ -108,8 +115,18 @@ def record(line: str) -> None:
         check=False,
     ).stdout.strip()
     today = datetime.now(UTC).date().isoformat()
-    with RECORDS.open("a", encoding="utf-8") as stream:
-        stream.write(f"| {today} | {commit} | {line} |\n")
+    text = RECORDS.read_text(encoding="utf-8")
+    RECORDS.write_text(with_row(text, f"| {today} | {commit} | {line} |", heading), encoding="utf-8")
+
+
+def with_row(text: str, row: str, heading: str) -> str:
+    """The list with a row at the end of the table under this heading."""
+    before, found, after = text.partition(f"\n## {heading}\n")
+    if not found:
+        sys.exit(f"{RECORDS} has no heading '{heading}'.")
+    section, following, rest = after.partition("\n## ")
+    kept = f"{section.rstrip()}\n{row}\n"
+    return f"{before}{found}{kept}{following}{rest}"
 
 
 def machine() -> str:

@@ -1,0 +1,67 @@
+"""What benchmarks write down: rows where they belong, committees that differ, labels corrected and left out."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def modules(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import ensembles_committees
+    import records
+
+    yield records, ensembles_committees
+    # Their names are too plain to stay.
+    for name in ("records", "ensembles_committees"):
+        sys.modules.pop(name)
+
+
+def test_a_look_is_written_at_the_end_of_the_table_under_its_heading(modules):
+    records, _ = modules
+    text = "# Looks\n\n## One\n\n| a |\n|---|\n| 1 |\n\n## Two\n\n| a |\n|---|\n"
+    assert records.with_row(text, "| 2 |", "One") == text.replace("| 1 |\n", "| 1 |\n| 2 |\n")
+    assert records.with_row(text, "| 2 |", "Two") == text + "| 2 |\n"
+    with pytest.raises(SystemExit, match="Three"):
+        records.with_row(text, "| 2 |", "Three")
+
+
+def test_the_list_of_looks_has_a_heading_for_each_script_that_writes_there(modules):
+    records, _ = modules
+    text = records.RECORDS.read_text(encoding="utf-8")
+    for script in ("records.py", "ensembles.py"):
+        heading = f"Looks by benchmarks/{script}"
+        assert f'"{heading}"' in (BENCHMARKS / script).read_text(encoding="utf-8")
+        assert records.with_row(text, "| row |", heading) != text
+
+
+def test_committees_are_all_that_there_are_or_different_ones(modules):
+    _, committees = modules
+    assert committees.draws(3, 2, most=200) == [[0, 1], [0, 2], [1, 2]]
+    drawn = committees.draws(15, 10, most=200)
+    assert len({tuple(members) for members in drawn}) == 200
+    assert all(len(set(members)) == 10 for members in drawn)
+
+
+@pytest.mark.parametrize(("num_runs", "size"), [(15, 10), (11, 10), (10, 9), (3, 2), (2, 2)])
+def test_too_few_runs_make_smaller_committees(num_runs, size, modules):
+    _, committees = modules
+    assert committees.sensible_size(num_runs, 10) == size
+
+
+def test_a_label_without_agreement_leaves_the_image_out(modules, tmp_path):
+    _, committees = modules
+    row_ids = np.array(["test/0", "test/1", "test/2"])
+    answers = committees.Answers(np.zeros((3, 2, 2)), np.array([0, 1, 1]), row_ids, ("a", "b"))
+    path = tmp_path / "corrections.csv"
+    path.write_text("row_id,label\ntest/0,b\ntest/2,\n")
+    assert committees.corrected(answers, path).tolist() == [1, 1, -1]
+    said = [np.array([0, 1, 0]), np.array([1, 0, 0])]
+    assert committees.errors_of(said, committees.corrected(answers, path), is_alone=False) == "1.00 | 1 to 1 | 0.50000"
+    path.write_text("row_id,label\ntest/9,b\n")
+    with pytest.raises(SystemExit, match="test/9"):
+        committees.corrected(answers, path)
