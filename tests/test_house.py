@@ -65,9 +65,9 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "training",
-            "strengths recipes optimizers warping coloring randaugment augmentation normalization mixing onnx_export "
-            "saving card preparation bundling feed learner scalars watching fit range_test budget head activations "
-            "transfer fitting committee differences members boosting souping ensembles resuming run "
+            "strengths recipes optimizers warping coloring randaugment augmentation normalization mixing views "
+            "onnx_export saving card preparation bundling feed learner scalars watching fit range_test budget head "
+            "activations transfer fitting committee differences members boosting souping ensembles resuming run "
             "shared_rows choosing reopening combining",
             keras=AT_ONCE,
             # A wrong name is refused before Keras is imported.

@@ -109,3 +109,55 @@ def test_validation_rows_are_fed_in_order_or_not_at_all():
     ((images, labels),) = [tuple(np.asarray(part) for part in batch) for batch in fed]
     assert images[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4]
     assert labels.tolist() == [0, 1, 2, 0, 1]
+
+
+def answered(count: int, num_views: int) -> LabelledImages:
+    """Views of `count` images, each filled with its row, and an answer for each that tells the row, too."""
+    first = (np.arange(num_views * count) / 256).astype(np.float32)
+    answers = np.stack([first, 1 - first], axis=1)
+    return LabelledImages(numbered_images(num_views * count), np.zeros(count, np.int64), answers=answers)
+
+
+ANSWERED = {"loss.name": "categorical_crossentropy", "training.batch_size": 8}
+
+
+@pytest.mark.parametrize("settings", [{}, {"training.class_weights": "balanced", "training.sampling": "balanced"}])
+def test_each_image_comes_once_an_epoch_in_one_of_its_views_with_the_answer_to_that_view(settings):
+    count, num_views = 40, 3
+    feed = training_feed(answered(count, num_views), parse_recipe({**ANSWERED, **settings}), num_classes=2)
+    epochs = []
+    for _ in range(4):
+        batches = [tuple(np.asarray(part) for part in batch) for batch in feed["x"]]
+        seen = np.concatenate([batch[0][:, 0, 0, 0] for batch in batches]).astype(int)
+        given = np.concatenate([batch[1] for batch in batches])
+        assert np.allclose(given[:, 0], seen / 256)
+        assert sorted(seen % count) == list(range(count))
+        epochs.append(seen.tolist())
+        getattr(feed["x"], "on_epoch_end", lambda: None)()  # where Keras itself says so
+    assert {view // count for epoch in epochs for view in epoch} == {0, 1, 2}
+    assert sorted(epochs[0]) != sorted(epochs[1]), "views are drawn anew each epoch"
+    again = training_feed(answered(count, num_views), parse_recipe({**ANSWERED, **settings}), num_classes=2)
+    assert [int(row) for batch in again["x"] for row in np.asarray(batch[0])[:, 0, 0, 0]] == epochs[0]
+
+
+def test_answers_are_what_the_loss_sees():
+    """One step without learning: the loss that is recorded is the cross-entropy with the answers, by hand."""
+    keras = pytest.importorskip("keras")
+    from sightline.training.fit import fit
+    from sightline.training.watching import Watch
+
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (6, 4, 4, 1), dtype=np.uint8)
+    answers = generator.dirichlet(np.ones(3), 6).astype(np.float32)
+    pixels, layers = keras.Input((4, 4, 1), dtype="uint8"), keras.layers
+    network = keras.Sequential([pixels, layers.Rescaling(1 / 255), layers.Flatten(), layers.Dense(3)])
+    logits = np.asarray(network(images), dtype=np.float64)
+    expected = 0.0
+    for row in range(6):
+        total = sum(np.exp(logits[row]))
+        for label in range(3):
+            expected -= answers[row, label] * np.log(np.exp(logits[row, label]) / total) / 6
+    recipe = parse_recipe({**ANSWERED, "training.epochs": 1, "optimizer.learning_rate": 1e-9})
+    data = LabelledImages(images, np.zeros(6, np.int64), answers=answers)
+    fitted = fit(network, data, validation=None, recipe=recipe, watch=Watch())
+    assert fitted.history[0]["loss"] == pytest.approx(expected, rel=1e-4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from sightline.catalog import ONE_HOT_LOSSES
 from sightline.schema import Recipe
 from sightline.training.mixing import PLAN_COLUMNS, mixing_of, unmixed
+from sightline.training.views import drawn_views
 
 VALIDATION_BATCH = 1000
 # Batches made ready while the network learns from another.
@@ -22,6 +24,8 @@ MOST_REPETITIONS = 10
 
 # Rows of a batch and all targets and weights to a plan and those of the batch, as `Mixing.mix` does.
 Mix = Callable[[NDArray[np.int64], list[NDArray[Any]]], tuple[NDArray[Any], ...]]
+# Rows of a batch to those of the views that are seen.
+Pick = Callable[[NDArray[np.int64]], NDArray[np.int64]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,18 +33,26 @@ class LabelledImages:
     """Images as the network is fed them, with their labels.
 
     Attributes:
-        images: (num_images, height, width, channels) uint8, or what gives such an array when
-            it is sliced by rows (`Pixels`, a mapped cache).
+        images: (num_views * num_images, height, width, channels) uint8, or what gives such an array when
+            it is sliced by rows (`Pixels`, a mapped cache); view after view where there are several of each image.
         labels: (num_images,) int64.
         weights: (num_images,) float64, positive, or None.
+        answers: (num_views * num_images, num_classes) float32, rows that sum to 1: what is learned in place of the
+            labels, for a loss that takes one-hot ones; or None.
     """
 
     images: Any
     labels: NDArray[np.int64]
     weights: NDArray[np.float64] | None = None
+    answers: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def num_views(self) -> int:
+        """Of each image; each time it is seen, one of them is drawn."""
+        return 1 if self.answers is None else len(self.answers) // len(self.labels)
 
 
 def drawn_rows(labels: NDArray[np.int64], sampling: str) -> NDArray[np.int64]:
@@ -128,19 +140,23 @@ def training_feed(data: LabelledImages, recipe: Recipe, *, num_classes: int) -> 
         >>> "x" in training_feed(data, Recipe(), num_classes=2)
         True
     """
-    arrays = [targets_of(data.labels, recipe.loss.name, num_classes)]
-    weights = row_weights(data, recipe.training.class_weights)
+    labels = targets_of(data.labels, recipe.loss.name, num_classes)
+    arrays = [labels if data.answers is None else data.answers]
+    weights, num_views = row_weights(data, recipe.training.class_weights), data.num_views
     if weights is not None:
-        arrays.append(weights)
+        arrays.append(np.tile(weights, num_views))
     rows = drawn_rows(data.labels, recipe.training.sampling)
     in_memory = data.images.nbytes <= recipe.data.memory_limit_mib * 2**20
     batch_size = int(recipe.training.batch_size)
     mixing = mixing_of(recipe, data.images.shape[1:])
-    batching = _Batching(rows, batch_size, recipe.seed, mixing.mix if mixing else None)
+    pick: Pick | None = None
+    if num_views > 1:
+        pick = functools.partial(drawn_views, num_images=len(data), num_views=num_views, seed=recipe.seed)
+    batching = _Batching(rows, batch_size, recipe.seed, mixing.mix if mixing else None, pick)
     if keras.config.backend() == "tensorflow":
         images = np.asarray(data.images[:]) if in_memory else data.images
         return {"x": _tensorflow_batches(images, arrays, batching), "shuffle": False}
-    if mixing or not in_memory:
+    if mixing or pick or not in_memory:
         return {"x": _Batches(data.images, arrays, batching), "shuffle": False}
     names = ("y", "sample_weight")
     fed = {name: array[rows] for name, array in zip(names, arrays, strict=False)}
@@ -182,12 +198,16 @@ def validation_feed(data: LabelledImages | None, recipe: Recipe, *, num_classes:
 
 @dataclass(frozen=True, eq=False)
 class _Batching:
-    """How rows become batches: which, how many at once, shuffled by which seed (None: in order), mixed by what."""
+    """How rows become batches: which, how many at once, shuffled by which seed (None: in order), mixed by what.
+
+    Where there are several views of each image, `pick` says which.
+    """
 
     rows: NDArray[np.int64]
     batch_size: int
     seed: int | None
     mix: Mix | None
+    pick: Pick | None = None
 
 
 def _tensorflow_batches(images: Any, arrays: list[NDArray[Any]], batching: _Batching) -> Any:
@@ -200,13 +220,15 @@ def _tensorflow_batches(images: Any, arrays: list[NDArray[Any]], batching: _Batc
     with tf.device("CPU"):
         fixed = [tf.constant(array) for array in arrays]
         pixels = tf.constant(images) if isinstance(images, np.ndarray) and not isinstance(images, np.memmap) else None
-    shape, mix = tuple(images.shape[1:]), batching.mix
+    shape, mix, pick = tuple(images.shape[1:]), batching.mix, batching.pick
 
     def read(batch: NDArray[np.int64]) -> NDArray[Any]:
         # Ascending rows are read faster from a mapped file; the order within a batch does not matter to fit.
         return np.asarray(images[batch])
 
     def gather(batch: Any) -> tuple[Any, ...]:
+        if pick is not None:
+            batch = tf.ensure_shape(tf.numpy_function(pick, [batch], tf.int64), (None,))
         if pixels is not None:
             picked = tf.gather(pixels, batch)
         else:
@@ -234,6 +256,7 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no ann
         super().__init__()
         self.images, self.arrays = images, arrays
         self.rows, self.batch_size, self.mix = batching.rows, batching.batch_size, batching.mix
+        self.pick = batching.pick
         self.generator = None if batching.seed is None else np.random.default_rng(batching.seed)
         self.on_epoch_end()
 
@@ -242,6 +265,8 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no ann
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         batch = self.rows[index * self.batch_size : (index + 1) * self.batch_size]
+        if self.pick is not None:
+            batch = self.pick(batch)
         picked = np.asarray(self.images[batch])
         if self.mix is None:
             return (picked, *(array[batch] for array in self.arrays))
