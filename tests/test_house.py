@@ -66,13 +66,13 @@ ROWS: tuple[tuple[Room, ...], ...] = (
         Room(
             "training",
             "strengths recipes optimizers warping coloring randaugment augmentation normalization mixing views "
-            "onnx_export saving card preparation bundling feed learner scalars watching fit range_test budget head "
-            "activations transfer fitting committee differences members boosting souping ensembles resuming run "
-            "shared_rows choosing reopening combining",
+            "onnx_export saving card preparation bundling teacher lessons feed learner scalars watching fit range_test "
+            "budget head activations transfer fitting committee differences members boosting souping ensembles "
+            "resuming run distillation shared_rows choosing reopening combining",
             keras=AT_ONCE,
             # A wrong name is refused before Keras is imported.
-            keras_on_use_in="strengths recipes onnx_export card preparation resuming run shared_rows "
-            "choosing reopening combining",
+            keras_on_use_in="strengths recipes onnx_export card preparation teacher resuming run distillation "
+            "shared_rows choosing reopening combining",
         ),
     ),
     (Room("learning_rates", keras=ON_USE),),
@@ -83,7 +83,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
 
 # `sightline.train` would be replaced by a module of that name as soon as it is imported.
 PUBLIC_FUNCTIONS = (
-    "show audit find_learning_rate train combine evaluate predict similar compare explain export sort serve "
+    "show audit find_learning_rate train combine distil evaluate predict similar compare explain export sort serve "
     "models datasets recipes load split recipe"
 )
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base"}

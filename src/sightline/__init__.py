@@ -20,6 +20,7 @@ _HOMES: dict[str, str] = {
     "find_learning_rate": "sightline.learning_rates",
     "train": "sightline.training.run",
     "combine": "sightline.training.combining",
+    "distil": "sightline.training.distillation",
     "evaluate": "sightline.evaluation",
     "predict": "sightline.inference",
     "similar": "sightline.similarity",
@@ -72,5 +73,6 @@ if TYPE_CHECKING:  # for editors and type checkers alone
     from sightline.similarity import Similar as Similar, similar as similar
     from sightline.tables import datasets as datasets, models as models, recipes as recipes
     from sightline.training.combining import combine as combine
+    from sightline.training.distillation import distil as distil
     from sightline.training.recipes import recipe as recipe
     from sightline.training.run import train as train

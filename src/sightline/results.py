@@ -122,6 +122,8 @@ class Run:
         images_per_second: training images a second, over all epochs.
         ensemble: of an ensemble: `kind`; `members`, each with `network`, `seed`, `vote` and its own figures;
             `out_of_bag` figures of bagging; of combined runs also `against_best`. None for a single network.
+        teacher: of a student: `bundle`, its `test_accuracy`, `num_views`, `has_same_splits`, and its figures on the
+            same `validation` rows. None where labels were learned.
     """
 
     path: Path
@@ -138,6 +140,7 @@ class Run:
     seconds: Mapping[str, float] = field(default_factory=dict)
     images_per_second: float = 0.0
     ensemble: Mapping[str, Any] | None = None
+    teacher: Mapping[str, Any] | None = None
 
     def __repr__(self) -> str:
         figure = f"test {self.evaluation}" if self.evaluation else "no test rows"

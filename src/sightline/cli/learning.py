@@ -1,4 +1,4 @@
-"""`find-learning-rate`, `train`, `combine`, `evaluate`: commands that make and measure a network."""
+"""`find-learning-rate`, `train`, `combine`, `distil`, `evaluate`: commands that make and measure a network."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from argparse import Namespace
 from collections.abc import Iterable
 from pathlib import Path
 
-from sightline.cli.parser import RANGE_TEST_SHORTHANDS, SHORTHANDS
+from sightline.cli.parser import DISTIL_SHORTHANDS, RANGE_TEST_SHORTHANDS, SHORTHANDS
 from sightline.cli.printing import mode_of, print_evaluation, print_json, print_run
 from sightline.cli.targets import check_target, unused
 from sightline.errors import InvalidValue
@@ -105,6 +105,33 @@ def _votes(typed: str | None) -> list[float] | None:
         return [float(vote) for vote in typed.split(",")]
     except ValueError as error:
         raise InvalidValue(f"--votes takes a weight for each run, such as 2,1,1; got {typed!r}.") from error
+
+
+def distil(arguments: Namespace) -> int:
+    """Train a student and say what came of it."""
+    from sightline.bundle import load_bundle
+    from sightline.training.distillation import distil as distil_bundle, student_start
+    from sightline.training.run import run_figures
+
+    settings = _settings(arguments, DISTIL_SHORTHANDS)
+    for text in settings:
+        if text.partition("=")[0].strip() == "model.name":
+            raise InvalidValue(f"--into names the student's network; got --set {text}. Leave that out.")
+    teacher = load_bundle(arguments.bundle)
+    run = distil_bundle(
+        teacher,
+        arguments.source,
+        into=arguments.into,
+        recipe=student_start(teacher, arguments.source, arguments.recipe, settings),
+        out=arguments.out,
+        backend=arguments.backend,
+        mode=mode_of(arguments),
+    )
+    if arguments.json:
+        print_json(run_figures(run))
+    else:
+        print_run(run)
+    return 0
 
 
 def evaluate(arguments: Namespace) -> int:

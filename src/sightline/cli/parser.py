@@ -33,6 +33,8 @@ SHORTHANDS: dict[str, str] = {
 }
 # Those of them that a range test has a use for.
 RANGE_TEST_SHORTHANDS = ("model", "seed", "fraction")
+# Those of them that a student has a use for: its network, rows and number are settled otherwise.
+DISTIL_SHORTHANDS = ("epochs", "seed", "exclude", "fraction", "time_budget")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -124,6 +126,16 @@ def _combine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<source>-combined-001, counted up)")
 
 
+def _distil_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", help="the teacher: folder of a run or a bundle, of an ensemble for instance")
+    parser.add_argument("source", nargs="?", help="what to learn from (default: what the teacher was trained on)")
+    parser.add_argument("--into", default="lenet5", metavar="MODEL", help="the student's network (default: lenet5)")
+    _recipe_options(parser)
+    _shorthand_options(parser, DISTIL_SHORTHANDS)
+    parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<source>-<recipe>-001, counted up)")
+    parser.add_argument("--backend", help=BACKEND_HELP)
+
+
 def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", help="folder of a run or a bundle")
     parser.add_argument("source", nargs="?", help="what to measure on (default: what the run was trained on)")
@@ -176,6 +188,7 @@ COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]] 
     ),
     "train": ("learning", "train a classifier: split, fit, calibrate, evaluate, save", _train_options),
     "combine": ("learning", "make one classifier of several finished runs", _combine_options),
+    "distil": ("learning", "train one small network on the answers of a bundle, of an ensemble", _distil_options),
     "evaluate": ("learning", "measure a bundle on labelled images", _evaluate_options),
     "predict": ("answering", "name what is on images", _predict_options),
     "similar": ("looking", "find the images that look most like one", _similar_options),

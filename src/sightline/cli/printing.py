@@ -124,6 +124,8 @@ def print_run(run: Run) -> None:
             print(f"{'careful':<11}{remark}")
     if run.ensemble is not None:
         print("\n".join(ensemble_lines(run.ensemble)))
+    if run.teacher is not None:
+        print(teacher_line(run.teacher))
     seconds = f"{run.seconds['total']:.1f}"
     if "fit" in run.seconds:
         seconds += f", of which fit {run.seconds['fit']:.1f} ({run.images_per_second:,.0f} images/s)"
@@ -178,6 +180,31 @@ def _combined_lines(ensemble: Mapping[str, Any]) -> list[str]:
     if against := ensemble["against_best"]:
         lines.append(f"{'against':<11}{against['in_words']}")
     return lines
+
+
+def teacher_line(teacher: Mapping[str, Any]) -> str:
+    """Who taught a student, and how it does on the student's validation images.
+
+    Args:
+        teacher: as metrics.json has it.
+
+    Returns:
+        A line, its first word in a column of 11.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> teacher_line({"bundle": "runs/a/bundle", "validation": None, "test_accuracy": 0.995, "num_views": 8})
+        'teacher    runs/a/bundle, test accuracy 0.9950; 8 views of each train image'
+    """
+    parts = [str(teacher["bundle"])]
+    if (judged := teacher["validation"]) is not None:
+        lower, upper = judged["accuracy_interval"]
+        parts.append(f"accuracy {judged['accuracy']:.4f} [{lower:.4f}, {upper:.4f}] on the same validation images")
+    if teacher["test_accuracy"] is not None:
+        parts.append(f"test accuracy {teacher['test_accuracy']:.4f}")
+    return f"{'teacher':<11}{', '.join(parts)}; {teacher['num_views']} views of each train image"
 
 
 def small_classes(evaluation: Evaluation) -> str:

@@ -92,7 +92,11 @@ def make_bundle(
         )
         test = evaluations.get("test")
         metrics = _metrics(data, origin, test, difference)
-        write_json(staged / "metrics.json", metrics if ensemble is None else metrics | {"ensemble": ensemble})
+        if ensemble is not None:
+            metrics["ensemble"] = ensemble
+        if data.lesson is not None:
+            metrics["teacher"] = dict(data.lesson.teacher)
+        write_json(staged / "metrics.json", metrics)
         text = described(data.dataset, data.spec, origin, evaluation=test, ensemble=ensemble)
         write_atomically(staged / "card.md", text)
         write_manifest(staged)

@@ -73,7 +73,9 @@ def card(
     return described(dataset, spec, origin, evaluation=evaluation, ensemble=ensemble)
 
 
-def trained(dataset: Dataset, recipe: Recipe, *, num_train: int, typed: str = "") -> Origin:
+def trained(
+    dataset: Dataset, recipe: Recipe, *, num_train: int, typed: str = "", teacher: Mapping[str, Any] | None = None
+) -> Origin:
     """Where a trained network comes from.
 
     Args:
@@ -81,6 +83,7 @@ def trained(dataset: Dataset, recipe: Recipe, *, num_train: int, typed: str = ""
         recipe: resolved.
         num_train: images it learned from.
         typed: what the user named, so that `evaluate` finds it again; "" for arrays.
+        teacher: of a student, as metrics.json has it.
 
     Returns:
         The Origin.
@@ -97,7 +100,7 @@ def trained(dataset: Dataset, recipe: Recipe, *, num_train: int, typed: str = ""
         f"Trained on {num_train:,} images of '{dataset.name}'. "
         f"Licence of the data: {dataset.licence or 'not stated'}. {_origins(recipe)}"
     )
-    made = f"with the recipe '{recipe.name}', seed {recipe.seed}"
+    made = f"with the recipe '{recipe.name}', seed {recipe.seed}{_taught(teacher)}"
     return Origin(typed, recipe.data.label_from, ", ".join(_networks(recipe)), made, licences)
 
 
@@ -181,6 +184,20 @@ def _networks(recipe: Recipe) -> dict[str, Recipe]:
 def _origins(recipe: Recipe) -> str:
     told = {name: f"{_start(own)}; architecture: {_architecture(own)}." for name, own in _networks(recipe).items()}
     return " ".join(text if len(told) == 1 else f"{name}: {text}" for name, text in told.items())
+
+
+def _taught(teacher: Mapping[str, Any] | None) -> str:
+    if teacher is None:
+        return ""
+    known = teacher["test_accuracy"]
+    figure = "whose test accuracy is not known" if known is None else f"whose test accuracy is {known:.4f}"
+    text = (
+        f". It was distilled from '{teacher['bundle']}', {figure}: it learned what that bundle answers to "
+        f"{teacher['num_views']} views of each train image"
+    )
+    if not teacher["has_same_splits"]:
+        text += ". What its teacher learned from is not known; the test images may be among it"
+    return text
 
 
 def _start(recipe: Recipe) -> str:

@@ -11,7 +11,7 @@ from sightline.networks.build import build_network
 from sightline.training.augmentation import build_augmentation
 from sightline.training.budget import epochs_within
 from sightline.training.fit import Fitted, fit
-from sightline.training.learner import computing_in, labelled
+from sightline.training.learner import computing_in, labelled, learned_rows
 from sightline.training.preparation import Prepared
 from sightline.training.transfer import fit_transfer
 from sightline.training.watching import Watch
@@ -48,8 +48,11 @@ def fit_network(network: keras.Model, data: Prepared, watch: Watch) -> tuple[ker
 
 
 def _fit(network: keras.Model, data: Prepared, watch: Watch) -> Fitted:
-    recipe, train = data.recipe, labelled(data, data.splits.train)
-    augmentation = build_augmentation(recipe.augmentation, data.spec, seed=recipe.seed)
+    recipe, train = data.recipe, learned_rows(data)
+    augmentation = None
+    if data.lesson is None:
+        # A teacher answered for the views of a lesson as they are: they are not changed again.
+        augmentation = build_augmentation(recipe.augmentation, data.spec, seed=recipe.seed)
     if watch.deadline is not None:
         num_judged = len(data.dataset) - len(train)
         epochs = epochs_within(

@@ -62,6 +62,29 @@ def new_network(data: Prepared) -> keras.Model:
         return build_network(data.spec.shape, data.dataset.num_classes, data.recipe.model)
 
 
+def learned_rows(data: Prepared) -> LabelledImages:
+    """The train rows as `fit` takes them: with their labels, or with a teacher's answers.
+
+    Args:
+        data: where they are.
+
+    Returns:
+        Images, labels, weights, and the answers of a lesson; nothing is copied.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(learned_rows).parameters)
+        ['data']
+    """
+    train = labelled(data, data.splits.train)
+    if data.lesson is None:
+        return train
+    return LabelledImages(data.lesson.images, train.labels, train.weights, data.lesson.answers)
+
+
 def labelled(data: Prepared, rows: NDArray[np.int64]) -> LabelledImages:
     """Some rows as `fit` takes them.
 

@@ -6,10 +6,12 @@ import csv
 import dataclasses
 import io
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sightline.conflicts import networks_of
 from sightline.data.batches import input_spec
@@ -29,6 +31,22 @@ from sightline.training.strengths import warn_of_labels
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Lesson:
+    """What a teacher says of the train rows, which is learned in place of their labels.
+
+    Attributes:
+        images: (num_views * num_train, height, width, channels) uint8, view after view, or what gives such an array
+            when it is sliced by rows.
+        answers: (num_views * num_train, num_classes) float32, the teacher's probabilities for each of these images.
+        teacher: who it was and how good, as metrics.json has it.
+    """
+
+    images: Any
+    answers: NDArray[np.float32]
+    teacher: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Prepared:
     """All that training needs to know of the data.
 
@@ -38,6 +56,7 @@ class Prepared:
         splits: rows of `dataset`.
         spec: what the network is fed.
         recipe: without "auto".
+        lesson: of a student; None where labels are learned.
     """
 
     dataset: Dataset
@@ -45,6 +64,7 @@ class Prepared:
     splits: Splits
     spec: InputSpec
     recipe: Recipe
+    lesson: Lesson | None = None
 
     def excluded_csv(self) -> str:
         """Every file that is in no split, with its reason."""
@@ -55,12 +75,13 @@ class Prepared:
         return stream.getvalue()
 
 
-def prepare(source: Any, asked: Recipe) -> Prepared:
+def prepare(source: Any, asked: Recipe, *, spec: InputSpec | None = None) -> Prepared:
     """Open a source and bring it to the point where a network can be fitted.
 
     Args:
         source: whatever `sightline.load` takes.
         asked: a recipe that may say "auto".
+        spec: what the network is fed, where that is settled; by the recipe and the images if left out.
 
     Returns:
         The prepared data.
@@ -81,7 +102,8 @@ def prepare(source: Any, asked: Recipe) -> Prepared:
         dataset = dataset.take(sample_fraction(dataset, asked.data.fraction, seed=asked.seed))
     recipe = resolve(asked, dataset)
     warn_of_labels(recipe.augmentation, dataset)
-    spec = input_spec(dataset, np.flatnonzero(dataset.given_splits != "test"), recipe.data)
+    if spec is None:
+        spec = input_spec(dataset, np.flatnonzero(dataset.given_splits != "test"), recipe.data)
     for name in networks_of(recipe):
         check_size(name, spec.height, spec.width)
         check_weights(dataclasses.replace(recipe.model, name=name))

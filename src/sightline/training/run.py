@@ -24,6 +24,7 @@ from sightline.training.preparation import Prepared, prepare
 from sightline.training.recipes import chosen_recipe, say_default
 from sightline.training.resuming import check_jobs, may_go_on, run_folder
 from sightline.training.scalars import check_tensorboard, make_log_folder
+from sightline.training.teacher import Teacher
 from sightline.workers import processes
 
 
@@ -85,29 +86,46 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
     with reporting(mode):
         if recipe is None and is_files(source):
             say_default(asked.name)
-        wish = _Wish(source, asked, place, backend, log_every, logs, jobs)
-        return _train(wish)
+        wish = Wish(source, asked, place, backend, log_every, logs, jobs)
+        return fulfil(wish)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Wish:
-    """What `train` was asked for."""
+class Wish:
+    """What was asked for; a `teacher` is what `sightline.training.teacher.open_teacher` gives."""
 
     source: Any
     recipe: Recipe
     out: Path | None
     backend: str
-    log_every: int | None
-    logs: Path | None
-    jobs: int
+    log_every: int | None = None
+    logs: Path | None = None
+    jobs: int = 1
+    teacher: Teacher | None = None
 
 
-def _train(wish: _Wish) -> Run:
+def fulfil(wish: Wish) -> Run:
+    """Train what was asked for and leave a run.
+
+    Args:
+        wish: checked.
+
+    Returns:
+        The Run.
+
+    Raises:
+        SightlineError: as `train` says.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(fulfil).parameters)
+        ['wish']
+    """
     source, asked, backend = wish.source, wish.recipe, wish.backend
     watch = Stopwatch()
     load_keras_for(source, backend)
     watch.lap("import")
-    data = prepare(source, asked)
+    data = prepare(source, asked, spec=None if wish.teacher is None else wish.teacher.bundle.input)
     watch.lap("data")
     reporter().say(_opening(data, backend))
     load_keras(backend)
@@ -120,9 +138,14 @@ def _train(wish: _Wish) -> Run:
 
         check_possible(data, int(network.count_params()), jobs=wish.jobs)
     watch.lap("import")
+    if wish.teacher is not None:
+        from sightline.training.lessons import lesson_of
+
+        data = dataclasses.replace(data, lesson=lesson_of(data, wish.teacher))
     folder = run_folder(wish.out, data)
     watch.lap("data")
-    typed = str(source) if isinstance(source, str | Path) else ""
+    named = source if wish.teacher is None else wish.teacher.source
+    typed = str(named) if isinstance(named, str | Path) else ""
     learned = _learn(network, data, folder, wish, watch)
     write_atomically(
         folder / "curves.png", curves_png(learned.fitted.history, chosen_epoch=learned.fitted.chosen_epoch)
@@ -142,7 +165,7 @@ class _Learned:
     ensemble: dict[str, Any] | None = None
 
 
-def _learn(network: Any, data: Prepared, folder: Path, wish: _Wish, watch: Stopwatch) -> _Learned:
+def _learn(network: Any, data: Prepared, folder: Path, wish: Wish, watch: Stopwatch) -> _Learned:
     recipe, logs = data.recipe, wish.logs
     if recipe.ensemble.kind != "none":
         from sightline.training.ensembles import described, fit
@@ -180,7 +203,8 @@ def _judge(learned: _Learned, data: Prepared, folder: Path, typed: str, *, watch
     from sightline.training.bundling import make_bundle
 
     fitted = learned.fitted
-    origin = trained(data.dataset, data.recipe, num_train=len(data.splits.train), typed=typed)
+    teacher = None if data.lesson is None else data.lesson.teacher
+    origin = trained(data.dataset, data.recipe, num_train=len(data.splits.train), typed=typed, teacher=teacher)
     judged = make_bundle(learned.network, data, folder, origin, watch=watch, ensemble=learned.ensemble)
     if "test" in judged.evaluations:
         draw(folder, judged.evaluations["test"], judged.predictions["test"], data.pixels.take(data.splits.test))
@@ -200,6 +224,7 @@ def _judge(learned: _Learned, data: Prepared, folder: Path, typed: str, *, watch
         seconds={**watch.seconds, "total": watch.total()},
         images_per_second=fitted.images_per_second,
         ensemble=judged.ensemble,
+        teacher=None if data.lesson is None else data.lesson.teacher,
     )
 
 
@@ -211,7 +236,7 @@ def run_figures(run: Run) -> dict[str, Any]:
 
     Returns:
         run, bundle, recipe, backend, epochs, chosen_epoch, stopped_early, num_parameters,
-        validation, test, seconds, images_per_second, ensemble.
+        validation, test, seconds, images_per_second, ensemble, teacher.
 
     Raises:
         Nothing.
@@ -235,6 +260,7 @@ def run_figures(run: Run) -> dict[str, Any]:
         "seconds": {name: round(value, 3) for name, value in run.seconds.items()},
         "images_per_second": round(run.images_per_second, 1),
         "ensemble": None if run.ensemble is None else dict(run.ensemble),
+        "teacher": None if run.teacher is None else dict(run.teacher),
     }
 
 

@@ -1,0 +1,105 @@
+"""`distil`: one small network learns the answers of a finished bundle, and becomes a run like any other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sightline.backends import choose_backend
+from sightline.bundle import load_bundle
+from sightline.data.sources import is_files
+from sightline.files import check_free
+from sightline.progress import Mode, reporting
+from sightline.results import Bundle, Run
+from sightline.schema import Recipe
+from sightline.training.recipes import recipe as named_recipe
+from sightline.training.run import Wish, fulfil
+from sightline.training.teacher import open_teacher, student_recipe
+
+
+def distil(  # noqa: PLR0913  # each is an option of the command line, and none is a group of others
+    bundle: str | Path | Bundle | Run,
+    source: Any = None,
+    *,
+    into: str = "lenet5",
+    recipe: str | Path | Recipe | None = None,
+    out: str | Path | None = None,
+    backend: str | None = None,
+    mode: Mode | None = None,
+) -> Run:
+    """Train one network on the answers of a finished bundle, of an ensemble for instance.
+
+    The student is fed what its teacher is fed, knows the teacher's classes, and is divided as its teacher was: what
+    the one is tested on, the other does not learn from. Each train image is looked at in several views, and the
+    student learns what the teacher answers to the very same view. Accuracy while it trains is agreement with
+    the teacher on train rows, and with the given labels on validation rows.
+
+    Args:
+        bundle: the teacher: a bundle or a run, or its folder.
+        source: whatever `sightline.load` takes; left out, the source that the teacher was trained on.
+        into: name of the student's network, one that learns from nothing.
+        recipe: a name, a JSON file, or a Recipe; left out: "photos" for files, else "fast". Its network is replaced by
+            `into`, its loss by the cross-entropy with the teacher's answers.
+        out: folder of the run; `runs/<source>-<recipe>-001`, counted up, if left out.
+        backend: "tensorflow", "jax" or "torch"; else KERAS_BACKEND, else the first installed.
+        mode: "terminal", "plain" or "quiet" progress; by what stderr is if left out.
+
+    Returns:
+        The Run; `run.teacher` says who taught it.
+
+    Raises:
+        InvalidBundle: the teacher cannot be opened.
+        UnknownName: no source, recipe, model or backend is called that.
+        InvalidValue: a value out of range, a student that cannot learn from answers or is not fed as its teacher is,
+            or a class that the teacher does not know.
+        InvalidSource: the data cannot be used.
+        OutputExists: `out` is taken.
+        MissingPackage: no Keras backend, or no ONNX Runtime is installed.
+        TrainingFailed: the loss diverged, the teacher's answers are no numbers, or the exported network disagrees with
+            the trained one.
+        CannotWrite: the disk is full or read-only.
+
+    Source:
+        Hinton, Vinyals, Dean, Distilling the knowledge in a neural network, arXiv 1503.02531; Beyer et al., Knowledge
+        distillation: a good teacher is patient and consistent, arXiv 2106.05237.
+
+    Example:
+        >>> distil("nowhere")
+        Traceback (most recent call last):
+        sightline.errors.InvalidBundle: nowhere: no such folder. Name a run or a bundle, ...
+    """
+    teacher = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
+    backend = choose_backend(backend)
+    place = Path(out) if out is not None else None
+    if place is not None:
+        check_free(place)
+    with reporting(mode):
+        asked = recipe if isinstance(recipe, Recipe) else student_start(teacher, source, recipe)
+        opened, settled = open_teacher(teacher, source, student_recipe(asked, into, teacher))
+        return fulfil(Wish(opened.dataset, settled, place, backend, teacher=opened))
+
+
+def student_start(teacher: Bundle, source: Any, name: str | Path | None, settings: Any = ()) -> Recipe:
+    """The recipe that was named, or the one for the kind of source, with some of its keys set.
+
+    Args:
+        teacher: opened.
+        source: as `distil` takes it.
+        name: of a recipe or its JSON file; None for "photos" where the source consists of files, else "fast".
+        settings: as `sightline.recipe` takes them.
+
+    Returns:
+        The validated recipe, "auto" not yet resolved.
+
+    Raises:
+        UnknownName, InvalidValue: as `sightline.recipe`.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(student_start).parameters)
+        ['teacher', 'source', 'name', 'settings']
+    """
+    if name is None:
+        origin = teacher.metrics.get("source", {}).get("typed", "")
+        name = "photos" if is_files(origin if source is None else source) else "fast"
+    return named_recipe(name, settings)

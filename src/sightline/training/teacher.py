@@ -1,0 +1,187 @@
+"""A finished bundle as a teacher: what its student is made of, and on which rows. Imports no Keras."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sightline.architectures import MODELS
+from sightline.catalog import SOURCES
+from sightline.config import parse_recipe
+from sightline.conflicts import is_pretrained
+from sightline.data.sources import load
+from sightline.errors import InvalidSource, InvalidValue, pick
+from sightline.inference import match_labels
+from sightline.networks.sizes import check_size
+from sightline.progress import reporter
+from sightline.records import Dataset
+from sightline.results import Bundle
+from sightline.schema import Recipe
+
+ANSWERED_BY = "categorical_crossentropy"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Teacher:
+    """A bundle, and what its student learns from.
+
+    Attributes:
+        bundle: opened.
+        source: as it was named, now or when the bundle was made.
+        dataset: the source's rows, with the classes of the bundle in its order.
+        splits: the `splits.csv` that the bundle's own training went by, for these rows; None where it is not known.
+    """
+
+    bundle: Bundle
+    source: Any
+    dataset: Dataset
+    splits: Path | None
+
+
+def student_recipe(asked: Recipe, into: str, bundle: Bundle) -> Recipe:
+    """What a student is trained by: what was asked for, fed as its teacher is, with a loss that takes soft answers.
+
+    Args:
+        asked: a recipe that may say "auto"; its `model.name` is replaced.
+        into: name of the student's network.
+        bundle: of the teacher.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        UnknownName: no model is called that.
+        InvalidValue: the network starts from pretrained weights or does not take images of this size, or the recipe
+            asks for what goes against learning from answers.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(student_recipe).parameters)
+        ['asked', 'into', 'bundle']
+    """
+    pick(MODELS, into, kind="model")
+    recipe = parse_recipe({"model.name": into}, start=asked)
+    _check_student(recipe, bundle)
+    spec, loss = bundle.input, recipe.loss
+    check_size(into, spec.height, spec.width)
+    side = max(spec.height, spec.width)
+    data = dataclasses.replace(recipe.data, image_size=side, color_mode=spec.color_mode, resize=spec.resize)
+    if data.label_from == "first":
+        data = dataclasses.replace(data, label_from=bundle.metrics.get("source", {}).get("label_from", "first"))
+    if loss.name != ANSWERED_BY or loss.label_smoothing:
+        reporter().say(f"note: loss is {ANSWERED_BY} without label smoothing: what the teacher answers is soft already")
+        loss = dataclasses.replace(loss, name=ANSWERED_BY, label_smoothing=0.0)
+    return dataclasses.replace(recipe, data=data, loss=loss)
+
+
+def _check_student(recipe: Recipe, bundle: Bundle) -> None:
+    into, spec, data = recipe.model.name, bundle.input, recipe.data
+    if is_pretrained(recipe):
+        scratch = ", ".join(name for name, entry in MODELS.items() if entry.backbone is None)
+        raise InvalidValue(
+            f"--into {into}: it starts from pretrained weights and learns a head from labels, not from answers. "
+            f"Name one that learns from nothing: {scratch}."
+        )
+    if recipe.ensemble.kind != "none":
+        raise InvalidValue(
+            f"ensemble.kind={recipe.ensemble.kind}: a student is one network. Leave it out, or `train` the ensemble."
+        )
+    mixing = [f"augmentation.{key}" for key in ("mixup_alpha", "cutmix_alpha") if getattr(recipe.augmentation, key)]
+    if mixing:
+        raise InvalidValue(
+            f"{' and '.join(mixing)}: the teacher is asked about each view before the training, and did not see what "
+            "would be mixed during it. Leave the mixing out."
+        )
+    if recipe.loss.name == "categorical_focal_crossentropy":
+        raise InvalidValue(
+            f"loss.name={recipe.loss.name}: it is made for given labels, and a student learns answers. Leave it out."
+        )
+    fed = {"image_size": max(spec.height, spec.width), "color_mode": spec.color_mode, "resize": spec.resize}
+    for key, value in fed.items():
+        # "fit" is the default and cannot be told from what was typed.
+        if getattr(data, key) not in ("auto", "fit", value):
+            raise InvalidValue(
+                f"data.{key}={getattr(data, key)}: a student is fed what its teacher is fed, {value}. Leave it out."
+            )
+
+
+def open_teacher(bundle: Bundle, source: Any, recipe: Recipe) -> tuple[Teacher, Recipe]:
+    """Find what a student learns from, divided as it was for its teacher.
+
+    Args:
+        bundle: opened.
+        source: whatever `sightline.load` takes; None for what the bundle says it was trained on.
+        recipe: from `student_recipe`.
+
+    Returns:
+        The teacher, and the recipe with the splits of the teacher's run where they are known.
+
+    Raises:
+        InvalidValue: the bundle does not say what it was trained on, a class that it does not know, or other splits
+            than the teacher's are asked for.
+        UnknownName, InvalidSource: the source cannot be opened, or none of the run's rows is in it.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(open_teacher).parameters)
+        ['bundle', 'source', 'recipe']
+    """
+    origin = bundle.metrics.get("source", {})
+    if source is None and not origin.get("typed"):
+        raise InvalidValue(f"{bundle.path}: this bundle does not say what it was trained on. Name a source.")
+    named = origin["typed"] if source is None else source
+    dataset = load(named, label_from=recipe.data.label_from)
+    labels = match_labels(bundle.class_names, dataset, np.arange(len(dataset)))
+    is_same = origin.get("fingerprint") == dataset.fingerprint
+    dataset = dataclasses.replace(dataset, class_names=bundle.class_names, labels=labels)
+    table = bundle.path.parent / "splits.csv"
+    if not (table.is_file() and (is_same or source is None)):
+        _say_unknown(bundle, dataset, is_same=is_same)
+        return Teacher(bundle, named, dataset, None), recipe
+    if not is_same:
+        reporter().say(f"note: '{dataset.name}' has changed since the teacher learned from it")
+    if recipe.data.splits_file is not None:
+        raise InvalidValue(
+            f"data.splits_file={recipe.data.splits_file}: a student is divided as its teacher was, by {table}. "
+            "Leave it out."
+        )
+    dataset = _listed(dataset, table)
+    divided = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, splits_file=str(table)))
+    return Teacher(bundle, named, dataset, table), divided
+
+
+def _listed(dataset: Dataset, table: Path) -> Dataset:
+    """The rows that the teacher's run lists: of others nobody knows whether they are copies of what it tests."""
+    with table.open(encoding="utf-8", newline="") as stream:
+        listed = {line.get("row_id") for line in csv.DictReader(stream)}
+    rows = np.array([row for row, row_id in enumerate(dataset.row_ids.tolist()) if row_id in listed], dtype=np.int64)
+    if not len(rows):
+        raise InvalidSource(f"{dataset.name}: none of its images is in {table}. Name the source that run learned from.")
+    if len(rows) == len(dataset):
+        return dataset
+    others = len(dataset) - len(rows)
+    reporter().say(f"note: {others:,} images of '{dataset.name}' were in no split of the teacher, and stay out here")
+    return dataset.take(rows)
+
+
+def _say_unknown(bundle: Bundle, dataset: Dataset, *, is_same: bool) -> None:
+    # A name always means the same images, and its test split is nobody's to learn from.
+    given = (dataset.given_splits == "test").any()
+    if is_same and given and dataset.name in SOURCES:
+        return
+    why = (
+        f"{bundle.path} lies apart from its run, so which images its teacher learned from is not known"
+        if is_same
+        else f"'{dataset.name}' is not what the teacher learned from, or has changed since"
+    )
+    if given:
+        reporter().say(f"note: {why}; the source's own test images are kept apart")
+        return
+    reporter().say(
+        f"warning: {why}: the test images drawn now may be among those, and the figures too good. Name the folder of "
+        "the teacher's run, or a source with a test split of its own."
+    )

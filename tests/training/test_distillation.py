@@ -1,0 +1,175 @@
+"""A student learns what its teacher answers to the views that both look at, and nothing of what is held out."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sightline
+from sightline.backends import load_keras
+from sightline.bundle import load_bundle
+from sightline.config import parse_recipe
+from sightline.errors import InvalidBundle, InvalidValue, OutputExists, UnknownName
+from sightline.metrics.scores import softmax
+from sightline.sessions import open_session
+
+keras = load_keras()
+
+from sightline.training.lessons import SOFTENING, lesson_of  # noqa: E402  # the backend is chosen first
+from sightline.training.preparation import prepare  # noqa: E402
+from sightline.training.teacher import open_teacher, student_recipe  # noqa: E402
+
+QUICK = {"training.epochs": 2}
+
+
+def quick(**settings: object) -> sightline.Recipe:
+    return sightline.recipe("fast", {**QUICK, **{key.replace("__", "."): value for key, value in settings.items()}})
+
+
+def splits_of(run: Path) -> dict[str, str]:
+    with (run / "splits.csv").open(encoding="utf-8", newline="") as stream:
+        return {line["row_id"]: line["split"] for line in csv.DictReader(stream)}
+
+
+@pytest.fixture(scope="module")
+def student(tiny_run: sightline.Run, tmp_path_factory: pytest.TempPathFactory) -> sightline.Run:
+    """Distilled from the tiny run with another seed, which would divide the rows otherwise."""
+    out = tmp_path_factory.mktemp("students") / "first"
+    return sightline.distil(tiny_run, into="mlp", recipe=quick(seed=5), out=out, mode="quiet")
+
+
+def test_what_the_teacher_is_tested_on_its_student_never_learns_from(
+    student: sightline.Run, tiny_run: sightline.Run
+) -> None:
+    own, teachers = splits_of(student.path), splits_of(tiny_run.path)
+    learned = {row_id for row_id, split in own.items() if split == "train"}
+    assert learned
+    assert not learned & {row_id for row_id, split in teachers.items() if split != "train"}
+    assert own == teachers
+
+
+def test_a_student_is_a_run_like_any_other_and_says_who_taught_it(
+    student: sightline.Run, tiny_run: sightline.Run
+) -> None:
+    assert student.bundle.input == tiny_run.bundle.input
+    assert student.bundle.class_names == tiny_run.bundle.class_names
+    assert student.recipe["model"]["name"] == "mlp"
+    assert student.recipe["loss"]["label_smoothing"] == 0
+    teacher = student.teacher
+    assert teacher["bundle"] == str(tiny_run.bundle.path)
+    assert teacher["test_accuracy"] == tiny_run.evaluation.accuracy
+    assert teacher["validation"]["num_correct"] == tiny_run.validation.num_correct
+    assert (teacher["num_views"], teacher["has_same_splits"]) == (2, True)
+    for place in (student.path / "metrics.json", student.bundle.path / "metrics.json"):
+        assert json.loads(place.read_text())["teacher"] == teacher
+    card = (student.bundle.path / "card.md").read_text()
+    assert f"distilled from '{tiny_run.bundle.path}', whose test accuracy is {tiny_run.evaluation.accuracy:.4f}" in card
+    assert str(sightline.evaluate(student)) == str(student.evaluation)
+
+
+def test_answers_are_the_calibrated_probabilities_for_the_very_views_that_are_learned(tiny_run: sightline.Run) -> None:
+    recipe = student_recipe(quick(training__epochs=3), "mlp", tiny_run.bundle)
+    teacher, recipe = open_teacher(tiny_run.bundle, None, recipe)
+    data = prepare(teacher.dataset, recipe, spec=tiny_run.bundle.input)
+    lesson = lesson_of(data, teacher)
+    train = data.pixels.take(data.splits.train)[:]
+    assert lesson.images.shape == (3 * len(train), 28, 28, 1)
+    np.testing.assert_array_equal(lesson.images[: len(train)], train)
+    assert (lesson.images[len(train) : 2 * len(train)] != train).any()
+    assert (lesson.images[len(train) : 2 * len(train)] != lesson.images[2 * len(train) :]).any()
+    session = open_session(tiny_run.bundle)
+    for row in (0, len(train) + 7, 3 * len(train) - 1):
+        (logits,) = session.outputs(lesson.images[row : row + 1], ["logits"])
+        expected = softmax(logits, temperature=tiny_run.bundle.temperature * SOFTENING)
+        np.testing.assert_allclose(lesson.answers[row : row + 1], expected, atol=1e-5)
+
+
+def test_a_bundle_apart_from_its_run_is_told_apart_from_one_whose_rows_are_known(
+    tiny_run: sightline.Run, small_arrays: dict[str, np.ndarray], tmp_path: Path, capsys
+) -> None:
+    alone = load_bundle(shutil.copytree(tiny_run.bundle.path, tmp_path / "alone"))
+    recipe = student_recipe(quick(), "mlp", alone)
+    teacher, settled = open_teacher(alone, None, recipe)
+    assert teacher.splits is None
+    assert settled.data.splits_file is None
+    assert "lies apart from its run" in capsys.readouterr().err
+    # Without a test split of its own, test images that are drawn now may be what the teacher learned from.
+    learned = {key: small_arrays[key] for key in ("x_train", "y_train")}
+    open_teacher(alone, learned, recipe)
+    assert "warning: 'arrays' is not what the teacher learned from" in capsys.readouterr().err
+
+
+def test_another_source_has_its_classes_matched_by_name(
+    tiny_run: sightline.Run, small_arrays: dict[str, np.ndarray]
+) -> None:
+    recipe = student_recipe(quick(), "mlp", tiny_run.bundle)
+    few = small_arrays["y_train"] < 3
+    arrays = {"x_train": small_arrays["x_train"][few], "y_train": 2 - small_arrays["y_train"][few]}
+    source = sightline.load(arrays, class_names=["2", "1", "0"])
+    teacher, _ = open_teacher(tiny_run.bundle, source, recipe)
+    assert teacher.dataset.class_names == tiny_run.bundle.class_names
+    np.testing.assert_array_equal(teacher.dataset.labels, small_arrays["y_train"][few])
+    strange = sightline.load(arrays, class_names=["two", "one", "0"])
+    with pytest.raises(InvalidValue, match="classes the bundle does not know: two, one"):
+        open_teacher(tiny_run.bundle, strange, recipe)
+
+
+@pytest.mark.parametrize(
+    ("settings", "into", "message"),
+    [
+        ({}, "efficientnet-lite0", "starts from pretrained weights"),
+        ({"ensemble.kind": "deep"}, "mlp", "a student is one network"),
+        ({"augmentation.mixup_alpha": 0.2}, "mlp", "did not see what would be mixed"),
+        ({"loss.name": "categorical_focal_crossentropy"}, "mlp", "a student learns answers"),
+        ({"data.image_size": 32}, "mlp", "data.image_size=32: a student is fed what its teacher is fed, 28"),
+        ({"data.color_mode": "rgb"}, "mlp", "fed what its teacher is fed, grey"),
+        ({"data.splits_file": "mine.csv"}, "mlp", "is divided as its teacher was"),
+    ],
+)
+def test_what_goes_against_learning_from_answers_is_refused(
+    settings: dict, into: str, message: str, tiny_run: sightline.Run
+) -> None:
+    with pytest.raises(InvalidValue, match=message):
+        sightline.distil(tiny_run, into=into, recipe=sightline.recipe("fast", settings), mode="quiet")
+
+
+def test_wrong_names_are_refused_before_anything_is_trained(tiny_run: sightline.Run, tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match="no model is called 'lenet'"):
+        sightline.distil(tiny_run, into="lenet", mode="quiet")
+    with pytest.raises(InvalidBundle, match="no such folder"):
+        sightline.distil(tmp_path / "nowhere")
+    with pytest.raises(OutputExists):
+        sightline.distil(tiny_run, out=tiny_run.path, mode="quiet")
+
+
+def test_a_loss_for_whole_labels_is_exchanged_and_that_is_said(tiny_run: sightline.Run, capsys) -> None:
+    settled = student_recipe(sightline.recipe("photos"), "mlp", tiny_run.bundle)
+    assert (settled.loss.name, settled.loss.label_smoothing) == ("categorical_crossentropy", 0)
+    assert "note: loss is categorical_crossentropy without label smoothing" in capsys.readouterr().err
+    student_recipe(parse_recipe({"loss.name": "categorical_crossentropy"}), "mlp", tiny_run.bundle)
+    assert capsys.readouterr().err == ""
+
+
+def test_views_that_memory_does_not_hold_are_refused(small_arrays: dict[str, np.ndarray], tiny_run: sightline.Run):
+    arrays = {key: np.concatenate([part] * 3) for key, part in small_arrays.items()}
+    recipe = student_recipe(quick(data__memory_limit_mib=1), "mlp", tiny_run.bundle)
+    teacher, recipe = open_teacher(tiny_run.bundle, arrays, recipe)
+    data = prepare(teacher.dataset, recipe, spec=tiny_run.bundle.input)
+    with pytest.raises(InvalidValue, match=r"holds no second view of 1,\d+ train images"):
+        lesson_of(data, teacher)
+
+
+def test_distil_by_hand_prints_the_teacher_beside_the_student(command, tiny_run: sightline.Run, tmp_path: Path) -> None:
+    answer = command("distil", tiny_run.path, "--into", "mlp", "--epochs", "1", "--quiet")
+    assert (answer.code, answer.err) == (0, "")
+    assert f"teacher    {tiny_run.bundle.path}, accuracy " in answer.out
+    assert "on the same validation images" in answer.out
+    assert (tmp_path / "runs" / "small-fast-001" / "bundle" / "model.onnx").is_file()
+    refused = command("distil", tiny_run.path, "--set", "model.name=mlp", "--quiet")
+    assert (refused.code, refused.out) == (2, "")
+    assert "--into names the student's network" in refused.err
