@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sightline.backends import choose_backend
+from sightline.backends import choose_backend, load_keras_for
 from sightline.bundle import load_bundle
 from sightline.data.sources import is_files
 from sightline.files import check_free
@@ -14,7 +15,7 @@ from sightline.results import Bundle, Run
 from sightline.schema import Recipe
 from sightline.training.recipes import recipe as named_recipe
 from sightline.training.run import Wish, fulfil
-from sightline.training.teacher import open_teacher, student_recipe
+from sightline.training.teacher import open_teacher, student_recipe, taught_source
 
 
 def distil(  # noqa: PLR0913  # each is an option of the command line, and none is a group of others
@@ -75,11 +76,16 @@ def distil(  # noqa: PLR0913  # each is an option of the command line, and none 
         check_free(place)
     with reporting(mode):
         asked = recipe if isinstance(recipe, Recipe) else student_start(teacher, source, recipe)
-        opened, settled = open_teacher(teacher, source, student_recipe(asked, into, teacher))
+        asked = student_recipe(asked, into, teacher)
+        # Where Keras fetches the source, it is loaded here, with the backend that was chosen.
+        load_keras_for(taught_source(teacher, source), backend)
+        opened, settled = open_teacher(teacher, source, asked)
         return fulfil(Wish(opened.dataset, settled, place, backend, teacher=opened))
 
 
-def student_start(teacher: Bundle, source: Any, name: str | Path | None, settings: Any = ()) -> Recipe:
+def student_start(
+    teacher: Bundle, source: Any, name: str | Path | None, settings: Mapping[str, Any] | Iterable[str] = ()
+) -> Recipe:
     """The recipe that was named, or the one for the kind of source, with some of its keys set.
 
     Args:
@@ -92,7 +98,7 @@ def student_start(teacher: Bundle, source: Any, name: str | Path | None, setting
         The validated recipe, "auto" not yet resolved.
 
     Raises:
-        UnknownName, InvalidValue: as `sightline.recipe`.
+        UnknownName, InvalidValue: as `sightline.recipe`, or there is no source.
 
     Example:
         >>> import inspect
@@ -100,6 +106,5 @@ def student_start(teacher: Bundle, source: Any, name: str | Path | None, setting
         ['teacher', 'source', 'name', 'settings']
     """
     if name is None:
-        origin = teacher.metrics.get("source", {}).get("typed", "")
-        name = "photos" if is_files(origin if source is None else source) else "fast"
+        name = "photos" if is_files(taught_source(teacher, source)) else "fast"
     return named_recipe(name, settings)

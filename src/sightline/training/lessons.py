@@ -19,7 +19,7 @@ from sightline.training.views import augmented_views
 
 # Settled on validation rows: docs/decisions/0021-how-distilling-learns.md.
 MOST_VIEWS = 8
-SOFTENING = 1.0
+SOFTENING = 4.0
 FIGURES = ("num_images", "num_correct", "accuracy", "accuracy_interval", "cross_entropy")
 
 
@@ -31,7 +31,8 @@ def lesson_of(data: Prepared, teacher: Teacher) -> Lesson:
         teacher: is asked by ONNX Runtime.
 
     Returns:
-        Views with the teacher's calibrated probabilities, and the teacher's figures on the validation rows.
+        Views with the teacher's calibrated probabilities, softened by SOFTENING, and the teacher's figures on the
+        validation rows.
 
     Raises:
         InvalidValue: memory holds no second view of the images.
@@ -55,7 +56,9 @@ def lesson_of(data: Prepared, teacher: Teacher) -> Lesson:
     logits = session.all_logits(images)
     if not np.isfinite(logits).all():
         raise TrainingFailed(f"{teacher.bundle.path}: this teacher answers with something else than finite numbers.")
-    answers = softmax(logits, temperature=teacher.bundle.temperature * SOFTENING).astype(np.float32)
+    # The calibration of the student takes the softening back; without rows for it, there must be none.
+    softening = SOFTENING if len(data.splits.calibration) else 1.0
+    answers = softmax(logits, temperature=teacher.bundle.temperature * softening).astype(np.float32)
     test = teacher.bundle.metrics.get("test") or {}
     told = {
         "bundle": str(teacher.bundle.path),

@@ -109,6 +109,32 @@ def _check_student(recipe: Recipe, bundle: Bundle) -> None:
             )
 
 
+def taught_source(bundle: Bundle, source: Any) -> Any:
+    """What a student learns from, as it was named now or when its teacher was trained.
+
+    Args:
+        bundle: of the teacher.
+        source: whatever `sightline.load` takes, or None.
+
+    Returns:
+        What `sightline.load` takes.
+
+    Raises:
+        InvalidValue: nothing is named, and the bundle does not say what it was trained on.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(taught_source).parameters)
+        ['bundle', 'source']
+    """
+    if source is not None:
+        return source
+    typed = bundle.metrics.get("source", {}).get("typed")
+    if not typed:
+        raise InvalidValue(f"{bundle.path}: this bundle does not say what it was trained on. Name a source.")
+    return typed
+
+
 def open_teacher(bundle: Bundle, source: Any, recipe: Recipe) -> tuple[Teacher, Recipe]:
     """Find what a student learns from, divided as it was for its teacher.
 
@@ -131,9 +157,7 @@ def open_teacher(bundle: Bundle, source: Any, recipe: Recipe) -> tuple[Teacher, 
         ['bundle', 'source', 'recipe']
     """
     origin = bundle.metrics.get("source", {})
-    if source is None and not origin.get("typed"):
-        raise InvalidValue(f"{bundle.path}: this bundle does not say what it was trained on. Name a source.")
-    named = origin["typed"] if source is None else source
+    named = taught_source(bundle, source)
     dataset = load(named, label_from=recipe.data.label_from)
     labels = match_labels(bundle.class_names, dataset, np.arange(len(dataset)))
     is_same = origin.get("fingerprint") == dataset.fingerprint

@@ -1,0 +1,147 @@
+"""How a small network learns from an ensemble: labels or answers, augmentation on top or views that both look at.
+
+    python benchmarks/distil.py TEACHER --passes 16 --seeds 0 1
+
+TEACHER is a run on a part of MNIST: `sightline train mnist --recipe accurate --ensemble deep --members 3 --fraction 0.1
+--epochs 6 --set training.precision=mixed_bfloat16`. Students learn its train rows. They are judged on validation rows
+only: 20,000 images of MNIST's train split that are in the validation split of that run, or in none. Test images are not
+looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import sightline
+from sightline.backends import load_keras
+from sightline.bundle import load_bundle
+from sightline.metrics.calibration import fit_temperature
+from sightline.metrics.scores import cross_entropy, softmax
+from sightline.progress import reporting
+from sightline.results import Bundle
+from sightline.schema import Recipe
+from sightline.sessions import open_session
+
+keras = load_keras()
+
+from sightline.networks.build import build_network  # noqa: E402  # the backend is chosen first
+from sightline.training.augmentation import build_augmentation  # noqa: E402
+from sightline.training.committee import answers_of  # noqa: E402
+from sightline.training.feed import LabelledImages  # noqa: E402
+from sightline.training.fit import fit  # noqa: E402
+from sightline.training.recipes import resolve  # noqa: E402
+from sightline.training.views import augmented_views  # noqa: E402
+from sightline.training.watching import Watch  # noqa: E402
+
+MOST_JUDGED = 20_000
+# Name, number of views, softening, whether augmentation is on top; no softening: given labels.
+WAYS = {
+    "labels, augmentation on top": (1, None, True),
+    "answers, augmentation on top": (1, 1.0, True),
+    "answers softened by 4, augmentation on top": (1, 4.0, True),
+    "2 views": (2, 1.0, False),
+    "4 views": (4, 1.0, False),
+    "8 views": (8, 1.0, False),
+    "8 views, softened by 2": (8, 2.0, False),
+    "8 views, softened by 4": (8, 4.0, False),
+    "8 views, softened by 4, augmentation on top": (8, 4.0, True),
+}
+
+
+def main() -> None:
+    """Train every student that was asked for, a line of JSON each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("teacher", type=Path)
+    parser.add_argument("--passes", type=int, default=16)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--ways", nargs="+", default=list(WAYS))
+    parser.add_argument("--out", type=Path, default=Path("distil.jsonl"))
+    arguments = parser.parse_args()
+    school = School(load_bundle(arguments.teacher), max(WAYS[way][0] for way in arguments.ways))
+    report(
+        arguments.out, {"way": "teacher", "train": len(school.train), **school.judge(school.said, school.temperature)}
+    )
+    for seed in arguments.seeds:
+        for way in arguments.ways:
+            told = school.student(
+                WAYS[way], sightline.recipe("fast", {"seed": seed, "training.epochs": arguments.passes})
+            )
+            report(arguments.out, {"way": way, "passes": arguments.passes, "seed": seed, **told})
+
+
+class School:
+    """A teacher, its rows, and what it says of those that students are judged on."""
+
+    def __init__(self, bundle: Bundle, most_views: int) -> None:
+        """Divide MNIST as the teacher's run did."""
+        self.session, self.spec, self.temperature = open_session(bundle), bundle.input, bundle.temperature
+        self.data = sightline.load("mnist")
+        self.images = np.asarray(self.data.images)
+        with (bundle.path.parent / "splits.csv").open(encoding="utf-8", newline="") as stream:
+            listed = {line["row_id"]: line["split"] for line in csv.DictReader(stream)}
+        splits = np.array([listed.get(row_id, "") for row_id in self.data.row_ids.tolist()])
+        is_free = (self.data.given_splits == "train") & ((splits == "validation") | (splits == ""))
+        self.train, self.calibration = np.flatnonzero(splits == "train"), np.flatnonzero(splits == "calibration")
+        self.judged = np.flatnonzero(is_free)[:MOST_JUDGED]
+        self.said = self.session.logits(self.images[self.judged])
+        self.most_views = most_views
+        self.kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def student(self, way: tuple[int, float | None, bool], asked: Recipe) -> dict[str, float]:
+        """Train one and judge it."""
+        num_views, softening, on_top = way
+        recipe = resolve(asked, self.data)
+        keras.utils.set_random_seed(recipe.seed)
+        network = build_network(self.spec.shape, 10, recipe.model)
+        augmentation = build_augmentation(recipe.augmentation, self.spec, seed=recipe.seed)
+        rows = LabelledImages(self.images[self.train], self.data.labels[self.train])
+        if softening is not None:
+            recipe = dataclasses.replace(recipe, loss=dataclasses.replace(recipe.loss, label_smoothing=0.0))
+            views, logits = self.views(recipe.seed, augmentation)
+            count = num_views * len(self.train)
+            answers = softmax(logits[:count], temperature=self.temperature * softening)
+            rows = LabelledImages(views[:count], rows.labels, answers=answers.astype(np.float32))
+        changing = augmentation if on_top else None
+        with reporting("quiet"):
+            fit(network, rows, validation=None, recipe=recipe, augmentation=changing, watch=Watch())
+        known = answers_of(network, self.images[self.calibration])
+        logits = answers_of(network, self.images[self.judged])
+        return {
+            **self.judge(logits, fit_temperature(known, self.data.labels[self.calibration])),
+            "agreement": round(float((logits.argmax(1) == self.said.argmax(1)).mean()), 5),
+        }
+
+    def views(self, seed: int, augmentation: Any) -> tuple[np.ndarray, np.ndarray]:
+        """The most views that are wanted, which begin with fewer, and what the teacher says of them; kept by seed."""
+        if seed not in self.kept:
+            views = augmented_views(self.images[self.train], augmentation, num_views=self.most_views)
+            self.kept[seed] = views, self.session.logits(views)
+        return self.kept[seed]
+
+    def judge(self, logits: np.ndarray, temperature: float) -> dict[str, float]:
+        """Errors and calibrated cross-entropy."""
+        labels = self.data.labels[self.judged]
+        return {
+            "images": len(labels),
+            "errors": int((logits.argmax(1) != labels).sum()),
+            "cross_entropy": round(float(cross_entropy(logits, labels, temperature=temperature)), 5),
+            "temperature": round(temperature, 3),
+        }
+
+
+def report(out: Path, line: dict[str, object]) -> None:
+    """Print a line and keep it."""
+    print(json.dumps(line), flush=True)
+    with out.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(line) + "\n")
+
+
+if __name__ == "__main__":
+    main()
