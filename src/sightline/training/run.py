@@ -73,7 +73,6 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
     """
     asked = recipe if isinstance(recipe, Recipe) else chosen_recipe(source, recipe)
     backend = choose_backend(backend)
-    asked = settle_precision(asked, backend)
     place = Path(out) if out is not None else None
     check_jobs(jobs, asked)
     if place is not None and not may_go_on(place, asked):
@@ -121,6 +120,7 @@ def fulfil(wish: Wish) -> Run:
         >>> list(inspect.signature(fulfil).parameters)
         ['wish']
     """
+    wish = dataclasses.replace(wish, recipe=settle_precision(wish.recipe, wish.backend))
     source, asked, backend = wish.source, wish.recipe, wish.backend
     watch = Stopwatch()
     load_keras_for(source, backend)
