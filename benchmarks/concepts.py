@@ -41,7 +41,7 @@ def job_of(entry: Entry, experiment: Experiment, sizes: Sizes, seed: int) -> Job
     rows, epochs = sizes.rows, sizes.epochs
     if experiment.is_small:
         rows, epochs = min(SMALL_ROWS, rows), epochs * SMALL_EPOCHS_FACTOR
-    return Job({**BASE, **entry.settings}, entry.dense, rows, epochs, seed, sizes.source)
+    return Job({**BASE, **entry.settings}, entry.dense, rows, round(epochs * entry.longer), seed, sizes.source)
 
 
 def chosen(entry: Entry, experiment: Experiment, trainer: Trainer) -> Entry:
@@ -70,14 +70,16 @@ def measure(name: str, trainer: Trainer) -> tuple[list[dict[str, Any]], list[lis
         results = [
             trainer.result(job_of(final, experiment, trainer.sizes, seed)) for seed in range(trainer.sizes.seeds)
         ]
-        rows.append(row_of(entry, final, results))
+        rows.append(row_of(entry, final, results, figures=experiment.figures))
         courses.append(results)
         mean = statistics.mean(rows[-1]["accuracy"])
         print(f"  {entry.label:<26} {mean:.4f}  {sum(row['seconds'] for row in results):6.1f} s", flush=True)
     return rows, courses
 
 
-def row_of(entry: Entry, final: Entry, results: list[dict[str, Any]]) -> dict[str, Any]:
+def row_of(
+    entry: Entry, final: Entry, results: list[dict[str, Any]], *, figures: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """What is kept of an entry in concepts.json: one value a seed."""
     row: dict[str, Any] = {"label": entry.label, "settings": dict(final.settings)}
     if entry.choose:
@@ -87,6 +89,9 @@ def row_of(entry: Entry, final: Entry, results: list[dict[str, Any]]) -> dict[st
             row[figure] = [round(result[figure], 5) for result in results]
     for figure in ("parameters", "steps", "failed", "epochs"):
         row[figure] = [result[figure] for result in results]
+    for figure in ("seen", "passes"):
+        if figure in figures:
+            row[figure] = [result[figure] for result in results]
     return row
 
 

@@ -33,6 +33,8 @@ WORDS: dict[str, dict[str, str]] = {
         "parameters": "parameters",
         "steps": "steps",
         "failed": "failed",
+        "seen": "images learned from",
+        "passes": "passes an image",
         "missing": "Not measured yet.",
         "of": "of",
         "to": " to ",
@@ -58,6 +60,8 @@ WORDS: dict[str, dict[str, str]] = {
         "parameters": "参数个数",
         "steps": "步数",
         "failed": "失败次数",
+        "seen": "训练时看过的图像数",
+        "passes": "每张图像的计算次数",
         "missing": "尚未测量。",
         "of": "/",
         "to": "～",
@@ -165,7 +169,7 @@ def cell(figure: str, row: dict[str, Any], words: dict[str, str]) -> str:
         return ""
     if figure == "failed":
         return f"{sum(values)} {words['of']} {len(values)}"
-    if figure in ("parameters", "steps", "epochs"):
+    if figure in ("parameters", "steps", "epochs", "seen", "passes"):
         low, high = min(values), max(values)
         return f"{low:,}" if low == high else f"{low:,}{words['to']}{high:,}"
     return spread(values, 100, 2) if figure.startswith("calibra") else spread(values, 1, 3)

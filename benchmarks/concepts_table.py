@@ -22,6 +22,7 @@ SGD = {"optimizer.name": "sgd", "optimizer.learning_rate": 0.03}
 # 784-75-30-10: about as many parameters as LeNet-5 has.
 SMALL_MLP = (75, 30)
 DENSE_WIDTH = 64
+MEMBERS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Entry:
         choose: a key and the values of which the best on validation rows is taken.
         dense: units of the hidden layers of a network that is built here, or empty.
         at: series and position in a picture over numbers.
+        longer: how many times the epochs of the others it learns for.
     """
 
     label: str
@@ -41,6 +43,7 @@ class Entry:
     choose: tuple[str, tuple[float, ...]] | None = None
     dense: tuple[int, ...] = ()
     at: tuple[str, float] | None = None
+    longer: float = 1
 
     def is_known(self) -> bool:
         """Whether this version of Sightline has every key."""
@@ -92,6 +95,10 @@ def _depths() -> tuple[Entry, ...]:
         for activation, name in (("relu", "ReLU"), ("sigmoid", "sigmoid"))
         for depth in (1, 2, 4, 8)
     )
+
+
+def _together(kind: str, **settings: Any) -> dict[str, Any]:
+    return {"ensemble.kind": kind, "ensemble.members": MEMBERS, **settings}
 
 
 FAST_RATES = (0.001, 0.003, 0.01)
@@ -214,5 +221,27 @@ EXPERIMENTS: dict[str, Experiment] = {
         ),
         picture="curves",
         figures=("cross_entropy", "steps"),
+    ),
+    "ensembles": Experiment(
+        (
+            Entry("one network"),
+            Entry("one, 3 times as long", longer=MEMBERS),
+            Entry("deep, 3 seeds", _together("deep")),
+            Entry("bagging of 3", _together("bagging")),
+            Entry("boosting of 3", _together("boosting"), longer=MEMBERS),
+            Entry("boosting of 3, cost of one", _together("boosting")),
+        ),
+        figures=("calibration_error", "cross_entropy", "seen", "passes"),
+        is_small=True,
+    ),
+    "soups": Experiment(
+        (
+            Entry("one network"),
+            Entry("one, 1.5 times as long, cosine", {"schedule.name": "cosine"}, longer=1.5),
+            Entry("soup of 3", _together("soup")),
+            Entry("one network, 5 views", {"ensemble.test_views": "shifts"}),
+        ),
+        figures=("cross_entropy", "seen", "passes"),
+        is_small=True,
     ),
 }

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from concepts_together import Learned, fit_together, seen_from_all_sides
 from numpy.typing import NDArray
 
 import sightline
@@ -76,44 +77,55 @@ class Trainer:
     def _train(self, job: Job) -> dict[str, Any]:
         import keras
 
+        recipe = parse_recipe({**job.settings, "training.epochs": job.epochs, "seed": job.seed})
+        keras.backend.clear_session()
+        keras.utils.set_random_seed(job.seed)
+        rows = np.random.default_rng(job.seed).choice(self.pool, job.rows, replace=False)
+        if recipe.ensemble.kind == "none":
+            learned = self._alone(recipe, rows, job.dense)
+        else:
+            learned = fit_together(job.source, recipe, rows, self.validation)
+        judged = (
+            {"accuracy": 1 / self.data.num_classes, "failed": 1} if learned.failed else self._judge(learned.network)
+        )
+        chosen = {} if learned.failed else {"chosen_epoch": learned.chosen_epoch}
+        history = learned.history
+        steps = math.ceil(job.rows / int(recipe.training.batch_size)) // recipe.optimizer.accumulation_steps
+        return {
+            **judged,
+            **chosen,
+            "curves": {name: [round(row[name], 5) for row in history] for name in ("loss", "validation_loss")},
+            "epochs": len(history),
+            "parameters": int(learned.network.count_params()),
+            "steps": steps * job.epochs,
+            "seen": learned.seen or job.rows * len(history),
+            "passes": learned.passes,
+        }
+
+    def _alone(self, recipe: Recipe, rows: NDArray[np.int64], dense: tuple[int, ...]) -> Learned:
+        """A single network, which may look at several views of an image that it judges."""
         from sightline.errors import TrainingFailed
         from sightline.training.augmentation import build_augmentation
         from sightline.training.feed import LabelledImages
         from sightline.training.fit import fit
         from sightline.training.watching import Watch
 
-        recipe = parse_recipe({**job.settings, "training.epochs": job.epochs, "seed": job.seed})
-        keras.backend.clear_session()
-        keras.utils.set_random_seed(job.seed)
         shape: tuple[int, int, int] = self.images.shape[1:]
-        network = build(shape, self.data.num_classes, recipe, job.dense)
-        rows = np.random.default_rng(job.seed).choice(self.pool, job.rows, replace=False)
+        network = build(shape, self.data.num_classes, recipe, dense)
         spec = InputSpec(shape[0], shape[1], "grey", background="dark")
-        history: tuple[dict[str, float], ...] = ()
         try:
             fitted = fit(
                 network,
                 LabelledImages(self.images[rows], self.data.labels[rows]),
                 validation=LabelledImages(self.images[self.validation], self.data.labels[self.validation]),
                 recipe=recipe,
-                augmentation=build_augmentation(recipe.augmentation, spec, seed=job.seed),
+                augmentation=build_augmentation(recipe.augmentation, spec, seed=recipe.seed),
                 watch=Watch(),
             )
-            history = fitted.history
         except TrainingFailed:
-            fitted = None
-        curves = {name: [round(row[name], 5) for row in history] for name in ("loss", "validation_loss")}
-        judged = self._judge(network) if fitted else {"accuracy": 1 / self.data.num_classes, "failed": 1}
-        chosen = {"chosen_epoch": fitted.chosen_epoch} if fitted else {}
-        steps = math.ceil(job.rows / int(recipe.training.batch_size)) // recipe.optimizer.accumulation_steps
-        return {
-            **judged,
-            **chosen,
-            "curves": curves,
-            "epochs": len(history),
-            "parameters": int(network.count_params()),
-            "steps": steps * job.epochs,
-        }
+            return Learned(network, failed=True)
+        network, passes = seen_from_all_sides(network, recipe.ensemble.test_views)
+        return Learned(network, fitted.history, fitted.chosen_epoch, passes=passes)
 
     def _judge(self, network: Any) -> dict[str, float]:
         """Accuracy and its like on the rows that nothing was chosen by."""
@@ -147,7 +159,8 @@ def whole_lines(path: Path) -> list[str]:
 def logits_of(network: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Answers without `predict`, whose compilation would cost more than these few images."""
     starts = range(0, len(images), 500)
-    return np.concatenate([np.asarray(network(images[at : at + 500], training=False)) for at in starts])
+    answers = (network(images[at : at + 500], training=False) for at in starts)
+    return np.concatenate([np.asarray(answer["logits"] if isinstance(answer, dict) else answer) for answer in answers])
 
 
 def divide(data: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
