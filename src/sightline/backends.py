@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib.util
+import logging
 import os
 import sys
 import tempfile
@@ -156,6 +157,30 @@ def _multiplies_in_bfloat16() -> bool:
     except OSError:
         return False
     return any("amx_bf16" in line.split() for line in lines if line.startswith("flags"))
+
+
+@contextlib.contextmanager
+def without_retracing_notes() -> Iterator[None]:
+    """While it is open, TensorFlow does not call it an oversight that several networks are compiled in one process.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> with without_retracing_notes():
+        ...     logging.getLogger("tensorflow").level == logging.ERROR
+        True
+    """
+    logger = logging.getLogger("tensorflow")
+    usual = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(usual)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.backends import without_retracing_notes
 from sightline.bundle import write_description, write_manifest
 from sightline.evaluation import brief_figures, figures, score
 from sightline.files import staged_folder, write_atomically, write_json
@@ -41,6 +42,7 @@ class Judged:
     ensemble: dict[str, Any] | None = None
 
 
+@without_retracing_notes()
 def make_bundle(
     network: keras.Model,
     data: Prepared,

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import builtins
-import contextlib
 import functools
-import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +13,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.backends import without_retracing_notes
 from sightline.catalog import SOUPS
 from sightline.errors import InvalidValue, TrainingFailed
 from sightline.evaluation import figures, score
@@ -98,7 +97,7 @@ def fit(job: Job, data: Prepared, *, map: Map = builtins.map) -> Ensemble:  # no
         ['job', 'data', 'map']
     """
     recipe = data.recipe.ensemble
-    with sharing(job, data), _without_retracing_notes():
+    with sharing(job, data), without_retracing_notes():
         if recipe.kind == "boosting":
             members, votes = boost(job, data)
         else:
@@ -119,18 +118,6 @@ def _joined(job: Job, data: Prepared, members: tuple[Member, ...], votes: NDArra
     network = committee(networks, votes, views=recipe.test_views)
     out_of_bag = _out_of_bag(job, data) if recipe.kind == "bagging" else None
     return Ensemble(network, course, members, votes, out_of_bag)
-
-
-@contextlib.contextmanager
-def _without_retracing_notes() -> Iterator[None]:
-    """TensorFlow takes several networks in one process for an oversight, and says so at each."""
-    logger = logging.getLogger("tensorflow")
-    usual = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(usual)
 
 
 def check_possible(data: Prepared, num_parameters: int, *, jobs: int) -> None:
