@@ -49,6 +49,7 @@ USEFUL = {
     "augmentation.randaugment_operations": {"augmentation.randaugment_magnitude": 0.5},
     "ensemble.members": {"ensemble.kind": "bagging"},
     "ensemble.networks": {"ensemble.kind": "deep"},
+    "model.name": {},
 }
 OTHERS = {
     "schedule.warmup_fraction": (0.2, {"schedule.name": "constant"}, "with schedule.name=cosine or one-cycle"),
@@ -65,6 +66,7 @@ OTHERS = {
     "model.pixel_scaling": ("none", PRETRAINED, "without a backbone"),
     "augmentation.randaugment_operations": (3, {"augmentation.randaugment_magnitude": 0}, "Here augmentation.rand"),
     "ensemble.members": (7, {}, "with ensemble.kind other than none"),
+    "model.name": ("convnet", {"ensemble.kind": "deep", "ensemble.networks": "lenet5,mlp"}, "without ensemble.n"),
     "ensemble.networks": ("lenet5,mlp", {"ensemble.kind": "bagging"}, "with ensemble.kind=deep"),
 }
 
@@ -120,8 +122,12 @@ def test_typed_members_without_an_ensemble_are_refused_at_their_default_too_but_
         ({"training.time_budget_seconds": 60}, r"time_budget_seconds is for one network; got ensemble\.kind=deep"),
         ({"ensemble.networks": "lenet5,efficientnet-lite0"}, "some start from pretrained weights and some from noth"),
         ({"ensemble.networks": "lenet6"}, r"no model is called 'lenet6'\. Did you mean 'lenet5'"),
-        ({"ensemble.networks": "lenet5,"}, "no model is called ''"),
-        ({"ensemble.networks": ""}, "no model is called ''"),
+        ({"ensemble.networks": "lenet5,,mlp"}, r"ensemble\.networks must be names of models,.* got 'lenet5,,mlp'"),
+        ({"ensemble.networks": ""}, r"ensemble\.networks must be names of models,.* got ''"),
+        (
+            {"ensemble.networks": "mlp,lenet5,convnet", "ensemble.members": 2},
+            r"names 3 networks, and ensemble\.members=2 trains only the first 2 of them\. Set ensemble\.members=3",
+        ),
         (
             {"ensemble.kind": "soup", "data.validation_fraction": 0},
             r"=soup judges weights on validation rows; got data\.",
@@ -145,6 +151,13 @@ def test_ensembles_that_can_be_are_let_pass() -> None:
     soup = {"ensemble.kind": "soup", "data.validation_fraction": 0, "data.splits_file": "splits.csv"}
     assert parse_recipe(soup).ensemble.kind == "soup"
     assert parse_recipe({"ensemble.kind": "deep", "ensemble.networks": "lenet5, mlp"}).ensemble.members == 5
+
+
+def test_of_several_networks_the_first_decides_which_keys_matter() -> None:
+    networks = {"ensemble.kind": "deep", "ensemble.networks": "mobilenet-v2,efficientnet-lite0"}
+    recipe = parse_recipe(networks | {"training.finetune_epochs": 2}, start=parse_recipe(PRETRAINED))
+    assert (recipe.model.name, recipe.training.finetune_epochs) == ("auto", 2)
+    assert parse_recipe(recipe.to_dict()) == recipe
 
 
 @pytest.mark.parametrize("key", ["training.epochs", "seed", "data.image_size", "augmentation.blur_sigma"])

@@ -36,7 +36,7 @@ class _Use:
 
 
 def _has_backbone(recipe: Recipe) -> bool:
-    entry = MODELS.get(recipe.model.name)
+    entry = MODELS.get(networks_of(recipe)[0])
     return entry is not None and entry.backbone is not None
 
 
@@ -44,7 +44,7 @@ def is_pretrained(recipe: Recipe) -> bool:
     """Whether a recipe starts from pretrained weights.
 
     Args:
-        recipe: "auto" stands for a network that does not.
+        recipe: "auto" stands for a network that does not; of several networks the first decides.
 
     Returns:
         True if its network has a backbone whose weights are not random.
@@ -67,6 +67,11 @@ _BUILT_HERE = _Use(
     ("model.name",),
 )
 USES: dict[str, _Use] = {
+    "model.name": _Use(
+        lambda recipe: recipe.model.name in ("auto", networks_of(recipe)[0]),
+        "without ensemble.networks",
+        ("ensemble.networks",),
+    ),
     "model.activation": _BUILT_HERE,
     "model.pixel_scaling": _BUILT_HERE,
     "augmentation.randaugment_operations": _Use(
@@ -136,9 +141,6 @@ def check_uses(given: Iterable[str], recipe: Recipe, *, is_typed: bool = False) 
         is_typed: whether a person typed them one by one; then `--epochs 6` is refused like `--epochs 7`.
             The file that a run wrote holds all keys, and nobody meant them.
 
-    Returns:
-        Nothing.
-
     Raises:
         InvalidValue: a key without use; the message says with what it would matter.
 
@@ -193,9 +195,6 @@ def check_mixing(recipe: Recipe) -> None:
 
     Args:
         recipe: validated key by key.
-
-    Returns:
-        Nothing.
 
     Raises:
         InvalidValue: images would be mixed and the loss, the batch or the way of fine-tuning does not bear it.
@@ -255,9 +254,6 @@ def check_ensemble(recipe: Recipe) -> None:
     Args:
         recipe: validated key by key.
 
-    Returns:
-        Nothing.
-
     Raises:
         UnknownName: no model is called that.
         InvalidValue: the ensemble contradicts itself or the rest of the recipe.
@@ -279,12 +275,19 @@ def check_ensemble(recipe: Recipe) -> None:
         )
     if recipe.ensemble.networks is None:
         return
-    for name in networks_of(recipe):
+    names, members = networks_of(recipe), recipe.ensemble.members
+    if not all(names):
+        raise InvalidValue(
+            f"ensemble.networks must be names of models, such as 'lenet5,convnet'; got {recipe.ensemble.networks!r}."
+        )
+    for name in names:
         pick(MODELS, name, kind="model")
-    named = [
-        dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, name=name)) for name in networks_of(recipe)
-    ]
-    if len({is_pretrained(other) for other in named}) > 1:
+    if len(names) > members:
+        raise InvalidValue(
+            f"ensemble.networks={recipe.ensemble.networks} names {len(names)} networks, and ensemble.members={members} "
+            f"trains only the first {members} of them. Set ensemble.members={len(names)}, or name fewer."
+        )
+    if recipe.model.weights != "random" and len({MODELS[name].backbone is None for name in names}) > 1:
         raise InvalidValue(
             f"ensemble.networks={recipe.ensemble.networks}: some start from pretrained weights and some from nothing, "
             "and the two learn by different keys. Name networks of one kind, or train them apart and "

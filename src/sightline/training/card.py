@@ -15,7 +15,7 @@ from sightline.catalog import SOUPS
 from sightline.conflicts import networks_of
 from sightline.records import Dataset, InputSpec
 from sightline.results import Evaluation
-from sightline.schema import Recipe
+from sightline.schema import EnsembleRecipe, Recipe
 
 LICENCES, LIMITS = "## Data and licences", "## Limits"
 
@@ -176,7 +176,7 @@ def _members(ensemble: Mapping[str, Any] | None) -> str:
 def _networks(recipe: Recipe) -> dict[str, Recipe]:
     """Each network once, with the recipe as if it were the only one."""
     return {
-        name: dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, name=name))
+        name: dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, name=name), ensemble=EnsembleRecipe())
         for name in networks_of(recipe)
     }
 
