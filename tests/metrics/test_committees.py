@@ -70,13 +70,21 @@ def test_members_that_are_sure_beyond_all_numbers_are_heard_nonetheless() -> Non
     np.testing.assert_allclose(softmax(together), [[0.25, 0.75], [0.0, 1.0]], atol=1e-12)
 
 
-@pytest.mark.parametrize("votes", [[], [1], [1, 2, 3], [[1, 1]], [0, 0], [-1, 2], [NAN, 1], [math.inf, 1]])
+@pytest.mark.parametrize(
+    "votes", [[], [1], [1, 2, 3], [[1, 1]], [0, 0], [-1, 2], [NAN, 1], [math.inf, 1], [1e-300, 1e300]]
+)
 def test_votes_that_cannot_be_used_are_refused(votes: Any) -> None:
-    with pytest.raises(InvalidValue, match=r"one weight a member, 2; got|must be 0 or more, and not all 0; got"):
+    with pytest.raises(
+        InvalidValue, match=r"one weight a member, 2; got|must be 0 or more, and not all 0; got|are too far"
+    ):
         checked_votes(votes, 2)
     for call in (committee_logits, lambda answers, given: disagreement(answers, answers[:, 0], given)):
         with pytest.raises(InvalidValue, match=r"weights? "):
             call(_answers(num_members=2), votes)
+
+
+def test_votes_whose_sum_is_no_number_are_still_shares() -> None:
+    assert checked_votes([1e308, 1e308], 2).tolist() == [0.5, 0.5]
 
 
 @pytest.mark.parametrize("votes", [[1, 1, 1, 1], [1, 0, 2, 0.5]])

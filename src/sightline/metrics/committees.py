@@ -27,7 +27,7 @@ def checked_votes(votes: ArrayLike, num_members: int) -> NDArray[np.float64]:
         The same as shares of their sum, float64.
 
     Raises:
-        InvalidValue: of another number, negative, not finite, or all zero.
+        InvalidValue: of another number, negative, not finite, all zero, or so far apart that one comes to nothing.
 
     Example:
         >>> checked_votes([1, 3], 2).tolist()
@@ -36,10 +36,14 @@ def checked_votes(votes: ArrayLike, num_members: int) -> NDArray[np.float64]:
     shares = np.asarray(votes, dtype=np.float64)
     if shares.shape != (num_members,):
         raise InvalidValue(f"there must be one weight a member, {num_members}; got {shares.size}.")
-    if not (np.isfinite(shares).all() and (shares >= 0).all() and shares.sum() > 0):
-        shown = ", ".join(f"{share:g}" for share in shares.ravel()[:10])
+    shown = ", ".join(f"{share:g}" for share in shares[:10])
+    if not (np.isfinite(shares).all() and (shares >= 0).all() and shares.any()):
         raise InvalidValue(f"the weights of members must be 0 or more, and not all 0; got {shown}.")
-    scaled: NDArray[np.float64] = shares / shares.sum()
+    # First by the largest: a sum of large weights would be infinite.
+    scaled: NDArray[np.float64] = shares / shares.max()
+    scaled /= scaled.sum()
+    if (scaled[shares > 0] == 0).any():
+        raise InvalidValue(f"the weights of members are too far apart, and the smallest comes to 0; got {shown}.")
     return scaled
 
 
