@@ -45,7 +45,9 @@ def check_jobs(jobs: int, recipe: Recipe) -> None:
             f"jobs={jobs}: members of a boosted ensemble build on one another and are trained in turn. Leave jobs out."
         )
     if jobs > (os.cpu_count() or jobs):
-        raise InvalidValue(f"jobs={jobs} processes are more than this machine has processors, {os.cpu_count()}.")
+        raise InvalidValue(
+            f"jobs={jobs} processes are more than this machine has processors, {os.cpu_count()}. Set as many or fewer."
+        )
 
 
 def may_go_on(out: Path, recipe: Recipe) -> bool:
