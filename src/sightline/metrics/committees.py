@@ -193,44 +193,17 @@ def samme_weights(weights: NDArray[np.float64], is_wrong: NDArray[np.bool_], vot
     return scaled
 
 
-def select_greedily(
-    member_logits: ArrayLike, labels: ArrayLike, *, most: int, with_replacement: bool = True
-) -> NDArray[np.int64]:
+def selection_course(
+    member_logits: ArrayLike, labels: ArrayLike, *, most: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Votes for members by forward selection: always the one that lowers the committee's cross-entropy most.
 
-    Args:
-        member_logits: (num_images, num_members, num_classes).
-        labels: (num_images,) int64.
-        most: how many are chosen at most, at least 1.
-        with_replacement: whether a member may be chosen again, which gives it more weight.
-
-    Returns:
-        (num_members,) int64, how often each was chosen; selection ends where nothing lowers the cross-entropy.
-
-    Raises:
-        InvalidValue: labels that do not belong to the logits.
-
-    Source:
-        Caruana, Niculescu-Mizil, Crew, Ksikes, Ensemble selection from libraries of models, ICML 2004.
-
-    Example:
-        >>> select_greedily([[[2.0, 0.0], [0.0, 2.0]]], [0], most=3).tolist()
-        [1, 0]
-    """
-    order, _ = selection_course(member_logits, labels, most=most, with_replacement=with_replacement)
-    return np.bincount(order, minlength=np.shape(member_logits)[1]).astype(np.int64)
-
-
-def selection_course(
-    member_logits: ArrayLike, labels: ArrayLike, *, most: int, with_replacement: bool = True
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Forward selection step by step: whom `select_greedily` took, and what the committee was worth then.
+    A member may be chosen again, which gives it more weight; selection ends where nothing lowers the cross-entropy.
 
     Args:
         member_logits: (num_images, num_members, num_classes).
         labels: (num_images,) int64.
         most: how many are chosen at most, at least 1.
-        with_replacement: whether a member may be chosen again.
 
     Returns:
         The chosen member of each step, (num_steps,) int64; and the cross-entropy of the committee after it, in
@@ -240,7 +213,7 @@ def selection_course(
         InvalidValue: labels that do not belong to the logits.
 
     Source:
-        As `select_greedily`.
+        Caruana, Niculescu-Mizil, Crew, Ksikes, Ensemble selection from libraries of models, ICML 2004.
 
     Example:
         >>> order, losses = selection_course([[[2.0, 0.0], [0.0, 2.0]]], [0], most=3)
@@ -258,8 +231,6 @@ def selection_course(
     while len(order) < most:
         grown = np.logaddexp(total, logs)
         tried = np.log(len(order) + 1) - grown.mean(axis=0)
-        if not with_replacement:
-            tried[order] = np.inf
         best = int(np.argmin(tried))
         if not tried[best] < (losses[-1] - LEAST_GAIN if losses else np.inf):
             break
