@@ -5,7 +5,7 @@ from __future__ import annotations
 import sightline
 from sightline.config import parse_recipe
 from sightline.records import InputSpec
-from sightline.training.card import card
+from sightline.training.card import card, trained
 
 MEMBERS = [
     {"network": "lenet5", "vote": 1.0, "test": {"accuracy": 0.98}},
@@ -17,8 +17,8 @@ MEMBERS = [
 def _card(settings, members) -> str:
     recipe = parse_recipe(settings)
     ensemble = None if members is None else {"kind": recipe.ensemble.kind, "members": members, "out_of_bag": None}
-    spec = InputSpec(28, 28, "grey")
-    return card(sightline.load("mnist"), recipe, spec, evaluation=None, num_train=9, ensemble=ensemble)
+    dataset, spec = sightline.load("mnist"), InputSpec(28, 28, "grey")
+    return card(dataset, spec, trained(dataset, recipe, num_train=9), evaluation=None, ensemble=ensemble)
 
 
 def test_members_with_a_vote_are_counted_by_network_and_judged_alone() -> None:

@@ -27,7 +27,7 @@ keras = load_keras()
 
 from sightline.networks.lite0 import embedded_weights  # noqa: E402  # the backend is chosen first
 from sightline.training import activations, saving  # noqa: E402
-from sightline.training.card import card  # noqa: E402
+from sightline.training.card import card, trained  # noqa: E402
 from sightline.training.feed import LabelledImages  # noqa: E402
 from sightline.training.fit import Fitted, fit  # noqa: E402
 from sightline.training.recipes import resolve  # noqa: E402
@@ -282,7 +282,7 @@ def test_the_card_names_source_and_licence_of_every_backbone_and_grey_is_shown_t
     assert np.array_equal(pixels[..., 0], pixels[..., 2])
     backbone = MODELS[name].backbone
     origin = f"keras.applications.{backbone.application}" if backbone.application else "the file inside Sightline"
-    text = card(grey, resolved, spec, evaluation=None, num_train=2)
+    text = card(grey, spec, trained(grey, resolved, num_train=2), evaluation=None, ensemble=None)
     assert f"taken from {origin}; licence of the weights: {backbone.licence}" in text
 
 

@@ -21,7 +21,7 @@ from sightline.progress import Stopwatch
 from sightline.records import Predictions, SplitName
 from sightline.results import Evaluation
 from sightline.sessions import Session
-from sightline.training.card import Origin, described
+from sightline.training.card import Origin, card
 from sightline.training.preparation import Prepared
 from sightline.training.saving import compare, save_network
 
@@ -99,7 +99,7 @@ def make_bundle(
         if data.lesson is not None:
             metrics["teacher"] = dict(data.lesson.teacher)
         write_json(staged / "metrics.json", metrics)
-        text = described(data.dataset, data.spec, origin, evaluation=test, ensemble=ensemble)
+        text = card(data.dataset, data.spec, origin, evaluation=test, ensemble=ensemble)
         write_atomically(staged / "card.md", text)
         write_manifest(staged)
     watch.lap("export")

@@ -39,40 +39,6 @@ class Origin:
     licences: str
 
 
-def card(
-    dataset: Dataset,
-    recipe: Recipe,
-    spec: InputSpec,
-    *,
-    evaluation: Evaluation | None,
-    num_train: int,
-    ensemble: Mapping[str, Any] | None = None,
-) -> str:
-    """The card of a bundle as Markdown.
-
-    Args:
-        dataset: what it was trained on.
-        recipe: resolved.
-        spec: what the network is fed.
-        evaluation: on test rows, or None.
-        num_train: images it learned from.
-        ensemble: as metrics.json has it, or None for a single network.
-
-    Returns:
-        The text.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> import sightline
-        >>> card(sightline.load("mnist"), Recipe(), InputSpec(28, 28, "grey"), evaluation=None, num_train=48000)[:7]
-        '# mnist'
-    """
-    origin = trained(dataset, recipe, num_train=num_train)
-    return described(dataset, spec, origin, evaluation=evaluation, ensemble=ensemble)
-
-
 def trained(
     dataset: Dataset, recipe: Recipe, *, num_train: int, typed: str = "", teacher: Mapping[str, Any] | None = None
 ) -> Origin:
@@ -104,7 +70,7 @@ def trained(
     return Origin(typed, recipe.data.label_from, ", ".join(_networks(recipe)), made, licences)
 
 
-def described(
+def card(
     dataset: Dataset,
     spec: InputSpec,
     origin: Origin,
@@ -129,7 +95,7 @@ def described(
 
     Example:
         >>> import inspect
-        >>> list(inspect.signature(described).parameters)
+        >>> list(inspect.signature(card).parameters)
         ['dataset', 'spec', 'origin', 'evaluation', 'ensemble']
     """
     parts = (
