@@ -30,8 +30,8 @@ from sightline.workers import processes
 keras = load_keras()
 
 from sightline.training import ensembles as module  # noqa: E402  # the backend is chosen first
-from sightline.training.ensembles import check_possible, fit  # noqa: E402
-from sightline.training.members import load_member, read_member, train_answers  # noqa: E402
+from sightline.training.ensembles import Ensemble, check_possible, described, fit  # noqa: E402
+from sightline.training.members import Member, load_member, read_member, train_answers  # noqa: E402
 from sightline.training.souping import soup  # noqa: E402
 
 
@@ -103,6 +103,12 @@ def test_the_run_tells_of_its_members(bagged: sightline.Run) -> None:
     for epoch, row in enumerate(rows):
         assert row["epoch"] == epoch + 1
         assert row["loss"] == pytest.approx(np.mean([history[epoch]["loss"] for history in lone]))
+
+
+def test_a_member_with_the_smallest_vote_is_still_told_as_heard() -> None:
+    members = tuple(Member(number, "mlp", number, (), 1, False, 1.0, 1.0) for number in (1, 2))
+    told = described(Ensemble(None, None, members, np.array([1e-9, 2.0])), "boosting")  # type: ignore[arg-type]
+    assert [member["vote"] for member in told["members"]] == [1e-9, 2.0]
 
 
 def test_no_group_is_both_in_the_bag_and_out_of_it(bagged: sightline.Run) -> None:

@@ -179,7 +179,7 @@ def described(ensemble: Ensemble, kind: str) -> dict[str, Any]:
             "number": member.number,
             "network": member.network,
             "seed": member.seed,
-            "vote": round(float(vote), 6),
+            "vote": float(vote),
             "epochs": len(member.history),
             "seconds": round(member.seconds, 3),
         }
