@@ -349,6 +349,16 @@ def test_a_failure_leaves_nothing_behind(
     assert not list((tmp_path / "runs").iterdir())
 
 
+def test_the_folder_in_which_one_stands_can_become_the_run(
+    first: Path, turned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = sightline.combine([first, turned], votes=[1, 1], out=".", mode="quiet")
+    assert str(sightline.evaluate(run)) == str(run.evaluation)
+    assert (tmp_path / "bundle").is_dir()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
 def test_the_command_prints_who_is_heard_and_counts_up(command, first: Path, turned: Path, tmp_path: Path) -> None:
     answer = command("combine", first, turned, "--votes", "2,1")
     assert answer.code == 0, answer.err

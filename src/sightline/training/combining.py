@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -167,15 +166,17 @@ def _write(combination: _Combination, *, place: Path | None, watch: Stopwatch) -
 
 @contextlib.contextmanager
 def _whole_folder(out: Path | None, *, stem: str) -> Iterator[tuple[Path, Path]]:
-    """The folder of a new run, taken at once, and the one beside it that becomes it when it is whole."""
+    """The folder of a new run, taken at once, and the one in it whose content it gets when that is whole."""
     folder = make_run_folder(out, stem=stem)
-    staged = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.whole")
+    staged = folder / ".whole"
     try:
         with staged_folder(staged) as partial:
             yield folder, partial
         with writing_to(folder):
-            folder.rmdir()
-            staged.rename(folder)
+            # With metrics.json a run is finished.
+            for path in sorted(staged.iterdir(), key=lambda path: path.name == "metrics.json"):
+                path.rename(folder / path.name)
+            staged.rmdir()
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)
         if out is None:
