@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -16,6 +17,7 @@ from sightline.bundle import load_bundle
 from sightline.config import parse_recipe
 from sightline.errors import InvalidBundle, InvalidValue, OutputExists, UnknownName
 from sightline.metrics.scores import softmax
+from sightline.records import InputSpec
 from sightline.sessions import open_session
 
 keras = load_keras()
@@ -136,6 +138,14 @@ def test_what_goes_against_learning_from_answers_is_refused(
 ) -> None:
     with pytest.raises(InvalidValue, match=message):
         sightline.distil(tiny_run, into=into, recipe=sightline.recipe("fast", settings), mode="quiet")
+
+
+def test_a_student_that_does_not_take_what_its_teacher_is_fed_is_refused_with_those_that_do(
+    tiny_run: sightline.Run,
+) -> None:
+    large = dataclasses.replace(tiny_run.bundle, input=InputSpec(96, 96, "grey"))
+    with pytest.raises(InvalidValue, match=r"--into mlp: it does not take .* 96x96\. Name one that does: convnet, "):
+        student_recipe(quick(), "mlp", large)
 
 
 def test_wrong_names_are_refused_before_anything_is_trained(tiny_run: sightline.Run, tmp_path: Path) -> None:

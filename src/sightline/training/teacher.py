@@ -16,9 +16,8 @@ from sightline.conflicts import is_pretrained
 from sightline.data.sources import load
 from sightline.errors import InvalidSource, InvalidValue, pick
 from sightline.inference import match_labels
-from sightline.networks.sizes import check_size
 from sightline.progress import reporter
-from sightline.records import Dataset
+from sightline.records import Dataset, InputSpec
 from sightline.results import Bundle
 from sightline.schema import Recipe
 
@@ -67,7 +66,6 @@ def student_recipe(asked: Recipe, into: str, bundle: Bundle) -> Recipe:
     recipe = parse_recipe({"model.name": into}, start=asked)
     _check_student(recipe, bundle)
     spec, loss = bundle.input, recipe.loss
-    check_size(into, spec.height, spec.width)
     side = max(spec.height, spec.width)
     data = dataclasses.replace(recipe.data, image_size=side, color_mode=spec.color_mode, resize=spec.resize)
     if data.label_from == "first":
@@ -78,6 +76,12 @@ def student_recipe(asked: Recipe, into: str, bundle: Bundle) -> Recipe:
     return dataclasses.replace(recipe, data=data, loss=loss)
 
 
+def _takes(name: str, spec: InputSpec) -> bool:
+    entry = MODELS[name]
+    smallest = 1 if entry.backbone is None else entry.smallest
+    return smallest <= min(spec.height, spec.width) and max(spec.height, spec.width) <= entry.largest
+
+
 def _check_student(recipe: Recipe, bundle: Bundle) -> None:
     into, spec, data = recipe.model.name, bundle.input, recipe.data
     if is_pretrained(recipe):
@@ -85,6 +89,16 @@ def _check_student(recipe: Recipe, bundle: Bundle) -> None:
         raise InvalidValue(
             f"--into {into}: it starts from pretrained weights and learns a head from labels, not from answers. "
             f"Name one that learns from nothing: {scratch}."
+        )
+    if not _takes(into, spec):
+        fitting = [
+            name if entry.backbone is None else f"{name} with --set model.weights=random"
+            for name, entry in MODELS.items()
+            if _takes(name, spec)
+        ]
+        raise InvalidValue(
+            f"--into {into}: it does not take what its teacher is fed, images of {spec.height}x{spec.width}. "
+            f"Name one that does: {', '.join(fitting[:3])}."
         )
     if recipe.ensemble.kind != "none":
         raise InvalidValue(
