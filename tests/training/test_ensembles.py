@@ -238,6 +238,8 @@ def test_a_mistake_of_ours_leaves_its_traceback_in_a_file(prepared_job) -> None:
     with pytest.raises(TrainingFailed, match=r"2 of 2 members failed\. Member 1: AttributeError.*01-failed\.txt"):
         _fit(job, dataclasses.replace(data, pixels=None))
     assert "Traceback" in (job.folder / "members" / "01-failed.txt").read_text()
+    _fit(job, data)
+    assert not list((job.folder / "members").glob("*-failed.txt"))
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable, Iterable
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -217,8 +218,10 @@ def _train_missing(job: Job, data: Prepared, each: Map) -> tuple[Member, ...]:
 
 
 def _say_outcome(job: Job, outcome: Outcome, num_members: int) -> None:
+    trace = _trace(job, outcome.number)
+    trace.unlink(missing_ok=True)
     if outcome.trace:
-        write_atomically(job.folder / "members" / f"{outcome.number:02d}-failed.txt", outcome.trace)
+        write_atomically(trace, outcome.trace)
     member = read_member(job, outcome.number) if outcome.error is None else None
     if member is None:
         reporter().say(f"member {outcome.number}/{num_members}: failed: {outcome.error}")
@@ -228,9 +231,13 @@ def _say_outcome(job: Job, outcome: Outcome, num_members: int) -> None:
     reporter().say(f"member {member.number}/{num_members}: {member.network}, {judged}{member.seconds:.0f} s")
 
 
+def _trace(job: Job, number: int) -> Path:
+    return job.folder / "members" / f"{number:02d}-failed.txt"
+
+
 def _failure(job: Job, failed: list[Outcome], num_members: int) -> str:
     first = failed[0]
-    where = f" (its traceback: {job.folder / 'members' / f'{first.number:02d}-failed.txt'})" if first.trace else ""
+    where = f" (its traceback: {_trace(job, first.number)})" if first.trace else ""
     return (
         f"{len(failed)} of {num_members} members failed. Member {first.number}: {first.error}{where} Those that are "
         f"finished are kept in {job.folder / 'members'}; the same command trains only the missing ones."
