@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import shutil
@@ -138,6 +139,15 @@ def test_a_combined_run_is_an_ordinary_run(
     again = sightline.combine([combined, first], votes=[1, 1], out=tmp_path / "again", mode="quiet")
     assert again.evaluation.num_images == combined.evaluation.num_images
     assert [member["network"] for member in again.ensemble["members"]] == ["mlp (combined)", "mlp"]
+
+
+def test_a_run_whose_teacher_is_a_stranger_is_told(first: Path, turned: Path) -> None:
+    one, other = read_run(first), read_run(turned)
+    usual = shared_rows([one, other]).remarks
+    metrics = {**other.bundle.metrics, "teacher": {"bundle": "elsewhere", "has_same_splits": False}}
+    taught = dataclasses.replace(other, bundle=dataclasses.replace(other.bundle, metrics=metrics))
+    (remark,) = set(shared_rows([one, taught]).remarks) - set(usual)
+    assert remark.startswith(f"{turned} was distilled, and what its teacher elsewhere learned from is not known")
 
 
 def test_the_run_says_how_it_does_against_the_best_member(combined: sightline.Run, first: Path, turned: Path) -> None:

@@ -91,6 +91,16 @@ def test_answers_are_the_calibrated_probabilities_for_the_very_views_that_are_le
         np.testing.assert_allclose(lesson.answers[row : row + 1], expected, atol=1e-5)
 
 
+def test_what_the_teacher_of_a_teacher_learned_from_counts_too(tiny_run: sightline.Run) -> None:
+    recipe = student_recipe(quick(training__epochs=1, augmentation__policy="none"), "mlp", tiny_run.bundle)
+    teacher, recipe = open_teacher(tiny_run.bundle, None, recipe)
+    data = prepare(teacher.dataset, recipe, spec=tiny_run.bundle.input)
+    for is_known in (True, False):
+        metrics = {**tiny_run.bundle.metrics, "teacher": {"bundle": "elsewhere", "has_same_splits": is_known}}
+        taught = dataclasses.replace(teacher, bundle=dataclasses.replace(teacher.bundle, metrics=metrics))
+        assert lesson_of(data, taught).teacher["has_same_splits"] is is_known
+
+
 def test_a_bundle_apart_from_its_run_is_told_apart_from_one_whose_rows_are_known(
     tiny_run: sightline.Run, small_arrays: dict[str, np.ndarray], tmp_path: Path, capsys
 ) -> None:

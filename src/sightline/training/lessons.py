@@ -60,12 +60,13 @@ def lesson_of(data: Prepared, teacher: Teacher) -> Lesson:
     softening = SOFTENING if len(data.splits.calibration) else 1.0
     answers = softmax(logits, temperature=teacher.bundle.temperature * softening).astype(np.float32)
     test = teacher.bundle.metrics.get("test") or {}
+    before = teacher.bundle.metrics.get("teacher") or {}
     told = {
         "bundle": str(teacher.bundle.path),
         "test_accuracy": test.get("accuracy"),
         "validation": _judged(session, data, teacher),
         "num_views": num_views,
-        "has_same_splits": teacher.splits is not None,
+        "has_same_splits": teacher.splits is not None and before.get("has_same_splits", True),
     }
     return Lesson(images, answers, told)
 

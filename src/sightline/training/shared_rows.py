@@ -65,7 +65,7 @@ def shared_rows(runs: Sequence[FinishedRun]) -> SharedRows:
         >>> list(inspect.signature(shared_rows).parameters)
         ['runs']
     """
-    remarks = _check_sources(runs)
+    remarks = _check_sources(runs) + _taught_by_strangers(runs)
     known = list(dict.fromkeys(itertools.chain.from_iterable(run.splits for run in runs)))
     learned = {row_id for run in runs for row_id, split in run.splits.items() if split == "train"}
     torn = [_torn_groups(run, learned) for run in runs]
@@ -253,6 +253,16 @@ def _check_sources(runs: Sequence[FinishedRun]) -> list[str]:
         names, both = (str(first.path), str(run.path)), [row_id for row_id in first.splits if row_id in run.splits]
         remarks += different_sources(first, run, names, both)
     return remarks
+
+
+def _taught_by_strangers(runs: Sequence[FinishedRun]) -> list[str]:
+    taught = [(run, run.bundle.metrics.get("teacher") or {}) for run in runs]
+    return [
+        f"{run.path} was distilled, and what its teacher {teacher['bundle']} learned from is not known: the "
+        "rows that the runs share may be among it."
+        for run, teacher in taught
+        if not teacher.get("has_same_splits", True)
+    ]
 
 
 def _torn_groups(run: FinishedRun, learned: set[str]) -> set[str]:
