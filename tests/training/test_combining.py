@@ -121,6 +121,16 @@ def test_classes_in_another_order_are_turned_inside_the_network(
     assert [member["vote"] for member in combined.ensemble["members"]] == [2, 1]
 
 
+def test_a_run_is_heard_as_it_is_calibrated(first: Path) -> None:
+    run = read_run(first)
+    rows = shared_rows([run, run])
+    said = recorded(run, rows, "validation", run.class_names)
+    raw = dict(zip(run.answers["validation"].given, run.answers["validation"].logits, strict=True))
+    assert run.bundle.temperature != 1
+    expected = np.stack([raw[row_id] for row_id in said.row_ids]) / run.bundle.temperature
+    np.testing.assert_allclose(said.logits, expected, rtol=1e-5)
+
+
 def test_a_combined_run_is_an_ordinary_run(
     combined: sightline.Run, first: Path, turned: Path, photos: Path, tmp_path: Path
 ) -> None:
@@ -208,8 +218,8 @@ def test_a_run_that_makes_nothing_better_is_not_heard(copies: tuple[Path, Path],
     assert run.ensemble["against_best"] is None
     assert run.ensemble["members"][1]["validation"]["num_correct"] == 0
     assert "disagreement" not in arrays_of(run.path)
-    recorded_test = arrays_of(copies[0])
-    assert np.abs(arrays_of(run.path)["test_logits"] - recorded_test["test_logits"]).max() < 1e-4
+    calibrated = arrays_of(copies[0])["test_logits"] / read_run(copies[0]).bundle.temperature
+    assert np.abs(arrays_of(run.path)["test_logits"] - calibrated).max() < 1e-3
     assert "One of them alone is heard" in (run.path / "bundle" / "card.md").read_text()
 
 

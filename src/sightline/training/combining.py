@@ -198,7 +198,7 @@ def _joined(combination: _Combination) -> Any:
 
 
 def _network(run: FinishedRun, class_names: tuple[str, ...]) -> Any:
-    """The network of a run, its logits in the order of these classes."""
+    """The network of a run with calibrated logits, in the order of these classes."""
     import keras
 
     from sightline.training.saving import contract_of
@@ -207,10 +207,12 @@ def _network(run: FinishedRun, class_names: tuple[str, ...]) -> Any:
     contract = contract_of(keras.saving.load_model(path, compile=False, safe_mode=True))
     if not {"features", "logits"} <= set(contract.output):
         raise InvalidBundle(f"{run.path}: its network gives no features; it was made by an older version. Train again.")
+    # Networks are more or less sure of themselves than they are right, distilled ones above all: before
+    # their probabilities are averaged, each is as sure as its own calibration rows allow.
+    logits = keras.ops.divide(contract.output["logits"], run.bundle.temperature)
     order = class_order(run.bundle.class_names, class_names)
-    if order == sorted(order):
-        return contract
-    logits = keras.ops.take(contract.output["logits"], order, axis=-1)
+    if order != sorted(order):
+        logits = keras.ops.take(logits, order, axis=-1)
     return keras.Model(contract.input, {"features": contract.output["features"], "logits": logits})
 
 

@@ -179,7 +179,7 @@ def recorded(run: FinishedRun, rows: SharedRows, split: str, class_names: tuple[
         class_names: in the order that is wanted.
 
     Returns:
-        Predictions without a temperature, classes in that order.
+        Predictions whose logits are divided by the temperature of the run, classes in that order.
 
     Raises:
         Nothing.
@@ -194,8 +194,8 @@ def recorded(run: FinishedRun, rows: SharedRows, split: str, class_names: tuple[
     found = np.array([place[row_id] for row_id in row_ids], np.int64)
     order = class_order(run.class_names, class_names)
     labels: NDArray[np.int64] = np.array([class_names.index(rows.given[row_id]) for row_id in row_ids], np.int64)
-    nothing = (None,) * len(row_ids)
-    return Predictions(class_names, tuple(row_ids), answers.logits[found][:, order], 1.0, labels, nothing, nothing)
+    nothing, logits = (None,) * len(row_ids), answers.logits[found][:, order] / np.float32(run.bundle.temperature)
+    return Predictions(class_names, tuple(row_ids), logits, 1.0, labels, nothing, nothing)
 
 
 def class_order(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
