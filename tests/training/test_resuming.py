@@ -17,6 +17,12 @@ from sightline.training.resuming import check_jobs, run_folder
 BAGGING, BOOSTING = (Recipe(ensemble=EnsembleRecipe(kind=kind)) for kind in ("bagging", "boosting"))
 
 
+def made_folder(out, data) -> Path:
+    """The folder of a run that nobody is at any more."""
+    with run_folder(out, data) as folder:
+        return folder
+
+
 @pytest.mark.parametrize("jobs", [0, -1, 1.0, True, "2", None, float("nan")])
 def test_a_number_of_jobs_that_is_none_is_refused(jobs: Any) -> None:
     with pytest.raises(InvalidValue, match=r"^jobs must be a whole number of at least 1; got"):
@@ -40,37 +46,37 @@ def test_more_jobs_than_processors_are_refused() -> None:
 
 def test_an_unfinished_ensemble_is_gone_on_with_and_half_a_member_is_cleared_away(prepared_job, tmp_path: Path) -> None:
     _, data = prepared_job({})
-    folder = run_folder(tmp_path / "mine", data)
+    folder = made_folder(tmp_path / "mine", data)
     assert json.loads((folder / "recipe.json").read_text()) == data.recipe.to_dict()
     half = folder / "members" / ".01.abcd.partial"
     half.mkdir()
     (half / "history.jsonl").touch()
     (folder / "members" / "02").mkdir()
-    assert run_folder(tmp_path / "mine", data) == folder
+    assert made_folder(tmp_path / "mine", data) == folder
     assert not half.exists()
     assert (folder / "members" / "02").exists()
 
 
 @pytest.mark.parametrize("other", [{"seed": 1}, {"ensemble.members": 4}, {"training.epochs": 3}])
 def test_an_unfinished_ensemble_of_another_recipe_is_refused(other: dict, prepared_job, tmp_path: Path) -> None:
-    run_folder(tmp_path / "mine", prepared_job({})[1])
+    made_folder(tmp_path / "mine", prepared_job({})[1])
     with pytest.raises(OutputExists, match="holds an unfinished ensemble of another recipe, other data or other"):
-        run_folder(tmp_path / "mine", prepared_job(other)[1])
+        made_folder(tmp_path / "mine", prepared_job(other)[1])
 
 
 def test_an_unfinished_ensemble_of_other_images_is_refused(prepared_job, corners: dict, tmp_path: Path) -> None:
-    run_folder(tmp_path / "mine", prepared_job({})[1])
+    made_folder(tmp_path / "mine", prepared_job({})[1])
     changed = sightline.load(corners | {"x_test": 255 - corners["x_test"]}, name="corners")
     with pytest.raises(OutputExists, match=r"other data or other splits\. Name another folder, or delete this one"):
-        run_folder(tmp_path / "mine", prepared_job({}, source=changed)[1])
+        made_folder(tmp_path / "mine", prepared_job({}, source=changed)[1])
 
 
 @pytest.mark.parametrize("name", ["recipe.json", "splits.csv", "members/plan.json"])
 def test_a_damaged_plan_is_not_gone_on_with(name: str, prepared_job, tmp_path: Path) -> None:
     _, data = prepared_job({})
-    (run_folder(tmp_path / "mine", data) / name).write_text("{")
+    (made_folder(tmp_path / "mine", data) / name).write_text("{")
     with pytest.raises(OutputExists, match="unfinished ensemble"):
-        run_folder(tmp_path / "mine", data)
+        made_folder(tmp_path / "mine", data)
 
 
 def test_without_a_name_the_unfinished_run_is_found_and_a_finished_one_left_alone(
@@ -78,18 +84,36 @@ def test_without_a_name_the_unfinished_run_is_found_and_a_finished_one_left_alon
 ) -> None:
     monkeypatch.chdir(tmp_path)
     _, data = prepared_job({})
-    first = run_folder(None, data)
+    first = made_folder(None, data)
     assert str(first) == str(Path("runs") / "corners-fast-001")
-    assert run_folder(None, data) == first
-    other = run_folder(None, prepared_job({"seed": 3})[1])
+    assert made_folder(None, data) == first
+    other = made_folder(None, prepared_job({"seed": 3})[1])
     assert other.name == "corners-fast-002"
-    assert run_folder(None, data) == first
+    assert made_folder(None, data) == first
     (first / "metrics.json").write_text("{}")
-    assert run_folder(None, data).name == "corners-fast-003"
+    assert made_folder(None, data).name == "corners-fast-003"
 
 
 def test_a_folder_with_something_else_in_it_is_refused(prepared_job, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").touch()
     with pytest.raises(OutputExists, match="is a folder that is not empty"):
-        run_folder(tmp_path / "mine", prepared_job({})[1])
+        made_folder(tmp_path / "mine", prepared_job({})[1])
+
+
+def test_whoever_trains_the_same_ensemble_at_the_same_time_is_refused_or_gets_a_folder_of_its_own(
+    prepared_job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = prepared_job({})[1]
+    with run_folder(tmp_path / "mine", data) as folder:
+        half = folder / "members" / ".01.partial"
+        half.mkdir()
+        with pytest.raises(OutputExists, match=r"mine: is being trained by another command\. Name .* or wait"):
+            made_folder(tmp_path / "mine", data)
+        assert half.is_dir(), "what the other command writes is left alone"
+    assert made_folder(tmp_path / "mine", data) == folder
+    assert not half.exists()
+    with run_folder(None, data) as first, run_folder(None, data) as second:
+        assert first != second
+    assert made_folder(None, data) in (first, second)

@@ -209,8 +209,8 @@ def _train_missing(job: Job, data: Prepared, each: Map) -> tuple[Member, ...]:
                 if outcome.error is not None:
                     failed.append(outcome)
         except BrokenProcessPool:
-            lost = next(number for number in wave if read_member(job, number) is None)
-            failed.append(Outcome(lost, LOST))
+            lost = [number for number in wave if read_member(job, number) is None]
+            failed.extend(Outcome(number, LOST) for number in lost[:1])
     if failed:
         raise TrainingFailed(_failure(job, failed, len(numbers)))
     found = [read_member(job, number) for number in numbers]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from sightline.data.splits import splits_csv
 from sightline.errors import InvalidValue, OutputExists
-from sightline.files import make_run_folder, write_atomically, write_json
+from sightline.files import make_run_folder, write_atomically, write_json, writing_to
 from sightline.progress import reporter
 from sightline.schema import Recipe
 from sightline.training.preparation import Prepared
@@ -19,6 +22,8 @@ from sightline.training.preparation import Prepared
 MEMBERS = "members"
 # What was divided for the members; written before the first of them.
 PLAN = "plan.json"
+# Held by whoever trains them.
+LOCK = "lock"
 
 
 def check_jobs(jobs: int, recipe: Recipe) -> None:
@@ -55,19 +60,20 @@ def may_go_on(out: Path, recipe: Recipe) -> bool:
     return recipe.ensemble.kind != "none" and (out / MEMBERS).is_dir() and not (out / "metrics.json").exists()
 
 
-def run_folder(out: Path | None, data: Prepared) -> Path:
-    """The folder that a run is written to, with its recipe and splits in it.
+@contextlib.contextmanager
+def run_folder(out: Path | None, data: Prepared) -> Iterator[Path]:
+    """The folder that a run is written to, with its recipe and splits in it; an ensemble's is locked while it is open.
 
     Args:
         out: what the user asked for, or None for `runs/<source>-<recipe>-001`, counted up; an ensemble of the same
-            recipe, data and splits that was left unfinished is gone on with.
+            recipe, data and splits that was left unfinished, and that nobody is at, is gone on with.
         data: prepared.
 
-    Returns:
+    Yields:
         A folder that holds recipe.json, splits.csv and excluded.csv.
 
     Raises:
-        OutputExists: `out` holds something else.
+        OutputExists: `out` holds something else, or another command is at it.
         CannotWrite: the folder cannot be written.
 
     Example:
@@ -78,25 +84,62 @@ def run_folder(out: Path | None, data: Prepared) -> Path:
     stem = f"{data.dataset.name}-{data.recipe.name}"
     splits, is_ensemble = splits_csv(data.dataset, data.splits), data.recipe.ensemble.kind != "none"
     places = _unfinished(stem, data.recipe) if out is None else [out] if may_go_on(out, data.recipe) else []
-    for place in places:
-        if _is_same(place, data, splits):
-            reporter().say(f"going on with the ensemble that was left unfinished in {place}")
-            # What was being written, and a bundle without the figures that belong to it: both are made anew.
-            for half in (place / "bundle", *place.glob(".*.partial"), *(place / MEMBERS).glob(".*.partial")):
-                shutil.rmtree(half, ignore_errors=True)
-            return place
-        if out is not None:
-            raise OutputExists(
-                f"{out}: holds an unfinished ensemble of another recipe, other data or other splits. "
-                "Name another folder, or delete this one."
-            )
-    folder = make_run_folder(out, stem=stem)
-    write_json(folder / "recipe.json", data.recipe.to_dict())
-    write_atomically(folder / "splits.csv", splits)
-    write_atomically(folder / "excluded.csv", data.excluded_csv())
-    if is_ensemble:
-        write_json(folder / MEMBERS / PLAN, _plan(data))
-    return folder
+    with contextlib.ExitStack() as held:
+        for place in places:
+            is_same = _is_same(place, data, splits)
+            if is_same and held.enter_context(_locked(place)):
+                _go_on(place)
+                yield place
+                return
+            if out is not None and is_same:
+                raise OutputExists(f"{out}: is being trained by another command. Name another folder, or wait.")
+            if out is not None:
+                raise OutputExists(
+                    f"{out}: holds an unfinished ensemble of another recipe, other data or other splits. "
+                    "Name another folder, or delete this one."
+                )
+        folder = make_run_folder(out, stem=stem)
+        write_json(folder / "recipe.json", data.recipe.to_dict())
+        write_atomically(folder / "splits.csv", splits)
+        write_atomically(folder / "excluded.csv", data.excluded_csv())
+        if is_ensemble:
+            write_json(folder / MEMBERS / PLAN, _plan(data))
+            held.enter_context(_locked(folder))
+        yield folder
+
+
+def _go_on(place: Path) -> None:
+    reporter().say(f"going on with the ensemble that was left unfinished in {place}")
+    # What was being written, and a bundle without the figures that belong to it: both are made anew.
+    for half in (place / "bundle", *place.glob(".*.partial"), *(place / MEMBERS).glob(".*.partial")):
+        shutil.rmtree(half, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Whether this process alone is at an ensemble; the system lets go of the lock however the process ends."""
+    path = folder / MEMBERS / LOCK
+    with writing_to(path):
+        stream = path.open("a", encoding="utf-8")
+    with stream:
+        try:
+            _lock(stream)
+        except OSError:
+            yield False
+        else:
+            yield True
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(stream: TextIO) -> None:
+        msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _lock(stream: TextIO) -> None:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _plan(data: Prepared) -> dict[str, str]:

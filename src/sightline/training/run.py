@@ -142,17 +142,16 @@ def fulfil(wish: Wish) -> Run:
         from sightline.training.lessons import lesson_of
 
         data = dataclasses.replace(data, lesson=lesson_of(data, wish.teacher))
-    folder = run_folder(wish.out, data)
-    watch.lap("data")
     named = source if wish.teacher is None else wish.teacher.source
     typed = str(named) if isinstance(named, str | Path) else ""
-    learned = _learn(network, data, folder, wish, watch)
-    write_atomically(
-        folder / "curves.png", curves_png(learned.fitted.history, chosen_epoch=learned.fitted.chosen_epoch)
-    )
-    watch.lap("fit")
-    run = _judge(learned, data, folder, typed, watch=watch)
-    write_json(folder / "metrics.json", run_figures(run))
+    with run_folder(wish.out, data) as folder:
+        watch.lap("data")
+        learned = _learn(network, data, folder, wish, watch)
+        curves = curves_png(learned.fitted.history, chosen_epoch=learned.fitted.chosen_epoch)
+        write_atomically(folder / "curves.png", curves)
+        watch.lap("fit")
+        run = _judge(learned, data, folder, typed, watch=watch)
+        write_json(folder / "metrics.json", run_figures(run))
     return run
 
 
