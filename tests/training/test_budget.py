@@ -16,7 +16,7 @@ from sightline.errors import InvalidValue
 keras = load_keras()
 
 from sightline.networks.build import build_network  # noqa: E402  # the backend is chosen first
-from sightline.training import budget  # noqa: E402
+from sightline.training import budget, fitting  # noqa: E402
 from sightline.training.feed import LabelledImages  # noqa: E402
 
 LABELS = np.arange(400) % 2
@@ -64,7 +64,7 @@ def test_a_budget_shorter_than_one_epoch_is_refused_with_what_is_missing() -> No
 
 
 def test_a_run_plans_its_epochs_and_completes_its_schedule(small_npz: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(budget, "epochs_within", lambda *_, **__: 3)
+    monkeypatch.setattr(fitting, "epochs_within", lambda *_, **__: 3)
     recipe = sightline.recipe("fast", {"training.time_budget_seconds": 60})
     run = sightline.train(small_npz, recipe=recipe, out=tmp_path / "run", mode="quiet")
     assert len(run.history) == 3

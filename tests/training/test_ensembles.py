@@ -265,7 +265,7 @@ def test_a_soup_is_made_of_the_members_and_judged_on_validation_rows(prepared_jo
 def test_an_image_size_that_one_of_several_networks_does_not_take_is_refused_before_training(prepared_job) -> None:
     large = {"x_train": np.zeros((40, 70, 70), np.uint8), "y_train": np.arange(40) % 2}
     with pytest.raises(InvalidValue, match="lenet5 takes images up to 64 pixels a side; got 70x70"):
-        prepared_job({"ensemble.networks": "convnet,lenet5"}, source=large)
+        prepared_job({"model.name": "auto", "ensemble.networks": "convnet,lenet5"}, source=large)
 
 
 def test_more_members_than_memory_holds_are_refused(prepared_job, monkeypatch: pytest.MonkeyPatch) -> None:
