@@ -336,14 +336,24 @@ def test_ctrl_c_ends_several_processes_soon_and_leaves_no_half_member(corners, t
     np.savez(tmp_path / "corners.npz", **corners)
     words = ["train", "corners.npz", "--ensemble", "deep", "--members", "3", "--epochs", "99999", "--model", "mlp"]
     words += ["--jobs", "2", "--out", "run", "--set", "augmentation.policy=none"]
-    started = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    until = time.monotonic() + 240
-    while len(list(tmp_path.glob("run/members/.*/history.jsonl"))) < 2 and time.monotonic() < until:
-        time.sleep(0.1)
-    os.killpg(started.pid, signal.SIGINT)
-    _, told = started.communicate(timeout=60)
+    # Whoever runs the tests in the background has the signal ignored, and hands that on.
+    heeding = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    with subprocess.Popen(
+        [sys.executable, "-c", heeding + PROGRAM, *words],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as started:
+        until = time.monotonic() + 240
+        while len(list(tmp_path.glob("run/members/.*/history.jsonl"))) < 2 and time.monotonic() < until:
+            time.sleep(0.1)
+        os.killpg(started.pid, signal.SIGINT)
+        try:
+            _, told = started.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            os.killpg(started.pid, signal.SIGKILL)
+            raise
     assert started.returncode == 130, told
     assert "Traceback" not in told
     assert not list(tmp_path.glob("run/members/0*"))
