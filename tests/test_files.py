@@ -3,8 +3,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,8 +10,6 @@ import pytest
 from sightline.errors import CannotWrite, OutputExists
 from sightline.files import (
     cache_folder,
-    check_free,
-    make_run_folder,
     sha256_of,
     staged_folder,
     write_atomically,
@@ -143,73 +139,6 @@ def test_the_cache_folder_follows_its_variables(monkeypatch: pytest.MonkeyPatch,
     if os.name != "nt":
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
         assert cache_folder() == tmp_path / "sightline"
-
-
-def test_runs_are_counted_up_from_the_highest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert make_run_folder(None, stem="mnist-fast") == Path("runs/mnist-fast-001")
-    assert make_run_folder(None, stem="mnist-fast") == Path("runs/mnist-fast-002")
-    Path("runs/mnist-fast-009").mkdir()
-    Path("runs/mnist-fast-abc").mkdir()
-    Path("runs/mnist-fast-other-050").mkdir()
-    assert make_run_folder(None, stem="mnist-fast") == Path("runs/mnist-fast-010")
-    assert make_run_folder(None, stem="mnist") == Path("runs/mnist-001")
-
-
-def test_a_run_after_number_999_gets_a_longer_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("runs/mnist-fast-999").mkdir(parents=True)
-    assert make_run_folder(None, stem="mnist-fast").name == "mnist-fast-1000"
-
-
-def test_no_name_of_a_source_leads_out_of_the_folder_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for stem in ("../../evil", "a/b", "..", "名 前"):
-        assert make_run_folder(None, stem=stem).resolve().parent == tmp_path / "runs"
-
-
-def test_runs_that_start_at_once_never_share_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    starting = threading.Barrier(8)
-
-    def make(_: int) -> Path:
-        starting.wait()
-        return make_run_folder(None, stem="mnist-fast")
-
-    with ThreadPoolExecutor(8) as threads:
-        folders = list(threads.map(make, range(8)))
-    assert len(set(folders)) == 8
-    assert names_in(Path("runs")) == sorted(folder.name for folder in folders)
-
-
-def test_a_file_called_runs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("runs").write_text("mine")
-    with pytest.raises(CannotWrite, match="runs: a part of the path is a file"):
-        make_run_folder(None, stem="mnist-fast")
-    assert Path("runs").read_text() == "mine"
-
-
-def test_an_empty_or_missing_folder_is_free(tmp_path: Path) -> None:
-    check_free(tmp_path)
-    check_free(tmp_path / "missing")
-    assert make_run_folder(tmp_path / "a" / "b", stem="mnist").is_dir()
-
-
-@pytest.mark.parametrize("kind", ["file", "folder", "dangling link"])
-def test_a_taken_place_is_refused_and_untouched(kind: str, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    if kind == "file":
-        out.write_text("mine")
-    elif kind == "folder":
-        out.mkdir()
-        (out / "mine").write_text("mine")
-    else:
-        out.symlink_to(tmp_path / "gone")
-    before = sorted(path.name for path in tmp_path.rglob("*"))
-    with pytest.raises(OutputExists, match="out is a f"):
-        make_run_folder(out, stem="mnist")
-    assert sorted(path.name for path in tmp_path.rglob("*")) == before
 
 
 def test_a_staged_folder_appears_only_when_it_is_whole(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("conflicts"),),
     (Room("config"), Room("backends", keras=ON_USE)),
     (Room("files"), Room("progress"), Room("workers")),
+    (Room("run_folders"),),
     (Room("metrics", "scores intervals multiplicity calibration committees"),),
     (
         Room(

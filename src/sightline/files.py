@@ -11,7 +11,6 @@ import errno
 import hashlib
 import json
 import os
-import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -177,49 +176,6 @@ def cache_folder() -> Path:
     if os.name == "nt":
         return Path(os.environ.get("LOCALAPPDATA", str(Path.home()))) / "sightline"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sightline"
-
-
-def make_run_folder(out: Path | None, *, stem: str) -> Path:
-    """Make the folder of a new run; never one that holds something already.
-
-    Args:
-        out: what the user asked for, or None for `runs/<stem>-001`, counted up.
-        stem: "mnist-fast".
-
-    Returns:
-        An empty folder that now exists.
-
-    Raises:
-        OutputExists: `out` is a file or a folder with something in it.
-        CannotWrite: the folder cannot be made.
-
-    Example:
-        >>> import tempfile
-        >>> make_run_folder(Path(tempfile.mkdtemp()) / "first", stem="mnist-fast").name
-        'first'
-    """
-    if out is not None:
-        with writing_to(out):
-            check_free(out)
-            out.mkdir(parents=True, exist_ok=True)
-        return out
-    parent = Path("runs")
-    clean = re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "run"
-    with writing_to(parent):
-        parent.mkdir(exist_ok=True)
-        taken = [
-            int(match[1])
-            for path in parent.iterdir()
-            if (match := re.fullmatch(rf"{re.escape(clean)}-(\d+)", path.name))
-        ]
-        number = max(taken, default=0) + 1
-        while True:
-            folder = parent / f"{clean}-{number:03d}"
-            # Two trainings may start at once: whoever makes the folder has it.
-            with contextlib.suppress(FileExistsError):
-                folder.mkdir()
-                return folder
-            number += 1
 
 
 def check_free(out: Path) -> None:

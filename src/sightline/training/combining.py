@@ -16,7 +16,7 @@ from sightline.bundle import load_bundle
 from sightline.data.splits import splits_table
 from sightline.errors import InvalidBundle, InvalidValue
 from sightline.evaluation import draw
-from sightline.files import check_free, make_run_folder, staged_folder, write_atomically, write_json, writing_to
+from sightline.files import check_free, staged_folder, write_atomically, write_json, writing_to
 from sightline.finished import JUDGED_SPLITS, Answers, FinishedRun, distinct_places, read_run
 from sightline.metrics.committees import checked_votes
 from sightline.metrics.scores import checked_count
@@ -24,6 +24,7 @@ from sightline.pairing import pair, paired_figures
 from sightline.progress import Mode, Stopwatch, reporter, reporting
 from sightline.records import Predictions, SplitName
 from sightline.results import Bundle, Run
+from sightline.run_folders import make_run_folder
 from sightline.training.card import Origin, licences_of
 from sightline.training.choosing import Choice, choose, members_of
 from sightline.training.preparation import Prepared

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -14,8 +13,9 @@ from typing import Any, TextIO
 
 from sightline.data.splits import splits_csv
 from sightline.errors import InvalidValue, OutputExists
-from sightline.files import make_run_folder, write_atomically, write_json, writing_to
+from sightline.files import write_atomically, write_json, writing_to
 from sightline.progress import reporter
+from sightline.run_folders import earlier_runs, make_run_folder
 from sightline.schema import Recipe
 from sightline.training.preparation import Prepared
 
@@ -148,8 +148,7 @@ def _plan(data: Prepared) -> dict[str, str]:
 
 def _unfinished(stem: str, recipe: Recipe) -> list[Path]:
     """Unfinished ensembles under the name that a run of this recipe would get, the latest first."""
-    clean = re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "run"
-    return sorted((place for place in Path("runs").glob(f"{clean}-*") if may_go_on(place, recipe)), reverse=True)
+    return [place for _, place in sorted(earlier_runs(stem).items(), reverse=True) if may_go_on(place, recipe)]
 
 
 def _is_same(place: Path, data: Prepared, splits: str) -> bool:
