@@ -10,9 +10,13 @@ from sightline.backends import load_keras
 keras = load_keras()
 
 from sightline.networks.build import build_network  # noqa: E402  # the backend is chosen first
-from sightline.schema import ModelRecipe  # noqa: E402  # as above
+from sightline.records import InputSpec  # noqa: E402  # as above
+from sightline.schema import AugmentationRecipe, ModelRecipe  # noqa: E402  # as above
+from sightline.training.augmentation import build_augmentation  # noqa: E402  # as above
 from sightline.training.learner import computing_in  # noqa: E402  # as above
+from sightline.training.mixing import training_network  # noqa: E402  # as above
 from sightline.training.normalization import FusedNormalization, with_fused_normalization  # noqa: E402  # as above
+from sightline.training.saving import contract_of  # noqa: E402  # as above
 
 on_tensorflow = pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="an operation of TensorFlow")
 CONVNET = ModelRecipe(name="convnet")
@@ -62,6 +66,20 @@ def test_it_learns_into_the_weights_of_the_network_and_answers_by_the_averages()
     assert not any(isinstance(layer, FusedNormalization) for layer in network.layers)
     images = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 1), dtype=np.uint8)
     np.testing.assert_array_equal(np.asarray(faster(images)), np.asarray(network(images)))
+
+
+@on_tensorflow
+@pytest.mark.parametrize("is_augmented", [False, True])
+def test_what_fit_trains_is_normalised_so_and_what_is_saved_is_not(*, is_augmented: bool) -> None:
+    network = build_network((16, 16, 1), 3, CONVNET)
+    augmentation = None
+    if is_augmented:
+        spec = InputSpec(16, 16, "grey")
+        augmentation = build_augmentation(AugmentationRecipe(policy="digits"), spec, seed=0)
+    model = training_network(network, augmentation, mixes=False)
+    inner = [layer for outer in model.layers for layer in getattr(outer, "layers", [outer])]
+    assert sum(isinstance(layer, FusedNormalization) for layer in inner) == 4
+    assert not any(isinstance(layer, FusedNormalization) for layer in contract_of(network).layers)
 
 
 @on_tensorflow

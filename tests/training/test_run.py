@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import sightline
+from sightline import backends
 from sightline.backends import installed_backends, load_keras
 from sightline.data.pixels import read_pixels
 from sightline.data.splits import read_splits_csv
@@ -309,3 +310,34 @@ def test_a_network_trained_in_mixed_precision_is_saved_in_float32(small_npz: Pat
     network = keras.saving.load_model(run.bundle.path / "model.keras", compile=False)
     assert {layer.compute_dtype for layer in network.layers if layer.weights} == {"float32"}
     assert keras.config.dtype_policy().name == "float32", "the setting of the process is put back"
+
+
+def test_the_precision_auto_is_settled_before_anything_is_recorded(
+    small_npz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends, "_multiplies_in_bfloat16", lambda: True)
+    monkeypatch.setattr(backends, "_NVIDIA", tmp_path / "no-gpu")
+    asked = sightline.recipe("accurate", {"model.name": "mlp", "training.epochs": 1})
+    assert asked.training.precision == "auto"
+    run = sightline.train(small_npz, recipe=asked, out=tmp_path / "run", mode="quiet")
+    expected = "mixed_bfloat16" if run.backend == "tensorflow" else "float32"
+    assert run.recipe["training"]["precision"] == expected
+
+
+def test_one_network_answers_with_the_mean_over_views_where_they_are_asked_for(small_npz: Path, tmp_path: Path) -> None:
+    settings = {"model.name": "mlp", "training.epochs": 1, "augmentation.policy": "none"}
+    plain, seen = (
+        sightline.train(
+            small_npz,
+            recipe=sightline.recipe("fast", {**settings, "ensemble.test_views": views}),
+            out=tmp_path / views,
+            mode="quiet",
+        )
+        for views in ("none", "mirror")
+    )
+    images = np.random.default_rng(0).integers(0, 256, (5, *seen.bundle.input.shape), dtype=np.uint8)
+    alone = [softmax(sightline.predict(plain, views, progress=False).logits) for views in (images, images[:, :, ::-1])]
+    together = sightline.predict(seen, images, progress=False)
+    np.testing.assert_allclose(softmax(together.logits), np.mean(alone, axis=0), atol=1e-4)
+    assert seen.ensemble is None
+    assert together.disagreements is None
