@@ -77,13 +77,9 @@ class Session:
 
         yield from zip(starts, in_order(answer, starts, workers=workers), strict=True)
 
-    def logits(self, images: Any) -> NDArray[np.float32]:
+    def logits(self, images: Any, *, with_progress: bool = False) -> NDArray[np.float32]:
         """(num_images, height, width, channels) uint8 to (num_images, num_classes) float32, in bounded memory."""
-        return self.collect(images, ["logits"])["logits"]
-
-    def all_logits(self, images: Any) -> NDArray[np.float32]:
-        """The same with progress."""
-        return self.collect(images, ["logits"], with_progress=True)["logits"]
+        return self.collect(images, ["logits"], with_progress=with_progress)["logits"]
 
     def collect(
         self, images: Any, names: Sequence[str], *, with_progress: bool = False

@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
+# Python's own `map` of one iterable, an executor's or a cluster's.
+Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 
 def num_workers(num_items: int) -> int:

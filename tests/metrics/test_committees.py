@@ -14,7 +14,6 @@ from sightline.metrics.committees import (
     bootstrap_counts,
     checked_votes,
     committee_logits,
-    disagreement,
     samme_vote,
     samme_weights,
     selection_course,
@@ -78,48 +77,12 @@ def test_votes_that_cannot_be_used_are_refused(votes: Any) -> None:
         InvalidValue, match=r"one weight a member, 2; got|must be 0 or more, and not all 0; got|are too far"
     ):
         checked_votes(votes, 2)
-    for call in (committee_logits, lambda answers, given: disagreement(answers, answers[:, 0], given)):
-        with pytest.raises(InvalidValue, match=r"weights? "):
-            call(_answers(num_members=2), votes)
+    with pytest.raises(InvalidValue, match=r"weights? "):
+        committee_logits(_answers(num_members=2), votes)
 
 
 def test_votes_whose_sum_is_no_number_are_still_shares() -> None:
     assert checked_votes([1e308, 1e308], 2).tolist() == [0.5, 0.5]
-
-
-@pytest.mark.parametrize("votes", [[1, 1, 1, 1], [1, 0, 2, 0.5]])
-def test_the_disagreement_is_the_share_of_votes_for_another_class(votes: list[float]) -> None:
-    answers = _answers()
-    together = committee_logits(answers, votes)
-    expected = [
-        sum(vote for logits, vote in zip(members, votes, strict=True) if np.argmax(logits) != np.argmax(named))
-        / sum(votes)
-        for members, named in zip(answers, together, strict=True)
-    ]
-    np.testing.assert_allclose(disagreement(answers, together, votes), expected)
-
-
-def test_the_disagreement_by_hand_of_one_in_three_and_of_none() -> None:
-    answers = [[[2, 0], [0, 1], [3, 0]], [[2, 0], [1, 0], [3, 0]]]
-    together = [[1, 0], [1, 0]]
-    np.testing.assert_allclose(disagreement(answers, together, [1, 1, 1]), [1 / 3, 0])
-    np.testing.assert_allclose(disagreement(answers, together, [1, 2, 1]), [1 / 2, 0])
-
-
-def test_the_disagreement_ignores_the_order_of_members_and_classes() -> None:
-    answers = _answers()
-    together = committee_logits(answers, np.ones(4))
-    expected = disagreement(answers, together, np.ones(4))
-    np.testing.assert_allclose(disagreement(answers[:, ::-1, ::-1], together[:, ::-1], np.ones(4)), expected)
-    assert ((expected >= 0) & (expected <= 1)).all()
-
-
-def test_a_row_with_an_error_has_no_disagreement() -> None:
-    answers = _answers(2)
-    answers[1] = NAN
-    found = disagreement(answers, np.stack([answers[0, 0], [NAN] * 3]), np.ones(4))
-    assert not np.isnan(found[0])
-    assert np.isnan(found[1])
 
 
 @pytest.mark.parametrize("seed", range(20))

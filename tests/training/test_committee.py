@@ -9,7 +9,7 @@ import pytest
 
 from sightline.backends import load_keras
 from sightline.errors import InvalidValue
-from sightline.metrics.committees import committee_logits, disagreement
+from sightline.metrics.committees import committee_logits
 
 keras = load_keras()
 
@@ -61,6 +61,24 @@ def _answers_slowly(members, views: list[np.ndarray]) -> np.ndarray:
     return np.stack(answers, axis=1)
 
 
+def _disagreement_slowly(answers: np.ndarray, logits: np.ndarray, votes: list[float]) -> np.ndarray:
+    """The share of votes for another class than the committee's, image by image."""
+    pairs = [(members.argmax(axis=1) != named.argmax()) for members, named in zip(answers, logits, strict=True)]
+    return np.array([np.dot(others, votes) / sum(votes) for others in pairs])
+
+
+def test_the_disagreement_of_one_in_three_and_of_none_by_hand() -> None:
+    pixels = keras.Input((1, 2, 1), dtype="uint8", name="images")
+    values = keras.ops.cast(keras.ops.reshape(pixels, (-1, 2)), "float32")
+    sign = keras.Model(pixels, {"features": values, "logits": values})
+    turned = keras.Model(pixels, {"features": values, "logits": -values})
+    images = np.array([[[[0], [9]]], [[[4], [4]]]], np.uint8)
+    answer = committee([sign, sign, turned], [1, 1, 1])(images)
+    np.testing.assert_allclose(np.asarray(answer["disagreement"]), [1 / 3, 0], atol=1e-6)
+    twice = committee([sign, sign, turned], [1, 2, 1])(images)
+    np.testing.assert_allclose(np.asarray(twice["disagreement"]), [1 / 4, 0], atol=1e-6)
+
+
 @pytest.mark.parametrize("views", ["none", "mirror", "shifts"])
 def test_the_graph_answers_as_its_definition_and_so_does_its_onnx_file(views: str, tmp_path: Path) -> None:
     members, votes = [_member(seed) for seed in range(3)], [1.0, 2.0, 0.5]
@@ -69,7 +87,7 @@ def test_the_graph_answers_as_its_definition_and_so_does_its_onnx_file(views: st
     expected = {
         "member_logits": alone,
         "logits": committee_logits(alone, votes),
-        "disagreement": disagreement(alone, committee_logits(alone, votes), votes),
+        "disagreement": _disagreement_slowly(alone, committee_logits(alone, votes), votes),
         "features": np.concatenate([np.asarray(member(IMAGES)["features"]) for member in members], axis=1),
     }
     assert expected["disagreement"].max() > 0

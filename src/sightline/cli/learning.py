@@ -5,12 +5,16 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sightline.cli.parser import DISTIL_SHORTHANDS, RANGE_TEST_SHORTHANDS, SHORTHANDS
 from sightline.cli.printing import mode_of, print_evaluation, print_json, print_run
 from sightline.cli.targets import check_target, unused
 from sightline.errors import InvalidValue
 from sightline.progress import reporting
+
+if TYPE_CHECKING:
+    from sightline.results import Run
 
 
 def find_learning_rate(arguments: Namespace) -> int:
@@ -55,7 +59,7 @@ def train(arguments: Namespace) -> int:
     """Train and say what came of it."""
     from sightline.data.sources import is_files
     from sightline.training.recipes import chosen_recipe, say_default
-    from sightline.training.run import run_figures, train as train_network
+    from sightline.training.run import train as train_network
 
     asked = chosen_recipe(arguments.source, arguments.recipe, _settings(arguments, SHORTHANDS))
     if arguments.recipe is None and is_files(arguments.source):
@@ -71,17 +75,23 @@ def train(arguments: Namespace) -> int:
         jobs=arguments.jobs,
         mode=mode_of(arguments),
     )
+    return _told(run, arguments)
+
+
+def _told(run: Run, arguments: Namespace) -> int:
+    """Say what came of a run, in the form that was asked for."""
+    from sightline.training.run import run_figures
+
     if arguments.json:
         print_json(run_figures(run))
-        return 0
-    print_run(run)
+    else:
+        print_run(run)
     return 0
 
 
 def combine(arguments: Namespace) -> int:
     """Make one run of several and say what came of it."""
     from sightline.training.combining import combine as combine_runs
-    from sightline.training.run import run_figures
 
     run = combine_runs(
         arguments.runs,
@@ -91,11 +101,7 @@ def combine(arguments: Namespace) -> int:
         source=arguments.source,
         mode=mode_of(arguments),
     )
-    if arguments.json:
-        print_json(run_figures(run))
-        return 0
-    print_run(run)
-    return 0
+    return _told(run, arguments)
 
 
 def _votes(typed: str | None) -> list[float] | None:
@@ -111,7 +117,6 @@ def distil(arguments: Namespace) -> int:
     """Train a student and say what came of it."""
     from sightline.bundle import load_bundle
     from sightline.training.distillation import distil as distil_bundle, student_start
-    from sightline.training.run import run_figures
 
     settings = _settings(arguments, DISTIL_SHORTHANDS)
     for text in settings:
@@ -127,11 +132,7 @@ def distil(arguments: Namespace) -> int:
         backend=arguments.backend,
         mode=mode_of(arguments),
     )
-    if arguments.json:
-        print_json(run_figures(run))
-    else:
-        print_run(run)
-    return 0
+    return _told(run, arguments)
 
 
 def evaluate(arguments: Namespace) -> int:

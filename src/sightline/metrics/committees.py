@@ -77,33 +77,6 @@ def committee_logits(member_logits: ArrayLike, votes: ArrayLike) -> NDArray[np.f
     return together
 
 
-def disagreement(member_logits: ArrayLike, logits: ArrayLike, votes: ArrayLike) -> NDArray[np.float64]:
-    """How large a share of the members, by their votes, names another class than the committee.
-
-    Args:
-        member_logits: (num_images, num_members, num_classes); NaN in a row that has an error.
-        logits: (num_images, num_classes), of the committee.
-        votes: (num_members,), as `checked_votes` takes them.
-
-    Returns:
-        (num_images,) in [0, 1], 0: all say the same; NaN in a row that has an error.
-
-    Raises:
-        InvalidValue: votes that cannot be used.
-
-    Source:
-        The variation ratio of Freeman (1965), around the committee's own answer.
-
-    Example:
-        >>> disagreement([[[2, 0], [0, 1], [3, 0]]], [[1, 0]], [1, 1, 1]).round(3).tolist()
-        [0.333]
-    """
-    members, together = np.asarray(member_logits, np.float64), np.asarray(logits, np.float64)
-    shares = checked_votes(votes, members.shape[1])
-    others = np.nan_to_num(members).argmax(axis=2) != np.nan_to_num(together).argmax(axis=1)[:, None]
-    return np.where(np.isnan(together).any(axis=1), np.nan, others @ shares)
-
-
 def bootstrap_counts(
     labels: NDArray[np.int64], groups: NDArray[np.str_] | None, *, seed: tuple[int, ...]
 ) -> NDArray[np.int64]:

@@ -164,7 +164,7 @@ def _compare(staged: Path, session: Session, data: Prepared, test: Predictions) 
     splits = (data.splits.test, data.splits.validation, data.splits.train)
     rows = next((found for found in splits if len(found)), data.splits.train)[:most]
     images = data.pixels.take(rows)[:]
-    logits = test.logits[:most] if len(test) else session.all_logits(images)
+    logits = test.logits[:most] if len(test) else session.logits(images, with_progress=True)
     return compare(staged / "model.keras", images, logits)
 
 

@@ -32,13 +32,13 @@ def committee(members: Sequence[keras.Model], votes: ArrayLike, *, views: str = 
     Returns:
         uint8 `images` to `logits`, the logarithm of that mean, and `features`, those of all members side by
         side. With two or more members, `member_logits` (batch, num_members, num_classes) and `disagreement`
-        (batch,) as `sightline.metrics.committees.disagreement` has it.
+        (batch,), the share of the members, by their votes, that name another class than the committee.
 
     Raises:
         InvalidValue: members that do not go together, or votes that cannot be used.
 
     Source:
-        Lakshminarayanan, Pritzel, Blundell, Deep ensembles, arXiv 1612.01474.
+        Lakshminarayanan, Pritzel, Blundell, Deep ensembles, arXiv 1612.01474; the variation ratio of Freeman (1965).
 
     Example:
         >>> pixels = keras.Input((4, 4, 1), dtype="uint8", name="images")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import functools
-from collections.abc import Callable, Iterable
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +39,7 @@ from sightline.training.members import (
 )
 from sightline.training.preparation import Prepared
 from sightline.training.souping import soup
-from sightline.workers import free_bytes
+from sightline.workers import Map, free_bytes
 
 # Of a process that trains one member beside others, without its images.
 PROCESS_BYTES = 2**30
@@ -49,8 +48,6 @@ LOST = (
     "its process ended: from outside, for instance for want of memory, or since it could not begin. A script that "
     'trains several members at once needs the usual `if __name__ == "__main__":`.'
 )
-
-Map = Callable[[Callable[[int], Outcome], Iterable[int]], Iterable[Outcome]]
 
 
 @dataclass(frozen=True, eq=False)

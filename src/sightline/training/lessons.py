@@ -53,7 +53,7 @@ def lesson_of(data: Prepared, teacher: Teacher) -> Lesson:
     if augmentation is not None and num_views > 1:
         images = augmented_views(images, augmentation, num_views=num_views)
     session = open_session(teacher.bundle)
-    logits = session.all_logits(images)
+    logits = session.logits(images, with_progress=True)
     if not np.isfinite(logits).all():
         raise TrainingFailed(f"{teacher.bundle.path}: this teacher answers with something else than finite numbers.")
     # The calibration of the student takes the softening back; without rows for it, there must be none.

@@ -94,22 +94,19 @@ class Outcome:
     trace: str = ""
 
 
-# Data that is prepared in this process already, by the folder of its run.
+# By the folder of a run: the data of one that was begun in this process, and what it prepared for another process.
+_shared: dict[Path, Prepared] = {}
 _prepared: dict[Path, Prepared] = {}
-# Runs that were begun in this process, and not in the one that it works for.
-_begun_here: set[Path] = set()
 
 
 @contextlib.contextmanager
-def sharing(job: Job, data: Prepared) -> Any:
+def sharing(job: Job, data: Prepared) -> Iterator[None]:
     """While it is open, members that are trained in this process use this data."""
-    _prepared[job.folder] = data
-    _begun_here.add(job.folder)
+    _shared[job.folder] = data
     try:
         yield
     finally:
-        del _prepared[job.folder]
-        _begun_here.remove(job.folder)
+        del _shared[job.folder]
 
 
 def attempt(job: Job, number: int) -> Outcome:
@@ -132,7 +129,7 @@ def attempt(job: Job, number: int) -> Outcome:
     """
     try:
         # Another process would write between the lines of this one.
-        with contextlib.nullcontext() if job.folder in _begun_here else reporting("quiet"):
+        with contextlib.nullcontext() if job.folder in _shared else reporting("quiet"):
             train_member(job, number)
     except SightlineError as error:
         return Outcome(number, str(error))
@@ -243,6 +240,8 @@ def _whole(path: Path) -> Iterator[None]:
 
 
 def _data(job: Job) -> Prepared:
+    if job.folder in _shared:
+        return _shared[job.folder]
     if job.folder not in _prepared:
         data = prepare(job.source, job.recipe)
         if data.dataset.fingerprint != job.fingerprint:

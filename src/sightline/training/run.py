@@ -223,7 +223,7 @@ def _judge(learned: _Learned, data: Prepared, folder: Path, typed: str, *, watch
         seconds={**watch.seconds, "total": watch.total()},
         images_per_second=fitted.images_per_second,
         ensemble=judged.ensemble,
-        teacher=None if data.lesson is None else data.lesson.teacher,
+        teacher=teacher,
     )
 
 
