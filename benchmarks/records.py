@@ -107,16 +107,18 @@ def read(folder: Path) -> dict[str, float]:
 
 def record(line: str, heading: str) -> None:
     """Write one look at the test images below the table under a heading of the list of all of them."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],  # noqa: S607  # git stands on the PATH of whoever works in a checkout
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
+    commit = said_by_git("describe", "--always")
+    if said_by_git("status", "--porcelain", "--", "src"):
+        commit += "-dirty"
     today = datetime.now(UTC).date().isoformat()
     text = RECORDS.read_text(encoding="utf-8")
     RECORDS.write_text(with_row(text, f"| {today} | {commit} | {line} |", heading), encoding="utf-8")
+
+
+def said_by_git(*words: str) -> str:
+    """What git prints in this checkout; nothing where it fails."""
+    command = ["git", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def with_row(text: str, row: str, heading: str) -> str:
