@@ -95,6 +95,10 @@ def test_the_run_tells_of_its_members(bagged: sightline.Run) -> None:
         assert (member["vote"], member["epochs"]) == (1.0, 2)
         assert member["test"]["num_correct"] == int((named[:, place] == labels).sum())
         assert member["validation"]["num_images"] == bagged.validation.num_images
+    for split in ("validation", "test"):
+        with np.load(bagged.path / "predictions.npz") as saved:
+            named, together = saved[f"{split}_member_logits"].argmax(axis=2), saved[f"{split}_logits"].argmax(axis=1)
+        assert figures["disagreement"][split] == pytest.approx((named != together[:, None]).mean())
     assert len(bagged.history) == bagged.chosen_epoch == 2
     rows = [json.loads(line) for line in (bagged.path / "history.jsonl").read_text().splitlines()]
     lone = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import sightline
 from sightline.errors import InvalidValue, OutputExists
 from sightline.schema import EnsembleRecipe, Recipe
-from sightline.training.resuming import check_jobs, run_folder
+from sightline.training.resuming import BEGUN, check_jobs, run_folder
 
 BAGGING, BOOSTING = (Recipe(ensemble=EnsembleRecipe(kind=kind)) for kind in ("bagging", "boosting"))
 
@@ -117,3 +118,23 @@ def test_whoever_trains_the_same_ensemble_at_the_same_time_is_refused_or_gets_a_
     with run_folder(None, data) as first, run_folder(None, data) as second:
         assert first != second
     assert made_folder(None, data) in (first, second)
+
+
+def _refused(out: Path, data, *, has_learned: bool) -> None:
+    def refuse() -> None:
+        with run_folder(out, data) as folder:
+            if has_learned:
+                (folder / "history.jsonl").write_text("{}\n")
+            raise InvalidValue("a budget too short")
+
+    with pytest.raises(InvalidValue, match="a budget too short"):
+        refuse()
+
+
+def test_a_run_that_is_refused_before_it_learned_leaves_no_folder(prepared_job, tmp_path: Path) -> None:
+    _, data = prepared_job({})
+    data = dataclasses.replace(data, recipe=dataclasses.replace(data.recipe, ensemble=EnsembleRecipe()))
+    _refused(tmp_path / "mine", data, has_learned=False)
+    assert not (tmp_path / "mine").exists()
+    _refused(tmp_path / "mine", data, has_learned=True)
+    assert {path.name for path in (tmp_path / "mine").iterdir()} == {*BEGUN, "history.jsonl"}

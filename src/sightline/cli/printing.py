@@ -145,7 +145,8 @@ def ensemble_lines(ensemble: Mapping[str, Any]) -> list[str]:
         Nothing.
 
     Example:
-        >>> ensemble_lines({"kind": "soup", "members": [{"vote": 1.0, "test": None}], "out_of_bag": None})
+        >>> soup = {"kind": "soup", "members": [{"vote": 1.0, "test": None}], "disagreement": None, "out_of_bag": None}
+        >>> ensemble_lines(soup)
         ['ensemble   soup of 1 member']
     """
     members = [member for member in ensemble["members"] if member["vote"] > 0]
@@ -156,6 +157,12 @@ def ensemble_lines(ensemble: Mapping[str, Any]) -> list[str]:
     if len(judged) > 1:
         mean = sum(judged) / len(judged)
         lines[0] += f", each alone {mean:.4f} on test (from {judged[0]:.4f} to {judged[-1]:.4f})"
+    if apart := ensemble["disagreement"]:
+        name = "test" if "test" in apart else "validation"
+        told = f"on average {apart[name]:.2%} of the members name another class than all together"
+        if not apart[name]:
+            told = "all members name the same class, and one alone would answer as well at less cost"
+        lines.append(f"{'':<11}on {name} images, {told}")
     if bag := ensemble["out_of_bag"]:
         lower, upper = bag["accuracy_interval"]
         lines.append(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.errors import TrainingFailed
+from sightline.errors import SightlineError, TrainingFailed
 from sightline.metrics.committees import samme_vote, samme_weights
 from sightline.progress import reporter
 from sightline.training.members import Job, Member, read_member, train_answers, train_member
@@ -23,7 +23,7 @@ def boost(job: Job, data: Prepared) -> tuple[tuple[Member, ...], NDArray[np.floa
         The members, fewer than asked for where one is perfect or only guesses, and their votes.
 
     Raises:
-        TrainingFailed: a member's loss diverged, or the first is no better than guessing.
+        TrainingFailed: a member failed, or the first is no better than guessing. Finished members are kept.
 
     Source:
         Zhu, Zou, Rosset, Hastie, Multi-class AdaBoost, Statistics and Its Interface 2 (2009), SAMME. There a member
@@ -44,7 +44,7 @@ def boost(job: Job, data: Prepared) -> tuple[tuple[Member, ...], NDArray[np.floa
     votes: list[float] = []
     for number in range(1, data.recipe.ensemble.members + 1):
         if read_member(job, number) is None:
-            train_member(job, number, weights=weights)
+            _train(job, number, weights)
         member = read_member(job, number)
         if member is None:
             raise TrainingFailed(f"{job.place(number)}: the member that was just trained is not there.")
@@ -69,3 +69,11 @@ def boost(job: Job, data: Prepared) -> tuple[tuple[Member, ...], NDArray[np.floa
             break
         weights = samme_weights(weights, is_wrong, votes[-1])
     return tuple(members), np.array(votes)
+
+
+def _train(job: Job, number: int, weights: NDArray[np.float64]) -> None:
+    try:
+        train_member(job, number, weights=weights)
+    except SightlineError as error:
+        kept = f" Those before it are kept in {job.place(number).parent}; the same command goes on with this one."
+        raise TrainingFailed(f"Member {number} failed: {error}{kept if number > 1 else ''}") from error

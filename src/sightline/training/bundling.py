@@ -81,7 +81,10 @@ def make_bundle(
         predictions, answers = _predict(session, data)
         evaluations = {name: score(rows) for name, rows in predictions.items() if len(rows)}
         if ensemble is not None:
-            ensemble = ensemble | {"members": _judged_members(ensemble["members"], predictions, answers)}
+            ensemble = ensemble | {
+                "members": _judged_members(ensemble["members"], predictions, answers),
+                "disagreement": _mean_disagreement(predictions),
+            }
         _write_predictions(folder / "predictions.npz", data, predictions, answers)
         watch.lap("evaluate")
         difference = _compare(staged, session, data, predictions["test"])
@@ -143,6 +146,13 @@ def _judged_members(
         for place, member in enumerate(member for member in judged if member["vote"] > 0):
             member[name] = brief_figures(dataclasses.replace(rows, logits=logits[:, place]))
     return judged
+
+
+def _mean_disagreement(predictions: dict[SplitName, Predictions]) -> dict[str, float] | None:
+    """By split, the share of members that name another class than all together, over its images."""
+    shares = {name: predictions[name].disagreements for name in ("validation", "test") if len(predictions[name])}
+    told = {name: float(share.mean()) for name, share in shares.items() if share is not None}
+    return told or None
 
 
 def _write_predictions(path: Path, data: Prepared, predictions: dict[SplitName, Predictions], answers: Answers) -> None:

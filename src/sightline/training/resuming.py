@@ -19,6 +19,8 @@ from sightline.run_folders import earlier_runs, make_run_folder
 from sightline.schema import Recipe
 from sightline.training.preparation import Prepared
 
+# Of every run, before it learns.
+BEGUN = ("recipe.json", "splits.csv", "excluded.csv")
 MEMBERS = "members"
 # What was divided for the members; written before the first of them.
 PLAN = "plan.json"
@@ -70,7 +72,7 @@ def run_folder(out: Path | None, data: Prepared) -> Iterator[Path]:
         data: prepared.
 
     Yields:
-        A folder that holds recipe.json, splits.csv and excluded.csv.
+        A folder that holds recipe.json, splits.csv and excluded.csv; gone again where a run is refused with that alone.
 
     Raises:
         OutputExists: `out` holds something else, or another command is at it.
@@ -99,13 +101,23 @@ def run_folder(out: Path | None, data: Prepared) -> Iterator[Path]:
                     "Name another folder, or delete this one."
                 )
         folder = make_run_folder(out, stem=stem)
-        write_json(folder / "recipe.json", data.recipe.to_dict())
-        write_atomically(folder / "splits.csv", splits)
-        write_atomically(folder / "excluded.csv", data.excluded_csv())
+        write_json(folder / BEGUN[0], data.recipe.to_dict())
+        write_atomically(folder / BEGUN[1], splits)
+        write_atomically(folder / BEGUN[2], data.excluded_csv())
         if is_ensemble:
             write_json(folder / MEMBERS / PLAN, _plan(data))
             held.enter_context(_locked(folder))
-        yield folder
+        try:
+            yield folder
+        except InvalidValue:
+            _clear_if_only(BEGUN, folder)
+            raise
+
+
+def _clear_if_only(names: tuple[str, ...], folder: Path) -> None:
+    """A run that was refused before it learned anything leaves no folder that the next one would find taken."""
+    if all(path.name in names for path in folder.iterdir()):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _go_on(place: Path) -> None:
