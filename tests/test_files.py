@@ -168,3 +168,18 @@ def test_a_staged_folder_never_replaces_what_exists(tmp_path: Path) -> None:
     with pytest.raises(OutputExists, match="bundle exists"), staged_folder(tmp_path / "bundle"):
         pytest.fail("the block must not be entered")
     assert names_in(tmp_path) == ["bundle"]
+
+
+def test_a_staged_folder_that_somebody_else_made_meanwhile_leaves_theirs(tmp_path: Path) -> None:
+    final = tmp_path / "bundle"
+
+    def write() -> None:
+        with staged_folder(final) as folder:
+            (folder / "a").write_text("mine")
+            final.mkdir()
+            (final / "a").write_text("theirs")
+
+    with pytest.raises(OutputExists, match="bundle exists"):
+        write()
+    assert names_in(tmp_path) == ["bundle"]
+    assert (final / "a").read_text() == "theirs"

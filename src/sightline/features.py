@@ -155,11 +155,10 @@ def _write(
             for table in tables.values():
                 table.flush()  # type: ignore[attr-defined]  # a memmap, which is an ndarray to mypy
             tables.clear()
-    except (OutputExists, FileExistsError):
+    except OutputExists:
         pass  # another run was faster; its numbers are the same
     except OSError as error:
-        if not folder.is_dir():
-            raise CannotWrite(f"{folder}: the table of features cannot be written ({error.strerror}).") from error
+        raise CannotWrite(f"{folder}: the table of features cannot be written ({error.strerror}).") from error
     found = _open(folder, shapes)
     if found is None:
         raise CannotWrite(f"{folder}: the table of features was removed while it was written.")

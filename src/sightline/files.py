@@ -208,7 +208,7 @@ def staged_folder(final: Path) -> Iterator[Path]:
         A temporary folder beside it, renamed to `final` at the end and removed on an error.
 
     Raises:
-        OutputExists: `final` exists.
+        OutputExists: `final` exists, or somebody else made it meanwhile.
         CannotWrite: the disk is full or read-only.
 
     Example:
@@ -222,17 +222,31 @@ def staged_folder(final: Path) -> Iterator[Path]:
     temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}.partial")
     with writing_to(final):
         if final.exists():
-            raise OutputExists(f"{final} exists; nothing in it was changed. Choose another place.")
+            raise _taken(final)
         temporary.mkdir(parents=True)
         try:
             yield temporary
             for path in temporary.iterdir():
                 _flush_file(path)
-            temporary.rename(final)
+            _rename(temporary, final)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
         _flush_folder(final.parent)
+
+
+def _rename(temporary: Path, final: Path) -> None:
+    try:
+        temporary.rename(final)
+    except OSError as error:
+        # Onto a folder that somebody else made meanwhile: each system has an error of its own for that.
+        if final.exists():
+            raise _taken(final) from error
+        raise
+
+
+def _taken(final: Path) -> OutputExists:
+    return OutputExists(f"{final} exists; nothing in it was changed. Choose another place.")
 
 
 def _flush_file(path: Path) -> None:

@@ -226,12 +226,10 @@ def _write(folder: Path, dataset: Dataset, files: ImageFiles, spec: InputSpec) -
                     **signatures.to_arrays(),
                 )
             write_atomically(staged / "about.json", json.dumps({"source": dataset.name, "images": len(dataset)}))
-    except (OutputExists, FileExistsError):
+    except OutputExists:
         pass  # another run was faster; its bytes are the same
     except OSError as error:
-        # Renaming onto a folder that another run just finished fails differently on each system.
-        if not (folder / "rows.npz").is_file():
-            raise CannotWrite(f"{folder}: the image cache cannot be written ({error.strerror}).") from error
+        raise CannotWrite(f"{folder}: the image cache cannot be written ({error.strerror}).") from error
     found = _open(folder, dataset, spec)
     if found is None:
         raise CannotWrite(f"{folder}: the image cache was removed while it was written.")

@@ -110,7 +110,7 @@ def save_outputs(model: keras.Model, folder: Path) -> Session:
         shutil.rmtree(place, ignore_errors=True)
         try:
             # Another run may be faster; its file is the same.
-            with contextlib.suppress(OutputExists, FileExistsError), staged_folder(place) as staged:
+            with contextlib.suppress(OutputExists), staged_folder(place) as staged:
                 _keep(model, staged)
         except CannotWrite as error:
             reporter().say(f"the backbone is not kept and exported again next time: {error}")
