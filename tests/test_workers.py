@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 import pytest
 
@@ -92,6 +95,57 @@ def test_an_error_ends_what_the_other_processes_are_at() -> None:
 def test_a_process_that_is_ended_from_outside_is_told() -> None:
     with pytest.raises(BrokenProcessPool), processes(2, dict) as each:
         list(each(os._exit, [1]))
+
+
+@pytest.mark.slow
+def test_a_process_that_is_ended_from_outside_takes_no_other_item_along() -> None:
+    items = ["__import__('os')._exit(1)", "1 + 1", "2 + 2", "__import__('os')._exit(1)", "3 + 3"]
+    with processes(2, dict, lost=lambda item: f"lost: {item[-7:]}") as each:
+        assert sorted(map(str, each(eval, items))) == ["2", "4", "6", "lost: exit(1)", "lost: exit(1)"]
+    assert not multiprocessing.active_children()
+
+
+def _exit_at_once() -> None:
+    os._exit(1)
+
+
+@pytest.mark.slow
+def test_a_process_that_cannot_begin_is_told_at_once() -> None:
+    with pytest.raises(BrokenProcessPool), processes(2, _exit_at_once, lost=str) as each:
+        list(each(abs, [1, 2, 3]))
+
+
+PROGRAM = """
+import time
+from sightline.workers import processes
+if __name__ == "__main__":
+    with processes(2, dict) as each:
+        for number in each(eval, ["__import__('os').getpid()", "__import__('os').getpid()"]):
+            print(number, flush=True)
+        list(each(time.sleep, [600, 600]))
+"""
+
+
+def _is_running(number: int) -> bool:
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes as Linux lists them")
+def test_processes_end_with_the_one_that_began_them_however_it_ended(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    with subprocess.Popen([sys.executable, tmp_path / "program.py"], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        numbers = {int(parent.stdout.readline()) for _ in range(2)}
+        assert all(map(_is_running, numbers))
+        parent.kill()
+    until = time.monotonic() + 60
+    while any(map(_is_running, numbers)) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not any(map(_is_running, numbers))
 
 
 def test_free_memory_is_a_number_of_bytes_or_unknown() -> None:

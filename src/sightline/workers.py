@@ -10,8 +10,10 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -78,18 +80,20 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], *, workers: 
 
 
 @contextlib.contextmanager
-def processes(count: int, start: Callable[[], Any]) -> Iterator[Map]:
+def processes(count: int, start: Callable[[], Any], *, lost: Callable[[Any], Any] | None = None) -> Iterator[Map]:
     """A map whose work is done by several processes, each bounded to its share of the processors.
 
     Args:
         count: how many processes; 1 for Python's own `map`, here.
         start: called in each new process before its first piece of work; can be pickled.
+        lost: what stands for the result of an item whose process was ended from outside; a new process goes on with
+            the next item. None to give up all of them.
 
     Yields:
         A function of a function and items, both of which can be pickled; results come as they are finished.
 
     Raises:
-        BrokenProcessPool: where a process was ended from outside; raised by the map.
+        BrokenProcessPool: a process could not begin, or was ended from outside without `lost`; raised by the map.
 
     Example:
         >>> with processes(1, dict) as each:
@@ -99,14 +103,12 @@ def processes(count: int, start: Callable[[], Any]) -> Iterator[Map]:
     if count == 1:
         yield map
         return
-    share = max(1, (os.cpu_count() or 1) // count)
-    # A forked TensorFlow hangs; a fresh process reads its number of threads when it starts.
-    context = multiprocessing.get_context("spawn")
     others = set(multiprocessing.active_children())
-    with ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(share, start)) as pool:
+    slots = _Slots(max(1, (os.cpu_count() or 1) // count), start, lost)
+    with ThreadPoolExecutor(count) as threads:
 
         def each(work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-            futures = [pool.submit(work, item) for item in items]
+            futures = [threads.submit(slots.result, work, item) for item in items]
             try:
                 for future in as_completed(futures):
                     yield future.result()
@@ -118,17 +120,64 @@ def processes(count: int, start: Callable[[], Any]) -> Iterator[Map]:
             yield each
         except BaseException:
             # What is under way takes minutes, and nobody waits for it any more.
+            threads.shutdown(wait=False, cancel_futures=True)
+            slots.close()
             for process in set(multiprocessing.active_children()) - others:
                 process.terminate()
             raise
+        finally:
+            slots.close()
+            for pool in slots.pools:
+                pool.shutdown()
+
+
+class _Slots:
+    """A process for each thread that asks, so that one that is ended takes no other along."""
+
+    def __init__(self, share: int, start: Callable[[], Any], lost: Callable[[Any], Any] | None) -> None:
+        self.begin, self.lost = (share, start), lost
+        # A forked TensorFlow hangs; a fresh process reads its number of threads when it starts.
+        self.context = multiprocessing.get_context("spawn")
+        self.own = threading.local()
+        self.gate, self.pools, self.is_closed = threading.Lock(), list[ProcessPoolExecutor](), False
+
+    def result(self, work: Callable[[Any], Any], item: Any) -> Any:
+        """What work gives, done in the process of this thread, which is begun where there is none."""
+        with self.gate:
+            if self.is_closed:
+                raise BrokenProcessPool("Nobody waits for this any more.")
+            if getattr(self.own, "pool", None) is None:
+                self.own.pool = ProcessPoolExecutor(1, mp_context=self.context, initializer=_begin, initargs=self.begin)
+                self.pools.append(self.own.pool)
+            has_begun, future = self.own.pool.submit(os.getpid), self.own.pool.submit(work, item)
+        has_begun.result()
+        try:
+            return future.result()
+        except BrokenProcessPool:
+            self.own.pool = None
+            if self.lost is None:
+                raise
+            return self.lost(item)
+
+    def close(self) -> None:
+        """No process begins after this."""
+        with self.gate:
+            self.is_closed = True
 
 
 def _begin(num_threads: int, start: Callable[[], Any]) -> None:
     # Ctrl-C goes to all processes of a terminal; the first of them decides, and ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Where the first is ended without a word, nobody would end this one.
+    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ[name] = str(num_threads)
     start()
+
+
+def _end_with(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def free_bytes() -> int | None:

@@ -30,7 +30,7 @@ from sightline.workers import processes
 keras = load_keras()
 
 from sightline.training import ensembles as module  # noqa: E402  # the backend is chosen first
-from sightline.training.ensembles import Ensemble, check_possible, described, fit  # noqa: E402
+from sightline.training.ensembles import Ensemble, described, fit  # noqa: E402
 from sightline.training.members import Member, load_member, read_member, train_answers  # noqa: E402
 from sightline.training.souping import soup  # noqa: E402
 
@@ -271,27 +271,6 @@ def test_an_image_size_that_one_of_several_networks_does_not_take_is_refused_bef
     large = {"x_train": np.zeros((40, 70, 70), np.uint8), "y_train": np.arange(40) % 2}
     with pytest.raises(InvalidValue, match="lenet5 takes images up to 64 pixels a side; got 70x70"):
         prepared_job({"model.name": "auto", "ensemble.networks": "convnet,lenet5"}, source=large)
-
-
-def test_more_members_than_memory_holds_are_refused(prepared_job, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, data = prepared_job({})
-    monkeypatch.setattr(module, "free_bytes", lambda: 2**30)
-    check_possible(data, 10**6, jobs=1)
-    with pytest.raises(
-        InvalidValue, match=r"ensemble.members=3 networks of 1,000,000,000 weights need about 33\.5 GiB"
-    ):
-        check_possible(data, 10**9, jobs=1)
-    with pytest.raises(InvalidValue, match=r"--jobs 2 processes need about 2\.0 GiB of memory, and 1\.0 GiB are free"):
-        check_possible(data, 10**6, jobs=2)
-    monkeypatch.setattr(module, "free_bytes", lambda: None)
-    check_possible(data, 10**9, jobs=2)
-
-
-def test_a_soup_without_validation_rows_is_refused_before_it_is_trained(prepared_job) -> None:
-    _, data = prepared_job({"ensemble.kind": "soup"})
-    splits = dataclasses.replace(data.splits, validation=data.splits.validation[:0])
-    with pytest.raises(InvalidValue, match=r"ensemble\.kind=soup judges weights on validation rows, and 'corners' has"):
-        check_possible(dataclasses.replace(data, splits=splits), 1, jobs=1)
 
 
 @pytest.mark.slow

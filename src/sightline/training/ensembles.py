@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sightline.backends import without_retracing_notes
 from sightline.catalog import SOUPS
-from sightline.errors import InvalidValue, TrainingFailed
+from sightline.errors import TrainingFailed
 from sightline.evaluation import figures, score
 from sightline.files import write_atomically
 from sightline.metrics.committees import committee_logits
@@ -23,8 +23,8 @@ from sightline.progress import reporter
 from sightline.records import Predictions
 from sightline.results import Evaluation
 from sightline.training.boosting import boost
-from sightline.training.committee import check_joined, committee
-from sightline.training.differences import check_differ, starts_from_first
+from sightline.training.committee import committee
+from sightline.training.differences import starts_from_first
 from sightline.training.fit import Fitted
 from sightline.training.learner import labelled
 from sightline.training.members import (
@@ -39,10 +39,7 @@ from sightline.training.members import (
 )
 from sightline.training.preparation import Prepared
 from sightline.training.souping import soup
-from sightline.workers import Map, free_bytes
-
-# Of a process that trains one member beside others, without its images.
-PROCESS_BYTES = 2**30
+from sightline.workers import Map
 
 LOST = (
     "its process ended: from outside, for instance for want of memory, or since it could not begin. A script that "
@@ -118,40 +115,23 @@ def _joined(job: Job, data: Prepared, members: tuple[Member, ...], votes: NDArra
     return Ensemble(network, course, members, votes, out_of_bag)
 
 
-def check_possible(data: Prepared, num_parameters: int, *, jobs: int) -> None:
-    """Refuse a soup that nothing can judge, equal members, and more than memory allows, before any is trained.
+def lost(number: int) -> Outcome:
+    """What became of a member whose process ended without a word.
 
     Args:
-        data: its recipe says how many members there will be.
-        num_parameters: of one member.
-        jobs: how many are trained at once.
+        number: from 1.
+
+    Returns:
+        The outcome.
 
     Raises:
-        InvalidValue: there are no validation rows, members would be the same, or need more memory than is free.
+        Nothing.
 
     Example:
-        >>> import inspect
-        >>> list(inspect.signature(check_possible).parameters)
-        ['data', 'num_parameters', 'jobs']
+        >>> lost(2).error.startswith("its process ended")
+        True
     """
-    if data.recipe.ensemble.kind in SOUPS and not len(data.splits.validation):
-        raise InvalidValue(
-            f"ensemble.kind={data.recipe.ensemble.kind} judges weights on validation rows, and '{data.dataset.name}' "
-            "has none. Set data.validation_fraction higher, or take ensemble.kind=deep."
-        )
-    check_differ(data)
-    free, members = free_bytes(), data.recipe.ensemble.members
-    if free is None:
-        return
-    said = f"ensemble.members={members} networks of {num_parameters:,} weights"
-    check_joined(members * num_parameters, free, said=said)
-    gib = 2**30
-    apart = jobs * (PROCESS_BYTES + data.pixels.nbytes)
-    if jobs > 1 and apart > free:
-        raise InvalidValue(
-            f"--jobs {jobs} processes need about {apart / gib:.1f} GiB of memory, and {free / gib:.1f} GiB are free. "
-            "Train fewer members at once."
-        )
+    return Outcome(number, LOST)
 
 
 def described(ensemble: Ensemble, kind: str) -> dict[str, Any]:
@@ -206,8 +186,8 @@ def _train_missing(job: Job, data: Prepared, each: Map) -> tuple[Member, ...]:
                 if outcome.error is not None:
                     failed.append(outcome)
         except BrokenProcessPool:
-            lost = [number for number in wave if read_member(job, number) is None]
-            failed.extend(Outcome(number, LOST) for number in lost[:1])
+            told = {outcome.number for outcome in failed}
+            failed.extend(lost(number) for number in wave if number not in told and read_member(job, number) is None)
     if failed:
         raise TrainingFailed(_failure(job, failed, len(numbers)))
     found = [read_member(job, number) for number in numbers]

@@ -94,24 +94,29 @@ def run_folder(out: Path | None, data: Prepared) -> Iterator[Path]:
                 yield place
                 return
             if out is not None and is_same:
-                raise OutputExists(f"{out}: is being trained by another command. Name another folder, or wait.")
+                raise _busy(out)
             if out is not None:
                 raise OutputExists(
                     f"{out}: holds an unfinished ensemble of another recipe, other data or other splits. "
                     "Name another folder, or delete this one."
                 )
         folder = make_run_folder(out, stem=stem)
+        if is_ensemble and not held.enter_context(_locked(folder)):
+            raise _busy(folder)
         write_json(folder / BEGUN[0], data.recipe.to_dict())
         write_atomically(folder / BEGUN[1], splits)
         write_atomically(folder / BEGUN[2], data.excluded_csv())
         if is_ensemble:
             write_json(folder / MEMBERS / PLAN, _plan(data))
-            held.enter_context(_locked(folder))
         try:
             yield folder
         except InvalidValue:
             _clear_if_only(BEGUN, folder)
             raise
+
+
+def _busy(folder: Path) -> OutputExists:
+    return OutputExists(f"{folder}: is being trained by another command. Name another folder, or wait.")
 
 
 def _clear_if_only(names: tuple[str, ...], folder: Path) -> None:
@@ -132,6 +137,7 @@ def _locked(folder: Path) -> Iterator[bool]:
     """Whether this process alone is at an ensemble; the system lets go of the lock however the process ends."""
     path = folder / MEMBERS / LOCK
     with writing_to(path):
+        path.parent.mkdir(exist_ok=True)
         stream = path.open("a", encoding="utf-8")
     with stream:
         try:

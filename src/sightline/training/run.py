@@ -129,14 +129,7 @@ def fulfil(wish: Wish) -> Run:
     watch.lap("data")
     reporter().say(_opening(data, backend))
     load_keras(backend)
-    from sightline.training.learner import new_network
-
-    # Weights that cannot be used, and ensembles that cannot be, are refused before there is a folder.
-    network = new_network(data)
-    if data.recipe.ensemble.kind != "none":
-        from sightline.training.ensembles import check_possible
-
-        check_possible(data, int(network.count_params()), jobs=wish.jobs)
+    network = _begin(data, wish)
     watch.lap("import")
     if wish.teacher is not None:
         from sightline.training.lessons import lesson_of
@@ -155,6 +148,18 @@ def fulfil(wish: Wish) -> Run:
     return run
 
 
+def _begin(data: Prepared, wish: Wish) -> Any:
+    """The network that is to learn, None for an ensemble; what cannot be is refused before there is a folder."""
+    if data.recipe.ensemble.kind == "none":
+        from sightline.training.learner import new_network
+
+        return new_network(data)
+    from sightline.training.planning import check_possible
+
+    check_possible(data, jobs=wish.jobs)
+    return None
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Learned:
     """A network ready to be bundled, how it came about, and what is to be told of its members."""
@@ -167,11 +172,11 @@ class _Learned:
 def _learn(network: Any, data: Prepared, folder: Path, wish: Wish, watch: Stopwatch) -> _Learned:
     recipe, logs = data.recipe, wish.logs
     if recipe.ensemble.kind != "none":
-        from sightline.training.ensembles import described, fit
+        from sightline.training.ensembles import described, fit, lost
         from sightline.training.members import Job
 
         job = Job(wish.source, wish.recipe, folder, data.dataset.fingerprint, wish.log_every, logs)
-        with processes(wish.jobs, functools.partial(load_keras, wish.backend)) as each:
+        with processes(wish.jobs, functools.partial(load_keras, wish.backend), lost=lost) as each:
             ensemble = fit(job, data, map=each)
         lines = "".join(json.dumps(row) + "\n" for row in ensemble.fitted.history)
         write_atomically(folder / "history.jsonl", lines)
