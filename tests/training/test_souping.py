@@ -127,6 +127,17 @@ def test_averages_of_normalisation_are_those_of_the_train_rows_under_the_mean_we
     assert _accuracy(pot) >= min(_accuracy(member) for member in members)
 
 
+def test_a_last_batch_of_one_image_counts_as_one_image() -> None:
+    few = LabelledImages(TRAIN.images[:65].copy(), TRAIN.labels[:65])
+    # The last in the order in which they are passed is unlike all others.
+    few.images[np.random.default_rng(0).permutation(65)[-1]] = 255
+    pot, _ = soup(_members(normalises=True), few, VALIDATION, greedy=False)
+    layer = pot.get_layer("normalised")
+    entering = np.asarray(keras.Model(pot.input, layer.input)(few.images))
+    np.testing.assert_allclose(np.asarray(layer.moving_mean), entering.mean(axis=0), atol=0.05)
+    np.testing.assert_allclose(np.asarray(layer.moving_variance), entering.var(axis=0), rtol=0.2)
+
+
 @pytest.mark.parametrize("is_fixed", [False, True])
 def test_averages_that_no_member_moved_stay_as_they_are(is_fixed: bool) -> None:
     members = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import keras
@@ -103,7 +104,8 @@ def _renormalise(pot: keras.Model, moved: set[str], train: LabelledImages) -> No
     momenta = [layer.momentum for layer in moving]
     sums = [[np.zeros(average.shape) for average in (layer.moving_mean, layer.moving_variance)] for layer in moving]
     rows = np.random.default_rng(0).permutation(len(train))[:MOST_NORMALISED]
-    batches = [np.sort(rows[first : first + BATCH]) for first in range(0, len(rows), BATCH)]
+    # Alike in size, so that each counts as much as it holds.
+    batches = [np.sort(part) for part in np.array_split(rows, math.ceil(len(rows) / BATCH))]
     for layer in moving:
         layer.momentum = 0.0
     for batch in batches:
