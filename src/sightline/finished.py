@@ -70,6 +70,27 @@ class FinishedRun:
     bundle: Bundle
 
 
+def knows_its_rows(bundle: Bundle) -> bool:
+    """Whether all that a bundle learned from, by labels or by a teacher's answers, is in the splits of its run.
+
+    Args:
+        bundle: opened.
+
+    Returns:
+        False where it, or a run that it was combined from, was distilled from a bundle whose rows are not known.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(knows_its_rows).parameters)
+        ['bundle']
+    """
+    told = (bundle.metrics.get("teacher") or {}, bundle.metrics.get("ensemble") or {})
+    return all(part.get("has_same_splits", True) for part in told)
+
+
 def distinct_places(runs: Any, *, command: str, most: int) -> list[Path]:
     """The folders of several runs, none of them named twice; nothing is opened.
 

@@ -125,7 +125,7 @@ class Run:
             the graph has one network; `out_of_bag` figures of bagging; of combined runs also `against_best`. None for
             a single network.
         teacher: of a student: `bundle`, its `test_accuracy`, `num_views`, `has_same_splits`, and its figures on the
-            same `validation` rows. None where labels were learned.
+            same `validation` rows, None where it may have learned from them. None where labels were learned.
     """
 
     path: Path

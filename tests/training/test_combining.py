@@ -18,7 +18,7 @@ from PIL import Image
 import sightline
 from sightline.bundle import write_manifest
 from sightline.errors import InvalidBundle, InvalidSource, InvalidValue, OutputExists
-from sightline.finished import read_run
+from sightline.finished import knows_its_rows, read_run
 from sightline.metrics.committees import committee_logits, selection_course
 from sightline.metrics.scores import cross_entropy
 from sightline.training.choosing import choose
@@ -157,7 +157,20 @@ def test_a_run_whose_teacher_is_a_stranger_is_told(first: Path, turned: Path) ->
     metrics = {**other.bundle.metrics, "teacher": {"bundle": "elsewhere", "has_same_splits": False}}
     taught = dataclasses.replace(other, bundle=dataclasses.replace(other.bundle, metrics=metrics))
     (remark,) = set(shared_rows([one, taught]).remarks) - set(usual)
-    assert remark.startswith(f"{turned} was distilled, and what its teacher elsewhere learned from is not known")
+    assert remark.startswith(f"{turned} was distilled, and what its teacher learned from is not known")
+
+
+def test_that_a_teacher_is_a_stranger_stays_with_what_is_combined(
+    combined: sightline.Run, copies: tuple[Path, Path], photos: Path, tmp_path: Path
+) -> None:
+    assert combined.ensemble["has_same_splits"]
+    describe(copies[1], "metrics.json", lambda metrics: metrics | {"teacher": {"has_same_splits": False}})
+    run = sightline.combine(copies, votes=[1, 1], out=tmp_path / "both", source=photos, mode="quiet")
+    assert not run.ensemble["has_same_splits"]
+    assert not knows_its_rows(run.bundle)
+    assert "learned from is not known; the test images may be among it" in (run.bundle.path / "card.md").read_text()
+    unheard = sightline.combine(copies, votes=[1, 0], out=tmp_path / "one", source=photos, mode="quiet")
+    assert knows_its_rows(unheard.bundle)
 
 
 def test_the_run_says_how_it_does_against_the_best_member(combined: sightline.Run, first: Path, turned: Path) -> None:

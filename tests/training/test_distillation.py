@@ -98,7 +98,10 @@ def test_what_the_teacher_of_a_teacher_learned_from_counts_too(tiny_run: sightli
     for is_known in (True, False):
         metrics = {**tiny_run.bundle.metrics, "teacher": {"bundle": "elsewhere", "has_same_splits": is_known}}
         taught = dataclasses.replace(teacher, bundle=dataclasses.replace(teacher.bundle, metrics=metrics))
-        assert lesson_of(data, taught).teacher["has_same_splits"] is is_known
+        told = lesson_of(data, taught).teacher
+        assert told["has_same_splits"] is is_known
+        # It may have learned from the validation rows: of these it has no figures then.
+        assert (told["validation"] is not None) is is_known
 
 
 def test_a_bundle_apart_from_its_run_is_told_apart_from_one_whose_rows_are_known(
@@ -114,6 +117,19 @@ def test_a_bundle_apart_from_its_run_is_told_apart_from_one_whose_rows_are_known
     learned = {key: small_arrays[key] for key in ("x_train", "y_train")}
     open_teacher(alone, learned, recipe)
     assert "warning: 'arrays' is not what the teacher learned from" in capsys.readouterr().err
+
+
+def test_arrays_that_were_changed_are_not_divided_by_what_their_numbers_were_before(
+    run_copy: Path, small_arrays: dict[str, np.ndarray], tmp_path: Path, capsys
+) -> None:
+    images, labels = small_arrays["x_train"][::-1], small_arrays["y_train"][::-1]
+    np.savez(tmp_path / "changed.npz", **{**small_arrays, "x_train": images, "y_train": labels})
+    bundle = load_bundle(run_copy / "bundle")
+    source = {**bundle.metrics["source"], "typed": str(tmp_path / "changed.npz")}
+    bundle = dataclasses.replace(bundle, metrics={**bundle.metrics, "source": source})
+    teacher, settled = open_teacher(bundle, None, student_recipe(quick(), "mlp", bundle))
+    assert (teacher.splits, settled.data.splits_file) == (None, None)
+    assert "'changed' is not what the teacher learned from, or has changed since" in capsys.readouterr().err
 
 
 def test_another_source_has_its_classes_matched_by_name(

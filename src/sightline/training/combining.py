@@ -14,10 +14,10 @@ from typing import Any
 from sightline.backends import load_keras
 from sightline.bundle import load_bundle
 from sightline.data.splits import splits_table
-from sightline.errors import InvalidBundle, InvalidValue
+from sightline.errors import InvalidValue
 from sightline.evaluation import draw
 from sightline.files import check_free, staged_folder, write_atomically, write_json, writing_to
-from sightline.finished import JUDGED_SPLITS, Answers, FinishedRun, distinct_places, read_run
+from sightline.finished import JUDGED_SPLITS, Answers, FinishedRun, distinct_places, knows_its_rows, read_run
 from sightline.metrics.committees import checked_votes
 from sightline.metrics.scores import checked_count
 from sightline.pairing import pair, paired_figures
@@ -28,11 +28,10 @@ from sightline.run_folders import make_run_folder
 from sightline.training.card import Origin, licences_of
 from sightline.training.choosing import Choice, choose, members_of
 from sightline.training.preparation import Prepared
-from sightline.training.reopening import reopen
+from sightline.training.reopening import reopen, reopened_network
 from sightline.training.run import run_figures
 from sightline.training.shared_rows import (
     SharedRows,
-    class_order,
     shared_classes,
     shared_input,
     shared_recipe,
@@ -194,27 +193,8 @@ def _joined(combination: _Combination) -> Any:
     free, num_parameters = free_bytes(), sum(int(run.metrics["num_parameters"]) for run, _ in heard)
     if free is not None:
         check_joined(num_parameters, free, said=f"{len(heard)} networks of together {num_parameters:,} weights")
-    networks = [_network(run, combination.data.dataset.class_names) for run, _ in heard]
+    networks = [reopened_network(run, combination.data.dataset.class_names) for run, _ in heard]
     return committee(networks, [vote for _, vote in heard])
-
-
-def _network(run: FinishedRun, class_names: tuple[str, ...]) -> Any:
-    """The network of a run with calibrated logits, in the order of these classes."""
-    import keras
-
-    from sightline.training.saving import contract_of
-
-    path = run.bundle.path / "model.keras"
-    contract = contract_of(keras.saving.load_model(path, compile=False, safe_mode=True))
-    if not {"features", "logits"} <= set(contract.output):
-        raise InvalidBundle(f"{run.path}: its network gives no features; it was made by an older version. Train again.")
-    # Networks are more or less sure of themselves than they are right, distilled ones above all: before
-    # their probabilities are averaged, each is as sure as its own calibration rows allow.
-    logits = keras.ops.divide(contract.output["logits"], run.bundle.temperature)
-    order = class_order(run.bundle.class_names, class_names)
-    if order != sorted(order):
-        logits = keras.ops.take(logits, order, axis=-1)
-    return keras.Model(contract.input, {"features": contract.output["features"], "logits": logits})
 
 
 def _recipe(combination: _Combination) -> dict[str, Any]:
@@ -230,13 +210,20 @@ def _origin(combination: _Combination) -> Origin:
     licences = (
         f"{run.path}: {licences_of((run.bundle.path / 'card.md').read_text(encoding='utf-8'))}" for run, _ in heard
     )
+    made = f"from {len(heard)} of {len(combination.runs)} finished runs, {combination.choice.made}"
+    if not _knows_its_rows(combination):
+        made += ". What a teacher of theirs learned from is not known; the test images may be among it"
     return Origin(
         combination.typed,
         str(combination.runs[0].source.get("label_from", "first")),
         KIND,
-        f"from {len(heard)} of {len(combination.runs)} finished runs, {combination.choice.made}",
+        made,
         "\n\n".join(licences),
     )
+
+
+def _knows_its_rows(combination: _Combination) -> bool:
+    return all(knows_its_rows(run.bundle) for run, _ in combination.heard())
 
 
 def _judge(network: Any, combination: _Combination, folder: Path, staged: Path, *, watch: Stopwatch) -> Run:
@@ -246,7 +233,13 @@ def _judge(network: Any, combination: _Combination, folder: Path, staged: Path, 
 
     data, choice = combination.data, combination.choice
     members = members_of(combination.runs, combination.rows, data.dataset.class_names, choice)
-    ensemble = {"kind": KIND, "members": members, "out_of_bag": None, "is_selected": choice.is_selected}
+    ensemble = {
+        "kind": KIND,
+        "members": members,
+        "out_of_bag": None,
+        "is_selected": choice.is_selected,
+        "has_same_splits": _knows_its_rows(combination),
+    }
     judged = make_bundle(network, data, staged, _origin(combination), watch=watch, ensemble=ensemble)
     if "test" in judged.evaluations:
         draw(staged, judged.evaluations["test"], judged.predictions["test"], data.pixels.take(data.splits.test))

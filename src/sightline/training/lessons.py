@@ -8,6 +8,7 @@ import numpy as np
 
 from sightline.errors import InvalidValue, TrainingFailed
 from sightline.evaluation import figures, score
+from sightline.finished import knows_its_rows
 from sightline.metrics.scores import softmax
 from sightline.progress import reporter
 from sightline.records import Predictions
@@ -32,7 +33,7 @@ def lesson_of(data: Prepared, teacher: Teacher) -> Lesson:
 
     Returns:
         Views with the teacher's calibrated probabilities, softened by SOFTENING, and the teacher's figures on the
-        validation rows.
+        validation rows, None where it may have learned from them.
 
     Raises:
         InvalidValue: memory holds no second view of the images.
@@ -60,13 +61,14 @@ def lesson_of(data: Prepared, teacher: Teacher) -> Lesson:
     softening = SOFTENING if len(data.splits.calibration) else 1.0
     answers = softmax(logits, temperature=teacher.bundle.temperature * softening).astype(np.float32)
     test = teacher.bundle.metrics.get("test") or {}
-    before = teacher.bundle.metrics.get("teacher") or {}
+    has_same_splits = teacher.splits is not None and knows_its_rows(teacher.bundle)
     told = {
         "bundle": str(teacher.bundle.path),
         "test_accuracy": test.get("accuracy"),
-        "validation": _judged(session, data, teacher),
+        # Of rows that it may have learned from, its figures would say nothing.
+        "validation": _judged(session, data, teacher) if has_same_splits else None,
         "num_views": num_views,
-        "has_same_splits": teacher.splits is not None and before.get("has_same_splits", True),
+        "has_same_splits": has_same_splits,
     }
     return Lesson(images, answers, told)
 

@@ -1,4 +1,4 @@
-"""The images that finished runs were judged on, opened once more and found to be the same. Imports no Keras."""
+"""Finished runs opened once more: the images that they were judged on, found to be the same, and their networks."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy as np
 from sightline.backends import choose_backend, load_keras_for
 from sightline.data.pixels import Pixels, read_pixels
 from sightline.data.sources import load
-from sightline.errors import InvalidSource, InvalidValue, UnknownName
+from sightline.errors import InvalidBundle, InvalidSource, InvalidValue, UnknownName
 from sightline.finished import JUDGED_SPLITS, FinishedRun
 from sightline.inference import match_labels
 from sightline.progress import reporter
 from sightline.records import SPLIT_NAMES, Dataset, ImageFiles, InputSpec, Splits
 from sightline.schema import Recipe
 from sightline.training.preparation import Prepared
-from sightline.training.shared_rows import SharedRows
+from sightline.training.shared_rows import SharedRows, class_order
 
 
 def reopen(
@@ -61,6 +61,41 @@ def reopen(
     places[judged] = read.rows
     # No recipe trained what is made of them.
     return Prepared(chosen, Pixels(read.stored, places, {}), splits, spec, Recipe(name="combined")), typed
+
+
+def reopened_network(run: FinishedRun, class_names: tuple[str, ...]) -> Any:
+    """The network of a run with calibrated logits, in the order of these classes.
+
+    Args:
+        run: whose bundle was verified.
+        class_names: those of the bundle, in any order.
+
+    Returns:
+        A Keras model: uint8 images to features and logits.
+
+    Raises:
+        InvalidBundle: the network gives no features.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(reopened_network).parameters)
+        ['run', 'class_names']
+    """
+    import keras
+
+    from sightline.training.saving import contract_of
+
+    path = run.bundle.path / "model.keras"
+    contract = contract_of(keras.saving.load_model(path, compile=False, safe_mode=True))
+    if not {"features", "logits"} <= set(contract.output):
+        raise InvalidBundle(f"{run.path}: its network gives no features; it was made by an older version. Train again.")
+    # Networks are more or less sure of themselves than they are right, distilled ones above all: before
+    # their probabilities are averaged, each is as sure as its own calibration rows allow.
+    logits = keras.ops.divide(contract.output["logits"], run.bundle.temperature)
+    order = class_order(run.bundle.class_names, class_names)
+    if order != sorted(order):
+        logits = keras.ops.take(logits, order, axis=-1)
+    return keras.Model(contract.input, {"features": contract.output["features"], "logits": logits})
 
 
 def _open(source: Any, runs: Sequence[FinishedRun]) -> tuple[Dataset, str]:

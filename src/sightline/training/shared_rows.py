@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import InvalidValue
-from sightline.finished import JUDGED_SPLITS, FinishedRun
+from sightline.finished import JUDGED_SPLITS, FinishedRun, knows_its_rows
 from sightline.pairing import MOST_DISAGREEING, different_sources
 from sightline.records import InputSpec, Predictions
 
@@ -256,12 +256,11 @@ def _check_sources(runs: Sequence[FinishedRun]) -> list[str]:
 
 
 def _taught_by_strangers(runs: Sequence[FinishedRun]) -> list[str]:
-    taught = [(run, run.bundle.metrics.get("teacher") or {}) for run in runs]
     return [
-        f"{run.path} was distilled, and what its teacher {teacher['bundle']} learned from is not known: the "
-        "rows that the runs share may be among it."
-        for run, teacher in taught
-        if not teacher.get("has_same_splits", True)
+        f"{run.path} was distilled, and what its teacher learned from is not known: the rows that the runs share may "
+        "be among it."
+        for run in runs
+        if not knows_its_rows(run.bundle)
     ]
 
 

@@ -17,7 +17,7 @@ from sightline.data.sources import load
 from sightline.errors import InvalidSource, InvalidValue, pick
 from sightline.inference import match_labels
 from sightline.progress import reporter
-from sightline.records import Dataset, InputSpec
+from sightline.records import Dataset, ImageFiles, InputSpec
 from sightline.results import Bundle
 from sightline.schema import Recipe
 
@@ -177,7 +177,9 @@ def open_teacher(bundle: Bundle, source: Any, recipe: Recipe) -> tuple[Teacher, 
     is_same = origin.get("fingerprint") == dataset.fingerprint
     dataset = dataclasses.replace(dataset, class_names=bundle.class_names, labels=labels)
     table = bundle.path.parent / "splits.csv"
-    if not (table.is_file() and (is_same or source is None)):
+    # Of files that were changed since, each is known by its name; of arrays, by its number alone.
+    is_listed = is_same or (source is None and isinstance(dataset.images, ImageFiles))
+    if not (table.is_file() and is_listed):
         _say_unknown(bundle, dataset, is_same=is_same)
         return Teacher(bundle, named, dataset, None), recipe
     if not is_same:
