@@ -93,7 +93,7 @@ def processes(count: int, start: Callable[[], Any], *, lost: Callable[[Any], Any
         A function of a function and items, both of which can be pickled; results come as they are finished.
 
     Raises:
-        BrokenProcessPool: a process could not begin, or was ended from outside without `lost`; raised by the map.
+        BrokenProcessPool: no process could begin, or one was ended from outside without `lost`; raised by the map.
 
     Example:
         >>> with processes(1, dict) as each:
@@ -140,24 +140,31 @@ class _Slots:
         self.context = multiprocessing.get_context("spawn")
         self.own = threading.local()
         self.gate, self.pools, self.is_closed = threading.Lock(), list[ProcessPoolExecutor](), False
+        self.any_has_begun = False
 
     def result(self, work: Callable[[Any], Any], item: Any) -> Any:
         """What work gives, done in the process of this thread, which is begun where there is none."""
+        try:
+            has_begun, future = self._submitted(work, item)
+            has_begun.result()
+            self.any_has_begun = True
+            return future.result()
+        except BrokenProcessPool:
+            self.own.pool = None
+            # Where none could begin, the next would not either.
+            if self.lost is None or not self.any_has_begun:
+                raise
+            return self.lost(item)
+
+    def _submitted(self, work: Callable[[Any], Any], item: Any) -> tuple[Future[Any], Future[Any]]:
+        """A sign that the process has begun, and what work will give."""
         with self.gate:
             if self.is_closed:
                 raise BrokenProcessPool("Nobody waits for this any more.")
             if getattr(self.own, "pool", None) is None:
                 self.own.pool = ProcessPoolExecutor(1, mp_context=self.context, initializer=_begin, initargs=self.begin)
                 self.pools.append(self.own.pool)
-            has_begun, future = self.own.pool.submit(os.getpid), self.own.pool.submit(work, item)
-        has_begun.result()
-        try:
-            return future.result()
-        except BrokenProcessPool:
-            self.own.pool = None
-            if self.lost is None:
-                raise
-            return self.lost(item)
+            return self.own.pool.submit(os.getpid), self.own.pool.submit(work, item)
 
     def close(self) -> None:
         """No process begins after this."""
