@@ -18,9 +18,10 @@ from sightline.training.preparation import Lesson, Prepared
 from sightline.training.teacher import Teacher
 from sightline.training.views import augmented_views
 
-# Settled on validation rows: docs/decisions/0021-how-distilling-learns.md.
+# Settled on validation rows: docs/decisions/0021-how-distilling-learns.md and 0024-half-of-a-lesson-are-labels.md.
 MOST_VIEWS = 8
 SOFTENING = 4.0
+PART_OF_LABELS = 0.5
 FIGURES = ("num_images", "num_correct", "accuracy", "accuracy_interval", "cross_entropy")
 
 
@@ -32,8 +33,8 @@ def lesson_of(data: Prepared, teacher: Teacher) -> Lesson:
         teacher: is asked by ONNX Runtime.
 
     Returns:
-        Views with the teacher's calibrated probabilities, softened by SOFTENING, and the teacher's figures on the
-        validation rows, None where it may have learned from them.
+        Views, each with the mean of its given label and the teacher's calibrated probabilities, which are softened by
+        SOFTENING; and the teacher's figures on the validation rows, None where it may have learned from them.
 
     Raises:
         InvalidValue: memory holds no second view of the images.
@@ -59,7 +60,9 @@ def lesson_of(data: Prepared, teacher: Teacher) -> Lesson:
         raise TrainingFailed(f"{teacher.bundle.path}: this teacher answers with something else than finite numbers.")
     # The calibration of the student takes the softening back; without rows for it, there must be none.
     softening = SOFTENING if len(data.splits.calibration) else 1.0
-    answers = softmax(logits, temperature=teacher.bundle.temperature * softening).astype(np.float32)
+    said = softmax(logits, temperature=teacher.bundle.temperature * softening)
+    given = np.eye(data.dataset.num_classes)[np.tile(data.dataset.labels[data.splits.train], num_views)]
+    answers = (PART_OF_LABELS * given + (1 - PART_OF_LABELS) * said).astype(np.float32)
     test = teacher.bundle.metrics.get("test") or {}
     has_same_splits = teacher.splits is not None and knows_its_rows(teacher.bundle)
     told = {
