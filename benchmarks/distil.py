@@ -1,6 +1,6 @@
 """How a small network learns from an ensemble: labels or answers, augmentation on top or views that both look at.
 
-    python benchmarks/distil.py TEACHER --passes 16 --seeds 0 1
+    python benchmarks/distil.py TEACHER --passes 16 --seeds 0 1 2
 
 TEACHER is a run on a part of MNIST: `sightline train mnist --recipe accurate --ensemble deep --members 3 --fraction 0.1
 --epochs 6 --set training.precision=mixed_bfloat16`. Students learn its train rows. They are judged on validation rows
@@ -41,17 +41,25 @@ from sightline.training.views import augmented_views  # noqa: E402
 from sightline.training.watching import Watch  # noqa: E402
 
 MOST_JUDGED = 20_000
-# Name, number of views, softening, whether augmentation is on top; no softening: given labels.
-WAYS = {
-    "labels, augmentation on top": (1, None, True),
-    "answers, augmentation on top": (1, 1.0, True),
-    "answers softened by 4, augmentation on top": (1, 4.0, True),
-    "2 views": (2, 1.0, False),
-    "4 views": (4, 1.0, False),
-    "8 views": (8, 1.0, False),
-    "8 views, softened by 2": (8, 2.0, False),
-    "8 views, softened by 4": (8, 4.0, False),
-    "8 views, softened by 4, augmentation on top": (8, 4.0, True),
+# Name, number of views, softening, part of the given labels in what is learned, whether augmentation is on top; no
+# softening: labels alone, smoothed as the recipe says.
+WAYS: dict[str, tuple[int, float | None, float, bool]] = {
+    "labels, augmentation on top": (1, None, 1.0, True),
+    "answers, augmentation on top": (1, 1.0, 0.0, True),
+    "answers softened by 4, augmentation on top": (1, 4.0, 0.0, True),
+    "answers softened by 4, half labels, augmentation on top": (1, 4.0, 0.5, True),
+    "2 views": (2, 1.0, 0.0, False),
+    "4 views": (4, 1.0, 0.0, False),
+    "8 views": (8, 1.0, 0.0, False),
+    "8 views, softened by 2": (8, 2.0, 0.0, False),
+    "8 views, softened by 4": (8, 4.0, 0.0, False),
+    "8 views, softened by 4, augmentation on top": (8, 4.0, 0.0, True),
+    "8 views, softened by 4, half labels": (8, 4.0, 0.5, False),
+    "16 views, softened by 4": (16, 4.0, 0.0, False),
+    "16 views, softened by 4, three tenths labels": (16, 4.0, 0.3, False),
+    "16 views, softened by 4, half labels": (16, 4.0, 0.5, False),
+    "16 views, softened by 4, seven tenths labels": (16, 4.0, 0.7, False),
+    "16 views, softened by 8, half labels": (16, 8.0, 0.5, False),
 }
 
 
@@ -60,7 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("teacher", type=Path)
     parser.add_argument("--passes", type=int, default=16)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--ways", nargs="+", default=list(WAYS))
     parser.add_argument("--out", type=Path, default=Path("distil.jsonl"))
     arguments = parser.parse_args()
@@ -94,9 +102,9 @@ class School:
         self.most_views = most_views
         self.kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
-    def student(self, way: tuple[int, float | None, bool], asked: Recipe) -> dict[str, float]:
+    def student(self, way: tuple[int, float | None, float, bool], asked: Recipe) -> dict[str, float]:
         """Train one and judge it."""
-        num_views, softening, on_top = way
+        num_views, softening, part, on_top = way
         recipe = resolve(asked, self.data)
         keras.utils.set_random_seed(recipe.seed)
         network = build_network(self.spec.shape, 10, recipe.model)
@@ -106,8 +114,10 @@ class School:
             recipe = dataclasses.replace(recipe, loss=dataclasses.replace(recipe.loss, label_smoothing=0.0))
             views, logits = self.views(recipe.seed, augmentation)
             count = num_views * len(self.train)
-            answers = softmax(logits[:count], temperature=self.temperature * softening)
-            rows = LabelledImages(views[:count], rows.labels, answers=answers.astype(np.float32))
+            given = np.eye(10)[np.tile(rows.labels, num_views)]
+            said = softmax(logits[:count], temperature=self.temperature * softening)
+            answers = (part * given + (1 - part) * said).astype(np.float32)
+            rows = LabelledImages(views[:count], rows.labels, answers=answers)
         changing = augmentation if on_top else None
         with reporting("quiet"):
             fit(network, rows, validation=None, recipe=recipe, augmentation=changing, watch=Watch())
