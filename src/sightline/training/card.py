@@ -158,8 +158,8 @@ def _taught(teacher: Mapping[str, Any] | None) -> str:
     known = teacher["test_accuracy"]
     figure = "whose test accuracy is not known" if known is None else f"whose test accuracy is {known:.4f}"
     text = (
-        f". It was distilled from '{teacher['bundle']}', {figure}: it learned what that bundle answers to "
-        f"{teacher['num_views']} views of each train image"
+        f". It was distilled from '{teacher['bundle']}', {figure}: it learned, half and half, the given labels and "
+        f"what that bundle answers to {teacher['num_views']} views of each train image"
     )
     if not teacher["has_same_splits"]:
         text += ". What its teacher learned from is not known; the test images may be among it"

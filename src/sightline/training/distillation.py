@@ -1,4 +1,4 @@
-"""`distil`: one small network learns the answers of a finished bundle, and becomes a run like any other."""
+"""`distil`: one small network learns labels and a finished bundle's answers, and becomes a run like any other."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def distil(  # noqa: PLR0913  # each is an option of the command line, and none 
     backend: str | None = None,
     mode: Mode | None = None,
 ) -> Run:
-    """Train one network on the answers of a finished bundle, of an ensemble for instance.
+    """Train one network on labels and the answers of a finished bundle, of an ensemble for instance.
 
     The student is fed what its teacher is fed, knows the teacher's classes, and is divided as its teacher was: what
     the one is tested on, the other does not learn from. Each train image is looked at in several views, and the
-    student learns what the teacher answers to the very same view. Accuracy while it trains is agreement with
-    the teacher on train rows, and with the given labels on validation rows.
+    student learns, half and half, the given label and what the teacher answers to the very same view. Accuracy while
+    it trains is counted by the given labels.
 
     Args:
         bundle: the teacher: a bundle or a run, or its folder.

@@ -32,12 +32,13 @@ from sightline.training.strengths import warn_of_labels
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Lesson:
-    """What a teacher says of the train rows, which is learned in place of their labels.
+    """What a teacher says of the train rows, together with their labels.
 
     Attributes:
         images: (num_views * num_train, height, width, channels) uint8, view after view, or what gives such an array
             when it is sliced by rows.
-        answers: (num_views * num_train, num_classes) float32, the teacher's probabilities for each of these images.
+        answers: (num_views * num_train, num_classes) float32, of each of these images the mean of its label and the
+            teacher's probabilities.
         teacher: who it was and how good, as metrics.json has it.
     """
 
