@@ -188,11 +188,7 @@ COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]] 
     ),
     "train": ("learning", "train a classifier: split, fit, calibrate, evaluate, save", _train_options),
     "combine": ("learning", "make one classifier of several finished runs", _combine_options),
-    "distil": (
-        "learning",
-        "train one small network on labels and the answers of a bundle",
-        _distil_options,
-    ),
+    "distil": ("learning", "train one small network on labels and the answers of a bundle", _distil_options),
     "evaluate": ("learning", "measure a bundle on labelled images", _evaluate_options),
     "predict": ("answering", "name what is on images", _predict_options),
     "similar": ("looking", "find the images that look most like one", _similar_options),

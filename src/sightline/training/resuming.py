@@ -111,7 +111,7 @@ def run_folder(out: Path | None, data: Prepared) -> Iterator[Path]:
         try:
             yield folder
         except InvalidValue:
-            _clear_if_only(BEGUN, folder)
+            _clear_if_only_begun(folder)
             raise
 
 
@@ -119,9 +119,9 @@ def _busy(folder: Path) -> OutputExists:
     return OutputExists(f"{folder}: is being trained by another command. Name another folder, or wait.")
 
 
-def _clear_if_only(names: tuple[str, ...], folder: Path) -> None:
+def _clear_if_only_begun(folder: Path) -> None:
     """A run that was refused before it learned anything leaves no folder that the next one would find taken."""
-    if all(path.name in names for path in folder.iterdir()):
+    if all(path.name in BEGUN for path in folder.iterdir()):
         shutil.rmtree(folder, ignore_errors=True)
 
 
