@@ -93,6 +93,14 @@ def test_with_few_images_the_safe_penalty_is_taken(num_train: int, num_validatio
     assert np.isfinite(head.kernel).all()
 
 
+@pytest.mark.parametrize(("num_train", "is_safe"), [(12, True), (15, False)])
+def test_views_of_an_image_are_no_further_images(num_train: int, is_safe: bool) -> None:
+    rows, validation = clouds(num_train), clouds(60, seed=1)
+    views = np.concatenate([rows.features + np.float32(0.1) * view for view in range(4)])
+    head = fit_head(Rows(views, np.tile(rows.labels, 4), num_views=4), validation, num_classes=3)
+    assert head.is_safe == is_safe
+
+
 def test_weights_count_as_repeated_images_do() -> None:
     rows = clouds(30)
     counts = 1 + np.arange(30) % 3

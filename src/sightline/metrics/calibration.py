@@ -12,33 +12,46 @@ from sightline.metrics.scores import checked_count, checked_labels, checked_tabl
 
 LOWEST_TEMPERATURE = 0.05
 HIGHEST_TEMPERATURE = 20.0
+# Of log T before any image was seen: in two of three cases between 0.6 and 1.65, in nineteen of twenty from 0.37 to 2.7.
+PRIOR_DEVIATION = 0.5
+# From where the search starts; a valley of the loss is wider than a factor of two in the temperature.
+STARTS = 10
 # float16 probabilities of a thousand classes still sum to 1 within this.
 SUM_TOLERANCE = 1e-3
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
-    """The temperature at which the softmax of these logits has the least cross-entropy.
+    """The most probable temperature for the softmax of these logits, given what images say and what is usual.
 
     Above 1 the network was too sure of itself, below 1 not sure enough. The order of the classes,
     and with it the accuracy, stays as it is. Fit it on images the network has not learned from.
+
+    The temperature T makes the sum over images of -log softmax(logits / T)[label], plus
+    (log T / 0.5)^2 / 2, as small as it can be: maximum a posteriori, where log T is normal around 0
+    with a standard deviation of 0.5. Without this prior a few images that all happen to be right,
+    as 80 of an accuracy of 99 % are in 45 draws of 100, say that no confidence is high enough: T falls to
+    its bound, and whatever is wrong later is wrong with certainty. The prior counts once, however many
+    images there are, and vanishes against many.
 
     Args:
         logits: (num_images, num_classes) numbers, finite; at least 1 image and 2 classes.
         labels: (num_images,) integers in [0, num_classes).
 
     Returns:
-        A number in [0.05, 20]; a bound where the best lies at or beyond it (0.05 if every image is
-        right), and 1 where the logits of each row are equal, so that no temperature matters.
+        A number in [0.05, 20]; a bound where the best lies at or beyond it, and 1 where the logits of
+        each row are equal, so that no temperature matters.
 
     Raises:
         InvalidValue: logits or labels have a wrong type, shape or range.
 
     Source:
-        Guo et al., On Calibration of Modern Neural Networks, ICML (2017).
+        Guo et al., On Calibration of Modern Neural Networks, ICML (2017); the prior is ours.
 
     Example:
-        >>> round(fit_temperature([[4.0, 0.0]] * 4, [0, 0, 0, 1]), 4)
-        3.641
+        >>> round(fit_temperature([[4.0, 0.0]] * 4000, [0, 0, 0, 1] * 1000), 2)
+        3.62
+        >>> round(fit_temperature([[4.0, 0.0]] * 80, [0] * 80), 2)
+        0.7
     """
     table = checked_table(logits, name="logits")
     rows = checked_labels(labels, num_images=table.shape[0], num_classes=table.shape[1])
@@ -46,12 +59,15 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     gaps = table / 2 - table.max(axis=1, keepdims=True) / 2
     if not gaps.any():
         return 1.0
-    coldest, hottest = 2 / LOWEST_TEMPERATURE, 2 / HIGHEST_TEMPERATURE
-    if _slope(gaps, rows, coldest)[0] <= 0:
-        return LOWEST_TEMPERATURE
-    if _slope(gaps, rows, hottest)[0] >= 0:
+    # From the hottest: where every loss is infinite, the first is taken.
+    starts = 2 / np.geomspace(HIGHEST_TEMPERATURE, LOWEST_TEMPERATURE, STARTS)
+    best = int(np.argmin([_loss(gaps, rows, start) for start in starts]))
+    if best == 0 and _slope(gaps, rows, starts[0])[0] >= 0:
         return HIGHEST_TEMPERATURE
-    return 2 / _root_of_slope(gaps, rows, hottest, coldest)
+    if best == STARTS - 1 and _slope(gaps, rows, starts[-1])[0] <= 0:
+        return LOWEST_TEMPERATURE
+    bracket = float(starts[max(best - 1, 0)]), float(starts[min(best + 1, STARTS - 1)])
+    return 2 / _root_of_slope(gaps, rows, start=float(starts[best]), bracket=bracket)
 
 
 def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike, *, num_bins: int = 15) -> float:
@@ -90,8 +106,17 @@ def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike, *, n
     return float(np.abs(surplus).sum() / len(rows))
 
 
+def _loss(gaps: NDArray[np.float64], rows: NDArray[np.int64], sharpness: float) -> float:
+    """The mean cross-entropy at a sharpness of 2 / T, as the gaps are halves, and the prior's share of one image."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = gaps * sharpness
+        losses = np.log(np.exp(scaled).sum(axis=1)) - scaled[np.arange(len(rows)), rows]
+        cross_entropy = float((losses / len(rows)).sum())
+    return cross_entropy + (math.log(sharpness / 2) / PRIOR_DEVIATION) ** 2 / (2 * len(rows))
+
+
 def _slope(gaps: NDArray[np.float64], rows: NDArray[np.int64], sharpness: float) -> tuple[float, float]:
-    """First and second derivative of the cross-entropy by the sharpness, 1 / temperature: it is convex in it."""
+    """First and second derivative of the loss by the sharpness."""
     with np.errstate(over="ignore"):
         weights = np.exp(gaps * sharpness)
     probabilities = weights / weights.sum(axis=1, keepdims=True)
@@ -100,12 +125,17 @@ def _slope(gaps: NDArray[np.float64], rows: NDArray[np.int64], sharpness: float)
     slope = ((expected[:, 0] - gaps[np.arange(len(rows)), rows]) / len(rows)).sum()
     with np.errstate(over="ignore", invalid="ignore"):
         curvature = (probabilities * (gaps - expected) ** 2).sum(axis=1).mean()
+    log_sharpness, weight = math.log(sharpness / 2), 1 / (len(rows) * PRIOR_DEVIATION**2)
+    slope += weight * log_sharpness / sharpness
+    curvature += weight * (1 - log_sharpness) / sharpness**2
     return float(slope), float(curvature)
 
 
-def _root_of_slope(gaps: NDArray[np.float64], rows: NDArray[np.int64], lower: float, upper: float) -> float:
+def _root_of_slope(
+    gaps: NDArray[np.float64], rows: NDArray[np.int64], *, start: float, bracket: tuple[float, float]
+) -> float:
     """Newton's method that falls back to halving in the logarithm whenever it would leave the bracket."""
-    sharpness = math.sqrt(lower * upper)
+    (lower, upper), sharpness = bracket, start
     for _ in range(200):
         slope, curvature = _slope(gaps, rows, sharpness)
         lower, upper = (sharpness, upper) if slope < 0 else (lower, sharpness)

@@ -27,14 +27,16 @@ class Rows:
     """Features with their labels.
 
     Attributes:
-        features: (num_images, num_features) of any float type.
-        labels: (num_images,) int64.
-        weights: (num_images,) float32 what each counts, or None.
+        features: (num_rows, num_features) of any float type.
+        labels: (num_rows,) int64.
+        weights: (num_rows,) float32 what each counts, or None.
+        num_views: how many of the rows are views of one and the same image.
     """
 
     features: NDArray[Any]
     labels: NDArray[np.int64]
     weights: NDArray[np.float32] | None = None
+    num_views: int = 1
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -96,7 +98,8 @@ def fit_head(train: Rows, validation: Rows | None, *, num_classes: int, penaltie
     """
     mean = train.features.mean(axis=0, dtype=np.float64).astype(np.float32)
     deviation = train.features.astype(np.float32).std(axis=0) + 1e-3
-    fewest = int(np.bincount(train.labels, minlength=num_classes).min())
+    # Views of an image are no further images: five of one say as little about the others as one does.
+    fewest = int(np.bincount(train.labels, minlength=num_classes).min()) // train.num_views
     is_safe = validation is None or len(validation) < FEWEST_TO_CHOOSE or fewest < FEWEST_A_CLASS
     fitter = _Fitter((train.features.astype(np.float32) - mean) / deviation, train, num_classes)
     heads: list[Head] = []

@@ -104,7 +104,7 @@ def _train_rows(features: StoredRows, data: Prepared, times: int) -> Rows:
     train = labelled(data, data.splits.train)
     weights = row_weights(train, data.recipe.training.class_weights)
     repeated = None if weights is None else np.tile(weights, times)
-    return Rows(features[:], np.tile(train.labels, times), repeated)
+    return Rows(features[:], np.tile(train.labels, times), repeated, num_views=times)
 
 
 def _finetune(
