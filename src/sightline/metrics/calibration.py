@@ -12,7 +12,7 @@ from sightline.metrics.scores import checked_count, checked_labels, checked_tabl
 
 LOWEST_TEMPERATURE = 0.05
 HIGHEST_TEMPERATURE = 20.0
-# Of log T before any image was seen: in two of three cases between 0.6 and 1.65, in nineteen of twenty from 0.37 to 2.7.
+# Of log T before any image was seen: in two of three cases T is between 0.6 and 1.65.
 PRIOR_DEVIATION = 0.5
 # From where the search starts; a valley of the loss is wider than a factor of two in the temperature.
 STARTS = 10
