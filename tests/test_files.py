@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from sightline.files import (
     write_json,
     writing_to,
 )
+from sightline.locks import remove_leftovers
 
 
 def names_in(folder: Path) -> list[str]:
@@ -161,6 +163,108 @@ def test_a_staged_folder_tells_of_a_full_disk(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(CannotWrite, match="bundle: the disk is full"), staged_folder(tmp_path / "bundle") as folder:
         (folder / "a").write_text("a")
     assert names_in(tmp_path) == []
+
+
+def test_an_error_of_another_file_within_a_staged_folder_stays_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError), staged_folder(tmp_path / "bundle"):
+        (tmp_path).open()
+    with pytest.raises(CannotWrite, match="bundle: it is a folder"), staged_folder(tmp_path / "bundle") as folder:
+        folder.open("w")
+    assert names_in(tmp_path) == []
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path: Path, python) -> None:
+    program = """
+import os, sys
+from pathlib import Path
+from sightline.files import staged_folder
+with staged_folder(Path(sys.argv[1])) as folder:
+    (folder / "half").touch()
+    os._exit(1)
+"""
+    python(program, tmp_path / "bundle")
+    (left,) = names_in(tmp_path)
+    assert left.endswith(".partial")
+    with staged_folder(tmp_path / "other"):
+        assert left in names_in(tmp_path), "it is none of what is written now"
+    with staged_folder(tmp_path / "bundle"):
+        assert left not in names_in(tmp_path)
+
+
+def test_what_somebody_is_still_writing_is_left_alone(tmp_path: Path) -> None:
+    with staged_folder(tmp_path / "bundle") as first:
+        (first / "a").touch()
+        with staged_folder(tmp_path / "a"):
+            remove_leftovers(tmp_path)
+        assert (first / "a").exists()
+    assert names_in(tmp_path) == ["a", "bundle"]
+
+
+def test_only_folders_that_bear_a_name_of_ours_are_taken_for_leftovers(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    kept = [".bundle.partial", ".bundle.mine.partial", "bundle.0123abcd.partial", ".git"]
+    for name in [*kept, ".bundle.0123abcd.partial"]:
+        (tmp_path / name).mkdir()
+    (tmp_path / ".link.0123abcd.partial").symlink_to(tmp_path / "elsewhere")
+    remove_leftovers(tmp_path)
+    assert names_in(tmp_path) == sorted([*kept, ".link.0123abcd.partial", "elsewhere"])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows knows no such permissions")
+def test_a_file_that_is_replaced_keeps_its_permissions_and_a_new_one_has_those_of_the_umask(tmp_path: Path) -> None:
+    path = tmp_path / "private.csv"
+    path.touch(mode=0o600)
+    write_atomically(path, "new")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o666)
+    before = os.umask(0o027)
+    try:
+        write_atomically(path, "newer")
+        write_atomically(tmp_path / "fresh", "new")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666
+    assert stat.S_IMODE((tmp_path / "fresh").stat().st_mode) == 0o640
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a permission on Windows")
+def test_a_link_stays_a_link_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "file").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "file")
+    (tmp_path / "dangling").symlink_to(tmp_path / "far" / "new")
+    write_atomically(tmp_path / "link", "new")
+    write_atomically(tmp_path / "dangling", "newer")
+    assert (tmp_path / "link").is_symlink()
+    assert [(tmp_path / "far" / name).read_text() for name in ("file", "new")] == ["new", "newer"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no named pipes in folders on Windows")
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_atomically(tmp_path / "pipe", "answer")
+        assert os.read(reader, 100) == b"answer"
+    finally:
+        os.close(reader)
+    assert names_in(tmp_path) == ["pipe"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="users without an entry in a table of users")
+def test_without_a_home_there_is_no_cache_and_it_is_said_what_to_set(python) -> None:
+    program = """
+import pwd
+def nobody(number): raise KeyError(number)
+pwd.getpwuid = nobody
+from sightline.files import cache_folder
+from sightline.data.downloads import keras_home
+print(keras_home())
+cache_folder()
+"""
+    answer = python(program, env={"PATH": os.environ["PATH"]})
+    assert answer.out == "/tmp/.keras\n"
+    assert "there is no home folder to keep a cache in. Set SIGHTLINE_CACHE" in answer.err
 
 
 def test_a_staged_folder_never_replaces_what_exists(tmp_path: Path) -> None:

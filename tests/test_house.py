@@ -50,6 +50,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("schema"),),
     (Room("conflicts"),),
     (Room("config"), Room("backends", keras=ON_USE)),
+    (Room("locks"),),
     (Room("files"), Room("progress"), Room("workers")),
     (Room("run_folders"),),
     (Room("metrics", "scores intervals multiplicity calibration committees"),),

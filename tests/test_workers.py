@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from sightline.workers import free_bytes, in_order, processes
+from sightline import workers
+from sightline.workers import available_processors, free_bytes, in_order, num_workers, processes
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2, 5])
@@ -75,20 +76,50 @@ def test_one_process_is_this_one_and_its_map_that_of_python() -> None:
 @pytest.mark.slow
 def test_several_processes_share_the_processors_out() -> None:
     with processes(2, dict) as each:
-        names = ["OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"]
-        assert list(each(os.getenv, names)) == [str(max(1, (os.cpu_count() or 1) // 2))] * 2
+        share = max(1, available_processors() // 2)
+        assert list(each(os.getenv, ["OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"])) == [str(share)] * 2
+        assert list(each(num_workers, [100, 100])) == [share] * 2, "threads keep to it, too"
         assert sorted(each(abs, [-3, 1, -2])) == [1, 2, 3]
         assert os.getpid() not in set(each(eval, ["__import__('os').getpid()"] * 4))
     assert not multiprocessing.active_children()
 
 
 @pytest.mark.slow
-def test_an_error_ends_what_the_other_processes_are_at() -> None:
-    started = time.monotonic()
-    with pytest.raises(TypeError), processes(2, dict) as each:
+def test_an_error_ends_what_the_other_processes_are_at_and_no_child_of_the_callers() -> None:
+    started, mine = time.monotonic(), []
+
+    def fail_beside_one_more(each) -> None:
+        mine.append(multiprocessing.get_context("spawn").Process(target=time.sleep, args=(600,)))
+        mine[0].start()
         list(each(time.sleep, ["a while", 600, 600, 600]))
+
+    with pytest.raises(TypeError), processes(2, dict) as each:
+        fail_beside_one_more(each)
     assert time.monotonic() - started < 100
-    assert not multiprocessing.active_children()
+    assert multiprocessing.active_children() == mine
+    mine[0].kill()
+    mine[0].join()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="a process is bound to processors on Linux alone")
+def test_only_the_processors_that_a_process_may_use_count(python) -> None:
+    first = min(os.sched_getaffinity(0))
+    program = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])})\n"
+    program += "from sightline.workers import num_workers; print(num_workers(100))"
+    assert python(program, first).out.strip() == "1"
+
+
+@pytest.mark.parametrize(
+    ("said", "count"), [("50000 100000\n", 1), ("max 100000\n", 8), ("250000 100000\n", 3), ("", 8)]
+)
+def test_the_quota_of_a_container_counts(
+    said: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(workers, "_QUOTA", tmp_path / "cpu.max")
+    (tmp_path / "cpu.max").write_text(said)
+    assert available_processors() == count
 
 
 @pytest.mark.slow

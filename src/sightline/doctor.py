@@ -12,8 +12,9 @@ from typing import Any
 from sightline._version import __version__
 from sightline.backends import choose_backend, installed_backends, load_keras
 from sightline.data.downloads import keras_home
-from sightline.errors import SightlineError
+from sightline.errors import CannotWrite, SightlineError
 from sightline.files import cache_folder
+from sightline.workers import available_processors
 
 PACKAGES = (
     "keras",
@@ -49,9 +50,9 @@ def examine() -> dict[str, Any]:
         "sightline": __version__,
         "python": f"{platform.python_version()} ({sys.executable})",
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "threads": f"{os.cpu_count()} processors",
+        "threads": f"{available_processors()} of {os.cpu_count()} processors",
         **{name: _version(name) or "not installed" for name in PACKAGES},
-        "cache folder": str(cache_folder()),
+        "cache folder": _cache_folder(),
         "Keras folder": str(keras_home()),
     }
     missing = []
@@ -69,6 +70,13 @@ def examine() -> dict[str, Any]:
     elif found.get("backend") == "torch" and find_spec("onnxscript") is None:
         missing.append({"what": "onnxscript, for writing bundles", "command": "pip install 'sightline[torch]'"})
     return {"found": found, "missing": missing}
+
+
+def _cache_folder() -> str:
+    try:
+        return str(cache_folder())
+    except CannotWrite as error:
+        return f"none: {error}"
 
 
 def _version(package: str) -> str | None:

@@ -8,16 +8,36 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from sightline.errors import CannotWrite, OutputExists
+from sightline.locks import holding, remove_leftovers
+
+# What a disk says that takes no more; no reading ends so.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REMEDIES = {
+    errno.ENOSPC: "the disk is full. Free some space, or choose another place with --out",
+    errno.EDQUOT: "your disk quota is used up. Free some space, or choose another place with --out",
+    errno.EROFS: "the disk is read-only. Choose another place with --out",
+    errno.EFBIG: "the file would be larger than is allowed here. Choose another place with --out",
+    errno.EACCES: "no permission to write there. Choose another place with --out",
+    errno.EPERM: "no permission to write there. Choose another place with --out",
+    errno.EEXIST: "a part of the path is a file, not a folder",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EISDIR: "it is a folder. Name a file",
+    errno.ENAMETOOLONG: "the name is too long",
+}
+# Windows would write each line break as two bytes otherwise.
+_BINARY = getattr(os, "O_BINARY", 0)
 
 
 @contextlib.contextmanager
@@ -40,25 +60,16 @@ def writing_to(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        remedies = {
-            errno.ENOSPC: "the disk is full. Free some space, or choose another place with --out",
-            errno.EDQUOT: "your disk quota is used up. Free some space, or choose another place with --out",
-            errno.EROFS: "the disk is read-only. Choose another place with --out",
-            errno.EFBIG: "the file would be larger than is allowed here. Choose another place with --out",
-            errno.EACCES: "no permission to write there. Choose another place with --out",
-            errno.EPERM: "no permission to write there. Choose another place with --out",
-            errno.EEXIST: "a part of the path is a file, not a folder",
-            errno.ENOTDIR: "a part of the path is a file, not a folder",
-            errno.EISDIR: "it is a folder. Name a file",
-            errno.ENAMETOOLONG: "the name is too long",
-        }
-        if error.errno not in remedies:
+        if error.errno not in _REMEDIES:
             raise
-        raise CannotWrite(f"{place}: {remedies[error.errno]}. What was there before is untouched.") from error
+        raise CannotWrite(f"{place}: {_REMEDIES[error.errno]}. What was there before is untouched.") from error
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write a whole file beside its place and rename it there.
+
+    A file that is replaced keeps its permissions, and a link stays a link: what it leads to is replaced. A pipe
+    or a device, such as /dev/null, is written to as it is.
 
     Args:
         path: where the file shall stand; its folder is made if it is missing.
@@ -75,19 +86,36 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         'whole'
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     with writing_to(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        mode = _mode(path)
+        if mode is not None and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            path.write_bytes(data)
+            return
+        place = path.resolve() if path.is_symlink() else path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        temporary = place.with_name(f".{place.name}.{secrets.token_hex(4)}.partial")
         try:
-            with temporary.open("xb") as stream:
+            # Never readable for more people than the file that it replaces.
+            permissions = 0o666 if mode is None else stat.S_IMODE(mode)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, permissions & 0o666)
+            with os.fdopen(descriptor, "wb") as stream:
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
-            temporary.replace(path)
+            if mode is not None:
+                temporary.chmod(permissions)  # what the umask took away
+            temporary.replace(place)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        _flush_folder(path.parent)
+        _flush_folder(place.parent)
+
+
+def _mode(path: Path) -> int | None:
+    try:
+        return path.stat().st_mode
+    except FileNotFoundError:
+        return None
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -165,17 +193,21 @@ def cache_folder() -> Path:
         A path that may not exist yet.
 
     Raises:
-        Nothing.
+        CannotWrite: no folder was chosen, and the user has no home, as in some containers.
 
     Example:
-        >>> cache_folder().name
-        'sightline'
+        >>> cache_folder().is_absolute()
+        True
     """
     if chosen := os.environ.get("SIGHTLINE_CACHE"):
-        return Path(chosen).expanduser()
-    if os.name == "nt":
-        return Path(os.environ.get("LOCALAPPDATA", str(Path.home()))) / "sightline"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sightline"
+        return Path(os.path.abspath(os.path.expanduser(chosen)))  # noqa: PTH100, PTH111  # neither needs a home
+    usual = os.environ.get("LOCALAPPDATA") if os.name == "nt" else os.environ.get("XDG_CACHE_HOME")
+    try:
+        return Path(usual or Path.home() / ("AppData/Local" if os.name == "nt" else ".cache")) / "sightline"
+    except RuntimeError as error:
+        raise CannotWrite(
+            "there is no home folder to keep a cache in. Set SIGHTLINE_CACHE to a folder, or HOME."
+        ) from error
 
 
 def check_free(out: Path) -> None:
@@ -201,6 +233,8 @@ def check_free(out: Path) -> None:
 def staged_folder(final: Path) -> Iterator[Path]:
     """A folder that appears under its name only when it is whole.
 
+    What a process that was killed left of the same folder is removed; what another one is still writing stays.
+
     Args:
         final: where it shall stand; must not exist.
 
@@ -209,7 +243,7 @@ def staged_folder(final: Path) -> Iterator[Path]:
 
     Raises:
         OutputExists: `final` exists, or somebody else made it meanwhile.
-        CannotWrite: the disk is full or read-only.
+        CannotWrite: the disk is full or read-only. Errors that have to do with other files stay what they are.
 
     Example:
         >>> import tempfile
@@ -219,20 +253,48 @@ def staged_folder(final: Path) -> Iterator[Path]:
         >>> (final / "a.txt").read_text()
         'a'
     """
-    temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}.partial")
     with writing_to(final):
         if final.exists():
             raise _taken(final)
-        temporary.mkdir(parents=True)
+        remove_leftovers(final.parent, f".{glob.escape(final.name)}.*.partial")
+    with contextlib.ExitStack() as held:
+        temporary = _made_beside(final, held)
         try:
-            yield temporary
-            for path in temporary.iterdir():
-                _flush_file(path)
-            _rename(temporary, final)
+            try:
+                yield temporary
+            except OSError as error:
+                if _is_about(error, temporary):
+                    with writing_to(final):
+                        raise
+                raise
+            with writing_to(final):
+                for path in temporary.iterdir():
+                    _flush_file(path)
+                _rename(temporary, final)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
+    with writing_to(final):
         _flush_folder(final.parent)
+
+
+def _made_beside(final: Path, held: contextlib.ExitStack) -> Path:
+    while True:
+        temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}.partial")
+        with writing_to(final):
+            temporary.mkdir(parents=True)
+            # Whoever clears up may come between these two lines; then there is nothing to hold.
+            with contextlib.suppress(FileNotFoundError):
+                held.enter_context(holding(temporary))
+            if temporary.exists():
+                return temporary
+
+
+def _is_about(error: OSError, folder: Path) -> bool:
+    """Whether an error within a block is of what it writes: a file in the folder, or a full disk that names none."""
+    if isinstance(error.filename, str | bytes):
+        return Path(os.fsdecode(error.filename)).is_relative_to(folder)
+    return error.errno in _FULL
 
 
 def _rename(temporary: Path, final: Path) -> None:

@@ -23,6 +23,7 @@ from sightline.progress import reporter, reporting
 from sightline.records import Dataset, InputSpec, Predictions
 from sightline.results import Bundle, Run
 from sightline.sessions import Session, open_session
+from sightline.workers import available_processors
 
 CHUNK = 64
 # Outputs of a network that a prediction is made of; only an ensemble has the second.
@@ -195,7 +196,7 @@ def predict_files(bundle: Bundle, paths: Iterable[str], *, invert: bool = False)
     """
     answerer = _Answerer(bundle, open_session(bundle), invert=invert)
     listed = list(paths)
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as threads:
+    with ThreadPoolExecutor(available_processors()) as threads:
         for first in range(0, len(listed), CHUNK):
             part = listed[first : first + CHUNK]
             yield answerer.answer(part, list(threads.map(answerer.read_file, part)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from sightline.errors import InvalidBundle, require
 from sightline.progress import reporter
 from sightline.results import Bundle
-from sightline.workers import in_order, num_workers
+from sightline.workers import available_processors, in_order, num_workers
 
 # Pixels of one portion: four images of 224x224. Larger ones leave the processor's cache and are slower an image.
 PORTION_BYTES = 600 * 1024
@@ -42,7 +43,9 @@ class Session:
         """The file in ONNX Runtime with so many threads for one portion; 0 for one a processor."""
         options = self._onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        options.intra_op_num_threads = threads
+        # By itself ONNX Runtime takes all processors of the machine, whatever this process was given of them.
+        is_limited = available_processors() < (os.cpu_count() or 1)
+        options.intra_op_num_threads = threads or (available_processors() if is_limited else 0)
         try:
             return self._onnxruntime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's exceptions share no class of their own

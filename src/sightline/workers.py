@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import math
 import multiprocessing
+import multiprocessing.context
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
@@ -23,23 +26,36 @@ Result = TypeVar("Result")
 Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 
-def num_workers(num_items: int) -> int:
-    """How many threads are worth starting for so many pieces of work.
+# Where Linux says how much of the processors a container may use, and what a process of `processes` was promised.
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+_SHARE = "SIGHTLINE_PROCESSORS"
 
-    Args:
-        num_items: 0 or more.
+
+def available_processors() -> int:
+    """How many processors this process may use: not all that the machine has, where it was given only some of them.
 
     Returns:
-        One a processor, and no more than there are pieces.
-
-    Raises:
-        Nothing.
+        At least 1: within the processors that it may run on, the quota of its container, and its share beside
+        other processes of Sightline.
 
     Example:
-        >>> num_workers(0), num_workers(1)
-        (0, 1)
+        >>> 1 <= available_processors() <= (os.cpu_count() or 1)
+        True
     """
-    return min(os.cpu_count() or 1, num_items)
+    counts = [os.cpu_count() or 1]
+    if sys.platform != "win32" and hasattr(os, "sched_getaffinity"):
+        counts.append(len(os.sched_getaffinity(0)))
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = _QUOTA.read_text(encoding="ascii").split()
+        counts.append(math.ceil(int(quota) / int(period)))  # "max" is no number: there is no quota
+    with contextlib.suppress(KeyError, ValueError):
+        counts.append(int(os.environ[_SHARE]))
+    return max(1, min(counts))
+
+
+def num_workers(num_items: int) -> int:
+    """How many threads are worth starting for so many pieces of work: one a processor, and no more than pieces."""
+    return min(available_processors(), num_items)
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item], *, workers: int) -> Iterator[Result]:
@@ -103,8 +119,7 @@ def processes(count: int, start: Callable[[], Any], *, lost: Callable[[Any], Any
     if count == 1:
         yield map
         return
-    others = set(multiprocessing.active_children())
-    slots = _Slots(max(1, (os.cpu_count() or 1) // count), start, lost)
+    slots = _Slots(max(1, available_processors() // count), start, lost)
     with ThreadPoolExecutor(count) as threads:
 
         def each(work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
@@ -122,7 +137,7 @@ def processes(count: int, start: Callable[[], Any], *, lost: Callable[[Any], Any
             # What is under way takes minutes, and nobody waits for it any more.
             threads.shutdown(wait=False, cancel_futures=True)
             slots.close()
-            for process in set(multiprocessing.active_children()) - others:
+            for process in slots.context.begun:
                 process.terminate()
             raise
         finally:
@@ -131,13 +146,25 @@ def processes(count: int, start: Callable[[], Any], *, lost: Callable[[Any], Any
                 pool.shutdown()
 
 
+class _Context(multiprocessing.context.SpawnContext):
+    """Fresh processes that are remembered: the caller may have children of its own, which are none of our business."""
+
+    def __init__(self) -> None:
+        self.begun: list[Any] = []
+
+    def Process(self, *arguments: Any, **options: Any) -> Any:  # type: ignore[override]  # noqa: N802  # its name there
+        process = multiprocessing.context.SpawnProcess(*arguments, **options)
+        self.begun.append(process)
+        return process
+
+
 class _Slots:
     """A process for each thread that asks, so that one that is ended takes no other along."""
 
     def __init__(self, share: int, start: Callable[[], Any], lost: Callable[[Any], Any] | None) -> None:
         self.begin, self.lost = (share, start), lost
         # A forked TensorFlow hangs; a fresh process reads its number of threads when it starts.
-        self.context = multiprocessing.get_context("spawn")
+        self.context = _Context()
         self.own = threading.local()
         self.gate, self.pools, self.is_closed = threading.Lock(), list[ProcessPoolExecutor](), False
         self.any_has_begun = False
@@ -177,7 +204,7 @@ def _begin(num_threads: int, start: Callable[[], Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Where the first is ended without a word, nobody would end this one.
     threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
-    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    for name in (_SHARE, "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ[name] = str(num_threads)
     start()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import sightline
 from sightline.errors import InvalidValue, OutputExists
 from sightline.schema import EnsembleRecipe, Recipe
 from sightline.training.resuming import BEGUN, check_jobs, run_folder
+from sightline.workers import available_processors
 
 BAGGING, BOOSTING = (Recipe(ensemble=EnsembleRecipe(kind=kind)) for kind in ("bagging", "boosting"))
 
@@ -39,7 +39,7 @@ def test_jobs_without_members_to_spread_are_refused() -> None:
 
 
 def test_more_jobs_than_processors_are_refused() -> None:
-    most = os.cpu_count() or 1
+    most = available_processors()
     check_jobs(most, BAGGING)
     with pytest.raises(InvalidValue, match=f"jobs={most + 1} processes are more than .* Set as many or fewer"):
         check_jobs(most + 1, BAGGING)

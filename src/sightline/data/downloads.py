@@ -24,7 +24,7 @@ Arrays = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.uint8], NDArray[
 
 
 def keras_home() -> Path:
-    """The folder in which Keras keeps what it downloaded: KERAS_HOME, or ~/.keras.
+    """The folder in which Keras keeps what it downloaded: KERAS_HOME, or ~/.keras, or /tmp/.keras.
 
     Returns:
         A path that may not exist.
@@ -36,7 +36,11 @@ def keras_home() -> Path:
         >>> isinstance(keras_home(), Path)
         True
     """
-    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    if chosen := os.environ.get("KERAS_HOME"):
+        return Path(chosen)
+    # As Keras has it, also for a user without a home.
+    home = os.path.expanduser("~")  # noqa: PTH111  # Path's own raises where there is none
+    return Path(home if os.access(home, os.W_OK) else "/tmp", ".keras")
 
 
 def read_keras_dataset(name: str) -> Arrays:

@@ -32,6 +32,7 @@ from sightline.errors import CannotWrite, UnreadableImage
 from sightline.files import cache_folder, staged_folder, write_atomically
 from sightline.progress import reporter
 from sightline.records import Dataset, ImageFiles, InputSpec
+from sightline.workers import available_processors
 
 # Raised when the decoder or the resize gives other bytes for the same file.
 DECODER_VERSION = 1
@@ -265,7 +266,7 @@ def _decode_all(files: ImageFiles, spec: InputSpec, stored: NDArray[np.uint8]) -
         signatures.put(row, signature(image))
         stored[row] = resize_image(image, spec)
 
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as threads, reporter().bar("decoding", total=len(files)) as bar:
+    with ThreadPoolExecutor(available_processors()) as threads, reporter().bar("decoding", total=len(files)) as bar:
         for first in range(0, len(files), CHUNK):
             part = range(first, min(first + CHUNK, len(files)))
             for _ in threads.map(decode, part):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from sightline.data.members import read_tar_member, read_zip_member
 from sightline.data.signatures import recognise
 from sightline.errors import UnreadableImage
 from sightline.records import ColorMode, ImageFiles
+from sightline.workers import available_processors
 
 # Sizes and colours stand at the beginning of these; the others are read whole.
 _HEAD_FORMATS = {"JPEG", "PNG", "GIF", "BMP", "PPM"}
@@ -129,7 +129,7 @@ def image_sizes(files: ImageFiles, rows: NDArray[np.int64]) -> NDArray[np.int64]
         except UnreadableImage:
             return 0, 0, 0
 
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with ThreadPoolExecutor(available_processors()) as threads:
         return np.array(list(threads.map(size_of, rows.tolist())), dtype=np.int64).reshape(-1, 3)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from sightline.errors import UnreadableImage
 from sightline.progress import reporter
 from sightline.quality.cameras import camera_model
 from sightline.records import Dataset, ImageFiles
+from sightline.workers import available_processors
 
 # A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, never below this: plenty for whatever is asked here.
 LOOKED_AT = (256, 256)
@@ -132,7 +132,7 @@ def _look_at_files(files: ImageFiles, into: Survey) -> None:
 
 
 def _with_threads(look: Callable[[int], None], num_images: int) -> None:
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as threads, reporter().bar("auditing", total=num_images) as bar:
+    with ThreadPoolExecutor(available_processors()) as threads, reporter().bar("auditing", total=num_images) as bar:
         for first in range(0, num_images, CHUNK):
             for _ in threads.map(look, range(first, min(first + CHUNK, num_images))):
                 bar.advance(1)

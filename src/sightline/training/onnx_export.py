@@ -78,7 +78,8 @@ def _export_in_subprocess(keras_path: Path, onnx_path: Path) -> None:
                 f"writing model.onnx of a JAX run needs the package '{package}'. Run: pip install 'sightline[jax]'"
             )
     done = subprocess.run(
-        [sys.executable, "-m", "sightline.training.onnx_export", str(keras_path), str(onnx_path)],
+        # -P: a keras.py in the current folder is none of ours.
+        [sys.executable, "-P", "-m", "sightline.training.onnx_export", str(keras_path), str(onnx_path)],
         env={**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
@@ -90,4 +91,6 @@ def _export_in_subprocess(keras_path: Path, onnx_path: Path) -> None:
 
 
 if __name__ == "__main__":
+    if not sys.flags.safe_path:
+        del sys.path[0]  # the current folder, where `-m` was typed without `-P`
     export_onnx(Path(sys.argv[1]), Path(sys.argv[2]))

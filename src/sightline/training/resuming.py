@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from sightline.progress import reporter
 from sightline.run_folders import earlier_runs, make_run_folder
 from sightline.schema import Recipe
 from sightline.training.preparation import Prepared
+from sightline.workers import available_processors
 
 # Of every run, before it learns.
 BEGUN = ("recipe.json", "splits.csv", "excluded.csv")
@@ -51,9 +51,10 @@ def check_jobs(jobs: int, recipe: Recipe) -> None:
         raise InvalidValue(
             f"jobs={jobs}: members of a boosted ensemble build on one another and are trained in turn. Leave jobs out."
         )
-    if jobs > (os.cpu_count() or jobs):
+    if jobs > available_processors():
         raise InvalidValue(
-            f"jobs={jobs} processes are more than this machine has processors, {os.cpu_count()}. Set as many or fewer."
+            f"jobs={jobs} processes are more than there are processors to use, {available_processors()}. "
+            "Set as many or fewer."
         )
 
 

@@ -1,0 +1,79 @@
+"""Folders that are held while they are written: the system lets go of them however their process ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+# Where the system cannot say whether somebody is still at it, a leftover goes after so long without a change.
+STALE_SECONDS = 24 * 3600
+_PARTIAL = re.compile(r"\..+\.[0-9a-f]{8}\.partial")
+
+
+@contextlib.contextmanager
+def holding(folder: Path) -> Iterator[None]:
+    """Hold a folder that was just made: as long as it is open, `remove_leftovers` leaves it alone."""
+    descriptor = _locked(folder, wait=True)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def remove_leftovers(parent: Path, pattern: str = ".*.partial") -> None:
+    """Remove half-written folders whose process has ended, and never one that somebody is still at.
+
+    Args:
+        parent: where they lie; may be missing.
+        pattern: which of them, as `Path.glob` takes it; only names that Sightline gives are looked at.
+    """
+    with contextlib.suppress(OSError):
+        for found in parent.glob(pattern):
+            if _PARTIAL.fullmatch(found.name) and not found.is_symlink() and found.is_dir():
+                _remove_if_left(found)
+
+
+def _remove_if_left(folder: Path) -> None:
+    try:
+        descriptor = _locked(folder, wait=False)
+    except BlockingIOError:
+        return
+    try:
+        # Removed while it is held, so that nobody begins to write there meanwhile.
+        if descriptor is not None or time.time() - _last_change(folder) > STALE_SECONDS:
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _last_change(folder: Path) -> float:
+    return max(path.lstat().st_mtime for path in (folder, *folder.iterdir()))
+
+
+if sys.platform == "win32":
+
+    def _locked(folder: Path, *, wait: bool) -> int | None:  # noqa: ARG001
+        return None  # a folder cannot be opened there, and one with open files cannot be removed
+else:
+    import fcntl
+
+    def _locked(folder: Path, *, wait: bool) -> int | None:
+        """A descriptor that holds the folder; None where the file system knows no locks."""
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            os.close(descriptor)
+            raise
+        except OSError:
+            os.close(descriptor)
+            return None
+        return descriptor
