@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -64,3 +69,40 @@ def test_who_stops_early_leaves_no_thread_behind(session) -> None:
 def test_no_images_give_no_rows(session) -> None:
     assert session.logits(IMAGES[:0]).shape == (0, 1000)
     assert list(session.portions(IMAGES[:0], ["logits"])) == []
+
+
+PREDICT_IN_A_CHILD_AND_HERE = """
+import os, subprocess, sys, time
+if len(sys.argv) == 1:
+    subprocess.run([sys.executable, __file__, "child"], check=True)
+import numpy, sightline
+sightline.predict("imagenet", numpy.zeros((1, 224, 224, 3), numpy.uint8), progress=False)
+time.sleep(1)
+"""
+
+
+def clean(home: Path, **chosen: str) -> dict[str, str]:
+    """The environment of somebody who has just moved in."""
+    settled = {"ORT_DISABLE_TELEMETRY", "CI", "SIGHTLINE_CACHE", "XDG_CACHE_HOME", "PYTHONPYCACHEPREFIX"}
+    return {name: value for name, value in os.environ.items() if name not in settled} | {"HOME": str(home)} | chosen
+
+
+def test_predicting_leaves_nothing_at_home_and_asks_nobody(tmp_path: Path) -> None:
+    home, trace, script = tmp_path / "home", tmp_path / "trace", tmp_path / "predict.py"
+    home.mkdir()
+    script.write_text(PREDICT_IN_A_CHILD_AND_HERE)
+    strace = ["strace", "-f", "-qq", "-e", "trace=connect,sendto,sendmsg", "-o", trace]
+    may_trace = subprocess.run([*strace, "true"], check=False).returncode == 0 if shutil.which("strace") else False
+    subprocess.run([*(strace if may_trace else []), sys.executable, script], check=True, env=clean(home), timeout=120)
+    assert list(home.rglob("*")) == []
+    if not may_trace:
+        pytest.skip("strace is not here, or may not trace: what is sent was not looked at")
+    assert [line for line in trace.read_text().splitlines() if "AF_INET" in line] == []
+
+
+@pytest.mark.parametrize("chosen", ["0", ""])
+def test_who_wants_telemetry_is_heeded(chosen: str, tmp_path: Path) -> None:
+    program = "import os, sightline; print(repr(os.environ['ORT_DISABLE_TELEMETRY']))"
+    environment = clean(tmp_path, ORT_DISABLE_TELEMETRY=chosen)
+    said = subprocess.run([sys.executable, "-c", program], check=True, env=environment, capture_output=True, text=True)
+    assert said.stdout.strip() == repr(chosen)

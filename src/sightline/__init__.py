@@ -7,9 +7,14 @@ with it `sightline --help`, takes milliseconds.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from sightline._version import __version__
+
+# ONNX Runtime 1.32 keeps a device id and sends events unless it finds this when it is loaded; asked afterwards, it has
+# already begun. Set before whatever of Sightline imports it, for child processes, too; who says otherwise is heeded.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOMES: dict[str, str] = {
     "load": "sightline.data.sources",
