@@ -24,7 +24,6 @@ import numpy as np
 import sightline
 from sightline.backends import load_keras
 from sightline.bundle import load_bundle
-from sightline.data.pixels import cache_key
 from sightline.features import feature_tables
 from sightline.metrics.intervals import mean_interval
 from sightline.progress import reporting
@@ -90,8 +89,7 @@ def by_features(folder: Path, settings: dict[str, object]) -> float:
     with reporting("quiet"):
         data = prepare(folder, sightline.recipe("transfer", settings))
         session = open_session(load_bundle("imagenet"))
-        key = cache_key(data.dataset, data.spec)
-        table = feature_tables(session, data.pixels, key, outputs={"features": (1280,)})["features"]
+        table = feature_tables(session, data.pixels, outputs={"features": (1280,)})["features"]
     labels = data.dataset.labels
     train, validation = (
         Rows(np.asarray(table[rows]), labels[rows]) for rows in (data.splits.train, data.splits.validation)

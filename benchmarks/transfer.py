@@ -102,7 +102,7 @@ import sys, time
 folder = sys.argv[1]
 import numpy as np, sightline
 from sightline.bundle import load_bundle
-from sightline.data.pixels import cache_key, read_pixels
+from sightline.data.pixels import read_pixels
 from sightline.features import feature_tables
 from sightline.sessions import open_session
 bundle = load_bundle("imagenet")
@@ -110,7 +110,7 @@ session = open_session(bundle)
 started = time.perf_counter()
 data = sightline.load(folder)
 pixels = read_pixels(data, bundle.input)
-table = feature_tables(session, pixels, cache_key(data, bundle.input), outputs={"features": (1280,)})["features"]
+table = feature_tables(session, pixels, outputs={"features": (1280,)})["features"]
 print(len(table) / (time.perf_counter() - started))
 """
 

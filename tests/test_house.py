@@ -57,9 +57,9 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "data",
-            "signatures tiff containers colors images caches labelled layout folders members archives cells tables "
-            "arrays backgrounds builtin downloads sources stores thumbnails likeness copies duplicates remembered "
-            "grouping shortages splits resizing pixels batches",
+            "signatures tiff containers colors images caches identities kept labelled layout folders members archives "
+            "cells tables arrays backgrounds builtin downloads sources stores thumbnails likeness copies duplicates "
+            "remembered grouping shortages splits resizing pixels batches",
             keras_on_use_in="downloads",  # keras.datasets
         ),
     ),
@@ -97,7 +97,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
 # `sightline.train` would be replaced by a module of that name as soon as it is imported.
 PUBLIC_FUNCTIONS = (
     "show audit find_learning_rate train combine distil evaluate predict similar compare explain export sort serve "
-    "models datasets recipes load split recipe"
+    "models datasets recipes cache load split recipe"
 )
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base"}
 

@@ -11,6 +11,7 @@ from PIL import Image
 import sightline
 from sightline import features
 from sightline.cli.parser import build_parser
+from sightline.data import pixels
 from sightline.errors import InvalidBundle, InvalidValue, UnreadableImage
 
 
@@ -50,13 +51,20 @@ def test_a_copy_is_as_similar_as_can_be(folder: Path) -> None:
     assert found.similarities[0] == pytest.approx(1, abs=1e-6)
 
 
-def test_the_second_question_computes_only_what_it_asks_about(folder: Path, monkeypatch) -> None:
-    sightline.similar("imagenet", folder / "checks1.png", folder=folder / "stripes0.png")
-    counted = []
-    usual = features._fill
-    monkeypatch.setattr(features, "_fill", lambda *parts: (counted.append(len(parts[1])), usual(*parts)))
-    sightline.similar("imagenet", folder / "checks2.png", folder=folder / "stripes0.png")
-    assert counted == [1]
+def test_one_file_more_and_another_question_cost_what_is_new_alone(folder: Path, monkeypatch) -> None:
+    counted, decoded = [], []
+    usual, decode = features._fill, pixels.resize_image
+    monkeypatch.setattr(features, "_fill", lambda *parts: (counted.append(len(parts[3])), usual(*parts))[1])
+    sightline.similar("imagenet", folder / "checks1.png", folder=folder)
+    first = counted.pop()
+    monkeypatch.setattr(pixels, "resize_image", lambda *parts: (decoded.append(1), decode(*parts))[1])
+    (folder / "text.jpg").unlink()
+    sightline.similar("imagenet", folder / "checks2.png", folder=folder)
+    assert not counted, "whichever is asked about, it is the same images"
+    (folder / "new.png").write_bytes((folder / "checks1.png").read_bytes())
+    decoded.clear()
+    sightline.similar("imagenet", folder / "checks2.png", folder=folder)
+    assert (first > 2, counted, len(decoded)) == (True, [1], 1)
 
 
 def test_the_picture_is_written(folder: Path, tmp_path: Path) -> None:

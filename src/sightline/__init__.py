@@ -33,6 +33,7 @@ _HOMES: dict[str, str] = {
     "models": "sightline.tables",
     "datasets": "sightline.tables",
     "recipes": "sightline.tables",
+    "cache": "sightline.data.caches",
     "Dataset": "sightline.records",
     "Splits": "sightline.records",
     "Recipe": "sightline.schema",
@@ -63,6 +64,7 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:  # for editors and type checkers alone
     from sightline.comparison import Comparison as Comparison, compare as compare
+    from sightline.data.caches import cache as cache
     from sightline.data.sources import load as load
     from sightline.data.splits import split as split
     from sightline.errors import SightlineError as SightlineError

@@ -11,9 +11,9 @@ from typing import Any
 
 from sightline._version import __version__
 from sightline.backends import choose_backend, installed_backends, load_keras
+from sightline.data.caches import cache_root
 from sightline.data.downloads import keras_home
 from sightline.errors import CannotWrite, SightlineError
-from sightline.files import cache_folder
 from sightline.workers import available_processors
 
 PACKAGES = (
@@ -74,7 +74,7 @@ def examine() -> dict[str, Any]:
 
 def _cache_folder() -> str:
     try:
-        return str(cache_folder())
+        return str(cache_root())
     except CannotWrite as error:
         return f"none: {error}"
 

@@ -1,27 +1,25 @@
 """What a pretrained network sees in images: numbers computed once with ONNX Runtime, kept in mapped tables.
 
-A table appears under its name only when it is whole, and its name says what it was
-made of: the pixels (files, size, rule, decoder), the network's bytes and the view.
+They are kept image by image: one file more costs one image. What is known again is
+the file, with size, rule and decoder of its pixels, the network's bytes and the view.
 """
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import hashlib
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sightline.data.caches import make_room, reserve, usual_limit_gib
-from sightline.errors import CannotWrite, OutputExists
-from sightline.files import cache_folder, sha256_of, staged_folder
+from sightline.data.identities import Identities, content_identities
+from sightline.data.kept import Column, KeptRows, Shelf, kept_rows
+from sightline.data.pixels import Pixels
+from sightline.files import sha256_of
 from sightline.progress import reporter
 from sightline.sessions import Session
 
@@ -76,112 +74,78 @@ class View:
 
 
 def feature_tables(
-    session: Session, images: Any, key: str, *, outputs: Mapping[str, tuple[int, ...]], view: View | None = None
-) -> dict[str, NDArray[Any]]:
+    session: Session, images: Any, *, outputs: Mapping[str, tuple[int, ...]], view: View | None = None
+) -> dict[str, KeptRows]:
     """What a network gives for every image, from the cache if it was computed before.
 
     Args:
         session: the network.
-        images: (num_images, height, width, channels) uint8, or what gives such an array when it
-            is sliced by rows.
-        key: what the pixels depend on, as `sightline.data.pixels.cache_key` gives it.
+        images: Pixels; or (num_images, height, width, channels) uint8, which are known again by their content.
         outputs: name to shape of one image's row, without the batch.
         view: how the images are looked at; as they are if left out.
 
     Returns:
-        Name to (num_images, *shape) float16, mapped from the cache, or in memory where it cannot
-        be written.
-
-    Raises:
-        Nothing of its own: a cache that cannot be written only costs time.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(feature_tables).parameters)
-        ['session', 'images', 'key', 'outputs', 'view']
+        Name to (num_images, *shape) float16, mapped from the cache, or in memory where it cannot be written.
     """
     view = view or View()
-    shapes = {name: (len(images), *shape) for name, shape in sorted(outputs.items())}
-    folder = cache_folder() / "features" / _key(session.path, key, view, shapes)
-    found = _open(folder, shapes)
-    if found is not None:
-        return found
-    needed = sum(int(np.prod(shape)) for shape in shapes.values()) * np.dtype(STORED).itemsize
-    limit = int(usual_limit_gib() * 2**30)
-    if needed <= limit:
-        try:
-            make_room(folder.parent, limit - needed)
-            return _write(folder, session, images, shapes, view)
-        except CannotWrite as error:
-            reporter().say(f"features are kept in memory and computed again next time: {error}")
-    tables: dict[str, NDArray[Any]] = {name: np.empty(shape, STORED) for name, shape in shapes.items()}
-    _fill(session, images, tables, view)
-    return tables
+    columns = tuple(Column(name, tuple(shape), STORED) for name, shape in sorted(outputs.items()))
+    shelf = Shelf("features", _key(session, view), columns, _described(len(images), view))
+    return kept_rows(shelf, _identities(images, view), functools.partial(_fill, session, images, view))
 
 
-def _key(network: Path, pixels_key: str, view: View, shapes: Mapping[str, tuple[int, ...]]) -> str:
+def _described(num_images: int, view: View) -> str:
+    return f"features of {num_images:,} image{'s' if num_images != 1 else ''}" + (
+        f", view {view.number + 1}" if view.number else ""
+    )
+
+
+def _key(session: Session, view: View) -> str:
     import onnxruntime
 
-    parts = (TABLE_VERSION, sha256_of(network), pixels_key, view.name, shapes, onnxruntime.__version__)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
+    parts = (TABLE_VERSION, sha256_of(session.path), view.name, sorted(session.output_shapes().items()))
+    return hashlib.sha256(repr((*parts, onnxruntime.__version__)).encode()).hexdigest()[:16]
 
 
-def _open(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[Any]] | None:
-    """The tables if they are there and whole; what is damaged is as good as none."""
-    tables: dict[str, NDArray[Any]] = {}
-    try:
-        for name, shape in shapes.items():
-            table = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-            if table.shape != shape or table.dtype != STORED:
-                raise ValueError("wrong shape")
-            tables[name] = table
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, EOFError):
-        shutil.rmtree(folder, ignore_errors=True)
-        return None
-    with contextlib.suppress(OSError):
-        os.utime(folder)  # the last use decides which tables go first
-    return tables
+def _identities(images: Any, view: View) -> Identities:
+    known_by: Identities = images.identities if isinstance(images, Pixels) else content_identities(images)
+    if view.number == 0:
+        return known_by
+    # A random view is drawn by the row.
+    names = known_by.tolist()
+    salted = [
+        name and hashlib.blake2b(b"%d %s" % (row, name), digest_size=16).hexdigest().encode()
+        for row, name in enumerate(names)
+    ]
+    return np.array(salted, dtype="S32")
 
 
-def _write(
-    folder: Path, session: Session, images: Any, shapes: Mapping[str, tuple[int, ...]], view: View
-) -> dict[str, NDArray[Any]]:
-    try:
-        with staged_folder(folder) as staged:
-            tables = {name: _reserved(staged / f"{name}.npy", shape) for name, shape in shapes.items()}
-            _fill(session, images, tables, view)
-            for table in tables.values():
-                table.flush()  # type: ignore[attr-defined]  # a memmap, which is an ndarray to mypy
-            tables.clear()
-    except OutputExists:
-        pass  # another run was faster; its numbers are the same
-    except OSError as error:
-        raise CannotWrite(f"{folder}: the table of features cannot be written ({error.strerror}).") from error
-    found = _open(folder, shapes)
-    if found is None:
-        raise CannotWrite(f"{folder}: the table of features was removed while it was written.")
-    return found
-
-
-def _reserved(path: Path, shape: tuple[int, ...]) -> NDArray[Any]:
-    """An empty table whose room is taken: writing to a mapped hole of a full disk would end the process."""
-    table: NDArray[Any] = np.lib.format.open_memmap(path, mode="w+", dtype=STORED, shape=shape)
-    with path.open("rb+") as stream:
-        reserve(stream.fileno(), path.stat().st_size)
-    return table
-
-
-def _fill(session: Session, images: Any, tables: Mapping[str, NDArray[Any]], view: View) -> None:
+def _fill(
+    session: Session, images: Any, view: View, rows: NDArray[np.int64], tables: Mapping[str, Any]
+) -> NDArray[np.bool_]:
     names = list(tables)
 
     def seen(first: int, part: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return np.stack([view.of(image, first + place) for place, image in enumerate(part)])
+        return np.stack([view.of(image, int(rows[first + place])) for place, image in enumerate(part)])
 
+    wanted = images if len(rows) == len(images) else _Chosen(images, rows)
     what = "features" if view.number == 0 else f"features, view {view.number + 1}"
-    with reporter().bar(what, total=len(images)) as bar:
-        for first, outputs in session.portions(images, names, change=seen if view.number else None):
+    with reporter().bar(what, total=len(rows)) as bar:
+        for first, outputs in session.portions(wanted, names, change=seen if view.number else None):
             for name, values in zip(names, outputs, strict=True):
                 tables[name][first : first + len(values)] = values
             bar.advance(len(outputs[0]))
+    return np.ones(len(rows), bool)
+
+
+class _Chosen:
+    """Some rows of images, read as they are sliced."""
+
+    def __init__(self, images: Any, rows: NDArray[np.int64]) -> None:
+        self.images, self.rows, self.shape = images, rows, (len(rows), *images.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: slice) -> NDArray[np.uint8]:
+        chosen: NDArray[np.uint8] = self.images[self.rows[index]]
+        return chosen

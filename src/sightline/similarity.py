@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.bundle import load_bundle
-from sightline.data.pixels import cache_key, raw_images, read_pixels
+from sightline.data.pixels import raw_images, read_pixels
 from sightline.errors import InvalidBundle, InvalidValue, UnreadableImage
 from sightline.features import feature_tables
 from sightline.files import write_atomically
@@ -98,11 +98,12 @@ def similar(
     if not paths:
         raise InvalidValue("there is no other file to compare with. Name a folder with more images.")
     others = _unlabelled(paths)
-    wanted, errors = _features(session, opened, asked, length)
-    if errors:
-        raise UnreadableImage(f"{image}: {errors[0]}")
-    table, errors = _features(session, opened, others, length)
-    closeness = table @ wanted[0]
+    _, unreadable = raw_images(asked, np.array([0]))
+    if unreadable:
+        raise UnreadableImage(f"{image}: {unreadable[0]}")
+    # Together, so that it is the same images that are kept, whichever of them is asked about.
+    table, errors = _features(session, opened, _unlabelled([*paths, str(image)]), length)
+    closeness = table[:-1] @ table[-1]
     closeness[list(errors)] = -np.inf
     order = np.argsort(-closeness, kind="stable")[: min(count, len(paths) - len(errors))]
     if not len(order):
@@ -146,9 +147,8 @@ def _features(
 ) -> tuple[NDArray[np.float64], dict[int, str]]:
     """(num_images, length) features of length 1, and row to reason for what cannot be read."""
     pixels = read_pixels(dataset, bundle.input)
-    key = cache_key(dataset, bundle.input)
-    table = feature_tables(session, pixels, key, outputs={"features": (length,)})["features"]
-    wide = np.asarray(table, dtype=np.float64)
+    table = feature_tables(session, pixels, outputs={"features": (length,)})["features"]
+    wide = np.asarray(table[:], dtype=np.float64)
     lengths = np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
     for row, reason in pixels.errors.items():
         reporter().say(f"{dataset.row_ids[row]}: {reason}")

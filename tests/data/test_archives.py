@@ -242,7 +242,7 @@ def test_a_compressed_tar_larger_than_the_cache_may_be_is_refused(tmp_path, monk
         InvalidSource, match=r"expands to more than the 0.0005 GiB that the cache may hold.*SIGHTLINE_CACHE_GIB"
     ):
         read_archive(path)
-    assert not [entry for entry in cache.rglob("*") if entry.is_file()]
+    assert [entry.name for entry in cache.rglob("*") if entry.is_file()] == ["CACHEDIR.TAG"]
 
 
 def test_a_crowd_of_members_is_refused(tmp_path, monkeypatch):
@@ -348,5 +348,5 @@ def test_a_full_disk_while_unpacking_leaves_nothing_behind(tmp_path, monkeypatch
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, usual)
         signal.signal(signal.SIGXFSZ, handler)
-    assert not [entry for entry in cache.rglob("*") if entry.is_file()]
+    assert [entry.name for entry in cache.rglob("*") if entry.is_file()] == ["CACHEDIR.TAG"]
     assert len(read_archive(path)) == 2

@@ -17,9 +17,9 @@ from PIL import Image
 
 import sightline
 from sightline.data import pixels as module, resizing
-from sightline.data.caches import make_room
 from sightline.data.images import read_image
 from sightline.data.pixels import Pixels, raw_images, read_pixels
+from sightline.errors import InvalidSource, UnreadableImage
 from sightline.records import InputSpec
 
 SPEC = InputSpec(24, 24, "rgb")
@@ -45,6 +45,19 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
+def count_decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files that are decoded from now on."""
+    decoded: list[str] = []
+    usual = module.decode_row
+
+    def decode(files, row, **options):
+        decoded.append(files.names[row])
+        return usual(files, row, **options)
+
+    monkeypatch.setattr(module, "decode_row", decode)
+    return decoded
+
+
 def test_the_cache_holds_what_the_one_decoder_and_the_one_resize_give(photos, cache):
     data = sightline.load(photos)
     found = read_pixels(data, SPEC)
@@ -62,18 +75,89 @@ def test_unreadable_files_are_rows_with_a_reason(photos, cache):
     assert not any("99.jpg: " in reason for reason in found.errors.values()), "the name is said once, by who prints it"
 
 
-def test_the_second_reading_decodes_nothing_and_gives_the_same(photos, cache, monkeypatch):
+def test_the_second_reading_decodes_only_what_could_not_be_read(photos, cache, monkeypatch):
     data = sightline.load(photos)
     first = read_pixels(data, SPEC)
-
-    def decode_again(*arguments: object, **options: object) -> None:
-        raise AssertionError("decoded again")
-
-    monkeypatch.setattr(module, "decode_row", decode_again)
+    decoded = count_decoded(monkeypatch)
     second = read_pixels(data, SPEC)
+    assert [data.row_ids[row] for row in sorted(first.errors)] == sorted(decoded) == ["cat/99.jpg", "dog/99.jpg"]
     assert np.array_equal(first[:], second[:])
     assert first.errors == second.errors
     assert np.array_equal(first.signatures.digests, second.signatures.digests)
+
+
+def test_what_could_not_be_read_is_read_as_soon_as_something_can(photos, cache, monkeypatch):
+    data = sightline.load(photos)
+    usual = module.decode_row
+
+    def refuse(files, row, **options):
+        if row == 3:
+            raise UnreadableImage("needs another decoder.")
+        return usual(files, row, **options)
+
+    monkeypatch.setattr(module, "decode_row", refuse)
+    assert 3 in read_pixels(data, SPEC).errors
+    monkeypatch.setattr(module, "decode_row", usual)
+    found = read_pixels(data, SPEC)
+    assert 3 not in found.errors
+    assert np.array_equal(found[3], read_image(photos / str(data.row_ids[3]), SPEC))
+
+
+def test_other_files_of_the_same_names_sizes_and_times_are_decoded(photos, cache):
+    """As two archives leave them that were packed with one time for all."""
+    generator = np.random.default_rng(1)
+
+    def write_noise(name: str) -> None:
+        Image.fromarray(generator.integers(0, 256, (30, 30, 3), dtype=np.uint8)).save(photos / name)
+        os.utime(photos / name, ns=(5, 5))
+
+    names = ["cat/a.bmp", "dog/b.bmp"]
+    for name in names:
+        write_noise(name)
+    earlier = sightline.load(photos)
+    read_pixels(earlier, SPEC)
+    for name in names:
+        write_noise(name)
+    again = sightline.load(photos)
+    assert again.fingerprint == earlier.fingerprint
+    found = read_pixels(again, SPEC)
+    for name in names:
+        assert np.array_equal(found[again.row_ids.tolist().index(name)], read_image(photos / name, SPEC))
+
+
+def test_a_file_that_changes_while_it_is_decoded_is_not_kept(photos, cache, monkeypatch):
+    data = sightline.load(photos)
+    usual = module.decode_row
+
+    def change_after(files, row, **options):
+        found = usual(files, row, **options)
+        if row == 0:
+            os.utime(photos / "cat" / "00.png", ns=(7, 7))
+        return found
+
+    monkeypatch.setattr(module, "decode_row", change_after)
+    read_pixels(data, SPEC)
+    monkeypatch.setattr(module, "decode_row", usual)
+    decoded = count_decoded(monkeypatch)
+    read_pixels(sightline.load(photos), SPEC)
+    assert "cat/00.png" in decoded
+
+
+def test_one_file_more_costs_one_file_and_fewer_rows_cost_nothing(photos, cache, monkeypatch):
+    for broken in photos.rglob("*.jpg"):
+        broken.unlink()
+    whole = read_pixels(sightline.load(photos), SPEC)[:]
+    decoded = count_decoded(monkeypatch)
+    data = sightline.load(photos)
+    rows = np.array([30, 2, 3])
+    assert np.array_equal(read_pixels(data.take(rows), SPEC)[:], whole[rows])
+    assert np.array_equal(read_pixels(sightline.load(photos, label_from="last"), SPEC)[:], whole)
+    assert decoded == []
+    Image.new("RGB", (50, 50), "red").save(photos / "cat" / "05a.png")
+    more = read_pixels(sightline.load(photos), SPEC)
+    assert decoded == ["cat/05a.png"]
+    assert np.array_equal(more[:], np.insert(whole, 6, more[6], axis=0))
+    assert more[6][0, 0].tolist() == [255, 0, 0]
 
 
 def test_a_changed_file_another_size_and_another_rule_are_decoded_anew(photos, cache):
@@ -108,7 +192,7 @@ def test_taken_rows_share_the_pixels_and_keep_their_errors(photos, cache):
     assert part.errors == {1: found.errors[broken]}
     assert np.array_equal(part[0], found[broken + 2])
     assert np.array_equal(part[:], np.stack([found[row] for row in rows.tolist()]))
-    assert np.shares_memory(part.stored, found.stored)
+    assert part.stored is found.stored
 
 
 def test_rows_that_follow_one_another_are_not_copied():
@@ -118,16 +202,53 @@ def test_rows_that_follow_one_another_are_not_copied():
     assert len(found[np.array([], dtype=np.int64)]) == 0
 
 
-def test_a_damaged_cache_is_as_good_as_none(photos, cache):
+def flip(path: Path, place: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[place] ^= 0x80
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("file", ["images.bin", "signature_pixels.bin", "index.npz", "entry.json"])
+@pytest.mark.parametrize("damage", [b"damaged", b"", lambda path: flip(path, 30), lambda path: flip(path, -9)])
+def test_a_damaged_cache_is_as_good_as_none(photos, cache, file, damage):
     data = sightline.load(photos)
-    whole = read_pixels(data, SPEC)[:]
-    (folder,) = (cache / "pixels").iterdir()
-    zipped = (folder / "rows.npz").read_bytes()
-    flipped = zipped[:60] + bytes([zipped[60] ^ 255]) + zipped[61:]
-    damages = (b"damaged", b"", zipped[:10], zipped[: len(zipped) // 2], flipped)
-    for name, content in (*(("rows.npz", content) for content in damages), ("images.bin", b"short")):
-        (folder / name).write_bytes(content)
-        assert np.array_equal(read_pixels(data, SPEC)[:], whole), name
+    whole = read_pixels(data, SPEC)
+    expected, thumbnails = np.array(whole[:]), np.array(whole.signatures.pixels)
+    (path,) = cache.glob(f"pixels/*/{file}")
+    if callable(damage):
+        damage(path)
+    else:
+        path.write_bytes(damage)
+    for _ in range(2):
+        found = read_pixels(data, SPEC)
+        assert np.array_equal(found[:], expected)
+        assert np.array_equal(found.signatures.pixels, thumbnails)
+
+
+def test_damage_is_found_where_it_is_read_and_costs_what_lies_near(photos, cache, monkeypatch, capsys):
+    data, spec = sightline.load(photos), InputSpec(400, 400, "rgb")
+    whole = np.array(read_pixels(data, spec)[:])
+    (path,) = cache.glob("pixels/*/images.bin")
+    flip(path, -3 * whole[0].nbytes)
+    found = read_pixels(data, spec)
+    decoded = count_decoded(monkeypatch)
+    assert np.array_equal(found[:30], whole[:30])
+    assert decoded == []
+    assert np.array_equal(found[30:40], whole[30:40])
+    assert set(decoded) <= {"dog/16.png", "dog/17.png", "dog/18.png"}, "two of them make up a chunk"
+    assert "damaged since it was written" in capsys.readouterr().err
+    assert not list(cache.glob("pixels/*/images.bin")), "the next command decodes it anew"
+
+
+def test_where_the_cache_is_damaged_and_the_file_is_gone_nothing_is_learned_from(photos, cache):
+    data, spec = sightline.load(photos), InputSpec(400, 400, "rgb")
+    read_pixels(data, spec)
+    (path,) = cache.glob("pixels/*/images.bin")
+    flip(path, 100)
+    found = read_pixels(data, spec)
+    (photos / "cat" / "00.png").unlink()
+    with pytest.raises(InvalidSource, match="the cache is damaged, and images that it held cannot be read"):
+        found[:]
 
 
 def test_two_runs_at_once_both_get_whole_pixels(photos, cache):
@@ -166,31 +287,11 @@ def test_a_run_that_was_killed_while_it_writes_leaves_nothing_that_is_taken_for_
     assert np.array_equal(found[0], read_image(photos / "cat" / "00.png", SPEC))
 
 
-def test_the_cache_is_bounded_and_the_longest_unused_goes_first(tmp_path):
-    for age, name in enumerate(("new", "middle", "old")):
-        folder = tmp_path / name
-        folder.mkdir()
-        (folder / "images.bin").write_bytes(bytes(1000))
-        os.utime(folder, (1_000_000 - age, 1_000_000 - age))
-    make_room(tmp_path, 2500)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["middle", "new"]
-    make_room(tmp_path, 0)
-    assert not list(tmp_path.iterdir())
-
-
-def test_what_killed_runs_left_behind_is_removed_after_a_day_and_not_before(tmp_path):
-    for name, used in ((".a.partial", 1_000_000), (".b.partial", time.time())):
-        (tmp_path / name).mkdir()
-        os.utime(tmp_path / name, (used, used))
-    make_room(tmp_path, 10**9)
-    assert [path.name for path in tmp_path.iterdir()] == [".b.partial"]
-
-
 def test_images_that_do_not_fit_in_the_cache_are_kept_in_memory_and_it_is_said(photos, cache, capsys):
     data = sightline.load(photos)
     found = read_pixels(data, SPEC, limit_gib=1e-6)
     assert "kept in memory" in capsys.readouterr().err
-    assert not (cache / "pixels").exists()
+    assert not list(cache.glob("pixels/*"))
     assert np.array_equal(found[0], read_image(photos / "cat" / "00.png", SPEC))
 
 

@@ -242,12 +242,13 @@ def test_without_validation_rows_nothing_is_fine_tuned_and_the_run_says_so(photo
 
 
 def test_an_exported_backbone_of_the_cache_is_made_again_when_it_is_damaged(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
     inputs = keras.Input((8, 8, 3), dtype="uint8", name="images")
     features = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(keras.layers.Rescaling(0.1)(inputs)))
     model = keras.Model(inputs, {"features": features})
     images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
-    (first,) = save_outputs(model, tmp_path).outputs(images, ["features"])
-    (place,) = tmp_path.iterdir()
+    (first,) = save_outputs(model, name="small").outputs(images, ["features"])
+    (place,) = (tmp_path / "cache" / "backbones").iterdir()
     whole = (place / "model.onnx").read_bytes()
     stands = bytearray(whole)
     stands[len(whole) // 2] ^= 255
@@ -255,19 +256,20 @@ def test_an_exported_backbone_of_the_cache_is_made_again_when_it_is_damaged(tmp_
         (place / "sha256" if damage is None else place / "model.onnx").unlink()
         if damage is not None:
             (place / "model.onnx").write_bytes(damage)
-        (again,) = save_outputs(model, tmp_path).outputs(images, ["features"])
+        (again,) = save_outputs(model, name="small").outputs(images, ["features"])
         assert np.array_equal(first, again)
     monkeypatch.setattr(saving, "export_onnx", lambda *_: pytest.fail("exported again"))
-    save_outputs(model, tmp_path)
+    save_outputs(model, name="small")
 
 
-def test_a_cache_that_cannot_be_written_only_costs_the_export(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_only_costs_the_export(tmp_path: Path, monkeypatch) -> None:
     inputs = keras.Input((8, 8, 3), dtype="uint8", name="images")
     model = keras.Model(
         inputs, {"features": keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1.0)(inputs))}
     )
     (tmp_path / "file").write_text("in the way")
-    session = save_outputs(model, tmp_path / "file" / "backbones")
+    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "file"))
+    session = save_outputs(model, name="small")
     assert session.outputs(np.full((1, 8, 8, 3), 7, np.uint8), ["features"])[0].tolist() == [[7, 7, 7]]
 
 

@@ -1,4 +1,4 @@
-"""`models`, `datasets`, `recipes`, `doctor`: commands that list what there is."""
+"""`models`, `datasets`, `recipes`, `cache`, `doctor`: commands that list what there is."""
 
 from __future__ import annotations
 
@@ -62,6 +62,30 @@ def recipes(arguments: Namespace) -> int:
     else:
         print_table(described, ("key", "default", "meaning", "values"))
     return 0
+
+
+def cache(arguments: Namespace) -> int:
+    """Tell what is kept, or empty it."""
+    from sightline.data.caches import cache as look_at_cache
+
+    found = look_at_cache(empty=arguments.empty)
+    if arguments.json:
+        print_json(found)
+        return 0
+    if found["entries"]:
+        rows = [{**row, "size": _size(row["num_bytes"]), "last used": row["used"]} for row in found["entries"]]
+        print_table(rows, ("kind", "holds", "size", "last used"))
+    bound = "without a bound" if found["limit_bytes"] is None else f"of at most {_size(found['limit_bytes'])}"
+    removed = f"; {found['removed']:,} removed ({_size(found['removed_bytes'])})" if arguments.empty else ""
+    print(f"{found['place']}: {len(found['entries']):,} entries, {_size(found['num_bytes'])} {bound}{removed}")
+    return 0
+
+
+def _size(num_bytes: int) -> str:
+    for unit, divisor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if num_bytes >= divisor:
+            return f"{num_bytes / divisor:.3g} {unit}"
+    return f"{num_bytes} bytes"
 
 
 def doctor(arguments: Namespace) -> int:

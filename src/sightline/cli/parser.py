@@ -177,6 +177,10 @@ def _recipes_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keys", action="store_true", help="list every key with its default and meaning")
 
 
+def _cache_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--empty", action="store_true", help="remove all of it; the next command makes it again")
+
+
 # Name to the module below `sightline.cli` that carries it out, what it does, and its options.
 COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]] = {
     "show": ("looking", "draw the first images of a source with their labels", _show_options),
@@ -196,5 +200,6 @@ COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]] 
     "models": ("listing", "list the networks", _no_options),
     "datasets": ("listing", "list the sources that go by a name", _no_options),
     "recipes": ("listing", "list the recipes and their keys", _recipes_options),
+    "cache": ("listing", "tell what is kept for the next time, where and how large; empty it", _cache_options),
     "doctor": ("listing", "tell versions, backends, devices, and what is missing", _no_options),
 }

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import bz2
-import contextlib
 import gzip
 import hashlib
 import lzma
-import os
 import tarfile
 import zipfile
 import zlib
@@ -17,12 +15,12 @@ from typing import IO, Literal
 
 import numpy as np
 
-from sightline.data.caches import LIMIT_VARIABLE, make_room, usual_limit_gib
+from sightline.data.caches import LIMIT_VARIABLE, cache_root, find_entry, limit_bytes, make_room, new_entry
+from sightline.data.identities import status_of
 from sightline.data.labelled import LabelledFiles, printable, to_dataset
 from sightline.data.layout import arrange
 from sightline.data.members import list_tar, list_zip
 from sightline.errors import CannotWrite, InvalidSource, OutputExists
-from sightline.files import cache_folder, staged_folder
 from sightline.progress import Bar, reporter
 from sightline.records import Dataset, ImageFiles
 
@@ -35,6 +33,7 @@ MOST_EXPANDED_BYTES = 200 * 2**30
 MOST_RATIO = 200
 FREE_BYTES = 10 * 10**9
 _BLOCK_BYTES = 4 * 2**20
+_PLAIN = "plain.tar"
 _DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile, NotImplementedError)
 
 
@@ -111,35 +110,31 @@ def _kind_and_place(path: Path) -> tuple[Literal["zip", "tar"], Path]:
 def _plain_tar(path: Path, raw: IO[bytes], stream: IO[bytes]) -> Path:
     """The uncompressed form in the cache, made if it is not there: members are fetched in any order."""
     status = path.stat()
-    key = hashlib.sha256(repr((str(path.absolute()), status.st_size, status.st_mtime_ns)).encode("utf-8", "replace"))
-    folder = cache_folder() / "archives" / key.hexdigest()[:32]
-    plain = folder / "plain.tar"
-    if plain.is_file():
-        with contextlib.suppress(OSError):
-            os.utime(folder)  # the last use decides which goes first
-        return plain
+    identity = repr((str(path.absolute()), *status_of(path)))
+    key = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    if (place := find_entry("archives", key)) is not None:
+        return place / _PLAIN
     first = stream.read(_BLOCK_BYTES)
     _refuse_other_content(first)
-    limit = int(usual_limit_gib() * 2**30)
+    limit, holds = limit_bytes(), printable(path.name)
     try:
-        make_room(folder.parent, limit - status.st_size)
         with (
-            staged_folder(folder) as staged,
-            (staged / plain.name).open("xb") as out,
-            reporter().bar(f"unpacking {printable(path.name)}", total=status.st_size, unit="bytes") as bar,
+            new_entry("archives", key, holds=holds, num_bytes=min(status.st_size, limit), limit=limit) as staged,
+            (staged / _PLAIN).open("xb") as out,
+            reporter().bar(f"unpacking {holds}", total=status.st_size, unit="bytes") as bar,
         ):
             _expand(path, first, (raw, stream, out), limit=limit, bar=bar)
     except (OutputExists, CannotWrite, OSError) as error:
-        if plain.is_file():  # another run was faster; its bytes are the same
-            return plain
+        if (place := find_entry("archives", key)) is not None:  # another run was faster; its bytes are the same
+            return place / _PLAIN
         if isinstance(error, OSError) and error.errno is None:
             raise  # what is packed is damaged; writing went well
         raise CannotWrite(
             f"{printable(str(path))}: a compressed tar is unpacked once into the cache, and that failed: {error} "
             "Set SIGHTLINE_CACHE to a folder with room, or unpack the archive yourself and name the folder."
         ) from error
-    make_room(folder.parent, limit)
-    return plain
+    make_room(limit)
+    return cache_root() / "archives" / key / _PLAIN
 
 
 def _refuse_other_content(first: bytes) -> None:

@@ -1,41 +1,40 @@
 """Every image of a source at network size: decoded once by threads, kept in a mapped cache.
 
-Later epochs and later runs read the cache at the speed of memory. A cache folder
-appears under its name only when it is whole, so that a kill in the middle or two
-runs at once leave nothing half-written behind.
+Later epochs and later runs read the cache at the speed of memory. An image is known
+again by its file, not by the source that names it: what one command decoded serves
+all others, and one file more costs one image.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
-import os
-import shutil
-import zipfile
-import zlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL
 from numpy.typing import NDArray
 
-from sightline.data.caches import LIMIT_VARIABLE, make_room, reserve, usual_limit_gib
+from sightline.data.caches import limit_bytes
+from sightline.data.identities import Identities, content_identities, file_identities
 from sightline.data.images import resize_image
+from sightline.data.kept import Column, Shelf, kept_rows
 from sightline.data.resizing import resized
 from sightline.data.stores import decode_row
 from sightline.data.thumbnails import SIDE, Signatures, empty_signatures, signature
-from sightline.errors import CannotWrite, UnreadableImage
-from sightline.files import cache_folder, staged_folder, write_atomically
+from sightline.errors import UnreadableImage
 from sightline.progress import reporter
 from sightline.records import Dataset, ImageFiles, InputSpec
 from sightline.workers import available_processors
 
 # Raised when the decoder or the resize gives other bytes for the same file.
 DECODER_VERSION = 1
+# Of the search for copies; each is a column beside the images.
+_SIGNATURES = empty_signatures(0).to_arrays()
 CHUNK = 256
 
 
@@ -48,12 +47,14 @@ class Pixels:
         rows: (num_images,) int64, which stored image each row is.
         errors: row to the reason why it could not be read; such rows are zeros.
         signatures: of the images as decoded, for finding duplicates; None for arrays.
+        known_by: (num_images,) what images of files are known by in the cache; None for arrays.
     """
 
     stored: NDArray[np.uint8]
     rows: NDArray[np.int64]
     errors: Mapping[int, str]
     signatures: Signatures | None = None
+    known_by: Identities | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -87,7 +88,13 @@ class Pixels:
         place = {int(row): new for new, row in enumerate(rows)}
         errors = {place[row]: reason for row, reason in self.errors.items() if row in place}
         signatures = self.signatures.take(rows) if self.signatures is not None else None
-        return Pixels(self.stored, self.rows[rows], errors, signatures)
+        known_by = self.known_by[rows] if self.known_by is not None else None
+        return Pixels(self.stored, self.rows[rows], errors, signatures, known_by)
+
+    @property
+    def identities(self) -> Identities:
+        """(num_images,) what each image is known by in the cache; those of arrays by their content."""
+        return content_identities(self) if self.known_by is None else self.known_by
 
 
 def read_pixels(dataset: Dataset, spec: InputSpec, *, limit_gib: float | None = None) -> Pixels:
@@ -113,21 +120,18 @@ def read_pixels(dataset: Dataset, spec: InputSpec, *, limit_gib: float | None = 
     rows = np.arange(len(dataset))
     if not isinstance(dataset.images, ImageFiles):
         return Pixels(resized(dataset.images, spec), rows, {})
-    folder = cache_folder() / "pixels" / cache_key(dataset, spec)
-    limit = int((limit_gib if limit_gib is not None else usual_limit_gib()) * 2**30)
-    needed = len(dataset) * int(np.prod(spec.shape))
-    found = _open(folder, dataset, spec)
-    if found is not None:
-        return found
-    if needed <= limit:
-        try:
-            make_room(folder.parent, limit - needed)
-            return _write(folder, dataset, dataset.images, spec)
-        except CannotWrite as error:
-            reason = str(error)
-    else:
-        reason = f"the images need {needed / 2**30:.1f} GiB and the cache is bounded to {limit / 2**30:.1f} GiB"
-    return _in_memory(dataset, dataset.images, spec, reason=reason)
+    key = _key(spec)
+    known_by = file_identities(dataset.images, rows, salt=key)
+    errors: dict[int, str] = {}
+    fill = functools.partial(_fill, dataset.images, spec, (known_by, key), errors)
+    size = "x".join(map(str, spec.shape))
+    columns = tuple(Column(name, values.shape[1:], values.dtype) for name, values in _SIGNATURES.items())
+    shelf = Shelf(
+        "pixels", key, (Column("images", spec.shape, np.uint8), *columns), f"images of {dataset.name} at {size}"
+    )
+    found = kept_rows(shelf, known_by, fill, limit=limit_bytes(limit_gib))
+    signatures = Signatures.from_arrays({name: found[name][:] for name in _SIGNATURES})
+    return Pixels(found["images"], rows, dict(sorted(errors.items())), signatures, known_by)  # type: ignore[arg-type]  # sliced like an array
 
 
 def raw_images(dataset: Dataset, rows: NDArray[np.int64]) -> tuple[list[NDArray[np.uint8]], dict[int, str]]:
@@ -161,99 +165,36 @@ def raw_images(dataset: Dataset, rows: NDArray[np.int64]) -> tuple[list[NDArray[
     return images, errors
 
 
-def cache_key(dataset: Dataset, spec: InputSpec) -> str:
-    """What pixels at network size depend on: the files, which and in what order, size, rule and decoder.
-
-    Args:
-        dataset: the rows.
-        spec: size, colour mode and resize rule.
-
-    Returns:
-        32 hexadecimal digits.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> import sightline
-        >>> len(cache_key(sightline.load("mnist"), InputSpec(28, 28, "grey")))
-        32
-    """
+def _key(spec: InputSpec) -> str:
+    """What pixels at network size depend on beside the file: size, rule and decoder."""
     parts = {**dataclasses.asdict(spec), "decoder": DECODER_VERSION, "pillow": PIL.__version__}
-    digest = hashlib.sha256(json.dumps([dataset.fingerprint, parts], sort_keys=True).encode())
-    digest.update("\n".join(dataset.row_ids.tolist()).encode(errors="surrogatepass"))
-    return digest.hexdigest()[:32]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _open(folder: Path, dataset: Dataset, spec: InputSpec) -> Pixels | None:
-    """The cache if it is there and whole; one that is damaged is as good as none."""
-    try:
-        # Opened here, since NumPy leaves a damaged archive open.
-        with (folder / "rows.npz").open("rb") as stream, np.load(stream, allow_pickle=False) as saved:
-            errors = dict(zip(saved["error_rows"].tolist(), saved["error_reasons"].tolist(), strict=True))
-            signatures = Signatures.from_arrays(saved)
-        shape = (len(dataset), *spec.shape)
-        if (folder / "images.bin").stat().st_size != int(np.prod(shape)):
-            raise ValueError("wrong size")
-        stored = np.memmap(folder / "images.bin", dtype=np.uint8, mode="r", shape=shape)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-        shutil.rmtree(folder, ignore_errors=True)
-        return None
-    with contextlib.suppress(OSError):
-        os.utime(folder)  # the last use decides which cache goes first
-    return Pixels(stored, np.arange(len(dataset)), errors, signatures)
+def _fill(
+    files: ImageFiles,
+    spec: InputSpec,
+    known: tuple[Identities, str],
+    errors: dict[int, str],
+    rows: NDArray[np.int64],
+    arrays: Mapping[str, Any],
+) -> NDArray[np.bool_]:
+    """Decode some rows into the arrays; whether each may be kept: it was read, and nobody changed it meanwhile."""
+    part, signatures = files.take(rows), Signatures.from_arrays(arrays)
+    found = _decode_all(part, spec, arrays["images"], signatures)
+    errors |= {int(rows[row]): reason for row, reason in found.items()}
+    known_by, key = known
+    may_be_kept = file_identities(part, np.arange(len(rows)), salt=key) == known_by[rows]
+    # What cannot be read today may be read tomorrow, by another decoder for instance.
+    may_be_kept[list(found)] = False
+    return may_be_kept
 
 
-def _write(folder: Path, dataset: Dataset, files: ImageFiles, spec: InputSpec) -> Pixels:
-    from sightline.errors import OutputExists
-
-    try:
-        with staged_folder(folder) as staged:
-            shape = (len(dataset), *spec.shape)
-            with (staged / "images.bin").open("wb") as stream:
-                # Reserving first finds out about a full disk before an hour of decoding, not after it.
-                reserve(stream.fileno(), int(np.prod(shape)))
-            stored = np.memmap(staged / "images.bin", dtype=np.uint8, mode="r+", shape=shape)
-            errors, signatures = _decode_all(files, spec, stored)
-            stored.flush()
-            del stored
-            with (staged / "rows.npz").open("wb") as stream:
-                np.savez(
-                    stream,
-                    error_rows=np.array(list(errors), dtype=np.int64),
-                    error_reasons=np.array(list(errors.values()), dtype=str),
-                    **signatures.to_arrays(),
-                )
-            write_atomically(staged / "about.json", json.dumps({"source": dataset.name, "images": len(dataset)}))
-    except OutputExists:
-        pass  # another run was faster; its bytes are the same
-    except OSError as error:
-        raise CannotWrite(f"{folder}: the image cache cannot be written ({error.strerror}).") from error
-    found = _open(folder, dataset, spec)
-    if found is None:
-        raise CannotWrite(f"{folder}: the image cache was removed while it was written.")
-    return found
-
-
-def _in_memory(dataset: Dataset, files: ImageFiles, spec: InputSpec, *, reason: str) -> Pixels:
-    try:
-        stored = np.zeros((len(dataset), *spec.shape), dtype=np.uint8)
-    except MemoryError as error:
-        raise CannotWrite(
-            f"{reason}, and they do not fit in memory. Set {LIMIT_VARIABLE} higher, SIGHTLINE_CACHE to a larger disk, "
-            "or data.image_size smaller."
-        ) from error
-    reporter().say(f"images are kept in memory and decoded again next time: {reason}")
-    errors, signatures = _decode_all(files, spec, stored)
-    return Pixels(stored, np.arange(len(dataset)), errors, signatures)
-
-
-def _decode_all(files: ImageFiles, spec: InputSpec, stored: NDArray[np.uint8]) -> tuple[dict[int, str], Signatures]:
+def _decode_all(
+    files: ImageFiles, spec: InputSpec, stored: NDArray[np.uint8], signatures: Signatures
+) -> dict[int, str]:
     """Decode every file into its row; threads, since Pillow lets go of Python's lock while it works."""
     errors: dict[int, str] = {}
-    signatures = empty_signatures(len(files))
     # A thumbnail for finding copies needs twice its own size, however small the network's.
     least = (max(spec.height, 2 * SIDE), max(spec.width, 2 * SIDE))
 
@@ -271,4 +212,4 @@ def _decode_all(files: ImageFiles, spec: InputSpec, stored: NDArray[np.uint8]) -
             part = range(first, min(first + CHUNK, len(files)))
             for _ in threads.map(decode, part):
                 bar.advance(1)
-    return dict(sorted(errors.items())), signatures
+    return dict(sorted(errors.items()))

@@ -10,11 +10,12 @@ import zlib
 
 import numpy as np
 
+from sightline.data.caches import discard, find_entry, new_entry
 from sightline.data.copies import Copies
 from sightline.data.duplicates import NEAR, find_copies
 from sightline.data.thumbnails import Signatures
-from sightline.errors import CannotWrite
-from sightline.files import cache_folder, write_atomically
+from sightline.errors import CannotWrite, OutputExists
+from sightline.files import write_atomically
 
 # Raised when the search finds other pairs for the same signatures.
 SEARCH_VERSION = 1
@@ -41,15 +42,22 @@ def remembered_copies(signatures: Signatures) -> Copies:
     for name, column in sorted(signatures.to_arrays().items()):
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(column).tobytes())
-    path = cache_folder() / "copies" / f"{digest.hexdigest()[:32]}.npz"
+    key, name = digest.hexdigest()[:32], "copies.npz"
     damages = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
-    with contextlib.suppress(*damages), path.open("rb") as found, np.load(found, allow_pickle=False) as saved:
-        return Copies(saved["rows"], saved["distances"], saved["kinds"], saved["can_tell"])
+    place = find_entry("copies", key)
+    if place is not None:
+        with contextlib.suppress(*damages), (place / name).open("rb") as found, np.load(found) as saved:
+            return Copies(saved["rows"], saved["distances"], saved["kinds"], saved["can_tell"])
+        discard(place)
     copies = find_copies(signatures)
     stream = io.BytesIO()
     np.savez_compressed(
         stream, rows=copies.rows, distances=copies.distances, kinds=copies.kinds, can_tell=copies.can_tell
     )
-    with contextlib.suppress(CannotWrite, OSError):
-        write_atomically(path, stream.getvalue())
+    content, holds = stream.getvalue(), f"copies among {len(signatures):,} images"
+    with (
+        contextlib.suppress(CannotWrite, OutputExists, OSError),
+        new_entry("copies", key, holds=holds, num_bytes=len(content)) as staged,
+    ):
+        write_atomically(staged / name, content)
     return copies

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,9 +12,8 @@ from numpy.typing import NDArray
 from sightline.architectures import backbone_of
 from sightline.backbones.embedded import EMBEDDED
 from sightline.bundle import load_bundle
-from sightline.data.pixels import cache_key
+from sightline.data.kept import KeptRows
 from sightline.features import View, feature_tables
-from sightline.files import cache_folder
 from sightline.schema import Recipe
 from sightline.sessions import Session, open_session
 from sightline.training.preparation import Prepared
@@ -37,13 +35,11 @@ class Tables:
         if self.has_middle:
             shapes[MIDDLE] = tuple(network.get_layer(self.cut).output.shape[1:])
         session = _session(network, data, shapes)
-        key = cache_key(data.dataset, data.spec)
-        self.whole = feature_tables(session, data.pixels, key, outputs=shapes)
+        self.whole = feature_tables(session, data.pixels, outputs=shapes)
         self.train = data.splits.train
         self.views = [{name: StoredRows([(table, self.train)]) for name, table in self.whole.items()}]
-        own = f"{key}-{_hash_rows(self.train)}"
         for view in _views(data.recipe):
-            tables = feature_tables(session, data.pixels.take(self.train), own, outputs=shapes, view=view)
+            tables = feature_tables(session, data.pixels.take(self.train), outputs=shapes, view=view)
             everything = np.arange(len(self.train))
             self.views.append({name: StoredRows([(table, everything)]) for name, table in tables.items()})
 
@@ -52,15 +48,10 @@ class Tables:
         return StoredRows([part for view in self.views for part in view[name].parts])
 
 
-def _hash_rows(rows: NDArray[np.int64]) -> str:
-    """A short name of a choice of rows, for the key of a table."""
-    return hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest()[:16]
-
-
 class StoredRows:
     """Rows of several tables, one after the other, as one array that stays where it is."""
 
-    def __init__(self, parts: Sequence[tuple[NDArray[Any], NDArray[np.int64]]]) -> None:
+    def __init__(self, parts: Sequence[tuple[KeptRows, NDArray[np.int64]]]) -> None:
         """`parts`: a table (num_stored, ...) and which of its rows, in order."""
         self.parts = list(parts)
         self.starts = np.cumsum([0, *(len(rows) for _, rows in self.parts)])
@@ -108,4 +99,4 @@ def _session(network: keras.Model, data: Prepared, shapes: dict[str, tuple[int, 
     outputs = {
         name: network.get_layer(name if name == FEATURES else backbone_of(model.name).cut).output for name in shapes
     }
-    return save_outputs(keras.Model(network.input, outputs), cache_folder() / "backbones")
+    return save_outputs(keras.Model(network.input, outputs), name=model.name)

@@ -16,8 +16,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.errors import CannotWrite, InvalidBundle, OutputExists, TrainingFailed
-from sightline.files import sha256_of, staged_folder, write_atomically
+from sightline.data.caches import discard, find_entry, new_entry
+from sightline.errors import CannotWrite, OutputExists, TrainingFailed
+from sightline.files import sha256_of, write_atomically
 from sightline.metrics.scores import softmax
 from sightline.progress import reporter
 from sightline.sessions import Session
@@ -81,12 +82,12 @@ def _flat(tensor: Any) -> Any:
     return tensor if tensor.dtype == "float32" else keras.ops.cast(tensor, "float32")
 
 
-def save_outputs(model: keras.Model, folder: Path) -> Session:
-    """A network with outputs of any names in ONNX Runtime, exported once and kept for the next time.
+def save_outputs(model: keras.Model, *, name: str) -> Session:
+    """A network with outputs of any names in ONNX Runtime, exported once and kept in the cache for the next time.
 
     Args:
         model: uint8 images to a dictionary of outputs.
-        folder: of the cache; the file stands in a sub-folder named after the weights.
+        name: of its architecture, for who looks at the cache.
 
     Returns:
         The network, opened.
@@ -94,29 +95,25 @@ def save_outputs(model: keras.Model, folder: Path) -> Session:
     Raises:
         MissingPackage: the ONNX exporter is not installed.
         TrainingFailed: the export went wrong.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(save_outputs).parameters)
-        ['model', 'folder']
     """
     digest = hashlib.sha256(json.dumps([keras.__version__, model.get_config()], sort_keys=True, default=str).encode())
     for weight in model.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
-    place = folder / digest.hexdigest()[:32]
-    try:
-        _check_kept(place)
-    except (OSError, InvalidBundle):
-        shutil.rmtree(place, ignore_errors=True)
-        try:
-            # Another run may be faster; its file is the same.
-            with contextlib.suppress(OutputExists), staged_folder(place) as staged:
-                _keep(model, staged)
-        except CannotWrite as error:
-            reporter().say(f"the backbone is not kept and exported again next time: {error}")
-            place = Path(tempfile.mkdtemp(prefix="sightline-"))
-            atexit.register(shutil.rmtree, place, ignore_errors=True)
-            _keep(model, place)
+    key = digest.hexdigest()[:32]
+    place = _kept(key)
+    if place is None:
+        # Another run may be faster; its file is the same.
+        with (
+            contextlib.suppress(OutputExists, CannotWrite),
+            new_entry("backbones", key, holds=name, num_bytes=0) as new,
+        ):
+            _keep(model, new)
+        place = _kept(key)
+    if place is None:
+        reporter().say("the backbone is not kept and exported again next time, since the cache does not take it")
+        place = Path(tempfile.mkdtemp(prefix="sightline-"))
+        atexit.register(shutil.rmtree, place, ignore_errors=True)
+        _keep(model, place)
     return Session(place / "model.onnx", num_classes=0)
 
 
@@ -127,10 +124,15 @@ def _keep(model: keras.Model, folder: Path) -> None:
     write_atomically(folder / "sha256", sha256_of(folder / "model.onnx"))
 
 
-def _check_kept(place: Path) -> None:
-    """Refuse a network of the cache that is not, to the byte, what was written: a damaged one may still load."""
-    if sha256_of(place / "model.onnx") != (place / "sha256").read_text(encoding="ascii", errors="replace"):
-        raise InvalidBundle(f"{place}: model.onnx is not the file that was saved.")
+def _kept(key: str) -> Path | None:
+    """A network of the cache that is, to the byte, what was written: a damaged one may still load."""
+    place = find_entry("backbones", key)
+    if place is not None:
+        with contextlib.suppress(OSError):
+            if sha256_of(place / "model.onnx") == (place / "sha256").read_text(encoding="ascii", errors="replace"):
+                return place
+        discard(place)
+    return None
 
 
 def compare(keras_path: Path, images: NDArray[np.uint8], onnx_logits: NDArray[np.float32]) -> float:
