@@ -1,12 +1,21 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
+import sightline
 from sightline import backends
-from sightline.backends import choose_backend, installed_backends, settle_precision
+from sightline.backends import (
+    check_packages,
+    choose_backend,
+    installed_backends,
+    load_keras,
+    settle_precision,
+    usual_keras,
+)
 from sightline.config import parse_recipe
 from sightline.errors import MissingPackage, UnknownName
 
@@ -128,3 +137,41 @@ def test_auto_is_float32_where_the_system_does_not_list_its_processors(
     monkeypatch.setattr(backends, "_PROCESSORS", tmp_path / "nothing")
     monkeypatch.setattr(backends, "_NVIDIA", tmp_path / "nothing")
     assert settle_precision(parse_recipe({"training.precision": "auto"}), "tensorflow").training.precision == "float32"
+
+
+@needs_tensorflow
+def test_keras_is_set_as_it_comes_while_a_run_computes_and_then_as_it_was() -> None:
+    config = load_keras().config
+    odd = {"floatx": "float16", "epsilon": 1e-2, "image_data_format": "channels_first", "max_epochs": 1}
+    odd["dtype_policy"] = "mixed_float16"
+    usual = {name: getattr(config, name)() for name in odd}
+    for name, value in odd.items():
+        getattr(config, f"set_{name}")(value)
+    try:
+        with usual_keras():
+            assert (config.floatx(), config.dtype_policy().name) == ("float32", "float32")
+            assert (config.epsilon(), config.image_data_format(), config.max_epochs()) == (1e-7, "channels_last", None)
+        assert config.dtype_policy().name == odd.pop("dtype_policy")
+        assert {name: getattr(config, name)() for name in odd} == odd
+    finally:
+        for name, value in usual.items():
+            getattr(config, f"set_{name}")(value)
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("package", ["matplotlib", "tf2onnx", "onnx"])
+def test_a_package_that_only_the_end_needs_is_missed_before_the_beginning(
+    package: str, small_npz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingPackage, match=f"needs the package {package}, not installed here"):
+        sightline.train(small_npz, backend="tensorflow", mode="quiet")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_scipy_is_missed_only_where_a_head_is_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    check_packages(installed_backends()[0])
+    with pytest.raises(MissingPackage, match="needs the package scipy"):
+        check_packages(installed_backends()[0], pretrained=True)

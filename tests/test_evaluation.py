@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 import sightline
-from sightline.errors import InvalidSource, InvalidValue, OutputExists
+from sightline.errors import InvalidSource, InvalidValue, MissingPackage, OutputExists
 from sightline.evaluation import figures, score
 from sightline.metrics.intervals import wilson_interval
 
@@ -128,6 +129,15 @@ def test_the_pictures_and_figures_are_written_where_they_are_asked_for(tiny_run:
     for name in ("confusion.png", "mistakes.png"):
         with Image.open(out / name) as picture:
             assert picture.format == "PNG"
+
+
+def test_pictures_that_cannot_be_drawn_are_refused_before_anything_is_judged_or_written(
+    tiny_run: sightline.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(MissingPackage, match=r"drawing a chart needs the package 'matplotlib'"):
+        sightline.evaluate(tiny_run, "no-such-source", out=tmp_path / "judged")
+    assert not (tmp_path / "judged").exists()
 
 
 def test_a_taken_folder_is_refused_and_untouched(tiny_run: sightline.Run, tmp_path: Path) -> None:

@@ -124,6 +124,38 @@ def load_keras_for(source: Any, backend: str) -> None:
         load_keras(backend)
 
 
+# What a training imports at its end, by the backend that it began with; and whatever the backend.
+_EXPORTERS = {
+    "tensorflow": ("tf2onnx", "onnx"),
+    "jax": ("tensorflow", "tf2onnx", "onnx"),
+    "torch": ("onnxscript", "onnx"),
+}
+_ALWAYS = ("onnxruntime", "matplotlib")
+
+
+def check_packages(backend: str, *, pretrained: bool = False) -> None:
+    """Refuse a training that would miss a package at its end, before it begins; nothing is imported.
+
+    Args:
+        backend: from `choose_backend`.
+        pretrained: whether a head is fitted on a backbone.
+
+    Raises:
+        MissingPackage: the message names the package and the command that brings it.
+
+    Example:
+        >>> check_packages("tensorflow")
+    """
+    needed = ["keras", *_EXPORTERS[backend], *_ALWAYS, *["scipy"] * pretrained]
+    missing = [package for package in needed if importlib.util.find_spec(package) is None]
+    if missing:
+        named = "package " + missing[0] if len(missing) == 1 else "packages " + ", ".join(missing)
+        raise MissingPackage(
+            f"training with the backend '{backend}' needs the {named}, not installed here. "
+            f"Run: pip install 'sightline[{backend}]'"
+        )
+
+
 def settle_precision(asked: Recipe, backend: str) -> Recipe:
     """Put what "auto" stands for as the precision of a computation, now that the backend is known.
 
@@ -157,6 +189,43 @@ def _multiplies_in_bfloat16() -> bool:
     except OSError:
         return False
     return any("amx_bf16" in line.split() for line in lines if line.startswith("flags"))
+
+
+# As Keras comes. A keras.json of another project, an environment variable or a caller may say otherwise.
+_USUAL: dict[str, Any] = {
+    "floatx": "float32",
+    "dtype_policy": "float32",
+    "epsilon": 1e-7,
+    "image_data_format": "channels_last",
+    "max_epochs": None,
+    "max_steps_per_epoch": None,
+}
+
+
+@contextlib.contextmanager
+def usual_keras() -> Iterator[None]:
+    """While it is open, Keras is set as it comes, whatever `keras.json` or the caller set; then as it was before.
+
+    Yields:
+        Nothing; Keras is loaded on the backend of `load_keras()`.
+
+    Example:
+        >>> with usual_keras():
+        ...     load_keras().config.image_data_format()
+        'channels_last'
+    """
+    config = load_keras().config
+    before = {name: getattr(config, name)() for name in _USUAL}
+    try:
+        _configure(config, _USUAL)
+        yield
+    finally:
+        _configure(config, before)
+
+
+def _configure(config: Any, values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        getattr(config, f"set_{name}")(value)
 
 
 @contextlib.contextmanager

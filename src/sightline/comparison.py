@@ -16,7 +16,7 @@ from sightline.finished import FinishedRun, distinct_places, read_run
 from sightline.metrics.multiplicity import holm
 from sightline.pairing import PairedTest, pair, paired_figures
 from sightline.records import image_tag
-from sightline.reporting.charts import overlay_png
+from sightline.reporting.charts import check_drawable, overlay_png
 from sightline.reporting.grids import shorten
 from sightline.reporting.overlay import MOST_CURVES, Course
 from sightline.results import Run
@@ -109,6 +109,7 @@ def compare(runs: Sequence[str | Path | Run], *, split: str = "test", out: str |
     """
     if split not in SPLITS:
         raise InvalidValue(f"split must be {' or '.join(SPLITS)}; got {split!r}.")
+    check_drawable()
     places = distinct_places(runs, command="compare", most=MOST_CURVES)
     finished = [read_run(place) for place in places]
     for run in finished:

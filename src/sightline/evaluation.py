@@ -28,7 +28,7 @@ from sightline.metrics.scores import (
 )
 from sightline.progress import reporter
 from sightline.records import SPLIT_NAMES, Dataset, Predictions
-from sightline.reporting.charts import confusion_png
+from sightline.reporting.charts import check_drawable, confusion_png
 from sightline.reporting.sheets import mistakes_sheet
 from sightline.results import Bundle, Evaluation, Run
 
@@ -106,6 +106,7 @@ def evaluate(
         InvalidValue: a class the bundle does not know, or a split without rows.
         UnknownName, InvalidSource: the source cannot be opened.
         OutputExists: `out` is taken.
+        MissingPackage: `out` is given and matplotlib is not installed.
 
     Example:
         >>> evaluate("nowhere", "mnist")
@@ -115,6 +116,7 @@ def evaluate(
     folder = Path(out) if out is not None else None
     if folder is not None:
         check_free(folder)
+        check_drawable()
     opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
     origin = opened.metrics.get("source", {})
     if source is None and not origin.get("typed"):

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.backends import choose_backend, load_keras, load_keras_for, settle_precision
+from sightline.backends import (
+    check_packages,
+    choose_backend,
+    load_keras,
+    load_keras_for,
+    settle_precision,
+    usual_keras,
+)
 from sightline.conflicts import is_pretrained
 from sightline.errors import InvalidValue, TrainingFailed
 from sightline.files import write_atomically
@@ -112,11 +119,13 @@ def find_learning_rate(
             "Name another recipe (--recipe photos), or set model.weights=random."
         )
     backend = choose_backend(backend)
+    check_packages(backend)
     with reporting(mode):
         load_keras_for(source, backend)
         data = prepare(source, settle_precision(asked, backend))
         load_keras(backend)
-        rates, losses = _try_rates(data, steps)
+        with usual_keras():
+            rates, losses = _try_rates(data, steps)
     lowest, steepest = suggest(rates, losses)
     png = rates_png(rates, losses, smoothed_losses(losses), suggestion=lowest / 10, steepest=steepest)
     path = Path(out) if out is not None else None

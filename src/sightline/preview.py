@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.backends import usual_keras
 from sightline.data.batches import input_spec
 from sightline.data.pixels import raw_images, read_pixels
 from sightline.data.sources import load
@@ -95,7 +96,8 @@ def show(
     names = tuple(dataset.class_names[label] for label in labels)
     title = f"{dataset.name}: the first {len(rows)} training images"
     if augmented:
-        png = _augmented(dataset.take(rows), asked, title)
+        with usual_keras():
+            png = _augmented(dataset.take(rows), asked, title)
     else:
         png = example_sheet(images, labels, class_names=dataset.class_names, title=title)
     path = Path(out) if out is not None else None
@@ -105,9 +107,6 @@ def show(
 
 
 def _augmented(dataset: Dataset, asked: Recipe, title: str) -> bytes:
-    from sightline.backends import load_keras
-
-    load_keras()
     from sightline.training.augmentation import build_augmentation
     from sightline.training.mixing import mixing_of
 

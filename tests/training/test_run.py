@@ -20,7 +20,7 @@ from sightline.metrics.scores import softmax
 
 keras = load_keras()
 
-from sightline.training.saving import check_difference  # noqa: E402  # the backend is chosen first
+from sightline.training.saving import check_difference, compare  # noqa: E402  # the backend is chosen first
 
 TRAIN = """
 import sys
@@ -50,12 +50,18 @@ def weights_of(run: sightline.Run | Path) -> list[bytes]:
 
 @pytest.fixture(scope="module")
 def other_process(small_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
-    """The tiny run once more, in another process and by the command line: its folder and both streams."""
+    """The tiny run once more, in another process and by the command line: its folder and both streams.
+
+    Its home holds the settings of another project, which are none of a run's business.
+    """
     import subprocess
 
-    out = tmp_path_factory.mktemp("other") / "run"
+    out, home = tmp_path_factory.mktemp("other") / "run", tmp_path_factory.mktemp("keras")
+    settings = {"floatx": "float16", "epsilon": 0.01, "image_data_format": "channels_first", "backend": "numpy"}
+    (home / "keras.json").write_text(json.dumps(settings))
     done = subprocess.run(
         [sys.executable, "-c", TRAIN, str(small_npz), "--out", str(out)],
+        env={**os.environ, "KERAS_HOME": str(home)},
         capture_output=True,
         text=True,
         check=False,
@@ -70,6 +76,25 @@ def test_the_same_seed_gives_byte_equal_weights_in_another_process(tiny_run: sig
         pytest.skip("only TensorFlow promises equal bytes")
     assert tiny_run.recipe["augmentation"]["policy"] == "digits"
     assert weights_of(tiny_run) == weights_of(other_process[0])
+
+
+def test_the_network_in_keras_is_compared_on_the_processor(
+    tiny_run: sightline.Run, small_arrays: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Where a GPU multiplies in TF32, it differs from ONNX Runtime by more than is put down to rounding.
+    devices, opened = [], keras.saving.load_model
+
+    def load_model(*names: object, **settings: object) -> object:
+        devices.append(open_devices[-1])
+        return opened(*names, **settings)
+
+    open_devices, device = ["as Keras chooses"], keras.device
+    monkeypatch.setattr(keras, "device", lambda name: open_devices.append(name) or device(name))
+    monkeypatch.setattr(keras.saving, "load_model", load_model)
+    images = small_arrays["x_test"][:20, :, :, None]
+    with np.load(tiny_run.path / "predictions.npz") as saved:
+        assert compare(tiny_run.bundle.path / "model.keras", images, saved["test_logits"][:20]) < 1e-5
+    assert devices == ["cpu:0"]
 
 
 def test_train_prints_one_json_object_and_all_else_on_stderr(other_process) -> None:

@@ -7,12 +7,18 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.errors import require
 from sightline.reporting.canvas import png
 from sightline.reporting.confusion import draw_confusion
 from sightline.reporting.curves import draw_curves
 from sightline.reporting.overlay import Course, draw_overlay
 from sightline.reporting.rates import draw_rates
 from sightline.results import Evaluation
+
+
+def check_drawable() -> None:
+    """Refuse what ends in a chart where no chart can be drawn, before any work is done for it."""
+    require("matplotlib", purpose="drawing a chart", install="sightline[tensorflow]")
 
 
 def curves_png(history: Sequence[Mapping[str, float]], *, chosen_epoch: int) -> bytes:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sightline.backends import load_keras
+from sightline.backends import check_packages, choose_backend, load_keras, usual_keras
 from sightline.bundle import load_bundle
 from sightline.data.splits import splits_table
 from sightline.errors import InvalidValue
@@ -101,6 +101,7 @@ def combine(
     place = Path(out) if out is not None else None
     if place is not None:
         check_free(place)
+    check_packages(choose_backend())
     with reporting(mode):
         watch = Stopwatch()
         finished = [read_run(one) for one in places]
@@ -150,8 +151,9 @@ def _write(combination: _Combination, *, place: Path | None, watch: Stopwatch) -
     data = combination.data
     load_keras()
     watch.lap("import")
-    network = _joined(combination)
-    with _whole_folder(place, stem=f"{data.dataset.name}-combined") as (folder, staged):
+    stem = f"{data.dataset.name}-combined"
+    with usual_keras(), _whole_folder(place, stem=stem) as (folder, staged):
+        network = _joined(combination)
         write_json(staged / "recipe.json", _recipe(combination))
         rows = combination.rows
         lines = ((row_id, split, rows.groups[row_id]) for row_id, split in rows.splits.items())

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.backends import usual_keras
 from sightline.errors import InvalidSource, InvalidValue, SightlineError
 from sightline.files import staged_folder, write_atomically, write_json
 from sightline.metrics.committees import bootstrap_counts
@@ -138,6 +139,7 @@ def attempt(job: Job, number: int) -> Outcome:
     return Outcome(number)
 
 
+@usual_keras()
 def train_member(job: Job, number: int, *, weights: NDArray[np.float64] | None = None) -> None:
     """Train a member and keep it.
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sightline.backends import load_keras
+from sightline.backends import load_keras, usual_keras
 from sightline.errors import MissingPackage, TrainingFailed, require
 
 
@@ -93,4 +93,5 @@ def _export_in_subprocess(keras_path: Path, onnx_path: Path) -> None:
 if __name__ == "__main__":
     if not sys.flags.safe_path:
         del sys.path[0]  # the current folder, where `-m` was typed without `-P`
-    export_onnx(Path(sys.argv[1]), Path(sys.argv[2]))
+    with usual_keras():
+        export_onnx(Path(sys.argv[1]), Path(sys.argv[2]))

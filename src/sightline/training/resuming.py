@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from sightline.data.splits import splits_csv
-from sightline.errors import InvalidValue, OutputExists
+from sightline.errors import InvalidValue, MissingPackage, OutputExists
 from sightline.files import write_atomically, write_json, writing_to
 from sightline.progress import reporter
 from sightline.run_folders import earlier_runs, make_run_folder
@@ -111,7 +111,7 @@ def run_folder(out: Path | None, data: Prepared) -> Iterator[Path]:
             write_json(folder / MEMBERS / PLAN, _plan(data))
         try:
             yield folder
-        except InvalidValue:
+        except (InvalidValue, MissingPackage):
             _clear_if_only_begun(folder)
             raise
 

@@ -8,8 +8,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sightline.backends import choose_backend, load_keras, load_keras_for, settle_precision
+from sightline.backends import (
+    check_packages,
+    choose_backend,
+    load_keras,
+    load_keras_for,
+    settle_precision,
+    usual_keras,
+)
 from sightline.bundle import load_bundle
+from sightline.conflicts import is_pretrained
 from sightline.data.sources import is_files
 from sightline.errors import InvalidValue
 from sightline.evaluation import draw, figures
@@ -61,7 +69,7 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
         InvalidValue: a value of the wrong type or out of range.
         InvalidSource: the data cannot be used.
         OutputExists: `out` is taken.
-        MissingPackage: no Keras backend is installed, or no TensorBoard to log to.
+        MissingPackage: no Keras backend is installed, something that the end of a run needs, or no TensorBoard.
         TrainingFailed: the loss diverged, the exported network disagrees with the trained one, or members of an
             ensemble failed; those that are finished are kept, and the same call trains only the missing ones.
         CannotWrite: the disk is full or read-only.
@@ -120,6 +128,7 @@ def fulfil(wish: Wish) -> Run:
         >>> list(inspect.signature(fulfil).parameters)
         ['wish']
     """
+    check_packages(wish.backend, pretrained=is_pretrained(wish.recipe))
     wish = dataclasses.replace(wish, recipe=settle_precision(wish.recipe, wish.backend))
     source, asked, backend = wish.source, wish.recipe, wish.backend
     watch = Stopwatch()
@@ -129,13 +138,18 @@ def fulfil(wish: Wish) -> Run:
     watch.lap("data")
     reporter().say(_opening(data, backend))
     load_keras(backend)
+    with usual_keras():
+        return _carry_out(wish, data, watch)
+
+
+def _carry_out(wish: Wish, data: Prepared, watch: Stopwatch) -> Run:
     network = _begin(data, wish)
     watch.lap("import")
     if wish.teacher is not None:
         from sightline.training.lessons import lesson_of
 
         data = dataclasses.replace(data, lesson=lesson_of(data, wish.teacher))
-    named = source if wish.teacher is None else wish.teacher.source
+    named = wish.source if wish.teacher is None else wish.teacher.source
     typed = str(named) if isinstance(named, str | Path) else ""
     with run_folder(wish.out, data) as folder:
         watch.lap("data")

@@ -138,6 +138,8 @@ def _kept(key: str) -> Path | None:
 def compare(keras_path: Path, images: NDArray[np.uint8], onnx_logits: NDArray[np.float32]) -> float:
     """How far the two files of a bundle differ on images; refuses the bundle if it is too far.
 
+    Both are computed on the processor, in full precision, wherever the network learned.
+
     Args:
         keras_path: `model.keras`, read back from the disk as its owner will read it.
         images: (num_images, height, width, channels) uint8.
@@ -156,8 +158,10 @@ def compare(keras_path: Path, images: NDArray[np.uint8], onnx_logits: NDArray[np
     """
     if not len(images):
         return 0.0
-    model: Any = keras.saving.load_model(keras_path, compile=False, safe_mode=True)
-    logits = np.asarray(model.predict(images, batch_size=500, verbose=0)["logits"])
+    # A GPU multiplies float32 in TF32, which has a thousandth of its digits; the two files are compared to all of them.
+    with keras.device("cpu:0"):
+        model: Any = keras.saving.load_model(keras_path, compile=False, safe_mode=True)
+        logits = np.asarray(model.predict(images, batch_size=500, verbose=0)["logits"])
     return check_difference(logits, onnx_logits)
 
 
