@@ -57,13 +57,13 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "data",
-            "signatures tiff containers colors images caches identities kept labelled layout folders members archives "
-            "cells tables arrays backgrounds builtin downloads sources stores thumbnails likeness copies duplicates "
-            "remembered grouping shortages splits resizing pixels batches",
+            "signatures tiff jpeg jpeg2000 netpbm containers costs colors images caches identities kept labelled layout "
+            "folders members archives cells tables arrays backgrounds builtin downloads sources stores thumbnails "
+            "likeness copies duplicates remembered grouping shortages splits resizing pixels batches",
             keras_on_use_in="downloads",  # keras.datasets
         ),
     ),
-    (Room("quality", "kinds wording findings cameras survey pictures classes copies shortcuts inspection"),),
+    (Room("quality", "kinds wording findings cameras ranges survey pictures classes copies shortcuts inspection"),),
     (
         Room(
             "reporting",

@@ -25,6 +25,7 @@ def made(labels: NDArray[np.int64], **fields: object) -> tuple[Dataset, Survey]:
         "heights": np.full(count, 300),
         "widths": np.full(count, 400),
         "orientations": np.ones(count, dtype=np.int64),
+        "peaks": {},
         "brightness": np.full(count, 100.0),
         "spread": np.full(count, 200),
         "cameras": [""] * count,

@@ -80,6 +80,24 @@ def test_too_many_unreadable_files_stop_the_run_unless_allowed(photos):
     assert len(excluded(prepare(photos, recipe(data__unreadable_limit=0.1)))) == 10
 
 
+def test_a_class_of_which_nothing_can_be_read_stops_the_run_however_many_may_be_unreadable(photos):
+    (photos / "fox").mkdir()
+    for number in range(3):
+        (photos / "fox" / f"{number}.cr3").write_bytes(b"\0\0\0\x18ftypcrx \0\0\0\1crx isom")
+    with pytest.raises(InvalidSource, match=r"'fox' has no image that can be read \(3 of 123 .*3 times: a camera's"):
+        prepare(photos, recipe(data__unreadable_limit=1.0))
+
+
+def test_what_cannot_be_read_is_told_by_number_and_kind(photos, capsys):
+    for number in range(3):
+        (photos / "cat" / f"{number}.psd").write_bytes(b"8BPS\0\1")
+    (photos / "dog" / "photo.jpg").write_bytes(b"\xff\xd8\xff\xe0 half")
+    prepare(photos, recipe())
+    assert "4 of 124 files could not be read and are left out (3 times: a Photoshop document; once: trunc" in (
+        capsys.readouterr().err
+    )
+
+
 def test_copies_of_a_photograph_are_in_one_split(photos):
     for number in range(20):
         with Image.open(photos / "cat" / f"s{number:03d}.png") as image:

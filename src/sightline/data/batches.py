@@ -42,7 +42,10 @@ def natural_shape(dataset: Dataset) -> tuple[int, int, int]:
     sizes = image_sizes(dataset.images, _sample(np.arange(len(dataset)), NUM_SAMPLED))
     readable = sizes[sizes[:, 0] > 0]
     if not len(readable):
-        raise InvalidSource(f"{dataset.name}: none of {len(sizes)} files looked at is an image. Run `sightline audit`.")
+        raise InvalidSource(
+            f"{dataset.name}: none of {len(sizes)} files looked at can be read; the first: "
+            f"{dataset.row_ids[0]}: {_why_unreadable(dataset.images)} Run `sightline audit`."
+        )
     side = min(int(np.median(readable[:, :2].max(axis=1))), USUAL_SIDE)
     return side, side, 1 if (readable[:, 2] == 1).all() else 3
 
@@ -76,6 +79,14 @@ def input_spec(dataset: Dataset, rows: NDArray[np.int64], data: DataRecipe) -> I
             height, width = dataset.images.shape[1:3]
         background = background_of_dataset(dataset.images[_sample(rows, 2000)])
     return InputSpec(height, width, data.color_mode, data.resize, background)  # type: ignore[arg-type]  # checked names
+
+
+def _why_unreadable(files: ImageFiles) -> str:
+    try:
+        decode_row(files, 0, color_mode="grey", minimum_size=(USUAL_SIDE, USUAL_SIDE))
+    except UnreadableImage as error:
+        return str(error)
+    return "its header is damaged."
 
 
 def _sample(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
-from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from sightline.errors import InvalidValue, UnreadableImage, pick
@@ -79,12 +80,32 @@ def pixels_of(picture: Image.Image) -> NDArray[np.uint8]:
     return pixels[:, :, np.newaxis] if pixels.ndim == 2 else pixels
 
 
-def in_color_mode(opened: ImageFile.ImageFile, color_mode: ColorMode) -> Image.Image:
-    """An opened image as 8-bit grey or RGB, from whatever mode it is stored in.
+@dataclass(frozen=True)
+class Levels:
+    """What 16-bit grey means: its white, whether it counts from white, and the level that is transparent."""
+
+    largest: int = 65_535
+    is_white_zero: bool = False
+    transparent: int | None = None
+
+
+def levels_of(opened: ImageFile.ImageFile) -> Levels:
+    """What an opened file says of its 16-bit grey."""
+    transparent = opened.info.get("transparency")
+    largest, is_white_zero = 65_535, False
+    if isinstance(opened, TiffImageFile):
+        largest = 4_095 if opened.tag_v2.get(258) == (12,) else largest
+        is_white_zero = opened.tag_v2.get(262) == 0  # which Pillow leaves alone beyond 8 bits
+    return Levels(largest, is_white_zero, transparent if isinstance(transparent, int) else None)
+
+
+def in_color_mode(image: Image.Image, color_mode: ColorMode, levels: Levels) -> Image.Image:
+    """A loaded image as 8-bit grey or RGB, from whatever mode it is stored in.
 
     Args:
-        opened: as one of Pillow's readers gives it.
+        image: as one of Pillow's readers gives it, or some rows of it.
         color_mode: "grey" or "rgb".
+        levels: of 16-bit grey.
 
     Returns:
         A Pillow image of mode L or RGB; what was transparent is white.
@@ -93,32 +114,28 @@ def in_color_mode(opened: ImageFile.ImageFile, color_mode: ColorMode) -> Image.I
         UnreadableImage: pixels of 32-bit integers or floating point.
 
     Example:
-        >>> import io
-        >>> in_color_mode(PpmImageFile(io.BytesIO(b"P6 1 1 255 zzz")), "grey").mode
-        'L'
+        >>> in_color_mode(Image.new("RGB", (1, 1), "red"), "grey", Levels()).getpixel((0, 0))
+        76
     """
     mode = PILLOW_MODES[color_mode]
-    if opened.mode.startswith("I;16") or (opened.mode == "I" and isinstance(opened, PpmImageFile)):
-        return _from_16_bits(opened).convert(mode)
-    if opened.mode in ("I", "F"):
-        kind = "32-bit integer" if opened.mode == "I" else "floating-point"
+    if image.mode.startswith("I;16"):
+        return _from_16_bits(image, levels).convert(mode)
+    if image.mode in ("I", "F"):
+        kind = "32-bit integer" if image.mode == "I" else "floating-point"
         raise UnreadableImage(f"{kind} pixels have no fixed range; save it with 8 or 16 bits.")
-    if opened.has_transparency_data:
-        coloured = opened.convert("RGBA")
+    if image.has_transparency_data:
+        coloured = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", coloured.size, "white"), coloured).convert(mode)
-    if opened.mode == mode:
-        return opened
+    if image.mode == mode:
+        return image
     # A palette or CMYK becomes RGB first, so that grey is the grey of the colours one sees.
-    return opened.convert("RGB").convert(mode) if opened.mode not in ("1", "L") else opened.convert(mode)
+    return image.convert("RGB").convert(mode) if image.mode not in ("1", "L") else image.convert(mode)
 
 
-def _from_16_bits(opened: ImageFile.ImageFile) -> Image.Image:
-    levels = np.asarray(opened).astype(np.uint32)
-    largest = 65_535
-    if isinstance(opened, TiffImageFile):
-        largest = 4_095 if opened.tag_v2.get(258) == (12,) else largest
-        if opened.tag_v2.get(262) == 0:  # "white is zero", which Pillow leaves alone beyond 8 bits
-            levels = largest - levels
-    if isinstance(opened.info.get("transparency"), int):
-        levels[levels == opened.info["transparency"]] = largest
-    return Image.fromarray(((levels * 255 + largest // 2) // largest).astype(np.uint8))
+def _from_16_bits(image: Image.Image, levels: Levels) -> Image.Image:
+    stored = np.asarray(image).astype(np.uint32)
+    if levels.is_white_zero:
+        stored = levels.largest - stored
+    if levels.transparent is not None:
+        stored[stored == levels.transparent] = levels.largest
+    return Image.fromarray(((stored * 255 + levels.largest // 2) // levels.largest).astype(np.uint8))

@@ -11,18 +11,33 @@ from __future__ import annotations
 import os
 import re
 import stat
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from sightline.data.jpeg import Jpeg, read_jpeg
+from sightline.data.jpeg2000 import read_jpeg2000
+from sightline.data.netpbm import netpbm_header
 from sightline.data.signatures import ImageFormat
 from sightline.data.tiff import exif_orientation, strip_tiff
 from sightline.errors import UnreadableImage
 
+# Ordinary files have at most one for every 4,096 bytes; decoders go through millions without complaint.
+_MOST_PARTS = 100_000
+# What deflate expands a byte to at most, and then some.
+_MOST_EXPANSION = 1040
+# Pillow unpacks run-length bitmaps pixel by pixel, and they are drawings.
+_MOST_RUN_PIXELS, _MOST_RUN_BYTES = 16_000_000, 8 * 2**20
+# As many as a JPEG's decoder knows: to an eighth.
+_MOST_HALVINGS = 3
 # An uncompressed 8-bit colour image of the largest number of pixels still fits.
 MAX_BYTES = 256 * 2**20
 """Largest file that is read, in bytes."""
 
+# Left, top, and steps across and down of the seven passes of an interlaced PNG.
+_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+_UNPACKED_AT_ONCE = 2**16
 _PNG_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 # An item of an AVIF file that announces Exif: version 2 has 2 bytes for the item's number, version 3 has 4.
 _AVIF_EXIF_ITEM = re.compile(rb"(infe(?:\x02.{7}|\x03.{9}))Exif", re.DOTALL)
@@ -94,48 +109,57 @@ class Container:
         format: one of `IMAGE_FORMATS`.
         data: bytes to decode, without metadata.
         orientation: 1 to 8 as Exif counts them; 1 is upright.
-        canvas: (width, height) where the decoder would allocate it before it can
-            be asked, else None.
+        size: (width, height) where it stands in the file, as the decoder will allocate it, else None.
         missing: how the file ends too early ("2,113 of 48,000 bytes"), or None.
+        held_bytes: what the decoder needs beside the pixels.
+        bits: of one sample as stored; 16 where the pixels come from more than 8.
+        halvings: how often the decoder can give half of the width and height instead.
+        jpeg: what stands in a JPEG file's segments, else None.
     """
 
     format: ImageFormat
     data: bytes
     orientation: int = 1
-    canvas: tuple[int, int] | None = None
+    size: tuple[int, int] | None = None
     missing: str | None = None
+    held_bytes: int = 0
+    bits: int = 8
+    halvings: int = 0
+    jpeg: Jpeg | None = None
 
 
 def strip(data: bytes, image_format: ImageFormat) -> Container:
-    """Separate the pixels of an image file from its metadata.
+    """Separate the pixels of an image file from its metadata, and tell what decoding them will take.
 
-    ICC profiles are dropped too: pixel values are taken as they are stored.
-
-    Args:
-        data: the whole file.
-        image_format: as `recognise` told it.
-
-    Returns:
-        The same image without metadata, and its orientation from EXIF (XMP is not read).
+    ICC profiles are dropped too: pixel values are taken as they are stored. XMP is not read.
 
     Raises:
-        UnreadableImage: the layout is damaged beyond decoding.
-        IndexError: a GIF's layout is damaged beyond decoding.
+        UnreadableImage: the layout is damaged, or would keep a decoder busy without end.
+        IndexError: a layout is damaged beyond decoding.
 
     Example:
         >>> strip(bytes.fromhex("ffd8 fffe0006 41424344 ffda0002 00"), "JPEG").data.hex()
         'ffd8ffda000200'
     """
-    strippers = {"JPEG": _strip_jpeg, "PNG": _strip_png, "TIFF": _strip_tiff, "WEBP": _read_webp, "AVIF": _strip_avif}
-    if image_format in strippers:
-        return strippers[image_format](data)
-    canvas = _gif_canvas(data) if image_format == "GIF" else None
-    return Container(image_format, data, canvas=canvas, missing=_missing(data, image_format))
+    readers = {
+        "JPEG": _strip_jpeg,
+        "PNG": _strip_png,
+        "TIFF": _strip_tiff,
+        "WEBP": _read_webp,
+        "AVIF": _strip_avif,
+        "GIF": _strip_gif,
+        "BMP": _read_bmp,
+        "PPM": _read_ppm,
+        "JPEG2000": _read_jpeg2000,
+    }
+    return readers[image_format](data) if image_format in readers else Container(image_format, data)
 
 
 def _strip_tiff(data: bytes) -> Container:
-    stripped, orientation = strip_tiff(data)
-    return Container("TIFF", stripped, orientation)
+    found = strip_tiff(data)
+    return Container(
+        "TIFF", found.data, found.orientation, found.size, held_bytes=found.held_bytes, bits=min(16, found.bits)
+    )
 
 
 def _strip_avif(data: bytes) -> Container:
@@ -143,14 +167,24 @@ def _strip_avif(data: bytes) -> Container:
     return Container("AVIF", _AVIF_EXIF_ITEM.sub(rb"\1none", data))
 
 
-def _missing(data: bytes, image_format: ImageFormat) -> str | None:
-    """How much of a file is there, for the two formats that say how long they are."""
-    declared = 0
-    if image_format == "WEBP":
-        declared = 8 + int.from_bytes(data[4:8], "little")
-    elif image_format == "BMP":
-        declared = int.from_bytes(data[2:6], "little")
-    return f"{len(data):,} of {declared:,} bytes" if len(data) < declared else None
+def _read_ppm(data: bytes) -> Container:
+    width, height, largest, _ = netpbm_header(data)
+    return Container("PPM", data, size=(width, height), bits=16 if largest > 255 else 8)
+
+
+def _read_bmp(data: bytes) -> Container:
+    declared = int.from_bytes(data[2:6], "little")
+    missing = f"{len(data):,} of {declared:,} bytes" if len(data) < declared else None
+    if int.from_bytes(data[14:18], "little") < 40:
+        width, height = (int.from_bytes(data[at : at + 2], "little") for at in (18, 20))
+        return Container("BMP", data, size=(width, height), missing=missing)
+    width, height = (abs(int.from_bytes(data[at : at + 4], "little", signed=True)) for at in (18, 22))
+    bits, compression = int.from_bytes(data[28:30], "little"), int.from_bytes(data[30:34], "little")
+    if compression in (1, 2) and (width * height > _MOST_RUN_PIXELS or len(data) > _MOST_RUN_BYTES):
+        raise UnreadableImage(f"a run-length BMP of {width:,} x {height:,} pixels; save it as PNG.")
+    if missing is None and compression in (0, 3) and (needed := (width * bits + 31) // 32 * 4 * height) > len(data):
+        missing = f"{len(data):,} of {needed:,} bytes"
+    return Container("BMP", data, size=(width, height), missing=missing)
 
 
 def _ends_after(data: bytes) -> str:
@@ -158,54 +192,77 @@ def _ends_after(data: bytes) -> str:
 
 
 def _strip_jpeg(data: bytes) -> Container:
-    kept: list[bytes | memoryview] = [data[:2]]
-    orientation, position = 1, 2
-    while position + 4 <= len(data):
-        marker = data[position + 1]
-        if data[position] != 0xFF or marker in (0x00, 0xFF):  # junk and fill bytes are allowed
-            position += 1
-            continue
-        if marker == 0xDA:  # from the first scan on, everything is pixels
-            kept.append(memoryview(data)[position:])
-            # Copying megabytes costs a tenth of decoding them, so a file without metadata is taken as it is.
-            is_whole = sum(map(len, kept)) == len(data)
-            return Container("JPEG", data if is_whole else b"".join(kept), orientation)
-        if marker == 0x01 or 0xD0 <= marker <= 0xD9:  # markers without a length
-            position += 2
-            continue
-        end = position + 2 + max(2, int.from_bytes(data[position + 2 : position + 4], "big"))
-        if marker == 0xE1 and data[position + 4 : position + 10] == b"Exif\0\0":
-            orientation = exif_orientation(data[position + 10 : end])
-        if marker in (0xE0, 0xEE) or not (0xE0 <= marker <= 0xEF or marker == 0xFE):  # 0: JFIF, 14: Adobe's colours
-            kept.append(data[position:end])
-        position = end
-    return Container("JPEG", b"".join(kept), orientation, missing=_ends_after(data))
+    found = read_jpeg(data)
+    missing = None if found.start else _ends_after(data)
+    return Container("JPEG", found.data, found.orientation, found.size, missing, found.held_bytes, jpeg=found)
+
+
+def _refuse_crowd(count: int, name: str) -> None:
+    if count > _MOST_PARTS:
+        raise UnreadableImage(f"damaged {name} (more than {_MOST_PARTS:,} parts).")
 
 
 def _strip_png(data: bytes) -> Container:
-    kept, orientation, position = [data[:8]], 1, 8
+    kept, orientation, position, count, stored = [memoryview(data)[:8]], 0, 8, 0, 0
     while position + 12 <= len(data):
         end = position + 12 + int.from_bytes(data[position : position + 4], "big")
         kind = data[position + 4 : position + 8]
-        if kind == b"eXIf":
-            orientation = exif_orientation(data[position + 8 : end].removeprefix(b"Exif\0\0"))
+        if kind == b"eXIf" and not orientation:
+            orientation = exif_orientation(data[position + 8 : min(end, position + 70_000)].removeprefix(b"Exif\0\0"))
         if kind in _PNG_CHUNKS:
-            kept.append(data[position:end])
-        position = end
+            kept.append(memoryview(data)[position:end])
+            stored += len(kept[-1]) - 12 if kind == b"IDAT" else 0
+        position, count = end, count + 1
+        _refuse_crowd(count, "PNG")
         if kind == b"IEND" or end > len(data):
             break
-    missing = _ends_after(data) if position > len(data) or kept[-1][4:8] != b"IEND" else None
-    return Container("PNG", b"".join(kept), orientation, missing=missing)
+    missing = _ends_after(data) if position > len(data) or bytes(kept[-1][4:8]) != b"IEND" else None
+    needed = png_bytes(data)
+    if missing is None and _MOST_EXPANSION * (stored + 64) < needed:
+        missing = f"{stored:,} bytes, which cannot hold its {needed:,}"
+    size = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+    is_whole = sum(map(len, kept)) == len(data)
+    stripped = data if is_whole else b"".join(kept)
+    return Container("PNG", stripped, orientation or 1, size, missing, bits=max(8, data[24]))
+
+
+def png_bytes(data: bytes) -> int:
+    """How many bytes the rows of a PNG file unpack to, its filters included."""
+    width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+    bits = data[24] * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(data[25], 4)
+    total = 0
+    for left, top, step_across, step_down in _PASSES if data[28] else ((0, 0, 1, 1),):
+        across, down = -(-(width - left) // step_across), -(-(height - top) // step_down)
+        total += down * (1 + (across * bits + 7) // 8) if across > 0 and down > 0 else 0
+    return total
+
+
+def png_has_all_rows(data: bytes) -> bool:
+    """Whether the rows of a stripped PNG file unpack to as many bytes as they need."""
+    needed, found, position, unpacker = png_bytes(data), 0, 8, zlib.decompressobj()
+    while position + 12 <= len(data) and found < needed and not unpacker.eof:
+        length = int.from_bytes(data[position : position + 4], "big")
+        is_data = data[position + 4 : position + 8] == b"IDAT"
+        for start in range(position + 8, position + 8 + length, _UNPACKED_AT_ONCE) if is_data else ():
+            piece = data[start : min(start + _UNPACKED_AT_ONCE, position + 8 + length)]
+            while piece and found < needed:
+                found += len(unpacker.decompress(piece, 2**20))
+                piece = unpacker.unconsumed_tail
+        position += 12 + length
+    return found + len(unpacker.flush()) >= needed
 
 
 def _read_webp(data: bytes) -> Container:
-    orientation, position = 1, 12
+    orientation, position, count = 0, 12, 0
     while position + 8 <= len(data):
         end = position + 8 + int.from_bytes(data[position + 4 : position + 8], "little")
-        if data[position : position + 4] == b"EXIF":
-            orientation = exif_orientation(data[position + 8 : end].removeprefix(b"Exif\0\0"))
-        position = end + end % 2
-    return Container("WEBP", data, orientation, canvas=_webp_canvas(data), missing=_missing(data, "WEBP"))
+        if data[position : position + 4] == b"EXIF" and not orientation:
+            orientation = exif_orientation(data[position + 8 : min(end, position + 70_000)].removeprefix(b"Exif\0\0"))
+        position, count = end + end % 2, count + 1
+        _refuse_crowd(count, "WebP")
+    declared = 8 + int.from_bytes(data[4:8], "little")
+    missing = f"{len(data):,} of {declared:,} bytes" if len(data) < declared else None
+    return Container("WEBP", data, orientation or 1, _webp_canvas(data), missing)
 
 
 def _webp_canvas(data: bytes) -> tuple[int, int] | None:
@@ -215,22 +272,42 @@ def _webp_canvas(data: bytes) -> tuple[int, int] | None:
     if kind == b"VP8L":
         bits = int.from_bytes(data[21:25], "little")
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    return None  # VP8 alone cannot be larger than 16,383 a side and is checked once it is open
+    return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
 
 
-def _gif_canvas(data: bytes) -> tuple[int, int]:
-    """Size of the screen or of the first frame, whichever reaches further."""
+def _strip_gif(data: bytes) -> Container:
+    """The first frame with its palettes and transparency; size of screen or frame, whichever reaches further."""
     width, height = (int.from_bytes(data[start : start + 2], "little") for start in (6, 8))
-    position = 13 + (3 << (data[10] & 7) + 1 if data[10] & 0x80 else 0)
+    position = start = 13 + (3 << (data[10] & 7) + 1 if data[10] & 0x80 else 0)
+    control, count = b"", 0
     while position < len(data) and data[position] != 0x3B:
         if data[position] == 0x2C:
             left, top, wide, high = (
                 int.from_bytes(data[position + at : position + at + 2], "little") for at in (1, 3, 5, 7)
             )
-            return max(width, left + wide), max(height, top + high)
+            size = max(width, left + wide), max(height, top + high)
+            is_whole = position == start + len(control)
+            return Container("GIF", data if is_whole else data[:start] + control + data[position:], size=size)
         if data[position] == 0x21:
+            begin, is_control = position, data[position + 1 : position + 3] == b"\xf9\x04"
             position += 2
             while data[position]:  # sub-blocks: a length, that many bytes, until a length of zero
-                position += 1 + data[position]
+                position, count = position + 1 + data[position], count + 1
+                _refuse_crowd(count, "GIF")
+            control = data[begin : position + 1] if is_control else control
         position += 1
-    return width, height
+    return Container("GIF", data, size=(width, height))
+
+
+def _read_jpeg2000(data: bytes) -> Container:
+    found = read_jpeg2000(data)
+    # Of one tile, every sample is held as a number of 4 bytes while it is transformed, and copied.
+    return Container(
+        "JPEG2000",
+        data,
+        size=found.size,
+        missing=found.missing,
+        held_bytes=8 * found.tile * found.components,
+        bits=max(8, found.bits),
+        halvings=min(found.halvings, _MOST_HALVINGS),
+    )

@@ -13,8 +13,8 @@ import numpy as np
 
 from sightline.data.labelled import LabelledFiles, printable, to_dataset
 from sightline.data.layout import Listing, arrange, is_passed_over
-from sightline.data.signatures import IMAGE_SUFFIXES, recognise
-from sightline.errors import InvalidSource, UnreadableImage
+from sightline.data.signatures import IMAGE_SUFFIXES, why_no_image
+from sightline.errors import InvalidSource
 from sightline.progress import reporter
 from sightline.records import Dataset, ImageFiles
 
@@ -173,12 +173,9 @@ def _why_no_image(entry: os.DirEntry[str]) -> str:
         return ""
     try:
         with open(entry.path, "rb", opener=_open_without_waiting) as stream:
-            recognise(stream.read(_HEAD_BYTES))
-    except UnreadableImage as error:
-        return str(error)
+            return why_no_image(stream.read(_HEAD_BYTES))
     except OSError as error:
         return f"cannot be read ({error.strerror})"
-    return ""
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

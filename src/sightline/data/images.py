@@ -3,14 +3,21 @@
 Many threads decode at once, so nothing global is changed: not Pillow's limits, not
 the filters of `warnings`. A file is handed to the one Pillow reader of its own
 format; `Image.open` would also guess, and warns of a large image before its size
-can be looked at.
+can be looked at. What decoding will take is known before, and bounded for all
+threads together.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import dataclasses
+import importlib
 import io
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +25,17 @@ from PIL import Image, ImageFile
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
+from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from sightline.data.colors import PILLOW_MODES, change_color, check_image, in_color_mode, pixels_of
-from sightline.data.containers import MAX_BYTES, Container, read_bytes, strip
-from sightline.data.signatures import IMAGE_FORMATS, IMAGE_SUFFIXES, ImageFormat, recognise
+from sightline.data.colors import PILLOW_MODES, Levels, change_color, check_image, in_color_mode, levels_of, pixels_of
+from sightline.data.containers import MAX_BYTES, Container, png_has_all_rows, read_bytes, strip
+from sightline.data.costs import DECODING, FILES, MAX_PIXELS, bytes_to_decode, check_size
+from sightline.data.netpbm import read_netpbm
+from sightline.data.signatures import HEIF_READER, IMAGE_FORMATS, IMAGE_SUFFIXES, ImageFormat, recognise
 from sightline.errors import InvalidValue, UnreadableImage, pick
 from sightline.records import ColorMode, InputSpec
 
@@ -35,16 +44,13 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "MAX_BYTES",
     "MAX_PIXELS",
+    "Picture",
     "change_color",
     "decode_image",
+    "decode_picture",
     "read_image",
     "resize_image",
 ]
-
-# Above every full-frame camera (61 million) and below the 89 million from which Pillow itself warns. A decoded
-# image takes 4 bytes a pixel, so a thread needs at most 320 MB for it, and a few times that in passing.
-MAX_PIXELS: Final = 80_000_000
-"""Largest image that is decoded, width times height; checked in the header, before any pixel."""
 
 _READERS: dict[ImageFormat, type[ImageFile.ImageFile]] = {
     "JPEG": JpegImageFile,
@@ -53,8 +59,8 @@ _READERS: dict[ImageFormat, type[ImageFile.ImageFile]] = {
     "GIF": GifImageFile,
     "BMP": BmpImageFile,
     "TIFF": TiffImageFile,
-    "PPM": PpmImageFile,
     "AVIF": AvifImageFile,
+    "JPEG2000": Jpeg2KImageFile,
 }
 _INTERPOLATIONS = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -65,6 +71,36 @@ _INTERPOLATIONS = {
 # the nearest to zero once values are scaled, and makes the weakest edge against an unknown image.
 _PADDING = {"dark": 0, "light": 255, "mixed": 128}
 _ORIENTATION = 0x0112
+# Larger ones are reduced by whole numbers before anything else is made of them, as a JPEG is in its decoder.
+_REDUCED_ABOVE = 16_000_000
+# So many pixels are changed in colour at once.
+_BAND_PIXELS = 2**20
+# What follows a JPEG that lacks its end: once nothing, once other bits, with every mark that a decoder may wait for.
+_END = b"\xff\xd9"
+_OTHER_BITS = b"".join(b"\xa5" * 16 + bytes([0xFF, 0xD0 + number]) + b"\x5a" * 16 for number in (*range(8), *range(8)))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Picture:
+    """One image file as it was read.
+
+    Attributes:
+        pixels: (height, width, channels) uint8, upright; a large image may be reduced.
+        format: by Pillow's names.
+        height: of the upright image, as stored.
+        width: likewise.
+        orientation: 1 to 8 as Exif counts them, before it was turned.
+        bits: of one sample as stored; 16 where the pixels were brought to 8.
+        stored: the file.
+    """
+
+    pixels: NDArray[np.uint8]
+    format: ImageFormat
+    height: int
+    width: int
+    orientation: int
+    bits: int
+    stored: bytes = b""
 
 
 def decode_image(
@@ -77,26 +113,35 @@ def decode_image(
     ignored; what is transparent lies over white; 16-bit grey is divided by 257 and
     rounded (of 16-bit colour, Pillow keeps the upper 8 bits); CMYK, YCbCr, palette
     and 1-bit images are converted as Pillow does. Grey of a colour JPEG is its own
-    luma. 32-bit integer and floating-point pixels have no fixed range and are refused.
+    luma. Signed, 32-bit and floating-point pixels have no fixed range and are refused,
+    and so are bands of which nobody says what they are.
 
     Args:
         source: a path, or the bytes of a file.
         color_mode: "grey" or "rgb".
         minimum_size: (height, width) that the upright result needs at least. Lets a
-            JPEG be decoded at 1/2, 1/4 or 1/8 of its size, never below this one.
+            JPEG be decoded at 1/2, 1/4 or 1/8 of its size, and others above 16 megapixels
+            be reduced by averaging, never below this one.
 
     Returns:
         (height, width, channels) uint8, 0 to 255, with 1 channel for grey and 3 for rgb.
 
     Raises:
-        UnreadableImage: missing, no image, of another format, damaged, truncated, or
-            larger than `MAX_BYTES` or `MAX_PIXELS`; the message starts with the path.
+        UnreadableImage: missing, no image, of another format, damaged, truncated, larger than
+            `MAX_BYTES` or `MAX_PIXELS`, or too costly to decode; the message starts with the path.
         InvalidValue: the colour mode, the minimum size or the kind of source is wrong.
 
     Example:
         >>> decode_image(b"P5 2 1 255 Az", color_mode="grey").tolist()
         [[[65], [122]]]
     """
+    return decode_picture(source, color_mode=color_mode, minimum_size=minimum_size).pixels
+
+
+def decode_picture(
+    source: Path | str | bytes, *, color_mode: ColorMode, minimum_size: tuple[int, int] | None = None
+) -> Picture:
+    """As `decode_image`, with what the file told beside its pixels."""
     pick(PILLOW_MODES, color_mode, kind="colour mode")
     if minimum_size is not None and not min(minimum_size) >= 1:
         raise InvalidValue(f"minimum_size must be (height, width) of at least 1; got {minimum_size!r}.")
@@ -104,12 +149,28 @@ def decode_image(
         raise InvalidValue(f"an image must be a path or bytes; got {type(source).__name__}.")
     name = "image bytes" if isinstance(source, bytes) else _printable(str(source))
     try:
-        if isinstance(source, bytes) and len(source) > MAX_BYTES:
-            raise UnreadableImage(f"{len(source):,} bytes; at most {MAX_BYTES:,} are read. Save it smaller.")
-        data = source if isinstance(source, bytes) else read_bytes(Path(source))
-        return _decode(data, recognise(data), color_mode, minimum_size)
+        with _content(source) as data:
+            return _decode(data, recognise(data), color_mode, minimum_size)
     except UnreadableImage as error:
         raise UnreadableImage(f"{name}: {error}") from error
+
+
+def read_header(data: bytes) -> tuple[ImageFile.ImageFile | None, Container, tuple[int, int]]:
+    """The opened file, not yet decoded (None for a PPM), its container, and (width, height) as stored.
+
+    Raises:
+        UnreadableImage: as `decode_image`, without a name; what follows the header is not looked at.
+    """
+    image_format = recognise(data)
+    container = Container(image_format, data)
+    try:
+        container = strip(data, image_format)
+        _refuse_size(container)
+        return _opened(container)
+    except UnreadableImage:
+        raise
+    except Exception as error:  # damaged files bring Pillow to raise nearly every type there is
+        raise UnreadableImage(_reason(error, container, len(data))) from error
 
 
 def resize_image(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
@@ -179,37 +240,147 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
+@contextlib.contextmanager
+def _content(source: Path | str | bytes) -> Iterator[bytes]:
+    if isinstance(source, bytes):
+        if len(source) > MAX_BYTES:
+            raise UnreadableImage(f"{len(source):,} bytes; at most {MAX_BYTES:,} are read. Save it smaller.")
+        yield source
+        return
+    num_bytes = 0
+    with contextlib.suppress(OSError, ValueError):
+        num_bytes = Path(source).stat().st_size
+    with FILES.hold(num_bytes):
+        yield read_bytes(Path(source))
+
+
 def _decode(
     data: bytes, image_format: ImageFormat, color_mode: ColorMode, minimum_size: tuple[int, int] | None
-) -> NDArray[np.uint8]:
+) -> Picture:
     container = Container(image_format, data)
     try:
         container = strip(data, image_format)
-        _check_pixels(container.canvas)
-        opened = _READERS[image_format](io.BytesIO(container.data))
-        _check_pixels(opened.size)
-        orientation = _orientation(opened, container)
-        if isinstance(opened, JpegImageFile):
-            height, width = minimum_size or opened.size[::-1]
-            opened.draft(PILLOW_MODES[color_mode], (height, width) if orientation >= 5 else (width, height))
-        opened.load()
-        pixels = pixels_of(in_color_mode(opened, color_mode))
+        _refuse_size(container)
+        lacks_end = container.jpeg is not None and not container.jpeg.has_end
+        decode = _decode_without_end if lacks_end else _decode_stripped
+        return dataclasses.replace(decode(container, color_mode, minimum_size), stored=data)
     except UnreadableImage:
         raise
     except Exception as error:  # damaged files bring Pillow to raise nearly every type there is
         raise UnreadableImage(_reason(error, container, len(data))) from error
-    return _upright(pixels, orientation)
 
 
-def _check_pixels(size: tuple[int, int] | None) -> None:
-    if size is not None and size[0] * size[1] > MAX_PIXELS:
-        raise UnreadableImage(
-            f"{size[0]:,} x {size[1]:,} pixels; at most {MAX_PIXELS:,} in all are decoded. Save it smaller."
-        )
+def _decode_without_end(container: Container, color_mode: ColorMode, minimum_size: tuple[int, int] | None) -> Picture:
+    """A JPEG without its last mark is whole if what follows it changes nothing."""
+    data = container.data.rstrip(b"\xff")  # half of the mark may be there
+    nothing, other = (
+        _decode_stripped(dataclasses.replace(container, data=data + rest), color_mode, minimum_size)
+        for rest in (_END, _OTHER_BITS + _END)
+    )
+    if not np.array_equal(nothing.pixels, other.pixels):
+        raise UnreadableImage(f"truncated JPEG (it ends after {len(container.data):,} bytes).")
+    return nothing
 
 
-def _orientation(opened: ImageFile.ImageFile, container: Container) -> int:
-    if container.format != "AVIF":
+def _decode_stripped(container: Container, color_mode: ColorMode, minimum_size: tuple[int, int] | None) -> Picture:
+    if container.missing or (container.jpeg is not None and container.jpeg.lacks_scans):
+        raise UnreadableImage(f"truncated {_shown(container)} ({container.missing or 'scans are missing'}).")
+    opened, container, stored = _opened(container)
+    orientation = _orientation(opened, container)
+    wanted = minimum_size and (minimum_size if orientation >= 5 else minimum_size[::-1])  # width and height, as stored
+    size, container = _ask_for_less(opened, container, color_mode, wanted)
+    factor = 1 if container.format == "JPEG" or wanted is None else _factor(size, wanted)
+    result = -(-size[0] // factor), -(-size[1] // factor)
+    with DECODING.hold(bytes_to_decode(container, size, result, len(PILLOW_MODES[color_mode]))):
+        image = Image.fromarray(_without_last(read_netpbm(container.data))) if opened is None else opened
+        if container.format == "TIFF":
+            _silence_libtiff()
+        image.load()
+        if container.format == "PNG" and not _has_last_row(image) and not png_has_all_rows(container.data):
+            raise UnreadableImage("truncated PNG (rows are missing).")
+        levels = Levels() if opened is None else levels_of(opened)
+        pixels = _upright(_in_bands(image, color_mode, levels, factor), orientation)
+    height, width = stored if orientation >= 5 else stored[::-1]
+    return Picture(pixels, container.format, height, width, orientation, container.bits)
+
+
+def _refuse_size(container: Container) -> None:
+    if container.size is not None:
+        check_size(container, container.size)
+
+
+def _opened(container: Container) -> tuple[ImageFile.ImageFile | None, Container, tuple[int, int]]:
+    if container.format == "PPM" and container.size is not None:
+        return None, container, container.size
+    reader: Any = _READERS.get(container.format) or importlib.import_module(HEIF_READER).HeifImageFile
+    opened: ImageFile.ImageFile = reader(io.BytesIO(container.data))
+    check_size(container, opened.size)
+    return opened, container, opened.size
+
+
+def _ask_for_less(
+    opened: Any, container: Container, color_mode: ColorMode, wanted: tuple[int, int] | None
+) -> tuple[tuple[int, int], Container]:
+    """Have a decoder leave out rows and columns where it can; the size that it will give, and at what cost."""
+    if isinstance(opened, JpegImageFile):
+        opened.draft(PILLOW_MODES[color_mode], wanted or opened.size)
+    size: Any = container.size if opened is None else opened.size
+    if not container.halvings or wanted is None:
+        return size, container
+    halvings, most = 0, min(size[0] // wanted[0], size[1] // wanted[1])
+    while halvings < container.halvings and most >= 2 ** (halvings + 1):
+        halvings += 1
+    opened.reduce = halvings
+    size = size[0] + 2**halvings // 2 >> halvings, size[1] + 2**halvings // 2 >> halvings
+    return size, dataclasses.replace(container, held_bytes=container.held_bytes >> (2 * halvings))
+
+
+def _factor(size: tuple[int, int], wanted: tuple[int, int]) -> int:
+    """By how much a large image is reduced on the way, never below what is wanted."""
+    factor, most = 1, min(size[0] // wanted[0], size[1] // wanted[1])
+    while size[0] * size[1] > _REDUCED_ABOVE * factor**2 and 2 * factor <= most:
+        factor *= 2
+    return factor
+
+
+def _in_bands(image: Image.Image, color_mode: ColorMode, levels: Levels, factor: int) -> NDArray[np.uint8]:
+    """Changed in colour and reduced, some rows at a time: whole copies of a large image would take too much."""
+    width, height = image.size
+    if factor == 1 and width * height <= _BAND_PIXELS:
+        return pixels_of(in_color_mode(image, color_mode, levels))
+    rows = max(1, _BAND_PIXELS // width // factor) * factor
+    shape = -(-height // factor), -(-width // factor), len(PILLOW_MODES[color_mode])
+    pixels = np.zeros(shape, dtype=np.uint8)
+    for top in range(0, height, rows):
+        band = in_color_mode(image.crop((0, top, width, min(height, top + rows))), color_mode, levels)
+        part = pixels_of(band.reduce(factor) if factor > 1 else band)
+        pixels[top // factor : top // factor + len(part)] = part
+    return pixels
+
+
+def _without_last(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+
+
+def _has_last_row(image: Image.Image) -> bool:
+    """Whether the last row that was written holds anything; what is missing is left at zero."""
+    is_before_last = image.info.get("interlace") and image.height % 2 and image.height > 1
+    last = image.height - (2 if is_before_last else 1)
+    return bool(np.asarray(image.crop((0, last, image.width, last + 1))).any())
+
+
+@cache
+def _silence_libtiff() -> None:
+    # It prints what it dislikes, in the midst of a progress bar; a refusal says it better. A Pillow that has it built
+    # in does not let go of these names.
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        library = ctypes.CDLL(importlib.import_module("PIL._imaging").__file__)
+        library.TIFFSetErrorHandler(None)
+        library.TIFFSetWarningHandler(None)
+
+
+def _orientation(opened: ImageFile.ImageFile | None, container: Container) -> int:
+    if container.format != "AVIF" or opened is None:
         return container.orientation
     # Pillow hands an AVIF file's own rotation and mirror on as EXIF; without `xmp` it looks nowhere else.
     opened.info.pop("xmp", None)
@@ -224,9 +395,12 @@ def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(pixels[::rows, ::columns])
 
 
+def _shown(container: Container) -> str:
+    return {"WEBP": "WebP", "JPEG2000": "JPEG 2000", "HEIF": "HEIC"}.get(container.format, container.format)
+
+
 def _reason(error: Exception, container: Container, num_bytes: int) -> str:
-    kind = "WebP" if container.format == "WEBP" else container.format
-    detail = str(error)
+    kind, detail = _shown(container), str(error)
     if container.missing or "truncated" in detail.lower() or isinstance(error, EOFError):
         return f"truncated {kind} ({container.missing or f'{num_bytes:,} bytes; the image needs more'})."
     if isinstance(error, MemoryError):

@@ -20,7 +20,7 @@ from typing import BinaryIO
 from sightline.data.containers import MAX_BYTES
 from sightline.data.labelled import printable
 from sightline.data.layout import Listing, is_passed_over
-from sightline.data.signatures import IMAGE_SUFFIXES, recognise
+from sightline.data.signatures import IMAGE_SUFFIXES, why_no_image
 from sightline.errors import InvalidSource, UnreadableImage
 
 MOST_MEMBERS = 10_000_000
@@ -239,12 +239,11 @@ def _why_no_image(name: str, head: Callable[[], bytes]) -> str:
     if name[name.rfind(".") :].lower() in IMAGE_SUFFIXES:
         return ""
     try:
-        recognise(head())
+        return why_no_image(head())
     except UnreadableImage as error:
         return str(error)
     except (OSError, zlib.error):
         return "is damaged inside the archive"
-    return ""
 
 
 @dataclass(frozen=True)

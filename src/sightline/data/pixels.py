@@ -32,7 +32,7 @@ from sightline.records import Dataset, ImageFiles, InputSpec
 from sightline.workers import available_processors
 
 # Raised when the decoder or the resize gives other bytes for the same file.
-DECODER_VERSION = 1
+DECODER_VERSION = 2
 # Of the search for copies; each is a column beside the images.
 _SIGNATURES = empty_signatures(0).to_arrays()
 CHUNK = 256

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +57,45 @@ def refuse_empty(dataset: Dataset, data: DataRecipe, splits: Splits) -> None:
             f"{dataset.name}: no image of class {name!r} is left to train on after the splits. "
             "Add images of it, or make data.validation_fraction and data.calibration_fraction smaller."
         )
+
+
+def refuse_unreadable(dataset: Dataset, errors: Mapping[int, str], limit: float) -> None:
+    """Refuse a source of which too much cannot be read to be an accident, or of which a class is lost by it.
+
+    Args:
+        dataset: with the rows that cannot be read.
+        errors: row to reason.
+        limit: the share of rows above which it is refused.
+    """
+    if not errors:
+        return
+    first = f"the first is {dataset.row_ids[next(iter(errors))]}: {next(iter(errors.values()))}"
+    lost = f"{len(errors):,} of {len(dataset):,} files cannot be read"
+    if len(errors) > limit * len(dataset):
+        raise InvalidSource(
+            f"{dataset.name}: {lost}, more than {limit:.0%} ({kinds_of_errors(errors)}); {first} "
+            "Run `sightline audit`, or set data.unreadable_limit higher."
+        )
+    readable = np.setdiff1d(np.arange(len(dataset)), np.fromiter(errors, dtype=np.int64))
+    if gone := _without(dataset, readable):
+        raise InvalidSource(
+            f"{dataset.name}: {_named(dataset, gone)} no image that can be read ({lost}: {kinds_of_errors(errors)}); "
+            f"{first} Convert them, or leave the class out."
+        )
+
+
+def kinds_of_errors(errors: Mapping[int, str]) -> str:
+    """How many files cannot be read for which kind of reason, the most frequent first.
+
+    Example:
+        >>> kinds_of_errors({0: "a HEIC image, not a ...", 3: "a HEIC image, ...", 4: "empty file (0 bytes)."})
+        '2 times: a HEIC image; once: empty file'
+    """
+    counts = Counter(re.split(r"[,;(:]|\d[\d,]+ ", reason)[0].strip(" .") for reason in errors.values())
+    told = [
+        f"{'once' if count == 1 else f'{count:,} times'}: {kind}" for kind, count in counts.most_common(_NAMES_SHOWN)
+    ]
+    return "; ".join(told)
 
 
 def class_remarks(dataset: Dataset, splits: Splits, shares: Sequence[float]) -> tuple[str, ...]:

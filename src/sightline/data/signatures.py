@@ -6,25 +6,48 @@ what it is: people's folders hold both.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+import importlib.util
+from typing import Literal, NamedTuple, get_args
 
 from PIL import features
 
 from sightline.errors import UnreadableImage
 
-ImageFormat = Literal["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF"]
+ImageFormat = Literal["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "HEIF"]
 
-# AVIF alone depends on how Pillow was built. An MPO, as telephones write it, is a JPEG with more behind it.
+HEIF_READER = "pi_heif"
+# Two depend on how Pillow was built, and HEIF on a package that its user chose to install (decision 26). An MPO, as
+# telephones write it, is a JPEG with more behind it.
+_BUILT_IN = {"AVIF": features.check("avif"), "JPEG2000": features.check("jpg_2000")}
 IMAGE_FORMATS: tuple[ImageFormat, ...] = tuple(
-    name for name in get_args(ImageFormat) if name != "AVIF" or features.check("avif")
+    name
+    for name in get_args(ImageFormat)
+    if _BUILT_IN.get(name, True) and (name != "HEIF" or importlib.util.find_spec(HEIF_READER))
 )
 """The formats that are ever opened, by Pillow's names."""
 
-IMAGE_SUFFIXES: frozenset[str] = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
-    | {".ppm", ".pgm", ".pbm", ".pnm"}
+SUFFIXES: dict[str, frozenset[str]] = {
+    "JPEG": frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"}),
+    "PNG": frozenset({".png", ".apng"}),
+    "WEBP": frozenset({".webp"}),
+    "GIF": frozenset({".gif"}),
+    "BMP": frozenset({".bmp", ".dib"}),
+    "TIFF": frozenset({".tif", ".tiff"}),
+    "PPM": frozenset({".ppm", ".pgm", ".pbm", ".pnm"}),
+    "AVIF": frozenset({".avif"}),
+    "JPEG2000": frozenset({".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"}),
+    "HEIF": frozenset({".heic", ".heif", ".hif"}),
+}
+"""How files of each format are called, in lower case."""
+
+# Images that are never read: camera raw, other programs' own formats, medicine, drawings. Called so, a file counts as
+# an image that cannot be read, even where its first bytes tell nothing.
+_NEVER_READ = (
+    ".arw .cr2 .cr3 .crw .dng .erf .iiq .kdc .mrw .nef .nrw .orf .pef .raf .rw2 .sr2 .srf .srw .x3f .3fr .jxl .dcm "
+    ".dicom .psd .psb .xcf .exr .hdr .tga .jxr .hdp .wdp .svg .pfm .qoi .nii"
 )
-"""Lower-case suffixes that make a file worth opening when a folder is listed."""
+IMAGE_SUFFIXES: frozenset[str] = frozenset().union(*SUFFIXES.values()) | frozenset(_NEVER_READ.split())
+"""Lower-case suffixes that make a file an image, readable or not, when a folder is listed."""
 
 _MAGIC: tuple[tuple[bytes, ImageFormat], ...] = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -39,27 +62,58 @@ _MAGIC: tuple[tuple[bytes, ImageFormat], ...] = (
 _BITMAP_HEADER_BYTES = {12, 40, 52, 56, 64, 108, 124}
 _SAVE_AS = "save it as JPEG or PNG"
 
-# (offset, bytes, what it is, what to do)
-_FOREIGN: tuple[tuple[int, bytes, str, str], ...] = (
-    (0, b"%PDF-", "a PDF document", "export its pages as PNG"),
-    (0, b"8BPS", "a Photoshop document", _SAVE_AS),
-    (0, b"\x00\x00\x00\x0cJXL ", "a JPEG XL image", _SAVE_AS),
-    (0, b"\xff\x0a", "a JPEG XL image", _SAVE_AS),
-    (0, b"\x00\x00\x00\x0cjP  ", "a JPEG 2000 image", _SAVE_AS),
-    (0, b"\xff\x4f\xff\x51", "a JPEG 2000 image", _SAVE_AS),
-    (0, b"\x00\x00\x01\x00", "a Windows icon", _SAVE_AS),
-    (0, b"\x76\x2f\x31\x01", "an OpenEXR image", _SAVE_AS),
-    (0, b"FUJIFILMCCD-RAW", "a camera's raw file", "develop it to JPEG"),
-    (0, b"Pf\n", "a floating-point PFM image, which has no fixed range", "save it as 8-bit PNG"),
-    (0, b"PF\n", "a floating-point PFM image, which has no fixed range", "save it as 8-bit PNG"),
-    (128, b"DICM", "a DICOM file", "export it as 8-bit PNG"),
-    (0, b"\x00\x05\x16\x07", "a macOS side file without pixels", "delete it"),
-    (0, b"version https://git-lfs", "a Git LFS pointer without pixels", "run: git lfs pull"),
-    (0, b"PK\x03\x04", "a zip archive", "unpack it"),
-    (0, b"\x1f\x8b", "a gzip archive", "unpack it"),
-    (0, b"\x1a\x45\xdf\xa3", "a video", "save a frame of it as JPEG"),
+_DEVELOP = "develop it to JPEG"
+_WINDOW = "export it as 8-bit PNG, with the window that shows what matters"
+
+
+class _Look(NamedTuple):
+    """How files of a kind begin that is never opened."""
+
+    offset: int
+    magic: bytes
+    what: str
+    remedy: str
+
+
+_UNREAD_IMAGES = (
+    _Look(0, b"8BPS", "a Photoshop document", _SAVE_AS),
+    _Look(0, b"gimp xcf ", "a GIMP document", _SAVE_AS),
+    _Look(0, b"\x00\x00\x00\x0cJXL ", "a JPEG XL image", _SAVE_AS),
+    _Look(0, b"\xff\x0a", "a JPEG XL image", _SAVE_AS),
+    _Look(0, b"II\xbc\x01", "a JPEG XR image", _SAVE_AS),
+    _Look(0, b"\x00\x00\x01\x00", "a Windows icon", _SAVE_AS),
+    _Look(0, b"\x76\x2f\x31\x01", "an OpenEXR image, which has no fixed range", "save it as 8-bit PNG"),
+    _Look(0, b"#?RADIANCE", "a Radiance image, which has no fixed range", "save it as 8-bit PNG"),
+    _Look(0, b"Pf\n", "a floating-point PFM image, which has no fixed range", "save it as 8-bit PNG"),
+    _Look(0, b"PF\n", "a floating-point PFM image, which has no fixed range", "save it as 8-bit PNG"),
+    _Look(0, b"qoif", "a QOI image", _SAVE_AS),
+    _Look(0, b"FUJIFILMCCD-RAW", "a camera's raw file", _DEVELOP),
+    _Look(0, b"II\x55\x00", "a camera's raw file", _DEVELOP),  # Panasonic
+    _Look(0, b"IIRO", "a camera's raw file", _DEVELOP),  # Olympus, as the next two
+    _Look(0, b"IIRS", "a camera's raw file", _DEVELOP),
+    _Look(0, b"MMOR", "a camera's raw file", _DEVELOP),
+    _Look(0, b"FOVb", "a camera's raw file", _DEVELOP),  # Sigma
+    _Look(0, b"\x00MRM", "a camera's raw file", _DEVELOP),  # Minolta
+    _Look(6, b"HEAPCCDR", "a camera's raw file", _DEVELOP),  # Canon's first
+    _Look(4, b"ftypcrx ", "a camera's raw file", _DEVELOP),  # Canon's latest
+    _Look(128, b"DICM", "a DICOM file", _WINDOW),
 )
-_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+_VIDEO = _Look(0, b"\x1a\x45\xdf\xa3", "a video", "save a frame of it as JPEG")
+_NO_IMAGES = (
+    _Look(0, b"%PDF-", "a PDF document", "export its pages as PNG"),
+    _Look(0, b"\x00\x05\x16\x07", "a macOS side file without pixels", "delete it"),
+    _Look(0, b"version https://git-lfs", "a Git LFS pointer without pixels", "run: git lfs pull"),
+    _Look(0, b"PK\x03\x04", "a zip archive", "unpack it"),
+    _Look(0, b"\x1f\x8b", "a gzip archive", "unpack it"),
+    _VIDEO,
+)
+_HEIF = _Look(
+    0,
+    b"",
+    "a HEIC image",
+    f"{_SAVE_AS}, or install pi-heif, which Sightline then reads it with (pip install pi-heif; LGPL-3.0)",
+)
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"mif2", b"msf1"}
 _TEXT_BYTES = frozenset(range(0x20, 0x7F)) | set(b"\t\n\r\f")
 
 
@@ -85,12 +139,27 @@ def recognise(data: bytes) -> ImageFormat:
     known = _known_format(data)
     if known in IMAGE_FORMATS:
         return known
-    if known is not None:
-        raise UnreadableImage(f"this Pillow was built without {known}; {_SAVE_AS}.")
-    for offset, magic, what, remedy in _FOREIGN:
-        if data.startswith(magic, offset):
-            raise UnreadableImage(f"{what}, not a supported image; {remedy}.")
+    if look := _unread_image(data, known):
+        raise UnreadableImage(f"{look.what}, not a supported image; {look.remedy}.")
     raise UnreadableImage(_description_of_unknown(data))
+
+
+def why_no_image(head: bytes) -> str:
+    """What a file is that does not begin as an image does; "" for every image, be it one that cannot be read here."""
+    known = _known_format(head)
+    return "" if known or _unread_image(head, known) else _description_of_unknown(head)
+
+
+def _unread_image(data: bytes, known: ImageFormat | None) -> _Look | None:
+    """What an image is that cannot be read here."""
+    if known == "HEIF":
+        return _HEIF
+    if known is not None:
+        return _Look(0, b"", f"a {known} image, without which this Pillow was built", _SAVE_AS)
+    start = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith(b"<svg") or (start.startswith(b"<?xml") and b"<svg" in start):
+        return _Look(0, b"", "an SVG drawing", "export it as PNG")
+    return next((look for look in _UNREAD_IMAGES if data.startswith(look.magic, look.offset)), None)
 
 
 def _known_format(data: bytes) -> ImageFormat | None:
@@ -104,7 +173,11 @@ def _known_format(data: bytes) -> ImageFormat | None:
         return "BMP"
     if data[:1] == b"P" and data[1:2] in b"123456" and data[2:3].isspace():
         return "PPM"
-    return "AVIF" if _brands(data) & {b"avif", b"avis"} else None
+    if data.startswith((b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")):
+        return "JPEG2000"
+    brands = _brands(data)
+    # Both are boxes of one layout, and `mif1` stands in either; so AVIF is asked for first.
+    return "AVIF" if brands & {b"avif", b"avis"} else "HEIF" if brands & _HEIF_BRANDS else None
 
 
 def _brands(data: bytes) -> set[bytes]:
@@ -116,14 +189,12 @@ def _brands(data: bytes) -> set[bytes]:
 
 
 def _description_of_unknown(data: bytes) -> str:
-    if brands := _brands(data):
-        what, remedy = (
-            ("a HEIC image", _SAVE_AS) if brands & _HEIF_BRANDS else ("a video", "save a frame of it as JPEG")
-        )
-        return f"{what}, not a supported image; {remedy}."
+    if not data:
+        return "empty file (0 bytes)."
+    look = _VIDEO if _brands(data) else next((no for no in _NO_IMAGES if data.startswith(no.magic, no.offset)), None)
+    if look is not None:
+        return f"{look.what}, not a supported image; {look.remedy}."
     start = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if start.startswith(b"<svg") or (start.startswith(b"<?xml") and b"<svg" in start):
-        return "an SVG drawing, not a supported image; export it as PNG."
     if start.startswith((b"<!doctype html", b"<html", b"<head")):
         return "a web page, not an image; download the image itself."
     if not data[:1024].strip(b"\0"):

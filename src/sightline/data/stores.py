@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sightline.data import containers
-from sightline.data.images import MAX_PIXELS, decode_image
+from sightline.data.costs import FILES
+from sightline.data.images import Picture, decode_picture, read_header
 from sightline.data.labelled import printable
 from sightline.data.members import read_tar_member, read_zip_member
 from sightline.data.signatures import recognise
@@ -96,8 +97,15 @@ def decode_row(
         Traceback (most recent call last):
         sightline.errors.UnreadableImage: gone since the source was opened.
     """
+    return picture_of_row(files, row, color_mode=color_mode, minimum_size=minimum_size).pixels
+
+
+def picture_of_row(files: ImageFiles, row: int, *, color_mode: ColorMode, minimum_size: tuple[int, int]) -> Picture:
+    """As `decode_row`, with what the file told beside its pixels."""
     try:
-        return decode_image(read_bytes(files, row), color_mode=color_mode, minimum_size=minimum_size)
+        # A file waits for its turn where it is read; a member of an archive is read here.
+        with contextlib.nullcontext() if files.kind == "folder" else FILES.hold(int(files.num_bytes[row])):
+            return decode_picture(read_bytes(files, row), color_mode=color_mode, minimum_size=minimum_size)
     except UnreadableImage as error:
         reason = str(error).removeprefix("image bytes: ").removeprefix(f"{display_name(files, row)}: ")
         raise UnreadableImage(reason) from error
@@ -170,21 +178,13 @@ def _head(path: Path) -> bytes:
 
 
 def _header(data: bytes) -> tuple[int, int, int]:
-    image_format = recognise(data)
-    try:
-        container = containers.strip(data, image_format)
-        # Not `Image.open`: it warns of a large image before anybody can look at its size.
-        opened = Image.OPEN[image_format][0](io.BytesIO(container.data), "")
-        width, height = opened.size
+    opened, container, (width, height) = read_header(data)
+    if opened is None:
+        is_grey = data[1:2] in b"1245"
+    else:
         is_grey = opened.mode in _GREY_MODES or (opened.mode == "P" and _has_grey_palette(opened))
-        is_turned = container.orientation >= 5
-    except UnreadableImage:
-        raise
-    except Exception as error:  # damaged files bring Pillow to raise nearly every type there is
-        raise UnreadableImage(f"damaged {image_format}.") from error
-    if width * height > MAX_PIXELS:
-        raise UnreadableImage(f"{width:,} x {height:,} pixels; at most {MAX_PIXELS:,} in all are decoded.")
-    return (width, height, 1 if is_grey else 3) if is_turned else (height, width, 1 if is_grey else 3)
+    shape = (width, height) if container.orientation >= 5 else (height, width)
+    return (*shape, 1 if is_grey else 3)
 
 
 def _has_grey_palette(opened: Image.Image) -> bool:

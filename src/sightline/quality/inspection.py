@@ -17,6 +17,7 @@ from sightline.quality.copies import Pair, copy_findings
 from sightline.quality.findings import SEVERITIES, Audit, Finding
 from sightline.quality.kinds import KINDS
 from sightline.quality.pictures import CONSTANT_SPREAD, picture_findings, unreadable_findings
+from sightline.quality.ranges import range_findings, sampled_peaks
 from sightline.quality.shortcuts import shortcut_findings
 from sightline.quality.survey import Survey, survey
 from sightline.quality.wording import counted
@@ -88,6 +89,7 @@ def cheap_findings(
         ()
     """
     findings = [*unreadable_findings(dataset, errors or {}), *class_findings(dataset)]
+    findings += range_findings(dataset, sampled_peaks(dataset))
     if signatures is not None:
         # An image without any structure is no copy of another; it shows nothing.
         exact = [rows for rows in _exact(signatures) if signatures.detail[rows[0]] > 0]

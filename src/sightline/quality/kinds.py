@@ -65,6 +65,11 @@ KINDS: dict[str, Kind] = {
         "images of a single colour",
         "There is nothing to learn from them; the plan leaves them out.",
     ),
+    "narrow-range": Kind(
+        "images of 16 bits that hardly use them",
+        "Pixels are brought to 8 bits by dividing the whole range by 257, so that all images are treated alike. Save "
+        "them so that they fill it, or with the 8 bits that matter.",
+    ),
     "tiny": Kind(
         "tiny images",
         "They are enlarged to the network's size and may show too little. Look whether they are mere thumbnails.",

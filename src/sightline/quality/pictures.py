@@ -8,7 +8,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.data.signatures import SUFFIXES
 from sightline.quality.findings import Finding, Severity
+from sightline.quality.ranges import range_findings
 from sightline.quality.survey import Survey
 from sightline.quality.wording import counted
 from sightline.records import Dataset
@@ -21,17 +23,6 @@ EXTREME_RATIO: Final = 5
 """An image whose longer side is more than so many times the shorter is of extreme shape."""
 CONSTANT_SPREAD: Final = 16
 """An image of which 99.9 % of the pixels lie within so many of 255 levels has a single colour."""
-
-_SUFFIXES: dict[str, frozenset[str]] = {
-    "JPEG": frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"}),
-    "PNG": frozenset({".png", ".apng"}),
-    "WEBP": frozenset({".webp"}),
-    "GIF": frozenset({".gif"}),
-    "BMP": frozenset({".bmp", ".dib"}),
-    "TIFF": frozenset({".tif", ".tiff"}),
-    "PPM": frozenset({".ppm", ".pgm", ".pbm", ".pnm"}),
-    "AVIF": frozenset({".avif"}),
-}
 
 
 def picture_findings(dataset: Dataset, seen: Survey) -> list[Finding]:
@@ -60,6 +51,7 @@ def picture_findings(dataset: Dataset, seen: Survey) -> list[Finding]:
         *_turned(dataset, seen),
         *_sizes(dataset, seen),
         *_constant(dataset, seen),
+        *range_findings(dataset, seen.peaks),
     ]
 
 
@@ -112,7 +104,7 @@ def names_of(dataset: Dataset, rows: NDArray[np.int64] | list[int]) -> tuple[str
 def _wrong_extensions(dataset: Dataset, seen: Survey) -> list[Finding]:
     groups: dict[tuple[str, str], list[int]] = {}
     for row, (content, suffix) in enumerate(zip(seen.formats, seen.suffixes, strict=True)):
-        if content and suffix not in _SUFFIXES[content]:
+        if content and suffix not in SUFFIXES[content]:
             groups.setdefault((suffix, content), []).append(row)
     findings = []
     for (suffix, content), rows in sorted(groups.items()):
@@ -163,7 +155,10 @@ def _median(shorter: NDArray[np.int64]) -> int:
 
 
 def _constant(dataset: Dataset, seen: Survey) -> list[Finding]:
-    rows = np.flatnonzero(seen.readable & (seen.spread <= CONSTANT_SPREAD))
+    # Of what is stored with 16 bits and fills few of them, nothing is said but that.
+    narrow = list(seen.peaks) if range_findings(dataset, seen.peaks) else []
+    is_narrow = np.isin(np.arange(len(seen)), narrow)
+    rows = np.flatnonzero(seen.readable & ~is_narrow & (seen.spread <= CONSTANT_SPREAD))
     if not len(rows):
         return []
     names = names_of(dataset, rows)

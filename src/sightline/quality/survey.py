@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from sightline.data import containers
-from sightline.data.images import decode_image
-from sightline.data.signatures import recognise
-from sightline.data.stores import display_name, read_bytes
+from sightline.data.stores import picture_of_row
 from sightline.data.thumbnails import Signatures, empty_signatures, signature
 from sightline.errors import UnreadableImage
 from sightline.progress import reporter
@@ -43,6 +38,7 @@ class Survey:
         heights: (num_images,) int64, pixels of the upright image as stored in the file.
         widths: (num_images,) int64.
         orientations: (num_images,) int64, 1 to 8 as Exif counts them; 1 is upright.
+        peaks: row to the lightest of 256 levels, of images that are stored with 16 bits.
         brightness: (num_images,) float64, mean over all pixels and channels, 0 to 255.
         spread: (num_images,) int64, levels between the darkest and the lightest of 99.9 % of
             the pixels, in the channel where they differ most.
@@ -57,6 +53,7 @@ class Survey:
     heights: NDArray[np.int64]
     widths: NDArray[np.int64]
     orientations: NDArray[np.int64]
+    peaks: dict[int, int]
     brightness: NDArray[np.float64]
     spread: NDArray[np.int64]
     cameras: list[str]
@@ -111,6 +108,7 @@ def _blank(num_images: int) -> Survey:
         heights=zeros(),
         widths=zeros(),
         orientations=zeros() + 1,
+        peaks={},
         brightness=np.zeros(num_images),
         spread=zeros(),
         cameras=[""] * num_images,
@@ -123,7 +121,7 @@ def _look_at_files(files: ImageFiles, into: Survey) -> None:
         try:
             _look_at_file(files, row, into)
         except UnreadableImage as error:
-            into.errors[row] = _reason(error, display_name(files, row))
+            into.errors[row] = str(error)
 
     _with_threads(look, len(files))
     ordered = dict(sorted(into.errors.items()))
@@ -139,21 +137,15 @@ def _with_threads(look: Callable[[int], None], num_images: int) -> None:
 
 
 def _look_at_file(files: ImageFiles, row: int, into: Survey) -> None:
-    stored = read_bytes(files, row)
-    data = containers.read_bytes(stored) if isinstance(stored, Path) else stored
-    image = decode_image(data, color_mode="rgb", minimum_size=LOOKED_AT)
-    container = containers.strip(data, recognise(data))
-    into.formats[row] = container.format
+    picture = picture_of_row(files, row, color_mode="rgb", minimum_size=LOOKED_AT)
+    into.formats[row], into.orientations[row] = picture.format, picture.orientation
+    if picture.bits > 8:
+        into.peaks[row] = int(picture.pixels.max())
     into.suffixes[row] = PurePosixPath(files.names[row]).suffix.lower()
-    into.num_bytes[row] = len(data)
-    into.orientations[row] = container.orientation
-    # Its size was checked before it was decoded, so that Pillow has nothing to warn of.
-    with Image.open(io.BytesIO(container.data), formats=[container.format]) as opened:
-        width, height = opened.size
-    is_turned = container.orientation >= 5
-    into.heights[row], into.widths[row] = (width, height) if is_turned else (height, width)
-    into.cameras[row] = camera_model(data)
-    _measure(image, row, into)
+    into.num_bytes[row] = len(picture.stored)
+    into.heights[row], into.widths[row] = picture.height, picture.width
+    into.cameras[row] = camera_model(picture.stored)
+    _measure(picture.pixels, row, into)
 
 
 def _measure(image: NDArray[np.uint8], row: int, into: Survey) -> None:
@@ -200,7 +192,3 @@ def spreads(images: NDArray[np.uint8]) -> NDArray[np.int64]:
     cut = int(_IGNORED_FRACTION * flat.shape[2])
     apart = flat[:, :, flat.shape[2] - 1 - cut].astype(np.int64) - flat[:, :, cut]
     return np.asarray(apart.max(axis=1), dtype=np.int64)
-
-
-def _reason(error: UnreadableImage, name: str) -> str:
-    return str(error).removeprefix("image bytes: ").removeprefix(f"{name}: ")

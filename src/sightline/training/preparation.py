@@ -18,6 +18,7 @@ from sightline.data.batches import input_spec
 from sightline.data.copies import Copies
 from sightline.data.pixels import Pixels, read_pixels
 from sightline.data.remembered import remembered_copies
+from sightline.data.shortages import kinds_of_errors, refuse_unreadable
 from sightline.data.sources import load
 from sightline.data.splits import read_splits_csv, sample_fraction, split
 from sightline.errors import InvalidSource, InvalidValue
@@ -181,15 +182,12 @@ def _without_unreadable(dataset: Dataset, pixels: Pixels, limit: float) -> tuple
     """Leave out, count and name what could not be read; stop where that is too much to be an accident."""
     if not pixels.errors:
         return dataset, pixels
+    refuse_unreadable(dataset, pixels.errors, limit)
     gone = tuple((str(dataset.row_ids[row]), reason) for row, reason in pixels.errors.items())
     reporter().say(
-        f"{len(gone)} of {len(dataset):,} files could not be read and are left out; the first: {': '.join(gone[0])}"
+        f"{len(gone):,} of {len(dataset):,} files could not be read and are left out "
+        f"({kinds_of_errors(pixels.errors)}); the first: {': '.join(gone[0])}"
     )
-    if len(gone) > limit * len(dataset):
-        raise InvalidSource(
-            f"{dataset.name}: {len(gone):,} of {len(dataset):,} files cannot be read, more than {limit:.0%}; "
-            f"the first is {gone[0][0]}: {gone[0][1]} Run `sightline audit`, or set data.unreadable_limit higher."
-        )
     kept = np.array([row for row in range(len(dataset)) if row not in pixels.errors], dtype=np.int64)
     return dataset.take(kept, left_out=gone), pixels.take(kept)
 
