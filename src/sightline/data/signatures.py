@@ -16,7 +16,7 @@ from sightline.errors import UnreadableImage
 ImageFormat = Literal["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "HEIF"]
 
 HEIF_READER = "pi_heif"
-# Two depend on how Pillow was built, and HEIF on a package that its user chose to install (decision 26). An MPO, as
+# Two depend on how Pillow was built, and HEIF on a package that its user chose to install (decision 27). An MPO, as
 # telephones write it, is a JPEG with more behind it.
 _BUILT_IN = {"AVIF": features.check("avif"), "JPEG2000": features.check("jpg_2000")}
 IMAGE_FORMATS: tuple[ImageFormat, ...] = tuple(
