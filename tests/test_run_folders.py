@@ -10,7 +10,7 @@ import pytest
 
 from sightline.errors import CannotWrite, OutputExists
 from sightline.files import check_free
-from sightline.run_folders import earlier_runs, make_run_folder
+from sightline.run_folders import earlier_runs, give_up, make_run_folder
 
 
 def names_in(folder: Path) -> list[str]:
@@ -52,6 +52,29 @@ def test_runs_that_start_at_once_never_share_a_folder(tmp_path: Path, monkeypatc
         folders = list(threads.map(make, range(8)))
     assert len(set(folders)) == 8
     assert names_in(Path("runs")) == sorted(folder.name for folder in folders)
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_of_two_commands_with_one_folder_only_one_starts(is_there: bool, tmp_path: Path) -> None:
+    out, starting, refused = tmp_path / "deep" / "mine", threading.Barrier(8), []
+    if is_there:
+        out.mkdir(parents=True)
+
+    def make(_: int) -> bool:
+        starting.wait()
+        try:
+            make_run_folder(out, stem="mnist-fast")
+        except OutputExists as error:
+            refused.append(str(error))
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sum(threads.map(make, range(8))) == 1
+    assert len(refused) == 7
+    assert all("is being written by another command" in text or "is not empty" in text for text in refused)
+    give_up(out)
+    check_free(out)
 
 
 def test_a_file_called_runs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

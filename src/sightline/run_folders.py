@@ -6,9 +6,12 @@ import contextlib
 import re
 from pathlib import Path
 
+from sightline.errors import OutputExists
 from sightline.files import check_free, writing_to
 
 PARENT = Path("runs")
+# Of every run; whoever makes it has the folder.
+CLAIM = "recipe.json"
 
 
 def make_run_folder(out: Path | None, *, stem: str) -> Path:
@@ -19,10 +22,10 @@ def make_run_folder(out: Path | None, *, stem: str) -> Path:
         stem: "mnist-fast".
 
     Returns:
-        An empty folder that now exists.
+        A folder that now exists; one that was named holds an empty recipe.json, and no other command gets it.
 
     Raises:
-        OutputExists: `out` is a file or a folder with something in it.
+        OutputExists: `out` is a file or a folder with something in it, or another command was faster.
         CannotWrite: the folder cannot be made.
 
     Example:
@@ -34,6 +37,7 @@ def make_run_folder(out: Path | None, *, stem: str) -> Path:
         with writing_to(out):
             check_free(out)
             out.mkdir(parents=True, exist_ok=True)
+            _claim(out)
         return out
     with writing_to(PARENT):
         PARENT.mkdir(exist_ok=True)
@@ -45,6 +49,21 @@ def make_run_folder(out: Path | None, *, stem: str) -> Path:
                 folder.mkdir()
                 return folder
             number += 1
+
+
+def _claim(folder: Path) -> None:
+    """Of two commands that found the same folder free, only one has it from here on."""
+    try:
+        (folder / CLAIM).open("x").close()
+    except FileExistsError:
+        raise OutputExists(f"{folder}: is being written by another command. Name another folder, or wait.") from None
+
+
+def give_up(folder: Path) -> None:
+    """Leave a folder as free as it was found; nothing but the claim on it is removed."""
+    with contextlib.suppress(OSError):
+        if (folder / CLAIM).stat().st_size == 0:
+            (folder / CLAIM).unlink()
 
 
 def earlier_runs(stem: str) -> dict[int, Path]:

@@ -62,6 +62,7 @@ def test_rows_are_sliced_like_an_array_wherever_they_lie() -> None:
         assert np.array_equal(found[index], whole[index])
     assert np.array_equal(found[3], whole[3])
     assert np.array_equal(found[-1], whole[-1])
+    assert np.array_equal(np.asarray(found, dtype=np.float32), whole.astype(np.float32))
     with pytest.raises(IndexError):
         found[5]
 

@@ -112,9 +112,14 @@ class KeptRows:
         """Bytes of all rows, in memory or not."""
         return int(np.prod(self.shape)) * self.dtype.itemsize
 
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        # Otherwise NumPy would take it for a list and fetch row by row.
+        return np.array(self[:], dtype=dtype, copy=copy or None)
+
     def __getitem__(self, index: int | slice | NDArray[np.int64]) -> NDArray[Any]:
         if isinstance(index, int | np.integer):
-            return self._of_part(int(self.part_of[index]), np.array([self.row_of[index]]))[0]
+            one: NDArray[Any] = self._of_part(int(self.part_of[index]), np.array([self.row_of[index]]))[0]
+            return one
         rows = self.row_of[index]
         if len(self.parts) == 1:
             return self._of_part(0, rows)
@@ -304,7 +309,8 @@ def _write(shelf: Shelf, identities: Identities, fill: FillAll, folder: Path) ->
     for values in arrays.values():
         values.flush()
     with (folder / "index.npz").open("wb") as stream:
-        np.savez(stream, identities=np.where(may_be_kept, identities, b""), **sums)
+        content: dict[str, Any] = {"identities": np.where(may_be_kept, identities, b""), **sums}
+        np.savez(stream, **content)
 
 
 def _held(shelf: Shelf, identities: Identities, fill: FillAll) -> Columns:

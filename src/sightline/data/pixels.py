@@ -184,7 +184,7 @@ def _fill(
     found = _decode_all(part, spec, arrays["images"], signatures)
     errors |= {int(rows[row]): reason for row, reason in found.items()}
     known_by, key = known
-    may_be_kept = file_identities(part, np.arange(len(rows)), salt=key) == known_by[rows]
+    may_be_kept: NDArray[np.bool_] = file_identities(part, np.arange(len(rows)), salt=key) == known_by[rows]
     # What cannot be read today may be read tomorrow, by another decoder for instance.
     may_be_kept[list(found)] = False
     return may_be_kept

@@ -24,7 +24,7 @@ from sightline.pairing import pair, paired_figures
 from sightline.progress import Mode, Stopwatch, reporter, reporting
 from sightline.records import Predictions, SplitName
 from sightline.results import Bundle, Run
-from sightline.run_folders import make_run_folder
+from sightline.run_folders import give_up, make_run_folder
 from sightline.training.card import Origin, licences_of
 from sightline.training.choosing import Choice, choose, members_of
 from sightline.training.preparation import Prepared
@@ -177,10 +177,11 @@ def _whole_folder(out: Path | None, *, stem: str) -> Iterator[tuple[Path, Path]]
         with writing_to(folder):
             # With metrics.json a run is finished.
             for path in sorted(staged.iterdir(), key=lambda path: path.name == "metrics.json"):
-                path.rename(folder / path.name)
+                path.replace(folder / path.name)
             staged.rmdir()
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)
+        give_up(folder)
         if out is None:
             with contextlib.suppress(OSError):
                 folder.rmdir()

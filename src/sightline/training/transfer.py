@@ -81,7 +81,7 @@ def fit_transfer(network: keras.Model, data: Prepared, watch: Watch) -> Fitted:
 def _head(tables: Tables, data: Prepared) -> Head:
     """The better of two heads on validation rows: of the images as they are, or of all their views."""
     num_classes = data.dataset.num_classes
-    if not all(np.isfinite(table).all() for table in (tables.whole[FEATURES], tables.of_train(FEATURES)[:])):
+    if not all(np.isfinite(table).all() for table in (tables.whole[FEATURES][:], tables.of_train(FEATURES)[:])):
         model = data.recipe.model
         raise TrainingFailed(
             f"{model.name} with model.weights={model.weights} gives features that are not finite numbers. "
