@@ -112,7 +112,7 @@ class KeptRows:
         """Bytes of all rows, in memory or not."""
         return int(np.prod(self.shape)) * self.dtype.itemsize
 
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: FBT001  # as NumPy calls it
         # Otherwise NumPy would take it for a list and fetch row by row.
         return np.array(self[:], dtype=dtype, copy=copy or None)
 
