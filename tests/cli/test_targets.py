@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sightline.cli.targets import check_target, one_line, unused
+from sightline.cli.targets import check_target, unused
 from sightline.errors import InvalidValue, OutputExists
 
 
@@ -34,11 +34,6 @@ def test_a_name_that_nobody_chose_takes_no_place_of_another_file(tmp_path):
     (tmp_path / "k.png").touch()
     (tmp_path / "k-2.png").touch()
     assert unused(tmp_path / "k.png").name == "k-3.png"
-
-
-def test_a_row_stays_on_its_line_whatever_the_file_is_called():
-    assert one_line("new\nline\x1b[31m.png") == "new\\nline\\x1b[31m.png"
-    assert one_line("größe 猫.png") == "größe 猫.png"
 
 
 def test_commands_refuse_before_they_work(command, tiny_run, tmp_path):

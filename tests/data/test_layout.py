@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sightline.data.labelled import fuse_classes, printable, unique_names
+from sightline.data.labelled import fuse_classes, unique_names
 from sightline.data.layout import Arrangement, Listing, arrange, is_passed_over
 from sightline.errors import InvalidSource
 
@@ -139,13 +139,6 @@ def test_classes_are_fused_between_levels_and_never_within_one():
 def test_accents_written_in_two_ways_are_one_class_between_splits():
     names, _ = fuse_classes([("train", "caf\u00e9"), ("test", "cafe\u0301")])
     assert set(names.values()) == {"caf\u00e9"}
-
-
-@pytest.mark.parametrize("name", ["a\nb", "\x1b[31m", "caf\udce9", "\ud800", "\u202e.jpg", "a\0b"])
-def test_printable_names_can_be_shown_and_encoded(name):
-    shown = printable(name)
-    assert shown.isprintable()
-    shown.encode("utf-8")
 
 
 def test_unique_names_never_take_one_that_stands_there_already():

@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 import sightline
-from sightline.data.layout import printable
 from sightline.data.pixels import raw_images
 from sightline.data.stores import decode_row
 from sightline.errors import InvalidSource, UnreadableImage
@@ -130,10 +129,6 @@ def test_names_that_are_not_utf8_are_printable_unique_and_readable(tmp_path):
     images, errors = raw_images(data, np.arange(4))
     assert not errors
     assert len(images) == 4
-
-
-def test_printable_leaves_proper_names_alone():
-    assert printable("größe/猫.png") == "größe/猫.png"
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from sightline.cli.printing import mode_of
-from sightline.cli.targets import check_target, one_line
+from sightline.cli.targets import check_target
 from sightline.errors import InvalidValue
 from sightline.files import write_atomically
 from sightline.progress import reporter, reporting
+from sightline.text import printable
 
 
 def predict(arguments: Namespace) -> int:
@@ -75,13 +76,15 @@ def _print_row(row: dict[str, Any], arguments: Namespace) -> None:
         return
     if row["error"]:
         reason = row["error"].removeprefix(f"{row['path']}: ")
-        print(f"{one_line(row['path'])}: error: {one_line(reason)}")
+        print(f"{printable(row['path'])}: error: {printable(reason)}")
         return
-    others = "  ".join(f"{entry['label']} {entry['confidence']:.3f}" for entry in row["top"][1:])
+    others = "  ".join(f"{printable(entry['label'])} {entry['confidence']:.3f}" for entry in row["top"][1:])
     notice = f"  ({row['notice']})" if "notice" in row else ""
     if row.get("disagreement"):
         notice = f"  ({row['disagreement']:.0%} of the members disagree){notice}"
-    print(f"{one_line(row['path'])}: {row['label']} {row['confidence']:.3f}{'  | ' + others if others else ''}{notice}")
+    print(
+        f"{printable(row['path'])}: {row['label']} {row['confidence']:.3f}{'  | ' + others if others else ''}{notice}"
+    )
 
 
 def _csv(rows: list[dict[str, Any]], top: int) -> str:

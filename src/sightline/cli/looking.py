@@ -6,9 +6,10 @@ from argparse import Namespace
 from pathlib import Path
 
 from sightline.cli.printing import mode_of, print_json
-from sightline.cli.targets import check_target, one_line, unused
+from sightline.cli.targets import check_target, unused
 from sightline.files import write_atomically
 from sightline.progress import reporting
+from sightline.text import printable
 
 
 def show(arguments: Namespace) -> int:
@@ -71,7 +72,7 @@ def similar(arguments: Namespace) -> int:
         print_json({"image": found.image, "picture": str(out), "similar": rows, "errors": errors})
     else:
         for row in rows:
-            print(f"{row['similarity']:.3f}  {one_line(str(row['path']))}")
+            print(f"{row['similarity']:.3f}  {printable(str(row['path']))}")
         print(f"written to {out}")
     return 1 if found.errors else 0
 

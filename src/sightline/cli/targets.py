@@ -58,22 +58,3 @@ def unused(path: Path) -> Path:
         number += 1
         candidate = path.with_name(f"{path.stem}-{number}{path.suffix}")
     return candidate
-
-
-def one_line(text: str) -> str:
-    r"""A name on one line of a terminal: line breaks and control characters are written out.
-
-    Args:
-        text: anything.
-
-    Returns:
-        The same where all of it can be printed.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> one_line("a" + chr(10) + "b.png")
-        'a\\nb.png'
-    """
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

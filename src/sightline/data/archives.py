@@ -17,12 +17,13 @@ import numpy as np
 
 from sightline.data.caches import LIMIT_VARIABLE, cache_root, find_entry, limit_bytes, make_room, new_entry
 from sightline.data.identities import status_of
-from sightline.data.labelled import LabelledFiles, printable, to_dataset
+from sightline.data.labelled import LabelledFiles, to_dataset
 from sightline.data.layout import arrange
 from sightline.data.members import list_tar, list_zip
 from sightline.errors import CannotWrite, InvalidSource, OutputExists
 from sightline.progress import Bar, reporter
 from sightline.records import Dataset, ImageFiles
+from sightline.text import printable
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 """Lower-case endings of archives."""

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from sightline.data.labelled import LabelledFiles, printable, to_dataset
+from sightline.data.labelled import LabelledFiles, to_dataset
 from sightline.data.layout import Listing, arrange, is_passed_over
 from sightline.data.signatures import IMAGE_SUFFIXES, why_no_image
 from sightline.errors import InvalidSource
 from sightline.progress import reporter
 from sightline.records import Dataset, ImageFiles
+from sightline.text import printable
 
 # Waiting for the disk is most of the work: eight threads list 2.5 times as fast as one, on two cores.
 _THREADS = 8

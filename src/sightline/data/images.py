@@ -38,6 +38,7 @@ from sightline.data.netpbm import read_netpbm
 from sightline.data.signatures import HEIF_READER, IMAGE_FORMATS, IMAGE_SUFFIXES, ImageFormat, recognise
 from sightline.errors import InvalidValue, UnreadableImage, pick
 from sightline.records import ColorMode, InputSpec
+from sightline.text import printable
 
 __all__ = [
     "IMAGE_FORMATS",
@@ -147,7 +148,7 @@ def decode_picture(
         raise InvalidValue(f"minimum_size must be (height, width) of at least 1; got {minimum_size!r}.")
     if not isinstance(source, (Path, str, bytes)):
         raise InvalidValue(f"an image must be a path or bytes; got {type(source).__name__}.")
-    name = "image bytes" if isinstance(source, bytes) else _printable(str(source))
+    name = "image bytes" if isinstance(source, bytes) else printable(str(source))
     try:
         with _content(source) as data:
             return _decode(data, recognise(data), color_mode, minimum_size)
@@ -233,11 +234,6 @@ def read_image(source: Path | str | bytes, spec: InputSpec, *, invert: bool = Fa
     """
     image = decode_image(source, color_mode=spec.color_mode, minimum_size=(spec.height, spec.width))
     return resize_image(255 - image if invert else image, spec)
-
-
-def _printable(text: str) -> str:
-    """A path that can be printed: names hold line breaks, terminal codes and bytes that are not UTF-8."""
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sightline.errors import InvalidSource, closest
 from sightline.records import Dataset, ImageFiles
+from sightline.text import printable
 
 Reasons = tuple[tuple[str, str], ...]
 """(file, reason) of what cannot be a row."""
@@ -96,33 +97,6 @@ def to_dataset(
         remarks=(*labelled.remarks, *_lacking(names, labels, splits)),
         left_out=labelled.left_out,
     )
-
-
-def printable(name: str) -> str:
-    r"""A name that can be shown and written as UTF-8, whatever bytes the file system holds.
-
-    Args:
-        name: as the operating system gave it; bytes that are not UTF-8 are surrogates.
-
-    Returns:
-        The same text, with line breaks, terminal codes and stray bytes written as \n, \x1b, \xe9.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> printable("caf\udce9\n.jpg")
-        'caf\\xe9\\n.jpg'
-    """
-    if name.isprintable():
-        return name
-    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in name)
-
-
-def _escaped(letter: str) -> str:
-    if "\udc80" <= letter <= "\udcff":  # how Python hands on a byte that is not UTF-8
-        return f"\\x{ord(letter) - 0xDC00:02x}"
-    return letter.encode("unicode_escape").decode()
 
 
 def unique_names(names: Sequence[str]) -> list[str]:

@@ -10,8 +10,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.data.labelled import Reasons, fuse_classes, printable
+from sightline.data.labelled import Reasons, fuse_classes
 from sightline.errors import InvalidSource
+from sightline.text import printable
 
 SPLIT_FOLDERS: dict[str, str] = {
     "train": "train",

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sightline.data.containers import MAX_BYTES
-from sightline.data.labelled import printable
 from sightline.data.layout import Listing, is_passed_over
 from sightline.data.signatures import IMAGE_SUFFIXES, why_no_image
 from sightline.errors import InvalidSource, UnreadableImage
+from sightline.text import printable
 
 MOST_MEMBERS = 10_000_000
 """An archive that lists more is refused: each costs memory before anything is read."""

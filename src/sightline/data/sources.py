@@ -15,11 +15,11 @@ from sightline.data.arrays import ARRAY_KEYS, assemble, from_arrays, read_npz
 from sightline.data.builtin import read_mnist
 from sightline.data.downloads import read_keras_dataset
 from sightline.data.folders import read_folder
-from sightline.data.labelled import printable
 from sightline.data.signatures import IMAGE_SUFFIXES
 from sightline.data.tables import is_frame, read_table
 from sightline.errors import InvalidSource, UnknownName, closest, pick
 from sightline.records import Dataset, ImageFiles
+from sightline.text import printable
 
 
 def load(

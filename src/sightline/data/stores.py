@@ -13,11 +13,11 @@ from PIL import Image
 from sightline.data import containers
 from sightline.data.costs import FILES
 from sightline.data.images import Picture, decode_picture, read_header
-from sightline.data.labelled import printable
 from sightline.data.members import read_tar_member, read_zip_member
 from sightline.data.signatures import recognise
 from sightline.errors import UnreadableImage
 from sightline.records import ColorMode, ImageFiles
+from sightline.text import printable
 from sightline.workers import available_processors
 
 # Sizes and colours stand at the beginning of these; the others are read whole.

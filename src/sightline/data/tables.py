@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from sightline.data.cells import Cells, read_cells, several_labels, single_label
-from sightline.data.labelled import LabelledFiles, fuse_classes, printable, to_dataset
+from sightline.data.labelled import LabelledFiles, fuse_classes, to_dataset
 from sightline.data.layout import SPLIT_FOLDERS
 from sightline.errors import InvalidSource, closest
 from sightline.records import Dataset, ImageFiles
+from sightline.text import printable
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 """Lower-case endings of tables."""

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sightline.quality.kinds import KINDS
-from sightline.quality.wording import counted, listed, printable
+from sightline.quality.wording import counted, listed
 from sightline.records import Dataset
+from sightline.text import printable
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sightline.text import printable
+
 
 def listed(names: Sequence[str], *, most: int = 3) -> str:
     """Names separated by commas, the rest counted.
@@ -24,27 +26,6 @@ def listed(names: Sequence[str], *, most: int = 3) -> str:
     """
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(printable(name) for name in names[:most]) + more
-
-
-def printable(text: str) -> str:
-    r"""A name that can be shown: line breaks, terminal codes and bytes that are not UTF-8 are escaped.
-
-    Args:
-        text: a file's name.
-
-    Returns:
-        The same where every letter is harmless.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> print(printable("a\nb.png"))
-        a\nb.png
-    """
-    if text.isprintable():
-        return text
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def counted(count: int, one: str, many: str = "") -> str:

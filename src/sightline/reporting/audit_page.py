@@ -18,9 +18,10 @@ from sightline.files import write_atomically
 from sightline.progress import reporter
 from sightline.quality.findings import SEVERITIES, Audit, Finding, Severity, by_kind
 from sightline.quality.kinds import KINDS
-from sightline.quality.wording import counted, printable
+from sightline.quality.wording import counted
 from sightline.reporting.miniatures import Miniature, miniature
 from sightline.reporting.page_style import SCRIPT, STYLE
+from sightline.text import printable
 
 MOST_PICTURES: Final = 200
 """Miniatures on a page, of about 5 KB each."""

@@ -1,0 +1,93 @@
+r"""How text that comes from a stranger is written: on a terminal, in a table, as JSON.
+
+Names of files and classes hold whatever somebody put there: line breaks, terminal codes, formulas,
+bytes that are not UTF-8. Each of the three forms keeps one line one line and can be encoded as UTF-8.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import Any
+
+# Joiners and marks of direction stand in ordinary Persian, Hindi, Hebrew and emoji; they move no other text.
+_NEEDED = "\u200c\u200d\u200e\u200f"
+_ACTIVE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+# The full-width forms count, too: spreadsheets set for Chinese or Japanese take them for the narrow ones.
+_FORMULA = re.compile(r"'*[-=+@\uff0b\uff0d\uff1d\uff20]")
+_LOOKS_ESCAPED = re.compile(r"\\(?=x[0-9a-f]{2})")
+
+
+def printable(text: str) -> str:
+    r"""Text that can be shown on one line: whatever acts on a terminal or has no UTF-8 is written out.
+
+    Args:
+        text: a name as somebody gave it; bytes of a file name that are not UTF-8 are surrogates.
+
+    Returns:
+        The same text, with line breaks, terminal codes, overrides of direction, invisible letters and stray
+        bytes written as \n, \x1b, \u202e, \xe9; the letters of every language are kept.
+
+    Example:
+        >>> printable("caf\udce9\n.jpg")
+        'caf\\xe9\\n.jpg'
+    """
+    if text.isprintable():
+        return text
+    return "".join(_escaped(letter) if _is_active(letter) else letter for letter in text)
+
+
+def _is_active(letter: str) -> bool:
+    return unicodedata.category(letter) in _ACTIVE and letter not in _NEEDED
+
+
+def _escaped(letter: str) -> str:
+    if "\udc80" <= letter <= "\udcff":  # how Python hands on a byte that is not UTF-8
+        return f"\\x{ord(letter) - 0xDC00:02x}"
+    return letter.encode("unicode_escape").decode()
+
+
+def json_line(content: Any) -> str:
+    r"""Plain values as one line of JSON, in which a reader finds each text as it was.
+
+    Letters that `printable` writes out are written as \uXXXX; a byte that is not UTF-8 is one of
+    \udc80 to \udcff, which `os.fsencode` turns back.
+    """
+    written = json.dumps(content, ensure_ascii=False, allow_nan=False)
+    if written.isprintable():
+        return written
+    return "".join(json.dumps(letter)[1:-1] if _is_active(letter) else letter for letter in written)
+
+
+def csv_line(cells: Iterable[str | float | None]) -> str:
+    r"""A row of a table as one line without its end, from which `csv` reads each text, and no spreadsheet a formula.
+
+    Text that begins as a formula does gets a ' before it, numbers stay as they are. A byte that is
+    not UTF-8, and each byte of what `printable` writes out, is \xHH; where a name holds \xHH of its own,
+    its backslash is \x5c, so that the name can be found again.
+    """
+    return ",".join("" if cell is None else _quoted(_cell(cell)) for cell in cells)
+
+
+def _cell(cell: str | float) -> str:
+    if not isinstance(cell, str):
+        return str(cell)
+    if os.sep != "\\":
+        cell = _LOOKS_ESCAPED.sub(r"\\x5c", cell)
+    if not cell.isprintable():
+        cell = "".join(_as_bytes(letter) if _is_active(letter) else letter for letter in cell)
+    return f"'{cell}" if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else cell
+
+
+def _as_bytes(letter: str) -> str:
+    is_stray = "\udc80" <= letter <= "\udcff"
+    data = letter.encode("utf-8", "surrogateescape" if is_stray else "surrogatepass")
+    return "".join(f"\\x{byte:02x}" for byte in data)
+
+
+def _quoted(cell: str) -> str:
+    return f'"{cell.replace(chr(34), chr(34) * 2)}"' if set(cell) & set(',"') or cell != cell.strip() else cell
