@@ -10,6 +10,7 @@ import contextlib
 import importlib.util
 import io
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -19,6 +20,9 @@ import numpy as np
 
 from sightline.backends import load_keras, usual_keras
 from sightline.errors import MissingPackage, TrainingFailed, require
+
+# How TensorFlow's exporter ends names that it made up: "new_shape__50", "Conv__40:0".
+_COUNTED = re.compile(r"__\d+(?=$|:)")
 
 
 def export_onnx(keras_path: Path, onnx_path: Path) -> None:
@@ -53,6 +57,7 @@ def export_onnx(keras_path: Path, onnx_path: Path) -> None:
         model.export(str(onnx_path), format="onnx", verbose=False)
     if backend == "torch":
         _name_outputs(onnx_path, sorted(model.output))
+    _settle_names(onnx_path)
 
 
 def _name_outputs(path: Path, names: list[str]) -> None:
@@ -69,6 +74,35 @@ def _name_outputs(path: Path, names: list[str]) -> None:
         output.name = renamed[output.name]
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
+
+
+def _settle_names(path: Path) -> None:
+    """Make the names in a graph depend on the graph alone: exporters count on through all that a process exports."""
+    onnx = require("onnx", purpose="writing model.onnx", install="onnx")
+    model = onnx.load(str(path))
+    taken: dict[str, str] = {}
+
+    def settled(name: str) -> str:
+        if _COUNTED.search(name):
+            return taken.setdefault(name, _COUNTED.sub(f"__{len(taken)}", name))
+        return name
+
+    for node in model.graph.node:
+        node.name = settled(node.name)
+        node.input[:] = [settled(name) for name in node.input]
+        node.output[:] = [settled(name) for name in node.output]
+    for tensor in (*model.graph.initializer, *model.graph.value_info):
+        tensor.name = settled(tensor.name)
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        for side in value.type.tensor_type.shape.dim:
+            if side.HasField("dim_param"):
+                side.dim_param = settled(side.dim_param)
+    model.graph.doc_string = model.doc_string = ""
+    ordered = sorted(model.graph.initializer, key=lambda tensor: str(tensor.name))
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(ordered)
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString(deterministic=True))
 
 
 def _export_in_subprocess(keras_path: Path, onnx_path: Path) -> None:

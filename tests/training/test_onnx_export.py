@@ -1,0 +1,44 @@
+"""The network as ONNX: the same bytes for the same network, whatever was exported before, and nobody else's code."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("keras", reason="exporting needs Keras")
+
+import keras
+
+from sightline.sessions import Session
+from sightline.training.onnx_export import export_onnx
+
+
+@pytest.mark.slow
+def test_the_same_network_gives_the_same_bytes_whatever_was_exported_before(tmp_path: Path) -> None:
+    inputs = keras.Input((12, 12, 1), dtype="uint8", name="images")
+    hidden = keras.layers.Conv2D(4, 3, activation="relu")(keras.layers.Rescaling(1 / 255)(inputs))
+    hidden = keras.layers.Flatten()(keras.layers.MaxPooling2D()(hidden))
+    network = keras.Model(inputs, {"features": hidden, "logits": keras.layers.Dense(3)(hidden)})
+    network.save(tmp_path / "model.keras")
+    for name in ("first.onnx", "second.onnx"):
+        export_onnx(tmp_path / "model.keras", tmp_path / name)
+    assert (tmp_path / "first.onnx").read_bytes() == (tmp_path / "second.onnx").read_bytes()
+    images = np.random.default_rng(0).integers(0, 256, (5, 12, 12, 1), dtype=np.uint8)
+    logits = Session(tmp_path / "second.onnx", num_classes=3).logits(images)
+    assert np.allclose(logits, network.predict(images, verbose=0)["logits"], atol=1e-5)
+
+
+def test_a_keras_py_in_the_current_folder_is_not_run(tmp_path: Path) -> None:
+    for name in ("keras.py", "tensorflow.py", "tf2onnx.py"):
+        (tmp_path / name).write_text("print('code of the current folder'); import os; os._exit(3)")
+    # Something that cannot be loaded, so that it ends soon.
+    environment = {**os.environ, "KERAS_BACKEND": "none"}
+    command = [sys.executable, "-m", "sightline.training.onnx_export", "a.keras", "a.onnx"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert "no backend is called 'none'" in done.stderr
+    assert "code of the current folder" not in done.stdout
