@@ -78,13 +78,13 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "training",
-            "strengths recipes optimizers warping coloring randaugment augmentation normalization mixing views "
+            "mirrors strengths recipes optimizers warping coloring randaugment augmentation normalization mixing views "
             "onnx_export saving card preparation bundling teacher lessons feed learner scalars watching fit range_test "
             "budget head activations transfer fitting committee differences members planning boosting souping "
             "ensembles resuming run distillation shared_rows choosing reopening combining",
             keras=AT_ONCE,
             # A wrong name is refused before Keras is imported.
-            keras_on_use_in="strengths recipes onnx_export card preparation teacher resuming run distillation "
+            keras_on_use_in="mirrors strengths recipes onnx_export card preparation teacher resuming run distillation "
             "shared_rows choosing reopening combining",
         ),
     ),

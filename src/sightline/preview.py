@@ -111,7 +111,7 @@ def _augmented(dataset: Dataset, asked: Recipe, title: str) -> bytes:
     from sightline.training.mixing import mixing_of
 
     resolved = resolve(asked, dataset)
-    warn_of_labels(resolved.augmentation, dataset)
+    warn_of_labels(resolved.augmentation, dataset, asked=asked.augmentation)
     spec = input_spec(dataset, np.arange(len(dataset)), resolved.data)
     augmentation = build_augmentation(resolved.augmentation, spec, seed=resolved.seed)
     mixing = mixing_of(resolved, spec.shape)

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.catalog import SOURCES
 from sightline.conflicts import networks_of
 from sightline.data.batches import input_spec
 from sightline.data.copies import Copies
+from sightline.data.labelled import printable
 from sightline.data.pixels import Pixels, read_pixels
 from sightline.data.remembered import remembered_copies
 from sightline.data.shortages import kinds_of_errors, refuse_unreadable
@@ -27,8 +29,9 @@ from sightline.progress import reporter
 from sightline.quality.inspection import cheap_findings
 from sightline.records import Dataset, ImageFiles, InputSpec, Splits
 from sightline.schema import Recipe
+from sightline.training.mirrors import seen_mirrors
 from sightline.training.recipes import resolve, settle_length
-from sightline.training.strengths import warn_of_labels
+from sightline.training.strengths import say_unmirrored, strengths_of, warn_of_labels
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -103,7 +106,7 @@ def prepare(source: Any, asked: Recipe, *, spec: InputSpec | None = None) -> Pre
     if asked.data.fraction < 1:
         dataset = dataset.take(sample_fraction(dataset, asked.data.fraction, seed=asked.seed))
     recipe = resolve(asked, dataset)
-    warn_of_labels(recipe.augmentation, dataset)
+    warn_of_labels(recipe.augmentation, dataset, asked=asked.augmentation)
     if spec is None:
         spec = input_spec(dataset, np.flatnonzero(dataset.given_splits != "test"), recipe.data)
     for name in networks_of(recipe):
@@ -115,6 +118,7 @@ def prepare(source: Any, asked: Recipe, *, spec: InputSpec | None = None) -> Pre
     if recipe.data.group_near_duplicates and pixels.signatures is not None:
         copies = remembered_copies(pixels.signatures)
     splits = _divide(dataset, recipe, copies)
+    recipe = _unless_mirrored(asked, recipe, dataset.take(splits.train), pixels.take(splits.train))
     for finding in cheap_findings(dataset, signatures=pixels.signatures):
         if finding.severity != "note":
             first = f" ({finding.paths[0]})" if finding.paths else ""
@@ -122,6 +126,30 @@ def prepare(source: Any, asked: Recipe, *, spec: InputSpec | None = None) -> Pre
     for remark in (*dataset.remarks, *splits.remarks):
         reporter().say(f"note: {remark}")
     return Prepared(dataset, pixels, splits, spec, settle_length(recipe, len(splits.train)))
+
+
+def _unless_mirrored(asked: Recipe, recipe: Recipe, train: Dataset, pixels: Pixels) -> Recipe:
+    """The recipe without the flips of its policy where train images of one class are mirror images of another's.
+
+    Flips that were asked for stay, and are warned of.
+    """
+    if train.name in SOURCES or "flip" not in strengths_of(recipe.augmentation):
+        return recipe
+    pair = seen_mirrors(pixels, train.labels, "horizontal")
+    if pair is None:
+        return recipe
+    first, second = (printable(train.class_names[label]) for label in pair)
+    reason = f"'{train.name}', where images of '{first}' look like mirrored images of '{second}'"
+    if recipe.augmentation.flip is not None:
+        reporter().say(f"warning: augmentation may change the label: flips on {reason}. Set augmentation.flip=none.")
+        return recipe
+    say_unmirrored(reason)
+    views = "shifts" if asked.ensemble.test_views == "auto" else recipe.ensemble.test_views
+    return dataclasses.replace(
+        recipe,
+        augmentation=dataclasses.replace(recipe.augmentation, flip="none"),
+        ensemble=dataclasses.replace(recipe.ensemble, test_views=views),
+    )
 
 
 def _divide(dataset: Dataset, recipe: Recipe, copies: Copies | None) -> Splits:

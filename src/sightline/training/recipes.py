@@ -17,7 +17,7 @@ from sightline.errors import InvalidValue, pick
 from sightline.progress import reporter
 from sightline.records import Dataset
 from sightline.schema import Recipe
-from sightline.training.strengths import strengths_of
+from sightline.training.strengths import settle_flips, strengths_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -294,6 +294,7 @@ def resolve(asked: Recipe, dataset: Dataset) -> Recipe:
         unflippable = dataset.name not in SOURCES or SOURCES[dataset.name].letters_or_digits
         policy = "digits" if color == "grey" and unflippable else "light"
         augmentation = dataclasses.replace(augmentation, policy=policy)
+    augmentation = settle_flips(augmentation, dataset)
     ensemble, views = asked.ensemble, "mirror" if "flip" in strengths_of(augmentation) else "shifts"
     if ensemble.test_views == "auto":
         ensemble = dataclasses.replace(ensemble, test_views=views)

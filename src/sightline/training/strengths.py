@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from typing import Any
+from collections.abc import Sequence
 
 from sightline.catalog import AUGMENTATION_POLICIES, SOURCES
+from sightline.data.labelled import printable
 from sightline.progress import reporter
 from sightline.records import Dataset
 from sightline.schema import AugmentationRecipe
+from sightline.training.mirrors import Axis, named_mirrors
 
 PARTS = (
     "rotation_degrees",
@@ -82,13 +85,17 @@ def label_risk(augmentation: AugmentationRecipe, dataset: Dataset) -> str:
         ''
     """
     strengths = strengths_of(augmentation)
-    doubtful: dict[str, Any] = {}
+    turned = float(strengths.get("rotation_degrees", 0.0))
+    doubtful: dict[str, str] = {}
     if "flip" in strengths:
         doubtful["flips"] = "augmentation.flip=none"
-    if float(strengths.get("rotation_degrees", 0.0)) > SAFE_ROTATION:
-        turned = f"rotations by up to {strengths['rotation_degrees']:g} degrees"
-        doubtful[turned] = f"augmentation.rotation_degrees={SAFE_ROTATION:g} or less"
-    reason = _letters_or_digits(dataset)
+    if turned > SAFE_ROTATION:
+        doubtful[f"rotations by up to {turned:g} degrees"] = f"augmentation.rotation_degrees={SAFE_ROTATION:g} or less"
+    # What is turned upside down is turned left to right, too.
+    is_upside_down = strengths.get("flip") == "both" or turned > SAFE_ROTATION
+    reason = sides_of(dataset, ("horizontal", "vertical") if is_upside_down else ("horizontal",)) or _letters_or_digits(
+        dataset
+    )
     if not doubtful or not reason:
         return ""
     return (
@@ -97,23 +104,48 @@ def label_risk(augmentation: AugmentationRecipe, dataset: Dataset) -> str:
     )
 
 
-def warn_of_labels(augmentation: AugmentationRecipe, dataset: Dataset) -> None:
-    """Print `label_risk` as a warning, if there is one.
+def sides_of(dataset: Dataset, axes: Sequence[Axis] = ("horizontal",)) -> str:
+    """By what two classes are told apart that are mirror images of one another; "" if no name says so."""
+    pairs = [pair for axis in axes if (pair := named_mirrors(dataset.class_names, axis))]
+    if not pairs:
+        return ""
+    first, second = (printable(name) for name in pairs[0])
+    return f"'{dataset.name}', whose classes '{first}' and '{second}' are told apart by a side"
+
+
+def settle_flips(augmentation: AugmentationRecipe, dataset: Dataset) -> AugmentationRecipe:
+    """The same without the flips of its policy where class names speak of sides; what was asked for stays."""
+    if augmentation.flip is None and "flip" in strengths_of(augmentation) and sides_of(dataset):
+        return dataclasses.replace(augmentation, flip="none")
+    return augmentation
+
+
+def warn_of_labels(augmentation: AugmentationRecipe, dataset: Dataset, *, asked: AugmentationRecipe) -> None:
+    """Print `label_risk` as a warning, if there is one, or that a policy's flips were left out.
 
     Args:
         augmentation: a resolved recipe section.
         dataset: what it will change.
-
-    Raises:
-        Nothing.
+        asked: the section before it was resolved.
 
     Example:
         >>> import sightline
-        >>> warn_of_labels(AugmentationRecipe(policy="digits"), sightline.load("mnist"))
+        >>> digits = AugmentationRecipe(policy="digits")
+        >>> warn_of_labels(digits, sightline.load("mnist"), asked=digits)
     """
     risk = label_risk(augmentation, dataset)
     if risk:
         reporter().say(f"warning: {risk}")
+    if asked.flip is None and augmentation.flip == "none":
+        say_unmirrored(sides_of(dataset))
+
+
+def say_unmirrored(reason: str) -> None:
+    """Print that the flips of a policy are left out, and how to have them all the same."""
+    reporter().say(
+        f"note: images are not mirrored (augmentation.flip=none), because of {reason}. "
+        "To mirror them all the same: --set augmentation.flip=horizontal"
+    )
 
 
 def _letters_or_digits(dataset: Dataset) -> str:
