@@ -183,6 +183,7 @@ FLIPS: dict[str, str] = {"none": "no flip", "horizontal": "left to right", "both
 LABEL_LEVELS: dict[str, str] = {
     "first": "the folder right below the source or its split",
     "last": "the folder that the file lies in",
+    "top": "the top folder, even one that is called as a split is",
 }
 
 CLASS_WEIGHTS: dict[str, str] = {

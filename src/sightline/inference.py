@@ -16,8 +16,9 @@ from sightline.bundle import load_bundle
 from sightline.data.backgrounds import looks_inverted
 from sightline.data.colors import change_color
 from sightline.data.images import decode_image, resize_image
-from sightline.data.layout import is_passed_over
+from sightline.data.listings import Listing, without_outputs
 from sightline.data.pixels import read_pixels
+from sightline.data.walking import walk
 from sightline.errors import InvalidValue, UnreadableImage
 from sightline.progress import reporter, reporting
 from sightline.records import Dataset, InputSpec, Predictions
@@ -136,8 +137,9 @@ def match_labels(class_names: tuple[str, ...], dataset: Dataset, rows: NDArray[n
 def find_images(names: Sequence[str | Path]) -> list[str]:
     """The files that were named, folders searched through to the bottom.
 
-    Hidden files are passed over. Every other file is a row of its own, since what
-    is an image is decided by content and nothing is left out in silence.
+    Hidden files and what Sightline wrote itself are passed over. Every other file is a row of its own, since what
+    is an image is decided by content and nothing is left out in silence; so is a folder that cannot be entered.
+    Links are followed.
 
     Args:
         names: files and folders as typed.
@@ -159,7 +161,7 @@ def find_images(names: Sequence[str | Path]) -> list[str]:
         if not Path(name).is_dir():
             paths.append(str(name))
             continue
-        found = sorted(_visible_files(name))
+        found = sorted(_files_in(name))
         if not found:
             raise InvalidValue(f"{name}: there is no file in this folder. Name a folder with images.")
         paths.extend(found)
@@ -168,11 +170,22 @@ def find_images(names: Sequence[str | Path]) -> list[str]:
     return paths
 
 
-def _visible_files(folder: str | Path) -> Iterator[str]:
-    for place, folders, files in os.walk(folder):
-        # In place, so that the walk passes over them with all that lies below.
-        folders[:] = [name for name in folders if not is_passed_over(name)]
-        yield from (str(Path(place, name)) for name in files if not is_passed_over(name))
+def _files_in(folder: str | Path) -> Iterator[str]:
+    listing, remarks = without_outputs(walk(folder, _note))
+    for remark in (*remarks, *(f"{folder}/{name}: {reason}" for name, reason in listing.left_out)):
+        reporter().say(f"note: {remark}")
+    yield from (str(Path(folder, name)) for name in listing.names)
+    yield from (str(Path(folder, name)) for name, _ in listing.closed)
+
+
+def _note(entry: os.DirEntry[str], name: str, listing: Listing) -> bool:
+    try:
+        if entry.is_dir():
+            return True
+    except OSError:  # a link that leads in a circle is a row, and cannot be read
+        pass
+    listing.add(name, -1, -1)
+    return False
 
 
 def predict_files(bundle: Bundle, paths: Iterable[str], *, invert: bool = False) -> Iterator[Predictions]:

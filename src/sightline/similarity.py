@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,7 @@ def similar(
     length = _num_features(session, opened)
     asked = _unlabelled([str(image)])
     places = [folder] if isinstance(folder, str | Path) else list(folder)
-    paths = [path for path in find_images(places) if Path(path).resolve() != Path(image).resolve()]
+    paths = [path for path in find_images(places) if _real(path) != _real(image)]
     if not paths:
         raise InvalidValue("there is no other file to compare with. Name a folder with more images.")
     others = _unlabelled(paths)
@@ -134,12 +135,17 @@ def _unlabelled(paths: Sequence[str]) -> Dataset:
             stats.append((stat.st_size, stat.st_mtime_ns))
         except OSError:
             stats.append((-1, -1))
-    absolute = tuple(str(Path(path).resolve()) for path in paths)
+    absolute = tuple(map(_real, paths))
     sizes, times = (np.array(column, dtype=np.int64) for column in zip(*stats, strict=True))
     files = ImageFiles(Path(), "folder", absolute, sizes, times, np.empty(0, np.int64))
     fingerprint = hashlib.sha256(json.dumps([absolute, stats]).encode(errors="surrogatepass")).hexdigest()
     nothing = np.full(len(paths), "")
     return Dataset("images", ("",), np.array(absolute), np.zeros(len(paths), np.int64), files, nothing, fingerprint)
+
+
+def _real(path: str | Path) -> str:
+    # Path.resolve raises where links lead in a circle.
+    return os.path.realpath(path)
 
 
 def _features(

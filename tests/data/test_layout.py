@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sightline.data.labelled import fuse_classes, unique_names
-from sightline.data.layout import Arrangement, Listing, arrange, is_passed_over
+from sightline.data.layout import Arrangement, arrange
+from sightline.data.listings import Listing, is_passed_over, outputs_in
 from sightline.errors import InvalidSource
 
 
@@ -44,31 +45,186 @@ def test_every_name_of_the_validation_split_is_understood(validation):
 
 
 @pytest.mark.parametrize(
-    "names",
+    ("train", "test"),
     [
-        ("test/cat/1.jpg", "val/dog/1.jpg"),  # no train
-        ("train/cat/1.jpg", "test/dog/1.jpg", "other/cow/1.jpg"),  # something else beside
-        ("train/1.jpg", "test/2.jpg"),  # no class folders inside
+        ("Training", "Testing"),
+        ("training_set", "test_set"),
+        ("seg_train", "seg_test"),
+        ("train", "dev"),
+        ("TrainingData", "ValidationData"),
+        ("ILSVRC2012_img_train", "ILSVRC2012_img_val"),
+        ("train2017", "val2017"),
+        ("trainset", "testset"),
+        ("asl alphabet train", "asl alphabet test"),
+        ("TRAIN", "eval"),
+        ("train images", "hold-out test"),
+        ("训练集", "测试集"),
     ],
 )
-def test_split_names_that_are_no_splits_are_classes_and_it_is_said(names):
+def test_splits_are_known_in_every_common_spelling_and_it_is_said(train, test):
+    listing = listing_of(*(f"{top}/{name}/1.jpg" for top in (train, test) for name in ("cat", "dog")))
+    found = arrange(listing, typed="photos")
+    assert set(found.classes) == {"cat", "dog"}
+    assert found.splits.count("train") == found.splits.count("") + 2 == 2
+    assert "is the split train" in found.remarks[0]
+
+
+@pytest.mark.parametrize(("inner", "test"), [("{}", "{}"), ("images", "Images"), ("data/{}", "{}/img")])
+def test_splits_that_are_packed_in_a_folder_once_more_are_unpacked(inner, test):
+    names = [f"seg_train/{inner.format('seg_train')}/{name}/1.jpg" for name in ("sea", "street")]
+    names += [f"seg_test/{test.format('seg_test')}/{name}/1.jpg" for name in ("sea", "street")]
+    listing = listing_of(*names, "seg_pred/seg_pred/7.jpg")
+    found = arrange(listing, typed="photos")
+    assert set(zip(found.classes, found.splits, strict=True)) == {
+        (name, split) for name in ("sea", "street") for split in ("train", "test")
+    }
+    assert any("'seg_pred' beside the splits is left out (1 images)" in remark for remark in found.remarks)
+
+
+@pytest.mark.parametrize("other", ["docs/1.png", "iconic-images/fruit/apple/1.jpg", "other/cow/1.jpg"])
+def test_a_folder_beside_splits_is_left_out_and_it_is_said(other):
+    listing = listing_of("train/cat/1.jpg", "train/dog/1.jpg", "val/cat/1.jpg", "test/dog/1.jpg", other)
+    found = arrange(listing, typed="photos")
+    assert set(found.classes) == {"cat", "dog"}
+    assert found.left_out == ((other, "lies beside the splits"),)
+    assert found.remarks == (f"the folder {other.split('/')[0]!r} beside the splits is left out (1 images)",)
+
+
+@pytest.mark.parametrize("names", [("train/1.jpg", "test/2.jpg"), ("Training/1.jpg", "val/2.jpg", "test_set/2.jpg")])
+def test_splits_without_class_folders_are_refused_unless_they_are_said_to_be_classes(names):
+    with pytest.raises(InvalidSource, match=r"hold no class folders\. Arrange .*label_from='top'"):
+        arranged(*names)
+    assert [name for name, _ in arranged(*names, label_from="top").values()] == sorted(
+        name.split("/")[0] for name in names
+    )
+
+
+@pytest.mark.parametrize(
+    "tops", [("fold1", "fold2", "fold3"), ("site a", "site b"), ("train", "extra"), ("2021", "2022"), ("raw", "test")]
+)
+def test_folders_of_the_same_sub_folders_are_refused_until_one_says_which_are_the_classes(tops):
+    names = [f"{top}/{name}/1.jpg" for top in tops for name in ("cat", "dog")]
+    with pytest.raises(InvalidSource, match=r"label_from='last'|label_from='top'") as refusal:
+        arranged(*names)
+    assert "label_from='last'" in str(refusal.value)
+    assert "label_from='top'" in str(refusal.value)
+    assert {name for name, _ in arranged(*names, label_from="last").values()} == {"cat", "dog"}
+    assert {name for name, _ in arranged(*names, label_from="top").values()} == set(tops)
+
+
+def test_the_same_sub_folders_inside_one_split_are_refused_too():
+    names = [f"train/{top}/{name}/1.jpg" for top in ("site a", "site b") for name in ("cat", "dog")]
+    with pytest.raises(
+        InvalidSource, match=r"'site a', 'site b' in 'train' hold the same sub-folders \('cat', 'dog'\)"
+    ):
+        arranged(*names)
+
+
+def test_splits_inside_the_class_folders_are_told_apart_from_classes():
+    names = [f"{name}/{split}/1.jpg" for name in ("cat", "dog") for split in ("train", "test")]
+    with pytest.raises(InvalidSource, match=r"Put the splits on top: photos/test/cat/1\.jpg"):
+        arranged(*names)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("animal/cat/1.jpg", "animal/dog/1.jpg", "plant/rose/1.jpg", "plant/tree/1.jpg"),  # a taxonomy
+        ("animal/other/1.jpg", "animal/dog/1.jpg", "plant/other/1.jpg", "plant/tree/1.jpg"),
+        ("cat/images/1.jpg", "dog/images/1.jpg"),  # one folder below cannot be two classes
+        ("cat/1.jpg", "cat/close/2.jpg", "cat/far/2.jpg", "dog/1.jpg", "dog/close/2.jpg", "dog/far/2.jpg"),
+        ("cat/2021/1.jpg", "cat/2022/1.jpg", "dog/2023/1.jpg", "dog/2024/1.jpg"),
+        ("crash test/1.jpg", "blood test/1.jpg"),
+        ("test tubes/1.jpg", "training shoes/1.jpg"),
+        ("valid/1.jpg", "invalid/1.jpg"),
+    ],
+)
+def test_folders_that_differ_in_what_they_hold_stay_classes(names):
+    found = arranged(*names)
+    assert {name for name, _ in found.values()} == {name.split("/")[0] for name in names}
+    assert {split for _, split in found.values()} == {""}
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        ("augmented data/yes/2.jpg", "augmented data/no/2.jpg"),
+        ("more/Yes/2.jpg",),
+        ("x/yes/1.jpg", "x/no/1.jpg", "x/2.jpg"),
+    ],
+)
+@pytest.mark.parametrize("split", ["", "train/"])
+def test_a_folder_of_its_siblings_names_is_no_class_and_it_is_said(extra, split):
+    names = [f"{split}{name}" for name in ("yes/1.jpg", "no/1.jpg", *extra)]
     listing = listing_of(*names)
     found = arrange(listing, typed="photos")
-    assert found.splits == [""] * len(names)
-    assert set(found.classes) == {name.split("/")[0] for name in names}
-    assert any("taken for classes" in remark for remark in found.remarks)
+    assert set(found.classes) == {"yes", "no"}
+    assert len(found.rows) == 2
+    assert any(f"{len(extra)} images are left out; label_from='last' takes them" in remark for remark in found.remarks)
+    assert {name for name, _ in found.left_out} == set(names[2:])
+
+
+def test_a_class_called_train_is_a_class_where_nothing_speaks_for_a_split():
+    found = arrange(listing_of("car/1.jpg", "train/1.jpg", "train/2.jpg", "plane/1.jpg"), typed="p")
+    assert set(found.classes) == {"car", "plane", "train"}
+    assert found.remarks == ()
+    names = ("train/steam/1.jpg", "train/diesel/1.jpg", "car/van/1.jpg", "plane/jet/1.jpg")
+    found = arrange(listing_of(*names), typed="p")
+    assert set(found.classes) == {"car", "plane", "train"}
+    assert found.remarks == ("'train', a split by its name, is taken for a class",)
+
+
+def test_a_train_folder_of_folders_beside_flat_ones_is_refused():
+    with pytest.raises(InvalidSource, match="'train' is a split by its name, and 'samples' beside it is none"):
+        arranged("train/cat/1.jpg", "train/dog/1.jpg", "samples/1.jpg")
+
+
+@pytest.mark.parametrize("test", ["test/1.jpg", "test/test/1.jpg", "test/unknown/1.jpg", "test1/test1/1.jpg"])
+def test_a_test_split_without_classes_is_left_out_and_it_is_said(test):
+    listing = listing_of("train/cat/1.jpg", "train/dog/1.jpg", test)
+    found = arrange(listing, typed="photos")
+    assert set(found.splits) == {"train"}
+    assert [file for file, _ in found.left_out] == [test]
+    assert any("1 images are left out" in remark for remark in found.remarks)
+
+
+def test_validation_and_test_alone_are_splits():
+    found = arranged("test/cat/1.jpg", "test/dog/1.jpg", "val/dog/1.jpg", "val/cat/1.jpg")
+    assert {split for _, split in found.values()} == {"test", "validation"}
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        ("runs/a-fast-001/recipe.json", "runs/a-fast-001/splits.csv"),
+        ("runs/a-fast-001/recipe.json", "runs/a-fast-001/history.jsonl"),
+        ("runs/kept/manifest.json", "runs/kept/labels.json"),
+        ("runs/seen/metrics.json", "runs/seen/confusion.png"),
+    ],
+)
+def test_what_sightline_wrote_into_a_source_is_no_class(written):
+    listing = listing_of(
+        "cat/1.jpg", "dog/1.jpg", f"{written[0].rpartition('/')[0]}/curves.png", folders=("runs", "dog")
+    )
+    for name in written:
+        if name.endswith(".png"):
+            listing.add(name, 1, 9)
+        else:
+            listing.left_out.append((name, "a text, not an image"))
+    found = arrange(listing, typed="photos")
+    assert set(found.classes) == {"cat", "dog"}
+    assert found.left_out == (("runs", "was written by Sightline: a run, a bundle or an evaluation"),)
+    assert found.remarks == ("'runs' was written by Sightline and is left out",)
+
+
+def test_a_run_in_a_class_folder_is_left_out_alone():
+    names = ["cat/1.jpg", "cat/r/recipe.json", "cat/r/splits.csv", "cat/r/curves.png", "recipe.json", "splits.csv"]
+    assert outputs_in(names) == ("cat/r",)
 
 
 def test_one_class_called_train_among_vehicles_is_no_reason_to_speak():
     listing = listing_of("car/1.jpg", "train/1.jpg")
     assert arrange(listing, typed="photos").remarks == ()
-
-
-def test_a_test_split_without_class_folders_is_left_out_file_by_file():
-    listing = listing_of("train/cat/1.jpg", "train/dog/1.jpg", "test/1.jpg", "test/2.jpg", "cover.jpg")
-    found = arrange(listing, typed="photos")
-    assert [file for file, _ in found.left_out] == ["cover.jpg", "test/1.jpg", "test/2.jpg"]
-    assert all("beside the class folders" in reason for _, reason in found.left_out)
 
 
 def test_two_folders_of_one_split_are_joined_and_it_is_said():
@@ -97,23 +253,26 @@ def test_empty_class_folders_are_named():
     assert arrange(listing, typed="p").remarks == ("no file that may be an image lies in 'cow'",)
 
 
-def test_wrappers_are_passed_through_only_where_they_are_looked_for():
+def test_folders_that_everything_is_packed_in_are_passed_through_and_it_is_said():
     names = ("deep/photos/cat/1.jpg", "deep/photos/dog/1.jpg", "deep/photos/cover.jpg", "deep/readme.jpg")
     listing = listing_of(*names)
-    found = arrange(listing, typed="p.zip", unwrap=True)
+    found = arrange(listing, typed="p.zip")
     assert set(found.classes) == {"cat", "dog"}
     assert {file for file, _ in found.left_out} == set(names[2:])
     assert any("'deep/photos'" in remark for remark in found.remarks)
-    assert set(arrange(listing, typed="p").classes) == {"deep"}
+
+
+def test_a_single_folder_that_holds_most_images_itself_is_a_class():
+    assert set(arranged("cat/1.jpg", "cat/2.jpg", "cat/odd/3.jpg").values()) == {("cat", "")}
 
 
 def test_a_train_folder_alone_is_no_wrapper():
-    found = arranged("train/cat/1.jpg", "train/dog/1.jpg", unwrap=True)
+    found = arranged("train/cat/1.jpg", "train/dog/1.jpg")
     assert set(found.values()) == {("cat", "train"), ("dog", "train")}
 
 
 def test_wrapped_splits_are_found():
-    found = arranged("p/train/cat/1.jpg", "p/train/dog/1.jpg", "p/test/cat/2.jpg", unwrap=True)
+    found = arranged("p/train/cat/1.jpg", "p/train/dog/1.jpg", "p/test/cat/2.jpg")
     assert found["p/test/cat/2.jpg"] == ("cat", "test")
 
 
@@ -123,7 +282,7 @@ def test_nothing_in_a_class_folder_is_refused_with_an_arrangement():
 
 
 def test_nested_folders_under_one_class_name_the_option_that_helps():
-    listing = listing_of("all/cat/1.jpg", "all/dog/1.jpg")
+    listing = listing_of("all/cat/1.jpg", "all/dog/1.jpg", "all/3.jpg", "all/4.jpg")
     assert "label_from='last'" in arrange(listing, typed="p").remedy
 
 
@@ -150,4 +309,5 @@ def test_unique_names_never_take_one_that_stands_there_already():
 
 def test_junk_is_passed_over_and_images_are_not():
     assert all(map(is_passed_over, [".git", "._1.jpg", "__MACOSX", "thumbs.db", "THUMBS.DB", "desktop.ini"]))
+    assert all(map(is_passed_over, ["$RECYCLE.BIN", "lost+found", "System Volume Information", "@eaDir", "#recycle"]))
     assert not any(map(is_passed_over, ["1.jpg", "thumbs", "..png"[1:][1:], "macosx"]))

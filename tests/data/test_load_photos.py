@@ -84,10 +84,20 @@ def test_a_folder_of_images_without_classes_says_how_to_arrange_it(photos):
         sightline.load(photos / "cat")
 
 
-def test_a_folder_around_the_folder_names_the_option_that_helps(photos):
-    with pytest.raises(InvalidSource, match=r"one class only .'photos', 3 files.*label_from='last'"):
-        sightline.load(photos.parent)
-    assert sightline.load(photos.parent, label_from="last").class_names == ("cat", "dog")
+def test_a_folder_around_the_folder_is_passed_through_and_it_is_said(photos):
+    data = sightline.load(photos.parent)
+    assert data.class_names == sightline.load(photos.parent, label_from="last").class_names == ("cat", "dog")
+    assert data.remarks[0].startswith("everything lies in the folder 'photos'")
+    with pytest.raises(InvalidSource, match=r"one class only .'photos', 3 files"):
+        sightline.load(photos.parent, label_from="top")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes are POSIX")
+@pytest.mark.parametrize("name", ["pipe", "pipe.csv", "pipe.zip", "pipe.npz", "pipe.parquet"])
+def test_a_pipe_named_as_source_is_refused_and_never_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(InvalidSource, match=f"{name}: is a pipe, socket or device"):
+        sightline.load(tmp_path / name)
 
 
 def test_a_folder_with_nothing_but_strangers_names_the_first(tmp_path):

@@ -212,7 +212,7 @@ def test_missing_files_empty_labels_and_contradictions_are_listed(tmp_path):
         ("", "no line at all"),
         ("path,label\na.png,cat;dog\nb.png,dog\n", "several labels"),
         ('path,label\na.png,"[""cat"", ""dog""]"\nb.png,dog\n', "several labels"),
-        ("path,label,split\na.png,cat,holdout\nb.png,dog,train\n", "line 2 has the split 'holdout'"),
+        ("path,label,split\na.png,cat,later\nb.png,dog,train\n", "line 2 has the split 'later'"),
         ("path,label,weight\na.png,cat,-1\nb.png,dog,1\n", "line 2 has the weight '-1'"),
         ("path,label,weight\na.png,cat,nan\nb.png,dog,1\n", "line 2 has the weight 'nan'"),
         ("path,label\nx.png,cat\ny.png,dog\n", "none of the 2 files it names exists"),

@@ -72,7 +72,7 @@ def read_archive(
         reason = getattr(error, "strerror", None) or printable(str(error)) or type(error).__name__
         raise InvalidSource(f"{typed}: cannot be read as an archive ({reason}).") from error
     _refuse_bomb(typed, sum(listing.num_bytes), status.st_size)
-    found = arrange(listing, typed=typed, label_from=label_from, unwrap=True)
+    found = arrange(listing, typed=typed, label_from=label_from)
     stamps = np.array(listing.stamps, dtype=np.int64)[found.rows]
     files = ImageFiles(
         place=place.absolute(),

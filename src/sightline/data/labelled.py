@@ -130,6 +130,16 @@ def unique_names(names: Sequence[str]) -> list[str]:
     return unique
 
 
+def named_alike(name: str) -> str:
+    """A key that is the same for names that differ in case, outer blanks or the way of writing accents alone.
+
+    Example:
+        >>> named_alike("Cat ") == named_alike("cat")
+        True
+    """
+    return unicodedata.normalize("NFC", name).strip().casefold()
+
+
 def fuse_classes(levels: Iterable[tuple[str, str]]) -> tuple[dict[tuple[str, str], str], tuple[str, ...]]:
     """Match classes by name between splits: case, outer blanks and the way of writing accents do not part them.
 
@@ -151,8 +161,8 @@ def fuse_classes(levels: Iterable[tuple[str, str]]) -> tuple[dict[tuple[str, str
     """
     spellings: dict[str, dict[str, set[str]]] = {}
     # "train" comes first: what is learned gives the name.
-    for level, written in sorted(set(levels), key=lambda pair: (not pair[0].lower().startswith("train"), pair)):
-        key = unicodedata.normalize("NFC", written).strip().casefold()
+    for level, written in sorted(set(levels), key=lambda pair: (not pair[0].startswith("train"), pair)):
+        key = named_alike(written)
         spellings.setdefault(key, {}).setdefault(written, set()).add(level)
     names: dict[tuple[str, str], str] = {}
     remarks = []

@@ -3,58 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from itertools import pairwise
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sightline.data.labelled import Reasons, fuse_classes
+from sightline.data.levels import (
+    Counts,
+    Folders,
+    classes_in_classes,
+    find_splits,
+    inner_wrappers,
+    merged,
+    nested_copies,
+    refuse_alike,
+    say_splits,
+    unpacked,
+    without_labels,
+)
+from sightline.data.listings import Listing, without_outputs
 from sightline.errors import InvalidSource
 from sightline.text import printable
-
-SPLIT_FOLDERS: dict[str, str] = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "test": "test",
-}
-"""Lower-case folder names that say which split lies in them."""
-
-# What file managers and storage boxes leave in every folder; it is nobody's photograph.
-_JUNK = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r"})
-
-
-@dataclass
-class Listing:
-    """What lies in a folder or an archive, before it is known what it means.
-
-    Attributes:
-        names: paths inside it, "/" between their parts.
-        num_bytes: size of each.
-        stamps: time of last change, or CRC, of each.
-        offsets: where each begins in an archive; empty for a folder.
-        folders: every folder seen, with or without files in it.
-        left_out: what cannot be a row, with the reason.
-    """
-
-    names: list[str] = field(default_factory=list)
-    num_bytes: list[int] = field(default_factory=list)
-    stamps: list[int] = field(default_factory=list)
-    offsets: list[int] = field(default_factory=list)
-    folders: list[str] = field(default_factory=list)
-    left_out: list[tuple[str, str]] = field(default_factory=list)
-
-    def add(self, name: str, num_bytes: int, stamp: int, offset: int | None = None) -> None:
-        """One more file that may be an image."""
-        self.names.append(name)
-        self.num_bytes.append(num_bytes)
-        self.stamps.append(stamp)
-        if offset is not None:
-            self.offsets.append(offset)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,58 +49,24 @@ class Arrangement:
     remedy: str
 
 
-def is_passed_over(part: str) -> bool:
-    """True for hidden files and folders and for what file managers leave behind.
-
-    Args:
-        part: one part of a path.
-
-    Returns:
-        Whether it is not even worth a reason.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> [is_passed_over(part) for part in (".DS_Store", "Thumbs.db", "cat.jpg")]
-        [True, True, False]
-    """
-    return part.startswith(".") or part.lower() in _JUNK
+_NO_CLASS = "lies beside the class folders, in none of them"
 
 
-def split_of(folder: str) -> str:
-    """The split that a folder's name stands for.
-
-    Args:
-        folder: one part of a path.
-
-    Returns:
-        "train", "validation", "test", or "" for any other name.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> split_of("Val"), split_of("cat")
-        ('validation', '')
-    """
-    return SPLIT_FOLDERS.get(folder.strip().lower(), "")
-
-
-def arrange(listing: Listing, *, typed: str, label_from: str = "first", unwrap: bool = False) -> Arrangement:
-    """Tell classes and splits from where the files lie.
+def arrange(listing: Listing, *, typed: str, label_from: str = "first") -> Arrangement:
+    """Tell classes and splits from where the files lie. A single folder around all of them is passed through.
 
     Args:
         listing: the files, with what is passed over already missing.
         typed: the source as its user named it, for messages.
-        label_from: "first" or "last": which folder below the top, or below the split, names the class.
-        unwrap: True takes the sub-folders of a single top folder for the classes, as archives are packed.
+        label_from: "first" or "last": which folder below the top, or below the split, names the class;
+            "top": the top folders do, whatever they are called.
 
     Returns:
         Rows with their classes and splits; files that lie in no class folder are left out.
 
     Raises:
-        InvalidSource: no files, or none in a class folder; the message says how to arrange them.
+        InvalidSource: no files, or none in a class folder, a class folder that cannot be entered, or folders whose
+            meaning cannot be told; the message says what to do.
 
     Example:
         >>> listing = Listing()
@@ -139,109 +76,177 @@ def arrange(listing: Listing, *, typed: str, label_from: str = "first", unwrap: 
         >>> found.classes, found.splits, found.left_out[0][0]
         (['cat', 'cat', 'dog'], ['test', 'train', 'train'], 'test/readme.jpg')
     """
+    listing, remarks = without_outputs(listing)
     holders = [name.rpartition("/")[0] for name in listing.names]
     # What follows is decided once a folder, not once a file.
-    parts = {holder: tuple(holder.split("/")) if holder else () for holder in set(holders)}
-    top = _num_wrappers(parts.values()) if unwrap else 0
-    below = {holder: folders[top:] for holder, folders in parts.items()}
-    has_splits = _has_splits(below.values())
-    placed = {holder: _placed(at, has_splits=has_splits, label_from=label_from) for holder, at in below.items()}
-    names, remarks = fuse_classes(pair for pair in placed.values() if pair is not None)
+    counts = {_parts(holder): number for holder, number in Counter(holders).items()}
+    plan = _plan(counts, typed=typed, label_from=label_from)
+    _refuse_closed(listing, plan, typed)
+    placed = {holder: plan.place(_parts(holder)) for holder in set(holders)}
+    names, fused = fuse_classes(pair for pair in placed.values() if not isinstance(pair, str))
     rows: list[int] = []
-    strays: list[int] = []
+    strays: list[tuple[str, str]] = []
+    pairs: list[tuple[str, str]] = []
     for row in sorted(range(len(holders)), key=listing.names.__getitem__):
-        (strays if placed[holders[row]] is None else rows).append(row)
+        pair = placed[holders[row]]
+        if isinstance(pair, str):
+            strays.append((printable(listing.names[row]), pair))
+        else:
+            rows.append(row)
+            pairs.append(pair)
     if not rows:
-        raise InvalidSource(_explain_empty(typed, listing))
-    pairs = [placed[holders[row]] or ("", "") for row in rows]
+        raise InvalidSource(_explain_empty(typed, listing, strays))
+    used = {at[: plan.depth + 1] for at in map(plan.below, counts) if at}
     return Arrangement(
         rows=np.array(rows, dtype=np.int64),
         classes=[names[pair] for pair in pairs],
-        splits=[split_of(level) for level, _ in pairs],
-        remarks=(*_remarks(listing, below, has_splits=has_splits, label_from=label_from, top=top), *remarks),
-        left_out=(*listing.left_out, *((printable(listing.names[row]), _NO_CLASS) for row in strays)),
-        remedy=_remedy(typed, below.values(), has_splits=has_splits, label_from=label_from),
+        splits=[level.partition(":")[0] for level, _ in pairs],
+        remarks=(*remarks, *plan.remarks, *_say_strays(strays), *_empty_folders(listing, plan, used), *fused),
+        left_out=(*listing.left_out, *strays),
+        remedy=_remedy(typed, map(plan.below, counts), depth=plan.depth, label_from=label_from),
     )
 
 
-_NO_CLASS = "lies beside the class folders, in none of them"
+@dataclass(frozen=True)
+class _Plan:
+    """What the folders of one source mean.
+
+    Attributes:
+        top: how many folders everything is packed in.
+        splits: the top folders below them that are splits; empty if none is.
+        inner: how many folders each split is packed in once more.
+        no_class: folders, below `top` and `inner`, of which nothing is taken, each with the reason.
+        label_from: which folder names the class.
+        remarks: what was decided.
+    """
+
+    top: int
+    splits: Mapping[str, str]
+    inner: Mapping[str, int]
+    no_class: Mapping[Folders, str]
+    label_from: str
+    remarks: tuple[str, ...]
+
+    @property
+    def depth(self) -> int:
+        """At which level classes stand, from 0."""
+        return int(bool(self.splits))
+
+    def below(self, folders: Folders) -> Folders:
+        """A folder without those that everything is packed in."""
+        return unpacked(folders[self.top :], self.inner)
+
+    def place(self, folders: Folders) -> tuple[str, str] | str:
+        """Level and class, as they are written, of what lies in a folder; or why it has none."""
+        at = self.below(folders)
+        reasons = (self.no_class.get(at[:length], "") for length in range(1, len(at) + 1))
+        if reason := next(filter(None, reasons), ""):
+            return reason
+        if self.splits and at and at[0] not in self.splits:
+            return "lies beside the splits"
+        classes = at[self.depth :]
+        if not classes:
+            return _NO_CLASS
+        level = f"{self.splits[at[0]]}:{at[0]}" if self.splits else ""
+        return level, classes[-1] if self.label_from == "last" else classes[0]
 
 
-def _num_wrappers(holders: Iterable[tuple[str, ...]]) -> int:
+def _parts(holder: str) -> Folders:
+    return tuple(holder.split("/")) if holder else ()
+
+
+def _plan(counts: Counts, *, typed: str, label_from: str) -> _Plan:
+    top = 0 if label_from == "top" else _num_wrappers(counts, typed=typed, label_from=label_from)
+    whole = merged((folders[top:], number) for folders, number in counts.items())
+    splits = find_splits(whole, typed=typed, label_from=label_from)
+    inner = inner_wrappers(whole, splits)
+    remarks = say_splits(whole, splits)
+    if top:
+        wrapper = "/".join(max(counts, key=len)[:top])
+        said = f"everything lies in the folder {printable(wrapper)!r}; what lies in it is taken for the whole"
+        remarks.insert(0, said)
+    below = merged((unpacked(folders, inner), number) for folders, number in whole.items())
+    no_class: dict[Folders, str] = {}
+    if splits and label_from == "first":
+        inside = {folders: number for folders, number in below.items() if folders and folders[0] in splits}
+        no_class |= without_labels(inside, splits)
+    if label_from == "first":
+        no_class |= _no_classes(below, splits, remarks, typed)
+    elif label_from == "last":
+        remarks += classes_in_classes(folders for folders in below if len(folders) > bool(splits))
+    return _Plan(top, splits, inner, no_class, label_from, tuple(remarks))
+
+
+def _no_classes(below: Counts, splits: Mapping[str, str], remarks: list[str], typed: str) -> dict[Folders, str]:
+    """Class folders that are none; refuses those of which it cannot be told."""
+    no_class: dict[Folders, str] = {}
+    depth = int(bool(splits))
+    for level in sorted(splits) or [""]:
+        inside = merged((at[depth:], number) for at, number in below.items() if not splits or at[:1] == (level,))
+        copies = nested_copies(inside)
+        for name in copies:
+            whole = "/".join(filter(None, (level, name)))
+            number = sum(number for at, number in inside.items() if at[:1] == (name,))
+            no_class[(level, name) if splits else (name,)] = f"lies in {printable(whole)!r}, which holds classes itself"
+            remarks.append(
+                f"the folder {printable(whole)!r} holds folders called as those beside it are, so it is no class: its "
+                f"{number:,} images are left out; label_from='last' takes them, too"
+            )
+        inside = {at: number for at, number in inside.items() if at and at[0] not in copies}
+        refuse_alike(inside, typed=typed, inside=f" in {printable(level)!r}" if level else "")
+    return no_class
+
+
+def _num_wrappers(counts: Counts, *, typed: str, label_from: str) -> int:
     """How many folders everything is packed in before several stand side by side: 1 for photos/cat, photos/dog."""
-    inner = [folders for folders in holders if folders]
+    inner = {folders: number for folders, number in counts.items() if folders}
     depth = 0
-    while not _has_splits(folders[depth:] for folders in inner):
-        if len({folders[depth] for folders in inner}) != 1:
-            return depth
-        inner = [folders for folders in inner if len(folders) > depth + 1]
-        depth += 1
-        if not inner:
+    while len({folders[0] for folders in inner}) == 1 and not find_splits(inner, typed=typed, label_from=label_from):
+        deeper = {folders[1:]: number for folders, number in inner.items() if len(folders) > 1}
+        if 2 * sum(deeper.values()) <= sum(inner.values()):  # most lie right in it: it is a class
             return 0
+        inner = deeper
+        depth += 1
     return depth
 
 
-def _has_splits(below: Iterable[tuple[str, ...]]) -> bool:
-    """True where the top folders are splits and nothing else, with class folders in `train`."""
-    below = list(below)
-    return all(split_of(folders[0]) for folders in below if folders) and any(
-        len(folders) > 1 and split_of(folders[0]) == "train" for folders in below
-    )
+def _refuse_closed(listing: Listing, plan: _Plan, typed: str) -> None:
+    """A folder that cannot be entered would be a class that is missing, or all of one."""
+    for folder, reason in listing.closed:
+        at = plan.below(_parts(folder))
+        if len(at) <= 1 + plan.depth and not (plan.splits and at[0] not in plan.splits):
+            raise InvalidSource(
+                f"{typed}: the folder {printable(folder)!r} cannot be read ({reason}), and a class would be missing. "
+                "Change its permissions, or move it away."
+            )
 
 
-def _placed(folders: tuple[str, ...], *, has_splits: bool, label_from: str) -> tuple[str, str] | None:
-    """Level and class as they are written, or None for a file that lies in no class folder."""
-    level, classes = (folders[0] if folders else "", folders[1:]) if has_splits else ("", folders)
-    if not classes:
-        return None
-    return level, classes[0] if label_from == "first" else classes[-1]
+def _say_strays(strays: list[tuple[str, str]]) -> list[str]:
+    unlabelled = Counter(reason for _, reason in strays if "which has no" in reason)
+    return [f"what {reason}; {number:,} images are left out" for reason, number in unlabelled.items()]
 
 
-def _remarks(
-    listing: Listing, below: dict[str, tuple[str, ...]], *, has_splits: bool, label_from: str, top: int
-) -> list[str]:
-    depth = int(has_splits)
-    remarks = []
-    tops = sorted({folders[0] for folders in below.values() if folders})
-    splits = [name for name in tops if split_of(name)]
-    if top:
-        wrapper = "/".join(max(below, key=len).split("/")[:top])
-        remarks.append(f"everything lies in the folder {printable(wrapper)!r}; what lies in it is taken for the whole")
-    if not has_splits and len(splits) > 1:
-        others = [name for name in tops if name not in splits]
-        reason = f"beside {printable(others[0])!r}" if others else "without class folders inside 'train'"
-        remarks.append(f"the folders {', '.join(map(repr, splits))} stand {reason}, so they are taken for classes")
-    joined = Counter(map(split_of, splits)) if has_splits else Counter()
-    remarks += [f"several folders are the split '{split}'; they are joined" for split in joined if joined[split] > 1]
-    remarks += _empty_folders(listing, below, depth=depth, top=top)
-    if label_from == "last":
-        holders = sorted(folders for folders in below.values() if len(folders) > depth)
-        # Sorted, what lies in a folder follows it at once.
-        parents = ["/".join(one) for one, other in pairwise(holders) if other[: len(one)] == one != other]
-        remarks += [f"{printable(parents[0])!r} is a class and holds classes"] if parents else []
-    return remarks
-
-
-def _empty_folders(listing: Listing, below: dict[str, tuple[str, ...]], *, depth: int, top: int) -> list[str]:
-    used = {folders[: depth + 1] for folders in below.values()}
-    known = {tuple(folder.split("/"))[top : top + depth + 1] for folder in listing.folders}
-    empty = sorted(printable("/".join(folder)) for folder in known - used if len(folder) == depth + 1)
+def _empty_folders(listing: Listing, plan: _Plan, used: set[Folders]) -> list[str]:
+    known = {plan.below(_parts(folder)) for folder in listing.folders}
+    empty = sorted(printable("/".join(folder)) for folder in known - used if len(folder) == plan.depth + 1)
     if not empty:
         return []
     more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
     return [f"no file that may be an image lies in {', '.join(map(repr, empty[:5]))}{more}"]
 
 
-def _remedy(typed: str, below: Iterable[tuple[str, ...]], *, has_splits: bool, label_from: str) -> str:
-    deeper = sorted({folders[-1] for folders in below if len(folders) > 1 + has_splits})
+def _remedy(typed: str, below: Iterable[Folders], *, depth: int, label_from: str) -> str:
+    deeper = sorted({folders[-1] for folders in below if len(folders) > 1 + depth})
     if label_from == "first" and len(deeper) > 1:
         inner = ", ".join(map(repr, map(printable, deeper[:3])))
         return f"Its folders hold folders of their own ({inner}): with label_from='last' those name the classes."
     return f"Arrange it as one sub-folder a class: {typed}/cat/1.jpg, {typed}/dog/2.jpg."
 
 
-def _explain_empty(typed: str, listing: Listing) -> str:
+def _explain_empty(typed: str, listing: Listing, strays: list[tuple[str, str]]) -> str:
     example = f"{typed.rstrip('/')}/cat/1.jpg, {typed.rstrip('/')}/dog/2.jpg"
+    if strays and strays[0][1] != _NO_CLASS:
+        return f"{typed}: none of its {len(strays):,} images has a label; the first, {strays[0][0]}, {strays[0][1]}."
     if listing.names:
         return (
             f"{typed}: has {len(listing.names):,} files but no sub-folder a class. Arrange it as {example}, "

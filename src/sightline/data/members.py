@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sightline.data.containers import MAX_BYTES
-from sightline.data.layout import Listing, is_passed_over
+from sightline.data.listings import Listing, is_passed_over
 from sightline.data.signatures import IMAGE_SUFFIXES, why_no_image
 from sightline.errors import InvalidSource, UnreadableImage
 from sightline.text import printable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,7 @@ def _from_path(path: Path, name: str | None, class_names: Sequence[str] | None, 
 
 def _check_there(path: Path) -> None:
     try:
-        path.stat()
+        mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a zero byte
         typed = printable(str(path))
         raise UnknownName(
@@ -130,6 +131,8 @@ def _check_there(path: Path) -> None:
         ) from error
     except OSError as error:
         raise InvalidSource(f"{printable(str(path))}: cannot be read ({error.strerror}).") from error
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # opening a pipe can block for ever
+        raise InvalidSource(f"{printable(str(path))}: is a pipe, socket or device. Save what comes from it as a file.")
 
 
 def _named(name: str) -> Dataset:

@@ -13,7 +13,7 @@ import numpy as np
 
 from sightline.data.cells import Cells, read_cells, several_labels, single_label
 from sightline.data.labelled import LabelledFiles, fuse_classes, to_dataset
-from sightline.data.layout import SPLIT_FOLDERS
+from sightline.data.split_names import split_of
 from sightline.errors import InvalidSource, closest
 from sightline.records import Dataset, ImageFiles
 from sightline.text import printable
@@ -153,9 +153,10 @@ def _complete(typed: str, cells: Cells, columns: dict[str, int | None], left_out
 
 
 def _split(typed: str, place: str, cell: str) -> str:
-    if cell and cell.lower() not in SPLIT_FOLDERS:
+    split = split_of(cell)
+    if cell and split is None:
         raise InvalidSource(f"{typed}: {place} has the split {cell!r}; it must be train, validation, test or empty.")
-    return SPLIT_FOLDERS[cell.lower()] if cell else ""
+    return split or ""
 
 
 def _weight(typed: str, place: str, cell: str) -> float:
