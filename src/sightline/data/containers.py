@@ -290,7 +290,8 @@ def _strip_gif(data: bytes) -> Container:
             return Container("GIF", data if is_whole else data[:start] + control + data[position:], size=size)
         if data[position] == 0x21:
             begin, is_control = position, data[position + 1 : position + 3] == b"\xf9\x04"
-            position += 2
+            position, count = position + 2, count + 1
+            _refuse_crowd(count, "GIF")
             while data[position]:  # sub-blocks: a length, that many bytes, until a length of zero
                 position, count = position + 1 + data[position], count + 1
                 _refuse_crowd(count, "GIF")

@@ -60,13 +60,13 @@ class Watchdog:
         Raises:
             UnreadableImage: also where the child took too long, or ended.
         """
+        name = "image bytes" if isinstance(source, bytes) else str(source)
         try:
             data = source if isinstance(source, bytes) else read_bytes(source)
         except UnreadableImage as error:
-            raise UnreadableImage(f"{source}: {error}") from error
+            raise UnreadableImage(f"{name}: {error}") from error
         with self._turn:
             answered = self._ask(data, {"color_mode": color_mode, "minimum_size": minimum_size})
-        name = "image bytes" if isinstance(source, bytes) else str(source)
         if isinstance(answered, str):
             raise UnreadableImage(answered.replace("image bytes", name, 1))
         return answered
@@ -143,7 +143,7 @@ def serve(memory_mib: int) -> None:
 def _answer(answers: IO[bytes], wish: dict[str, Any], data: bytes) -> None:
     least = tuple(wish["minimum_size"]) if wish["minimum_size"] else None
     try:
-        pixels = decode_image(data, color_mode=wish["color_mode"], minimum_size=least)  # type: ignore[arg-type]  # two
+        pixels = decode_image(data, color_mode=wish["color_mode"], minimum_size=least)
     except UnreadableImage as error:
         _write(answers, json.dumps({"error": str(error)}).encode(), b"")
         return

@@ -179,16 +179,28 @@ def _head(path: Path) -> bytes:
 
 def _header(data: bytes) -> tuple[int, int, int]:
     opened, container, (width, height) = read_header(data)
-    if opened is None:
-        is_grey = data[1:2] in b"1245"
-    else:
-        is_grey = opened.mode in _GREY_MODES or (opened.mode == "P" and _has_grey_palette(opened))
+    try:
+        is_grey = _is_grey(opened, data)
+    except Exception as error:  # as in the decoder
+        raise UnreadableImage(f"damaged {container.format} (its palette).") from error
     shape = (width, height) if container.orientation >= 5 else (height, width)
     return (*shape, 1 if is_grey else 3)
 
 
+def _is_grey(opened: Image.Image | None, data: bytes) -> bool:
+    if opened is None:
+        return data[1:2] in b"1245"
+    return opened.mode in _GREY_MODES or (opened.mode == "P" and _has_grey_palette(opened))
+
+
 def _has_grey_palette(opened: Image.Image) -> bool:
-    palette = np.array(opened.getpalette("RGB") or [0], dtype=np.int64)
+    if opened.palette is None:
+        return False
+    # Asked for its palette, Pillow would decode the whole image; so another one is given it.
+    small = Image.new("P", (1, 1))
+    rawmode, colours = opened.palette.getdata()
+    small.putpalette(bytes(colours), rawmode)
+    palette = np.array(small.getpalette("RGB") or [0], dtype=np.int64)
     return len(palette) % 3 == 0 and bool((np.diff(palette.reshape(-1, 3), axis=1) == 0).all())
 
 

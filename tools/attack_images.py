@@ -1,0 +1,152 @@
+"""Attack the decoder with damaged files and with small files that ask for much.
+
+Usage: python tools/attack_images.py [--mutants 4000] [--bombs 200] [--seed 0] [--threads 4]
+
+Sound files of every format and kind are made, mutated and decoded by several threads of a child process, as
+`predict` and `audit` would; then bombs, all together. Anything but pixels or a refusal is a crash. It ends with 1 where
+there was a crash, an image that took over 5 s of processor, or a process that took over 1 GiB for all its threads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hostile_images import bombs, mutant, sound_files
+
+from sightline.data.images import decode_picture
+from sightline.data.stores import header_of
+from sightline.errors import UnreadableImage
+from sightline.quality.cameras import camera_model
+
+MOST_SECONDS, MOST_MIB = 5.0, 1024
+PORTION = 200
+
+
+def tried(name: str, data: bytes) -> None:
+    """Tell what became of one file, and how long it took."""
+    _tell({"begun": name})
+    begun, clock = time.perf_counter(), time.thread_time()
+    outcome = "pixels"
+    try:
+        decode_picture(data, color_mode="rgb", minimum_size=(64, 64))
+        camera_model(data)
+    except UnreadableImage as error:
+        outcome = "refused" if str(error).isprintable() else "crash: unprintable"
+    except BaseException as error:  # noqa: BLE001  # whatever it is, it is what is looked for
+        outcome = f"crash: {type(error).__name__}: {error}"
+    try:
+        header_of(data)
+    except UnreadableImage:
+        pass
+    except BaseException as error:  # noqa: BLE001
+        outcome = f"crash in the header: {type(error).__name__}: {error}"
+    seconds, wall = time.thread_time() - clock, time.perf_counter() - begun
+    told = {"name": name, "outcome": outcome, "seconds": seconds, "wall": wall, "bytes": len(data)}
+    _tell(told)
+
+
+_TURN = threading.Lock()
+
+
+def _tell(line: dict[str, Any]) -> None:
+    with _TURN:
+        print(json.dumps(line), flush=True)
+
+
+def child(folder: Path, threads: int) -> None:
+    """Decode what was put into a folder, with so many threads."""
+    names = json.loads((folder / "names.json").read_text(encoding="utf-8"))
+    contents = [(folder / str(number)).read_bytes() for number in range(len(names))]
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(tried, names, contents))
+    _tell({"mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024})
+
+
+def portion(files: list[tuple[str, bytes]], threads: int) -> tuple[list[dict[str, Any]], float]:
+    """What became of some files in a child process, and the most memory that it took."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "names.json").write_text(json.dumps([name for name, _ in files]), encoding="utf-8")
+        for number, (_, data) in enumerate(files):
+            Path(folder, str(number)).write_bytes(data)
+        command = [sys.executable, __file__, "--child", folder, "--threads", str(threads)]
+        done = subprocess.run(
+            [sys.executable, __file__, "--child", stream.name, "--threads", str(threads)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    results = [line for line in told if "outcome" in line]
+    memory = next((float(line["mib"]) for line in told if "mib" in line), 0.0)
+    # What libraries print, and what was under way when the process died.
+    crashes = [(files[0][0], f"printed {done.stderr.strip()[-300:]!r}")] if done.stderr.strip() else []
+    if done.returncode:
+        lost = {line["begun"] for line in told if "begun" in line} - {line["name"] for line in results}
+        crashes += [(name, f"ended with {done.returncode}") for name in sorted(lost)]
+    blank = {"seconds": 0.0, "wall": 0.0, "bytes": 0}
+    return results + [{"name": name, "outcome": f"crash: {what}", **blank} for name, what in crashes], memory
+
+
+def mutants(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
+    """As many damaged files, of all kinds in turn."""
+    generator, files = np.random.default_rng(seed), list(sound_files().items())
+    for number in range(count):
+        name, data = files[number % len(files)]
+        yield f"{name}, mutant {number}", mutant(data, generator)
+
+
+def report(title: str, results: list[dict[str, Any]], memory: float) -> bool:
+    """Print a table; whether all is well."""
+    crashes = [line for line in results if line["outcome"].startswith("crash")]
+    slow = [line for line in results if line["seconds"] > MOST_SECONDS]
+    counts = Counter(line["outcome"].partition(":")[0] for line in results)
+    print(
+        f"\n{title}: {len(results):,} files; " + ", ".join(f"{count:,} {name}" for name, count in counts.most_common())
+    )
+    print(f"  over {MOST_SECONDS:g} s of processor: {len(slow)}; most memory of a process: {memory:,.0f} MiB")
+    for line in sorted(results, key=lambda line: -line["seconds"])[:5]:
+        print(f"  {line['seconds']:6.2f} s  {line['bytes']:>11,} bytes  {line['outcome'][:10]:10}  {line['name']}")
+    for line in crashes:
+        print(f"  {line['name']}: {line['outcome']}")
+    return not crashes and not slow and memory <= MOST_MIB
+
+
+def main() -> int:
+    """Attack, and say what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mutants", type=int, default=4000)
+    parser.add_argument("--bombs", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=4)
+    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.child is not None:
+        child(asked.child, asked.threads)
+        return 0
+    damaged, made = list(mutants(asked.mutants, asked.seed)), [(name, make()) for name, make in bombs(asked.bombs)]
+    is_well = True
+    for title, files, size in (("damaged files", damaged, PORTION), ("bombs", made, 25)):
+        results: list[dict[str, Any]] = []
+        memory = 0.0
+        for first in range(0, len(files), size):
+            found, taken = portion(files[first : first + size], asked.threads)
+            results, memory = results + found, max(memory, taken)
+        is_well &= report(title, results, memory)
+    return 0 if is_well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
