@@ -35,26 +35,25 @@ MOST_SECONDS, MOST_MIB = 5.0, 1024
 PORTION = 200
 
 
-def tried(name: str, data: bytes) -> None:
+def tried(name: str, path: Path) -> None:
     """Tell what became of one file, and how long it took."""
     _tell({"begun": name})
     begun, clock = time.perf_counter(), time.thread_time()
     outcome = "pixels"
     try:
-        decode_picture(data, color_mode="rgb", minimum_size=(64, 64))
-        camera_model(data)
+        camera_model(decode_picture(path, color_mode="rgb", minimum_size=(64, 64)).stored)
     except UnreadableImage as error:
         outcome = "refused" if str(error).isprintable() else "crash: unprintable"
     except BaseException as error:  # noqa: BLE001  # whatever it is, it is what is looked for
         outcome = f"crash: {type(error).__name__}: {error}"
     try:
-        header_of(data)
+        header_of(path)
     except UnreadableImage:
         pass
     except BaseException as error:  # noqa: BLE001
         outcome = f"crash in the header: {type(error).__name__}: {error}"
     seconds, wall = time.thread_time() - clock, time.perf_counter() - begun
-    told = {"name": name, "outcome": outcome, "seconds": seconds, "wall": wall, "bytes": len(data)}
+    told = {"name": name, "outcome": outcome, "seconds": seconds, "wall": wall, "bytes": path.stat().st_size}
     _tell(told)
 
 
@@ -69,9 +68,8 @@ def _tell(line: dict[str, Any]) -> None:
 def child(folder: Path, threads: int) -> None:
     """Decode what was put into a folder, with so many threads."""
     names = json.loads((folder / "names.json").read_text(encoding="utf-8"))
-    contents = [(folder / str(number)).read_bytes() for number in range(len(names))]
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(tried, names, contents))
+        list(pool.map(tried, names, [folder / str(number) for number in range(len(names))]))
     _tell({"mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024})
 
 
@@ -82,12 +80,7 @@ def portion(files: list[tuple[str, bytes]], threads: int) -> tuple[list[dict[str
         for number, (_, data) in enumerate(files):
             Path(folder, str(number)).write_bytes(data)
         command = [sys.executable, __file__, "--child", folder, "--threads", str(threads)]
-        done = subprocess.run(
-            [sys.executable, __file__, "--child", stream.name, "--threads", str(threads)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     results = [line for line in told if "outcome" in line]
     memory = next((float(line["mib"]) for line in told if "mib" in line), 0.0)
