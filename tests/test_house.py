@@ -44,7 +44,7 @@ class Room:
 
 # A module imports only from the rows above it; inside a package, only from files listed before it.
 ROWS: tuple[tuple[Room, ...], ...] = (
-    (Room("_version"), Room("errors"), Room("text")),
+    (Room("_version"), Room("errors"), Room("text"), Room("interruption")),
     (Room("records"),),
     (Room("results"), Room("catalog"), Room("architectures")),
     (Room("schema"),),

@@ -16,6 +16,7 @@ from typing import Any
 
 from sightline.catalog import BACKENDS, SOURCES
 from sightline.errors import InvalidValue, MissingPackage, pick, require
+from sightline.interruption import noting_interrupts
 from sightline.schema import Recipe
 
 # Where Linux lists what its processors can do, and where it shows a GPU, on which TensorFlow would compute.
@@ -100,7 +101,8 @@ def load_keras(requested: str | None = None) -> ModuleType:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TensorFlow switches oneDNN's kernels on by itself only where the processor has AVX-512 (decision 13).
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    with _without_greeting():
+    # Half an import cannot be imported again: Ctrl-C waits for its end.
+    with noting_interrupts(), _without_greeting():
         return require("keras", purpose="training", install=f"sightline[{name}]")
 
 

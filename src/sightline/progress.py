@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import IO, Literal
 
+from sightline.interruption import raise_if_interrupted
+
 Mode = Literal["terminal", "plain", "quiet"]
 PLAIN_SECONDS = 10.0
 
@@ -31,6 +33,7 @@ class Bar:
         self.done += count
         self.description = description if description is not None else self.description
         self.notes = notes if notes is not None else self.notes
+        raise_if_interrupted()
         self._draw()
 
     def rate(self) -> float:
@@ -70,6 +73,7 @@ class Stopwatch:
 
     def lap(self, name: str) -> None:
         """Count what passed since the last lap as part of `name`."""
+        raise_if_interrupted()
         now = time.perf_counter()
         self.seconds[name] = self.seconds.get(name, 0.0) + now - self._lap_started
         self._lap_started = now

@@ -8,6 +8,7 @@ import sys
 
 from sightline.cli.parser import COMMANDS, build_parser
 from sightline.errors import SightlineError
+from sightline.interruption import heeding_interrupts
 
 FINE, REFUSED, INTERRUPTED = 0, 2, 130
 
@@ -37,7 +38,8 @@ def main(argv: list[str] | None = None) -> int:
     module, _, _ = COMMANDS[arguments.command]
     carry_out = getattr(importlib.import_module(f"sightline.cli.{module}"), arguments.command.replace("-", "_"))
     try:
-        code: int = carry_out(arguments)
+        with heeding_interrupts():
+            code: int = carry_out(arguments)
         sys.stdout.flush()
     except SightlineError as error:
         print(f"sightline {arguments.command}: {error}", file=sys.stderr)

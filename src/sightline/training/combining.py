@@ -18,6 +18,7 @@ from sightline.errors import InvalidValue
 from sightline.evaluation import draw
 from sightline.files import check_free, staged_folder, write_atomically, write_json, writing_to
 from sightline.finished import JUDGED_SPLITS, Answers, FinishedRun, distinct_places, knows_its_rows, read_run
+from sightline.interruption import heeding_interrupts
 from sightline.metrics.committees import checked_votes
 from sightline.metrics.scores import checked_count
 from sightline.pairing import pair, paired_figures
@@ -152,7 +153,7 @@ def _write(combination: _Combination, *, place: Path | None, watch: Stopwatch) -
     load_keras()
     watch.lap("import")
     stem = f"{data.dataset.name}-combined"
-    with usual_keras(), _whole_folder(place, stem=stem) as (folder, staged):
+    with heeding_interrupts(), usual_keras(), _whole_folder(place, stem=stem) as (folder, staged):
         network = _joined(combination)
         write_json(staged / "recipe.json", _recipe(combination))
         rows = combination.rows

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import keras
 
 from sightline.errors import InvalidValue
+from sightline.interruption import noting_interrupts
 from sightline.progress import reporter
 from sightline.schema import Recipe
 from sightline.training.feed import LabelledImages, drawn_rows, training_feed, validation_feed
@@ -101,7 +102,8 @@ def fit(
     started = time.perf_counter()
     with reporter().bar("epoch 1", total=num_drawn * int(recipe.training.epochs), lines=False) as bar:
         watcher.bar = bar
-        with watcher.painting():
+        # A step of TensorFlow that is broken off may leave an error of its own, or none at all.
+        with watcher.painting(), noting_interrupts():
             model.fit(**feed, epochs=int(recipe.training.epochs), verbose=0, callbacks=callbacks)
     seconds = time.perf_counter() - started
     chosen = stopping[0].best_epoch + 1 if stopping else len(watcher.history)

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.interruption import noting_interrupts
 from sightline.progress import Bar, reporter
 from sightline.schema import Recipe
 from sightline.training.feed import LabelledImages, drawn_rows, training_feed
@@ -80,7 +81,8 @@ def range_test(
     feed = training_feed(train, recipe, num_classes=int(network.output_shape[-1]))
     with reporter().bar("trying rates", total=num_batches, unit="batches") as bar:
         recorder = _Recorder(bar, every=every, num_steps=num_steps)
-        model.fit(**feed, epochs=epochs, verbose=0, callbacks=[recorder])
+        with noting_interrupts():
+            model.fit(**feed, epochs=epochs, verbose=0, callbacks=[recorder])
     # The rate of a step is that of its last batch.
     taken = (np.arange(len(recorder.losses)) + 1) * every - 1
     rates = LOWEST_RATE * (HIGHEST_RATE / LOWEST_RATE) ** (taken / (num_batches - 1))

@@ -22,6 +22,7 @@ from sightline.data.sources import is_files
 from sightline.errors import InvalidValue
 from sightline.evaluation import draw, figures
 from sightline.files import check_free, write_atomically, write_json
+from sightline.interruption import heeding_interrupts
 from sightline.progress import Mode, Stopwatch, reporter, reporting
 from sightline.records import SPLIT_NAMES
 from sightline.reporting.charts import curves_png
@@ -138,7 +139,7 @@ def fulfil(wish: Wish) -> Run:
     watch.lap("data")
     reporter().say(_opening(data, backend))
     load_keras(backend)
-    with usual_keras():
+    with heeding_interrupts(), usual_keras():
         return _carry_out(wish, data, watch)
 
 

@@ -16,6 +16,7 @@ import keras
 
 from sightline.errors import SightlineError, TrainingFailed
 from sightline.files import write_atomically, writing_to
+from sightline.interruption import raise_if_interrupted
 from sightline.progress import Bar, clock, reporter
 from sightline.schema import Recipe
 from sightline.training.optimizers import last_rate
@@ -113,10 +114,12 @@ class Watcher:
         return [*self.watch.before, *self.history]
 
     def _begin_epoch(self, epoch: int, logs: Any = None) -> None:  # Keras hands both on
+        raise_if_interrupted()
         self._epoch_started, self._counted = time.perf_counter(), 0
         self._unread = []
 
     def _end_steps(self, batch: int, logs: dict[str, Any]) -> None:
+        raise_if_interrupted()
         # Keras counts the last execution of an epoch as full, however few steps were left.
         step, epoch = min(batch + 1, self.steps), self._epoch()
         self._unread.append((step, logs["loss"]))
@@ -262,6 +265,10 @@ class _Callbacks(keras.callbacks.CallbackList):  # type: ignore[misc]  # Keras h
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Hand on the figures as they are, to who may leave them unread."""
         self._end_steps(batch, logs or {})
+
+    def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Nobody waits for a figure of validation before its end; Ctrl-C is heeded there, too."""
+        raise_if_interrupted()
 
 
 class _Painter:
