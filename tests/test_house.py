@@ -93,6 +93,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("preview", keras=ON_USE), Room("tables", keras=ON_USE), Room("doctor", keras=ON_USE), Room("comparison")),
     (Room("__init__"),),
     (Room("cli", "targets printing parser listing looking answering learning main"),),
+    (Room("__main__"),),
 )
 
 # `sightline.train` would be replaced by a module of that name as soon as it is imported.

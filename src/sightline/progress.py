@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import IO, Literal
 
 from sightline.interruption import raise_if_interrupted
+from sightline.text import printable_lines
 
 Mode = Literal["terminal", "plain", "quiet"]
 PLAIN_SECONDS = 10.0
@@ -93,7 +94,7 @@ class Reporter:
     def say(self, text: str) -> None:
         """Print one line to stderr unless quiet."""
         if self.mode != "quiet":
-            print(text, file=sys.stderr, flush=True)  # noqa: T201  # stderr is where progress goes
+            print(printable_lines(text), file=sys.stderr, flush=True)  # noqa: T201  # stderr is where progress goes
 
     @contextlib.contextmanager
     def bar(self, description: str, *, total: int, unit: str = "images", lines: bool = True) -> Iterator[Bar]:

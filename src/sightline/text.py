@@ -41,6 +41,11 @@ def printable(text: str) -> str:
     return "".join(_escaped(letter) if _is_active(letter) else letter for letter in text)
 
 
+def printable_lines(text: str) -> str:
+    """`printable` for text of several lines, of which the ends are meant."""
+    return text if text.isprintable() else "\n".join(map(printable, text.split("\n")))
+
+
 def _is_active(letter: str) -> bool:
     return unicodedata.category(letter) in _ACTIVE and letter not in _NEEDED
 

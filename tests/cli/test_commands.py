@@ -25,8 +25,9 @@ def photos(small_arrays: dict[str, np.ndarray], tmp_path: Path) -> Path:
 
 def test_commands_bear_the_names_of_the_functions_that_they_call() -> None:
     functions = {name for name in sightline.__all__ if name[0].islower()}
-    # `doctor` looks at the machine; opening, dividing and configuring are steps of the library alone.
-    assert {name.replace("-", "_") for name in COMMANDS} - {"doctor"} == functions - {"load", "split", "recipe"}
+    # These serve the machine and the shell; opening, dividing and configuring are steps of the library alone.
+    commands = {name.replace("-", "_") for name in COMMANDS} - {"doctor", "completion"}
+    assert commands == functions - {"load", "split", "recipe"}
     assert all(callable(getattr(sightline, name)) for name in functions)
 
 

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import json
+import os
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +93,73 @@ def test_a_mistyped_option_is_exit_code_2_too(words: list[str], command) -> None
     assert "usage: sightline" in answer.err
 
 
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["trian", "mnist"], "no command is called 'trian'. Did you mean 'train'? Known: show, "),
+        (["train", "mnist", "--epohcs", "3"], "unrecognized arguments: --epohcs 3. Did you mean '--epochs'?"),
+        (["show", "mnist", "--ovt=a.png"], "Did you mean '--out'?"),
+        (["show", "mnist", "\x1b[31m"], "unrecognized arguments: \\x1b[31m."),
+    ],
+)
+def test_what_was_mistyped_is_told_the_nearest(words: list[str], hint: str, command) -> None:
+    answer = command(*words)
+    assert (answer.code, answer.out) == (2, "")
+    assert hint in answer.err
+
+
+def run_sightline(*words: str, redirect: str = "", encoding: str = "utf-8", **environment: str):
+    line = f"{shlex.join([sys.executable, '-m', 'sightline', *words])} {redirect}"
+    return subprocess.run(
+        line, shell=True, capture_output=True, encoding=encoding, check=False, env={**os.environ, **environment}
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX shell redirects")
+def test_stdout_that_is_closed_full_or_left_is_one_sentence_at_most() -> None:
+    closed = run_sightline("models", redirect=">&-")
+    assert (closed.returncode, closed.stderr.count("\n")) == (2, 1)
+    assert closed.stderr.startswith("sightline models: standard output is closed.")
+    if Path("/dev/full").exists():
+        full = run_sightline("models", redirect=">/dev/full")
+        assert (full.returncode, full.stderr.count("\n")) == (2, 1)
+        assert "could not be written to standard output: No space left on device." in full.stderr
+    left = run_sightline("models", "--json", redirect="| head -c1; exit ${PIPESTATUS:-0}")
+    assert (left.returncode, left.stderr) == (0, "")
+    deaf = run_sightline("models", "--json", redirect="2>&-")
+    assert json.loads(deaf.stdout)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_terminal_without_a_letter_shows_its_number_and_json_stays_json(encoding: str, tmp_path: Path) -> None:
+    names = np.array(["кошка", "猫 é 🐈"])
+    images = np.random.default_rng(1).integers(0, 255, (40, 8, 8), np.uint8)
+    labels = np.arange(40) % 2
+    np.savez(
+        tmp_path / "p.npz", x_train=images, y_train=labels, x_test=images[:4], y_test=labels[:4], class_names=names
+    )
+    words = ["show", str(tmp_path / "p.npz"), "--count", "2", "--out"]
+    shown = run_sightline(*words, str(tmp_path / "a.png"), PYTHONIOENCODING=encoding, encoding=encoding)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    shown = run_sightline(*words, str(tmp_path / "b.png"), "--json", PYTHONIOENCODING=encoding, encoding=encoding)
+    assert set(json.loads(shown.stdout)["labels"]) <= set(names.tolist())
+
+
+def test_what_the_machine_refuses_is_no_bug(command) -> None:
+    for words in (["show", "x" * 300], ["predict", "imagenet", "x" * 300], ["evaluate", "x" * 300]):
+        answer = command(*words)
+        assert (answer.code, answer.out, answer.err.count("\n")) == (2, "", 1)
+
+
+def test_a_shell_is_told_what_can_be_typed(command, tmp_path: Path) -> None:
+    assert "sightline" in command("completion", "bash").out
+    answers = tmp_path / "answers"
+    asked = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_STDOUT_FILENAME": str(answers), "_ARGCOMPLETE_IFS": "\n"}
+    for typed, expected in (("sightline tr", "train"), ("sightline train mnist --epo", "--epochs")):
+        run_sightline(**asked, COMP_LINE=typed, COMP_POINT=str(len(typed)))
+        assert expected in answers.read_text().split()
+
+
 def test_an_unknown_split_or_number_of_classes_is_refused(command, tiny_run: sightline.Run) -> None:
     answer = command("evaluate", tiny_run.path, "--split", "val")
     assert (answer.code, answer.out) == (2, "")
@@ -120,13 +192,16 @@ def test_an_altered_bundle_is_refused(command, run_copy: Path) -> None:
         assert "labels.json is not the file that was saved" in answer.err
 
 
-def test_a_bug_keeps_its_traceback(command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_keeps_its_traceback_and_is_no_finding(command, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr("json.dumps", broken)
-    with pytest.raises(ZeroDivisionError):
-        command("models", "--json")
+    answer = command("models", "--json")
+    assert (answer.code, answer.out) == (70, "")
+    assert "Traceback" in answer.err
+    assert "ZeroDivisionError" in answer.err
+    assert answer.err.endswith("this is a bug in Sightline. Please report it with the lines above.\n")
 
 
 def test_an_interruption_is_exit_code_130(command, monkeypatch: pytest.MonkeyPatch) -> None:

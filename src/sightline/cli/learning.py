@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sightline.cli.parser import DISTIL_SHORTHANDS, RANGE_TEST_SHORTHANDS, SHORTHANDS
-from sightline.cli.printing import mode_of, print_evaluation, print_json, print_run
+from sightline.cli.printing import mode_of, print_evaluation, print_json, print_run, print_text
 from sightline.cli.targets import check_target, unused
 from sightline.errors import InvalidValue
 from sightline.progress import reporting
@@ -45,7 +45,7 @@ def find_learning_rate(arguments: Namespace) -> int:
             }
         )
     else:
-        print(f"{found}\nwritten to {out}")
+        print_text(f"{found}\nwritten to {out}")
     return 0
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
 from dataclasses import MISSING
 
-from sightline.cli.printing import print_json, print_table
+from sightline.cli.printing import print_json, print_table, print_text
+from sightline.errors import require
 
 
 def models(arguments: Namespace) -> int:
@@ -77,7 +77,7 @@ def cache(arguments: Namespace) -> int:
         print_table(rows, ("kind", "holds", "size", "last used"))
     bound = "without a bound" if found["limit_bytes"] is None else f"of at most {_size(found['limit_bytes'])}"
     removed = f"; {found['removed']:,} removed ({_size(found['removed_bytes'])})" if arguments.empty else ""
-    print(f"{found['place']}: {len(found['entries']):,} entries, {_size(found['num_bytes'])} {bound}{removed}")
+    print_text(f"{found['place']}: {len(found['entries']):,} entries, {_size(found['num_bytes'])} {bound}{removed}")
     return 0
 
 
@@ -98,5 +98,16 @@ def doctor(arguments: Namespace) -> int:
         return 0
     print_table([{"what": key, "found": value} for key, value in report["found"].items()], ("what", "found"))
     for entry in report["missing"]:
-        print(f"missing: {entry['what']}. Run: {entry['command']}", file=sys.stdout)
+        print_text(f"missing: {entry['what']}. Run: {entry['command']}")
+    return 0
+
+
+def completion(arguments: Namespace) -> int:
+    """Print the lines that teach a shell to complete; `eval "$(sightline completion bash)"` reads them."""
+    argcomplete = require("argcomplete", purpose="completion", install="sightline[completion]")
+    script = argcomplete.shellcode(["sightline"], shell=arguments.shell)
+    if arguments.json:
+        print_json({"shell": arguments.shell, "script": script})
+    else:
+        print(script)
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from sightline.cli.printing import mode_of, print_json
+from sightline.cli.printing import mode_of, print_json, print_text
 from sightline.cli.targets import check_target, unused
 from sightline.files import write_atomically
 from sightline.progress import reporting
@@ -27,7 +27,7 @@ def show(arguments: Namespace) -> int:
     if arguments.json:
         print_json({"picture": str(out), "labels": list(picture.labels)})
     else:
-        print(f"{picture.description}\nwritten to {out}")
+        print_text(f"{picture.description}\nwritten to {out}")
     return 0
 
 
@@ -48,10 +48,10 @@ def audit(arguments: Namespace) -> int:
     if arguments.json:
         print_json(audit_figures(found))
     else:
-        print(found)
+        print_text(found)
         for what, path in (("page", arguments.html), ("plan", arguments.plan)):
             if path is not None:
-                print(f"{what} written to {path}")
+                print_text(f"{what} written to {path}")
     return 0 if found.is_clean else 1
 
 
@@ -72,8 +72,8 @@ def similar(arguments: Namespace) -> int:
         print_json({"image": found.image, "picture": str(out), "similar": rows, "errors": errors})
     else:
         for row in rows:
-            print(f"{row['similarity']:.3f}  {printable(str(row['path']))}")
-        print(f"written to {out}")
+            print_text(f"{row['similarity']:.3f}  {printable(str(row['path']))}")
+        print_text(f"written to {out}")
     return 1 if found.errors else 0
 
 
@@ -88,5 +88,5 @@ def compare(arguments: Namespace) -> int:
     if arguments.json:
         print_json(comparison_figures(found))
     else:
-        print(f"{found}\n\nwritten to {out}")
+        print_text(f"{found}\n\nwritten to {out}")
     return 0

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
+import difflib
+import re
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from sightline._version import __version__
+from sightline.text import printable
 
 DESCRIPTION = "Turn labelled pictures into an image classifier that its owner can trust."
 EPILOG = """first steps:
@@ -19,6 +23,7 @@ SOURCE_HELP = (
     "a folder with a sub-folder a class, a table, an archive, an .npz file, or a name from `sightline datasets`"
 )
 BACKEND_HELP = "tensorflow, jax or torch (default: KERAS_BACKEND, or the first installed)"
+SHELLS = ("bash", "zsh", "fish", "powershell")
 # Options of `train` that set one recipe key.
 SHORTHANDS: dict[str, str] = {
     "model": "model.name",
@@ -31,10 +36,48 @@ SHORTHANDS: dict[str, str] = {
     "ensemble": "ensemble.kind",
     "members": "ensemble.members",
 }
+# What stands for the value, and what it does; said here, since a recipe is not imported for --help.
+_MEANINGS: dict[str, tuple[str, str]] = {
+    "model": ("NAME", "the network, one of `sightline models`"),
+    "epochs": ("N", "passes over the train images, at most"),
+    "seed": ("N", "the same seed on the same machine gives the same network"),
+    "splits": ("FILE", "a splits.csv to go by"),
+    "exclude": ("FILE", "a table of what to leave out, as `audit --plan` writes it"),
+    "fraction": ("SHARE", "share of the images to use, above 0 to 1"),
+    "time_budget": ("SECONDS", "for the whole run: as many epochs as fit"),
+    "ensemble": ("KIND", "train several networks: deep, bagging, boosting, soup or greedy-soup"),
+    "members": ("N", "how many networks an ensemble has"),
+}
 # Those of them that a range test has a use for.
 RANGE_TEST_SHORTHANDS = ("model", "seed", "fraction")
 # Those of them that a student has a use for: its network, rows and number are settled otherwise.
 DISTIL_SHORTHANDS = ("epochs", "seed", "exclude", "fraction", "time_budget")
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that suggests what may have been meant."""
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Refuse unknown options here, where those of the command are known, not in the parser above."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            typed = unknown[0].partition("=")[0]
+            near = _near(typed, self._option_string_actions) if typed.startswith("-") else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}.{near}")
+        return found, unknown
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and one sentence, in which a mistyped command is told the nearest."""
+        if match := re.match(r"argument COMMAND: invalid choice: '(.*?)'", message):
+            message = f"no command is called '{match[1]}'.{_near(match[1], COMMANDS)} Known: {', '.join(COMMANDS)}."
+        super().error(printable(message))
+
+
+def _near(typed: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(typed.lower(), list(known), n=1, cutoff=0.5)
+    return f" Did you mean '{near[0]}'?" if near else ""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -50,7 +93,7 @@ def build_parser() -> argparse.ArgumentParser:
         >>> build_parser().parse_args(["show", "mnist"]).command
         'show'
     """
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="sightline", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"sightline {__version__}")
@@ -79,8 +122,9 @@ def _recipe_options(parser: argparse.ArgumentParser) -> None:
 
 def _shorthand_options(parser: argparse.ArgumentParser, options: Iterable[str]) -> None:
     for option in options:
-        shown = f"short for --set {SHORTHANDS[option]}=VALUE"
-        parser.add_argument(f"--{option.replace('_', '-')}", metavar="VALUE", help=shown)
+        value, meaning = _MEANINGS[option]
+        shown = f"{meaning} (short for --set {SHORTHANDS[option]}={value})"
+        parser.add_argument(f"--{option.replace('_', '-')}", metavar=value, help=shown)
 
 
 def _show_options(parser: argparse.ArgumentParser) -> None:
@@ -177,6 +221,10 @@ def _recipes_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keys", action="store_true", help="list every key with its default and meaning")
 
 
+def _completion_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", choices=SHELLS, help="where you type")
+
+
 def _cache_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--empty", action="store_true", help="remove all of it; the next command makes it again")
 
@@ -201,5 +249,6 @@ COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]] 
     "datasets": ("listing", "list the sources that go by a name", _no_options),
     "recipes": ("listing", "list the recipes and their keys", _recipes_options),
     "cache": ("listing", "tell what is kept for the next time, where and how large; empty it", _cache_options),
+    "completion": ("listing", "print what makes a shell complete commands and options", _completion_options),
     "doctor": ("listing", "tell versions, backends, devices, and what is missing", _no_options),
 }

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +14,7 @@ from sightline.files import without_nan
 from sightline.progress import Mode
 from sightline.results import Evaluation, Run
 from sightline.schema import as_typed
+from sightline.text import json_line, printable_lines
 
 # Fewer test images than this say little about a class.
 LEAST = 20
@@ -41,14 +45,28 @@ def print_json(content: Any) -> None:
     Args:
         content: dicts, lists, strings, numbers, booleans, None.
 
-    Raises:
-        Nothing.
-
     Example:
         >>> print_json({"f1": float("nan")})
         {"f1": null}
     """
-    print(json.dumps(without_nan(content), ensure_ascii=False, allow_nan=False))
+    line = json_line(without_nan(content))
+    try:
+        line.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        # What a terminal writes instead of a letter that it lacks would be no JSON.
+        line = json.dumps(without_nan(content), allow_nan=False)
+    print(line)
+
+
+def print_text(text: object) -> None:
+    """Print lines in which names of strangers may stand: nothing of them acts on the terminal."""
+    print(printable_lines(str(text)))
+
+
+def silence_stdout() -> None:
+    """Throw away what is printed from here on, and what still waits: after a fault the end would print it again."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
@@ -94,7 +112,7 @@ def _cell(value: Any) -> str:
         return f"{value:.4g}"
     from rich.markup import escape
 
-    return escape(str(value))
+    return escape(printable_lines(str(value)))
 
 
 def print_run(run: Run) -> None:
@@ -113,23 +131,23 @@ def print_run(run: Run) -> None:
     """
     for name, evaluation in (("validation", run.validation), ("test", run.evaluation)):
         if evaluation is not None:
-            print(f"{name:<11}{evaluation}")
+            print_text(f"{name:<11}{evaluation}")
     if run.evaluation is not None:
         test = run.evaluation
-        print(f"{'':<11}balanced accuracy {test.balanced_accuracy:.4f}, macro F1 {test.macro_f1:.4f}")
+        print_text(f"{'':<11}balanced accuracy {test.balanced_accuracy:.4f}, macro F1 {test.macro_f1:.4f}")
         if test.most_confused:
             pairs = (f"{given} as {taken} ({count})" for given, taken, count in test.most_confused[:5])
-            print(f"{'confused':<11}{', '.join(pairs)}")
+            print_text(f"{'confused':<11}{', '.join(pairs)}")
         if remark := small_classes(test):
-            print(f"{'careful':<11}{remark}")
+            print_text(f"{'careful':<11}{remark}")
     if run.ensemble is not None:
-        print("\n".join(ensemble_lines(run.ensemble)))
+        print_text("\n".join(ensemble_lines(run.ensemble)))
     if run.teacher is not None:
-        print(teacher_line(run.teacher))
+        print_text(teacher_line(run.teacher))
     seconds = f"{run.seconds['total']:.1f}"
     if "fit" in run.seconds:
         seconds += f", of which fit {run.seconds['fit']:.1f} ({run.images_per_second:,.0f} images/s)"
-    print(f"{'seconds':<11}{seconds}\n{'run':<11}{run.path}\n{'bundle':<11}{run.bundle.path}")
+    print_text(f"{'seconds':<11}{seconds}\n{'run':<11}{run.path}\n{'bundle':<11}{run.bundle.path}")
 
 
 def ensemble_lines(ensemble: Mapping[str, Any]) -> list[str]:
@@ -264,8 +282,8 @@ def print_evaluation(evaluation: Evaluation) -> None:
     # Here, so that a command that prints a list does not wait for what evaluates.
     from sightline.evaluation import figures
 
-    print(evaluation)
-    print(
+    print_text(evaluation)
+    print_text(
         f"cross-entropy {evaluation.cross_entropy:.4f}, balanced accuracy {evaluation.balanced_accuracy:.4f}, "
         f"macro F1 {evaluation.macro_f1:.4f}, calibration error {evaluation.calibration_error:.4f}"
     )
@@ -282,8 +300,8 @@ def print_evaluation(evaluation: Evaluation) -> None:
     ]
     print_table(rows, ("class", "images", "precision", "recall", "F1"))
     if remark := small_classes(evaluation):
-        print(remark)
+        print_text(remark)
     for given, predicted, count in evaluation.most_confused:
-        print(f"{given} taken for {predicted}: {count}")
+        print_text(f"{given} taken for {predicted}: {count}")
     if evaluation.num_unreadable:
-        print(f"images that could not be read and are in no figure: {evaluation.num_unreadable}")
+        print_text(f"images that could not be read and are in no figure: {evaluation.num_unreadable}")
