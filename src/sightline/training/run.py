@@ -59,7 +59,8 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
         log_every: print loss and accuracy every so many steps.
         tensorboard: folder that gets the figures of each epoch for TensorBoard, below the run's name.
         jobs: members of an ensemble that are trained at once, each in a process of its own with its share of the
-            processors; a script that asks for it needs the usual `if __name__ == "__main__":`.
+            processors, which changes their weights in the last digit; a script that asks for it needs the usual
+            `if __name__ == "__main__":`.
         mode: "terminal", "plain" or "quiet" progress; by what stderr is if left out.
 
     Returns:
