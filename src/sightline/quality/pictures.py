@@ -33,7 +33,7 @@ def picture_findings(dataset: Dataset, seen: Survey) -> list[Finding]:
         seen: the survey of the same rows.
 
     Returns:
-        One finding an unreadable file, one a pair of suffix and format, one of each other kind.
+        One finding a reason for which files cannot be read, one a pair of suffix and format, one of each other kind.
 
     Raises:
         Nothing.
@@ -56,28 +56,30 @@ def picture_findings(dataset: Dataset, seen: Survey) -> list[Finding]:
 
 
 def unreadable_findings(dataset: Dataset, errors: Mapping[int, str]) -> list[Finding]:
-    """A finding for each row that could not be read.
+    """A finding for each reason why rows could not be read.
 
     Args:
         dataset: the rows.
         errors: row to reason.
 
     Returns:
-        Errors, each of which proposes to leave its file out.
-
-    Raises:
-        Nothing.
+        Errors, each of which proposes to leave its files out.
 
     Example:
         >>> import sightline
         >>> unreadable_findings(sightline.load("mnist"), {3: "truncated"})[0].paths
         ('train/00003',)
     """
-    names = {row: str(dataset.row_ids[row]) for row in errors}
-    return [
-        Finding("unreadable", "error", (names[row],), reason, ((names[row], f"cannot be read: {reason}"),))
-        for row, reason in errors.items()
-    ]
+    rows_of: dict[str, list[int]] = {}
+    for row, reason in errors.items():
+        rows_of.setdefault(reason, []).append(row)
+    findings = []
+    for reason, rows in rows_of.items():
+        names = names_of(dataset, rows)
+        detail = f"{counted(len(rows), 'file')}: {reason}" if len(rows) > 1 else reason
+        gone = tuple((name, f"cannot be read: {reason}") for name in names)
+        findings.append(Finding("unreadable", "error", names, detail, gone))
+    return findings
 
 
 def names_of(dataset: Dataset, rows: NDArray[np.int64] | list[int]) -> tuple[str, ...]:
