@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sightline.bundle import load_bundle
 from sightline.data.pixels import Pixels, read_pixels
-from sightline.data.sources import load
+from sightline.data.sources import open_again
 from sightline.errors import InvalidSource, InvalidValue
 from sightline.files import check_free, write_atomically, write_json
 from sightline.inference import predict_dataset
@@ -121,7 +121,7 @@ def evaluate(
     origin = opened.metrics.get("source", {})
     if source is None and not origin.get("typed"):
         raise InvalidValue(f"{opened.path}: this bundle does not say what it was trained on. Name a source.")
-    dataset = load(origin["typed"] if source is None else source, label_from=origin.get("label_from", "first"))
+    dataset = open_again(origin["typed"] if source is None else source, origin)
     rows = _rows(opened, dataset, split)
     which = "all rows" if len(rows) == len(dataset) else f"the rows of {split or 'test'}"
     reporter().say(f"{dataset.name}: {len(rows):,} images, {which}")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sightline.backends import usual_keras
 from sightline.data.batches import input_spec
 from sightline.data.pixels import raw_images, read_pixels
-from sightline.data.sources import load
+from sightline.data.sources import open_as_recipe_says
 from sightline.errors import InvalidSource, InvalidValue
 from sightline.files import write_atomically
 from sightline.progress import reporter
@@ -83,7 +83,7 @@ def show(
     if not (isinstance(count, int) and not isinstance(count, bool) and 1 <= count <= MOST_IMAGES):
         raise InvalidValue(f"count must be a whole number from 1 to {MOST_IMAGES}; got {count!r}.")
     asked = recipe if isinstance(recipe, Recipe) else chosen_recipe(source, recipe)
-    dataset = load(source, label_from=asked.data.label_from)
+    dataset = open_as_recipe_says(source, asked.data)
     candidates = np.flatnonzero((dataset.given_splits == "train") | (dataset.given_splits == ""))
     rows = candidates[:count]
     images, errors = raw_images(dataset, rows)

@@ -72,6 +72,7 @@ class DataRecipe:
     color_mode: str = _name("auto", catalog.COLOR_MODES, "channels the network sees")
     resize: str = _name("fit", catalog.RESIZE_RULES, "how an image of another shape is brought to size")
     label_from: str = _name("first", catalog.LABEL_LEVELS, "which folder names the class, where folders are nested")
+    columns: str | None = _text(None, "what the columns of a table are called: path=img,label=species")
     fraction: float = _number(1.0, 0, 1, above=True, doc="share of the images to use, drawn within classes and groups")
     group_by: str | None = _text(None, "pattern on the path whose first bracket names the group: '(.*)_\\d+.jpg'")
     group_near_duplicates: bool = _flag(default=True, doc="near copies of an image stay in one split (files only)")

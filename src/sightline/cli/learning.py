@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sightline.cli.opening import opened
 from sightline.cli.parser import DISTIL_SHORTHANDS, RANGE_TEST_SHORTHANDS, SHORTHANDS
 from sightline.cli.printing import mode_of, print_evaluation, print_json, print_run, print_text
 from sightline.cli.targets import check_target, unused
@@ -140,7 +141,7 @@ def evaluate(arguments: Namespace) -> int:
     from sightline.evaluation import evaluate as evaluate_bundle, figures
 
     with reporting(mode_of(arguments)):
-        evaluation = evaluate_bundle(arguments.bundle, arguments.source, split=arguments.split, out=arguments.out)
+        evaluation = evaluate_bundle(arguments.bundle, opened(arguments), split=arguments.split, out=arguments.out)
     if arguments.json:
         print_json({"bundle": arguments.bundle, "source": arguments.source, **figures(evaluation)})
     else:

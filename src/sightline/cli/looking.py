@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
+from sightline.cli.opening import opened
 from sightline.cli.printing import mode_of, print_json, print_text
 from sightline.cli.targets import check_target, unused
 from sightline.files import write_atomically
@@ -19,11 +20,10 @@ def show(arguments: Namespace) -> int:
 
     out = arguments.out or unused(Path(f"{Path(arguments.source).stem}{'-augmented' * arguments.augmented}.png"))
     check_target("--out", out, ".png", keep=[arguments.source])
-    asked = chosen_recipe(arguments.source, arguments.recipe, arguments.settings)
+    source = opened(arguments)
+    asked = chosen_recipe(source, arguments.recipe, arguments.settings)
     with reporting(mode_of(arguments)):
-        picture = show_images(
-            arguments.source, count=arguments.count, augmented=arguments.augmented, recipe=asked, out=out
-        )
+        picture = show_images(source, count=arguments.count, augmented=arguments.augmented, recipe=asked, out=out)
     if arguments.json:
         print_json({"picture": str(out), "labels": list(picture.labels)})
     else:
@@ -40,7 +40,7 @@ def audit(arguments: Namespace) -> int:
     check_target("--html", arguments.html, ".html", keep=[arguments.source])
     check_target("--plan", arguments.plan, ".csv", keep=[arguments.source])
     with reporting(mode_of(arguments)):
-        found = audit_source(arguments.source, near_duplicates=not arguments.no_near_duplicates)
+        found = audit_source(opened(arguments), near_duplicates=not arguments.no_near_duplicates)
         if arguments.plan is not None:
             write_atomically(arguments.plan, plan_csv(found))
         if arguments.html is not None:

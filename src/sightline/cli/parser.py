@@ -33,6 +33,8 @@ SHORTHANDS: dict[str, str] = {
     "exclude": "data.exclude_file",
     "fraction": "data.fraction",
     "time_budget": "training.time_budget_seconds",
+    "column": "data.columns",
+    "label_from": "data.label_from",
     "ensemble": "ensemble.kind",
     "members": "ensemble.members",
 }
@@ -45,13 +47,17 @@ _MEANINGS: dict[str, tuple[str, str]] = {
     "exclude": ("FILE", "a table of what to leave out, as `audit --plan` writes it"),
     "fraction": ("SHARE", "share of the images to use, above 0 to 1"),
     "time_budget": ("SECONDS", "for the whole run: as many epochs as fit"),
+    "column": ("path=...,label=...", "what the columns of a table are called; split, group and weight, too"),
+    "label_from": ("first|last|top", "which folder names the class; top: even one that is called as a split is"),
     "ensemble": ("KIND", "train several networks: deep, bagging, boosting, soup or greedy-soup"),
     "members": ("N", "how many networks an ensemble has"),
 }
 # Those of them that a range test has a use for.
-RANGE_TEST_SHORTHANDS = ("model", "seed", "fraction")
+RANGE_TEST_SHORTHANDS = ("model", "seed", "fraction", "column", "label_from")
 # Those of them that a student has a use for: its network, rows and number are settled otherwise.
-DISTIL_SHORTHANDS = ("epochs", "seed", "exclude", "fraction", "time_budget")
+DISTIL_SHORTHANDS = ("epochs", "seed", "exclude", "fraction", "time_budget", "column", "label_from")
+# Those of them that say how a source is opened.
+OPENING_SHORTHANDS = ("column", "label_from")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -133,6 +139,7 @@ def _show_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--augmented", action="store_true", help="beside each image, variants as the network sees them")
     parser.add_argument("--out", type=Path, help="the PNG to write (default: <source>.png)")
     _recipe_options(parser)
+    _shorthand_options(parser, OPENING_SHORTHANDS)
 
 
 def _audit_options(parser: argparse.ArgumentParser) -> None:
@@ -140,6 +147,7 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--html", type=Path, metavar="FILE", help="write everything as one page with small pictures")
     parser.add_argument("--plan", type=Path, metavar="FILE", help="write what could be left out, for train --exclude")
     parser.add_argument("--no-near-duplicates", action="store_true", help="look for exact copies alone")
+    _shorthand_options(parser, OPENING_SHORTHANDS)
 
 
 def _find_learning_rate_options(parser: argparse.ArgumentParser) -> None:
@@ -185,6 +193,7 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", nargs="?", help="what to measure on (default: what the run was trained on)")
     parser.add_argument("--split", help="train, validation, calibration, test or all (default: test)")
     parser.add_argument("--out", type=Path, help="folder for confusion.png, mistakes.png and metrics.json")
+    _shorthand_options(parser, OPENING_SHORTHANDS)
 
 
 def _predict_options(parser: argparse.ArgumentParser) -> None:

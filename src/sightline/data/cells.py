@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import codecs
 import csv
 import io
 import math
@@ -16,7 +17,15 @@ from typing import Any
 
 from sightline.errors import InvalidSource, require
 
-_SEPARATORS = ";|"
+# These hardly stand in the name of one class: a single part that is a label elsewhere, too, is enough.
+_STRONG = (";", "|")
+_WEAK = (",", "+", "&", "/", " and ", " ")
+_DELIMITER_LINE = re.compile(r'"?sep=([,;|\t])"?[ ]*\r?\n', re.IGNORECASE)
+# How programs write that there is no label; a class of this name would be made of all that was never labelled.
+_NO_LABEL = frozenset({"nan", "<na>", "#n/a", "#na", "null", "nat"})
+_MAY_BE_NO_LABEL = frozenset({"none", "na", "n/a", "unknown label"})
+_WHOLE = re.compile(r"([+-]?[0-9]+)\.0+")
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,10 @@ def read_cells(table: Any, typed: str) -> Cells:
     if table.suffix.lower() == ".parquet":
         return _from_parquet(table, typed)
     try:
-        text = table.read_text(encoding="utf-8-sig")
+        data = table.read_bytes()
+        # Spreadsheets save "Unicode text" as UTF-16 and begin it with a mark that says so.
+        is_wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = data.decode("utf-16" if is_wide else "utf-8-sig")
     except OSError as error:
         raise InvalidSource(f"{typed}: cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
@@ -75,15 +87,19 @@ def read_cells(table: Any, typed: str) -> Cells:
 
 def _from_text(text: str, typed: str) -> Cells:
     # The header tells the delimiter: a comma or semicolon may stand in any cell below it.
-    head = re.sub('"[^"]*"', "", text.lstrip().partition("\n")[0])
-    delimiter = max(",;\t", key=head.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    told = _DELIMITER_LINE.match(text)  # a line of its own, which Excel reads and other programs write for it
+    head = re.sub('"[^"]*"', "", text[told.end() if told else 0 :].lstrip().partition("\n")[0])
+    delimiter = told[1] if told else max(",;\t", key=head.count)
+    lines = io.StringIO(text, newline="")
+    lines.seek(told.end() if told else 0)
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
     headers: tuple[str, ...] = ()
     rows, places = [], []
-    first = 1
+    skipped = int(told is not None)
+    first = 1 + skipped
     try:
         for raw in reader:
-            place, first = f"line {first}", reader.line_num + 1
+            place, first = f"line {first}", reader.line_num + 1 + skipped
             cells = [cell.strip() for cell in raw]
             if not any(cells):
                 continue
@@ -135,7 +151,8 @@ def several_labels(cells: Sequence[str]) -> str:
     """A cell of a column of labels that holds several of them; "" if none does.
 
     A list does. Names parted by ; or | do where one of the names also stands in another
-    cell: "black|white" may be the name of one class.
+    cell: "black|white" may be the name of one class. Names parted by what stands in ordinary
+    names, too (a comma, a plus, a blank), do where each of them is the label of another image.
 
     Args:
         cells: all labels of a table.
@@ -143,12 +160,11 @@ def several_labels(cells: Sequence[str]) -> str:
     Returns:
         The first such cell.
 
-    Raises:
-        Nothing.
-
     Example:
         >>> several_labels(["cat;dog", "dog"]), several_labels(["black|white", "grey"])
         ('cat;dog', '')
+        >>> several_labels(["scab", "rust", "scab rust"]), several_labels(["black cat", "cat"])
+        ('scab rust', '')
     """
     distinct = list(dict.fromkeys(cell for cell in cells if cell))
     parts_of = {cell: _parts(cell) for cell in distinct}
@@ -157,7 +173,50 @@ def several_labels(cells: Sequence[str]) -> str:
         is_list = _as_list(cell) is not None
         if len(parts) > 1 and (is_list or len(parts) > 2 or any(seen[part] > 1 for part in parts)):
             return cell
-    return ""
+    return next(filter(None, (_parted_by(separator, distinct) for separator in _WEAK)), "")
+
+
+def _parted_by(separator: str, distinct: Sequence[str]) -> str:
+    """The first cell that consists of other cells, or a column of words that come in any number and order."""
+    known = set(distinct)
+    parts_of = {cell: [part.strip() for part in cell.split(separator)] for cell in distinct if separator in cell}
+    for cell, parts in parts_of.items():
+        if len(set(parts)) > 1 and known.issuperset(parts):
+            return cell
+    words = {part for parts in parts_of.values() for part in parts}
+    lengths = {len(parts) for parts in parts_of.values()}
+    # Names of classes are made of about as many words as there are classes; marks of a few kinds combine to many.
+    return next(iter(parts_of), "") if len(lengths) > 2 and len(parts_of) > 2 * len(words) else ""
+
+
+def cleaned_labels(cells: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+    """The labels of a column, "" where there is none, and what is to be said of it.
+
+    A list of one label is that label; what programs write for "no label" is none; whole numbers that a program
+    wrote as 1.0 are 1, where all labels are numbers.
+
+    Example:
+        >>> cleaned_labels(["0", "1.0", "nan"])[0]
+        ['0', '1', '']
+    """
+    single = list(map(single_label, cells))
+    remarks = []
+    missing = Counter(cell for cell in single if cell.lower() in _NO_LABEL)
+    if missing:
+        written = ", ".join(map(repr, missing))
+        remarks.append(f"{missing.total():,} lines have the label {written}, which stands for none; they were left out")
+    doubtful = [cell for cell in dict.fromkeys(single) if cell.lower() in _MAY_BE_NO_LABEL]
+    if doubtful:
+        remarks.append(f"{doubtful[0]!r} was taken for a class; if it stands for no label, leave those cells empty")
+    kept = ["" if cell in missing else cell for cell in single]
+    present = {cell for cell in kept if cell}
+    if not all(map(_NUMBER.fullmatch, present)):
+        return kept, tuple(remarks)
+    whole = {cell: match[1] for cell in present if (match := _WHOLE.fullmatch(cell))}
+    if whole:
+        first = min(whole)
+        remarks.append(f"labels such as {first!r} were taken for {whole[first]!r}: all labels are numbers")
+    return [whole.get(cell, cell) for cell in kept], tuple(remarks)
 
 
 def single_label(cell: str) -> str:
@@ -184,7 +243,7 @@ def _parts(cell: str) -> list[str]:
     listed = _as_list(cell)
     if listed is not None:
         return listed
-    for separator in _SEPARATORS:
+    for separator in _STRONG:
         parts = [part.strip() for part in cell.split(separator)]
         if len(parts) > 1 and all(parts):
             return parts
@@ -192,12 +251,15 @@ def _parts(cell: str) -> list[str]:
 
 
 def _as_list(cell: str) -> list[str] | None:
-    """The items of a list in JSON or in Python's writing; None for all else."""
-    if not (cell.startswith("[") and cell.endswith("]")):
+    """The items of a list in JSON or of a list, tuple or set in Python's writing; None for all else."""
+    if cell[:1] + cell[-1:] not in ("[]", "()", "{}"):
         return None
     try:
         with warnings.catch_warnings(action="ignore"):  # of odd backslashes in what is no code
             items = ast.literal_eval(cell)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # TypeError: [{[]: 1}]
         return None
-    return [str(item).strip() for item in items if item is not None and str(item).strip()]
+    if not isinstance(items, list | tuple | set):
+        return None
+    listed = sorted(items, key=str) if isinstance(items, set) else items
+    return [str(item).strip() for item in listed if item is not None and str(item).strip()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ def to_dataset(
         labelled: at least one row.
         typed: the source as its user named it, for messages.
         name: short name of the source.
-        class_names: their order, with every class among them; sorted by name if None.
+        class_names: their order, with every class among them; in natural order if None.
         remedy: what to do where all files are of one class.
 
     Returns:
@@ -70,7 +71,7 @@ def to_dataset(
         >>> to_dataset(LabelledFiles(files, ["cat", "dog"], ["", ""], ones), typed="pets", name="pets")
         Dataset 'pets': 2 images, 2 classes (cat, dog)
     """
-    found = sorted(set(labelled.classes))
+    found = sorted(set(labelled.classes), key=natural_order)
     names = tuple(found) if class_names is None else _ordered(found, class_names, typed)
     if len(found) < 2:
         raise InvalidSource(
@@ -97,6 +98,19 @@ def to_dataset(
         remarks=(*labelled.remarks, *_lacking(names, labels, splits)),
         left_out=labelled.left_out,
     )
+
+
+def natural_order(name: str) -> tuple[tuple[int, str], ...]:
+    """A key that sorts numbers within names by their value: 2 before 10.
+
+    Example:
+        >>> sorted(["10", "2", "a10", "a9", "01"], key=natural_order)
+        ['01', '2', '10', 'a9', 'a10']
+    """
+    parts = re.split("([0-9]+)", name)
+    # Odd parts are numbers, of any length: the longer is the larger.
+    values = [(len(part.lstrip("0")), part.lstrip("0")) if at % 2 else (0, part) for at, part in enumerate(parts)]
+    return (*values, (0, name))
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
@@ -183,8 +197,27 @@ def fuse_classes(levels: Iterable[tuple[str, str]]) -> tuple[dict[tuple[str, str
     return names, tuple(remarks)
 
 
+def checked_names(names: Iterable[object], typed: str) -> tuple[str, ...]:
+    """Class names as text; bytes are UTF-8, and what could not be written to a file at the end is refused now.
+
+    Raises:
+        InvalidSource: a name that is no text, or that no file can hold.
+    """
+    texts = []
+    for name in names:
+        try:
+            text = bytes(name).decode() if isinstance(name, bytes) else str(name)
+            text.encode()
+        except UnicodeError as error:
+            raise InvalidSource(
+                f"{typed}: the class name {printable(repr(name))} is no valid text (UTF-8). Give it another name."
+            ) from error
+        texts.append(text)
+    return tuple(texts)
+
+
 def _ordered(found: Sequence[str], class_names: Sequence[str], typed: str) -> tuple[str, ...]:
-    names = tuple(str(name) for name in class_names)
+    names = checked_names(class_names, typed)
     if isinstance(class_names, str) or len(set(names)) != len(names):
         raise InvalidSource(f"{typed}: class_names must be a list of different names; got {class_names!r}.")
     for name in found:

@@ -17,9 +17,10 @@ from sightline.data.builtin import read_mnist
 from sightline.data.downloads import read_keras_dataset
 from sightline.data.folders import read_folder
 from sightline.data.signatures import IMAGE_SUFFIXES
-from sightline.data.tables import is_frame, read_table
-from sightline.errors import InvalidSource, UnknownName, closest, pick
+from sightline.data.tables import Columns, is_frame, read_table
+from sightline.errors import InvalidSource, InvalidValue, UnknownName, closest, pick
 from sightline.records import Dataset, ImageFiles
+from sightline.schema import DataRecipe
 from sightline.text import printable
 
 
@@ -29,6 +30,7 @@ def load(
     class_names: Sequence[str] | None = None,
     name: str | None = None,
     label_from: str = "first",
+    columns: Columns | None = None,
 ) -> Dataset:
     """Open a source of labelled images.
 
@@ -43,7 +45,10 @@ def load(
         class_names: the classes in their order, what the labels of arrays stand for. If left out, those
             of files are sorted by name, those of arrays are "0", "1", ...
         name: short name for the run's folder; that of the source if left out.
-        label_from: "first" or "last": which folder names the class, where folders are nested.
+        label_from: "first" or "last": which folder names the class, where folders are nested; "top": the top
+            folders do, even where they are called as splits are.
+        columns: what the columns of a table are called, where it is not path and label:
+            {"path": "img", "label": "species"}; split, group and weight, too.
 
     Returns:
         The Dataset, lazy: of files it holds names, not pixels. Its given splits are those of
@@ -63,10 +68,13 @@ def load(
     if isinstance(source, Dataset):
         return source
     pick(LABEL_LEVELS, label_from, kind="label level")
+    if columns and not is_table(source):
+        what = printable(str(source)) if isinstance(source, str | Path) else type(source).__name__
+        raise InvalidSource(f"columns are named for tables, and {what} is none. Leave them out.")
     if isinstance(source, Mapping):
         return from_arrays(source, "arrays", name or "arrays", class_names)
     if is_frame(source):
-        return read_table(source, name=name, class_names=class_names)
+        return read_table(source, columns=columns, name=name, class_names=class_names)
     if not isinstance(source, str | Path):
         raise InvalidSource(f"a source is a path, a name, a table or arrays; got {type(source).__name__}.")
     if str(source) in SOURCES:
@@ -75,7 +83,49 @@ def load(
         raise UnknownName(f"no source was named. {closest('', SOURCES)}")
     # A shell opens "~" before a program sees it; a notebook does not.
     path = Path(os.path.expanduser(source))  # noqa: PTH111  # Path's own raises where there is no home
-    return _from_path(path, name, class_names, label_from)
+    return _from_path(path, name, class_names, label_from=label_from, columns=columns)
+
+
+def is_table(source: Any) -> bool:
+    """True if a source is a table: a pandas frame, or a file that is called as tables are."""
+    if not isinstance(source, str | Path):
+        return is_frame(source)
+    return str(source).lower().endswith(tables.SUFFIXES) and not os.path.isdir(source)  # noqa: PTH112  # Path's own raises
+
+
+def open_as_recipe_says(source: Any, data: DataRecipe) -> Dataset:
+    """Open a source with what a recipe says of its folders and columns."""
+    return load(source, label_from=data.label_from, columns=named_columns(data.columns or ""))
+
+
+def open_again(source: Any, record: Mapping[str, Any]) -> Dataset:
+    """Open a source as the record of another opening says: the one that it was made from, or one that is like it.
+
+    Args:
+        source: whatever `load` takes.
+        record: may have `label_from` and `columns`; columns that the table does not have are looked for by the usual
+            names instead.
+    """
+    columns = named_columns(str(record.get("columns") or "")) if is_table(source) else {}
+    names = {meaning: (name, *tables.COLUMNS[meaning]) for meaning, name in columns.items()}
+    return load(source, label_from=record.get("label_from", "first"), columns=names)
+
+
+def named_columns(typed: str) -> dict[str, str]:
+    """What "path=img,label=species" says, in a recipe, in a record or behind `--column`.
+
+    Example:
+        >>> named_columns("path=img, label=species")
+        {'path': 'img', 'label': 'species'}
+    """
+    found: dict[str, str] = {}
+    for part in filter(str.strip, typed.split(",")):
+        meaning, _, name = (piece.strip() for piece in part.partition("="))
+        if not name:
+            raise InvalidValue(f"columns are named as path=img,label=species; got {typed!r}.")
+        pick(tables.COLUMNS, meaning, kind="meaning of a column")
+        found[meaning] = name
+    return found
 
 
 def is_files(source: Any) -> bool:
@@ -102,7 +152,9 @@ def is_files(source: Any) -> bool:
     return str(source) not in SOURCES and (Path(source).is_dir() or str(source).lower().endswith(suffixes))
 
 
-def _from_path(path: Path, name: str | None, class_names: Sequence[str] | None, label_from: str) -> Dataset:
+def _from_path(
+    path: Path, name: str | None, class_names: Sequence[str] | None, *, label_from: str, columns: Columns | None
+) -> Dataset:
     _check_there(path)
     lowered = path.name.lower()
     if path.is_dir():
@@ -110,7 +162,7 @@ def _from_path(path: Path, name: str | None, class_names: Sequence[str] | None, 
     if lowered.endswith(".npz"):
         return from_arrays(read_npz(path), str(path), name or path.stem, class_names)
     if lowered.endswith(tables.SUFFIXES):
-        return read_table(path, name=name, class_names=class_names)
+        return read_table(path, columns=columns, name=name, class_names=class_names)
     if lowered.endswith(archives.SUFFIXES):
         return read_archive(path, label_from=label_from, name=name, class_names=class_names)
     hint = "It is one image: `sightline predict` takes it. " if lowered.endswith(tuple(IMAGE_SUFFIXES)) else ""

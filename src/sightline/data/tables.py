@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from sightline.data.cells import Cells, read_cells, several_labels, single_label
+from sightline.data.cells import Cells, cleaned_labels, read_cells, several_labels
 from sightline.data.labelled import LabelledFiles, fuse_classes, to_dataset
 from sightline.data.split_names import split_of
-from sightline.errors import InvalidSource, closest
+from sightline.errors import InvalidSource, closest, pick
 from sightline.records import Dataset, ImageFiles
 from sightline.text import printable
 
@@ -29,6 +29,9 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "weight": ("weight",),
 }
 """What a column may be called, whatever its case; the first that is there counts."""
+
+Columns = Mapping[str, str | Sequence[str]]
+"""Meaning to the name of a column, or to names of which the first that is there counts."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,7 @@ class _Line:
 def read_table(
     table: Any,
     *,
-    path_column: str | None = None,
-    label_column: str | None = None,
+    columns: Columns | None = None,
     name: str | None = None,
     class_names: Sequence[str] | None = None,
 ) -> Dataset:
@@ -57,8 +59,8 @@ def read_table(
         table: path of a .csv, .tsv or .parquet file, or a pandas frame. It has a column of paths,
             relative to the table's folder (a frame's: to the current one) or absolute, and one of
             labels; and may have split (train, validation, test or empty), group and weight.
-        path_column: its name; else path, file, filename or image, in any case.
-        label_column: its name; else label, class or category, in any case.
+        columns: what its columns are called, such as {"path": "img", "label": "species"}, or several names of which
+            the first that is there counts; else path, file, filename or image, label, class or category, in any case.
         name: short name; that of the file if None.
         class_names: their order; sorted by name if None.
 
@@ -79,11 +81,13 @@ def read_table(
     typed = printable(str(table)) if isinstance(table, Path) else "the table"
     folder = table.absolute().parent if isinstance(table, Path) else Path.cwd()
     cells = read_cells(table, typed)
-    chosen = {"path": path_column, "label": label_column}
-    columns = {meaning: _column(typed, cells, meaning, chosen.get(meaning)) for meaning in COLUMNS}
+    for meaning in columns or {}:
+        pick(COLUMNS, meaning, kind="meaning of a column")
+    places = {meaning: _column(typed, cells, meaning, (columns or {}).get(meaning)) for meaning in COLUMNS}
     left_out: list[tuple[str, str]] = []
-    lines = _complete(typed, cells, columns, left_out)
-    labelled = _files_of(typed, folder, lines, left_out, has_weights=columns["weight"] is not None)
+    lines, remarks = _complete(typed, cells, places, left_out)
+    labelled = _files_of(typed, folder, lines, left_out, has_weights=places["weight"] is not None)
+    labelled = replace(labelled, remarks=(*remarks, *labelled.remarks))
     named = name or (printable(table.stem) if isinstance(table, Path) else "table")
     return to_dataset(labelled, typed=typed, name=named, class_names=class_names)
 
@@ -109,37 +113,41 @@ def is_frame(source: Any) -> bool:
     )
 
 
-def _column(typed: str, cells: Cells, meaning: str, chosen: str | None) -> int | None:
+def _column(typed: str, cells: Cells, meaning: str, chosen: str | Sequence[str] | None) -> int | None:
     lowered = [header.strip().lower() for header in cells.headers]
-    wanted = (chosen.strip().lower(),) if chosen is not None else COLUMNS[meaning]
-    for header in wanted:
+    wanted = COLUMNS[meaning] if chosen is None else (chosen,) if isinstance(chosen, str) else tuple(chosen)
+    for header in (name.strip().lower() for name in wanted):
         if lowered.count(header) > 1:
             raise InvalidSource(f"{typed}: has {lowered.count(header)} columns {header!r}; rename all but one.")
         if header in lowered:
             return lowered.index(header)
-    if meaning not in ("path", "label"):
+    if chosen is None and meaning not in ("path", "label"):
         return None
     found = ", ".join(map(printable, cells.headers)) or "no line at all"
     if chosen is not None:
-        raise InvalidSource(f"{typed}: has no column {chosen!r}. {closest(chosen, cells.headers)}")
+        raise InvalidSource(
+            f"{typed}: has no column {wanted[0]!r}. {closest(wanted[0], map(printable, cells.headers))}"
+        )
     paths, labels = (", ".join(COLUMNS[known][1:]) for known in ("path", "label"))
     raise InvalidSource(
-        f"{typed}: has no column '{meaning}'; found {found}. "
-        f"Its first line must name path ({paths}) and label ({labels})."
+        f"{typed}: has no column '{meaning}'; found {found}. Its first line must name path ({paths}) and label "
+        f"({labels}); or say what they are called: columns={{'path': ..., 'label': ...}}, --column path=...,label=..."
     )
 
 
-def _complete(typed: str, cells: Cells, columns: dict[str, int | None], left_out: list[tuple[str, str]]) -> list[_Line]:
-    """Lines that have a path and a label, checked; the others are left out."""
+def _complete(
+    typed: str, cells: Cells, columns: dict[str, int | None], left_out: list[tuple[str, str]]
+) -> tuple[list[_Line], tuple[str, ...]]:
+    """Lines that have a path and a label, checked, and what is to be said of the labels; the others are left out."""
     filled = {meaning: [] if at is None else cells.column(at) for meaning, at in columns.items()}
     if example := several_labels(filled["label"]):
         raise InvalidSource(
-            f"{typed}: the label {example!r} looks like several labels. One image has one label here; several are not "
-            "supported yet. Keep one of them, or give the combination a name of its own."
+            f"{typed}: the label {printable(example)!r} looks like several labels. One image has one label here; "
+            "several are not supported yet. Keep one of them, or give the combination a name of its own."
         )
+    labels, remarks = cleaned_labels(filled["label"])
     lines = []
-    for row, (place, path) in enumerate(zip(cells.places, filled["path"], strict=True)):
-        label = single_label(filled["label"][row])
+    for row, (place, path, label) in enumerate(zip(cells.places, filled["path"], labels, strict=True)):
         split = _split(typed, place, filled["split"][row]) if filled["split"] else ""
         weight = _weight(typed, place, filled["weight"][row]) if filled["weight"] else 1.0
         group = filled["group"][row] if filled["group"] else ""
@@ -149,7 +157,7 @@ def _complete(typed: str, cells: Cells, columns: dict[str, int | None], left_out
             left_out.append((printable(path), f"has no label ({place})"))
         else:
             lines.append(_Line(place, str(PurePosixPath(path)), label, split, group, weight))
-    return lines
+    return lines, remarks
 
 
 def _split(typed: str, place: str, cell: str) -> str:
@@ -173,23 +181,24 @@ def _files_of(
     typed: str, folder: Path, lines: list[_Line], left_out: list[tuple[str, str]], *, has_weights: bool
 ) -> LabelledFiles:
     names, remarks = fuse_classes((line.split, line.label) for line in lines)
-    agreeing, repeated = _agreeing(lines, names, left_out)
-    found = _existing(folder, agreeing, left_out)
+    existing, missing = _existing(folder, lines, left_out)
+    found, repeated = _agreeing(existing, names, left_out)
     if not found:
-        raise InvalidSource(f"{typed}: {_explain_empty(folder, agreeing, left_out)}")
+        raise InvalidSource(f"{typed}: {_explain_empty(folder, missing, left_out)}")
     notes = []
-    if missing := len(agreeing) - len(found):
-        notes.append(f"{missing:,} of {len(agreeing):,} files that the table names cannot be used; they were left out")
+    if missing:
+        total = len(missing) + len(found)
+        notes.append(f"{len(missing):,} of {total:,} files that the table names cannot be used; they were left out")
     if repeated:
         notes.append(
             f"{repeated:,} lines name a file that stands in the table already, with the same label; they were ignored"
         )
-    kept = [line for line, _, _ in found]
+    kept = [one.line for one in found]
     files = ImageFiles(
         place=folder,
         kind="folder",
-        names=tuple(path for _, path, _ in found),
-        num_bytes=np.array([status.st_size for _, _, status in found], dtype=np.int64),
+        names=tuple(one.path for one in found),
+        num_bytes=np.array([one.status.st_size for one in found], dtype=np.int64),
         arrivals=np.arange(len(found)),
         offsets=np.empty(0, dtype=np.int64),
     )
@@ -197,7 +206,7 @@ def _files_of(
         files,
         [names[line.split, line.label] for line in kept],
         [line.split for line in kept],
-        np.array([status.st_mtime_ns for _, _, status in found], dtype=np.int64),
+        np.array([one.status.st_mtime_ns for one in found], dtype=np.int64),
         groups=[printable(line.group) for line in kept],
         weights=np.array([line.weight for line in kept]) if has_weights else None,
         remarks=(*notes, *remarks),
@@ -205,10 +214,10 @@ def _files_of(
     )
 
 
-def _explain_empty(folder: Path, agreeing: list[_Line], left_out: list[tuple[str, str]]) -> str:
-    if agreeing:
+def _explain_empty(folder: Path, missing: Sequence[str], left_out: list[tuple[str, str]]) -> str:
+    if missing:
         return (
-            f"none of the {len(agreeing):,} files it names exists, such as {agreeing[0].path!r}, looked for in "
+            f"none of the {len(missing):,} files it names exists, such as {printable(missing[0])!r}, looked for in "
             f"{printable(str(folder))}. Paths are relative to the table."
         )
     if left_out:
@@ -216,41 +225,56 @@ def _explain_empty(folder: Path, agreeing: list[_Line], left_out: list[tuple[str
     return "has no line below the one that names the columns."
 
 
-def _agreeing(
-    lines: list[_Line], names: dict[tuple[str, str], str], left_out: list[tuple[str, str]]
-) -> tuple[list[_Line], int]:
-    """Each path once, and how many lines only repeat; paths with different labels or splits not at all."""
-    by_path: dict[str, list[_Line]] = {}
-    for line in lines:
-        by_path.setdefault(line.path, []).append(line)
-    kept = []
-    repeated = 0
-    for path, same in by_path.items():
-        labels = sorted({names[line.split, line.label] for line in same})
-        splits = sorted({line.split or "no split" for line in same})
-        what, which = ("labels", labels) if len(labels) > 1 else ("splits", splits)
-        if len(which) > 1:
-            numbers = ", ".join(line.place.split()[-1] for line in same)
-            left_out.append((printable(path), f"has different {what}: {', '.join(which)} (lines {numbers})"))
-            continue
-        kept.append(same[0])
-        repeated += len(same) - 1
-    return kept, repeated
+@dataclass(frozen=True)
+class _Found:
+    """One line and the file that it names."""
+
+    line: _Line
+    path: str
+    status: os.stat_result
 
 
 def _existing(
     folder: Path, lines: list[_Line], left_out: list[tuple[str, str]]
-) -> list[tuple[_Line, str, os.stat_result]]:
-    found = []
+) -> tuple[list[_Found], tuple[str, ...]]:
+    """Lines of files that are there, and the paths that lead to none."""
+    looked: dict[str, tuple[str, os.stat_result | None]] = {}
+    found, missing = [], []
     for line in lines:
-        path, status = _look_up(folder, line.path)
-        if status is None:
-            left_out.append((printable(line.path), f"there is no such file ({line.place})"))
-        elif not stat.S_ISREG(status.st_mode):
-            left_out.append((printable(line.path), f"is a folder or a device, not an image file ({line.place})"))
-        else:
-            found.append((line, path, status))
-    return found
+        is_new = line.path not in looked
+        path, status = looked.setdefault(line.path, _look_up(folder, line.path) if is_new else ("", None))
+        if status is not None and stat.S_ISREG(status.st_mode):
+            found.append(_Found(line, path, status))
+        elif is_new:
+            missing.append(line.path)
+            reason = "there is no such file" if status is None else "is a folder or a device, not an image file"
+            left_out.append((printable(line.path), f"{reason} ({line.place})"))
+    return found, tuple(missing)
+
+
+def _agreeing(
+    found: list[_Found], names: dict[tuple[str, str], str], left_out: list[tuple[str, str]]
+) -> tuple[list[_Found], int]:
+    """Each file once, and how many lines only repeat; files with different labels or splits not at all."""
+    by_file: dict[object, list[_Found]] = {}
+    for one in found:
+        # One file goes by many names: links, "a/../1.png", another case where the disk does not tell it apart.
+        by_file.setdefault((one.status.st_dev, one.status.st_ino or one.path), []).append(one)
+    kept = []
+    repeated = 0
+    for same in by_file.values():
+        labels = sorted({names[one.line.split, one.line.label] for one in same})
+        splits = sorted({one.line.split or "no split" for one in same})
+        what, which = ("labels", labels) if len(labels) > 1 else ("splits", splits)
+        if len(which) > 1:
+            numbers = ", ".join(one.line.place.split()[-1] for one in same)
+            spelled = dict.fromkeys(printable(one.line.path) for one in same)
+            reason = f"has different {what}: {', '.join(which)} (lines {numbers})"
+            left_out += [(path, reason) for path in spelled]
+            continue
+        kept.append(same[0])
+        repeated += len(same) - 1
+    return kept, repeated
 
 
 def _look_up(folder: Path, path: str) -> tuple[str, os.stat_result | None]:

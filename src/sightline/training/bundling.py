@@ -183,6 +183,7 @@ def _metrics(data: Prepared, origin: Origin, test: Evaluation | None, difference
         "name": data.dataset.name,
         "typed": origin.typed,
         "label_from": origin.label_from,
+        "columns": origin.columns,
         "fingerprint": data.dataset.fingerprint,
     }
     return {

@@ -30,6 +30,7 @@ class Origin:
         title: in a word or two: "lenet5".
         made: how: "with the recipe 'fast', seed 0".
         licences: what it learned from, and the licences of data and weights; sentences.
+        columns: what the columns of a table are called, "path=img,label=species"; "" where they go by usual names.
     """
 
     typed: str
@@ -37,6 +38,7 @@ class Origin:
     title: str
     made: str
     licences: str
+    columns: str = ""
 
 
 def trained(
@@ -67,7 +69,8 @@ def trained(
         f"Licence of the data: {dataset.licence or 'not stated'}. {_origins(recipe)}"
     )
     made = f"with the recipe '{recipe.name}', seed {recipe.seed}{_taught(teacher)}"
-    return Origin(typed, recipe.data.label_from, ", ".join(_networks(recipe)), made, licences)
+    columns = recipe.data.columns or ""
+    return Origin(typed, recipe.data.label_from, ", ".join(_networks(recipe)), made, licences, columns)
 
 
 def card(

@@ -223,6 +223,7 @@ def _origin(combination: _Combination) -> Origin:
         KIND,
         made,
         "\n\n".join(licences),
+        str(combination.runs[0].source.get("columns") or ""),
     )
 
 

@@ -21,7 +21,7 @@ from sightline.data.labelled import printable
 from sightline.data.pixels import Pixels, read_pixels
 from sightline.data.remembered import remembered_copies
 from sightline.data.shortages import kinds_of_errors, refuse_unreadable
-from sightline.data.sources import load
+from sightline.data.sources import open_as_recipe_says
 from sightline.data.splits import read_splits_csv, sample_fraction, split
 from sightline.errors import InvalidSource, InvalidValue
 from sightline.networks.sizes import check_size, check_weights
@@ -100,7 +100,7 @@ def prepare(source: Any, asked: Recipe, *, spec: InputSpec | None = None) -> Pre
         >>> prepare("mnist", recipe("fast")).splits
         Splits(train 54,000, validation 3,000, calibration 3,000, test 10,000)
     """
-    dataset = load(source, label_from=asked.data.label_from)
+    dataset = open_as_recipe_says(source, asked.data)
     dataset = _grouped(dataset, asked.data.group_by)
     dataset = _without(dataset, _read_exclusions(asked.data.exclude_file))
     if asked.data.fraction < 1:

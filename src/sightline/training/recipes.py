@@ -12,11 +12,11 @@ from sightline.catalog import SOURCES
 from sightline.config import override, parse_recipe, read_recipe
 from sightline.conflicts import networks_of
 from sightline.data.batches import natural_shape
-from sightline.data.sources import is_files, load
+from sightline.data.sources import is_files, open_as_recipe_says
 from sightline.errors import InvalidValue, pick
 from sightline.progress import reporter
 from sightline.records import Dataset
-from sightline.schema import Recipe
+from sightline.schema import DataRecipe, Recipe
 from sightline.training.strengths import settle_flips, strengths_of
 
 
@@ -143,7 +143,11 @@ DEFAULT_RULE = (
 )
 
 
-def default_recipe(source: Any, *, label_from: str = "first") -> str:
+OPENING = ("data.label_from", "data.columns")
+"""Keys that say how a source is opened."""
+
+
+def default_recipe(source: Any, data: DataRecipe | None = None) -> str:
     """The recipe that is meant where none is named, by the rule that a run prints.
 
     Files in colour, and those whose median longer side is at least 64 pixels, are photographs: "transfer",
@@ -152,7 +156,7 @@ def default_recipe(source: Any, *, label_from: str = "first") -> str:
 
     Args:
         source: whatever `sightline.load` takes.
-        label_from: which folder names the class, "first" or "last": what decides whether a folder can be opened.
+        data: what is said of its folders and columns, without which it may not be opened.
 
     Returns:
         "transfer", "photos" or "fast".
@@ -166,7 +170,7 @@ def default_recipe(source: Any, *, label_from: str = "first") -> str:
     """
     if not is_files(source):
         return "fast"
-    height, width, channels = natural_shape(load(source, label_from=label_from))
+    height, width, channels = natural_shape(open_as_recipe_says(source, data or DataRecipe()))
     return "transfer" if channels == 3 or max(height, width) >= PHOTOGRAPH_SIDE else "photos"
 
 
@@ -191,8 +195,8 @@ def chosen_recipe(source: Any, name: str | Path | None, settings: Sequence[str] 
     """
     if name is None:
         # The rule has to open the source the way the run will.
-        opening = [text for text in settings if text.partition("=")[0].strip() == "data.label_from"]
-        name = default_recipe(source, label_from=override(Recipe(), opening).data.label_from)
+        opening = [text for text in settings if text.partition("=")[0].strip() in OPENING]
+        name = default_recipe(source, override(Recipe(), opening).data)
     return recipe(name, settings)
 
 

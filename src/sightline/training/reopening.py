@@ -11,7 +11,7 @@ import numpy as np
 
 from sightline.backends import choose_backend, load_keras_for
 from sightline.data.pixels import Pixels, read_pixels
-from sightline.data.sources import load
+from sightline.data.sources import open_again
 from sightline.errors import InvalidBundle, InvalidSource, InvalidValue, UnknownName
 from sightline.finished import JUDGED_SPLITS, FinishedRun
 from sightline.inference import match_labels
@@ -105,7 +105,7 @@ def _open(source: Any, runs: Sequence[FinishedRun]) -> tuple[Dataset, str]:
     wanted = source if source is not None or recorded is None else recorded["typed"]
     load_keras_for(wanted, choose_backend())
     try:
-        dataset = load(wanted, label_from=str(runs[0].source.get("label_from", "first")))
+        dataset = open_again(wanted, runs[0].source)
     except (UnknownName, InvalidSource) as error:
         if source is not None:
             raise

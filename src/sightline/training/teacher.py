@@ -13,7 +13,7 @@ from sightline.architectures import MODELS
 from sightline.catalog import SOURCES
 from sightline.config import parse_recipe
 from sightline.conflicts import is_pretrained
-from sightline.data.sources import load
+from sightline.data.sources import open_as_recipe_says
 from sightline.errors import InvalidSource, InvalidValue, pick
 from sightline.inference import match_labels
 from sightline.progress import reporter
@@ -68,8 +68,11 @@ def student_recipe(asked: Recipe, into: str, bundle: Bundle) -> Recipe:
     spec, loss = bundle.input, recipe.loss
     side = max(spec.height, spec.width)
     data = dataclasses.replace(recipe.data, image_size=side, color_mode=spec.color_mode, resize=spec.resize)
+    learned = bundle.metrics.get("source", {})
     if data.label_from == "first":
-        data = dataclasses.replace(data, label_from=bundle.metrics.get("source", {}).get("label_from", "first"))
+        data = dataclasses.replace(data, label_from=learned.get("label_from", "first"))
+    if data.columns is None:
+        data = dataclasses.replace(data, columns=learned.get("columns") or None)
     if loss.name != ANSWERED_BY or loss.label_smoothing:
         reporter().say(f"note: loss is {ANSWERED_BY} without label smoothing: what the teacher answers is soft already")
         loss = dataclasses.replace(loss, name=ANSWERED_BY, label_smoothing=0.0)
@@ -172,7 +175,7 @@ def open_teacher(bundle: Bundle, source: Any, recipe: Recipe) -> tuple[Teacher, 
     """
     origin = bundle.metrics.get("source", {})
     named = taught_source(bundle, source)
-    dataset = load(named, label_from=recipe.data.label_from)
+    dataset = open_as_recipe_says(named, recipe.data)
     labels = match_labels(bundle.class_names, dataset, np.arange(len(dataset)))
     is_same = origin.get("fingerprint") == dataset.fingerprint
     dataset = dataclasses.replace(dataset, class_names=bundle.class_names, labels=labels)

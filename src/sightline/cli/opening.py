@@ -1,0 +1,20 @@
+"""The source that a command names, opened as its options say."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+from sightline.errors import InvalidValue
+
+
+def opened(arguments: Namespace) -> Any:
+    """What was typed, for the function to open; or a Dataset where `--column` or `--label-from` says how."""
+    if arguments.column is None and arguments.label_from is None:
+        return arguments.source
+    from sightline.data.sources import load, named_columns
+
+    if arguments.source is None:
+        raise InvalidValue("--column and --label-from say how a source is opened; name one.")
+    columns = named_columns(arguments.column or "")
+    return load(arguments.source, label_from=arguments.label_from or "first", columns=columns)
