@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageEnhance, ImageOps
+from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 import sightline
-from sightline.data.copies import Copies, clusters
+from sightline.data.copies import LONGEST_CHAIN, Copies, joined, outstanding
 from sightline.data.duplicates import NEAR, exact_duplicates, find_copies, near_duplicates
 from sightline.data.images import decode_image
 from sightline.data.likeness import CROPPED, UPRIGHT, Change, closeness, descriptors, laid, smoothed
@@ -313,19 +313,102 @@ def test_clusters_are_what_can_be_reached_pair_by_pair(seed):
             todo += new
         return seen
 
-    found, dissolved = clusters(60, copies, largest=4)
-    sizes = []
-    for row in range(60):
-        whole = reached(row, rows.tolist())
-        part = whole if len(whole) <= 4 else reached(row, rows[kinds == "exact"].tolist())
-        assert found[row] == min(part)
-        sizes += [len(whole)] if len(whole) > 4 and row == min(whole) else []
-    assert dissolved == tuple(sorted(sizes, reverse=True))
+    found = joined(60, copies.rows)
+    assert found.tolist() == [min(reached(row, rows.tolist())) for row in range(60)]
 
 
-def test_a_cluster_of_less_than_two_is_refused():
-    with pytest.raises(InvalidValue, match="largest must be at least 2"):
-        clusters(3, find_copies(empty_signatures(3)), largest=1)
+def chained(lengths, num_images, *, kind="resized", distance=0.01) -> Copies:
+    """Chains of these lengths, one beside the other, in a source of so many images."""
+    starts = np.cumsum([0, *lengths])
+    rows = [
+        (row, row + 1)
+        for start, length in zip(starts, lengths, strict=False)
+        for row in range(start, start + length - 1)
+    ]
+    rows = np.array(rows, np.int64).reshape(-1, 2)
+    return Copies(rows, np.full(len(rows), distance, np.float32), np.full(len(rows), kind), np.ones(num_images, bool))
+
+
+def test_a_chain_that_is_too_long_for_a_burst_is_of_lookalikes():
+    heeded, num_untold = outstanding(chained([LONGEST_CHAIN, 4, LONGEST_CHAIN + 1, 3], 1000))
+    assert num_untold == LONGEST_CHAIN + 1
+    assert np.unique(joined(1000, heeded.rows), return_counts=True)[1].max() == LONGEST_CHAIN
+    assert len(heeded) == 49 + 3 + 2
+
+
+def test_one_burst_is_not_a_third_of_a_source():
+    assert outstanding(chained([20], 60))[1] == 0
+    assert outstanding(chained([21], 60))[1] == 21
+    assert outstanding(chained([10], 10))[1] == 0
+
+
+def test_where_a_tenth_of_a_source_is_lookalikes_what_else_was_found_is_their_fringe():
+    heeded, num_untold = outstanding(chained([60, 2, 2], 500))
+    assert (len(heeded), num_untold) == (0, 64)
+    heeded, num_untold = outstanding(chained([60, 2, 2], 700))
+    assert (len(heeded), num_untold) == (2, 60)
+
+
+def test_a_hundred_exact_copies_are_one_picture():
+    heeded, num_untold = outstanding(chained([100], 120, kind="exact", distance=0))
+    assert (len(heeded), num_untold) == (99, 0)
+
+
+@pytest.mark.parametrize(("dimensions", "num_told"), [(1, 20), (3, 0)])
+def test_the_nearest_of_many_lookalikes_are_no_copies(dimensions, num_told):
+    # Distances as they are in a space of so many dimensions: of 3, eight times as many lie within twice a distance.
+    distances = 0.12 * np.linspace(0, 1, 161)[1:] ** (1 / dimensions)
+    near = distances[distances <= NEAR]
+    found = chained([2] * len(near), 200)
+    found = Copies(found.rows, near.astype(np.float32), found.kinds, found.can_tell, distances[distances > NEAR])
+    heeded, _ = outstanding(found)
+    assert len(heeded) >= num_told
+    assert bool(len(heeded)) == bool(num_told)
+
+
+def test_copies_that_stand_out_are_heeded_though_others_look_alike():
+    copies = chained([2] * 40, 500, distance=0.004)
+    tail = chained([2] * 20, 500, distance=0.05)
+    rows = np.concatenate([copies.rows, tail.rows + 200])
+    distances = np.concatenate([copies.distances, tail.distances])
+    kinds = np.concatenate([copies.kinds, tail.kinds])
+    heeded, num_untold = outstanding(Copies(rows, distances, kinds, copies.can_tell, np.full(300, 0.09, np.float32)))
+    assert heeded.rows.tolist() == copies.rows.tolist()
+    assert num_untold == 40
+
+
+def part_under_a_camera(generator, *, scratched):
+    """A washer on a bench, each time a little moved, turned, and differently lit."""
+    picture = Image.new("RGB", (64, 64), (70, 75, 80))
+    ImageDraw.Draw(picture).ellipse((12, 12, 52, 52), fill=(150, 150, 155))
+    ImageDraw.Draw(picture).ellipse((26, 26, 38, 38), fill=(60, 60, 60))
+    for turn in np.arange(5) * 1.257:
+        x, y = 32 + 14 * np.cos(turn), 32 + 14 * np.sin(turn)
+        ImageDraw.Draw(picture).ellipse((x - 3, y - 3, x + 3, y + 3), fill=(40, 40, 40))
+    picture = picture.rotate(generator.uniform(-2, 2), translate=generator.integers(-1, 2, 2).tolist())
+    if scratched:
+        x, y = generator.uniform(16, 48, 2)
+        ImageDraw.Draw(picture).line((x - 5, y - 5, x + 5, y + 5), fill=(235, 235, 240))
+    pixels = np.asarray(picture) * generator.uniform(0.85, 1.15) + generator.normal(0, 6, (64, 64, 1))
+    return np.clip(pixels, 0, 255).astype(np.uint8)
+
+
+def test_pictures_of_one_part_under_one_camera_are_no_copies_but_the_exact_ones_are():
+    generator = np.random.default_rng(0)
+    images = [part_under_a_camera(generator, scratched=row % 2 == 0) for row in range(40)]
+    found = find_copies(signatures_of([*images, images[7]]))
+    assert len(found) > 100
+    heeded, num_untold = outstanding(found)
+    assert pairs(heeded) == {(7, 40): "exact"}
+    assert num_untold >= 40
+
+
+def test_changed_copies_among_photographs_stand_out(originals):
+    makers = [make for make, _ in CHANGES.values()]
+    found = find_copies(signatures_of([*originals, *(make(originals[row]) for row, make in enumerate(makers))]))
+    heeded, num_untold = outstanding(found)
+    assert pairs(heeded) == pairs(found)
+    assert num_untold == 0
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import sightline
-from sightline.data.copies import LARGEST_CLUSTER, Copies
+from sightline.data.copies import Copies
 from sightline.data.splits import read_splits_csv, sample_fraction, splits_csv
 from sightline.errors import InvalidSource, InvalidValue
 from sightline.records import SPLIT_NAMES, Dataset, ImageFiles, Splits
@@ -223,13 +223,30 @@ def test_groups_and_copies_join() -> None:
         assert len({homes(dataset, splits)[str(dataset.row_ids[row])] for row in (10, 20, 30)}) == 1
 
 
-def test_a_chain_of_similar_images_does_not_swallow_a_class() -> None:
-    chain = [(row, row + 1) for row in range(399)]
-    dataset = files(np.repeat([0, 1], [200, 260]))
-    splits = divide(dataset, copies_of(460, chain))
-    sizes = np.unique(splits.groups, return_counts=True)[1]
-    assert sizes.max() == LARGEST_CLUSTER
-    assert any(f"already had {LARGEST_CLUSTER} near copies" in remark for remark in splits.remarks)
+def test_where_likeness_does_not_tell_copies_no_image_is_left_out_and_each_class_has_its_fractions() -> None:
+    generator = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 200)
+    lookalikes = {tuple(sorted(generator.choice(400, 2, replace=False).tolist())) for _ in range(4000)}
+    exact = [(0, 399), (1, 398)]
+    pairs = [*exact, *sorted(lookalikes - set(exact))]
+    splits = divide(files(labels), copies_of(400, pairs, ["exact"] * 2 + ["brightened"] * (len(pairs) - 2)))
+    assert not splits.left_out
+    for label in (0, 1):
+        shares = {name: np.mean(np.isin(np.flatnonzero(labels == label), splits.rows(name))) for name in SPLIT_NAMES}
+        assert shares == pytest.approx(SHARES, abs=0.025)
+    assert np.unique(splits.groups, return_counts=True)[1].tolist().count(2) == 2
+    (remark,) = splits.remarks
+    assert "400 of 400 images look so much like others" in remark
+    assert "data.group_near_duplicates" in remark
+
+
+def test_a_burst_among_lookalikes_of_another_camera_stays_together() -> None:
+    camera = [(row, row + 1) for row in range(59)]
+    bursts = [(first + step, first + step + 1) for first in range(100, 180, 8) for step in range(7)]
+    dataset = files([0, 1] * 1000)
+    splits = divide(dataset, copies_of(2000, [*camera, *bursts]))
+    assert sorted(np.unique(splits.groups, return_counts=True)[1].tolist())[-11:] == [1] + [8] * 10
+    assert any("60 of 2,000 images look so much like others" in remark for remark in splits.remarks)
 
 
 def test_exact_copies_stay_together_however_many() -> None:

@@ -121,6 +121,23 @@ def test_near_copies_are_found_and_can_be_left_aside(tmp_path: Path, clean_folde
     assert [finding.kind for finding in exact_only.findings] == ["not-searched"]
 
 
+def test_pictures_under_one_fixed_camera_are_not_called_near_copies(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    scene = np.kron(generator.integers(40, 200, (12, 12, 1)), np.ones((4, 4, 1), np.int64))
+    for number in range(48):
+        spotted = scene + generator.normal(0, 5, (48, 48, 3))
+        row, column = generator.integers(0, 44, 2)
+        spotted[row : row + 4, column : column + 4] = 250
+        path = tmp_path / "parts" / ("good", "dented")[number % 2] / f"{number:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.clip(spotted, 0, 255).astype(np.uint8)).save(path)
+    found = audit(tmp_path / "parts", mode="quiet")
+    assert [finding.kind for finding in found.findings if "near" in finding.detail] == ["not-searched"]
+    (told,) = (finding.detail for finding in found.findings if finding.kind == "not-searched")
+    assert told.startswith("near copies of 48 images: they look so much like others, as under a fixed camera")
+    assert not found.plan
+
+
 def test_a_shortcut_through_the_format_is_found_in_real_files(tmp_path: Path, clean_folder: Path) -> None:
     shutil.copytree(clean_folder / "cat", tmp_path / "cat")
     (tmp_path / "dog").mkdir()

@@ -5,13 +5,15 @@ Measured on planted copies by `benchmarks/near_duplicates.py`.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.data.copies import COPY_KINDS, LARGEST_CLUSTER, Copies, clusters
-from sightline.data.likeness import CROPPED, UPRIGHT, Array, Change, closeness, descriptors, laid, smoothed
+from sightline.data.copies import COPY_KINDS, Copies
+from sightline.data.likeness import CROPPED, UPRIGHT, Array, closeness, descriptors, laid, smoothed
 from sightline.data.thumbnails import Signature, Signatures, empty_signatures, signature
 from sightline.errors import InvalidValue
 from sightline.progress import reporter
@@ -19,12 +21,10 @@ from sightline.workers import in_order, num_workers
 
 __all__ = [
     "COPY_KINDS",
-    "LARGEST_CLUSTER",
     "NEAR",
     "Copies",
     "Signature",
     "Signatures",
-    "clusters",
     "empty_signatures",
     "exact_duplicates",
     "find_copies",
@@ -41,6 +41,7 @@ _MOST_CANDIDATES = 64
 _ROWS, _COLUMNS, _PAIRS = 256, 1024, 256
 # A white and a black figure of one shape before one wall are two pictures, not one brightened.
 _MOST_CONTRAST = np.log(2.2)
+_CHANGES = (*UPRIGHT, *CROPPED)
 _NO_CROP = 0.015
 _NO_BRIGHTENING = (6.0, 0.06)  # grey levels of the mean, share of the contrast
 
@@ -99,13 +100,14 @@ def find_copies(signatures: Signatures, *, threshold: float = NEAR) -> Copies:
     distances = np.concatenate([np.zeros(len(exact), np.float32), near.distances])
     kinds = np.concatenate([np.full(len(exact), "exact", near.kinds.dtype), near.kinds])
     order = np.lexsort((rows[:, 1], rows[:, 0]))
-    return Copies(rows[order], distances[order], kinds[order], signatures.can_tell)
+    return Copies(rows[order], distances[order], kinds[order], signatures.can_tell, near.lookalikes)
 
 
 def near_duplicates(signatures: Signatures, *, threshold: float = NEAR) -> Copies:
     """Pairs that show the same picture, resized, recompressed, brightened, flipped, turned or slightly cropped.
 
-    Each pair is judged by itself, so that other images change nothing about it. Only
+    Each pair is judged by itself, so that other images change nothing about it: whether
+    likeness means anything among them is for `sightline.data.copies.outstanding` to say. Only
     where an image has more than 64 lookalikes are the nearest alone looked at.
     Memory is bounded: no table of all pairs is ever built.
 
@@ -125,30 +127,82 @@ def near_duplicates(signatures: Signatures, *, threshold: float = NEAR) -> Copie
     """
     if not 0 < threshold <= 0.5:
         raise InvalidValue(f"threshold must be above 0 and at most 0.5; got {threshold!r}.")
-    told = np.flatnonzero(signatures.can_tell)
-    # In the order of their digests, so that a pair is measured in one direction wherever its rows lie.
-    _, first = np.unique(signatures.digests[told], return_index=True)
-    told = told[first]
-    words = np.concatenate(
-        [descriptors(_floats(signatures.pixels[told[part]])) for part in _parts(len(told), 4096)]
-        or [np.zeros((0, 35), np.float32)]
-    )
-    best: dict[tuple[int, int], tuple[float, str]] = {}
-    parts = _parts(len(told), _ROWS)
+    told = _told(signatures)
+    parts = _parts(len(told.rows), _ROWS)
 
-    def pairs_of(part: slice) -> list[tuple[int, int, float, str]]:
-        return _pairs_of(signatures, told, words, part, threshold)
+    def looks_of(part: slice) -> _Looks:
+        return _looks_of(told, part, furthest=2 * threshold)
 
-    with reporter().bar("looking for copies", total=len(told)) as bar:
-        for part, pairs in zip(parts, in_order(pairs_of, parts, workers=num_workers(len(parts))), strict=True):
-            for low, high, distance, kind in pairs:
-                if (low, high) not in best or distance < best[low, high][0]:
-                    best[low, high] = (distance, kind)
+    looks = []
+    with reporter().bar("looking for copies", total=len(told.rows)) as bar:
+        for part, found in zip(parts, in_order(looks_of, parts, workers=num_workers(len(parts))), strict=True):
+            looks.append(found)
             bar.advance(part.stop - part.start)
-    rows = np.array(sorted(best), np.int64).reshape(-1, 2)
-    found = [best[low, high] for low, high in rows.tolist()]
-    distances = np.array([distance for distance, _ in found], np.float32)
-    return Copies(rows, distances, np.array([kind for _, kind in found], "<U12"), signatures.can_tell)
+    pairs = _closest(looks)
+    near = pairs.distances <= threshold
+    copies = pairs.take(near)
+    rows, distances = np.sort(told.rows[copies.places], axis=1), np.maximum(copies.distances, 0)
+    order = np.lexsort((rows[:, 1], rows[:, 0]))
+    kinds = np.array(_kinds(told, copies), "<U12")
+    return Copies(rows[order], distances[order], kinds[order], signatures.can_tell, pairs.distances[~near])
+
+
+@dataclass(frozen=True, eq=False)
+class _Told:
+    """The images that take part: their rows, thumbnails, sides, quick words, and mean and contrast of their light."""
+
+    rows: NDArray[np.int64]
+    pixels: NDArray[np.uint8]
+    sides: NDArray[np.int32]
+    words: Array
+    means: Array
+    contrasts: Array
+
+
+def _told(signatures: Signatures) -> _Told:
+    rows = np.flatnonzero(signatures.can_tell)
+    # In the order of their digests, so that a pair is measured in one direction wherever its rows lie.
+    _, first = np.unique(signatures.digests[rows], return_index=True)
+    taken = signatures.take(rows[first])
+    words, means, contrasts = [np.zeros((0, 35), np.float32)], [np.zeros(0, np.float32)], [np.zeros(0, np.float32)]
+    for part in _parts(len(taken), 4096):
+        thumbnails = _floats(taken.pixels[part])
+        words.append(descriptors(thumbnails))
+        means.append(thumbnails.mean(axis=(1, 2)))
+        contrasts.append(np.log(thumbnails.std(axis=(1, 2)) + 1))
+    columns = (np.concatenate(column) for column in (words, means, contrasts))
+    return _Told(rows[first], taken.pixels, taken.sides, *columns)
+
+
+@dataclass(frozen=True, eq=False)
+class _Looks:
+    """What close looks gave: at which two of the told images, by which change, how far apart, how laid over."""
+
+    places: NDArray[np.int64]
+    changes: NDArray[np.int64]
+    distances: Array
+    crops: Array
+
+    def take(self, which: NDArray[Any]) -> _Looks:
+        return _Looks(self.places[which], self.changes[which], self.distances[which], self.crops[which])
+
+
+def _stacked(looks: Sequence[_Looks]) -> _Looks:
+    nothing = _Looks(
+        np.zeros((0, 2), np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros((0, 4), np.float32)
+    )
+    every = [nothing, *looks]
+    columns = ([getattr(some, name) for some in every] for name in ("places", "changes", "distances", "crops"))
+    return _Looks(*(np.concatenate(column) for column in columns))
+
+
+def _closest(looks: Sequence[_Looks]) -> _Looks:
+    """Each pair once, by the look that found it closest."""
+    every = _stacked(looks)
+    pairs = np.sort(every.places, axis=1)
+    order = np.lexsort((every.distances, pairs[:, 1], pairs[:, 0]))
+    is_first = (np.diff(pairs[order], axis=0, prepend=-1) != 0).any(axis=1)
+    return every.take(order[is_first])
 
 
 def _parts(count: int, step: int) -> list[slice]:
@@ -159,53 +213,30 @@ def _floats(pixels: NDArray[np.uint8]) -> Array:
     return pixels.astype(np.float32)
 
 
-def _pairs_of(
-    signatures: Signatures, told: NDArray[np.int64], words: Array, part: slice, threshold: float
-) -> list[tuple[int, int, float, str]]:
-    """(low row, high row, distance, kind) of the copies that some images have."""
-    found = []
-    for change, queries, others in _candidates(_floats(signatures.pixels[told[part]]), words, part):
+def _looks_of(told: _Told, part: slice, *, furthest: float) -> _Looks:
+    """The pairs of some images with others that are no further apart than this."""
+    looks = []
+    for change, queries, others in _candidates(_floats(told.pixels[part]), told.words, part):
         asked, which = np.unique(queries, return_inverse=True)
-        asked_smoothed = smoothed(np.ascontiguousarray(laid(_floats(signatures.pixels[told[asked]]), change)))
+        asked_smoothed = smoothed(np.ascontiguousarray(laid(_floats(told.pixels[asked]), _CHANGES[change])))
         # Pairs with the same other image stand together, so that it is smoothed once.
         order = np.argsort(others, kind="stable")
         for some in _parts(len(order), _PAIRS):
             pairs = order[some]
             other, place = np.unique(others[pairs], return_inverse=True)
             ones = asked_smoothed.take(which[pairs])
-            twos = smoothed(_floats(signatures.pixels[told[other]])).take(place)
-            starts = np.tile(np.array([change.start], np.float32), (len(pairs), 1))
+            twos = smoothed(_floats(told.pixels[other])).take(place)
+            starts = np.tile(np.array([_CHANGES[change].start], np.float32), (len(pairs), 1))
             distances, crops = closeness(ones, twos, starts)
-            rows = (told[queries[pairs]], told[others[pairs]])
-            found += _copies_among(signatures, rows, change, (distances, crops), threshold)
-    return found
+            places = np.stack([queries[pairs], others[pairs]], axis=1)
+            contrasts = told.contrasts[places]
+            near = (distances <= furthest) & (np.abs(contrasts[:, 0] - contrasts[:, 1]) < _MOST_CONTRAST)
+            looks.append(_Looks(places, np.full(len(pairs), change), distances, crops).take(near))
+    return _stacked(looks)
 
 
-def _copies_among(
-    signatures: Signatures,
-    rows: tuple[NDArray[np.int64], NDArray[np.int64]],
-    change: Change,
-    look: tuple[Array, Array],
-    threshold: float,
-) -> list[tuple[int, int, float, str]]:
-    """Those of the pairs that a close look, distances and crops, shows to be copies."""
-    (one, other), (distances, crops) = rows, look
-    near = np.flatnonzero(distances <= threshold)
-    deviations = [_floats(signatures.pixels[side[near]]).std(axis=(1, 2)) + 1 for side in (one, other)]
-    near = near[np.abs(np.log(deviations[0] / deviations[1])) < _MOST_CONTRAST]
-    found = []
-    for place in near.tolist():
-        row, copy = int(one[place]), int(other[place])
-        kind = _kind(signatures, row, copy, change, crops[place])
-        found.append((min(row, copy), max(row, copy), max(0.0, float(distances[place])), kind))
-    return found
-
-
-def _candidates(
-    thumbnails: Array, words: Array, part: slice
-) -> list[tuple[Change, NDArray[np.int64], NDArray[np.int64]]]:
-    """For each change, images of this part and the others that are worth a closer look."""
-    changes = (*UPRIGHT, *CROPPED)
+def _candidates(thumbnails: Array, words: Array, part: slice) -> list[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
+    """For each change, by its number, images of this part and the others that are worth a closer look."""
     likenesses, queries, others, which = [np.zeros(0, np.float32)], [], [], []
     for group, start in ((UPRIGHT, part.start), (CROPPED, 0)):
         # Turning one way and back is the same for both of a pair, so that each is looked at once; cropping is not.
@@ -223,7 +254,7 @@ def _candidates(
             which.append(change[kept] + (0 if group is UPRIGHT else len(UPRIGHT)))
     kept = _best(np.concatenate(likenesses), np.concatenate(queries), np.concatenate(others))
     query, other, chosen = (np.concatenate(arrays)[kept] for arrays in (queries, others, which))
-    return [(changes[number], query[chosen == number], other[chosen == number]) for number in np.unique(chosen)]
+    return [(number, query[chosen == number], other[chosen == number]) for number in np.unique(chosen).tolist()]
 
 
 def _best(likeness: Array, queries: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -236,15 +267,18 @@ def _best(likeness: Array, queries: NDArray[np.int64], others: NDArray[np.int64]
     return np.asarray(order[ranks < _MOST_CANDIDATES])
 
 
-def _kind(signatures: Signatures, row: int, copy: int, change: Change, crop: Array) -> str:
+def _kinds(told: _Told, copies: _Looks) -> list[str]:
     """The change that stands out, a turn before a crop before another brightness before another size."""
-    if change.name:
-        return change.name
-    margins = np.abs([1 - crop[0] - crop[1], 1 - crop[0] + crop[1], 1 - crop[2] - crop[3], 1 - crop[2] + crop[3]])
-    if margins.max() / 2 > _NO_CROP:
-        return "cropped"
-    one, other = _floats(signatures.pixels[row]), _floats(signatures.pixels[copy])
-    contrast = abs(np.log((one.std() + 1) / (other.std() + 1)))
-    if abs(one.mean() - other.mean()) > _NO_BRIGHTENING[0] or contrast > _NO_BRIGHTENING[1]:
-        return "brightened"
-    return "recompressed" if (signatures.sides[row] == signatures.sides[copy]).all() else "resized"
+    one, other = copies.places.T
+    scale_across, shift_across, scale_down, shift_down = copies.crops.T
+    across = np.maximum(np.abs(1 - scale_across - shift_across), np.abs(1 - scale_across + shift_across))
+    down = np.maximum(np.abs(1 - scale_down - shift_down), np.abs(1 - scale_down + shift_down))
+    is_lighter = np.abs(told.means[one] - told.means[other]) > _NO_BRIGHTENING[0]
+    is_stronger = np.abs(told.contrasts[one] - told.contrasts[other]) > _NO_BRIGHTENING[1]
+    conditions = [
+        np.maximum(across, down) / 2 > _NO_CROP,
+        is_lighter | is_stronger,
+        (told.sides[one] != told.sides[other]).any(axis=1),
+    ]
+    kinds = np.select(conditions, ["cropped", "brightened", "resized"], "recompressed").tolist()
+    return [_CHANGES[change].name or kind for change, kind in zip(copies.changes.tolist(), kinds, strict=True)]

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.data.copies import LARGEST_CLUSTER, Copies, joined
+from sightline.data.copies import Copies, joined
 from sightline.records import SPLIT_NAMES, Dataset, ImageFiles
 
 LEFT_OUT: Final = -1
@@ -35,14 +35,12 @@ class Assignment:
             name, or the row id of the member that came first.
         left_out: (row id, reason) of the rows that would have tied two splits together.
         num_crossing: rows with a copy in another split, where the source or a file of splits says so.
-        num_unfollowed: rows whose near copies lie in a group that is full.
     """
 
     splits: NDArray[np.int64]
     groups: NDArray[np.str_]
     left_out: tuple[tuple[str, str], ...]
     num_crossing: int
-    num_unfollowed: int
 
 
 def assign(
@@ -127,26 +125,22 @@ class _Book:
         self.parents = list(range(len(dataset)))
         self.ages = [0] * len(dataset)
         self.keys = list(self.row_ids)
-        self.num_near = [0] * len(dataset)
         self.members: dict[tuple[str, str | int], list[int]] = {}
         self.counts = [[0] * len(SPLIT_NAMES) for _ in dataset.class_names]
         self.totals = [0] * len(SPLIT_NAMES)
         self.left_out: list[tuple[str, str]] = []
-        self.num_placed = self.num_crossing = self.num_unfollowed = 0
+        self.num_placed = self.num_crossing = 0
 
     def keep(self, row: int, split: int, key: str) -> None:
         """Enter a row of an earlier run where it was."""
-        near, close = self._ties(row)
-        close += self.members.get(("kept", key), ())
-        self._enter(row, split, close, near, key)
+        self._enter(row, split, [*self._ties(row), *self.members.get(("kept", key), ())], key)
         self._list("kept", key, row)
 
     def place(self, row: int) -> None:
         """Find the split of a row, or leave it out."""
-        allowed = self._allowed(row)
-        near, close = self._ties(row)
-        ties = [other for other in (*close, *near) if self.splits[other] in allowed]
-        self.num_crossing += len(ties) < len(near) + len(close)
+        allowed, known = self._allowed(row), self._ties(row)
+        ties = [other for other in known if self.splits[other] in allowed]
+        self.num_crossing += len(ties) < len(known)
         found = sorted({self.splits[other] for other in ties})
         if len(found) > 1:
             first, second = (next(other for other in ties if self.splits[other] == split) for split in found[:2])
@@ -157,7 +151,7 @@ class _Book:
             split = found[0]
         else:
             split = allowed[0] if len(allowed) == 1 else self._chosen(self.labels[row], position(self.seed, key))
-        self._enter(row, split, close, near, key)
+        self._enter(row, split, known, key)
 
     def closed(self) -> Assignment:
         """What came of it."""
@@ -167,7 +161,6 @@ class _Book:
             np.array(keys, dtype=str),
             tuple(self.left_out),
             self.num_crossing,
-            self.num_unfollowed,
         )
 
     def _allowed(self, row: int) -> tuple[int, ...]:
@@ -179,29 +172,22 @@ class _Book:
             return tuple(split for split, share in enumerate(self.shares) if share > 0)
         return tuple(range(len(SPLIT_NAMES)))
 
-    def _ties(self, row: int) -> tuple[list[int], list[int]]:
-        """Rows placed before that a row belongs with: near copies, and those of its explicit group or its pixels."""
-        close = [*self.members.get(("pixels", self.nodes[row]), ())]
+    def _ties(self, row: int) -> list[int]:
+        """Rows placed before that a row belongs with: of its pixels, its explicit group, and its near copies."""
+        ties = [*self.members.get(("pixels", self.nodes[row]), ())]
         if self.names[row]:
-            close += self.members.get(("group", self.names[row]), ())
-        near, is_full = [], False
+            ties += self.members.get(("group", self.names[row]), ())
         for node in self.neighbours.get(self.nodes[row], ()):
-            for other in self.members.get(("pixels", node), ()):
-                if self.num_near[self._root(other)] < LARGEST_CLUSTER - 1:
-                    near.append(other)
-                else:
-                    is_full = True
-        self.num_unfollowed += is_full
-        return near, close
+            ties += self.members.get(("pixels", node), ())
+        return ties
 
-    def _enter(self, row: int, split: int, close: Sequence[int], near: Sequence[int], key: str) -> None:
+    def _enter(self, row: int, split: int, ties: Sequence[int], key: str) -> None:
         self.splits[row], self.keys[row] = split, key
         self.num_placed += 1
         self.ages[row] = self.num_placed
-        close, near = ([other for other in ties if self.splits[other] == split] for ties in (close, near))
-        for other in (*close, *near):
-            self._join(row, other)
-        self.num_near[self._root(row)] += bool(near and not close)
+        for other in ties:
+            if self.splits[other] == split:
+                self._join(row, other)
         self._list("pixels", self.nodes[row], row)
         if self.names[row]:
             self._list("group", self.names[row], row)
@@ -218,9 +204,7 @@ class _Book:
     def _join(self, row: int, other: int) -> None:
         """Make one group of two; the one that came first gives it its key."""
         one, two = sorted((self._root(row), self._root(other)), key=lambda root: self.ages[root])
-        if one != two:
-            self.parents[two] = one
-            self.num_near[one] += self.num_near[two]
+        self.parents[two] = one
 
     def _root(self, row: int) -> int:
         while self.parents[row] != row:

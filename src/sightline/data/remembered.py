@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import io
 import zipfile
@@ -18,7 +19,7 @@ from sightline.errors import CannotWrite, OutputExists
 from sightline.files import write_atomically
 
 # Raised when the search finds other pairs for the same signatures.
-SEARCH_VERSION = 1
+SEARCH_VERSION = 2
 
 
 def remembered_copies(signatures: Signatures) -> Copies:
@@ -47,13 +48,11 @@ def remembered_copies(signatures: Signatures) -> Copies:
     place = find_entry("copies", key)
     if place is not None:
         with contextlib.suppress(*damages), (place / name).open("rb") as found, np.load(found) as saved:
-            return Copies(saved["rows"], saved["distances"], saved["kinds"], saved["can_tell"])
+            return Copies(saved["rows"], saved["distances"], saved["kinds"], saved["can_tell"], saved["lookalikes"])
         discard(place)
     copies = find_copies(signatures)
     stream = io.BytesIO()
-    np.savez_compressed(
-        stream, rows=copies.rows, distances=copies.distances, kinds=copies.kinds, can_tell=copies.can_tell
-    )
+    np.savez_compressed(stream, **dataclasses.asdict(copies))
     content, holds = stream.getvalue(), f"copies among {len(signatures):,} images"
     with (
         contextlib.suppress(CannotWrite, OutputExists, OSError),

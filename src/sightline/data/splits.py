@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.data.copies import LARGEST_CLUSTER, Copies
+from sightline.data.copies import Copies, outstanding
 from sightline.data.grouping import Assignment, assign, position
 from sightline.data.shortages import class_remarks, refuse_empty
 from sightline.errors import InvalidSource, InvalidValue, closest
@@ -32,7 +32,8 @@ def split(dataset: Dataset, data: DataRecipe | None = None, *, seed: int = 0, co
 
     **Files**, and rows with groups or known copies, are assigned by a seeded hash of
     their group, and the result is stable: files that are added later move none that
-    were there. An explicit group and the copies of an image stay in one split. Files
+    were there. An explicit group and the copies of an image stay in one split, near copies
+    where they stand out from images that merely look alike (`sightline.data.copies.outstanding`). Files
     count as added in the order of `ImageFiles.arrivals`, the time of their last
     change in a folder; where older files are added later, give the first run's
     `splits.csv` back instead (`read_splits_csv`). A row that would tie two splits
@@ -62,7 +63,8 @@ def split(dataset: Dataset, data: DataRecipe | None = None, *, seed: int = 0, co
     data = data or DataRecipe()
     if isinstance(dataset.images, ImageFiles) or dataset.groups is not None or copies is not None:
         shares = _shares(dataset, data)
-        splits = _assigned(dataset, assign(dataset, shares, seed=seed, copies=copies), shares)
+        copies, remarks = _heeded(copies)
+        splits = _assigned(dataset, assign(dataset, shares, seed=seed, copies=copies), shares, remarks)
         refuse_empty(dataset, data, splits)
         return splits
     generator = np.random.default_rng([seed, 0x5EED])
@@ -168,7 +170,9 @@ def read_splits_csv(
     if len(kept) < len(dataset):
         remarks.append(f"{len(dataset) - len(kept):,} images are not in splits.csv and were added by the usual rule.")
     shares = _shares(dataset, data)
-    return _assigned(dataset, assign(dataset, shares, seed=seed, copies=copies, kept=kept), shares, remarks)
+    copies, untold = _heeded(copies)
+    assigned = assign(dataset, shares, seed=seed, copies=copies, kept=kept)
+    return _assigned(dataset, assigned, shares, [*remarks, *untold])
 
 
 def sample_fraction(dataset: Dataset, fraction: float, *, seed: int) -> NDArray[np.int64]:
@@ -261,6 +265,21 @@ def _lines(text: str) -> list[tuple[str, str, str]]:
     return lines
 
 
+def _heeded(copies: Copies | None) -> tuple[Copies | None, list[str]]:
+    """The copies that stand out, and a remark where others do not."""
+    if copies is None:
+        return None, []
+    heeded, num_untold = outstanding(copies)
+    if not num_untold:
+        return heeded, []
+    remark = (
+        f"{num_untold:,} of {len(copies.can_tell):,} images look so much like others, as under a fixed camera, that "
+        "near copies of them cannot be told: only exact ones are kept together (data.group_near_duplicates). If they "
+        "are frames of a film or several pictures of one thing, name the groups (data.group_by)."
+    )
+    return heeded, [remark]
+
+
 def _kept_alone(dataset: Dataset, kept: Mapping[int, tuple[int, str]]) -> Splits:
     rows: list[list[int]] = [[] for _ in SPLIT_NAMES]
     groups = dataset.row_ids.tolist()
@@ -282,11 +301,6 @@ def _assigned(dataset: Dataset, assigned: Assignment, shares: Sequence[float], n
         remarks.append(
             f"{_images(assigned.num_crossing)} left where the source has them, though copies of them, or images of "
             "their group, lie in another split. Run `sightline audit`."
-        )
-    if assigned.num_unfollowed:
-        remarks.append(
-            f"{_images(assigned.num_unfollowed)} like those of a group that already had {LARGEST_CLUSTER} near copies, "
-            "and not kept together with it."
         )
     return replace(splits, remarks=(*remarks, *class_remarks(dataset, splits, shares)))
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.data.duplicates import exact_duplicates, near_duplicates as find_near_duplicates
+from sightline.data.copies import outstanding
+from sightline.data.duplicates import exact_duplicates, find_copies
 from sightline.data.sources import load
 from sightline.data.thumbnails import SIDE, Signatures
 from sightline.progress import Mode, reporting
@@ -109,24 +110,41 @@ def _exact(signatures: Signatures) -> list[list[int]]:
 def _copies(dataset: Dataset, seen: Survey, *, with_near: bool) -> list[Finding]:
     shows_something = seen.spread > CONSTANT_SPREAD
     exact = [rows for rows in _exact(seen.signatures) if shows_something[rows[0]]]
-    near = _near(seen, shows_something) if with_near else []
-    return [*copy_findings(dataset, exact, near), *_not_searched(seen, with_near=with_near)]
-
-
-def _near(seen: Survey, shows_something: NDArray[np.bool_]) -> list[Pair]:
-    found = find_near_duplicates(seen.signatures)
-    pairs = zip(found.rows.tolist(), found.kinds.tolist(), strict=True)
-    return [(first, second, kind) for (first, second), kind in pairs if shows_something[[first, second]].all()]
-
-
-def _not_searched(seen: Survey, *, with_near: bool) -> list[Finding]:
     if not with_near:
-        return [Finding("not-searched", "note", (), "near copies, because it was asked not to")]
+        not_asked = Finding("not-searched", "note", (), "near copies, because it was asked not to")
+        return [*copy_findings(dataset, exact, []), not_asked]
+    near, num_untold = _near(seen, shows_something)
+    return [*copy_findings(dataset, exact, near), *_not_searched(seen), *_not_told(num_untold)]
+
+
+def _near(seen: Survey, shows_something: NDArray[np.bool_]) -> tuple[list[Pair], int]:
+    """The pairs of near copies that stand out, and the number of images of which they cannot be told."""
+    found, num_untold = outstanding(find_copies(seen.signatures))
+    pairs = zip(found.rows.tolist(), found.kinds.tolist(), strict=True)
+    near = [
+        (first, second, kind)
+        for (first, second), kind in pairs
+        if kind != "exact" and shows_something[[first, second]].all()
+    ]
+    return near, num_untold
+
+
+def _not_searched(seen: Survey) -> list[Finding]:
     passed = seen.readable & ~seen.signatures.can_tell & (seen.spread > CONSTANT_SPREAD)
     if not passed.any():
         return []
     detail = (
         f"near copies of {counted(int(passed.sum()), 'image')}: below {SIDE} pixels a side, or with hardly any "
         "structure, different pictures look alike. Exact copies were looked for"
+    )
+    return [Finding("not-searched", "note", (), detail)]
+
+
+def _not_told(num_images: int) -> list[Finding]:
+    if not num_images:
+        return []
+    detail = (
+        f"near copies of {counted(num_images, 'image')}: they look so much like others, as under a fixed camera, "
+        "that copies cannot be told. Exact copies were looked for; data.group_by keeps pictures of one thing together"
     )
     return [Finding("not-searched", "note", (), detail)]
