@@ -25,7 +25,7 @@ from sightline.reporting.charts import rates_png
 from sightline.reporting.series import smooth
 from sightline.schema import Recipe
 from sightline.training.preparation import Prepared, prepare
-from sightline.training.recipes import chosen_recipe
+from sightline.training.recipes import opened_and_chosen
 
 FEWEST_STEPS, MOST_STEPS = 50, 5000
 # The smoothed loss is an average over about this many steps for each 200 that were taken.
@@ -111,7 +111,7 @@ def find_learning_rate(
     """
     if not (type(steps) is int and FEWEST_STEPS <= steps <= MOST_STEPS):
         raise InvalidValue(f"steps must be a whole number from {FEWEST_STEPS} to {MOST_STEPS}; got {steps!r}.")
-    asked = recipe if isinstance(recipe, Recipe) else chosen_recipe(source, recipe)
+    source, asked = (source, recipe) if isinstance(recipe, Recipe) else opened_and_chosen(source, recipe)
     if is_pretrained(asked):
         raise InvalidValue(
             f"a range test is for networks that learn from scratch. The recipe '{asked.name}' fits the head of "

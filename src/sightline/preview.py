@@ -20,7 +20,7 @@ from sightline.progress import reporter
 from sightline.records import Dataset
 from sightline.reporting.sheets import augmented_sheet, example_sheet
 from sightline.schema import Recipe
-from sightline.training.recipes import chosen_recipe, resolve
+from sightline.training.recipes import opened_and_chosen, resolve
 from sightline.training.strengths import strengths_of, warn_of_labels
 
 MOST_IMAGES = 400
@@ -82,7 +82,7 @@ def show(
     """
     if not (isinstance(count, int) and not isinstance(count, bool) and 1 <= count <= MOST_IMAGES):
         raise InvalidValue(f"count must be a whole number from 1 to {MOST_IMAGES}; got {count!r}.")
-    asked = recipe if isinstance(recipe, Recipe) else chosen_recipe(source, recipe)
+    source, asked = (source, recipe) if isinstance(recipe, Recipe) else opened_and_chosen(source, recipe)
     dataset = open_as_recipe_says(source, asked.data)
     candidates = np.flatnonzero((dataset.given_splits == "train") | (dataset.given_splits == ""))
     rows = candidates[:count]

@@ -106,6 +106,7 @@ class Dataset:
         weights: (num_images,) float64, positive; None: all count the same.
         remarks: what was noticed while the source was opened, a sentence each.
         left_out: (file, reason) of what the source names and cannot be a row.
+        typed: what was named to the command that opened it; "" where it was opened apart, in whatever way.
 
     Example:
         >>> import sightline
@@ -125,6 +126,7 @@ class Dataset:
     weights: NDArray[np.float64] | None = None
     remarks: tuple[str, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
+    typed: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)

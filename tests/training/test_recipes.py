@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 import sightline
-from sightline.training.recipes import chosen_recipe, default_recipe, resolve
+from sightline.data import sources
+from sightline.training.recipes import chosen_recipe, default_recipe, opened_and_chosen, resolve
 
 
 def folder(place: Path, *, side: int, channels: int) -> Path:
@@ -34,6 +35,18 @@ def test_the_default_goes_by_colour_and_size(tmp_path: Path, side: int, channels
 
 def test_names_and_arrays_are_trained_fast() -> None:
     assert default_recipe("mnist") == "fast"
+
+
+def test_a_folder_is_walked_once_though_the_rule_looks_into_it_first(tmp_path: Path, command, monkeypatch) -> None:
+    place, walked, usual = folder(tmp_path / "photos", side=32, channels=3), [], sources.read_folder
+    monkeypatch.setattr(
+        sources, "read_folder", lambda *parts, **options: (walked.append(1), usual(*parts, **options))[1]
+    )
+    source, asked = opened_and_chosen(place, None)
+    assert (sightline.load(source) is source, source.typed, asked.name) == (True, str(place), "transfer")
+    assert command("show", place).code == 0
+    assert len(walked) == 2, "once for each of the two"
+    assert opened_and_chosen(place, "photos")[0] == place
 
 
 def test_the_rule_opens_nested_folders_the_way_the_settings_say(tmp_path: Path, command) -> None:

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 def find_learning_rate(arguments: Namespace) -> int:
     """Try rates, draw what the loss did, and suggest one."""
     from sightline.learning_rates import find_learning_rate as try_rates
-    from sightline.training.recipes import chosen_recipe
+    from sightline.training.recipes import opened_and_chosen
 
     out = arguments.out or unused(Path(f"{Path(arguments.source).stem}-learning-rate.png"))
     check_target("--out", out, ".png", keep=[arguments.source])
-    asked = chosen_recipe(arguments.source, arguments.recipe, _settings(arguments, RANGE_TEST_SHORTHANDS))
+    source, asked = opened_and_chosen(arguments.source, arguments.recipe, _settings(arguments, RANGE_TEST_SHORTHANDS))
     found = try_rates(
-        arguments.source,
+        source,
         recipe=asked,
         out=out,
         steps=arguments.steps,
@@ -59,15 +59,15 @@ def _settings(arguments: Namespace, options: Iterable[str]) -> list[str]:
 def train(arguments: Namespace) -> int:
     """Train and say what came of it."""
     from sightline.data.sources import is_files
-    from sightline.training.recipes import chosen_recipe, say_default
+    from sightline.training.recipes import opened_and_chosen, say_default
     from sightline.training.run import train as train_network
 
-    asked = chosen_recipe(arguments.source, arguments.recipe, _settings(arguments, SHORTHANDS))
+    source, asked = opened_and_chosen(arguments.source, arguments.recipe, _settings(arguments, SHORTHANDS))
     if arguments.recipe is None and is_files(arguments.source):
         with reporting(mode_of(arguments)):
             say_default(asked.name)
     run = train_network(
-        arguments.source,
+        source,
         recipe=asked,
         out=arguments.out,
         backend=arguments.backend,

@@ -16,12 +16,11 @@ from sightline.text import printable
 def show(arguments: Namespace) -> int:
     """Write a sheet of images and say what is on it."""
     from sightline.preview import show as show_images
-    from sightline.training.recipes import chosen_recipe
+    from sightline.training.recipes import opened_and_chosen
 
     out = arguments.out or unused(Path(f"{Path(arguments.source).stem}{'-augmented' * arguments.augmented}.png"))
     check_target("--out", out, ".png", keep=[arguments.source])
-    source = opened(arguments)
-    asked = chosen_recipe(source, arguments.recipe, arguments.settings)
+    source, asked = opened_and_chosen(opened(arguments), arguments.recipe, arguments.settings)
     with reporting(mode_of(arguments)):
         picture = show_images(source, count=arguments.count, augmented=arguments.augmented, recipe=asked, out=out)
     if arguments.json:

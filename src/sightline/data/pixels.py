@@ -126,9 +126,7 @@ def read_pixels(dataset: Dataset, spec: InputSpec, *, limit_gib: float | None = 
     fill = functools.partial(_fill, dataset.images, spec, (known_by, key), errors)
     size = "x".join(map(str, spec.shape))
     columns = tuple(Column(name, values.shape[1:], values.dtype) for name, values in _SIGNATURES.items())
-    shelf = Shelf(
-        "pixels", key, (Column("images", spec.shape, np.uint8), *columns), f"images of {dataset.name} at {size}"
-    )
+    shelf = Shelf("pixels", key, (Column("images", spec.shape, np.uint8), *columns), f"{dataset.name} at {size}")
     found = kept_rows(shelf, known_by, fill, limit=limit_bytes(limit_gib))
     signatures = Signatures.from_arrays({name: found[name][:] for name in _SIGNATURES})
     return Pixels(found["images"], rows, dict(sorted(errors.items())), signatures, known_by)  # type: ignore[arg-type]  # sliced like an array

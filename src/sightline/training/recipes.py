@@ -193,11 +193,17 @@ def chosen_recipe(source: Any, name: str | Path | None, settings: Sequence[str] 
         >>> chosen_recipe("mnist", None, ["training.epochs=3"]).name
         'fast'
     """
-    if name is None:
+    return opened_and_chosen(source, name, settings)[1]
+
+
+def opened_and_chosen(source: Any, name: str | Path | None, settings: Sequence[str] = ()) -> tuple[Any, Recipe]:
+    """The source, opened where the rule had to look into it, so that nobody walks it again; and `chosen_recipe`."""
+    if name is None and is_files(source):
         # The rule has to open the source the way the run will.
         opening = [text for text in settings if text.partition("=")[0].strip() in OPENING]
-        name = default_recipe(source, override(Recipe(), opening).data)
-    return recipe(name, settings)
+        dataset = open_as_recipe_says(source, override(Recipe(), opening).data)
+        source = dataclasses.replace(dataset, typed=str(source)) if isinstance(source, str | Path) else dataset
+    return source, recipe(default_recipe(source) if name is None else name, settings)
 
 
 def say_default(name: str) -> None:

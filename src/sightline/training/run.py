@@ -30,7 +30,7 @@ from sightline.results import Run
 from sightline.schema import Recipe
 from sightline.training.card import trained
 from sightline.training.preparation import Prepared, prepare
-from sightline.training.recipes import chosen_recipe, say_default
+from sightline.training.recipes import opened_and_chosen, say_default
 from sightline.training.resuming import check_jobs, may_go_on, run_folder
 from sightline.training.scalars import check_tensorboard, make_log_folder
 from sightline.training.teacher import Teacher
@@ -81,7 +81,7 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
         Traceback (most recent call last):
         sightline.errors.UnknownName: no source is called 'mnits', ...
     """
-    asked = recipe if isinstance(recipe, Recipe) else chosen_recipe(source, recipe)
+    source, asked = (source, recipe) if isinstance(recipe, Recipe) else opened_and_chosen(source, recipe)
     backend = choose_backend(backend)
     place = Path(out) if out is not None else None
     check_jobs(jobs, asked)
@@ -152,7 +152,7 @@ def _carry_out(wish: Wish, data: Prepared, watch: Stopwatch) -> Run:
 
         data = dataclasses.replace(data, lesson=lesson_of(data, wish.teacher))
     named = wish.source if wish.teacher is None else wish.teacher.source
-    typed = str(named) if isinstance(named, str | Path) else ""
+    typed = str(named) if isinstance(named, str | Path) else getattr(named, "typed", "")
     with run_folder(wish.out, data) as folder:
         watch.lap("data")
         learned = _learn(network, data, folder, wish, watch)
