@@ -255,6 +255,20 @@ def test_exact_copies_stay_together_however_many() -> None:
     assert set(range(120)) <= set(splits.train.tolist())
 
 
+def test_a_source_of_one_picture_is_told_as_such() -> None:
+    dataset = files([0, 1] * 60)
+    copies = copies_of(120, [(0, row) for row in range(1, 120)], "exact")
+    with pytest.raises(InvalidSource, match=r"all 120 images are copies of one picture \(0/00000.jpg\)"):
+        divide(dataset, copies)
+
+
+def test_a_source_of_few_pictures_is_told_how_many_there_are() -> None:
+    dataset = files([0, 1] * 60)
+    copies = copies_of(120, [(row % 4, row) for row in range(4, 120)], "exact")
+    with pytest.raises(InvalidSource, match="120 images in 4 groups, such as copies of one picture, are too few to"):
+        divide(dataset, copies)
+
+
 def test_given_splits_are_honoured_and_crossing_copies_counted() -> None:
     given = ["train"] * 60 + ["test"] * 20
     dataset = files([0, 1] * 40, given=given)

@@ -10,6 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 
 from sightline.errors import InvalidValue
+from sightline.reporting import fonts
 from sightline.reporting.fonts import font_for, plain_text, with_boxes
 from sightline.reporting.grids import shorten
 from sightline.reporting.sheets import augmented_sheet, contact_sheet, example_sheet, mistakes_sheet
@@ -99,6 +100,19 @@ def test_a_shortened_text_keeps_its_end_and_is_the_longest_that_fits():
         assert len(short) <= width
         assert width < 24 or short.endswith("(0.98)")
         assert len(short) >= min(width - 2, 29)
+
+
+def test_a_script_that_no_font_here_writes_is_said_once(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr(fonts, "font_files", tuple)
+    fonts._say_lacking.cache_clear()
+    for text in ("猫 cat", "狗", "cat"):
+        font_for(text, 12)
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said == (
+        "note: no font known here writes Chinese: pictures show an empty box for each letter of it. "
+        "Install Noto Sans CJK (Linux: fonts-noto-cjk)."
+    )
+    fonts._say_lacking.cache_clear()
 
 
 def test_pillows_own_font_writes_ascii_and_an_unknown_character_becomes_a_box():

@@ -43,7 +43,7 @@ def refuse_empty(dataset: Dataset, data: DataRecipe, splits: Splits) -> None:
             share = fraction if name == "test" else fraction * (1 - data.test_fraction)
             kind = "images" if splits.groups is None else "groups of images"
             raise InvalidSource(
-                f"{dataset.name}: {len(dataset)} images are too few to keep {fraction:g} of them for {name}. "
+                f"{dataset.name}: {_few(dataset, splits)} to keep {fraction:g} of them for {name}. "
                 f"Add images, or set data.{name}_fraction=0. About {groups_needed(share)} {kind} are needed."
             )
     lost = _without(dataset, splits.train)
@@ -57,6 +57,20 @@ def refuse_empty(dataset: Dataset, data: DataRecipe, splits: Splits) -> None:
             f"{dataset.name}: no image of class {name!r} is left to train on after the splits. "
             "Add images of it, or make data.validation_fraction and data.calibration_fraction smaller."
         )
+
+
+def _few(dataset: Dataset, splits: Splits) -> str:
+    """How few images there are, or groups of them where copies or groups are tied; refuses a single picture."""
+    num_groups = len(dataset) if splits.groups is None else len(np.unique(splits.groups))
+    if num_groups == len(dataset):
+        return f"{len(dataset)} images are too few"
+    if num_groups == 1 and (dataset.groups is None or not dataset.groups[0]):
+        raise InvalidSource(
+            f"{dataset.name}: all {len(dataset):,} images are copies of one picture ({dataset.row_ids[0]}), from which "
+            "nothing can be learned. Look at the files: were they written by a camera or a program that failed?"
+        )
+    counted = "one group" if num_groups == 1 else f"{num_groups:,} groups"
+    return f"{len(dataset):,} images in {counted}, such as copies of one picture, are too few"
 
 
 def refuse_unreadable(dataset: Dataset, errors: Mapping[int, str], limit: float) -> None:

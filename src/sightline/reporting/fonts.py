@@ -4,19 +4,21 @@ Pillow's embedded font knows ASCII and little more, so "Käfer" and "猫" need
 another: the DejaVu Sans that comes with matplotlib, then the usual system fonts
 of Linux, macOS and Windows. Nothing is downloaded. A character that no font
 found here knows is drawn as an empty box: the reader sees that something
-stands there, and nothing is left out or transliterated.
+stands there, and nothing is left out or transliterated. A note says so once.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import unicodedata
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from PIL import ImageFont
 
 from sightline.errors import MissingPackage
+from sightline.progress import reporter
 
 BOX = "\u25a1"
 _PROBE_SIZE = 16
@@ -88,7 +90,7 @@ def font_for(text: str, size: int) -> ImageFont.FreeTypeFont:
     """
     if _num_missing(text, None) == 0:
         return _opened(None, size)
-    return _opened(min((None, *font_files()), key=lambda path: _num_missing(text, path)), size)
+    return _opened(_best((None, *font_files()), text), size)
 
 
 def file_for(text: str) -> str | None:
@@ -107,7 +109,28 @@ def file_for(text: str) -> str | None:
         >>> file_for("cat") in (None, *font_files())
         True
     """
-    return min(font_files(), key=lambda path: _num_missing(text, path), default=None)
+    return _best(font_files() or (None,), text)
+
+
+def _best(paths: Sequence[str | None], text: str) -> str | None:
+    """The first of the fonts that lack least of a text; says what all of them lack."""
+    best = min(paths, key=lambda path: _num_missing(text, path))
+    for character in text:
+        if character.isalpha() and not _has_glyph(character, best):
+            _say_lacking(unicodedata.name(character, "UNKNOWN").split()[0])
+    return best
+
+
+@lru_cache(maxsize=64)
+def _say_lacking(script: str) -> None:
+    """Once a process for each script, by the first word of its characters' names: CJK, HANGUL, THAI."""
+    advice = ""
+    if script in ("CJK", "HANGUL", "HIRAGANA", "KATAKANA"):
+        advice = " Install Noto Sans CJK (Linux: fonts-noto-cjk)."
+    script = "Chinese" if script == "CJK" else script.title()
+    reporter().say(
+        f"note: no font known here writes {script}: pictures show an empty box for each letter of it.{advice}"
+    )
 
 
 def with_boxes(text: str, path: str | None) -> str:
