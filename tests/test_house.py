@@ -44,8 +44,8 @@ class Room:
 
 # A module imports only from the rows above it; inside a package, only from files listed before it.
 ROWS: tuple[tuple[Room, ...], ...] = (
-    (Room("_version"), Room("errors"), Room("text"), Room("interruption")),
-    (Room("records"),),
+    (Room("_version"), Room("errors"), Room("text"), Room("interruption"), Room("stored")),
+    (Room("records"), Room("graphs")),
     (Room("results"), Room("catalog"), Room("architectures")),
     (Room("schema"),),
     (Room("conflicts"),),
@@ -72,6 +72,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
         ),
     ),
     (Room("backbones", "embedded layout"),),
+    (Room("bundle_checks"),),
     (Room("bundle"), Room("sessions")),
     (Room("inference"), Room("features"), Room("finished")),
     (Room("evaluation"), Room("similarity"), Room("pairing")),

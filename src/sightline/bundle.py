@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import functools
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
@@ -11,13 +11,25 @@ from pathlib import Path
 from typing import Any
 
 from sightline.backbones.embedded import EMBEDDED, FOLDER
+from sightline.bundle_checks import (
+    check_manifest,
+    checked_calibration,
+    checked_input,
+    checked_json,
+    checked_labels,
+    checked_metrics,
+)
 from sightline.errors import InvalidBundle
 from sightline.files import sha256_of, write_json
+from sightline.graphs import graph_outputs
+from sightline.progress import reporter
 from sightline.records import InputSpec
 from sightline.results import Bundle
+from sightline.text import printable
 
 FORMAT = "sightline-bundle"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READ_VERSIONS = (1, 2)
 MANIFEST = "manifest.json"
 REQUIRED_FILES = (
     "input.json",
@@ -30,8 +42,16 @@ REQUIRED_FILES = (
 )
 # The network that comes with the package is only run; Keras reads its weights from the ONNX file.
 KINDS = {"trained": REQUIRED_FILES, "embedded": tuple(name for name in REQUIRED_FILES if name != "model.keras")}
-# What file managers drop into every folder that is looked at; harmless and never read.
-IGNORED_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+# What a bundle can do beyond predicting, and the files that it does it by. A bundle has a capability where it has all
+# of its files: whoever adds one adds a line here and writes the files before the bundle is sealed. The version stays.
+CAPABILITIES: dict[str, tuple[str, ...]] = {"parity": ("parity.npz",)}
+MEANINGS = {
+    "logits": "one a class, in the order of labels.json; divided by the temperature, their softmax are the confidences",
+    "features": "what the last layer sees of an image",
+    "middle": "what the upper part of the network begins with: rows, columns, channels",
+    "disagreement": "share of the members that name another class than the whole, 0 to 1",
+    "member_logits": "logits of each member that has a vote",
+}
 RECORDED_PACKAGES = (
     "sightline",
     "keras",
@@ -46,14 +66,16 @@ RECORDED_PACKAGES = (
 
 
 def write_manifest(folder: Path, *, kind: str = "trained") -> None:
-    """Seal a folder: list every file with its size and SHA-256, and what made it.
+    """Seal a folder: its files with size and SHA-256, what made it, its outputs and its capabilities.
+
+    Files that belong to no bundle are not listed, and nobody will read them.
 
     Args:
-        folder: with all the files of a bundle but the manifest.
+        folder: with all the files of a bundle but the manifest, and those of its capabilities.
         kind: "trained", or "embedded" for the one inside the package, which has no `model.keras`.
 
     Raises:
-        InvalidBundle: a file is missing.
+        InvalidBundle: a file is missing, or `model.onnx` is no graph.
         CannotWrite: the disk is full.
 
     Example:
@@ -65,11 +87,9 @@ def write_manifest(folder: Path, *, kind: str = "trained") -> None:
     missing = [name for name in KINDS[kind] if not (folder / name).is_file()]
     if missing:
         raise InvalidBundle(f"the bundle lacks {', '.join(missing[:1])}; it was not sealed.")
-    files = {
-        path.name: {"sha256": sha256_of(path), "size": path.stat().st_size}
-        for path in sorted(folder.iterdir())
-        if path.name not in IGNORED_FILES | {MANIFEST}
-    }
+    capabilities = [name for name, parts in CAPABILITIES.items() if all((folder / part).is_file() for part in parts)]
+    names = sorted({*KINDS[kind], *(part for name in capabilities for part in CAPABILITIES[name])})
+    files = {name: {"sha256": sha256_of(folder / name), "size": (folder / name).stat().st_size} for name in names}
     write_json(
         folder / MANIFEST,
         {
@@ -78,6 +98,8 @@ def write_manifest(folder: Path, *, kind: str = "trained") -> None:
             **({} if kind == "trained" else {"kind": kind}),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": _versions(),
+            "capabilities": capabilities,
+            "outputs": _outputs(folder / "model.onnx"),
             "files": files,
         },
     )
@@ -136,23 +158,28 @@ def load_bundle(path: str | Path | Bundle) -> Bundle:
     if isinstance(path, Bundle):
         return path
     folder = FOLDER if str(path) == EMBEDDED and not Path(path).is_dir() else find_bundle(Path(path))
-    manifest = _read_json(folder / MANIFEST)
+    manifest = checked_json(folder / MANIFEST)
     _check_format(folder, manifest)
     _check_files(folder, manifest)
-    calibration = _read_json(folder / "calibration.json")
-    try:
-        described = {key: value for key, value in _read_json(folder / "input.json").items() if key != "channels"}
-        return Bundle(
-            path=folder,
-            class_names=tuple(_read_json(folder / "labels.json")),
-            input=InputSpec(**described),
-            temperature=float(calibration["temperature"]),
-            num_calibration_images=int(calibration["num_images"]),
-            metrics=_read_json(folder / "metrics.json"),
-            manifest=manifest,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise InvalidBundle(f"{folder}: input.json or calibration.json cannot be read ({error}).") from error
+    unknown = sorted(set(manifest.get("capabilities", ())) - set(CAPABILITIES))
+    if unknown:
+        _pass_over(folder, ", ".join(map(printable, unknown)))
+    temperature, num_calibration_images = checked_calibration(folder / "calibration.json")
+    return Bundle(
+        path=folder,
+        class_names=checked_labels(folder / "labels.json"),
+        input=checked_input(folder / "input.json"),
+        temperature=temperature,
+        num_calibration_images=num_calibration_images,
+        metrics=checked_metrics(folder / "metrics.json"),
+        manifest=manifest,
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _pass_over(folder: Path, capabilities: str) -> None:
+    """Say, once in a process, what a newer Sightline made of this bundle."""
+    reporter().say(f"note: {folder}: passed over what this Sightline does not know of it: {capabilities}")
 
 
 def find_bundle(path: Path) -> Path:
@@ -183,44 +210,44 @@ def find_bundle(path: Path) -> Path:
 
 
 def _check_format(folder: Path, manifest: Any) -> None:
-    if (
-        not isinstance(manifest, Mapping)
-        or manifest.get("format") != FORMAT
-        or not isinstance(manifest.get("files"), Mapping)
-    ):
+    if not isinstance(manifest, Mapping) or manifest.get("format") != FORMAT:
         raise InvalidBundle(f"{folder / MANIFEST}: not the manifest of a Sightline bundle.")
     version = manifest.get("format_version")
-    if version != FORMAT_VERSION:
+    if type(version) is not int or version not in READ_VERSIONS:
         raise InvalidBundle(
-            f"{folder}: format version {version!r}; this Sightline reads version {FORMAT_VERSION}. "
+            f"{folder}: format version {version!r}; this Sightline reads versions 1 and 2. "
             "Run: pip install --upgrade sightline, or export the bundle again with the version that made it."
         )
+    check_manifest(folder / MANIFEST, manifest)
 
 
 def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Every listed file is what was saved; files that are not listed are never read and do no harm."""
     listed = manifest["files"]
     required = KINDS["embedded" if manifest.get("kind") == "embedded" else "trained"]
-    present = {path.name for path in folder.iterdir()} - IGNORED_FILES - {MANIFEST}
+    present = {path.name for path in folder.iterdir()}
     remedy = "Copy the whole bundle again from where it was made."
     for name in (*required, *listed):
         if name not in present or name not in listed:
             raise InvalidBundle(f"{folder}: {name} is missing. {remedy}")
         if not (folder / name).is_file() or sha256_of(folder / name) != _listed_hash(listed[name]):
             raise InvalidBundle(f"{folder}: {name} is not the file that was saved (its SHA-256 differs). {remedy}")
-    foreign = sorted(present - set(listed))
-    if foreign:
-        raise InvalidBundle(f"{folder}: {foreign[0]} does not belong to this bundle. Move it elsewhere.")
 
 
 def _listed_hash(entry: Any) -> Any:
     return entry.get("sha256") if isinstance(entry, Mapping) else None
 
 
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InvalidBundle(f"{path}: cannot be read ({error}).") from error
+def _outputs(network: Path) -> dict[str, dict[str, Any]]:
+    """What the manifest says of each output: dtype, shape with the batch first, and meaning."""
+    return {
+        output.name: {
+            "dtype": output.dtype,
+            "shape": ["batch", *output.shape[1:]],
+            "meaning": MEANINGS.get(output.name, ""),
+        }
+        for output in graph_outputs(network)
+    }
 
 
 def _versions() -> dict[str, str]:

@@ -96,6 +96,11 @@ class Bundle:
     metrics: Mapping[str, Any]
     manifest: Mapping[str, Any]
 
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """What it can do beyond predicting, as its manifest says: "parity"."""
+        return tuple(self.manifest.get("capabilities", ()))
+
     def __repr__(self) -> str:
         height, width, channels = self.input.shape
         return f"Bundle '{self.path}': {len(self.class_names)} classes, {height}x{width}x{channels} uint8 in"

@@ -1,0 +1,159 @@
+"""JSON and arrays read back from the disk: damaged or made by a stranger, they end in one kind of error.
+
+What a file may cost is bounded before it is parsed, and nothing in it is run.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# metrics.json of a thousand classes had 11 MB once; nothing else comes near.
+MOST_JSON_BYTES = 64 * 2**20
+MOST_DEPTH = 32
+MOST_ARRAY_BYTES = 8 * 2**30
+# Deflate packs a thousand to one at most; 64 more for headers.
+_MOST_PACKED = 1100
+_MOST_WHOLE = 2**63
+
+
+def read_json(path: Path, *, most_bytes: int = MOST_JSON_BYTES) -> Any:
+    """The content of a JSON file of bounded size and depth.
+
+    Args:
+        path: a file.
+        most_bytes: a larger one is not read.
+
+    Returns:
+        Plain values; every number is finite.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is too large or too deep, holds a key twice or a number that is none, or is no JSON.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "a.json"
+        >>> _ = path.write_text('{"a": [1]}')
+        >>> read_json(path)
+        {'a': [1]}
+    """
+    with path.open("rb") as stream:
+        content = stream.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise ValueError(f"it has more than {most_bytes:,} bytes")
+    return parse_json(content.decode("utf-8"))
+
+
+def parse_json(text: str, *, allow_nan: bool = False) -> Any:
+    """The content of JSON text of bounded depth; a ValueError where it is none."""
+    try:
+        content = json.loads(
+            text,
+            object_pairs_hook=_without_repeats,
+            parse_int=_whole,
+            parse_float=float if allow_nan else _finite,
+            parse_constant=float if allow_nan else _finite,
+        )
+    except RecursionError:
+        raise ValueError(f"it is nested more than {MOST_DEPTH} deep") from None
+    _check_depth(content)
+    return content
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("a key is given twice")
+    return content
+
+
+def _whole(digits: str) -> int:
+    value = int(digits) if len(digits) < 20 else _MOST_WHOLE
+    if not -_MOST_WHOLE < value < _MOST_WHOLE:
+        raise ValueError(f"the number {digits[:20]}... is out of range")
+    return value
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not np.isfinite(value):
+        raise ValueError(f"{digits[:20]} is no finite number")
+    return value
+
+
+def _check_depth(content: Any) -> None:
+    level = [content]
+    for _ in range(MOST_DEPTH + 1):
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return
+    raise ValueError(f"it is nested more than {MOST_DEPTH} deep")
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def read_arrays(path: Path, *, names: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
+    """The arrays of an `.npz` file of bounded size, each as long as it says; objects, which can run code, never.
+
+    Args:
+        path: a file.
+        names: what to read; all that is there if left out.
+
+    Returns:
+        Name to array.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is damaged, lacks one of `names`, or says that it holds more than it does.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "a.npz"
+        >>> np.savez(path, a=np.arange(3))
+        >>> read_arrays(path)["a"].tolist()
+        [0, 1, 2]
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+            wanted = list(found) if names is None else list(names)
+            missing = [name for name in wanted if name not in found]
+            if missing:
+                raise ValueError(f"it lacks the array {missing[0]!r}")
+            packed = sum(found[name].compress_size for name in wanted)
+            whole = sum(found[name].file_size for name in wanted)
+            if whole > min(MOST_ARRAY_BYTES, _MOST_PACKED * packed + 64 * len(wanted)):
+                raise ValueError(f"it says that it holds {whole:,} bytes")
+            return {name: _array(archive.read(found[name])) for name in wanted}
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, SyntaxError) as error:
+        raise ValueError(str(error) or type(error).__name__) from error
+
+
+def _array(content: bytes) -> NDArray[Any]:
+    stream = io.BytesIO(content)
+    version = np.lib.format.read_magic(stream)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    if read is None:
+        raise ValueError(f"an array of format {version}")
+    shape, is_by_columns, dtype = read(stream)
+    rest = len(content) - stream.tell()
+    size = dtype.itemsize
+    for side in shape:
+        size *= side
+    if dtype.hasobject or dtype.itemsize == 0 or any(side < 0 for side in shape) or size != rest:
+        raise ValueError(f"an array of {dtype} {shape} in {rest:,} bytes")
+    flat = np.frombuffer(content, dtype=dtype, offset=stream.tell())
+    return flat.reshape(shape, order="F" if is_by_columns else "C").copy()
