@@ -12,6 +12,7 @@ from PIL import Image
 
 import sightline
 from sightline.cli.parser import COMMANDS
+from sightline.data.caches import new_entry
 
 
 @pytest.fixture
@@ -237,6 +238,23 @@ def test_doctor_tells_versions_backend_and_devices(command) -> None:
     shown = command("doctor")
     assert shown.code == 0
     assert "onnxruntime" in shown.out
+
+
+def test_the_cache_is_shown_and_emptied(command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "kept"))
+    monkeypatch.setenv("SIGHTLINE_CACHE_GIB", "2")
+    assert "kept: 0 entries, 0 bytes of at most 2 GiB" in command("cache").out
+    with new_entry("pixels", "key", holds="photos at 8x8x3", num_bytes=2048) as staged:
+        (staged / "images.bin").write_bytes(bytes(2048))
+    shown = command("cache").out
+    assert "photos at 8x8x3" in shown
+    assert "kept: 1 entry, 2.07 KiB of at most 2 GiB" in shown
+    told = json.loads(command("cache", "--json").out)
+    assert [(entry["kind"], entry["holds"]) for entry in told["entries"]] == [("pixels", "photos at 8x8x3")]
+    assert "kept: 0 entries, 0 bytes of at most 2 GiB; 1 removed (2.07 KiB)" in command("cache", "--empty").out
+    monkeypatch.setenv("SIGHTLINE_CACHE_GIB", "plenty")
+    refused = command("cache")
+    assert (refused.code, "SIGHTLINE_CACHE_GIB must be a number of GiB" in refused.err) == (2, True)
 
 
 def test_a_reader_that_goes_away_is_no_error(python, tiny_run: sightline.Run, photos: Path) -> None:

@@ -77,7 +77,8 @@ def cache(arguments: Namespace) -> int:
         print_table(rows, ("kind", "holds", "size", "last used"))
     bound = "without a bound" if found["limit_bytes"] is None else f"of at most {_size(found['limit_bytes'])}"
     removed = f"; {found['removed']:,} removed ({_size(found['removed_bytes'])})" if arguments.empty else ""
-    print_text(f"{found['place']}: {len(found['entries']):,} entries, {_size(found['num_bytes'])} {bound}{removed}")
+    count = f"{len(found['entries']):,} {'entry' if len(found['entries']) == 1 else 'entries'}"
+    print_text(f"{found['place']}: {count}, {_size(found['num_bytes'])} {bound}{removed}")
     return 0
 
 
