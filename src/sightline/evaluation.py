@@ -1,4 +1,4 @@
-"""Predictions to Evaluation: every figure with its interval."""
+"""Predictions to Evaluation: the figures, accuracy with its interval."""
 
 from __future__ import annotations
 

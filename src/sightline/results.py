@@ -16,7 +16,7 @@ from sightline.records import InputSpec, Splits, image_tag
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Every figure of one Predictions whose labels are known.
+    """The figures of one Predictions whose labels are known.
 
     Attributes:
         class_names: ordered names; rows and columns of the matrix follow it.

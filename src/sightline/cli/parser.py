@@ -241,7 +241,7 @@ def _cache_options(parser: argparse.ArgumentParser) -> None:
 # Name to the module below `sightline.cli` that carries it out, what it does, and its options.
 COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]] = {
     "show": ("looking", "draw the first images of a source with their labels", _show_options),
-    "audit": ("looking", "find broken files, copies, leaks, doubtful labels and shortcuts", _audit_options),
+    "audit": ("looking", "find broken files, copies, leaks, contradictory labels and likely shortcuts", _audit_options),
     "find-learning-rate": (
         "learning",
         "try learning rates on train images, draw the loss, suggest one",
