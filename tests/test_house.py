@@ -58,7 +58,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
         Room(
             "data",
             "signatures tiff jpeg jpeg2000 netpbm containers costs colors images isolation caches identities kept "
-            "labelled split_names levels listings layout walking folders members archives cells tables arrays "
+            "labelled split_names levels listings layout walking folders members archives cells tables ranges arrays "
             "backgrounds builtin downloads sources stores thumbnails likeness copies duplicates remembered grouping "
             "shortages splits resizing pixels batches",
             keras_on_use_in="downloads",  # keras.datasets

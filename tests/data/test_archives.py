@@ -275,6 +275,17 @@ def test_what_is_no_archive_is_refused(tmp_path, name, content):
         read_archive(tmp_path / name)
 
 
+@pytest.mark.parametrize("size", [b"\x80" + b"\x7f" * 11, b"\xff" * 12])
+def test_a_tar_whose_member_declares_an_impossible_size_is_refused(tmp_path, size):
+    block = bytearray(tarfile.TarInfo("cat/x.png").tobuf(format=tarfile.USTAR_FORMAT))
+    block[124:136] = size
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block[:512])
+    (tmp_path / "h.tar").write_bytes(bytes(block) + bytes(1024))
+    with pytest.raises(InvalidSource, match=r"h\.tar: "):
+        sightline.load(tmp_path / "h.tar")
+
+
 def test_a_compressed_text_is_not_unpacked(tmp_path, cache):
     import gzip
 

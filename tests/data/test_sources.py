@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -166,6 +168,81 @@ def test_a_bad_file_is_refused_with_the_array_and_the_remedy(changes, parts: lis
     assert message.startswith(f"{path}: ")
     assert all(part in message for part in parts), message
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("ending", ["val", "valid", "validation", "dev"])
+def test_a_validation_pair_is_the_validation_split(tmp_path: Path, ending: str) -> None:
+    pair = {f"x_{ending}": GOOD["x_test"][::-1], f"y_{ending}": GOOD["y_test"][::-1]}
+    dataset = sightline.load(saved(tmp_path, **pair))
+    assert dataset.given_splits.tolist() == ["train"] * 12 + ["validation"] * 6 + ["test"] * 6
+    assert dataset.row_ids[12] == "validation/00000"
+    np.testing.assert_array_equal(pixels_of(dataset)[12:18, ..., 0], GOOD["x_test"][::-1])
+    mapping = {key: value for key, value in {**GOOD, **pair}.items() if not key.endswith("test")}
+    assert sightline.load(mapping).given_splits.tolist() == ["train"] * 12 + ["validation"] * 6
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"x_val": GOOD["x_test"]}, ["has x_val, but not both x_val and y_val"]),
+        ({"y_dev": GOOD["y_test"]}, ["has y_dev, but not both"]),
+        ({f"{a}_{b}": GOOD[f"{a}_test"] for a in "xy" for b in ("val", "valid")}, ["both the validation split"]),
+        ({"x_val": GOOD["x_test"][:, :3], "y_val": GOOD["y_test"]}, ["x_val has images of (3, 5, 1)"]),
+        ({"x_val": GOOD["x_test"], "y_val": GOOD["y_test"] + 9}, ["y_val holds the label 11"]),
+        ({"x_train": GOOD["x_train"][:, None]}, ["channels come first: images.transpose(0, 2, 3, 1)"]),
+        ({"x_train": np.zeros((12, 6, 5, 4), np.uint8)}, ["opacity: images[..., :3]"]),
+        ({"y_train": np.array(["cat", "dog", "cow"] * 4)}, ["numpy.unique(labels, return_inverse=True)"]),
+        ({"y_train": GOOD["y_train"] + 0.0}, ["labels.astype('int64')"]),
+        ({"class_names": np.array(["\ud800", "b", "c"])}, ["class name '\\ud800' is no valid text"]),
+        ({"class_names": np.array([b"\xff", b"b", b"c"])}, ["class name b'\\xff' is no valid text"]),
+    ],
+)
+def test_more_arrays_and_labels_are_refused_with_the_remedy(changes, parts: list[str], tmp_path: Path) -> None:
+    with pytest.raises(InvalidSource) as refusal:
+        sightline.load(saved(tmp_path, **changes))
+    assert all(part in str(refusal.value) for part in parts), refusal.value
+
+
+def test_arrays_that_mean_nothing_are_named(tmp_path: Path) -> None:
+    dataset = sightline.load(saved(tmp_path, x_extra=GOOD["x_test"], notes=np.arange(3)))
+    assert dataset.remarks == ("the arrays notes, x_extra mean nothing here; they are not used",)
+
+
+def test_names_in_bytes_are_text(tmp_path: Path) -> None:
+    path = saved(tmp_path, class_names=np.array([b"airplane", "größe".encode(), b"cat"]))
+    assert sightline.load(path).class_names == ("airplane", "größe", "cat")
+    with pytest.raises(InvalidSource, match="no valid text"):
+        sightline.load(GOOD, class_names=["a", "\udcff", "c"])
+
+
+def as_npy(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("shape", "method", "reason"),
+    [
+        ("(4000000000, 1000)", 0, r"x_train declares 4,000,000,000,000 bytes and holds 128\. The file is damaged"),
+        (None, 77, r"not a readable \.npz file"),
+    ],
+)
+def test_a_file_that_declares_what_it_cannot_hold_is_refused(tmp_path: Path, shape, method, reason) -> None:
+    members = {key: as_npy(array) for key, array in GOOD.items()}
+    if shape:
+        header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}".encode().ljust(117) + b"\n"
+        members["x_train"] = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    path = tmp_path / "h.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        for key, content in members.items():
+            archive.writestr(f"{key}.npy", content)
+    if method:
+        content = bytearray(path.read_bytes())
+        content[content.rfind(b"PK\1\2") + 10] = method
+        path.write_bytes(content)
+    with pytest.raises(InvalidSource, match=reason):
+        sightline.load(path)
 
 
 @pytest.mark.parametrize("key", ["x_train", "y_train", "class_names"])

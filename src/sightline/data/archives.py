@@ -35,7 +35,11 @@ MOST_RATIO = 200
 FREE_BYTES = 10 * 10**9
 _BLOCK_BYTES = 4 * 2**20
 _PLAIN = "plain.tar"
-_DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile, NotImplementedError)
+# ValueError and OverflowError: sizes and places that no file can have.
+_DAMAGED = (
+    *(OSError, EOFError, ValueError, OverflowError, NotImplementedError),
+    *(zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile),
+)
 
 
 def read_archive(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,20 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.data.labelled import checked_names
+from sightline.data.ranges import range_advice
+from sightline.data.split_names import split_of
 from sightline.errors import InvalidSource
-from sightline.records import Dataset
+from sightline.records import SPLIT_NAMES, Dataset
+from sightline.text import printable
 
 ARRAY_KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
-def read_npz(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of an `.npz` file that mean something here.
-
-    Args:
-        path: the file.
-
-    Returns:
-        Name to array.
+def read_npz(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
+    """The arrays of an `.npz` file that mean something here, and the names of the others.
 
     Raises:
         InvalidSource: it is no archive of arrays, or holds objects, which are never loaded.
@@ -34,8 +33,9 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "a.npz"
         >>> np.savez(path, x_train=0, y_train=0, x_test=0, y_test=0, other=1)
-        >>> list(read_npz(path))
-        ['x_train', 'y_train', 'x_test', 'y_test']
+        >>> arrays, unused = read_npz(path)
+        >>> list(arrays), unused
+        (['x_train', 'y_train', 'x_test', 'y_test'], ('other',))
     """
     try:
         # Opened here, since NumPy leaves a file open that turns out to be no archive.
@@ -45,7 +45,9 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
                 raise InvalidSource(f"{path}: holds one array, not an archive of {', '.join(ARRAY_KEYS)}.")
             if not set(ARRAY_KEYS) <= set(archive.files):
                 raise InvalidSource(missing_arrays(path, ARRAY_KEYS, archive.files))
-            return {key: archive[key] for key in archive.files if key in (*ARRAY_KEYS, "class_names")}
+            used = [key for key in archive.files if key == "class_names" or _split_of_key(key)]
+            _refuse_overstated(path, archive, used)
+            return {key: archive[key] for key in used}, tuple(key for key in archive.files if key not in used)
     except ValueError as error:
         if "allow_pickle" in str(error):
             raise InvalidSource(
@@ -53,8 +55,34 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
                 "Save plain arrays: images as uint8, labels as whole numbers."
             ) from error
         raise InvalidSource(f"{path}: not a readable .npz file ({error}).") from error
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
+    except MemoryError as error:
+        raise InvalidSource(f"{path}: its arrays are larger than the memory. Save the images as files.") from error
+    # RuntimeError: encrypted, or compressed in a way that is not known.
+    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, KeyError) as error:
         raise InvalidSource(f"{path}: not a readable .npz file ({str(error) or type(error).__name__}).") from error
+
+
+def _split_of_key(key: str) -> str | None:
+    """The split of x_train, y_val, x_valid, ...; None of all other names."""
+    return split_of(key[2:]) if key.startswith(("x_", "y_")) else None
+
+
+def _refuse_overstated(path: Path, archive: Any, keys: Sequence[str]) -> None:
+    """Memory is taken by the shape that an array declares, so that is compared with its bytes first."""
+    headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    for key in keys:
+        member = archive.zip.getinfo(key if key in archive.zip.namelist() else f"{key}.npy")
+        with archive.zip.open(member) as stream:
+            read_header = headers.get(np.lib.format.read_magic(stream))
+            if read_header is None:
+                continue
+            shape, _, dtype = read_header(stream)
+        declared = math.prod(shape) * dtype.itemsize
+        if dtype.kind != "O" and declared > member.file_size:
+            raise InvalidSource(
+                f"{path}: {key} declares {declared:,} bytes and holds {member.file_size:,}. The file is damaged; "
+                "save it again."
+            )
 
 
 def missing_arrays(typed: str | Path, needed: Sequence[str], found: Iterable[str]) -> str:
@@ -83,14 +111,18 @@ def missing_arrays(typed: str | Path, needed: Sequence[str], found: Iterable[str
     )
 
 
-def from_arrays(arrays: Mapping[str, Any], typed: str, name: str, class_names: Sequence[str] | None) -> Dataset:
+def from_arrays(
+    arrays: Mapping[str, Any], typed: str, name: str, class_names: Sequence[str] | None, *, unused: Sequence[str] = ()
+) -> Dataset:
     """Check arrays in Keras' layout and make a Dataset of them.
 
     Args:
-        arrays: `x_train`, `y_train` and, unless given in a mapping, `x_test`, `y_test`.
+        arrays: `x_train`, `y_train` and, unless given in a mapping, `x_test`, `y_test`; `x_val` and `y_val` if there
+            are any, also as x_valid, x_validation or x_dev.
         typed: what the user named, for messages.
         name: short name of the source.
         class_names: what the labels stand for, or None.
+        unused: names of arrays that mean nothing here.
 
     Returns:
         The Dataset.
@@ -106,20 +138,39 @@ def from_arrays(arrays: Mapping[str, Any], typed: str, name: str, class_names: S
     missing = [key for key in needed if key not in arrays]
     if missing:
         raise InvalidSource(missing_arrays(typed, needed, arrays))
-    train_images = _check_images(arrays["x_train"], f"{typed}: x_train")
-    train_labels = _check_labels(arrays["y_train"], f"{typed}: y_train", len(train_images))
-    test_images, test_labels = train_images[:0], train_labels[:0]
-    if "x_test" in arrays:
-        test_images = _check_images(arrays["x_test"], f"{typed}: x_test")
-        test_labels = _check_labels(arrays["y_test"], f"{typed}: y_test", len(test_images))
-    if len(test_images) and test_images.shape[1:] != train_images.shape[1:]:
-        raise InvalidSource(
-            f"{typed}: x_test has images of {test_images.shape[1:]}, x_train of {train_images.shape[1:]}. "
-            "Bring them to one shape."
-        )
+    pairs = {}
+    for split, key in _pairs_in(arrays, typed).items():
+        images = _check_images(arrays[f"x_{key}"], f"{typed}: x_{key}")
+        pairs[split] = images, _check_labels(arrays[f"y_{key}"], f"{typed}: y_{key}", len(images))
+        if images.shape[1:] != pairs["train"][0].shape[1:]:
+            raise InvalidSource(
+                f"{typed}: x_{key} has images of {images.shape[1:]}, x_train of {pairs['train'][0].shape[1:]}. "
+                "Bring them to one shape."
+            )
     given = class_names if class_names is not None else arrays.get("class_names")
-    names = _check_class_names(given, train_labels, test_labels, typed)
-    return assemble(name, (train_images, train_labels, test_images, test_labels), names)
+    labels = {f"y_{key}": pairs[split][1] for split, key in _pairs_in(arrays, typed).items()}
+    names = _check_class_names(given, labels, typed)
+    others = [*unused, *(str(key) for key in arrays if key != "class_names" and not _split_of_key(str(key)))]
+    remarks = (f"the arrays {', '.join(map(printable, sorted(others)))} mean nothing here; they are not used",)
+    return assemble(name, pairs, names, remarks=remarks if others else ())
+
+
+def _pairs_in(arrays: Mapping[str, Any], typed: str) -> dict[str, str]:
+    """Split to the ending of its keys, train first: {"train": "train", "validation": "val"}."""
+    found: dict[str, str] = {"train": "train"}
+    for key in ARRAY_KEYS if "x_test" in arrays else ():
+        found[str(_split_of_key(key))] = key[2:]
+    for key in map(str, arrays):
+        split, ending = _split_of_key(key), key[2:]
+        if split is None:
+            continue
+        if found.setdefault(split, ending) != ending:
+            raise InvalidSource(
+                f"{typed}: x_{found[split]} and {key} are both the {split} split. Join them, or leave one out."
+            )
+        if f"x_{ending}" not in arrays or f"y_{ending}" not in arrays:
+            raise InvalidSource(f"{typed}: has {key}, but not both x_{ending} and y_{ending}. Give both or none.")
+    return dict(sorted(found.items(), key=lambda pair: SPLIT_NAMES.index(pair[0])))  # type: ignore[arg-type]  # keys are
 
 
 def _as_array(content: Any, what: str) -> NDArray[Any]:
@@ -139,15 +190,21 @@ def _check_images(array: Any, what: str) -> NDArray[np.uint8]:
     if images.ndim != 4 or images.shape[3] not in (1, 3) or 0 in images.shape[1:3]:
         raise InvalidSource(
             f"{what} must be (num_images, height, width) or (num_images, height, width, 1 or 3); got {np.shape(array)}."
+            f"{_shape_advice(images.shape)}"
         )
     if not len(images):
         raise InvalidSource(f"{what} holds no images.")
     if images.dtype != np.uint8:
-        raise InvalidSource(
-            f"{what} must be uint8, 0 to 255; got {images.dtype}. Convert it once, knowing its range: "
-            "(images * 255).round().astype('uint8') if it is 0 to 1, images.astype('uint8') if it is 0 to 255."
-        )
+        raise InvalidSource(f"{what} must be uint8, 0 to 255; got {images.dtype}. {range_advice(images)}")
     return images
+
+
+def _shape_advice(shape: tuple[int, ...]) -> str:
+    if len(shape) == 4 and shape[1] in (1, 3):
+        return " If channels come first: images.transpose(0, 2, 3, 1)."
+    if len(shape) == 4 and shape[3] in (2, 4):
+        return f" If the last channel is opacity: images[..., :{shape[3] - 1}]."
+    return ""
 
 
 def _check_labels(array: Any, what: str, num_images: int) -> NDArray[np.int64]:
@@ -156,28 +213,38 @@ def _check_labels(array: Any, what: str, num_images: int) -> NDArray[np.int64]:
         labels = labels[:, 0]
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise InvalidSource(
-            f"{what} must be whole numbers (num_images,); got {labels.dtype} {np.shape(array)}. "
-            "One-hot labels become numbers with labels.argmax(axis=1)."
+            f"{what} must be whole numbers (num_images,); got {labels.dtype} {np.shape(array)}. {_label_advice(labels)}"
         )
     if len(labels) != num_images:
         raise InvalidSource(f"{what} has {len(labels):,} labels for {num_images:,} images; it must have one for each.")
     return labels.astype(np.int64)
 
 
-def _check_class_names(
-    given: Any, train_labels: NDArray[np.int64], test_labels: NDArray[np.int64], typed: str
-) -> tuple[str, ...]:
-    present = np.unique(train_labels)
+def _label_advice(labels: NDArray[Any]) -> str:
+    if labels.dtype.kind in "USO":
+        return (
+            "Number them: class_names, numbers = numpy.unique(labels, return_inverse=True); and save class_names, too. "
+            "All splits need the same numbers."
+        )
+    if labels.ndim == 2:
+        return "One-hot labels become numbers with labels.argmax(axis=1)."
+    if labels.ndim == 1 and labels.dtype.kind in "fb":
+        return "If all are whole: labels.astype('int64')."
+    return "Each image has one label."
+
+
+def _check_class_names(given: Any, labels_of: Mapping[str, NDArray[np.int64]], typed: str) -> tuple[str, ...]:
+    present = np.unique(labels_of["y_train"])
     if given is None:
         names = _numbered_names(present, typed)
     elif np.ndim(given) != 1:
         raise InvalidSource(f"{typed}: class_names must be a list of names; got {given!r}.")
     else:
-        names = tuple(str(name) for name in given)
+        names = checked_names(given, typed)
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise InvalidSource(f"{typed}: class_names holds {twice!r} twice; each class needs a name of its own.")
-    for key, labels in (("y_train", train_labels), ("y_test", test_labels)):
+    for key, labels in labels_of.items():
         if len(labels) and not (labels.min() >= 0 and labels.max() < len(names)):
             wrong = labels.min() if labels.min() < 0 else labels.max()
             raise InvalidSource(
@@ -206,48 +273,43 @@ def _numbered_names(present: NDArray[np.int64], typed: str) -> tuple[str, ...]:
 
 def assemble(
     name: str,
-    arrays: tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.uint8], NDArray[np.int64]],
+    pairs: Mapping[str, tuple[NDArray[np.uint8], NDArray[np.int64]]],
     class_names: tuple[str, ...],
     *,
     licence: str = "",
     fingerprint: str | None = None,
+    remarks: tuple[str, ...] = (),
 ) -> Dataset:
-    """Put checked arrays together; row ids are "train/00000" on and "test/00000" on.
+    """Put checked arrays together; row ids are "train/00000" on, "validation/00000" on, "test/00000" on.
 
     Args:
         name: short name of the source.
-        arrays: train images, train labels, test images, test labels; the test pair may be empty.
+        pairs: split to images and labels, "train" first.
         class_names: ordered.
         licence: of the data, "" if unknown.
         fingerprint: of content that was checked otherwise; hashed here if None.
-
-    Returns:
-        The Dataset.
-
-    Raises:
-        Nothing.
+        remarks: what was noticed.
 
     Example:
         >>> images, labels = np.zeros((2, 4, 4, 1), np.uint8), np.arange(2)
-        >>> assemble("pair", (images, labels, images[:0], labels[:0]), ("a", "b")).row_ids.tolist()
+        >>> assemble("pair", {"train": (images, labels)}, ("a", "b")).row_ids.tolist()
         ['train/00000', 'train/00001']
     """
-    train_images, train_labels, test_images, test_labels = arrays
-    num_train, num_test = len(train_images), len(test_images)
-    row_ids = [f"train/{row:05d}" for row in range(num_train)] + [f"test/{row:05d}" for row in range(num_test)]
-    # Without a test pair nothing is given: every split is drawn from the rows.
-    given = ["train" if num_test else ""] * num_train + ["test"] * num_test
-    images = np.concatenate([train_images, test_images]) if num_test else train_images
-    labels = np.concatenate([train_labels, test_labels])
+    # One pair alone fixes nothing: every split is drawn from its rows.
+    given = [split if len(pairs) > 1 else "" for split, (_, labels) in pairs.items() for _ in labels]
+    stacks = [images for images, _ in pairs.values()]
+    images = np.concatenate(stacks) if len(stacks) > 1 else stacks[0]
+    labels = np.concatenate([labels for _, labels in pairs.values()])
     return Dataset(
         name=name,
         class_names=class_names,
-        row_ids=np.array(row_ids),
+        row_ids=np.array([f"{split}/{row:05d}" for split, (_, found) in pairs.items() for row in range(len(found))]),
         labels=labels,
         images=images,
         given_splits=np.array(given),
         fingerprint=fingerprint or _fingerprint(images, labels, class_names),
         licence=licence,
+        remarks=remarks,
     )
 
 

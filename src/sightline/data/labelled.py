@@ -209,8 +209,9 @@ def checked_names(names: Iterable[object], typed: str) -> tuple[str, ...]:
             text = bytes(name).decode() if isinstance(name, bytes) else str(name)
             text.encode()
         except UnicodeError as error:
+            plain = bytes(name) if isinstance(name, bytes) else str(name)  # without the type that NumPy prints
             raise InvalidSource(
-                f"{typed}: the class name {printable(repr(name))} is no valid text (UTF-8). Give it another name."
+                f"{typed}: the class name {printable(repr(plain))} is no valid text (UTF-8). Give it another name."
             ) from error
         texts.append(text)
     return tuple(texts)

@@ -160,7 +160,8 @@ def _from_path(
     if path.is_dir():
         return read_folder(path, label_from=label_from, name=name, class_names=class_names)
     if lowered.endswith(".npz"):
-        return from_arrays(read_npz(path), str(path), name or path.stem, class_names)
+        arrays, unused = read_npz(path)
+        return from_arrays(arrays, str(path), name or path.stem, class_names, unused=unused)
     if lowered.endswith(tables.SUFFIXES):
         return read_table(path, columns=columns, name=name, class_names=class_names)
     if lowered.endswith(archives.SUFFIXES):
@@ -192,4 +193,6 @@ def _named(name: str) -> Dataset:
     arrays = read_mnist() if name == "mnist" else read_keras_dataset(name)
     # MNIST's bytes were checked against their MD5s: hashing 55 MB again would say the same.
     fingerprint = hashlib.sha256(b"mnist checked by MD5").hexdigest() if name == "mnist" else None
-    return assemble(name, arrays, entry.class_names, licence=entry.licence, fingerprint=fingerprint)
+    train_images, train_labels, test_images, test_labels = arrays
+    pairs = {"train": (train_images, train_labels), "test": (test_images, test_labels)}
+    return assemble(name, pairs, entry.class_names, licence=entry.licence, fingerprint=fingerprint)
