@@ -51,6 +51,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("conflicts"),),
     (Room("config"), Room("backends", keras=ON_USE)),
     (Room("locks"),),
+    (Room("outputs"),),
     (Room("files"), Room("progress"), Room("workers")),
     (Room("run_folders"),),
     (Room("metrics", "scores intervals multiplicity calibration committees"),),
@@ -74,7 +75,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("backbones", "embedded layout"),),
     (Room("bundle_checks"),),
     (Room("bundle"), Room("sessions")),
-    (Room("inference"), Room("features"), Room("finished")),
+    (Room("inference"), Room("answer_tables"), Room("features"), Room("finished")),
     (Room("evaluation"), Room("similarity"), Room("pairing")),
     (Room("networks", "sizes layers classic convnet lite0 applications build", keras=AT_ONCE),),
     (
@@ -93,7 +94,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("learning_rates", keras=ON_USE),),
     (Room("preview", keras=ON_USE), Room("tables", keras=ON_USE), Room("doctor", keras=ON_USE), Room("comparison")),
     (Room("__init__"),),
-    (Room("cli", "opening targets printing parser listing looking answering learning main"),),
+    (Room("cli", "opening printing parser listing looking answering learning main"),),
     (Room("__main__"),),
 )
 

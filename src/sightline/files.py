@@ -21,16 +21,17 @@ from typing import Any
 
 from sightline.errors import CannotWrite, OutputExists
 from sightline.locks import holding, remove_leftovers
+from sightline.outputs import check_place
 
 # What a disk says that takes no more; no reading ends so.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REMEDIES = {
-    errno.ENOSPC: "the disk is full. Free some space, or choose another place with --out",
-    errno.EDQUOT: "your disk quota is used up. Free some space, or choose another place with --out",
-    errno.EROFS: "the disk is read-only. Choose another place with --out",
-    errno.EFBIG: "the file would be larger than is allowed here. Choose another place with --out",
-    errno.EACCES: "no permission to write there. Choose another place with --out",
-    errno.EPERM: "no permission to write there. Choose another place with --out",
+    errno.ENOSPC: "the disk is full. Free some space, or choose another place",
+    errno.EDQUOT: "your disk quota is used up. Free some space, or choose another place",
+    errno.EROFS: "the disk is read-only. Choose another place",
+    errno.EFBIG: "the file would be larger than is allowed here. Choose another place",
+    errno.EACCES: "no permission to write there. Choose another place",
+    errno.EPERM: "no permission to write there. Choose another place",
     errno.EEXIST: "a part of the path is a file, not a folder",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
     errno.EISDIR: "it is a folder. Name a file",
@@ -218,10 +219,12 @@ def check_free(out: Path) -> None:
 
     Raises:
         OutputExists: it is a file, or a folder with something in it.
+        InvalidValue: it lies in a bundle, which one more file would make useless.
 
     Example:
         >>> check_free(Path("not-there-yet"))
     """
+    check_place("--out", out)
     if out.is_dir() and not any(out.iterdir()):
         return
     if out.exists() or out.is_symlink():

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -146,7 +150,7 @@ def test_compare_writes_no_picture_into_a_run(command, tiny_run: sightline.Run, 
     before = (run_copy / "curves.png").read_bytes()
     answer = command("compare", tiny_run.path, run_copy, "--out", run_copy / "curves.png")
     assert (answer.code, answer.out) == (2, "")
-    assert "which is never changed. Name another file." in answer.err
+    assert "which is never changed. Choose another place." in answer.err
     assert (run_copy / "curves.png").read_bytes() == before
 
 
@@ -202,6 +206,89 @@ def test_an_unreadable_file_among_others_is_a_row_and_exit_code_1(
     lines = plain.out.splitlines()
     assert lines[1].startswith(f"{photos / '1.png'}: error: ")
     assert lines[0].startswith(f"{photos / '0.png'}: {rows[0]['label']} ")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are bytes on POSIX")
+def test_names_and_classes_of_strangers_cost_no_row(command, run_copy: Path, photos: Path, tmp_path: Path) -> None:
+    for number, name in enumerate((b"caf\xe9.png", b"line\nbreak\r.png", b"=1+1.png")):
+        (photos / f"{number}.png").rename(os.fsdecode(os.fsencode(photos) + b"/" + name))
+    labels = run_copy / "bundle" / "labels.json"
+    labels.write_text(json.dumps([f"=\x1b[31m{number}" for number in range(10)]))
+    reseal(run_copy / "bundle")
+    answer = command("predict", run_copy, photos, "--json", "--quiet", "--csv", "rows.csv")
+    assert (answer.code, answer.err) == (0, "")
+    assert "\x1b" not in answer.out
+    rows = [json.loads(line) for line in answer.out.splitlines()]
+    assert sorted(os.fsencode(row["path"]) for row in rows) == sorted(map(os.fsencode, photos.iterdir()))
+    assert all(row["label"].startswith("=\x1b[31m") for row in rows)
+    text = (tmp_path / "rows.csv").read_text(encoding="utf-8")
+    assert len(text.splitlines()) == 4
+    assert all(row["label"].startswith("'=\\x1b[31m") for row in csv.DictReader(io.StringIO(text)))
+    plain = command("predict", run_copy, photos)
+    assert "\x1b" not in plain.out
+    assert len(plain.out.splitlines()) == 3
+    assert plain.err == "3 images\n"
+
+
+def reseal(bundle: Path) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    for name in manifest["files"]:
+        data = (bundle / name).read_bytes()
+        manifest["files"][name] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_predict_ends_with_a_count_on_stderr(command, tiny_run: sightline.Run, photos: Path) -> None:
+    (photos / "1.png").write_text("no image")
+    answer = command("predict", tiny_run.path, photos, "--json", "--csv", "a.csv")
+    assert answer.err.splitlines()[-1] == "3 images, 1 could not be read; written to a.csv"
+    assert command("predict", tiny_run.path, photos / "0.png").err.splitlines()[-1] == "1 image"
+    again = command("predict", tiny_run.path, photos, "--csv", "a.csv")
+    assert (again.code, again.out) == (2, "")
+    assert command("predict", tiny_run.path, photos, "--csv", "a.csv", "--overwrite").code == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("tpyo.png", "tpyo.png: no such file or folder; nothing was predicted."),
+        ("https://example.org/a.jpg", "is an address, and nothing is downloaded."),
+        ("x" * 300, "cannot be opened (File name too long)"),
+        ("0.png/a.png", "nothing was predicted."),
+    ],
+)
+def test_a_mistyped_image_is_refused_before_any_work(
+    name: str, reason: str, command, tiny_run: sightline.Run, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos)
+    answer = command("predict", tiny_run.path, photos / "0.png", name, "--csv", "a.csv")
+    assert (answer.code, answer.out) == (2, "")
+    assert reason in answer.err
+    assert not list(photos.glob("*.csv*"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX shell pipes")
+def test_a_pipe_that_is_closed_ends_the_printing_and_not_the_table(
+    tiny_run: sightline.Run, photos: Path, tmp_path: Path
+) -> None:
+    words = [sys.executable, "-m", "sightline", "predict", str(tiny_run.path), str(photos)]
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    try:
+        for words_of_table, table in (([], None), (["--csv", "a.csv"], tmp_path / "a.csv")):
+            done = subprocess.run(
+                [*words, *words_of_table],
+                stdout=write_end,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+                cwd=tmp_path,
+            )
+            assert done.returncode == 0, done.stderr
+            assert "Traceback" not in done.stderr
+            assert table is None or len(table.read_text().splitlines()) == 4
+    finally:
+        os.close(write_end)
 
 
 def test_predict_writes_a_table(command, tiny_run: sightline.Run, photos: Path, tmp_path: Path) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import contextlib
+import os
+import re
 import sys
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sightline.cli.printing import mode_of
-from sightline.cli.targets import check_target
+from sightline.cli.printing import mode_of, print_json, print_text, silence_stdout
 from sightline.errors import InvalidValue
-from sightline.files import write_atomically
+from sightline.outputs import check_output
 from sightline.progress import reporter, reporting
 from sightline.text import printable
 
@@ -21,25 +20,70 @@ from sightline.text import printable
 def predict(arguments: Namespace) -> int:
     """Stream a row an image, as the answers come."""
     from sightline.bundle import load_bundle
-    from sightline.inference import find_images, predict_files
+    from sightline.inference import find_images
 
     bundle = load_bundle(arguments.bundle)
     if not arguments.top >= 1:
         raise InvalidValue(f"--top must be a whole number of at least 1; got {arguments.top}.")
-    check_target("--csv", arguments.csv, ".csv", keep=[*arguments.images, arguments.bundle])
-    paths = find_images(arguments.images)
-    rows: list[dict[str, Any]] = []
-    # On a terminal the rows are the progress: a bar would share their lines.
-    mode = "quiet" if sys.stdout.isatty() else mode_of(arguments)
-    with reporting(mode), reporter().bar("predicting", total=len(paths)) as bar:
+    check_output("--csv", arguments.csv, keep=arguments.images, overwrite=arguments.overwrite)
+    _check_there(arguments.images)
+    with reporting(mode_of(arguments)):
+        paths = find_images(arguments.images)
+        num_unreadable, fault = _answer(bundle, paths, arguments)
+        told = f"{len(paths):,} image{'s' * (len(paths) != 1)}"
+        told += f", {num_unreadable:,} could not be read" if num_unreadable else ""
+        reporter().say(told if arguments.csv is None else f"{told}; written to {arguments.csv}")
+    if fault is not None and not isinstance(fault, BrokenPipeError):
+        raise fault
+    return 1 if num_unreadable else 0
+
+
+def _check_there(names: Sequence[str]) -> None:
+    """Refuse what cannot be found before any work: a name that was mistyped, or an address."""
+    for name in names:
+        if re.match(r"[a-z][a-z0-9+.-]+://", name, re.IGNORECASE):
+            raise InvalidValue(f"{name} is an address, and nothing is downloaded. Save the image, and name its file.")
+        try:
+            os.stat(name)  # noqa: PTH116  # a name may hold what is no path
+        except FileNotFoundError as error:
+            raise InvalidValue(f"{name}: no such file or folder; nothing was predicted.") from error
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InvalidValue(f"{name}: cannot be opened ({reason}); nothing was predicted.") from error
+
+
+def _answer(bundle: Any, paths: Sequence[str], arguments: Namespace) -> tuple[int, OSError | None]:
+    """Answer, print and write; how many images could not be read, and what ended the printing early."""
+    from sightline.answer_tables import AnswerTable
+    from sightline.inference import predict_files
+
+    num_unreadable, fault, table = 0, None, None
+    with contextlib.ExitStack() as open_now:
+        if arguments.csv is not None:
+            asked = {
+                "bundle": arguments.bundle,
+                "created": bundle.manifest.get("created"),
+                "images": arguments.images,
+                "top": arguments.top,
+                "invert": arguments.invert,
+            }
+            most = min(arguments.top, len(bundle.class_names))
+            table = open_now.enter_context(
+                AnswerTable(arguments.csv, most_classes=most, asked=asked, overwrite=arguments.overwrite)
+            )
+        # On a terminal the rows are the progress: a bar would share their lines.
+        open_now.enter_context(reporting("quiet" if sys.stdout.isatty() else None))
+        bar = open_now.enter_context(reporter().bar("predicting", total=len(paths)))
         for portion in predict_files(bundle, paths, invert=arguments.invert):
-            for row in _rows(portion, arguments.top):
-                rows.append(row)
-                _print_row(row, arguments)
+            rows = list(_rows(portion, arguments.top))
+            num_unreadable += sum(row["error"] is not None for row in rows)
+            fault = fault or _print_rows(rows, arguments)
+            if fault is not None and table is None:
+                raise fault
+            if table is not None:
+                table.add(rows, with_disagreement=portion.disagreements is not None)
             bar.advance(len(portion))
-    if arguments.csv is not None:
-        write_atomically(arguments.csv, _csv(rows, arguments.top))
-    return 1 if any(row["error"] for row in rows) else 0
+    return num_unreadable, fault
 
 
 def _rows(portion: Any, top: int) -> Iterator[dict[str, Any]]:
@@ -70,34 +114,29 @@ def _rows(portion: Any, top: int) -> Iterator[dict[str, Any]]:
         yield row
 
 
+def _print_rows(rows: Sequence[dict[str, Any]], arguments: Namespace) -> OSError | None:
+    """Print a portion; where stdout takes no more, say why, once: a table may still be written."""
+    try:
+        for row in rows:
+            _print_row(row, arguments)
+        sys.stdout.flush()
+    except OSError as error:
+        silence_stdout()
+        return error
+    return None
+
+
 def _print_row(row: dict[str, Any], arguments: Namespace) -> None:
     if arguments.json:
-        print(json.dumps(row, ensure_ascii=False), flush=True)
+        print_json(row)
         return
+    path = printable(row["path"])
     if row["error"]:
-        reason = row["error"].removeprefix(f"{row['path']}: ")
-        print(f"{printable(row['path'])}: error: {printable(reason)}")
+        print_text(f"{path}: error: {printable(row['error']).removeprefix(f'{path}: ')}")
         return
     others = "  ".join(f"{printable(entry['label'])} {entry['confidence']:.3f}" for entry in row["top"][1:])
     notice = f"  ({row['notice']})" if "notice" in row else ""
     if row.get("disagreement"):
         notice = f"  ({row['disagreement']:.0%} of the members disagree){notice}"
-    print(
-        f"{printable(row['path'])}: {row['label']} {row['confidence']:.3f}{'  | ' + others if others else ''}{notice}"
-    )
-
-
-def _csv(rows: list[dict[str, Any]], top: int) -> str:
-    most = min(top, max((len(row["top"]) for row in rows), default=0))
-    ranked = [name for rank in range(2, most + 1) for name in (f"label_{rank}", f"confidence_{rank}")]
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    asked = ["disagreement"] if any("disagreement" in row for row in rows) else []
-    writer.writerow(["path", "label", "confidence", *ranked, *asked, "notice", "error"])
-    for row in rows:
-        others = [value for entry in row["top"][1:] for value in (entry["label"], entry["confidence"])]
-        others += [""] * (len(ranked) - len(others))
-        first = ["" if row[key] is None else row[key] for key in ("label", "confidence")]
-        others += [row.get(key, "") for key in asked]
-        writer.writerow([row["path"], *first, *others, row.get("notice", ""), row["error"] or ""])
-    return stream.getvalue()
+    beside = f"  | {others}" if others else ""
+    print_text(f"{path}: {printable(row['label'])} {row['confidence']:.3f}{beside}{notice}")

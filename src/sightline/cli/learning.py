@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sightline.cli.opening import opened
 from sightline.cli.parser import DISTIL_SHORTHANDS, RANGE_TEST_SHORTHANDS, SHORTHANDS
 from sightline.cli.printing import mode_of, print_evaluation, print_json, print_run, print_text
-from sightline.cli.targets import check_target, unused
 from sightline.errors import InvalidValue
+from sightline.outputs import check_output, check_place, default_output
 from sightline.progress import reporting
 
 if TYPE_CHECKING:
@@ -23,8 +22,8 @@ def find_learning_rate(arguments: Namespace) -> int:
     from sightline.learning_rates import find_learning_rate as try_rates
     from sightline.training.recipes import opened_and_chosen
 
-    out = arguments.out or unused(Path(f"{Path(arguments.source).stem}-learning-rate.png"))
-    check_target("--out", out, ".png", keep=[arguments.source])
+    out = arguments.out or default_output(arguments.source, "-learning-rate", keep=[arguments.source])
+    check_output("--out", out, keep=[arguments.source], overwrite=arguments.overwrite)
     source, asked = opened_and_chosen(arguments.source, arguments.recipe, _settings(arguments, RANGE_TEST_SHORTHANDS))
     found = try_rates(
         source,
@@ -62,6 +61,7 @@ def train(arguments: Namespace) -> int:
     from sightline.training.recipes import opened_and_chosen, say_default
     from sightline.training.run import train as train_network
 
+    _check_folders(arguments, "out", "tensorboard")
     source, asked = opened_and_chosen(arguments.source, arguments.recipe, _settings(arguments, SHORTHANDS))
     if arguments.recipe is None and is_files(arguments.source):
         with reporting(mode_of(arguments)):
@@ -79,6 +79,14 @@ def train(arguments: Namespace) -> int:
     return _told(run, arguments)
 
 
+def _check_folders(arguments: Namespace, *options: str) -> None:
+    """Refuse a folder to be written inside a bundle or the source that was typed."""
+    keep = [] if arguments.source is None else [arguments.source]
+    for option in options:
+        if (folder := getattr(arguments, option)) is not None:
+            check_place(f"--{option}", folder, keep=keep)
+
+
 def _told(run: Run, arguments: Namespace) -> int:
     """Say what came of a run, in the form that was asked for."""
     from sightline.training.run import run_figures
@@ -94,6 +102,7 @@ def combine(arguments: Namespace) -> int:
     """Make one run of several and say what came of it."""
     from sightline.training.combining import combine as combine_runs
 
+    _check_folders(arguments, "out")
     run = combine_runs(
         arguments.runs,
         out=arguments.out,
@@ -119,6 +128,7 @@ def distil(arguments: Namespace) -> int:
     from sightline.bundle import load_bundle
     from sightline.training.distillation import distil as distil_bundle, student_start
 
+    _check_folders(arguments, "out")
     settings = _settings(arguments, DISTIL_SHORTHANDS)
     for text in settings:
         if text.partition("=")[0].strip() == "model.name":
@@ -140,6 +150,7 @@ def evaluate(arguments: Namespace) -> int:
     """Measure a bundle on a source."""
     from sightline.evaluation import evaluate as evaluate_bundle, figures
 
+    _check_folders(arguments, "out")
     with reporting(mode_of(arguments)):
         evaluation = evaluate_bundle(arguments.bundle, opened(arguments), split=arguments.split, out=arguments.out)
     if arguments.json:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from pathlib import Path
 
 from sightline.cli.opening import opened
 from sightline.cli.printing import mode_of, print_json, print_text
-from sightline.cli.targets import check_target, unused
 from sightline.files import write_atomically
+from sightline.outputs import check_output, default_output
 from sightline.progress import reporting
 from sightline.text import printable
 
@@ -18,8 +17,9 @@ def show(arguments: Namespace) -> int:
     from sightline.preview import show as show_images
     from sightline.training.recipes import opened_and_chosen
 
-    out = arguments.out or unused(Path(f"{Path(arguments.source).stem}{'-augmented' * arguments.augmented}.png"))
-    check_target("--out", out, ".png", keep=[arguments.source])
+    keep = [arguments.source]
+    out = arguments.out or default_output(arguments.source, "-augmented" * arguments.augmented, keep=keep)
+    check_output("--out", out, keep=keep, overwrite=arguments.overwrite)
     source, asked = opened_and_chosen(opened(arguments), arguments.recipe, arguments.settings)
     with reporting(mode_of(arguments)):
         picture = show_images(source, count=arguments.count, augmented=arguments.augmented, recipe=asked, out=out)
@@ -36,8 +36,8 @@ def audit(arguments: Namespace) -> int:
     from sightline.quality.inspection import audit as audit_source
     from sightline.reporting.audit_page import write_audit_page
 
-    check_target("--html", arguments.html, ".html", keep=[arguments.source])
-    check_target("--plan", arguments.plan, ".csv", keep=[arguments.source])
+    for option, target in (("--html", arguments.html), ("--plan", arguments.plan)):
+        check_output(option, target, keep=[arguments.source], overwrite=arguments.overwrite)
     with reporting(mode_of(arguments)):
         found = audit_source(opened(arguments), near_duplicates=not arguments.no_near_duplicates)
         if arguments.plan is not None:
@@ -58,8 +58,9 @@ def similar(arguments: Namespace) -> int:
     """Name the images that look most like one, and draw them."""
     from sightline.similarity import similar as find_similar
 
-    out = arguments.out or unused(Path(f"{Path(arguments.image).stem}-similar.png"))
-    check_target("--out", out, ".png", keep=[arguments.image, *arguments.folder, arguments.bundle])
+    keep = [arguments.image, *arguments.folder]
+    out = arguments.out or default_output(arguments.image, "-similar", keep=keep)
+    check_output("--out", out, keep=keep, overwrite=arguments.overwrite)
     with reporting(mode_of(arguments)):
         found = find_similar(arguments.bundle, arguments.image, folder=arguments.folder, count=arguments.count, out=out)
     rows = [
@@ -80,8 +81,8 @@ def compare(arguments: Namespace) -> int:
     """Set runs side by side and draw their curves in one picture."""
     from sightline.comparison import compare as compare_runs, comparison_figures
 
-    out = arguments.out or unused(Path("comparison.png"))
-    check_target("--out", out, ".png", keep=arguments.runs)
+    out = arguments.out or default_output("comparison", "", keep=[])
+    check_output("--out", out, overwrite=arguments.overwrite)
     with reporting(mode_of(arguments)):
         found = compare_runs(arguments.runs, split=arguments.split, out=out)
     if arguments.json:

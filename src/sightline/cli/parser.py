@@ -133,6 +133,12 @@ def _shorthand_options(parser: argparse.ArgumentParser, options: Iterable[str]) 
         parser.add_argument(f"--{option.replace('_', '-')}", metavar=value, help=shown)
 
 
+def _overwrite_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace a file that Sightline did not write, or a table"
+    )
+
+
 def _show_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", help=SOURCE_HELP)
     parser.add_argument("--count", type=int, default=25, help="how many images (default: 25)")
@@ -140,6 +146,7 @@ def _show_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="the PNG to write (default: <source>.png)")
     _recipe_options(parser)
     _shorthand_options(parser, OPENING_SHORTHANDS)
+    _overwrite_option(parser)
 
 
 def _audit_options(parser: argparse.ArgumentParser) -> None:
@@ -148,6 +155,7 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plan", type=Path, metavar="FILE", help="write what could be left out, for train --exclude")
     parser.add_argument("--no-near-duplicates", action="store_true", help="look for exact copies alone")
     _shorthand_options(parser, OPENING_SHORTHANDS)
+    _overwrite_option(parser)
 
 
 def _find_learning_rate_options(parser: argparse.ArgumentParser) -> None:
@@ -157,6 +165,7 @@ def _find_learning_rate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=200, help="how many rates to try (default: 200)")
     parser.add_argument("--out", type=Path, help="the PNG to write (default: <source>-learning-rate.png)")
     parser.add_argument("--backend", help=BACKEND_HELP)
+    _overwrite_option(parser)
 
 
 def _train_options(parser: argparse.ArgumentParser) -> None:
@@ -202,6 +211,7 @@ def _predict_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top", type=int, default=3, metavar="K", help="how many classes to name (default: 3)")
     parser.add_argument("--invert", action="store_true", help="turn light into dark first")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the rows as a table, too")
+    _overwrite_option(parser)
 
 
 def _similar_options(parser: argparse.ArgumentParser) -> None:
@@ -212,6 +222,7 @@ def _similar_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--count", type=int, default=10, help="how many to name (default: 10)")
     parser.add_argument("--out", type=Path, help="the PNG to write (default: <image>-similar.png)")
+    _overwrite_option(parser)
 
 
 def _compare_options(parser: argparse.ArgumentParser) -> None:
@@ -220,6 +231,7 @@ def _compare_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--split", default="test", help="rows to test on, test or validation (default: test)")
     parser.add_argument("--out", type=Path, help="the PNG to write (default: comparison.png)")
+    _overwrite_option(parser)
 
 
 def _no_options(_: argparse.ArgumentParser) -> None:

@@ -15,6 +15,7 @@ from typing import Final
 
 from sightline._version import __version__
 from sightline.files import write_atomically
+from sightline.outputs import PAGE_MARK
 from sightline.progress import reporter
 from sightline.quality.findings import SEVERITIES, Audit, Finding, Severity, by_kind
 from sightline.quality.kinds import KINDS
@@ -58,6 +59,7 @@ def audit_page(audit: Audit) -> str:
     title = escape(f"Audit of {printable(audit.name)}: {audit.verdict}")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f"{PAGE_MARK}"
         f'<meta http-equiv="Content-Security-Policy" content="{_policy()}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{title}</title><style>{STYLE}</style></head><body>"

@@ -13,6 +13,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from sightline.errors import require
+from sightline.outputs import PNG_MARK
 from sightline.reporting.fonts import file_for, plain_text, with_boxes
 from sightline.reporting.grids import shorten
 
@@ -61,7 +62,7 @@ def png(figure: Figure, *, trim: bool = False) -> bytes:
         trim: cut empty margins, so that the size follows what is drawn.
 
     Returns:
-        A PNG without date or program in it: the same bytes for the same figure.
+        A PNG that bears Sightline's mark and no date: the same bytes for the same figure.
 
     Raises:
         MissingPackage: matplotlib is not installed.
@@ -81,7 +82,7 @@ def png(figure: Figure, *, trim: bool = False) -> bytes:
         edgecolor=PAPER,
         bbox_inches="tight" if trim else figure.bbox_inches,
         pad_inches=0.16 if trim else 0,
-        metadata={"Software": None},
+        metadata=dict([PNG_MARK]),
     )
     return stream.getvalue()
 

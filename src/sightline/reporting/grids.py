@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from PIL.PngImagePlugin import PngInfo
 
 from sightline.errors import InvalidValue
+from sightline.outputs import PNG_MARK
 from sightline.reporting.fonts import font_for, plain_text
 
 Color = tuple[int, int, int]
@@ -131,7 +133,9 @@ def _only_words(title: str) -> Image.Image:
 
 def _png(sheet: Image.Image) -> bytes:
     stream = io.BytesIO()
-    sheet.save(stream, "PNG")
+    mark = PngInfo()
+    mark.add_text(*PNG_MARK)
+    sheet.save(stream, "PNG", pnginfo=mark)
     return stream.getvalue()
 
 

@@ -1,0 +1,106 @@
+"""One rule for every file that a command is asked to write: what others made is never lost for it.
+
+Nothing is written into a bundle or into what the command reads, and a file that is there is replaced only where
+it bears Sightline's mark or its user says so. Tables bear none: they are made to be edited by hand.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from sightline.errors import InvalidValue, OutputExists
+
+# What PNG files and pages of ours hold near their beginning.
+PNG_MARK = ("Software", "Sightline")
+PAGE_MARK = '<meta name="generator" content="Sightline">'
+_MARKS = ("\0".join(PNG_MARK).encode(), PAGE_MARK.encode())
+_HEAD = 4096
+_BUNDLE = ("manifest.json", "labels.json")
+_RUN = ("recipe.json", "metrics.json")
+
+
+def check_output(option: str, target: Path | None, *, keep: Iterable[str | Path] = (), overwrite: bool = False) -> None:
+    """Refuse a file to be written before any work is done for it.
+
+    Args:
+        option: as it is typed, "--csv".
+        target: the file, or None for none.
+        keep: files and folders that the command reads; nothing in them is written.
+        overwrite: whether the user said that a file there may be lost.
+
+    Raises:
+        InvalidValue: the target is one of `keep`, or lies in one, in a bundle, or beside the files of a run.
+        OutputExists: it is a folder, or a file that Sightline did not write.
+
+    Example:
+        >>> check_output("--csv", Path("answers.csv"), keep=["photos"])
+    """
+    if target is None:
+        return
+    check_place(option, target, keep=keep)
+    # Its own pictures bear the mark, too. A folder of its own is welcome in a run.
+    _refuse_in(_real(target).parent, _RUN, f"{option} {target} belongs to the run")
+    if os.path.isdir(target):  # noqa: PTH112  # Path's own raises where a folder may not be entered
+        raise OutputExists(f"{option} {target} is a folder. Name a file.")
+    # A pipe or a device, such as /dev/null, is written to as it is.
+    if os.path.isfile(target) and not overwrite and not _is_ours(target):  # noqa: PTH113
+        whose = "exists, and tables are edited by hand" if target.suffix.lower() == ".csv" else "exists and is not ours"
+        raise OutputExists(f"{option} {target} {whose}; it was not changed. Name another file, or add --overwrite.")
+
+
+def check_place(option: str, target: Path, *, keep: Iterable[str | Path] = ()) -> None:
+    """Refuse a file or folder to be written inside a bundle or inside what the command reads."""
+    place = _real(target)
+    for name in keep:
+        kept = _real(name)
+        if os.path.exists(kept) and (place == kept or kept in place.parents):  # noqa: PTH110
+            raise InvalidValue(f"{option} {target} belongs to {name}, which is never changed. Choose another place.")
+    for folder in (place, *place.parents):
+        _refuse_in(folder, _BUNDLE, f"{option} {target} belongs to the bundle")
+
+
+def _refuse_in(folder: Path, signs: tuple[str, ...], what: str) -> None:
+    if all(os.path.isfile(folder / name) for name in signs):  # noqa: PTH113
+        raise InvalidValue(f"{what} {folder}, which is never changed. Choose another place.")
+
+
+def _real(path: str | Path) -> Path:
+    return Path(os.path.realpath(path))
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(_HEAD)
+    except OSError:
+        return False
+    return any(mark in head for mark in _MARKS)
+
+
+def default_output(source: str | Path, what: str, *, keep: Iterable[str | Path]) -> Path:
+    """A free name for a picture that nobody named: in the current folder, or above what the command reads.
+
+    Args:
+        source: what it shows, after which it is called.
+        what: behind that name, "-similar" for instance, or "".
+        keep: files and folders that the command reads.
+
+    Returns:
+        "photos.png", "photos-2.png", ...; "../photos.png" where the current folder is in one of `keep`.
+
+    Example:
+        >>> default_output("not/there.jpg", "-similar", keep=[]).name
+        'there-similar.png'
+    """
+    place = _real(source)
+    name = (place.name if os.path.isdir(place) else place.stem) or "images"  # noqa: PTH112
+    kept, here = [_real(one) for one in keep], _real(".")
+    inside = [folder for folder in (here, *here.parents) if folder in kept]
+    folder = Path(os.path.relpath(inside[-1].parent)) if inside else Path()
+    number, candidate = 1, folder / f"{name}{what}.png"
+    while os.path.lexists(candidate):
+        number += 1
+        candidate = folder / f"{name}{what}-{number}.png"
+    return candidate
