@@ -54,7 +54,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("outputs"),),
     (Room("files"), Room("progress"), Room("workers")),
     (Room("run_folders"),),
-    (Room("metrics", "scores intervals multiplicity calibration committees"),),
+    (Room("metrics", "scores intervals grouped multiplicity calibration committees"),),
     (
         Room(
             "data",

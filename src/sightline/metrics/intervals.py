@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import numbers
 import statistics
@@ -42,14 +43,23 @@ def wilson_interval(num_correct: int, num_images: int, *, confidence: float = 0.
     num_correct = checked_count(num_correct, name="num_correct", at_least=0)
     if num_correct > num_images:
         raise InvalidValue(f"num_correct must be from 0 to num_images, {num_images}; got {num_correct}.")
-    quantile = -statistics.NormalDist().inv_cdf((1 - _checked_confidence(confidence)) / 2)
-    accuracy, widening = num_correct / num_images, quantile**2 / num_images
+    return wilson_bounds(num_correct / num_images, num_images, normal_quantile(confidence))
+
+
+def wilson_bounds(accuracy: float, num_images: float, quantile: float) -> tuple[float, float]:
+    """Wilson's interval for a number of images that need not be whole, so many standard errors wide."""
+    widening = quantile**2 / num_images
     centre = accuracy + widening / 2
     spread = math.sqrt(accuracy * (1 - accuracy) * widening + widening**2 / 4)
     # At the ends the bound is known exactly; rounding would leave 1e-17 or pass 1.
-    lower = 0.0 if num_correct == 0 else (centre - spread) / (1 + widening)
-    upper = 1.0 if num_correct == num_images else (centre + spread) / (1 + widening)
+    lower = 0.0 if accuracy == 0 else (centre - spread) / (1 + widening)
+    upper = 1.0 if accuracy == 1 else (centre + spread) / (1 + widening)
     return lower, upper
+
+
+def normal_quantile(confidence: float) -> float:
+    """How many standard errors of a normal distribution lie on either side of the middle."""
+    return -statistics.NormalDist().inv_cdf((1 - checked_confidence(confidence)) / 2)
 
 
 def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> tuple[float, float]:
@@ -82,7 +92,7 @@ def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> tuple[float
     if not np.isfinite(array).all():
         raise InvalidValue(f"values must be finite; got {array[~np.isfinite(array)][0]}.")
     figures = [float(value) for value in array]
-    quantile = _student_t_quantile(_checked_confidence(confidence), degrees=len(figures) - 1)
+    quantile = student_t_quantile(confidence, degrees=len(figures) - 1)
     mean = statistics.mean(figures)
     spread = quantile * statistics.stdev(figures) / math.sqrt(len(figures))
     return mean - spread, mean + spread
@@ -111,7 +121,7 @@ def mcnemar_exact(first_correct: ArrayLike, second_correct: ArrayLike) -> float:
         >>> mcnemar_exact([True] * 5 + [False], [False] * 5 + [True])
         0.21875
     """
-    first, second = _checked_pair(first_correct, second_correct)
+    first, second = checked_pair(first_correct, second_correct)
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     discordant, fewer = only_first + only_second, min(only_first, only_second)
     if only_first == only_second:
@@ -155,19 +165,20 @@ def paired_difference_interval(
         >>> round(lower, 4), round(upper, 4)
         (0.0385, 0.1702)
     """
-    first, second = _checked_pair(first_correct, second_correct)
+    first, second = checked_pair(first_correct, second_correct)
     num_images, num_first, num_second = len(first), int(first.sum()), int(second.sum())
     first_lower, first_upper = wilson_interval(num_first, num_images, confidence=confidence)
     second_lower, second_upper = wilson_interval(num_second, num_images, confidence=confidence)
     first_accuracy, second_accuracy = num_first / num_images, num_second / num_images
     correlation = _paired_correlation(first, second)
-    below = _square_and_add(second_accuracy - second_lower, first_upper - first_accuracy, correlation)
-    above = _square_and_add(second_upper - second_accuracy, first_accuracy - first_lower, correlation)
+    below = square_and_add(second_accuracy - second_lower, first_upper - first_accuracy, correlation)
+    above = square_and_add(second_upper - second_accuracy, first_accuracy - first_lower, correlation)
     difference = (num_second - num_first) / num_images
     return max(-1.0, difference - below), min(1.0, difference + above)
 
 
-def _square_and_add(one: float, other: float, correlation: float) -> float:
+def square_and_add(one: float, other: float, correlation: float) -> float:
+    """How far a bound of a difference lies from it, given how far those of the two lie from them."""
     # Rounding could leave a square of -1e-20 where both are equal and fully correlated.
     return math.sqrt(max(0.0, one**2 - 2 * correlation * one * other + other**2))
 
@@ -183,8 +194,10 @@ def _paired_correlation(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> 
     return covariance / math.sqrt(margins) if margins else 0.0
 
 
-def _student_t_quantile(confidence: float, *, degrees: int) -> float:
+@functools.lru_cache(maxsize=64)
+def student_t_quantile(confidence: float, *, degrees: int) -> float:
     """The t at which a fraction `confidence` lies between -t and t, by bisection."""
+    checked_confidence(confidence)
     upper = 1.0
     while _outside(upper, degrees) > 1 - confidence:
         upper *= 2
@@ -228,14 +241,16 @@ def _beta_fraction(a: float, b: float, x: float) -> float:
     return value
 
 
-def _checked_confidence(confidence: float) -> float:
+def checked_confidence(confidence: float) -> float:
+    """The same, in (0, 1), or InvalidValue."""
     real = isinstance(confidence, numbers.Real) and not isinstance(confidence, bool)
     if not (real and 0 < confidence < 1):
         raise InvalidValue(f"confidence must be a number in (0, 1), such as 0.95; got {confidence!r}.")
     return float(confidence)
 
 
-def _checked_pair(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def checked_pair(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Both as arrays of booleans on the same images, or InvalidValue."""
     pair = []
     for name, values in (("first_correct", first), ("second_correct", second)):
         array = checked_array(values, name=name, kinds="b", content="True and False")
