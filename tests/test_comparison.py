@@ -117,6 +117,20 @@ def test_the_paired_test_is_that_of_the_rows_in_both(tiny_run: sightline.Run, ru
     assert turned.interval == pytest.approx((-test.interval[1], -test.interval[0]))
 
 
+def test_images_of_one_group_are_tested_as_one(tiny_run: sightline.Run, run_copy: Path) -> None:
+    rewrite(run_copy, answer_rightly(8))
+    changed = np.flatnonzero(correct_of(run_copy) & ~correct_of(tiny_run.path))
+    with np.load(run_copy / "predictions.npz") as arrays:
+        together = set(arrays["test_row_ids"][changed].tolist())
+    rows = list(csv.DictReader(io.StringIO((run_copy / "splits.csv").read_text())))
+    lines = [f"{row['row_id']},{row['split']},{'one' * (row['row_id'] in together)}" for row in rows]
+    (run_copy / "splits.csv").write_text("\n".join(["row_id,split,group", *lines]) + "\n")
+    (test,) = sightline.compare([tiny_run, run_copy]).tests
+    assert (test.num_only_second, test.num_groups, test.p_value) == (8, 193, 1.0)
+    assert "on 200 images in 193 groups" in str(test)
+    assert test.interval[0] <= 0
+
+
 def test_the_order_of_rows_and_classes_does_not_matter(tiny_run: sightline.Run, run_copy: Path) -> None:
     def shuffle(arrays: Arrays) -> None:
         random = np.random.default_rng(0)

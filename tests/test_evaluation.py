@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import sys
@@ -158,3 +159,18 @@ def test_a_bundle_of_arrays_asks_for_a_source(small_arrays: dict[str, np.ndarray
     with pytest.raises(InvalidValue, match=r"does not say what it was trained on\. Name a source"):
         sightline.evaluate(run_copy)
     assert sightline.evaluate(run_copy, small_arrays).num_images == 200
+
+
+def test_the_interval_counts_groups_and_says_how_many() -> None:
+    labels, logits = np.zeros(20, np.int64), np.tile(np.array([[1.0, 0.0]], np.float32), (20, 1))
+    logits[:5] = [0.0, 1.0]
+    alone = predictions_of(logits, labels)
+    grouped = dataclasses.replace(alone, groups=np.repeat(["p", "q", "r", "s"], 5))
+    told = str(score(grouped))
+    assert told.endswith("on 20 images in 4 groups")
+    assert figures(score(grouped))["num_groups"] == 4
+    assert figures(score(alone))["num_groups"] is None
+    assert score(grouped).accuracy_interval[0] < score(alone).accuracy_interval[0]
+    assert score(dataclasses.replace(alone, groups=np.array(alone.row_ids))).accuracy_interval == (
+        score(alone).accuracy_interval
+    )

@@ -83,9 +83,9 @@ class Comparison:
 def compare(runs: Sequence[str | Path | Run], *, split: str = "test", out: str | Path | None = None) -> Comparison:
     """Set finished runs side by side: curves, figures, recipes, and a paired test of each against the first.
 
-    The tests are McNemar's, exact, on the rows that both runs were judged on, found by row id;
-    classes are matched by name. Of several tests the p-values are adjusted by Holm. Nothing is
-    chosen: which run to keep was for the validation rows to say.
+    The tests are McNemar's, exact, on the rows that both runs were judged on, found by row id; where images come
+    in groups, whole groups are tested in their place. Classes are matched by name. Of several tests the p-values are
+    adjusted by Holm. Nothing is chosen: which run to keep was for the validation rows to say.
 
     Args:
         runs: two or more, each a Run or its folder.

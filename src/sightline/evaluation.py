@@ -16,7 +16,7 @@ from sightline.errors import InvalidSource, InvalidValue
 from sightline.files import check_free, write_atomically, write_json
 from sightline.inference import predict_dataset
 from sightline.metrics.calibration import expected_calibration_error
-from sightline.metrics.intervals import wilson_interval
+from sightline.metrics.grouped import accuracy_interval, num_groups
 from sightline.metrics.scores import (
     balanced_accuracy,
     confusion_matrix,
@@ -61,6 +61,7 @@ def score(predictions: Predictions) -> Evaluation:
     logits, labels = predictions.logits[readable], predictions.labels[readable]
     confusion = confusion_matrix(labels, logits.argmax(axis=1), num_classes=len(predictions.class_names))
     num_correct, num_images = int(np.trace(confusion)), len(labels)
+    groups = None if predictions.groups is None else predictions.groups[readable]
     precision, recall, f1 = precision_recall_f1(confusion)
     probabilities = softmax(logits, temperature=predictions.temperature)
     return Evaluation(
@@ -69,7 +70,7 @@ def score(predictions: Predictions) -> Evaluation:
         num_correct=num_correct,
         num_unreadable=int((~readable).sum()),
         accuracy=num_correct / num_images,
-        accuracy_interval=wilson_interval(num_correct, num_images),
+        accuracy_interval=accuracy_interval(logits.argmax(axis=1) == labels, groups),
         balanced_accuracy=balanced_accuracy(confusion),
         cross_entropy=cross_entropy(logits, labels, temperature=predictions.temperature),
         calibration_error=expected_calibration_error(probabilities, labels),
@@ -79,6 +80,7 @@ def score(predictions: Predictions) -> Evaluation:
         f1=f1,
         macro_f1=macro_f1(confusion),
         most_confused=most_confused(confusion, predictions.class_names),
+        num_groups=num_groups(groups),
     )
 
 
@@ -221,6 +223,7 @@ def figures(evaluation: Evaluation) -> dict[str, Any]:
         "num_images": evaluation.num_images,
         "num_correct": evaluation.num_correct,
         "num_unreadable": evaluation.num_unreadable,
+        "num_groups": evaluation.num_groups,
         "accuracy": evaluation.accuracy,
         "accuracy_interval": list(evaluation.accuracy_interval),
         "cross_entropy": evaluation.cross_entropy,

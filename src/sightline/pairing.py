@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from sightline.data.copies import joined
 from sightline.errors import InvalidValue
 from sightline.finished import FinishedRun
-from sightline.metrics.intervals import mcnemar_exact, paired_difference_interval
+from sightline.metrics.grouped import difference_interval, num_groups, paired_p_value
 
 SIGNIFICANT = 0.05
 # Above this share of rows with two names, it is not the labels that differ but the images.
@@ -36,10 +38,11 @@ class PairedTest:
         num_only_second: what the second alone got right.
         difference: accuracy of the second minus that of the first, in [-1, 1].
         interval: of the difference, at 95 %, for this test alone.
-        p_value: McNemar, exact, two-sided.
+        p_value: McNemar, exact, two-sided; of images in groups, of the turns of whole groups.
         adjusted_p_value: by Holm, for all tests of the comparison; equal to `p_value` if there is one.
         num_tests: how many there are in the comparison.
         remarks: what was left out and why, a sentence each.
+        num_groups: of images that hang together in one of the runs; None where each stands alone.
     """
 
     first: str
@@ -55,6 +58,7 @@ class PairedTest:
     adjusted_p_value: float
     num_tests: int = 1
     remarks: tuple[str, ...] = ()
+    num_groups: int | None = None
 
     @property
     def is_distinguishable(self) -> bool:
@@ -62,12 +66,15 @@ class PairedTest:
         return self.adjusted_p_value < SIGNIFICANT
 
     def __str__(self) -> str:
-        name = "McNemar p" if self.num_tests == 1 else "McNemar p by Holm"
+        name = "McNemar p" if self.num_groups is None else "paired test of groups p"
+        name = name if self.num_tests == 1 else f"{name} by Holm"
         sure = f"({name} {_p_value(self.adjusted_p_value)})"
         alone = (
             f"{self.second} alone is right on {self.num_only_second:,}, {self.first} alone on {self.num_only_first:,}"
         )
         images = f"{self.num_images:,} image{'s' * (self.num_images != 1)}"
+        if self.num_groups is not None:
+            images = f"{images} in {self.num_groups:,} group{'s' * (self.num_groups != 1)}"
         if self.remarks:
             images = f"the {images} that both were judged on"
         # As many digits as show a single image.
@@ -135,7 +142,8 @@ def pair(first: FinishedRun, second: FinishedRun, *, names: tuple[str, str], spl
     correct = np.array(
         [[answers.predicted[row_id] == answers.given[row_id] for row_id in agreed] for answers in (here, there)]
     )
-    return _test(correct[0], correct[1], names, tuple(remarks))
+    test = _test(correct[0], correct[1], names, _groups(first, second, agreed))
+    return dataclasses.replace(test, remarks=tuple(remarks))
 
 
 def paired_figures(test: PairedTest) -> dict[str, Any]:
@@ -158,8 +166,19 @@ def paired_figures(test: PairedTest) -> dict[str, Any]:
     return {**dataclasses.asdict(test), "is_distinguishable": test.is_distinguishable, "in_words": str(test)}
 
 
-def _test(first: np.ndarray, second: np.ndarray, names: tuple[str, str], remarks: tuple[str, ...]) -> PairedTest:
-    p_value = mcnemar_exact(first, second)
+def _groups(first: FinishedRun, second: FinishedRun, row_ids: Sequence[str]) -> NDArray[np.int64]:
+    """(num_rows,) the group of each row: what hangs together in one of the two runs does so here."""
+    seen: dict[tuple[int, str], int] = {}
+    pairs = [
+        (seen.setdefault((which, run.groups.get(row_id, row_id)), row), row)
+        for which, run in enumerate((first, second))
+        for row, row_id in enumerate(row_ids)
+    ]
+    return joined(len(row_ids), np.array(pairs, np.int64).reshape(-1, 2))
+
+
+def _test(first: np.ndarray, second: np.ndarray, names: tuple[str, str], groups: NDArray[np.int64]) -> PairedTest:
+    p_value = paired_p_value(first, second, groups)
     return PairedTest(
         first=names[0],
         second=names[1],
@@ -169,10 +188,10 @@ def _test(first: np.ndarray, second: np.ndarray, names: tuple[str, str], remarks
         num_only_first=int((first & ~second).sum()),
         num_only_second=int((second & ~first).sum()),
         difference=(int(second.sum()) - int(first.sum())) / len(first),
-        interval=paired_difference_interval(first, second),
+        interval=difference_interval(first, second, groups),
         p_value=p_value,
         adjusted_p_value=p_value,
-        remarks=remarks,
+        num_groups=num_groups(groups),
     )
 
 

@@ -234,6 +234,7 @@ class Predictions:
         notices: (num_images) remarks on a row that was read ("looks inverted"), else None.
         disagreements: (num_images,) float32 in [0, 1], the share of an ensemble's members that name another
             class than it does; NaN in a row that has an error; None where one network answers.
+        groups: (num_images,) strings, images of one hang together: of one object, or copies; None: each stands alone.
     """
 
     class_names: tuple[str, ...]
@@ -244,6 +245,7 @@ class Predictions:
     errors: tuple[str | None, ...]
     notices: tuple[str | None, ...]
     disagreements: NDArray[np.float32] | None = None
+    groups: NDArray[np.str_] | None = None
 
     def __len__(self) -> int:
         return len(self.row_ids)

@@ -24,7 +24,8 @@ class Evaluation:
         num_correct: those whose most probable class was the given one.
         num_unreadable: rows with an error; they are in no other figure.
         accuracy: num_correct / num_images.
-        accuracy_interval: Wilson interval of the accuracy at 95 %.
+        accuracy_interval: Wilson interval of the accuracy at 95 %; of the effective number of images where they
+            come in groups.
         balanced_accuracy: mean recall over the classes that occur.
         cross_entropy: mean, in nats, of the calibrated probabilities.
         calibration_error: expected calibration error over 15 bins, in [0, 1].
@@ -34,6 +35,8 @@ class Evaluation:
         f1: (num_classes,) in [0, 1]; NaN for a class without images.
         macro_f1: mean F1 over the classes that occur.
         most_confused: (given, predicted, count), most frequent first.
+        num_groups: of images that hang together; the interval counts them. None where each image stands alone.
+        rows: of what `sightline.evaluate` gave: which rows these are, and which were left out; see there.
     """
 
     class_names: tuple[str, ...]
@@ -51,6 +54,8 @@ class Evaluation:
     f1: NDArray[np.float64]
     macro_f1: float
     most_confused: tuple[tuple[str, str, int], ...]
+    num_groups: int | None = None
+    rows: Mapping[str, Any] | None = None
 
     @property
     def num_errors(self) -> int:
@@ -59,7 +64,16 @@ class Evaluation:
 
     def __str__(self) -> str:
         lower, upper = self.accuracy_interval
-        return f"accuracy {self.accuracy:.4f} [{lower:.4f}, {upper:.4f}] on {self.num_images:,} images"
+        told = "" if self.rows is None or not self.rows["mixed"] else f", {self.rows['mixed']}"
+        return f"accuracy {self.accuracy:.4f} [{lower:.4f}, {upper:.4f}] on {self.images}{told}"
+
+    @property
+    def images(self) -> str:
+        """How many images were judged, and in how many groups: "500 images in 100 groups"."""
+        images = f"{self.num_images:,} image{'s' * (self.num_images != 1)}"
+        if self.num_groups is None:
+            return images
+        return f"{images} in {self.num_groups:,} group{'s' * (self.num_groups != 1)}"
 
     __repr__ = __str__
 

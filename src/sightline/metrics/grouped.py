@@ -59,11 +59,11 @@ def accuracy_interval(
     numbers = checked_groups(groups, len(right))
     if numbers is None:
         return wilson_bounds(float(right.mean()), len(right), normal_quantile(confidence))
-    num_groups = int(numbers.max()) + 1
-    if num_groups == 1:
+    count = int(numbers.max()) + 1
+    if count == 1:
         checked_confidence(confidence)
         return 0.0, 1.0
-    quantile = student_t_quantile(confidence, degrees=num_groups - 1)
+    quantile = student_t_quantile(confidence, degrees=count - 1)
     return wilson_bounds(float(right.mean()), effective_number(right, numbers), quantile)
 
 
@@ -160,6 +160,12 @@ def difference_interval(
     above = square_and_add(second_upper - second_accuracy, first_accuracy - first_lower, correlation)
     difference = second_accuracy - first_accuracy
     return max(-1.0, difference - below), min(1.0, difference + above)
+
+
+def num_groups(groups: ArrayLike | None) -> int | None:
+    """How many groups there are; None where each image is one of its own."""
+    found = None if groups is None else np.unique(np.asarray(groups))
+    return None if found is None or len(found) == np.size(groups) else len(found)
 
 
 def checked_groups(groups: ArrayLike | None, num_images: int) -> NDArray[np.int64] | None:

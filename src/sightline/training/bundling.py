@@ -125,10 +125,10 @@ def _predict(session: Session, data: Prepared) -> tuple[dict[SplitName, Predicti
     for name in JUDGED:
         rows = data.splits.rows(name)
         row_ids, nothing = tuple(data.dataset.row_ids[rows].tolist()), (None,) * len(rows)
-        labels = data.dataset.labels[rows]
+        labels, groups = data.dataset.labels[rows], None if data.splits.groups is None else data.splits.groups[rows]
         logits, disagreements = answers[name]["logits"], answers[name].get("disagreement")
         predictions[name] = Predictions(
-            data.dataset.class_names, row_ids, logits, temperature, labels, nothing, nothing, disagreements
+            data.dataset.class_names, row_ids, logits, temperature, labels, nothing, nothing, disagreements, groups
         )
     return predictions, answers
 
@@ -161,6 +161,8 @@ def _write_predictions(path: Path, data: Prepared, predictions: dict[SplitName, 
         arrays[f"{name}_row_ids"] = np.array(rows.row_ids, dtype=str)
         arrays[f"{name}_labels"] = rows.labels
         arrays[f"{name}_logits"] = rows.logits
+        if rows.groups is not None:
+            arrays[f"{name}_groups"] = rows.groups.astype(str)
         if "member_logits" in answers[name]:
             arrays[f"{name}_member_logits"] = answers[name]["member_logits"]
     stream = io.BytesIO()

@@ -193,7 +193,7 @@ def _figures(evaluation: Evaluation | None) -> str:
         return "There were no test images: nothing is known about how good it is."
     lower, upper = evaluation.accuracy_interval
     lines = [
-        f"On {evaluation.num_images:,} test images that took no part in any choice: "
+        f"On {_test_images(evaluation)} that took no part in any choice: "
         f"accuracy {evaluation.accuracy:.4f}, "
         f"95 % interval {lower:.4f} to {upper:.4f} (Wilson); cross-entropy {evaluation.cross_entropy:.4f}; "
         f"expected calibration error {evaluation.calibration_error:.4f}.",
@@ -206,6 +206,10 @@ def _figures(evaluation: Evaluation | None) -> str:
         shown = " | ".join("-" if math.isnan(figure) else f"{figure:.4f}" for figure in figures)
         lines.append(f"| {name} | {int(evaluation.confusion[label].sum()):,} | {shown} |")
     return "\n".join(lines)
+
+
+def _test_images(evaluation: Evaluation) -> str:
+    return evaluation.images.replace(" image", " test image", 1)
 
 
 def _limits(dataset: Dataset, spec: InputSpec, evaluation: Evaluation | None) -> str:

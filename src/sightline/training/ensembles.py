@@ -254,5 +254,6 @@ def _out_of_bag(job: Job, data: Prepared) -> Evaluation | None:
             data.dataset.labels[rows],
             nothing,
             nothing,
+            groups=None if data.splits.groups is None else data.splits.groups[rows],
         )
     )

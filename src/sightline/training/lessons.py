@@ -98,6 +98,8 @@ def _judged(session: Session, data: Prepared, teacher: Teacher) -> dict[str, Any
     row_ids, nothing = tuple(data.dataset.row_ids[rows].tolist()), (None,) * len(rows)
     logits, labels = session.logits(data.pixels.take(rows)), data.dataset.labels[rows]
     names, temperature = data.dataset.class_names, teacher.bundle.temperature
-    judged = figures(score(Predictions(names, row_ids, logits, temperature, labels, nothing, nothing)))
+    groups = None if data.splits.groups is None else data.splits.groups[rows]
+    answers = Predictions(names, row_ids, logits, temperature, labels, nothing, nothing, groups=groups)
+    judged = figures(score(answers))
     reporter().say(f"teacher: accuracy {judged['accuracy']:.4f} on the {len(rows):,} validation images")
     return {key: judged[key] for key in FIGURES}

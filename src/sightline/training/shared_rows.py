@@ -195,7 +195,8 @@ def recorded(run: FinishedRun, rows: SharedRows, split: str, class_names: tuple[
     order = class_order(run.class_names, class_names)
     labels: NDArray[np.int64] = np.array([class_names.index(rows.given[row_id]) for row_id in row_ids], np.int64)
     nothing, logits = (None,) * len(row_ids), answers.logits[found][:, order] / np.float32(run.bundle.temperature)
-    return Predictions(class_names, tuple(row_ids), logits, 1.0, labels, nothing, nothing)
+    groups = np.array([rows.groups[row_id] for row_id in row_ids], dtype=str)
+    return Predictions(class_names, tuple(row_ids), logits, 1.0, labels, nothing, nothing, groups=groups)
 
 
 def class_order(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
