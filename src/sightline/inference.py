@@ -16,12 +16,13 @@ from sightline.bundle import load_bundle
 from sightline.data.backgrounds import looks_inverted
 from sightline.data.colors import change_color
 from sightline.data.images import decode_image, resize_image
+from sightline.data.isolation import Watchdog
 from sightline.data.listings import Listing, without_outputs
 from sightline.data.pixels import read_pixels
 from sightline.data.walking import walk
 from sightline.errors import InvalidValue, UnreadableImage
 from sightline.progress import reporter, reporting
-from sightline.records import Dataset, InputSpec, Predictions
+from sightline.records import Dataset, Predictions
 from sightline.results import Bundle, Run
 from sightline.sessions import Session, open_session
 from sightline.workers import available_processors
@@ -188,13 +189,16 @@ def _note(entry: os.DirEntry[str], name: str, listing: Listing) -> bool:
     return False
 
 
-def predict_files(bundle: Bundle, paths: Iterable[str], *, invert: bool = False) -> Iterator[Predictions]:
+def predict_files(
+    bundle: Bundle, paths: Iterable[str], *, invert: bool = False, watchdog: Watchdog | None = None
+) -> Iterator[Predictions]:
     """Predictions in portions, as they come: what a long list of files is read with.
 
     Args:
         bundle: an opened bundle.
         paths: image files.
         invert: turn light into dark first.
+        watchdog: decodes in a process that can be ended, for strangers' files.
 
     Yields:
         Predictions of up to 64 files each, in order.
@@ -207,7 +211,7 @@ def predict_files(bundle: Bundle, paths: Iterable[str], *, invert: bool = False)
         >>> inspect.isgeneratorfunction(predict_files)
         True
     """
-    answerer = _Answerer(bundle, open_session(bundle), invert=invert)
+    answerer = _Answerer(bundle, open_session(bundle), invert, watchdog)
     listed = list(paths)
     with ThreadPoolExecutor(available_processors()) as threads:
         for first in range(0, len(listed), CHUNK):
@@ -229,27 +233,6 @@ def _predict_array(bundle: Bundle, images: NDArray[Any], *, invert: bool) -> Ite
         yield answerer.answer([str(row) for row in part], readings)
 
 
-def decode_file(path: str, spec: InputSpec) -> NDArray[np.uint8]:
-    """A file as uint8 pixels in the network's colour mode, not yet resized.
-
-    Args:
-        path: an image file.
-        spec: colour mode, and the size that scaled decoding must not fall below.
-
-    Returns:
-        (height, width, channels) uint8 of the file's own size or a fraction of it.
-
-    Raises:
-        UnreadableImage: it cannot be decoded; the message says why.
-
-    Example:
-        >>> decode_file("nowhere.png", InputSpec(28, 28, "grey"))
-        Traceback (most recent call last):
-        sightline.errors.UnreadableImage: nowhere.png: no such file.
-    """
-    return decode_image(path, color_mode=spec.color_mode, minimum_size=(spec.height, spec.width))
-
-
 @dataclass(frozen=True)
 class _Reading:
     """One image at network size, or why there is none, and what was noticed on it."""
@@ -266,10 +249,13 @@ class _Answerer:
     bundle: Bundle
     session: Session
     invert: bool
+    watchdog: Watchdog | None = None
 
     def read_file(self, path: str) -> _Reading:
+        decode = decode_image if self.watchdog is None else self.watchdog.decode
+        spec = self.bundle.input
         try:
-            return self.read(decode_file(path, self.bundle.input))
+            return self.read(decode(Path(path), color_mode=spec.color_mode, minimum_size=(spec.height, spec.width)))
         except UnreadableImage as error:
             return _Reading(None, error=str(error))
 

@@ -34,8 +34,9 @@ def test_a_file_that_lacks_only_its_end_mark_is_read_whole(options, lacking):
 @pytest.mark.parametrize("options", KINDS)
 @pytest.mark.parametrize("lacking", [6, 20, 100, 500, 1500])
 def test_a_file_that_lacks_pixels_is_truncated_with_or_without_a_restart_before_the_cut(options, lacking):
-    with pytest.raises(UnreadableImage, match=r"truncated JPEG \("):
-        decode_image(jpeg(**options)[:-lacking], color_mode="rgb")
+    for least in (None, (1, 1)):
+        with pytest.raises(UnreadableImage, match=r"truncated JPEG \("):
+            decode_image(jpeg(**options)[:-lacking], color_mode="rgb", minimum_size=least)
 
 
 def test_a_file_that_is_cut_at_each_of_its_restarts_is_truncated():

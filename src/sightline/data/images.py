@@ -76,9 +76,11 @@ _ORIENTATION = 0x0112
 _REDUCED_ABOVE = 16_000_000
 # So many pixels are changed in colour at once.
 _BAND_PIXELS = 2**20
-# What follows a JPEG that lacks its end: once nothing, once other bits, with every mark that a decoder may wait for.
+# What follows a JPEG that lacks its end: once nothing, once other bits, enough for several blocks, with every mark that
+# a decoder may wait for.
 _END = b"\xff\xd9"
-_OTHER_BITS = b"".join(b"\xa5" * 16 + bytes([0xFF, 0xD0 + number]) + b"\x5a" * 16 for number in (*range(8), *range(8)))
+_BITS = b"\xa5" * 16 + bytes((7 * number * number + 13 * number) % 251 for number in range(1_000))
+_OTHER_BITS = b"".join(_BITS + bytes([0xFF, 0xD0 + number]) + b"\x5a" * 16 + _BITS for number in (*range(8), *range(8)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -269,13 +271,14 @@ def _decode(
 def _decode_without_end(container: Container, color_mode: ColorMode, minimum_size: tuple[int, int] | None) -> Picture:
     """A JPEG without its last mark is whole if what follows it changes nothing."""
     data = container.data.rstrip(b"\xff")  # half of the mark may be there
-    nothing, other = (
-        _decode_stripped(dataclasses.replace(container, data=data + rest), color_mode, minimum_size)
-        for rest in (_END, _OTHER_BITS + _END)
-    )
-    if not np.array_equal(nothing.pixels, other.pixels):
+    ended, other = (dataclasses.replace(container, data=data + rest) for rest in (_END, _OTHER_BITS + _END))
+    picture = _decode_stripped(ended, color_mode, minimum_size)
+    # Reduced to an eighth, the last bits may not show; so it is looked at in full, if it is no giant.
+    least = None if picture.width * picture.height <= _REDUCED_ABOVE else minimum_size
+    both = [_decode_stripped(one, color_mode, least).pixels for one in (ended, other)]
+    if not np.array_equal(*both):
         raise UnreadableImage(f"truncated JPEG (it ends after {len(container.data):,} bytes).")
-    return nothing
+    return picture
 
 
 def _decode_stripped(container: Container, color_mode: ColorMode, minimum_size: tuple[int, int] | None) -> Picture:

@@ -24,6 +24,7 @@ from sightline.data.containers import read_bytes
 from sightline.data.images import decode_image
 from sightline.errors import UnreadableImage
 from sightline.records import ColorMode
+from sightline.text import printable
 
 _LENGTHS = struct.Struct("<II")
 # -P: nothing of the current folder is taken for a module.
@@ -60,7 +61,7 @@ class Watchdog:
         Raises:
             UnreadableImage: also where the child took too long, or ended.
         """
-        name = "image bytes" if isinstance(source, bytes) else str(source)
+        name = "image bytes" if isinstance(source, bytes) else printable(str(source))
         try:
             data = source if isinstance(source, bytes) else read_bytes(source)
         except UnreadableImage as error:
