@@ -168,8 +168,30 @@ def test_classes_of_a_dataset_are_matched_by_name(tiny_run: sightline.Run, small
     predictions = sightline.predict(tiny_run, reversed_names, progress=False)
     assert predictions.labels.tolist() == small_arrays["y_train"][:50].tolist()
     unknown = sightline.load(arrays, class_names=[*"987654321", "zero"])
+    answered = sightline.predict(tiny_run, unknown, progress=False)
+    assert answered.labels is None
+    np.testing.assert_array_equal(answered.logits, predictions.logits)
     with pytest.raises(InvalidValue, match=r"classes the bundle does not know: zero\. The bundle knows: 0, 1, 2"):
-        sightline.predict(tiny_run, unknown)
+        sightline.evaluate(tiny_run, unknown, split="all")
+
+
+def test_a_dataset_is_inverted_as_its_files_are(
+    tiny_run: sightline.Run, small_arrays: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    images = small_arrays["x_test"][:8, 4:-4]  # wider than high: what is added above and below must not be inverted
+    for row, image in enumerate(images):
+        (tmp_path / str(row % 2)).mkdir(exist_ok=True)
+        Image.fromarray(255 - image).save(tmp_path / str(row % 2) / f"{row}.png")
+    (tmp_path / "0" / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    as_files = sightline.predict(tiny_run, tmp_path, invert=True, progress=False)
+    as_rows = sightline.predict(tiny_run, sightline.load(tmp_path), invert=True, progress=False)
+    np.testing.assert_array_equal(as_rows.logits, as_files.logits)
+    assert as_rows.labels.tolist() == [0] * 5 + [1] * 4
+    assert [error is None for error in as_rows.errors] == [True] * 4 + [False] + [True] * 4
+    arrays = sightline.load({"x_train": 255 - images, "y_train": np.arange(8) % 2})
+    upright = sightline.predict(tiny_run, images, progress=False)
+    as_array = sightline.predict(tiny_run, arrays, invert=True, progress=False)
+    np.testing.assert_array_equal(as_array.logits, upright.logits)
 
 
 def test_without_progress_nothing_is_printed(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,14 @@ from sightline.data.images import decode_image, resize_image
 from sightline.data.isolation import Watchdog
 from sightline.data.listings import Listing, without_outputs
 from sightline.data.pixels import read_pixels
+from sightline.data.stores import decode_row
 from sightline.data.walking import walk
 from sightline.errors import InvalidValue, UnreadableImage
 from sightline.progress import reporter, reporting
-from sightline.records import Dataset, Predictions
+from sightline.records import Dataset, ImageFiles, Predictions
 from sightline.results import Bundle, Run
 from sightline.sessions import Session, open_session
+from sightline.text import printable
 from sightline.workers import available_processors
 
 CHUNK = 64
@@ -60,7 +62,7 @@ def predict(
     opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
     with reporting(None if progress else "quiet"):
         if isinstance(images, Dataset):
-            return predict_dataset(opened, images, np.arange(len(images)))
+            return _predict_whole(opened, images, invert=invert)
         if isinstance(images, np.ndarray):
             return _join(opened, list(_predict_array(opened, images, invert=invert)))
         names = [images] if isinstance(images, str | Path) else list(images)
@@ -73,13 +75,42 @@ def predict(
     return _join(opened, portions)
 
 
-def predict_dataset(bundle: Bundle, dataset: Dataset, rows: NDArray[np.int64]) -> Predictions:
+def _predict_whole(bundle: Bundle, dataset: Dataset, *, invert: bool) -> Predictions:
+    """Predictions for all of a Dataset; with its labels where the bundle knows its classes."""
+    rows = np.arange(len(dataset))
+    present = (dataset.class_names[label] for label in np.unique(dataset.labels))
+    unknown = [printable(name) for name in present if name not in bundle.class_names]
+    if unknown:
+        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+        listed = f"{', '.join(unknown[:5])}{more}"
+        reporter().say(f"note: the bundle does not know the classes {listed}; the predictions carry no labels")
+    if not invert:
+        return predict_dataset(bundle, dataset, rows, with_labels=not unknown)
+    found = _join(bundle, list(_predict_inverted(bundle, dataset)))
+    return replace(found, labels=None if unknown else match_labels(bundle.class_names, dataset, rows))
+
+
+def _predict_inverted(bundle: Bundle, dataset: Dataset) -> Iterator[Predictions]:
+    """From the images themselves: what the cache holds has a border, which must not be inverted."""
+    answerer = _Answerer(bundle, open_session(bundle), invert=True)
+    names = dataset.row_ids.tolist()
+    with ThreadPoolExecutor(available_processors()) as threads:
+        for first in range(0, len(names), CHUNK):
+            part = range(first, min(first + CHUNK, len(names)))
+            readings = list(threads.map(lambda row: answerer.read_row(dataset, row), part))
+            yield answerer.answer(names[first : part.stop], readings)
+
+
+def predict_dataset(
+    bundle: Bundle, dataset: Dataset, rows: NDArray[np.int64], *, with_labels: bool = True
+) -> Predictions:
     """Predictions for rows of a Dataset, with their labels matched to the bundle's classes by name.
 
     Args:
         bundle: an opened bundle.
         dataset: where the images are.
         rows: (num_images,) row indices.
+        with_labels: False leaves the labels out, whatever the classes are called.
 
     Returns:
         Predictions whose labels index `bundle.class_names`.
@@ -90,9 +121,9 @@ def predict_dataset(bundle: Bundle, dataset: Dataset, rows: NDArray[np.int64]) -
     Example:
         >>> import inspect
         >>> list(inspect.signature(predict_dataset).parameters)
-        ['bundle', 'dataset', 'rows']
+        ['bundle', 'dataset', 'rows', 'with_labels']
     """
-    labels = match_labels(bundle.class_names, dataset, rows)
+    labels = match_labels(bundle.class_names, dataset, rows) if with_labels else None
     chosen = dataset.take(rows)
     pixels = read_pixels(chosen, bundle.input)
     found = open_session(bundle).collect(pixels, ANSWERS, with_progress=True)
@@ -256,6 +287,16 @@ class _Answerer:
         spec = self.bundle.input
         try:
             return self.read(decode(Path(path), color_mode=spec.color_mode, minimum_size=(spec.height, spec.width)))
+        except UnreadableImage as error:
+            return _Reading(None, error=str(error))
+
+    def read_row(self, dataset: Dataset, row: int) -> _Reading:
+        spec = self.bundle.input
+        if not isinstance(dataset.images, ImageFiles):
+            return self.read(change_color(dataset.images[row], spec.color_mode))
+        try:
+            size = (spec.height, spec.width)
+            return self.read(decode_row(dataset.images, row, color_mode=spec.color_mode, minimum_size=size))
         except UnreadableImage as error:
             return _Reading(None, error=str(error))
 
