@@ -15,6 +15,7 @@ pytest.importorskip("keras", reason="exporting needs Keras")
 import keras
 
 from sightline.sessions import Session
+from sightline.training import onnx_export as module
 from sightline.training.onnx_export import export_onnx
 
 
@@ -31,6 +32,37 @@ def test_the_same_network_gives_the_same_bytes_whatever_was_exported_before(tmp_
     images = np.random.default_rng(0).integers(0, 256, (5, 12, 12, 1), dtype=np.uint8)
     logits = Session(tmp_path / "second.onnx", num_classes=3).logits(images)
     assert np.allclose(logits, network.predict(images, verbose=0)["logits"], atol=1e-5)
+
+
+def _written(place: Path, prefix: str, *, is_turned: bool) -> bytes:
+    """A sum of two products with equal constants, in one of two spellings."""
+    onnx = pytest.importorskip("onnx")
+    make, kind = onnx.helper.make_node, onnx.TensorProto.FLOAT
+    two, three = (onnx.numpy_helper.from_array(np.float32([value]), f"{prefix}{value}") for value in (2, 3))
+    nodes = [
+        make("Mul", ["images", f"{prefix}2"], [f"{prefix}a"]),
+        make("Mul", ["images", f"{prefix}3"], [f"{prefix}b"]),
+    ]
+    side = [f"unk__{prefix}"]
+    graph = onnx.helper.make_graph(
+        [*(nodes[::-1] if is_turned else nodes), make("Sub", [f"{prefix}a", f"{prefix}b"], ["logits"], name=prefix)],
+        "graph",
+        [onnx.helper.make_tensor_value_info("images", kind, side)],
+        [onnx.helper.make_tensor_value_info("logits", kind, side)],
+        [three, two] if is_turned else [two, three],
+        doc_string=prefix,
+    )
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), place)
+    module._settle_names(place)
+    return place.read_bytes()
+
+
+def test_names_and_order_say_what_is_computed_and_nothing_else(tmp_path: Path) -> None:
+    first = _written(tmp_path / "a.onnx", "x", is_turned=False)
+    assert _written(tmp_path / "b.onnx", "conv__17", is_turned=True) == first
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(first, providers=["CPUExecutionProvider"])
+    assert session.run(["logits"], {"images": np.float32([5, 7])})[0].tolist() == [-5, -7]
 
 
 def test_a_keras_py_in_the_current_folder_is_not_run(tmp_path: Path) -> None:

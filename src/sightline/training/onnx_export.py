@@ -7,22 +7,23 @@ a network trained on JAX is loaded and exported by TensorFlow in another process
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.util
 import io
 import os
-import re
 import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from sightline.backends import load_keras, usual_keras
 from sightline.errors import MissingPackage, TrainingFailed, require
 
-# How TensorFlow's exporter ends names that it made up: "new_shape__50", "Conv__40:0".
-_COUNTED = re.compile(r"__\d+(?=$|:)")
+# Of an attribute, as ONNX numbers them: a graph, several graphs.
+_GRAPHS = (5, 10)
 
 
 def export_onnx(keras_path: Path, onnx_path: Path) -> None:
@@ -77,32 +78,70 @@ def _name_outputs(path: Path, names: list[str]) -> None:
 
 
 def _settle_names(path: Path) -> None:
-    """Make the names in a graph depend on the graph alone: exporters count on through all that a process exports."""
+    """Make order and names in a graph depend on what it computes alone.
+
+    Exporters count on through all that a process exports, and of several equal constants they keep any one.
+    """
     onnx = require("onnx", purpose="writing model.onnx", install="onnx")
     model = onnx.load(str(path))
-    taken: dict[str, str] = {}
-
-    def settled(name: str) -> str:
-        if _COUNTED.search(name):
-            return taken.setdefault(name, _COUNTED.sub(f"__{len(taken)}", name))
-        return name
-
-    for node in model.graph.node:
-        node.name = settled(node.name)
-        node.input[:] = [settled(name) for name in node.input]
-        node.output[:] = [settled(name) for name in node.output]
-    for tensor in (*model.graph.initializer, *model.graph.value_info):
-        tensor.name = settled(tensor.name)
-    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
-        for side in value.type.tensor_type.shape.dim:
-            if side.HasField("dim_param"):
-                side.dim_param = settled(side.dim_param)
-    model.graph.doc_string = model.doc_string = ""
-    ordered = sorted(model.graph.initializer, key=lambda tensor: str(tensor.name))
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(ordered)
+    graph = model.graph
+    if any(attribute.type in _GRAPHS for node in graph.node for attribute in node.attribute):
+        return  # what lies within refers to names without
+    names = {value.name: value.name for value in (*graph.input, *graph.output)}
+    ordered = _in_order_of_content(graph)
+    for number, node in enumerate(ordered):
+        node.name = f"{node.op_type}_{number}"
+        for place, name in enumerate([*node.input, *node.output]):
+            names.setdefault(name, f"{node.name}:{place}" if name else "")
+        node.input[:] = [names[name] for name in node.input]
+        node.output[:] = [names[name] for name in node.output]
+    _replace(graph.node, ordered)
+    for tensors in (graph.initializer, graph.value_info):
+        for tensor in tensors:
+            tensor.name = names.get(tensor.name, tensor.name)
+        _replace(tensors, sorted(tensors, key=lambda tensor: str(tensor.name)))
+    sides = [
+        side for value in (*graph.input, *graph.output, *graph.value_info) for side in value.type.tensor_type.shape.dim
+    ]
+    unknown: dict[str, str] = {}
+    for side in sides:
+        if side.dim_param:
+            side.dim_param = unknown.setdefault(side.dim_param, f"side_{len(unknown)}")
+    graph.doc_string = model.doc_string = ""
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _in_order_of_content(graph: Any) -> list[Any]:
+    """The nodes of a graph, each after what it takes, those that could come at once by what they compute."""
+    digests = {"": "", **{value.name: value.name for value in graph.input}}
+    for tensor in graph.initializer:
+        nameless = type(tensor)()
+        nameless.CopyFrom(tensor)
+        nameless.ClearField("name")
+        digests[tensor.name] = hashlib.sha256(nameless.SerializeToString(deterministic=True)).hexdigest()
+    waiting, ordered = list(graph.node), []
+    while waiting:
+        ready = [node for node in waiting if all(name in digests for name in node.input)]
+        if not ready:
+            raise TrainingFailed("the exporter wrote a graph that runs in circles, or refers to what is not in it.")
+        waiting = [node for node in waiting if not all(name in digests for name in node.input)]
+        found = []
+        for node in ready:
+            attributes = sorted(part.SerializeToString(deterministic=True) for part in node.attribute)
+            inputs = [digests[name] for name in node.input]
+            content = repr((node.domain, node.op_type, attributes, inputs, len(node.output)))
+            found.append((hashlib.sha256(content.encode()).hexdigest(), len(found), node))
+        for digest, _, node in sorted(found):
+            digests |= {name: f"{digest}:{place}" for place, name in enumerate(node.output)}
+            ordered.append(node)
+    return ordered
+
+
+def _replace(field: Any, content: list[Any]) -> None:
+    copies = [type(part).FromString(part.SerializeToString()) for part in content]
+    del field[:]
+    field.extend(copies)
 
 
 def _export_in_subprocess(keras_path: Path, onnx_path: Path) -> None:
