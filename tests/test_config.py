@@ -473,7 +473,8 @@ def test_strengths_out_of_range_are_refused(key: str, too_much: float) -> None:
         (b"\xff\xfe\x00", "not a JSON file"),
         (b"[1]", "a recipe is a JSON object"),
         (b'{"training": {"epochs": 0}}', "training.epochs must be"),
-        (b'{"training": {"epochs": NaN}}', "training.epochs must be"),
+        (b'{"training": {"epochs": NaN}}', "NaN is no finite number"),
+        (b'{"a":' * 50_000 + b"1" + b"}" * 50_000, "nested more than 32 deep"),
         (b'{"trainings": {}, "seeed": 1}', "no recipe key is called 'seeed'"),
     ],
 )

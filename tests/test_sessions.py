@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from sightline import sessions as module, workers
 from sightline.bundle import load_bundle
+from sightline.errors import InvalidBundle
+from sightline.records import InputSpec
+from sightline.results import Bundle
 from sightline.sessions import open_session
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 64, 64, 3), dtype=np.uint8)
@@ -106,3 +113,130 @@ def test_who_wants_telemetry_is_heeded(chosen: str, tmp_path: Path) -> None:
     environment = clean(tmp_path, ORT_DISABLE_TELEMETRY=chosen)
     said = subprocess.run([sys.executable, "-c", program], check=True, env=environment, capture_output=True, text=True)
     assert said.stdout.strip() == repr(chosen)
+
+
+def save(path: Path, nodes: list[Any], *, images: list[Any], logits: list[Any], dtype: int = TensorProto.UINT8) -> Path:
+    inputs = [helper.make_tensor_value_info("images", dtype, images)]
+    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, logits)]
+    graph = helper.make_graph(nodes, "g", inputs, outputs)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 9
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def mean_of_channels(*, axes: tuple[int, ...] = (1, 2)) -> list[Any]:
+    return [
+        helper.make_node("Cast", ["images"], ["wide"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["wide"], ["logits"], axes=list(axes), keepdims=0),
+    ]
+
+
+def bundle_of(network: Path, *, spec: InputSpec, num_classes: int, outputs: dict[str, Any] | None = None) -> Bundle:
+    names = tuple(map(str, range(num_classes)))
+    return Bundle(network.parent, names, spec, 1.0, 0, {}, {"outputs": outputs or {}})
+
+
+RGB = InputSpec(8, 8, "rgb")
+
+
+def test_a_graph_that_fits_its_description_is_opened(tmp_path: Path) -> None:
+    path = save(tmp_path / "model.onnx", mean_of_channels(), images=["N", 8, 8, 3], logits=["N", 3])
+    promised = {"logits": {"dtype": "float32", "shape": ["batch", 3], "meaning": ""}}
+    session = open_session(bundle_of(path, spec=RGB, num_classes=3, outputs=promised))
+    assert session.logits(np.full((2, 8, 8, 3), 7, np.uint8)).tolist() == [[7, 7, 7]] * 2
+
+
+@pytest.mark.parametrize(
+    ("spec", "num_classes", "output", "match"),
+    [
+        (InputSpec(9, 8, "rgb"), 3, {}, r"input\.json says uint8 'images' of shape \(9, 8, 3\)"),
+        (InputSpec(8, 8, "grey"), 3, {}, r"input\.json says"),
+        (RGB, 4, {}, "as 'logits'; float32 of shape"),
+        (RGB, 3, {"features": {"dtype": "float32", "shape": ["batch", 2], "meaning": ""}}, "gives nothing"),
+    ],
+)
+def test_a_graph_that_does_not_fit_its_description_is_refused(
+    spec: InputSpec, num_classes: int, output: dict[str, Any], match: str, tmp_path: Path
+) -> None:
+    path = save(tmp_path / "model.onnx", mean_of_channels(), images=["N", 8, 8, 3], logits=["N", 3])
+    with pytest.raises(InvalidBundle, match=match):
+        open_session(bundle_of(path, spec=spec, num_classes=num_classes, outputs=output))
+
+
+def test_a_graph_with_another_input_is_refused(tmp_path: Path) -> None:
+    path = save(
+        tmp_path / "model.onnx", mean_of_channels(), images=["N", 8, 8, 3], logits=["N", 3], dtype=TensorProto.FLOAT
+    )
+    with pytest.raises(InvalidBundle, match=r"takes \[\('images', 'tensor\(float\)'\)\]"):
+        open_session(bundle_of(path, spec=RGB, num_classes=3))
+
+
+@pytest.mark.parametrize(
+    ("axes", "logits", "match"),
+    [((0, 1), ["M", "K"], "gives"), ((1, 3), ["N", "K"], "as 'logits'"), ((0, 1, 2), ["K"], "as 'logits'")],
+)
+def test_rows_that_are_too_few_or_of_another_width_are_refused(
+    axes: tuple[int, ...], logits: list[Any], match: str, tmp_path: Path
+) -> None:
+    path = save(tmp_path / "model.onnx", mean_of_channels(axes=axes), images=["N", 8, 8, 3], logits=logits)
+    with pytest.raises(InvalidBundle, match=match):
+        open_session(bundle_of(path, spec=RGB, num_classes=3)).logits(np.zeros((5, 8, 8, 3), np.uint8))
+
+
+def test_what_the_graph_cannot_compute_is_an_invalid_bundle(tmp_path: Path) -> None:
+    shape = numpy_helper.from_array(np.array([7, -1]), "shape")
+    nodes = [
+        *mean_of_channels()[:1],
+        helper.make_node("Constant", [], ["shape"], value=shape),
+        helper.make_node("Reshape", ["wide", "shape"], ["logits"]),
+    ]
+    path = save(tmp_path / "model.onnx", nodes, images=["N", 8, 8, 3], logits=["N", "K"])
+    with pytest.raises(InvalidBundle, match="ONNX Runtime cannot run it"):
+        open_session(bundle_of(path, spec=RGB, num_classes=3)).logits(np.zeros((5, 8, 8, 3), np.uint8))
+
+
+def endless(path: Path) -> Path:
+    """A graph that counts without end; `open_session` would refuse it for its loop."""
+    value = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["on"], ["still_on"]), helper.make_node("Add", ["sum", "sum"], ["next"])],
+        "body",
+        [
+            value("count", TensorProto.INT64, []),
+            value("on", TensorProto.BOOL, []),
+            value("sum", TensorProto.FLOAT, None),
+        ],
+        [value("still_on", TensorProto.BOOL, []), value("next", TensorProto.FLOAT, None)],
+    )
+    true = numpy_helper.from_array(np.array(True), "on")
+    nodes = [
+        *mean_of_channels()[:1],
+        helper.make_node("ReduceMean", ["wide"], ["mean"], axes=[1, 2], keepdims=0),
+        helper.make_node("Constant", [], ["on"], value=true),
+        helper.make_node("Loop", ["", "on", "mean"], ["logits"], body=body),
+    ]
+    return save(path, nodes, images=["N", 8, 8, 3], logits=["N", 3])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
+@pytest.mark.parametrize("num_images", [1, 20_000])
+def test_ctrl_c_ends_a_graph_that_runs_without_end(num_images: int, tmp_path: Path) -> None:
+    program = f"""
+import sys, numpy as np
+from pathlib import Path
+from sightline.sessions import Session
+session = Session(Path(sys.argv[1]), num_classes=3)
+print("begun", flush=True)
+try:
+    session.logits(np.zeros(({num_images}, 8, 8, 3), np.uint8))
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+    command = [sys.executable, "-c", program, str(endless(tmp_path / "model.onnx"))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130

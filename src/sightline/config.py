@@ -7,7 +7,6 @@ messages alike; what they are stands in `sightline.schema`.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -17,6 +16,7 @@ from typing import Any, get_type_hints
 from sightline.conflicts import SECONDS_FOR_THE_REST, check_ensemble, check_mixing, check_uses, without_useless
 from sightline.errors import InvalidValue, UnknownName, closest
 from sightline.schema import Recipe
+from sightline.stored import read_json
 
 
 def keys() -> dict[str, dataclasses.Field[Any]]:
@@ -109,7 +109,7 @@ def read_recipe(path: Path) -> Recipe:
         sightline.errors.InvalidValue: no.json: cannot be read as a recipe (No such file or directory).
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except OSError as error:
         raise InvalidValue(f"{path}: cannot be read as a recipe ({error.strerror}).") from error
     except ValueError as error:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +13,16 @@ from numpy.typing import NDArray
 
 from sightline.bundle import MANIFEST, load_bundle
 from sightline.errors import InvalidBundle, InvalidValue
-from sightline.records import SplitName
+from sightline.records import SPLIT_NAMES, SplitName
 from sightline.reporting.series import checked_epochs
 from sightline.results import Bundle, Run
+from sightline.stored import parse_json, read_arrays, read_json
 
 JUDGED_SPLITS: tuple[SplitName, ...] = ("validation", "calibration", "test")
 # metrics.json is written last: with it a run is finished.
 FILES = ("recipe.json", "splits.csv", "history.jsonl", "predictions.npz", "metrics.json")
 ACCURACY = ("accuracy", "accuracy_interval", "cross_entropy", "calibration_error")
+DRAWN = ("epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds")
 FIGURES = ("backend", "chosen_epoch", "epochs", "num_parameters", "seconds", "validation", "test")
 
 
@@ -145,16 +145,14 @@ def read_run(run: str | Path | Run) -> FinishedRun:
     _check_finished(folder)
     bundle = load_bundle(folder / "bundle")
     try:
-        metrics = _metrics(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
-        lines = (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
-        history = tuple(dict(json.loads(line)) for line in lines)
+        metrics = _metrics(read_json(folder / "metrics.json"))
+        history = _history(folder / "history.jsonl")
         checked_epochs(history, metrics["chosen_epoch"])
-        with (folder / "splits.csv").open(encoding="utf-8", newline="") as stream:
-            table = list(csv.DictReader(stream))
+        table = _splits(folder / "splits.csv")
         class_names, answers = _answers(folder / "predictions.npz")
         return FinishedRun(
             path=folder,
-            recipe=dict(json.loads((folder / "recipe.json").read_text(encoding="utf-8"))),
+            recipe=_recipe(read_json(folder / "recipe.json")),
             metrics=metrics,
             history=history,
             splits={line["row_id"]: line["split"] for line in table},
@@ -164,7 +162,7 @@ def read_run(run: str | Path | Run) -> FinishedRun:
             answers=answers,
             bundle=bundle,
         )
-    except (OSError, EOFError, zipfile.BadZipFile, KeyError, IndexError, TypeError, ValueError) as error:
+    except (OSError, csv.Error, KeyError, TypeError, ValueError) as error:
         raise InvalidBundle(
             f"{folder}: a file of this run is not what was saved ({error}). Copy the run again, or train again."
         ) from error
@@ -185,31 +183,79 @@ def _check_finished(folder: Path) -> None:
     raise InvalidBundle(f"{folder}: not a run: it has no recipe.json. Name a run, for instance runs/mnist-fast-001.")
 
 
-def _metrics(content: Mapping[str, Any]) -> dict[str, Any]:
-    """What `compare` shows of metrics.json; a KeyError or TypeError where something is missing."""
+def _recipe(content: Any) -> dict[str, Any]:
+    if not isinstance(content, dict) or not isinstance(content.get("data", {}), dict):
+        raise TypeError("recipe.json is no recipe")
+    return content
+
+
+def _history(path: Path) -> tuple[dict[str, float], ...]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    history = tuple(dict(parse_json(line, allow_nan=True)) for line in lines)
+    for record in history:
+        _check_numbers(*(record[key] for key in DRAWN if key in record), name=path.name)
+    return history
+
+
+def _splits(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        table: list[dict[str, str]] = list(csv.DictReader(stream))
+    for line in table:
+        if not isinstance(line.get("row_id"), str) or line.get("split") not in (*SPLIT_NAMES, ""):
+            raise ValueError(f"{path.name}: a line without a row id or with an unknown split")
+    return table
+
+
+def _metrics(content: Any) -> dict[str, Any]:
+    """What `compare` shows of metrics.json; a KeyError, TypeError or ValueError where it is not what was written."""
+    if not isinstance(content, dict):
+        raise TypeError("metrics.json is no object")
     metrics = {key: content[key] for key in FIGURES}
-    wanted: list[tuple[Any, tuple[str, ...]]] = [(metrics["seconds"], ("total",))]
-    wanted += [(metrics[split], ACCURACY) for split in ("validation", "test") if metrics[split] is not None]
-    for figures, keys in wanted:
-        for key in keys:
-            figures[key]
+    if not isinstance(metrics["backend"], str):
+        raise TypeError("metrics.json: backend is no text")
+    numbers = [metrics[key] for key in ("chosen_epoch", "epochs", "num_parameters")]
+    if not all(type(number) is int and number >= 0 for number in numbers):
+        raise ValueError("metrics.json: epochs and parameters are no whole numbers")
+    _check_numbers(metrics["seconds"]["total"])
+    for split in ("validation", "test"):
+        if metrics[split] is not None:
+            lower, upper = metrics[split]["accuracy_interval"]
+            _check_numbers(lower, upper, *(metrics[split][key] for key in ACCURACY if key != "accuracy_interval"))
     return metrics
 
 
+def _check_numbers(*values: Any, name: str = "metrics.json") -> None:
+    if not all(type(value) in (int, float) for value in values):
+        raise ValueError(f"{name}: a figure is no number ({ascii(values)[:80]})")
+
+
 def _answers(path: Path) -> tuple[tuple[str, ...], dict[str, Answers]]:
-    with np.load(path, allow_pickle=False) as arrays:
-        names = tuple(arrays["class_names"].tolist())
-        answers: dict[str, Answers] = {}
-        for split in JUDGED_SPLITS:
-            row_ids, labels = arrays[f"{split}_row_ids"].tolist(), arrays[f"{split}_labels"]
-            logits = arrays[f"{split}_logits"]
-            if logits.shape != (len(row_ids), len(names)) or labels.shape != (len(row_ids),):
-                raise ValueError(f"{path.name}: rows, labels and logits of {split} do not belong together")
-            # Of no rows there is no largest logit either, whatever the number of classes.
-            best = logits.argmax(axis=1) if len(row_ids) else labels
-            answers[split] = Answers(
-                given=dict(zip(row_ids, (names[label] for label in labels.tolist()), strict=True)),
-                predicted=dict(zip(row_ids, (names[label] for label in best.tolist()), strict=True)),
-                logits=logits,
-            )
+    """What was said of each judged row; one without finite numbers counts as an image that could not be read."""
+    parts = ("row_ids", "labels", "logits")
+    wanted = ["class_names", *(f"{split}_{part}" for split in JUDGED_SPLITS for part in parts)]
+    arrays = read_arrays(path, names=wanted)
+    names = tuple(arrays["class_names"].tolist())
+    if arrays["class_names"].dtype.kind != "U" or len(set(names)) != len(names):
+        raise ValueError(f"{path.name}: class_names holds something else than different names")
+    answers: dict[str, Answers] = {}
+    for split in JUDGED_SPLITS:
+        row_ids, labels, logits = (arrays[f"{split}_{part}"] for part in parts)
+        if (
+            logits.dtype != np.float32
+            or labels.dtype.kind not in "iu"
+            # Without rows, the array of their names has no length either.
+            or (row_ids.dtype.kind != "U" and len(row_ids))
+            or logits.shape != (len(row_ids), len(names))
+            or labels.shape != row_ids.shape
+            or len(set(row_ids.tolist())) < len(row_ids)
+            or not ((labels >= 0) & (labels < len(names))).all()
+        ):
+            raise ValueError(f"{path.name}: rows, labels and logits of {split} do not belong together")
+        is_sound = np.isfinite(logits).all(axis=1)
+        row_ids, labels, logits = row_ids[is_sound].tolist(), labels[is_sound], logits[is_sound]
+        answers[split] = Answers(
+            given=dict(zip(row_ids, (names[label] for label in labels.tolist()), strict=True)),
+            predicted=dict(zip(row_ids, (names[label] for label in logits.argmax(axis=1).tolist()), strict=True)),
+            logits=logits,
+        )
     return names, answers

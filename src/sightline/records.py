@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 ColorMode = Literal["grey", "rgb"]
 ResizeRule = Literal["fit", "fill", "stretch"]
 SplitName = Literal["train", "validation", "calibration", "test"]
+NO_NUMBER = "the network answers this image with something else than finite numbers"
 SPLIT_NAMES: tuple[SplitName, ...] = ("train", "validation", "calibration", "test")
 
 
@@ -246,6 +247,20 @@ class Predictions:
     notices: tuple[str | None, ...]
     disagreements: NDArray[np.float32] | None = None
     groups: NDArray[np.str_] | None = None
+
+    def __post_init__(self) -> None:
+        """Make an error row of each whose answer is no number: it names no class, whoever made the bundle."""
+        is_sound = np.isfinite(self.logits).all(axis=1)
+        if self.disagreements is not None:
+            is_sound &= np.isfinite(self.disagreements)
+        if is_sound.all():
+            return
+        errors = tuple(
+            error if sound or error is not None else NO_NUMBER
+            for error, sound in zip(self.errors, is_sound.tolist(), strict=True)
+        )
+        object.__setattr__(self, "errors", errors)
+        object.__setattr__(self, "logits", np.where(is_sound[:, None], self.logits, np.float32(np.nan)))
 
     def __len__(self) -> int:
         return len(self.row_ids)

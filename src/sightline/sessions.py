@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import InvalidBundle, require
+from sightline.graphs import check_graph
 from sightline.progress import reporter
 from sightline.results import Bundle
 from sightline.workers import available_processors, in_order, num_workers
@@ -54,8 +56,27 @@ class Session:
 
     def outputs(self, images: NDArray[np.uint8], names: list[str]) -> list[NDArray[np.float32]]:
         """The outputs of these names for (num_images, height, width, channels) uint8, at once."""
-        answer: list[NDArray[np.float32]] = self._session.run(names, {"images": np.ascontiguousarray(images)})
-        return answer
+        options = self._onnxruntime.RunOptions()
+        run = functools.partial(self._run, self._session, names, options=options)
+        return next(in_order(run, [images], workers=1, stop=functools.partial(_terminate, options)))
+
+    def _run(
+        self, session: Any, names: list[str], images: NDArray[np.uint8], *, options: Any
+    ) -> list[NDArray[np.float32]]:
+        """What the graph answers: rows of numbers, one an image, or an InvalidBundle."""
+        try:
+            answer = session.run(names, {"images": np.ascontiguousarray(images)}, options)
+        except Exception as error:  # ONNX Runtime's exceptions share no class of their own
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise InvalidBundle(f"{self.path}: ONNX Runtime cannot run it ({reason}).") from error
+        for name, part in zip(names, answer, strict=True):
+            # What is short of rows would leave the others to whatever memory held.
+            if not isinstance(part, np.ndarray) or part.dtype.kind not in "fui" or part.shape[:1] != (len(images),):
+                shape = getattr(part, "shape", ())
+                raise InvalidBundle(f"{self.path}: gives '{name}' of shape {shape} for {len(images)} images.")
+            if name == "logits" and self.num_classes and part.shape[1:] != (self.num_classes,):
+                raise InvalidBundle(f"{self.path}: gives logits of shape {part.shape} for {self.num_classes} classes.")
+        return list(answer)
 
     def portions(
         self, images: Any, names: list[str], *, change: Callable[[int, NDArray[np.uint8]], Any] | None = None
@@ -71,14 +92,14 @@ class Session:
         if self._alone is None and workers > 1:
             self._alone = self._open(threads=1)
         session = self._alone if workers > 1 else self._session
+        options = self._onnxruntime.RunOptions()
 
         def answer(first: int) -> list[NDArray[np.float32]]:
             part = images[first : first + size]
-            seen = part if change is None else change(first, part)
-            found: list[NDArray[np.float32]] = session.run(names, {"images": np.ascontiguousarray(seen)})
-            return found
+            return self._run(session, names, part if change is None else change(first, part), options=options)
 
-        yield from zip(starts, in_order(answer, starts, workers=workers), strict=True)
+        stop = functools.partial(_terminate, options)
+        yield from zip(starts, in_order(answer, starts, workers=workers, stop=stop), strict=True)
 
     def logits(self, images: Any, *, with_progress: bool = False) -> NDArray[np.float32]:
         """(num_images, height, width, channels) uint8 to (num_images, num_classes) float32, in bounded memory."""
@@ -90,23 +111,73 @@ class Session:
         """Outputs of these names, those that the network has, for any number of images."""
         shapes = self.output_shapes()
         known = [name for name in names if name in shapes]
-        widths = {name: (self.num_classes,) if name == "logits" else map(int, shapes[name][1:]) for name in known}
-        found = {name: np.empty((len(images), *width), dtype=np.float32) for name, width in widths.items()}
+        found = {name: np.zeros((0, *self._width(name, shapes[name])), np.float32) for name in known}
         with reporter().bar("predicting", total=len(images)) if with_progress else contextlib.nullcontext() as bar:
             for first, parts in self.portions(images, known):
                 for name, part in zip(known, parts, strict=True):
+                    if not first:
+                        found[name] = np.full((len(images), *part.shape[1:]), np.nan, np.float32)
+                    if part.shape[1:] != found[name].shape[1:]:
+                        raise InvalidBundle(f"{self.path}: gives '{name}' of two shapes.")
                     found[name][first : first + len(part)] = part
                 if bar is not None:
                     bar.advance(len(parts[0]))
         return found
 
+    def _width(self, name: str, shape: tuple[int | str, ...]) -> tuple[int, ...]:
+        """The shape of no rows, in which a side that the graph leaves open is 0."""
+        if name == "logits":
+            return (self.num_classes,)
+        return tuple(side if isinstance(side, int) else 0 for side in shape[1:])
+
     def output_shapes(self) -> dict[str, tuple[int | str, ...]]:
         """Name to shape of every output, the batch first; a word stands for what is not fixed."""
         return {output.name: tuple(output.shape) for output in self._session.get_outputs()}
 
+    def check(self, bundle: Bundle) -> None:
+        """Refuse a graph that does not take what the bundle's input.json says, or gives other outputs than promised."""
+        inputs = self._session.get_inputs()
+        given = [(entry.name, entry.type) for entry in inputs]
+        if given != [("images", "tensor(uint8)")] or not _fits(inputs[0].shape, ("batch", *bundle.input.shape)):
+            raise InvalidBundle(
+                f"{self.path}: takes {given} of shape {[entry.shape for entry in inputs]}; input.json says uint8 "
+                f"'images' of shape {bundle.input.shape}. {_REMEDY}"
+            )
+        outputs = {entry.name: (entry.type, tuple(entry.shape)) for entry in self._session.get_outputs()}
+        declared = {
+            name: (entry["dtype"], tuple(entry["shape"])) for name, entry in bundle.manifest.get("outputs", {}).items()
+        }
+        promised = {**declared, "logits": ("float32", ("batch", len(bundle.class_names)))}
+        if "disagreement" in outputs:
+            promised["disagreement"] = ("float32", ("batch",))
+        for name, (dtype, shape) in promised.items():
+            kind, found = outputs.get(name, ("nothing", ()))
+            if kind != f"tensor({_KINDS.get(dtype, dtype)})" or not _fits(found, shape):
+                raise InvalidBundle(
+                    f"{self.path}: gives {kind} of shape {found} as '{name}'; {dtype} of shape {shape} is promised. "
+                    f"{_REMEDY}"
+                )
+
+
+_REMEDY = "Make the bundle again, or ask who made it."
+# Of these dtypes ONNX Runtime has names of its own.
+_KINDS = {"float32": "float", "float64": "double"}
+
+
+def _fits(found: Sequence[int | str], wanted: Sequence[int | str]) -> bool:
+    """Whether two shapes agree where both fix a side; a word, or nothing, stands for one that is not fixed."""
+    return len(found) == len(wanted) and all(
+        one == other or not (isinstance(one, int) and isinstance(other, int))
+        for one, other in zip(found, wanted, strict=True)
+    )
+
+
+def _terminate(options: Any) -> None:
+    options.terminate = True
+
 
 def open_session(bundle: Bundle) -> Session:
-    """The network of an opened bundle.
+    """The network of an opened bundle, which may be a stranger's: its graph is looked at before it is loaded.
 
     Args:
         bundle: from `sightline.bundle.load_bundle`.
@@ -115,12 +186,17 @@ def open_session(bundle: Bundle) -> Session:
         The session.
 
     Raises:
-        InvalidBundle: ONNX Runtime cannot load the network.
+        InvalidBundle: the graph could run without end or needs what lies outside, ONNX Runtime cannot load it, or it
+            does not fit what the bundle says of it.
         MissingPackage: ONNX Runtime is not installed.
 
     Example:
-        >>> Session(Path("nowhere.onnx"), num_classes=2)
-        Traceback (most recent call last):
-        sightline.errors.InvalidBundle: nowhere.onnx: ONNX Runtime cannot load it (no such file).
+        >>> from sightline.bundle import load_bundle
+        >>> open_session(load_bundle("imagenet")).num_classes
+        1000
     """
-    return Session(bundle.path / "model.onnx", num_classes=len(bundle.class_names))
+    path = bundle.path / "model.onnx"
+    check_graph(path)
+    session = Session(path, num_classes=len(bundle.class_names))
+    session.check(bundle)
+    return session

@@ -5,11 +5,13 @@ What a file may cost is bounded before it is parsed, and nothing in it is run.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import struct
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -126,19 +128,30 @@ def read_arrays(path: Path, *, names: Iterable[str] | None = None) -> dict[str, 
         >>> read_arrays(path)["a"].tolist()
         [0, 1, 2]
     """
+    damages = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError, SyntaxError)
+    # Opened first: once it is, an OSError comes of the places that a damaged archive points to.
+    with (
+        path.open("rb") as stream,
+        _as_value_error(OSError, OverflowError, MemoryError, *damages),
+        zipfile.ZipFile(stream) as archive,
+    ):
+        found = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+        wanted = list(found) if names is None else list(names)
+        missing = [name for name in wanted if name not in found]
+        if missing:
+            raise ValueError(f"it lacks the array {missing[0]!r}")
+        packed = sum(found[name].compress_size for name in wanted)
+        whole = sum(found[name].file_size for name in wanted)
+        if whole > min(MOST_ARRAY_BYTES, _MOST_PACKED * packed + 64 * len(wanted)):
+            raise ValueError(f"it says that it holds {whole:,} bytes")
+        return {name: _array(archive.read(found[name])) for name in wanted}
+
+
+@contextlib.contextmanager
+def _as_value_error(*kinds: type[Exception]) -> Iterator[None]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            found = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
-            wanted = list(found) if names is None else list(names)
-            missing = [name for name in wanted if name not in found]
-            if missing:
-                raise ValueError(f"it lacks the array {missing[0]!r}")
-            packed = sum(found[name].compress_size for name in wanted)
-            whole = sum(found[name].file_size for name in wanted)
-            if whole > min(MOST_ARRAY_BYTES, _MOST_PACKED * packed + 64 * len(wanted)):
-                raise ValueError(f"it says that it holds {whole:,} bytes")
-            return {name: _array(archive.read(found[name])) for name in wanted}
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, SyntaxError) as error:
+        yield
+    except kinds as error:
         raise ValueError(str(error) or type(error).__name__) from error
 
 

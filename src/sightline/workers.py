@@ -58,7 +58,13 @@ def num_workers(num_items: int) -> int:
     return min(available_processors(), num_items)
 
 
-def in_order(work: Callable[[Item], Result], items: Iterable[Item], *, workers: int) -> Iterator[Result]:
+def in_order(
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    workers: int,
+    stop: Callable[[], None] | None = None,
+) -> Iterator[Result]:
     """The results of some work, in the order of its items, worked off by several threads.
 
     At most two items a thread are under way, so that results do not pile up before a slow listener, and
@@ -68,6 +74,8 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], *, workers: 
         work: called in the threads, once an item.
         items: taken as they are needed.
         workers: how many threads; with one or none the caller's own does it.
+        stop: called where nobody listens any more, to end what is under way; with it the work is never done in the
+            caller's own thread, so that Ctrl-C is heard while it lasts.
 
     Yields:
         What `work` gives.
@@ -79,9 +87,10 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], *, workers: 
         >>> list(in_order(lambda number: number * number, range(5), workers=2))
         [0, 1, 4, 9, 16]
     """
-    if workers <= 1:
+    if workers <= 1 and stop is None:
         yield from map(work, items)
         return
+    workers = max(workers, 1)
     waiting: collections.deque[Future[Result]] = collections.deque()
     upcoming = iter(items)
     with ThreadPoolExecutor(max_workers=workers) as threads:
@@ -90,6 +99,10 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], *, workers: 
             while waiting:
                 yield waiting.popleft().result()
                 waiting.extend(threads.submit(work, item) for _, item in zip(range(1), upcoming, strict=False))
+        except BaseException:
+            if stop is not None:
+                stop()
+            raise
         finally:
             for future in waiting:
                 future.cancel()
