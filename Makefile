@@ -12,10 +12,10 @@ DEV_READY := $(VENV)/.ready-dev
 UNFINISHED := $(VENV)/.unfinished
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint bench clean
+.PHONY: help setup train test test-lowest lint bench clean
 
 help: ## list what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(TRAIN_READY) ## install Sightline with TensorFlow into .venv
 
@@ -24,6 +24,9 @@ train: $(TRAIN_READY) ## train on the embedded MNIST; options in ARGS="--seed 1"
 
 test: $(DEV_READY) ## run all tests and every docstring example; options in ARGS="-m 'not slow'"
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+test-lowest: ## run the quick tests with the lowest versions declared, in .venv-lowest; needs PYTHON=python3.11
+	$(MAKE) --no-print-directory VENV=.venv-lowest CONSTRAINTS=constraints/lowest.txt test ARGS="-m 'not slow' $(ARGS)"
 
 lint: $(DEV_READY) ## check style, layout and types
 	$(BIN)/ruff check
@@ -34,7 +37,7 @@ bench: $(TRAIN_READY) ## run benchmarks/main_job.py; another one with BENCHMARK=
 	$(BIN)/python benchmarks/$(BENCHMARK).py $(ARGS)
 
 clean: ## remove .venv and all caches; runs stay
-	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-lowest build .pytest_cache .mypy_cache .ruff_cache
 	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(TRAIN_READY): pyproject.toml $(CONSTRAINTS)

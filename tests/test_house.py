@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import io
+import re
 import shutil
 import subprocess
 import sys
 import tokenize
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -304,3 +306,12 @@ def test_no_tracked_file_holds_the_address_of_a_package_registry() -> None:
         if host.encode() in path.read_bytes()
     ]
     assert not found
+
+
+def test_the_lowest_versions_that_are_tested_are_the_declared_ones() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = [*project["dependencies"], *project["optional-dependencies"]["tensorflow"]]
+    declared += project["optional-dependencies"]["jax"]
+    bounds = {match for line in declared if (match := re.match(r"([a-z0-9-]+)>=([0-9.]+)", line))}
+    tested = re.findall(r"^([a-z0-9-]+)==([0-9.]+)", (ROOT / "constraints/lowest.txt").read_text("utf-8"), re.MULTILINE)
+    assert sorted(tested) == sorted(match.groups() for match in bounds)
