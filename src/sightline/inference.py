@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from sightline.data.pixels import read_pixels
 from sightline.data.stores import decode_row
 from sightline.data.walking import walk
 from sightline.errors import InvalidValue, UnreadableImage
+from sightline.given_images import GivenImage, given_images, paths_of
 from sightline.progress import reporter, reporting
 from sightline.records import Dataset, ImageFiles, Predictions
 from sightline.results import Bundle, Run
@@ -42,8 +44,9 @@ def predict(
 
     Args:
         bundle: a bundle or a run, or its folder.
-        images: a path or a list of paths, folders being searched through; a uint8 array
-            (num_images, height, width, channels) of any size; or a Dataset.
+        images: a path, folders being searched through, the bytes of a file, an open file, a Pillow image, or
+            pixels as a uint8 array (height, width) or (height, width, 1 or 3), of any size; several of them as a
+            list, a generator or an array (num_images, height, width, 1 or 3); or a Dataset.
         invert: turn light into dark first, for pictures that are the inverse of the training images.
         progress: False prints nothing.
 
@@ -52,7 +55,7 @@ def predict(
 
     Raises:
         InvalidBundle: the bundle cannot be used.
-        InvalidValue: no image was named, or the array is not uint8 of that shape.
+        InvalidValue: no image was given, an array is not uint8, or its shape may be read in two ways.
 
     Example:
         >>> predict("nowhere", ["photo.jpg"])
@@ -63,9 +66,8 @@ def predict(
     with reporting(None if progress else "quiet"):
         if isinstance(images, Dataset):
             return _predict_whole(opened, images, invert=invert)
-        if isinstance(images, np.ndarray):
-            return _join(opened, list(_predict_array(opened, images, invert=invert)))
-        names = [images] if isinstance(images, str | Path) else list(images)
+        if (names := paths_of(images)) is None:
+            return _join(opened, list(_predict_given(opened, images, invert=invert)))
         paths = find_images(names)
         with reporter().bar("predicting", total=len(paths)) as bar:
             portions = []
@@ -250,18 +252,20 @@ def predict_files(
             yield answerer.answer(part, list(threads.map(answerer.read_file, part)))
 
 
-def _predict_array(bundle: Bundle, images: NDArray[Any], *, invert: bool) -> Iterator[Predictions]:
-    if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
-        raise InvalidValue(
-            "images must be one uint8 array (num_images, height, width, 1 or 3), 0 to 255; "
-            f"got {images.dtype} {images.shape}."
-        )
+def _predict_given(bundle: Bundle, images: Any, *, invert: bool) -> Iterator[Predictions]:
     answerer = _Answerer(bundle, open_session(bundle), invert=invert)
-    stack = images[..., None] if images.ndim == 3 else images
-    for first in range(0, len(stack), CHUNK):
-        part = range(first, min(first + CHUNK, len(stack)))
-        readings = [answerer.read(change_color(stack[row], bundle.input.color_mode)) for row in part]
-        yield answerer.answer([str(row) for row in part], readings)
+    stream = _expanded(given_images(images))
+    with ThreadPoolExecutor(available_processors()) as threads:
+        while part := list(itertools.islice(stream, CHUNK)):
+            yield answerer.answer([image.name for image in part], list(threads.map(answerer.read_given, part)))
+
+
+def _expanded(images: Iterable[GivenImage]) -> Iterator[GivenImage]:
+    for image in images:
+        if isinstance(image.content, str):
+            yield from (GivenImage(path, path) for path in find_images([image.content]))
+        else:
+            yield image
 
 
 @dataclass(frozen=True)
@@ -282,11 +286,12 @@ class _Answerer:
     invert: bool
     watchdog: Watchdog | None = None
 
-    def read_file(self, path: str) -> _Reading:
+    def read_file(self, file: str | bytes) -> _Reading:
         decode = decode_image if self.watchdog is None else self.watchdog.decode
         spec = self.bundle.input
         try:
-            return self.read(decode(Path(path), color_mode=spec.color_mode, minimum_size=(spec.height, spec.width)))
+            source = file if isinstance(file, bytes) else Path(file)
+            return self.read(decode(source, color_mode=spec.color_mode, minimum_size=(spec.height, spec.width)))
         except UnreadableImage as error:
             return _Reading(None, error=str(error))
 
@@ -299,6 +304,14 @@ class _Answerer:
             return self.read(decode_row(dataset.images, row, color_mode=spec.color_mode, minimum_size=size))
         except UnreadableImage as error:
             return _Reading(None, error=str(error))
+
+    def read_given(self, image: GivenImage) -> _Reading:
+        content = image.content
+        if isinstance(content, str | bytes):
+            return self.read_file(content)
+        if isinstance(content, UnreadableImage):
+            return _Reading(None, error=str(content))
+        return self.read(change_color(content, self.bundle.input.color_mode))
 
     def read(self, image: NDArray[np.uint8]) -> _Reading:
         upright = 255 - image if self.invert else image
@@ -326,7 +339,7 @@ class _Answerer:
 
 def _join(bundle: Bundle, portions: list[Predictions]) -> Predictions:
     if not portions:
-        raise InvalidValue("there is no image to predict: the array is empty.")
+        raise InvalidValue("no image was given, so there is nothing to predict.")
     disagreements: list[Any] = [portion.disagreements for portion in portions]
     return Predictions(
         bundle.class_names,
