@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -144,3 +146,10 @@ def test_a_line_that_fits_no_row_or_split_is_refused(line: str) -> None:
 
 def test_splits_tell_their_sizes() -> None:
     assert repr(sightline.split(unbalanced())) == "Splits(train 640, validation 80, calibration 80, test 200)"
+
+
+def test_given_splits_that_leave_nothing_to_learn_from_are_told_as_such() -> None:
+    dataset = unbalanced()
+    given = np.where(np.arange(len(dataset)) % 2, "test", "validation")
+    with pytest.raises(InvalidSource, match="all of its images are in the given splits test and validation"):
+        sightline.split(dataclasses.replace(dataset, given_splits=given))

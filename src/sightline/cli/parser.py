@@ -130,7 +130,16 @@ def _shorthand_options(parser: argparse.ArgumentParser, options: Iterable[str]) 
     for option in options:
         value, meaning = _MEANINGS[option]
         shown = f"{meaning} (short for --set {SHORTHANDS[option]}={value})"
-        parser.add_argument(f"--{option.replace('_', '-')}", metavar=value, help=shown)
+        action = _Joined if option == "column" else "store"
+        parser.add_argument(f"--{option.replace('_', '-')}", metavar=value, help=shown, action=action)
+
+
+class _Joined(argparse.Action):
+    """An option that may be typed several times: path=... and label=... one by one."""
+
+    def __call__(self, _: object, namespace: argparse.Namespace, values: object, __: str | None = None) -> None:
+        before = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, f"{before},{values}" if before else values)
 
 
 def _overwrite_option(parser: argparse.ArgumentParser) -> None:

@@ -33,6 +33,12 @@ def refuse_empty(dataset: Dataset, data: DataRecipe, splits: Splits) -> None:
         >>> mnist = sightline.load("mnist")
         >>> refuse_empty(mnist, DataRecipe(), sightline.split(mnist))
     """
+    given = set(dataset.given_splits.tolist())
+    if given and not given & {"", "train"}:
+        raise InvalidSource(
+            f"{dataset.name}: all of its images are in the given splits {' and '.join(sorted(given))}. "
+            "There is none to learn from. Add a train split, or take the folders for one whole."
+        )
     fractions = {
         "validation": data.validation_fraction,
         "calibration": data.calibration_fraction,
