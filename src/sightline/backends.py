@@ -102,7 +102,7 @@ def load_keras(requested: str | None = None) -> ModuleType:
     # TensorFlow switches oneDNN's kernels on by itself only where the processor has AVX-512 (decision 13).
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     # Half an import cannot be imported again: Ctrl-C waits for its end.
-    with noting_interrupts(), _without_greeting():
+    with _without_greeting() as stderr, noting_interrupts(stderr):
         return require("keras", purpose="training", install=f"sightline[{name}]")
 
 
@@ -255,13 +255,14 @@ def without_retracing_notes() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _without_greeting() -> Iterator[None]:
-    """Hold back what TensorFlow's C++ writes to stderr while it loads; shown if loading fails.
+def _without_greeting() -> Iterator[int]:
+    """Hold back what TensorFlow's C++ writes to stderr while it loads, and show it if loading fails.
 
-    Its first lines are written before any log level is read, so no variable stops them.
+    Yields the descriptor of stderr itself. Its first lines are written before any log level is read, so no variable
+    stops them.
     """
     if "keras" in sys.modules:
-        yield
+        yield 2
         return
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held, contextlib.ExitStack() as undo:
@@ -270,7 +271,7 @@ def _without_greeting() -> Iterator[None]:
         undo.callback(os.dup2, saved, 2)
         os.dup2(held.fileno(), 2)
         try:
-            yield
+            yield saved
         except Exception:
             held.seek(0)
             os.write(saved, held.read())

@@ -138,6 +138,21 @@ PIXEL_SCALINGS: dict[str, str] = {
 
 BACKENDS: dict[str, str] = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 
+AUGMENTATION_PARTS = (
+    "rotation_degrees",
+    "translation_fraction",
+    "zoom_fraction",
+    "shear_degrees",
+    "crop_fraction",
+    "flip",
+    "brightness",
+    "contrast",
+    "saturation",
+    "hue",
+    "erasing_fraction",
+    "blur_sigma",
+    "randaugment_magnitude",
+)
 # Each part's largest strength; what a policy does not name is off.
 AUGMENTATION_POLICIES: dict[str, dict[str, float | str]] = {
     "none": {},

@@ -13,7 +13,14 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from sightline.conflicts import SECONDS_FOR_THE_REST, check_ensemble, check_mixing, check_uses, without_useless
+from sightline.conflicts import (
+    SECONDS_FOR_THE_REST,
+    check_ensemble,
+    check_mixing,
+    check_uses,
+    check_views,
+    without_useless,
+)
 from sightline.errors import InvalidValue, UnknownName, closest
 from sightline.schema import Recipe
 from sightline.stored import read_json
@@ -279,4 +286,5 @@ def _check_together(recipe: Recipe) -> None:
             "Set loss.name=categorical_crossentropy, or loss.label_smoothing=0."
         )
     check_mixing(recipe)
+    check_views(recipe)
     check_ensemble(recipe)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sightline.architectures import MODELS, backbone_of
-from sightline.catalog import ONE_HOT_LOSSES, SOUPS
+from sightline.catalog import AUGMENTATION_PARTS, ONE_HOT_LOSSES, SOUPS
 from sightline.errors import InvalidValue, pick
 from sightline.schema import Recipe, as_typed
 
@@ -225,6 +225,29 @@ def check_mixing(recipe: Recipe) -> None:
         raise InvalidValue(
             f"{asked}: training.finetune_part=upper learns from stored activations, which are not mixed. "
             "Set training.finetune_part=all, or leave the mixing out."
+        )
+
+
+def learns_from_features(recipe: Recipe) -> bool:
+    """Whether all that a recipe learns from is stored: features and activations of a few views of each image."""
+    if not is_pretrained(recipe):
+        return False
+    is_stored = recipe.training.finetune_part == "upper" and bool(backbone_of(networks_of(recipe)[0]).cut)
+    return recipe.training.finetune_epochs == 0 or is_stored
+
+
+def check_views(recipe: Recipe) -> None:
+    """Refuse augmentation that was asked for part by part where each image is looked at once, as it is.
+
+    Raises:
+        InvalidValue: a part is on, and the only view is the image itself.
+    """
+    parts = {name: _value(f"augmentation.{name}", recipe) for name in AUGMENTATION_PARTS}
+    asked = [name for name, strength in parts.items() if strength not in (None, 0, "none")]
+    if asked and recipe.training.feature_variants == 1 and learns_from_features(recipe):
+        raise InvalidValue(
+            f"augmentation.{asked[0]}={parts[asked[0]]} would change nothing: {recipe.model.name} learns from one view "
+            "of each image, the image as it is. Set training.feature_variants=auto, or 2 or more, or leave it out."
         )
 
 

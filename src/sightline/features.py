@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from sightline.data.identities import Identities, content_identities
 from sightline.data.kept import Column, KeptRows, Shelf, kept_rows
@@ -31,46 +30,18 @@ STORED = np.float16
 
 @dataclass(frozen=True)
 class View:
-    """How images are looked at: as they are, or by a random mirror, turn and crop of each.
+    """How images are looked at: as they are, or changed.
 
     Attributes:
         number: 0 for the images as they are; another number draws another random view.
-        flip: may be mirrored left to right.
-        turn_degrees: turned by up to this much either way.
-        crop_fraction: up to this share of a side is cut off.
+        name: what it is called in the key of a table: whatever its numbers depend on.
+        change: rows and their images, (num_rows, height, width, channels) uint8, to the images that are looked at; the
+            same row and image give the same bytes, whatever stands beside them.
     """
 
     number: int = 0
-    flip: bool = True
-    turn_degrees: float = 10.0
-    crop_fraction: float = 0.2
-
-    @property
-    def name(self) -> str:
-        """What it is called in the key of a table."""
-        if self.number == 0:
-            return "as-is"
-        return f"{self.number}-{int(self.flip)}-{self.turn_degrees:g}-{self.crop_fraction:g}"
-
-    def of(self, image: NDArray[np.uint8], row: int) -> NDArray[np.uint8]:
-        """One image, (height, width, channels) uint8, seen this way; the same row gives the same bytes."""
-        if self.number == 0:
-            return image
-        draw = np.random.default_rng((self.number, row))
-        height, width = image.shape[:2]
-        picture = Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0])
-        if self.flip and draw.random() < 0.5:
-            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        turn = draw.uniform(-self.turn_degrees, self.turn_degrees)
-        # What a turn leaves empty gets the grey of the corners' mean: an edge of black would be news to the network.
-        corners = np.stack([image[0, 0], image[0, -1], image[-1, 0], image[-1, -1]]).mean(axis=0).astype(int)
-        fill = tuple(corners.tolist()) if image.shape[2] == 3 else int(corners[0])
-        picture = picture.rotate(turn, Image.Resampling.BILINEAR, fillcolor=fill)
-        side = 1 - draw.uniform(0, self.crop_fraction)
-        left, top = draw.uniform(0, 1 - side) * width, draw.uniform(0, 1 - side) * height
-        box = (left, top, left + side * width, top + side * height)
-        seen = np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR, box=box))
-        return seen.reshape(image.shape)
+    name: str = "as-is"
+    change: Callable[[NDArray[np.int64], NDArray[np.uint8]], NDArray[np.uint8]] | None = None
 
 
 def feature_tables(
@@ -125,12 +96,12 @@ def _fill(
     names = list(tables)
 
     def seen(first: int, part: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return np.stack([view.of(image, int(rows[first + place])) for place, image in enumerate(part)])
+        return part if view.change is None else view.change(rows[first : first + len(part)], part)
 
     wanted = images if len(rows) == len(images) else _Chosen(images, rows)
     what = "features" if view.number == 0 else f"features, view {view.number + 1}"
     with reporter().bar(what, total=len(rows)) as bar:
-        for first, outputs in session.portions(wanted, names, change=seen if view.number else None):
+        for first, outputs in session.portions(wanted, names, change=seen):
             for name, values in zip(names, outputs, strict=True):
                 tables[name][first : first + len(values)] = values
             bar.advance(len(outputs[0]))

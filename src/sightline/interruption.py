@@ -15,7 +15,7 @@ from types import FrameType, SimpleNamespace
 
 _NOTICE = b"\nstopping after this step; Ctrl-C once more stops at once\n"
 # Of the process, as its signals are: how often Ctrl-C was pressed, and how many blocks ask for it only to be noted.
-_seen = SimpleNamespace(count=0, noting=0)
+_seen = SimpleNamespace(count=0, noting=0, stderr=2)
 
 
 @contextlib.contextmanager
@@ -50,10 +50,13 @@ def heeding_interrupts() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def noting_interrupts() -> Iterator[None]:
+def noting_interrupts(stderr: int = 2) -> Iterator[None]:
     """While it is open, the first Ctrl-C is only noted, for `raise_if_interrupted` to find; the second stops at once.
 
     For code in which a KeyboardInterrupt does harm: it looks itself, at places of its own choice, and at its end.
+
+    Args:
+        stderr: the descriptor that is told that it was noted.
 
     Raises:
         KeyboardInterrupt: at the end, if Ctrl-C was pressed; at once, if it was pressed twice.
@@ -63,11 +66,11 @@ def noting_interrupts() -> Iterator[None]:
         ...     raise_if_interrupted()
     """
     with heeding_interrupts():
-        _seen.noting += 1
+        _seen.noting, _seen.stderr = _seen.noting + 1, stderr
         try:
             yield
         finally:
-            _seen.noting -= 1
+            _seen.noting, _seen.stderr = _seen.noting - 1, 2
         raise_if_interrupted()
 
 
@@ -82,6 +85,6 @@ def _note(_signal: int, _frame: FrameType | None) -> None:
     if _seen.noting and _seen.count == 1:
         # Not by `print`: the program may be within one.
         with contextlib.suppress(OSError):
-            os.write(2, _NOTICE)
+            os.write(_seen.stderr, _NOTICE)
         return
     raise KeyboardInterrupt

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.backends import usual_keras
+from sightline.conflicts import is_pretrained
 from sightline.data.batches import input_spec
 from sightline.data.pixels import raw_images, read_pixels
 from sightline.data.sources import open_as_recipe_says
@@ -19,8 +20,8 @@ from sightline.files import write_atomically
 from sightline.progress import reporter
 from sightline.records import Dataset
 from sightline.reporting.sheets import augmented_sheet, example_sheet
-from sightline.schema import Recipe
-from sightline.training.recipes import opened_and_chosen, resolve
+from sightline.schema import DataRecipe, Recipe
+from sightline.training.recipes import opened_and_chosen, resolve, settle_length
 from sightline.training.strengths import strengths_of, warn_of_labels
 
 MOST_IMAGES = 400
@@ -97,7 +98,7 @@ def show(
     title = f"{dataset.name}: the first {len(rows)} training images"
     if augmented:
         with usual_keras():
-            png = _augmented(dataset.take(rows), asked, title)
+            png = _augmented(dataset.take(rows), asked, title, num_train=_num_train(dataset, asked.data))
     else:
         png = example_sheet(images, labels, class_names=dataset.class_names, title=title)
     path = Path(out) if out is not None else None
@@ -106,11 +107,19 @@ def show(
     return Picture(png, names, _describe(dataset, names), path)
 
 
-def _augmented(dataset: Dataset, asked: Recipe, title: str) -> bytes:
+def _num_train(dataset: Dataset, data: DataRecipe) -> int:
+    """About how many rows will be learned from: the number decides in how many views each is looked at."""
+    given = int((dataset.given_splits == "train").sum())
+    open_rows = int((dataset.given_splits == "").sum())
+    share = (1 - data.validation_fraction - data.calibration_fraction) * data.fraction
+    return max(round((given + open_rows * (1 - data.test_fraction)) * share), 1)
+
+
+def _augmented(dataset: Dataset, asked: Recipe, title: str, *, num_train: int) -> bytes:
     from sightline.training.augmentation import build_augmentation
     from sightline.training.mixing import mixing_of
 
-    resolved = resolve(asked, dataset)
+    resolved = settle_length(resolve(asked, dataset), num_train)
     warn_of_labels(resolved.augmentation, dataset, asked=asked.augmentation)
     spec = input_spec(dataset, np.arange(len(dataset)), resolved.data)
     augmentation = build_augmentation(resolved.augmentation, spec, seed=resolved.seed)
@@ -118,7 +127,7 @@ def _augmented(dataset: Dataset, asked: Recipe, title: str) -> bytes:
     if augmentation is None and mixing is None:
         raise InvalidValue(
             f"the recipe '{resolved.name}' changes no image: augmentation.policy is 'none'. "
-            "Try --set augmentation.policy=digits."
+            f"Try --set {'training.feature_variants=2' if is_pretrained(resolved) else 'augmentation.policy=digits'}."
         )
     originals = read_pixels(dataset, spec)[:]
     drawn = [_variant(originals, augmentation, mixing, number) for number in range(VARIANTS)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,10 +15,13 @@ from sightline.backbones.embedded import EMBEDDED
 from sightline.bundle import load_bundle
 from sightline.data.kept import KeptRows
 from sightline.features import View, feature_tables
+from sightline.records import InputSpec
 from sightline.schema import Recipe
 from sightline.sessions import Session, open_session
+from sightline.training.augmentation import build_augmentation
 from sightline.training.preparation import Prepared
 from sightline.training.strengths import strengths_of
+from sightline.training.views import RowViews
 
 MIDDLE, FEATURES = "middle", "features"
 
@@ -38,7 +42,7 @@ class Tables:
         self.whole = feature_tables(session, data.pixels, outputs=shapes)
         self.train = data.splits.train
         self.views = [{name: StoredRows([(table, self.train)]) for name, table in self.whole.items()}]
-        for view in _views(data.recipe):
+        for view in _views(data.recipe, data.spec.background):
             tables = feature_tables(session, data.pixels.take(self.train), outputs=shapes, view=view)
             everything = np.arange(len(self.train))
             self.views.append({name: StoredRows([(table, everything)]) for name, table in tables.items()})
@@ -77,15 +81,18 @@ class StoredRows:
         return picked
 
 
-def _views(recipe: Recipe) -> list[View]:
-    """The random views of the train images that the recipe asks for, by the strengths of its augmentation."""
-    strengths = strengths_of(recipe.augmentation)
-    crop = sum(float(strengths.get(part, 0.0)) for part in ("zoom_fraction", "translation_fraction", "crop_fraction"))
-    turn = float(strengths.get("rotation_degrees", 0.0))
-    count = int(recipe.training.feature_variants) - 1
+def _views(recipe: Recipe, background: str = "light") -> list[View]:
+    """The random views of the train images that the recipe asks for, drawn as by any other training; none without."""
+    side = int(recipe.data.image_size)
+    spec = InputSpec(side, side, recipe.data.color_mode, background=background)
+    augmentation = build_augmentation(recipe.augmentation, spec, seed=0)
+    if augmentation is None:
+        return []
+    settings = (strengths_of(recipe.augmentation), recipe.augmentation.randaugment_operations, background)
+    known_by = hashlib.sha256(repr((*settings, keras.__version__, keras.config.backend())).encode()).hexdigest()[:16]
     return [
-        View(number, flip="flip" in strengths, turn_degrees=turn, crop_fraction=min(crop, 0.5))
-        for number in range(1, count + 1)
+        View(number, f"{number}-{known_by}", RowViews(augmentation, number))
+        for number in range(1, int(recipe.training.feature_variants))
     ]
 
 

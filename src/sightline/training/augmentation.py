@@ -46,7 +46,8 @@ def build_augmentation(augmentation: AugmentationRecipe, spec: InputSpec, *, see
     if not parts:
         return None
     images = keras.Input(spec.shape, dtype="uint8", name="images")
-    tensor: Any = images
+    # Keras' contrast, where it comes first, cannot subtract a mean from whole numbers.
+    tensor: Any = keras.ops.cast(images, "float32")
     for layer in parts:
         tensor = layer(tensor)
     return keras.Model(images, ToPixels()(tensor), name="augmentation")

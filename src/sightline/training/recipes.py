@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from sightline.architectures import MODELS
-from sightline.catalog import SOURCES
+from sightline.catalog import AUGMENTATION_PARTS, SOURCES
 from sightline.config import override, parse_recipe, read_recipe
-from sightline.conflicts import networks_of
+from sightline.conflicts import learns_from_features, networks_of
 from sightline.data.batches import natural_shape
 from sightline.data.sources import is_files, open_as_recipe_says
 from sightline.errors import InvalidValue, pick
 from sightline.progress import reporter
 from sightline.records import Dataset
-from sightline.schema import DataRecipe, Recipe
+from sightline.schema import AugmentationRecipe, DataRecipe, Recipe
 from sightline.training.strengths import settle_flips, strengths_of
 
 
@@ -249,11 +249,18 @@ def settle_length(resolved: Recipe, num_train: int) -> Recipe:
         batch_size = 32 if num_train < 20_000 else 128
     training = dataclasses.replace(training, epochs=epochs, batch_size=batch_size)
     if training.feature_variants == "auto":
-        training = dataclasses.replace(training, feature_variants=min(max(round(6_000 / num_train), 1), 4))
+        # What was asked for part by part is done; a policy is left where there are images enough without it.
+        is_asked = any(getattr(resolved.augmentation, part) not in (None, 0, "none") for part in AUGMENTATION_PARTS)
+        fewest = 2 if is_asked else 1
+        training = dataclasses.replace(training, feature_variants=min(max(round(6_000 / num_train), fewest), 4))
     if training.finetune_epochs == "auto":
         seen = num_train * int(training.feature_variants)
         training = dataclasses.replace(training, finetune_epochs=min(max(round(13_000 / seen), 1), 10))
-    return dataclasses.replace(resolved, training=training)
+    settled = dataclasses.replace(resolved, training=training)
+    if training.feature_variants == 1 and learns_from_features(settled) and strengths_of(settled.augmentation):
+        reporter().say("note: images are learned from as they are (training.feature_variants=1): none is augmented.")
+        settled = dataclasses.replace(settled, augmentation=AugmentationRecipe())
+    return settled
 
 
 def resolve(asked: Recipe, dataset: Dataset) -> Recipe:

@@ -6,28 +6,13 @@ import dataclasses
 import re
 from collections.abc import Sequence
 
-from sightline.catalog import AUGMENTATION_POLICIES, SOURCES
+from sightline.catalog import AUGMENTATION_PARTS, AUGMENTATION_POLICIES, SOURCES
 from sightline.data.labelled import printable
 from sightline.progress import reporter
 from sightline.records import Dataset
 from sightline.schema import AugmentationRecipe
 from sightline.training.mirrors import Axis, named_mirrors
 
-PARTS = (
-    "rotation_degrees",
-    "translation_fraction",
-    "zoom_fraction",
-    "shear_degrees",
-    "crop_fraction",
-    "flip",
-    "brightness",
-    "contrast",
-    "saturation",
-    "hue",
-    "erasing_fraction",
-    "blur_sigma",
-    "randaugment_magnitude",
-)
 # Beyond it a 6 may be read as a 9, an N as a Z.
 SAFE_ROTATION = 45.0
 LETTER_OR_DIGIT = re.compile(r"[A-Za-z0-9]")
@@ -53,7 +38,7 @@ def strengths_of(augmentation: AugmentationRecipe) -> dict[str, float | str]:
     """
     policy = AUGMENTATION_POLICIES[augmentation.policy]
     merged: dict[str, float | str] = {}
-    for part in PARTS:
+    for part in AUGMENTATION_PARTS:
         own = getattr(augmentation, part)
         strength = policy.get(part) if own is None else own
         if strength not in (None, 0, "none"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import zlib
 from typing import Any
 
@@ -13,6 +14,8 @@ from sightline.progress import reporter
 
 # Images that are augmented at once.
 PORTION = 500
+# Rows that are drawn for together: a row's draw depends on its place in its block alone.
+BLOCK = 16
 
 
 def drawn_views(rows: NDArray[np.int64], *, num_images: int, num_views: int, seed: int) -> NDArray[np.int64]:
@@ -72,3 +75,36 @@ def augmented_views(images: Any, augmentation: keras.Model, *, num_views: int) -
                 views[start + first : start + first + len(seen)] = np.rint(seen)
                 bar.advance(len(seen))
     return views
+
+
+class RowViews:
+    """One random view of each row of a source: the same row gives the same bytes, alone or among others, in any thread.
+
+    Keras' layers draw for a batch at once, from a state that goes on. Here the state is set before each draw, by the
+    number of the view and the block of rows; rows of a block that are not asked for are drawn for all the same.
+    """
+
+    def __init__(self, augmentation: keras.Model, number: int) -> None:
+        """`augmentation` is as `build_augmentation` gives it, `number` that of the view."""
+        self.augmentation, self.number = augmentation, number
+        self.states = [variable for variable in augmentation.variables if "seed" in variable.path]
+        self.lock = threading.Lock()
+
+    def __call__(self, rows: NDArray[np.int64], images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(num_rows,) and (num_rows, height, width, channels) to images of that shape."""
+        seen = np.empty_like(images)
+        for block in np.unique(rows // BLOCK):
+            here = np.flatnonzero(rows // BLOCK == block)
+            places = rows[here] % BLOCK
+            whole = np.zeros((BLOCK, *images.shape[1:]), np.uint8)
+            whole[places] = images[here]
+            seen[here] = np.rint(self._drawn(whole, int(block)))[places]
+        return seen
+
+    def _drawn(self, images: NDArray[np.uint8], block: int) -> NDArray[np.float32]:
+        with self.lock:
+            for place, state in enumerate(self.states):
+                # Two whole numbers; each draw from a state adds to the second.
+                state.assign(np.array([1000 * self.number + place, 1000 * block], np.uint32))
+            drawn: NDArray[np.float32] = keras.ops.convert_to_numpy(self.augmentation(images, training=True))
+        return drawn
