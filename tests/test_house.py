@@ -77,7 +77,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("backbones", "embedded layout"),),
     (Room("bundle_checks"),),
     (Room("bundle"), Room("sessions")),
-    (Room("given_images"),),
+    (Room("given_images"), Room("parity")),
     (Room("inference"), Room("answer_tables"), Room("features"), Room("finished")),
     (Room("evaluation"), Room("similarity"), Room("pairing")),
     (Room("networks", "sizes layers classic convnet lite0 applications build", keras=AT_ONCE),),

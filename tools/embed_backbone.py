@@ -27,7 +27,9 @@ from onnx import TensorProto, helper, numpy_helper
 from sightline.backbones.layout import CUT, EPSILON, NUM_FEATURES, SIDE, Block, blocks
 from sightline.bundle import write_description, write_manifest
 from sightline.files import staged_folder, write_atomically, write_json
+from sightline.parity import made_images, parity_section, write_parity
 from sightline.records import InputSpec
+from sightline.sessions import Session
 
 DESTINATION = Path(__file__).resolve().parent.parent / "src" / "sightline" / "backbones" / "imagenet"
 CARD = """# imagenet: EfficientNet-Lite0
@@ -196,7 +198,9 @@ def main() -> None:
         write_json(
             staged / "metrics.json", {"source": {"name": "imagenet", "typed": "", "fingerprint": ""}, "test": None}
         )
-        write_atomically(staged / "card.md", CARD)
+        images = made_images(spec)
+        write_parity(staged, Session(staged / "model.onnx", num_classes=len(class_names)), images, are_made=True)
+        write_atomically(staged / "card.md", CARD + parity_section(len(images), are_made=True))
         write_manifest(staged, kind="embedded")
     print(json.dumps({path.name: path.stat().st_size for path in sorted(DESTINATION.iterdir())}, indent=1))
 

@@ -84,6 +84,10 @@ class DataRecipe:
     cache_limit_gib: float | None = _number(
         None, 0, 1e6, doc="bound of the image cache; null: SIGHTLINE_CACHE_GIB, or 20"
     )
+    parity_images: bool = _flag(
+        default=True,
+        doc="keep up to 32 judged images, as the network is fed them, in the bundle, to verify it by; false: made ones",
+    )
     memory_limit_mib: int = _number(
         1024, 1, 1e9, doc="more training images than this are read from the cache batch by batch"
     )

@@ -181,11 +181,22 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", help=SOURCE_HELP)
     _recipe_options(parser)
     _shorthand_options(parser, SHORTHANDS)
+    _parity_option(parser)
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<source>-<recipe>-001, counted up)")
     parser.add_argument("--backend", help=BACKEND_HELP)
     parser.add_argument("--log-every", type=int, metavar="STEPS", help="print loss and accuracy every so many steps")
     parser.add_argument("--jobs", type=int, default=1, help="members of an ensemble trained at once (default: 1)")
     parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="log each epoch for TensorBoard, too")
+
+
+def _parity_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-parity-images",
+        action="append_const",
+        const="data.parity_images=false",
+        dest="settings",
+        help="put made images in place of some of the data into the bundle (short for --set data.parity_images=false)",
+    )
 
 
 def _combine_options(parser: argparse.ArgumentParser) -> None:
@@ -202,6 +213,7 @@ def _distil_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--into", default="lenet5", metavar="MODEL", help="the student's network (default: lenet5)")
     _recipe_options(parser)
     _shorthand_options(parser, DISTIL_SHORTHANDS)
+    _parity_option(parser)
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<source>-<recipe>-001, counted up)")
     parser.add_argument("--backend", help=BACKEND_HELP)
 

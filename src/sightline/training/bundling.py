@@ -17,6 +17,7 @@ from sightline.bundle import write_description, write_manifest
 from sightline.evaluation import brief_figures, figures, score
 from sightline.files import staged_folder, write_atomically, write_json
 from sightline.metrics.calibration import fit_temperature
+from sightline.parity import made_images, parity_section, write_parity
 from sightline.progress import Stopwatch
 from sightline.records import Predictions, SplitName
 from sightline.results import Evaluation
@@ -103,6 +104,7 @@ def make_bundle(
             metrics["teacher"] = dict(data.lesson.teacher)
         write_json(staged / "metrics.json", metrics)
         text = card(data.dataset, data.spec, origin, evaluation=test, ensemble=ensemble)
+        text += _write_parity(staged, session, data)
         write_atomically(staged / "card.md", text)
         write_manifest(staged)
     watch.lap("export")
@@ -180,6 +182,18 @@ def _compare(staged: Path, session: Session, data: Prepared, test: Predictions) 
     return compare(staged / "model.keras", images, logits)
 
 
+def _write_parity(staged: Path, session: Session, data: Prepared) -> str:
+    """Keep a few network inputs with their logits; what the card says of them."""
+    are_made = not data.recipe.data.parity_images
+    images = made_images(data.spec)
+    if not are_made:
+        rows = next(rows for rows in (data.splits.test, data.splits.validation, data.splits.train) if len(rows))
+        spread = np.linspace(0, len(rows) - 1, min(len(images), len(rows))).astype(np.int64)
+        images = data.pixels.take(rows[spread])[:]
+    write_parity(staged, session, images, are_made=are_made)
+    return parity_section(len(images), are_made=are_made)
+
+
 def _metrics(data: Prepared, origin: Origin, test: Evaluation | None, difference: float) -> dict[str, Any]:
     source = {
         "name": data.dataset.name,
@@ -190,6 +204,11 @@ def _metrics(data: Prepared, origin: Origin, test: Evaluation | None, difference
     }
     return {
         "source": source,
-        "test": figures(test) if test else None,
+        "test": _without_matrix(figures(test)) if test else None,
         "largest_probability_difference": difference,
     }
+
+
+def _without_matrix(told: dict[str, Any]) -> dict[str, Any]:
+    """Figures without the confusion of each class with each, which is the run's to tell: every predict reads these."""
+    return {key: value for key, value in told.items() if key != "confusion"}

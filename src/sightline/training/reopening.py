@@ -17,7 +17,7 @@ from sightline.finished import JUDGED_SPLITS, FinishedRun
 from sightline.inference import match_labels
 from sightline.progress import reporter
 from sightline.records import SPLIT_NAMES, Dataset, ImageFiles, InputSpec, Splits
-from sightline.schema import Recipe
+from sightline.schema import DataRecipe, Recipe
 from sightline.training.preparation import Prepared
 from sightline.training.shared_rows import SharedRows, class_order
 
@@ -59,8 +59,10 @@ def reopen(
     # Rows that nobody judges have no image: to ask for one is an IndexError.
     places = np.full(len(chosen), len(read.stored), np.int64)
     places[judged] = read.rows
-    # No recipe trained what is made of them.
-    return Prepared(chosen, Pixels(read.stored, places, {}), splits, spec, Recipe(name="combined")), typed
+    # No recipe trained what is made of them; but pictures that one of the runs keeps back stay where they are.
+    parity_images = all(run.recipe.get("data", {}).get("parity_images", True) for run in runs)
+    recipe = Recipe(name="combined", data=DataRecipe(parity_images=parity_images))
+    return Prepared(chosen, Pixels(read.stored, places, {}), splits, spec, recipe), typed
 
 
 def reopened_network(run: FinishedRun, class_names: tuple[str, ...]) -> Any:
