@@ -23,7 +23,7 @@ train: $(TRAIN_READY) ## train on the embedded MNIST; options in ARGS="--seed 1"
 	$(BIN)/sightline train mnist $(ARGS)
 
 test: $(DEV_READY) ## run all tests and every docstring example; options in ARGS="-m 'not slow'"
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-lowest: ## run the quick tests with the lowest versions declared, in .venv-lowest; needs PYTHON=python3.11
 	$(MAKE) --no-print-directory VENV=.venv-lowest CONSTRAINTS=constraints/lowest.txt test ARGS="-m 'not slow' $(ARGS)"
