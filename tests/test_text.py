@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from sightline.text import csv_line, json_line, printable
+from sightline.text import csv_line, json_line, markdown, printable
 
 HOSTILE = [
     "a\nb",
@@ -95,3 +95,20 @@ def test_a_row_of_a_table_is_read_as_it_was_written():
     row = ['say "hi"', "a,b", " outer ", "", "plain"]
     assert next(csv.reader([csv_line(row)])) == row
     assert csv_line(["a", None, 0.25]) == "a,,0.25"
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("a|b", "a\\|b"),
+        ("[x](http://y)", "\\[x\\](http://y)"),
+        ("<script>", "&lt;script>"),
+        ("&lt;", "&amp;lt;"),
+        ("**bold** _it_", "\\*\\*bold\\*\\* \\_it\\_"),
+        ("golden_retriever", "golden_retriever"),
+        ("a\nb", "a\\\\nb"),
+        ("`code` \\", "\\`code\\` \\\\"),
+    ],
+)
+def test_a_name_in_markdown_is_no_markup(name, written):
+    assert markdown(name) == written

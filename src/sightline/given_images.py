@@ -55,6 +55,19 @@ def refuse_address(name: str) -> None:
         raise InvalidValue(f"{name} is an address, and nothing is downloaded. Save the image, and name its file.")
 
 
+def check_there(names: Iterable[str | Path]) -> None:
+    """Refuse what was typed and cannot be found before any work is done: a mistyped path, or an address."""
+    for name in names:
+        refuse_address(str(name))
+        try:
+            os.stat(name)  # noqa: PTH116  # a name may hold what is no path
+        except FileNotFoundError as error:
+            raise InvalidValue(f"{name}: no such file or folder. Nothing was done.") from error
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InvalidValue(f"{name}: cannot be opened ({reason}). Nothing was done.") from error
+
+
 def _is_single(given: Any) -> bool:
     kinds = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)
     return isinstance(given, kinds) or callable(getattr(given, "read", None))

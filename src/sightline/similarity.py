@@ -17,6 +17,7 @@ from sightline.data.pixels import raw_images, read_pixels
 from sightline.errors import InvalidBundle, InvalidValue, UnreadableImage
 from sightline.features import feature_tables
 from sightline.files import write_atomically
+from sightline.given_images import check_there
 from sightline.inference import find_images
 from sightline.progress import reporter
 from sightline.records import Dataset, ImageFiles, image_tag
@@ -91,10 +92,11 @@ def similar(
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_FOUND:
         raise InvalidValue(f"count must be a whole number from 1 to {MOST_FOUND}; got {count!r}.")
     opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
+    places = [folder] if isinstance(folder, str | Path) else list(folder)
+    check_there([image, *places])
     session = open_session(opened)
     length = _num_features(session, opened)
     asked = _unlabelled([str(image)])
-    places = [folder] if isinstance(folder, str | Path) else list(folder)
     paths = [path for path in find_images(places) if _real(path) != _real(image)]
     if not paths:
         raise InvalidValue("there is no other file to compare with. Name a folder with more images.")

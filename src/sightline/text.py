@@ -1,7 +1,7 @@
-r"""How text that comes from a stranger is written: on a terminal, in a table, as JSON.
+r"""How text that comes from a stranger is written: on a terminal, in a table, as JSON, in Markdown.
 
 Names of files and classes hold whatever somebody put there: line breaks, terminal codes, formulas,
-bytes that are not UTF-8. Each of the three forms keeps one line one line and can be encoded as UTF-8.
+bytes that are not UTF-8. Each form keeps one line one line and can be encoded as UTF-8.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 # The full-width forms count, too: spreadsheets set for Chinese or Japanese take them for the narrow ones.
 _FORMULA = re.compile(r"'*[-=+@\uff0b\uff0d\uff1d\uff20]")
 _LOOKS_ESCAPED = re.compile(r"\\(?=x[0-9a-f]{2})")
+# An underscore inside a word begins no emphasis.
+_MARKUP = re.compile(r"[\\`*\[\]<&|~$]|(?<!\w)_|_(?!\w)")
 
 
 def printable(text: str) -> str:
@@ -66,6 +68,16 @@ def json_line(content: Any) -> str:
     if written.isprintable():
         return written
     return "".join(json.dumps(letter)[1:-1] if _is_active(letter) else letter for letter in written)
+
+
+def markdown(text: str) -> str:
+    r"""A name within a line of Markdown, in which it begins nothing: no cell, link, emphasis, code or HTML.
+
+    Example:
+        >>> print(markdown("a|b <img> _c_ snake_case"))
+        a\|b &lt;img> \_c\_ snake_case
+    """
+    return _MARKUP.sub(lambda found: {"<": "&lt;", "&": "&amp;"}.get(found[0], f"\\{found[0]}"), printable(text))
 
 
 def csv_line(cells: Iterable[str | float | None]) -> str:

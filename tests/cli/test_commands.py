@@ -251,10 +251,10 @@ def test_predict_ends_with_a_count_on_stderr(command, tiny_run: sightline.Run, p
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("tpyo.png", "tpyo.png: no such file or folder; nothing was predicted."),
+        ("tpyo.png", "tpyo.png: no such file or folder. Nothing was done."),
         ("https://example.org/a.jpg", "is an address, and nothing is downloaded."),
         ("x" * 300, "cannot be opened (File name too long)"),
-        ("0.png/a.png", "nothing was predicted."),
+        ("0.png/a.png", "Nothing was done."),
     ],
 )
 def test_a_mistyped_image_is_refused_before_any_work(
@@ -265,6 +265,13 @@ def test_a_mistyped_image_is_refused_before_any_work(
     assert (answer.code, answer.out) == (2, "")
     assert reason in answer.err
     assert not list(photos.glob("*.csv*"))
+
+
+def test_a_mistyped_path_of_similar_is_told_as_what_it_is(command, tiny_run: sightline.Run, photos: Path) -> None:
+    for words in (["tpyo.png", "--in", photos], [photos / "0.png", "--in", "tpyo.png"]):
+        answer = command("similar", tiny_run.path, *words)
+        assert (answer.code, answer.out) == (2, "")
+        assert "tpyo.png: no such file or folder." in answer.err
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a POSIX shell pipes")

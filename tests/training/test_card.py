@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import sightline
 from sightline.config import parse_recipe
 from sightline.records import InputSpec
@@ -46,3 +48,14 @@ def test_each_network_is_named_with_its_source_and_the_licence_of_its_weights() 
     text = _card({"model.name": "lenet5"}, None)
     assert "The network starts from random weights; architecture: LeCun" in text
     assert "ensemble" not in text
+
+
+def test_names_of_strangers_are_no_markup_of_the_card() -> None:
+    dataset = sightline.load("mnist")
+    names = ("a|b", "<img src=x>", "\x1b[31m", *dataset.class_names[3:])
+    dataset = dataclasses.replace(dataset, name="my *data*", class_names=names)
+    origin = trained(dataset, parse_recipe({"model.name": "lenet5"}), num_train=9)
+    text = card(dataset, InputSpec(28, 28, "grey"), origin, evaluation=None, ensemble=None)
+    assert "a\\|b, &lt;img src=x>, \\\\x1b\\[31m, 3" in text
+    assert text.startswith("# my \\*data\\*: ")
+    assert "<img" not in text

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import re
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
@@ -20,13 +18,14 @@ from sightline.text import printable
 def predict(arguments: Namespace) -> int:
     """Stream a row an image, as the answers come."""
     from sightline.bundle import load_bundle
+    from sightline.given_images import check_there
     from sightline.inference import find_images
 
     bundle = load_bundle(arguments.bundle)
     if not arguments.top >= 1:
         raise InvalidValue(f"--top must be a whole number of at least 1; got {arguments.top}.")
     check_output("--csv", arguments.csv, keep=arguments.images, overwrite=arguments.overwrite)
-    _check_there(arguments.images)
+    check_there(arguments.images)
     with reporting(mode_of(arguments)):
         paths = find_images(arguments.images)
         num_unreadable, fault = _answer(bundle, paths, arguments)
@@ -36,20 +35,6 @@ def predict(arguments: Namespace) -> int:
     if fault is not None and not isinstance(fault, BrokenPipeError):
         raise fault
     return 1 if num_unreadable else 0
-
-
-def _check_there(names: Sequence[str]) -> None:
-    """Refuse what cannot be found before any work: a name that was mistyped, or an address."""
-    for name in names:
-        if re.match(r"[a-z][a-z0-9+.-]+://", name, re.IGNORECASE):
-            raise InvalidValue(f"{name} is an address, and nothing is downloaded. Save the image, and name its file.")
-        try:
-            os.stat(name)  # noqa: PTH116  # a name may hold what is no path
-        except FileNotFoundError as error:
-            raise InvalidValue(f"{name}: no such file or folder; nothing was predicted.") from error
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise InvalidValue(f"{name}: cannot be opened ({reason}); nothing was predicted.") from error
 
 
 def _answer(bundle: Any, paths: Sequence[str], arguments: Namespace) -> tuple[int, OSError | None]:

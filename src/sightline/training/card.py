@@ -16,6 +16,7 @@ from sightline.conflicts import networks_of
 from sightline.records import Dataset, InputSpec
 from sightline.results import Evaluation
 from sightline.schema import EnsembleRecipe, Recipe
+from sightline.text import markdown
 
 LICENCES, LIMITS = "## Data and licences", "## Limits"
 
@@ -102,10 +103,10 @@ def card(
         ['dataset', 'spec', 'origin', 'evaluation', 'ensemble']
     """
     parts = (
-        f"# {dataset.name}: {origin.title}",
+        f"# {markdown(dataset.name)}: {origin.title}",
         f"Made on {datetime.now(UTC):%Y-%m-%d} by Sightline {origin.made}.{_members(ensemble)}",
         "## What it is for",
-        f"It tells {dataset.num_classes} classes apart: {', '.join(dataset.class_names)}. "
+        f"It tells {dataset.num_classes} classes apart: {', '.join(map(markdown, dataset.class_names))}. "
         f"Images are brought to {spec.height}x{spec.width} pixels, {spec.color_mode}, "
         f"by the rule '{spec.resize}'.",
         "## Figures",
@@ -204,7 +205,7 @@ def _figures(evaluation: Evaluation | None) -> str:
     for label, name in enumerate(evaluation.class_names):
         figures = (evaluation.precision[label], evaluation.recall[label], evaluation.f1[label])
         shown = " | ".join("-" if math.isnan(figure) else f"{figure:.4f}" for figure in figures)
-        lines.append(f"| {name} | {int(evaluation.confusion[label].sum()):,} | {shown} |")
+        lines.append(f"| {markdown(name)} | {int(evaluation.confusion[label].sum()):,} | {shown} |")
     return "\n".join(lines)
 
 
@@ -215,11 +216,13 @@ def _test_images(evaluation: Evaluation) -> str:
 def _limits(dataset: Dataset, spec: InputSpec, evaluation: Evaluation | None) -> str:
     limits = [
         "It answers with one of its classes whatever it is shown; a picture of something else gets a wrong answer.",
-        f"The figures hold for images like those of '{dataset.name}' and no others.",
+        f"The figures hold for images like those of '{markdown(dataset.name)}' and no others.",
     ]
     if spec.background == "dark":
         limits.append("It learned light objects on a dark background; the inverse is noticed and has to be turned.")
     if evaluation is not None and evaluation.most_confused:
         given, predicted, count = evaluation.most_confused[0]
-        limits.append(f"Most often confused: '{given}' taken for '{predicted}' ({count} test images).")
+        limits.append(
+            f"Most often confused: '{markdown(given)}' taken for '{markdown(predicted)}' ({count} test images)."
+        )
     return "\n".join(f"- {limit}" for limit in limits)
