@@ -74,6 +74,7 @@ _PADDING = {"dark": 0, "light": 255, "mixed": 128}
 _ORIENTATION = 0x0112
 # Larger ones are reduced by whole numbers before anything else is made of them, as a JPEG is in its decoder.
 _REDUCED_ABOVE = 16_000_000
+_TRIMMED_ABOVE = 64 * 2**20
 # So many pixels are changed in colour at once.
 _BAND_PIXELS = 2**20
 # What follows a JPEG that lacks its end: once nothing, once other bits, enough for several blocks, with every mark that
@@ -290,15 +291,15 @@ def _decode_stripped(container: Container, color_mode: ColorMode, minimum_size: 
     size, container = _ask_for_less(opened, container, color_mode, wanted)
     factor = 1 if container.format == "JPEG" or wanted is None else _factor(size, wanted)
     result = -(-size[0] // factor), -(-size[1] // factor)
-    with DECODING.hold(bytes_to_decode(container, size, result, len(PILLOW_MODES[color_mode]))):
+    num_bytes = bytes_to_decode(container, size, result, len(PILLOW_MODES[color_mode]))
+    with DECODING.hold(num_bytes):
         image = Image.fromarray(_without_last(read_netpbm(container.data))) if opened is None else opened
-        if container.format == "TIFF":
-            _silence_libtiff()
-        image.load()
-        if container.format == "PNG" and not _has_last_row(image) and not png_has_all_rows(container.data):
-            raise UnreadableImage("truncated PNG (rows are missing).")
-        levels = Levels() if opened is None else levels_of(opened)
-        pixels = _upright(_in_bands(image, color_mode, levels, factor), orientation)
+        try:
+            _load(image, container)
+            levels = Levels() if opened is None else levels_of(opened)
+            pixels = _upright(_in_bands(image, color_mode, levels, factor), orientation)
+        finally:
+            _let_go(image, num_bytes)
     height, width = stored if orientation >= 5 else stored[::-1]
     return Picture(pixels, container.format, height, width, orientation, container.bits)
 
@@ -315,6 +316,25 @@ def _opened(container: Container) -> tuple[ImageFile.ImageFile | None, Container
     opened: ImageFile.ImageFile = reader(io.BytesIO(container.data))
     check_size(container, opened.size)
     return opened, container, opened.size
+
+
+def _load(image: Image.Image, container: Container) -> None:
+    if container.format == "TIFF":
+        _silence_libtiff()
+    image.load()
+    if container.format == "PNG" and not _has_last_row(image) and not png_has_all_rows(container.data):
+        raise UnreadableImage("truncated PNG (rows are missing).")
+
+
+def _let_go(image: Image.Image, num_bytes: int) -> None:
+    """Free an image's memory now: while an error is told, its traceback would hold on to it."""
+    image.close()
+    for decoder in ("_decoder", "_heif_file"):
+        vars(image).pop(decoder, None)
+    if num_bytes > _TRIMMED_ABOVE:
+        # The C library keeps what a thread gives back for that thread, and with many of them that adds up.
+        with contextlib.suppress(OSError, AttributeError, TypeError):
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _ask_for_less(
