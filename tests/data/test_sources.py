@@ -215,6 +215,10 @@ def test_names_in_bytes_are_text(tmp_path: Path) -> None:
         sightline.load(GOOD, class_names=["a", "\udcff", "c"])
 
 
+def test_a_name_that_no_file_can_bear_is_written_out() -> None:
+    assert sightline.load(GOOD, name="caf\udce9").name == "caf\\xe9"
+
+
 def as_npy(array: np.ndarray) -> bytes:
     stream = io.BytesIO()
     np.save(stream, array)

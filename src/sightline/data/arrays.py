@@ -170,7 +170,7 @@ def _pairs_in(arrays: Mapping[str, Any], typed: str) -> dict[str, str]:
             )
         if f"x_{ending}" not in arrays or f"y_{ending}" not in arrays:
             raise InvalidSource(f"{typed}: has {key}, but not both x_{ending} and y_{ending}. Give both or none.")
-    return dict(sorted(found.items(), key=lambda pair: SPLIT_NAMES.index(pair[0])))  # type: ignore[arg-type]  # keys are
+    return dict(sorted(found.items(), key=lambda pair: SPLIT_NAMES.index(pair[0])))
 
 
 def _as_array(content: Any, what: str) -> NDArray[Any]:

@@ -68,6 +68,7 @@ def load(
     if isinstance(source, Dataset):
         return source
     pick(LABEL_LEVELS, label_from, kind="label level")
+    name = printable(name) if name else None
     if columns and not is_table(source):
         what = printable(str(source)) if isinstance(source, str | Path) else type(source).__name__
         raise InvalidSource(f"columns are named for tables, and {what} is none. Leave them out.")
