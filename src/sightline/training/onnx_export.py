@@ -126,7 +126,7 @@ def _in_order_of_content(graph: Any) -> list[Any]:
         if not ready:
             raise TrainingFailed("the exporter wrote a graph that runs in circles, or refers to what is not in it.")
         waiting = [node for node in waiting if not all(name in digests for name in node.input)]
-        found = []
+        found: list[tuple[str, int, Any]] = []
         for node in ready:
             attributes = sorted(part.SerializeToString(deterministic=True) for part in node.attribute)
             inputs = [digests[name] for name in node.input]
