@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -59,8 +60,12 @@ def test_an_epoch_of_balanced_sampling_is_as_long_as_the_rows_that_it_draws() ->
 
 
 def test_a_budget_shorter_than_one_epoch_is_refused_with_what_is_missing() -> None:
-    with pytest.raises(InvalidValue, match=r"one epoch takes about \d+ s here\. Give \d+ s more"):
-        planned(1)
+    with pytest.raises(InvalidValue, match=r"one epoch takes about \d+ s here, .*\. Give \d+ s or more") as refused:
+        planned(1, {"training.time_budget_seconds": 21})
+    # 20 s were spent before, and 15 s are kept for what comes after the last epoch.
+    enough = int(re.search(r"Give (\d+) s or more", str(refused.value))[1])
+    assert enough > 1.2 * (20 + 15)
+    assert planned(enough - 20, {"training.time_budget_seconds": enough})[0] >= 1
 
 
 def test_a_run_plans_its_epochs_and_completes_its_schedule(small_npz: Path, tmp_path: Path, monkeypatch) -> None:

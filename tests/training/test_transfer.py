@@ -103,8 +103,8 @@ def test_the_live_history_counts_on_from_the_head_and_the_curves_begin_with_it(t
     assert [line["epoch"] for line in lines] == [row["epoch"] for row in fitted.history] == [2, 3]
     assert fitted.chosen_epoch == 2  # of this fit
     told = capsys.readouterr().err
-    assert "epoch 2/3" in told
-    assert "epoch 3/3" in told
+    assert "fine-tuning epoch 1/2" in told
+    assert "fine-tuning epoch 2/2" in told
     # The first picture was drawn after the first epoch of this fit: of two rows, not of one.
     assert (tmp_path / "curves.png").read_bytes() == curves_png([head, fitted.history[0]], chosen_epoch=2)
 

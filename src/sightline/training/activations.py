@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -23,6 +23,7 @@ from sightline.training.preparation import Prepared
 from sightline.training.strengths import strengths_of
 from sightline.training.views import RowViews
 
+Background = Literal["dark", "light", "mixed"]
 MIDDLE, FEATURES = "middle", "features"
 
 
@@ -81,10 +82,10 @@ class StoredRows:
         return picked
 
 
-def _views(recipe: Recipe, background: str = "light") -> list[View]:
+def _views(recipe: Recipe, background: Background = "light") -> list[View]:
     """The random views of the train images that the recipe asks for, drawn as by any other training; none without."""
     side = int(recipe.data.image_size)
-    spec = InputSpec(side, side, recipe.data.color_mode, background=background)
+    spec = InputSpec(side, side, "grey" if recipe.data.color_mode == "grey" else "rgb", background=background)
     augmentation = build_augmentation(recipe.augmentation, spec, seed=0)
     if augmentation is None:
         return []

@@ -21,6 +21,8 @@ SHARE_FOR_THE_REST = 0.05
 # What a forward pass costs beside a step of training.
 FORWARD_SHARE = 0.35
 TRIAL_STEPS = 50
+# What is asked for instead of a budget that is too short, beside what was measured.
+ROOM = 1.25
 
 
 def epochs_within(
@@ -46,7 +48,7 @@ def epochs_within(
         At least 1.
 
     Raises:
-        InvalidValue: not even one epoch fits; the message says how long one takes.
+        InvalidValue: not even one epoch fits; the message says how much time is enough.
         TrainingFailed: the loss diverged in the trial.
 
     Example:
@@ -65,10 +67,13 @@ def epochs_within(
     rest = SECONDS_FOR_THE_REST + SHARE_FOR_THE_REST * max(left, 0.0) + FORWARD_SHARE * a_image * num_judged
     epochs = math.floor((left - rest - tracing) / epoch)
     if epochs < 1:
+        # Room for a machine that is busier the next time: who gives what is asked for here is not asked again.
+        spent = max((recipe.training.time_budget_seconds or left) - left, 0.0)
+        enough = math.ceil(ROOM * (spent + tracing + epoch + rest) / 10) * 10
         raise InvalidValue(
-            f"training.time_budget_seconds leaves {max(left - rest - tracing, 0):.0f} s for learning, and one epoch "
-            f"takes about {epoch:.0f} s here. Give {math.ceil(epoch + rest + tracing - left)} s more, use fewer images "
-            "(--fraction), or a smaller network."
+            f"training.time_budget_seconds leaves {max(left - rest - tracing, 0):.0f} s for learning: {spent:.0f} s "
+            f"went into starting, one epoch takes about {epoch:.0f} s here, and what comes after it {rest:.0f} s. Give "
+            f"{enough} s or more, use fewer images (--fraction), or a smaller network."
         )
     reporter().say(f"an epoch takes about {epoch:.1f} s: {epochs} of them fit into the time")
     return epochs

@@ -17,7 +17,6 @@ from sightline.catalog import SOURCES
 from sightline.conflicts import networks_of
 from sightline.data.batches import input_spec
 from sightline.data.copies import Copies
-from sightline.data.labelled import printable
 from sightline.data.pixels import Pixels, read_pixels
 from sightline.data.remembered import remembered_copies
 from sightline.data.shortages import kinds_of_errors, refuse_unreadable
@@ -29,6 +28,7 @@ from sightline.progress import reporter
 from sightline.quality.inspection import cheap_findings
 from sightline.records import Dataset, ImageFiles, InputSpec, Splits
 from sightline.schema import Recipe
+from sightline.text import printable
 from sightline.training.mirrors import seen_mirrors
 from sightline.training.recipes import resolve, settle_length
 from sightline.training.strengths import say_unmirrored, strengths_of, warn_of_labels

@@ -7,10 +7,10 @@ import re
 from collections.abc import Sequence
 
 from sightline.catalog import AUGMENTATION_PARTS, AUGMENTATION_POLICIES, SOURCES
-from sightline.data.labelled import printable
 from sightline.progress import reporter
 from sightline.records import Dataset
 from sightline.schema import AugmentationRecipe
+from sightline.text import printable
 from sightline.training.mirrors import Axis, named_mirrors
 
 # Beyond it a 6 may be read as a 9, an N as a Z.

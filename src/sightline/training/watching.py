@@ -83,7 +83,9 @@ class Watcher:
         """`network` learns at `rate`, a number or a schedule; `steps` and `num_images` are those of one epoch."""
         self.watch, self.recipe, self.network, self.rate = watch, recipe, network, rate
         self.steps, self.num_images = steps, num_images
-        self.num_epochs = len(watch.before) + int(recipe.training.epochs)
+        self.num_epochs = int(recipe.training.epochs)
+        # What was there before is a head, and this fit tunes the network below it.
+        self.named = "fine-tuning epoch" if watch.before else "epoch"
         self.history: list[dict[str, float]] = []
         self.bar: Bar | None = None
         self._good: list[Any] | None = None
@@ -121,7 +123,7 @@ class Watcher:
     def _end_steps(self, batch: int, logs: dict[str, Any]) -> None:
         raise_if_interrupted()
         # Keras counts the last execution of an epoch as full, however few steps were left.
-        step, epoch = min(batch + 1, self.steps), self._epoch()
+        step, epoch = min(batch + 1, self.steps), len(self.history) + 1
         self._unread.append((step, logs["loss"]))
         is_logged = bool(self.watch.log_every) and step % (self.watch.log_every or 1) == 0
         if not is_logged and step < self.steps and time.monotonic() - self._looked < SECONDS_BETWEEN_LOOKS:
@@ -136,16 +138,12 @@ class Watcher:
         if self.bar is not None:
             self.bar.advance(
                 done - self._counted,
-                description=f"epoch {epoch}/{self.num_epochs} step {step}/{self.steps}",
+                description=f"{self.named} {epoch}/{self.num_epochs} step {step}/{self.steps}",
                 notes=self._notes(step, loss, accuracy),
             )
         self._counted = done
         if is_logged:
-            reporter().say(f"epoch {epoch} step {step}/{self.steps}  loss {loss:.4f}  accuracy {accuracy:.4f}")
-
-    def _epoch(self) -> int:
-        """The epoch that is under way, counted over the whole run."""
-        return len(self._course()) + 1
+            reporter().say(f"{self.named} {epoch} step {step}/{self.steps}  loss {loss:.4f}  accuracy {accuracy:.4f}")
 
     def _notes(self, step: int, loss: float, accuracy: float) -> str | None:
         """What stands below the bar; None, for no change, where it was written a moment ago."""
@@ -159,9 +157,13 @@ class Watcher:
             notes += (
                 f"\nvalidation  {_pair(row['validation_loss'], row['validation_accuracy'])}\n"
                 f"best        {_pair(lowest['validation_loss'], highest['validation_accuracy'])}  "
-                f"epochs {lowest['epoch']} and {highest['epoch']}"
+                f"{self._name_of(lowest)}, {self._name_of(highest)}"
             )
         return notes
+
+    def _name_of(self, row: dict[str, float]) -> str:
+        epoch = int(row["epoch"]) - len(self.watch.before)
+        return f"epoch {epoch}" if epoch > 0 else "head"
 
     def _rate_after(self, step: int) -> float:
         """The learning rate of the last step, by the count of batches: asking Keras costs time on JAX."""
@@ -176,7 +178,7 @@ class Watcher:
             _ = self.callback.model
             self.network.set_weights(self._good)
         return (
-            f"the loss is no longer a finite number at epoch {epoch}, step {step} (learning rate "
+            f"the loss is no longer a finite number at {self.named} {epoch}, step {step} (learning rate "
             f"{self._rate_after(step):g}, the largest {largest:g}). {self._kept(epoch)}Try --set "
             f"optimizer.learning_rate={largest / 10:g} or optimizer.clip_norm=1, "
             "or model.pixel_scaling=unit if the network sees 0 to 255."
@@ -202,7 +204,8 @@ class Watcher:
 
     def _end_epoch(self, epoch: int, logs: dict[str, Any]) -> None:
         row: dict[str, float] = {
-            "epoch": self._epoch(),
+            # Counted over the whole run, as the curves are.
+            "epoch": len(self._course()) + 1,
             "loss": float(logs["loss"]),
             "accuracy": float(logs["accuracy"]),
         }
@@ -227,7 +230,8 @@ class Watcher:
 
     def _epoch_line(self, row: dict[str, float]) -> str:
         speed = self.num_images / max(row["seconds"], 1e-9)
-        left = (self.num_epochs - int(row["epoch"])) * row["seconds"]
+        epoch = int(row["epoch"]) - len(self.watch.before)
+        left = (self.num_epochs - epoch) * row["seconds"]
         judged = ""
         if "validation_loss" in row:
             lowest, highest = self._best()
@@ -236,7 +240,7 @@ class Watcher:
                 f"  best {_pair(lowest['validation_loss'], highest['validation_accuracy'])}"
             )
         return (
-            f"epoch {row['epoch']}/{self.num_epochs}  {_pair(row['loss'], row['accuracy'])}{judged}  "
+            f"{self.named} {epoch}/{self.num_epochs}  {_pair(row['loss'], row['accuracy'])}{judged}  "
             f"learning rate {row['learning_rate']:.3g}  {speed:,.0f} images/s  {clock(left)} remaining"
         )
 
