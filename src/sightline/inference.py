@@ -192,7 +192,7 @@ def find_images(names: Sequence[str | Path]) -> list[str]:
     for name in names:
         if not isinstance(name, str | Path):
             raise InvalidValue(f"images are named by paths or given as one uint8 array; got {type(name).__name__}.")
-        if not Path(name).is_dir():
+        if not os.path.isdir(name):  # noqa: PTH112  # Path's own raises inside a folder that may not be entered
             paths.append(str(name))
             continue
         found = sorted(_files_in(name))

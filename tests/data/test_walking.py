@@ -14,6 +14,7 @@ import pytest
 
 from sightline.data.containers import read_bytes
 from sightline.data.folders import list_folder
+from sightline.data.sources import is_files
 from sightline.errors import UnreadableImage
 from sightline.inference import find_images
 from sightline.progress import reporting
@@ -112,3 +113,13 @@ def test_what_sightline_wrote_is_not_answered(folder: Path) -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
     assert found(folder) == ["cat/1.jpg"]
+
+
+def test_a_file_in_a_folder_that_cannot_be_entered_is_a_row(ordinary_user: Path) -> None:
+    (ordinary_user / "closed").mkdir()
+    (ordinary_user / "closed").chmod(0)
+    inner = ordinary_user / "closed" / "1.jpg"
+    assert find_images([inner]) == [str(inner)]
+    assert not is_files(inner)
+    with pytest.raises(UnreadableImage, match="reading it is not permitted"):
+        read_bytes(inner)

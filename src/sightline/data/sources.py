@@ -150,7 +150,8 @@ def is_files(source: Any) -> bool:
     if not isinstance(source, str | Path):
         return is_frame(source)
     suffixes = (*tables.SUFFIXES, *archives.SUFFIXES)
-    return str(source) not in SOURCES and (Path(source).is_dir() or str(source).lower().endswith(suffixes))
+    is_folder = os.path.isdir(source)  # noqa: PTH112  # Path's own raises inside a folder that may not be entered
+    return str(source) not in SOURCES and (is_folder or str(source).lower().endswith(suffixes))
 
 
 def _from_path(
