@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import io
 import os
 import sys
 import threading
 
 import pytest
 
-from sightline.progress import Bar, clock, reporter, reporting
+from sightline.progress import Bar, Reporter, clock, reporter, reporting
 
 
 @pytest.mark.parametrize(
@@ -119,3 +120,12 @@ print("done")
     assert "best 0.25" in shown
     assert "a remark" in shown
     assert "inner" not in shown
+
+
+def test_a_message_reaches_a_stream_that_lacks_its_letters_and_none_that_is_closed(monkeypatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr("sys.stderr", io.TextIOWrapper(raw, encoding="cp1252", errors="strict"))
+    Reporter("plain").say("кот \x1b[31m é\nsecond")
+    assert raw.getvalue().decode("cp1252").splitlines() == ["\\u043a\\u043e\\u0442 \\x1b[31m é", "second"]
+    monkeypatch.setattr("sys.stderr", None)
+    Reporter("plain").say("nobody reads this")

@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 
 from sightline.data.colors import Levels, in_color_mode, pixels_of
 from sightline.errors import InvalidValue, UnreadableImage
+from sightline.records import ColorMode
 
 _ADDRESS = re.compile(r"(?!file:)[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _KINDS = "a path, bytes, an open file, a Pillow image or a uint8 array (height, width, 1 or 3)"
@@ -121,7 +122,7 @@ def _content(file: Any) -> bytes:
 def _pixels(picture: Image.Image) -> NDArray[np.uint8] | UnreadableImage:
     try:
         upright = ImageOps.exif_transpose(picture)
-        mode = "grey" if upright.mode in ("1", "L", "LA", "I;16") else "rgb"
+        mode: ColorMode = "grey" if upright.mode in ("1", "L", "LA", "I;16") else "rgb"
         return pixels_of(in_color_mode(upright, mode, Levels()))
     except UnreadableImage as error:
         return UnreadableImage(f"the Pillow image: {error}")

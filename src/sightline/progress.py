@@ -19,6 +19,15 @@ Mode = Literal["terminal", "plain", "quiet"]
 PLAIN_SECONDS = 10.0
 
 
+def _print(text: str, stream: IO[str] | None) -> None:
+    """Print to what may be closed, as in a service, or lack a letter, as where a script has replaced it."""
+    if stream is None:
+        return
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    shown = text.encode(encoding, "backslashreplace").decode(encoding)
+    print(shown, file=stream, flush=True)  # stderr is where progress goes
+
+
 class Bar:
     """Counts finished units of one piece of work and knows the rate and the remaining time."""
 
@@ -56,7 +65,7 @@ class Bar:
         now = time.monotonic()
         if self.stream is not None and now - self._printed >= PLAIN_SECONDS and self.done < self.total:
             self._printed = now
-            print(self.line(), file=self.stream, flush=True)
+            _print(self.line(), self.stream)
 
 
 class Stopwatch:
@@ -94,7 +103,7 @@ class Reporter:
     def say(self, text: str) -> None:
         """Print one line to stderr unless quiet."""
         if self.mode != "quiet":
-            print(printable_lines(text), file=sys.stderr, flush=True)  # noqa: T201  # stderr is where progress goes
+            _print(printable_lines(text), sys.stderr)
 
     @contextlib.contextmanager
     def bar(self, description: str, *, total: int, unit: str = "images", lines: bool = True) -> Iterator[Bar]:

@@ -16,6 +16,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.text import printable
+
 ColorMode = Literal["grey", "rgb"]
 ResizeRule = Literal["fit", "fill", "stretch"]
 SplitName = Literal["train", "validation", "calibration", "test"]
@@ -159,8 +161,8 @@ class Dataset:
     def __repr__(self) -> str:
         shape = "" if isinstance(self.images, ImageFiles) else f" of {'x'.join(map(str, self.images.shape[1:]))}"
         return (
-            f"Dataset '{self.name}': {len(self):,} images{shape}, "
-            f"{self.num_classes} classes ({', '.join(self.class_names[:10])}"
+            f"Dataset '{printable(self.name)}': {len(self):,} images{shape}, "
+            f"{self.num_classes} classes ({', '.join(map(printable, self.class_names[:10]))}"
             f"{', ...' if self.num_classes > 10 else ''})"
         )
 
