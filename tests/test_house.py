@@ -78,7 +78,9 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("bundle_checks"),),
     (Room("bundle"), Room("sessions")),
     (Room("given_images"), Room("parity")),
+    (Room("identity"),),
     (Room("inference"), Room("answer_tables"), Room("features"), Room("finished")),
+    (Room("judging"),),
     (Room("evaluation"), Room("similarity"), Room("pairing")),
     (Room("networks", "sizes layers classic convnet lite0 applications build", keras=AT_ONCE),),
     (

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import csv
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sightline.bundle import load_bundle
 from sightline.data.pixels import Pixels, read_pixels
 from sightline.data.sources import open_again
-from sightline.errors import InvalidSource, InvalidValue
+from sightline.errors import InvalidValue
 from sightline.files import check_free, write_atomically, write_json
 from sightline.inference import predict_dataset
+from sightline.judging import choose_rows, in_words, recorded_source
 from sightline.metrics.calibration import expected_calibration_error
 from sightline.metrics.grouped import accuracy_interval, num_groups
 from sightline.metrics.scores import (
@@ -27,7 +27,7 @@ from sightline.metrics.scores import (
     softmax,
 )
 from sightline.progress import reporter
-from sightline.records import SPLIT_NAMES, Dataset, Predictions
+from sightline.records import Predictions
 from sightline.reporting.charts import check_drawable, confusion_png
 from sightline.reporting.sheets import mistakes_sheet
 from sightline.results import Bundle, Evaluation, Run
@@ -95,18 +95,20 @@ def evaluate(
 
     Args:
         bundle: a bundle or a run, or its folder.
-        source: whatever `sightline.load` takes; left out, the source the run was trained on.
-        split: "train", "validation", "test" or "all". Left out: the test rows of the run if
-            this is its own source, else the test rows the source gives, else all rows.
+        source: whatever `sightline.load` takes; left out, the source the run was trained on, if the bundle lies in
+            its run.
+        split: "train", "validation", "calibration", "test" or "all". Left out: what the bundle did not learn from:
+            the run's test rows, found by their content wherever they lie, and images that it does not know; of a
+            source that gives test rows of its own, among those.
         out: a folder for metrics.json, confusion.png and mistakes.png; must be free.
 
     Returns:
-        The figures.
+        The figures; `rows` says which were judged and left out, and how they were told apart.
 
     Raises:
         InvalidBundle: the bundle cannot be used.
         InvalidValue: a class the bundle does not know, or a split without rows.
-        UnknownName, InvalidSource: the source cannot be opened.
+        UnknownName, InvalidSource: the source cannot be opened, or the bundle learned from all of it.
         OutputExists: `out` is taken.
         MissingPackage: `out` is given and matplotlib is not installed.
 
@@ -121,17 +123,16 @@ def evaluate(
         check_drawable()
     opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
     origin = opened.metrics.get("source", {})
-    if source is None and not origin.get("typed"):
-        raise InvalidValue(f"{opened.path}: this bundle does not say what it was trained on. Name a source.")
-    dataset = open_again(origin["typed"] if source is None else source, origin)
-    rows = _rows(opened, dataset, split)
-    which = "all rows" if len(rows) == len(dataset) else f"the rows of {split or 'test'}"
-    reporter().say(f"{dataset.name}: {len(rows):,} images, {which}")
-    predictions = predict_dataset(opened, dataset, rows)
+    dataset = open_again(recorded_source(opened) if source is None else source, origin)
+    choice = choose_rows(opened, dataset, split)
+    rows = choice.rows
+    reporter().say(f"{dataset.name}: {in_words(choice.told)}")
+    predictions = predict_dataset(opened, dataset, rows, pixels=choice.pixels)
+    predictions = dataclasses.replace(predictions, groups=choice.groups)
     for row_id, error in zip(predictions.row_ids, predictions.errors, strict=True):
         if error is not None:
             reporter().say(f"{row_id}: {error}")
-    evaluation = score(predictions)
+    evaluation = dataclasses.replace(score(predictions), rows={**choice.told, "in_words": in_words(choice.told)})
     if folder is not None:
         write_json(folder / "metrics.json", figures(evaluation))
         draw(folder, evaluation, predictions, read_pixels(dataset.take(rows), opened.input))
@@ -170,26 +171,6 @@ def draw(folder: Path, evaluation: Evaluation, predictions: Predictions, images:
     write_atomically(folder / "mistakes.png", sheet)
 
 
-def _rows(bundle: Bundle, dataset: Dataset, split: str | None) -> NDArray[np.int64]:
-    """Rows to be judged; those of the run itself where this is its own source."""
-    if split not in (None, "all", *SPLIT_NAMES):
-        raise InvalidValue(f"split must be {', '.join(SPLIT_NAMES)} or all; got {split!r}.")
-    table = bundle.path.parent / "splits.csv"
-    own = bundle.metrics.get("source", {}).get("fingerprint") == dataset.fingerprint and table.is_file()
-    if split == "all" or (split is None and not own and not (dataset.given_splits == "test").any()):
-        return np.arange(len(dataset))
-    wanted = split or "test"
-    if own:
-        with table.open(encoding="utf-8", newline="") as stream:
-            listed = {line["row_id"] for line in csv.DictReader(stream) if line["split"] == wanted}
-        rows = np.array([row for row, name in enumerate(dataset.row_ids.tolist()) if name in listed], dtype=np.int64)
-    else:
-        rows = np.flatnonzero(dataset.given_splits == wanted)
-    if not len(rows):
-        raise InvalidSource(f"{dataset.name}: no row is in the split '{wanted}'. Try --split all.")
-    return rows
-
-
 def figures(evaluation: Evaluation) -> dict[str, Any]:
     """The figures as plain JSON types, the short form first.
 
@@ -224,6 +205,7 @@ def figures(evaluation: Evaluation) -> dict[str, Any]:
         "num_correct": evaluation.num_correct,
         "num_unreadable": evaluation.num_unreadable,
         "num_groups": evaluation.num_groups,
+        **({} if evaluation.rows is None else {"rows": dict(evaluation.rows)}),
         "accuracy": evaluation.accuracy,
         "accuracy_interval": list(evaluation.accuracy_interval),
         "cross_entropy": evaluation.cross_entropy,

@@ -19,7 +19,7 @@ from sightline.data.colors import change_color
 from sightline.data.images import decode_image, resize_image
 from sightline.data.isolation import Watchdog
 from sightline.data.listings import Listing, without_outputs
-from sightline.data.pixels import read_pixels
+from sightline.data.pixels import Pixels, read_pixels
 from sightline.data.stores import decode_row
 from sightline.data.walking import walk
 from sightline.errors import InvalidValue, UnreadableImage
@@ -104,7 +104,12 @@ def _predict_inverted(bundle: Bundle, dataset: Dataset) -> Iterator[Predictions]
 
 
 def predict_dataset(
-    bundle: Bundle, dataset: Dataset, rows: NDArray[np.int64], *, with_labels: bool = True
+    bundle: Bundle,
+    dataset: Dataset,
+    rows: NDArray[np.int64],
+    *,
+    with_labels: bool = True,
+    pixels: Pixels | None = None,
 ) -> Predictions:
     """Predictions for rows of a Dataset, with their labels matched to the bundle's classes by name.
 
@@ -113,6 +118,7 @@ def predict_dataset(
         dataset: where the images are.
         rows: (num_images,) row indices.
         with_labels: False leaves the labels out, whatever the classes are called.
+        pixels: of these rows, where they were read already.
 
     Returns:
         Predictions whose labels index `bundle.class_names`.
@@ -123,11 +129,12 @@ def predict_dataset(
     Example:
         >>> import inspect
         >>> list(inspect.signature(predict_dataset).parameters)
-        ['bundle', 'dataset', 'rows', 'with_labels']
+        ['bundle', 'dataset', 'rows', 'with_labels', 'pixels']
     """
     labels = match_labels(bundle.class_names, dataset, rows) if with_labels else None
     chosen = dataset.take(rows)
-    pixels = read_pixels(chosen, bundle.input)
+    if pixels is None:
+        pixels = read_pixels(chosen, bundle.input)
     found = open_session(bundle).collect(pixels, ANSWERS, with_progress=True)
     for part in found.values():
         part[list(pixels.errors)] = np.nan

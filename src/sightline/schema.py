@@ -75,6 +75,10 @@ class DataRecipe:
     columns: str | None = _text(None, "what the columns of a table are called: path=img,label=species")
     fraction: float = _number(1.0, 0, 1, above=True, doc="share of the images to use, drawn within classes and groups")
     group_by: str | None = _text(None, "pattern on the path whose first bracket names the group: '(.*)_\\d+.jpg'")
+    identity: bool = _flag(
+        default=True,
+        doc="the bundle keeps hashes of the images it was made with, so that `evaluate` knows them",
+    )
     group_near_duplicates: bool = _flag(default=True, doc="near copies of an image stay in one split (files only)")
     splits_file: str | None = _text(None, "a splits.csv to go by; new files are added by the usual rule")
     exclude_file: str | None = _text(

@@ -52,6 +52,8 @@ def find_learning_rate(arguments: Namespace) -> int:
 def _settings(arguments: Namespace, options: Iterable[str]) -> list[str]:
     """What `--set` and the options that are short for it ask for, as key=value."""
     short = {SHORTHANDS[option]: getattr(arguments, option) for option in options}
+    if getattr(arguments, "no_identity", False):
+        short["data.identity"] = "false"
     return [*arguments.settings, *(f"{key}={value}" for key, value in short.items() if value is not None)]
 
 

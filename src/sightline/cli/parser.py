@@ -184,6 +184,7 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
     _parity_option(parser)
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<source>-<recipe>-001, counted up)")
     parser.add_argument("--backend", help=BACKEND_HELP)
+    _identity_option(parser)
     parser.add_argument("--log-every", type=int, metavar="STEPS", help="print loss and accuracy every so many steps")
     parser.add_argument("--jobs", type=int, default=1, help="members of an ensemble trained at once (default: 1)")
     parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="log each epoch for TensorBoard, too")
@@ -207,6 +208,14 @@ def _combine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<source>-combined-001, counted up)")
 
 
+def _identity_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-identity",
+        action="store_true",
+        help="keep no hashes of the images in the bundle (short for --set data.identity=false)",
+    )
+
+
 def _distil_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", help="the teacher: folder of a run or a bundle, of an ensemble for instance")
     parser.add_argument("source", nargs="?", help="what to learn from (default: what the teacher was trained on)")
@@ -214,6 +223,7 @@ def _distil_options(parser: argparse.ArgumentParser) -> None:
     _recipe_options(parser)
     _shorthand_options(parser, DISTIL_SHORTHANDS)
     _parity_option(parser)
+    _identity_option(parser)
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<source>-<recipe>-001, counted up)")
     parser.add_argument("--backend", help=BACKEND_HELP)
 

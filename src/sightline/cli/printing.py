@@ -283,6 +283,8 @@ def print_evaluation(evaluation: Evaluation) -> None:
     from sightline.evaluation import figures
 
     print_text(evaluation)
+    if evaluation.rows is not None:
+        print_text("\n".join([evaluation.rows["in_words"], *evaluation.rows["notes"]]))
     print_text(
         f"cross-entropy {evaluation.cross_entropy:.4f}, balanced accuracy {evaluation.balanced_accuracy:.4f}, "
         f"macro F1 {evaluation.macro_f1:.4f}, calibration error {evaluation.calibration_error:.4f}"

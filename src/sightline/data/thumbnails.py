@@ -140,10 +140,15 @@ def signature(image: NDArray[np.uint8]) -> Signature:
     height, width = image.shape[:2]
     picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).convert("L")
     pixels = np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BOX))
+    detail = round(float(np.sqrt((fine_structure(pixels[None].astype(np.float32)) ** 2).mean())), 3)
+    return Signature(pixels, content_digest(image), detail, (height, width))
+
+
+def content_digest(image: NDArray[np.uint8]) -> bytes:
+    """SHA-256 of the shape and the pixels of an image: equal for exact copies alone."""
     digest = hashlib.sha256(repr(image.shape).encode())
     digest.update(np.ascontiguousarray(image).data)
-    detail = round(float(np.sqrt((fine_structure(pixels[None].astype(np.float32)) ** 2).mean())), 3)
-    return Signature(pixels, digest.digest(), detail, (height, width))
+    return digest.digest()
 
 
 def blurred(thumbnails: NDArray[np.float32], width: float = 1.5) -> NDArray[np.float32]:

@@ -16,6 +16,7 @@ from sightline.backends import without_retracing_notes
 from sightline.bundle import write_description, write_manifest
 from sightline.evaluation import brief_figures, figures, score
 from sightline.files import staged_folder, write_atomically, write_json
+from sightline.identity import write_identity
 from sightline.metrics.calibration import fit_temperature
 from sightline.parity import made_images, parity_section, write_parity
 from sightline.progress import Stopwatch
@@ -103,7 +104,8 @@ def make_bundle(
         if data.lesson is not None:
             metrics["teacher"] = dict(data.lesson.teacher)
         write_json(staged / "metrics.json", metrics)
-        text = card(data.dataset, data.spec, origin, evaluation=test, ensemble=ensemble)
+        num_bytes = None if data.identity is None else write_identity(staged, data.identity)
+        text = card(data.dataset, data.spec, origin, evaluation=test, ensemble=ensemble, identity_bytes=num_bytes)
         text += _write_parity(staged, session, data)
         write_atomically(staged / "card.md", text)
         write_manifest(staged)

@@ -18,7 +18,7 @@ from sightline.results import Evaluation
 from sightline.schema import EnsembleRecipe, Recipe
 from sightline.text import markdown
 
-LICENCES, LIMITS = "## Data and licences", "## Limits"
+IDENTITY, LICENCES, LIMITS = "## What it knows of its images", "## Data and licences", "## Limits"
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,7 @@ def card(
     *,
     evaluation: Evaluation | None,
     ensemble: Mapping[str, Any] | None,
+    identity_bytes: int | None = None,
 ) -> str:
     """The card of a network of any origin as Markdown.
 
@@ -90,6 +91,7 @@ def card(
         origin: where it comes from.
         evaluation: on test rows, or None.
         ensemble: as metrics.json has it, or None for a single network.
+        identity_bytes: size of the file by which the bundle knows its images; None where there is none.
 
     Returns:
         The text.
@@ -100,7 +102,7 @@ def card(
     Example:
         >>> import inspect
         >>> list(inspect.signature(card).parameters)
-        ['dataset', 'spec', 'origin', 'evaluation', 'ensemble']
+        ['dataset', 'spec', 'origin', 'evaluation', 'ensemble', 'identity_bytes']
     """
     parts = (
         f"# {markdown(dataset.name)}: {origin.title}",
@@ -111,6 +113,8 @@ def card(
         f"by the rule '{spec.resize}'.",
         "## Figures",
         _figures(evaluation),
+        IDENTITY,
+        _identity(identity_bytes),
         LICENCES,
         origin.licences,
         LIMITS,
@@ -123,6 +127,19 @@ def licences_of(text: str) -> str:
     """What a card says of the licences of data and weights; the whole of a card that is laid out otherwise."""
     _, _, rest = text.partition(f"{LICENCES}\n")
     return (rest.partition(f"\n{LIMITS}")[0] or text).strip()
+
+
+def _identity(num_bytes: int | None) -> str:
+    if num_bytes is None:
+        return (
+            "Nothing: it was made without hashes of its images. `evaluate` cannot tell what it learned from by content."
+        )
+    return (
+        f"A hash of the pixels of each image that it was made with, and in which split it was (`identity.npz`, "
+        f"{num_bytes:,} bytes), so that `evaluate` gives no figure on what it learned from, wherever those images lie. "
+        "No image can be made of a hash; but whoever has this bundle and an image can ask whether that very image was "
+        "among them. `--no-identity` leaves the hashes out."
+    )
 
 
 def _members(ensemble: Mapping[str, Any] | None) -> str:

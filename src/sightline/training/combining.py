@@ -18,6 +18,7 @@ from sightline.errors import InvalidValue
 from sightline.evaluation import draw
 from sightline.files import check_free, staged_folder, write_atomically, write_json, writing_to
 from sightline.finished import JUDGED_SPLITS, Answers, FinishedRun, distinct_places, knows_its_rows, read_run
+from sightline.identity import merged, read_identity
 from sightline.interruption import heeding_interrupts
 from sightline.metrics.committees import checked_votes
 from sightline.metrics.scores import checked_count
@@ -114,6 +115,8 @@ def combine(
         choice = choose(finished, rows, class_names, votes=votes, most=steps)
         watch.lap("choose")
         data, typed = reopen(source, finished, rows, class_names=class_names, spec=spec)
+        heard = [run for run, vote in zip(finished, choice.votes.tolist(), strict=True) if vote > 0]
+        data = dataclasses.replace(data, identity=merged(read_identity(run.bundle) for run in heard))
         watch.lap("data")
         combination = _Combination(tuple(finished), rows, choice, data, typed)
         reporter().say(_chosen(combination))

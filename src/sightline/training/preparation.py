@@ -23,6 +23,7 @@ from sightline.data.shortages import kinds_of_errors, refuse_unreadable
 from sightline.data.sources import open_as_recipe_says
 from sightline.data.splits import read_splits_csv, sample_fraction, split
 from sightline.errors import InvalidSource, InvalidValue
+from sightline.identity import Identity, content_digests, identity_of, merged
 from sightline.networks.sizes import check_size, check_weights
 from sightline.progress import reporter
 from sightline.quality.inspection import cheap_findings
@@ -62,6 +63,7 @@ class Prepared:
         spec: what the network is fed.
         recipe: without "auto".
         lesson: of a student; None where labels are learned.
+        identity: by what the bundle will know its images; None: by nothing.
     """
 
     dataset: Dataset
@@ -70,6 +72,7 @@ class Prepared:
     spec: InputSpec
     recipe: Recipe
     lesson: Lesson | None = None
+    identity: Identity | None = None
 
     def excluded_csv(self) -> str:
         """Every file that is in no split, with its reason."""
@@ -150,6 +153,14 @@ def _unless_mirrored(asked: Recipe, recipe: Recipe, train: Dataset, pixels: Pixe
         augmentation=dataclasses.replace(recipe.augmentation, flip="none"),
         ensemble=dataclasses.replace(recipe.ensemble, test_views=views),
     )
+
+
+def identified(data: Prepared, *others: Identity | None) -> Prepared:
+    """The data with what a bundle will know them by, and those that others learned from whom it learned from."""
+    if not data.recipe.data.identity:
+        return data
+    own = identity_of(data.dataset, data.splits, content_digests(data.dataset, data.pixels, data.spec))
+    return dataclasses.replace(data, identity=merged([own, *others]))
 
 
 def _divide(dataset: Dataset, recipe: Recipe, copies: Copies | None) -> Splits:

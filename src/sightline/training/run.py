@@ -22,6 +22,7 @@ from sightline.data.sources import is_files
 from sightline.errors import InvalidValue
 from sightline.evaluation import draw, figures
 from sightline.files import check_free, write_atomically, write_json
+from sightline.identity import read_identity
 from sightline.interruption import heeding_interrupts
 from sightline.progress import Mode, Stopwatch, reporter, reporting
 from sightline.records import SPLIT_NAMES
@@ -29,7 +30,7 @@ from sightline.reporting.charts import curves_png
 from sightline.results import Run
 from sightline.schema import Recipe
 from sightline.training.card import trained
-from sightline.training.preparation import Prepared, prepare
+from sightline.training.preparation import Prepared, identified, prepare
 from sightline.training.recipes import opened_and_chosen, say_default
 from sightline.training.resuming import check_jobs, may_go_on, run_folder
 from sightline.training.scalars import check_tensorboard, make_log_folder
@@ -151,6 +152,11 @@ def _carry_out(wish: Wish, data: Prepared, watch: Stopwatch) -> Run:
         from sightline.training.lessons import lesson_of
 
         data = dataclasses.replace(data, lesson=lesson_of(data, wish.teacher))
+        # What has the same splits learned from nothing else.
+        others = () if data.lesson.teacher["has_same_splits"] else (read_identity(wish.teacher.bundle),)
+        data = identified(data, *others)
+    else:
+        data = identified(data)
     named = wish.source if wish.teacher is None else wish.teacher.source
     typed = str(named) if isinstance(named, str | Path) else getattr(named, "typed", "")
     with run_folder(wish.out, data) as folder:

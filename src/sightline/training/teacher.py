@@ -16,6 +16,7 @@ from sightline.conflicts import is_pretrained
 from sightline.data.sources import open_as_recipe_says
 from sightline.errors import InvalidSource, InvalidValue, pick
 from sightline.inference import match_labels
+from sightline.judging import recorded_source
 from sightline.progress import reporter
 from sightline.records import Dataset, ImageFiles, InputSpec
 from sightline.results import Bundle
@@ -137,7 +138,7 @@ def taught_source(bundle: Bundle, source: Any) -> Any:
         What `sightline.load` takes.
 
     Raises:
-        InvalidValue: nothing is named, and the bundle does not say what it was trained on.
+        InvalidValue: nothing is named, and the bundle does not say what it was trained on, or lies apart from its run.
 
     Example:
         >>> import inspect
@@ -146,10 +147,7 @@ def taught_source(bundle: Bundle, source: Any) -> Any:
     """
     if source is not None:
         return source
-    typed = bundle.metrics.get("source", {}).get("typed")
-    if not typed:
-        raise InvalidValue(f"{bundle.path}: this bundle does not say what it was trained on. Name a source.")
-    return typed
+    return recorded_source(bundle)
 
 
 def open_teacher(bundle: Bundle, source: Any, recipe: Recipe) -> tuple[Teacher, Recipe]:
