@@ -15,13 +15,12 @@ from PIL import Image
 
 import sightline
 from sightline.data.pixels import read_pixels
-from sightline.data.sources import load
+from sightline.data.sources import load, open_again
 from sightline.data.splits import splits_csv
 from sightline.errors import InvalidBundle, InvalidSource, InvalidValue
 from sightline.identity import (
     FILE,
     NEW,
-    STATES,
     Identity,
     content_digests,
     identity_of,
@@ -254,3 +253,16 @@ def test_a_damaged_file_is_refused(key: str, photos: Path, tmp_path: Path) -> No
         with pytest.raises(InvalidBundle, match=r"identity\.npz"):
             read_identity(bundle)
     assert json.dumps(choose_rows(made(photos, tmp_path / "b")[0], load(touched(photos)), None).told)
+
+
+def test_images_of_one_class_are_enough_to_judge_by(photos: Path, tmp_path: Path) -> None:
+    bundle, splits = made(photos, tmp_path / "run")
+    shutil.rmtree(photos / "b")
+    (photos.parent / "one.csv").write_text("path,label\n" + "".join(f"{path},a\n" for path in photos.rglob("*.png")))
+    with pytest.raises(InvalidSource, match="one class only"):
+        load(photos)
+    for source in (photos, photos.parent / "one.csv"):
+        dataset = open_again(source, {})
+        judged = stems(dataset, choose_rows(bundle, dataset, None).rows)
+        assert judged == {stem for stem in judged if int(stem) % 2 == 0}
+        assert len(judged) <= len(splits.test)

@@ -11,7 +11,7 @@ import difflib
 import importlib
 from collections.abc import Iterable, Mapping
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Value = TypeVar("Value")
 
@@ -30,6 +30,15 @@ class UnknownName(InvalidValue):
 
 class InvalidSource(SightlineError):
     """Data that cannot be used as a source of labelled images."""
+
+
+class OneClassOnly(InvalidSource):
+    """A source whose images are all of one class: enough to judge a network, too few classes to train one."""
+
+    def __init__(self, message: str, dataset: Any) -> None:
+        """`dataset` is the source as far as it could be opened."""
+        super().__init__(message)
+        self.dataset = dataset
 
 
 class UnreadableImage(SightlineError):

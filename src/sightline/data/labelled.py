@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.errors import InvalidSource, closest
+from sightline.errors import InvalidSource, OneClassOnly, closest
 from sightline.records import Dataset, ImageFiles
 from sightline.text import printable
 
@@ -62,7 +62,7 @@ def to_dataset(
         One row a file. Row ids are the files' names, printable and unique.
 
     Raises:
-        InvalidSource: one class only, or one that `class_names` does not hold.
+        InvalidSource: one class only (OneClassOnly, which has the Dataset), or one that `class_names` does not hold.
 
     Example:
         >>> from pathlib import Path
@@ -73,11 +73,6 @@ def to_dataset(
     """
     found = sorted(set(labelled.classes), key=natural_order)
     names = tuple(found) if class_names is None else _ordered(found, class_names, typed)
-    if len(found) < 2:
-        raise InvalidSource(
-            f"{typed}: holds one class only ({found[0]!r}, {len(labelled.classes):,} files); a classifier needs two. "
-            f"{remedy}".rstrip()
-        )
     number = {class_name: label for label, class_name in enumerate(names)}
     labels = np.array([number[class_name] for class_name in labelled.classes], dtype=np.int64)
     row_ids = unique_names([printable(file) for file in labelled.files.names])
@@ -85,7 +80,7 @@ def to_dataset(
     if labelled.groups is not None and any(labelled.groups):
         groups = np.array([group or row_id for group, row_id in zip(labelled.groups, row_ids, strict=True)])
     splits = np.array(labelled.splits)
-    return Dataset(
+    dataset = Dataset(
         name=name,
         class_names=names,
         row_ids=np.array(row_ids),
@@ -98,6 +93,13 @@ def to_dataset(
         remarks=(*labelled.remarks, *_lacking(names, labels, splits)),
         left_out=labelled.left_out,
     )
+    if len(found) < 2:
+        raise OneClassOnly(
+            f"{typed}: holds one class only ({found[0]!r}, {len(labelled.classes):,} files); a classifier needs two. "
+            f"{remedy}".rstrip(),
+            dataset,
+        )
+    return dataset
 
 
 def natural_order(name: str) -> tuple[tuple[int, str], ...]:

@@ -18,7 +18,7 @@ from sightline.data.downloads import read_keras_dataset
 from sightline.data.folders import read_folder
 from sightline.data.signatures import IMAGE_SUFFIXES
 from sightline.data.tables import Columns, is_frame, read_table
-from sightline.errors import InvalidSource, InvalidValue, UnknownName, closest, pick
+from sightline.errors import InvalidSource, InvalidValue, OneClassOnly, UnknownName, closest, pick
 from sightline.records import Dataset, ImageFiles
 from sightline.schema import DataRecipe
 from sightline.text import printable
@@ -109,7 +109,12 @@ def open_again(source: Any, record: Mapping[str, Any]) -> Dataset:
     """
     columns = named_columns(str(record.get("columns") or "")) if is_table(source) else {}
     names = {meaning: (name, *tables.COLUMNS[meaning]) for meaning, name in columns.items()}
-    return load(source, label_from=record.get("label_from", "first"), columns=names)
+    try:
+        return load(source, label_from=record.get("label_from", "first"), columns=names)
+    except OneClassOnly as error:
+        # To judge a network, or to ask it, one class is enough.
+        opened: Dataset = error.dataset
+        return opened
 
 
 def named_columns(typed: str) -> dict[str, str]:
