@@ -491,3 +491,35 @@ def test_comparing_writes_nothing_into_the_runs(tiny_run: sightline.Run, run_cop
     before = {path: path.read_bytes() for path in run_copy.rglob("*") if path.is_file()}
     sightline.compare([tiny_run, run_copy])
     assert {path: path.read_bytes() for path in run_copy.rglob("*") if path.is_file()} == before
+
+
+def one_without_numbers(arrays: Arrays) -> None:
+    arrays["test_logits"][0, 3] = np.nan
+
+
+def test_an_image_without_a_finite_answer_counts_as_unreadable(run_copy: Path, tiny_run: sightline.Run) -> None:
+    rewrite(run_copy, one_without_numbers)
+    (test,) = sightline.compare([tiny_run, run_copy]).tests
+    assert test.num_images == 199
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("metrics.json", "[]"),
+        ("metrics.json", "[" * 100_000),
+        ("recipe.json", "[]"),
+        ("recipe.json", '{"data": ' * 100 + "1" + "}" * 100),
+        ("history.jsonl", "[1]\n"),
+        ("history.jsonl", '{"epoch": 1, "loss": "low", "accuracy": 0.5}\n'),
+        ("history.jsonl", '{"epoch": "1", "loss": 1, "accuracy": 0.5}\n'),
+        ("splits.csv", "row_id,split,group\na\n"),
+        ("splits.csv", "row_id,split,group\na,elsewhere,a\n"),
+        ("splits.csv", "row_id,split,group\n" + "a" * 200_000 + ",test,a\n"),
+        ("predictions.npz", ""),
+    ],
+)
+def test_a_file_of_another_kind_is_refused(name: str, content: str, run_copy: Path, tiny_run: sightline.Run) -> None:
+    (run_copy / name).write_text(content)
+    with pytest.raises(InvalidBundle, match="a file of this run is not what was saved"):
+        sightline.compare([tiny_run, run_copy])

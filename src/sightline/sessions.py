@@ -44,7 +44,8 @@ class Session:
     def _open(self, *, threads: int) -> Any:
         """The file in ONNX Runtime with so many threads for one portion; 0 for one a processor."""
         options = self._onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        # What is wrong comes as an exception, too; of a stranger's graph the words are nothing for a terminal.
+        options.log_severity_level = 4
         # By itself ONNX Runtime takes all processors of the machine, whatever this process was given of them.
         is_limited = available_processors() < (os.cpu_count() or 1)
         options.intra_op_num_threads = threads or (available_processors() if is_limited else 0)
@@ -56,9 +57,15 @@ class Session:
 
     def outputs(self, images: NDArray[np.uint8], names: list[str]) -> list[NDArray[np.float32]]:
         """The outputs of these names for (num_images, height, width, channels) uint8, at once."""
-        options = self._onnxruntime.RunOptions()
+        options = self._run_options()
         run = functools.partial(self._run, self._session, names, options=options)
         return next(in_order(run, [images], workers=1, stop=functools.partial(_terminate, options)))
+
+    def _run_options(self) -> Any:
+        """Of one call, which is ended by them."""
+        options = self._onnxruntime.RunOptions()
+        options.log_severity_level = 4
+        return options
 
     def _run(
         self, session: Any, names: list[str], images: NDArray[np.uint8], *, options: Any
@@ -92,7 +99,7 @@ class Session:
         if self._alone is None and workers > 1:
             self._alone = self._open(threads=1)
         session = self._alone if workers > 1 else self._session
-        options = self._onnxruntime.RunOptions()
+        options = self._run_options()
 
         def answer(first: int) -> list[NDArray[np.float32]]:
             part = images[first : first + size]
