@@ -276,8 +276,8 @@ def _decode_without_end(container: Container, color_mode: ColorMode, minimum_siz
     picture = _decode_stripped(ended, color_mode, minimum_size)
     # Reduced to an eighth, the last bits may not show; so it is looked at in full, if it is no giant.
     least = None if picture.width * picture.height <= _REDUCED_ABOVE else minimum_size
-    both = [_decode_stripped(one, color_mode, least).pixels for one in (ended, other)]
-    if not np.array_equal(*both):
+    whole, changed = (_decode_stripped(one, color_mode, least).pixels for one in (ended, other))
+    if not np.array_equal(whole, changed):
         raise UnreadableImage(f"truncated JPEG (it ends after {len(container.data):,} bytes).")
     return picture
 
