@@ -130,7 +130,8 @@ class Run:
         splits: which rows were used for what.
         history: one mapping an epoch: epoch, loss, accuracy, validation_loss,
             validation_accuracy, learning_rate, seconds.
-        chosen_epoch: 1-based; the epoch whose weights were kept.
+        chosen_epoch: 1-based; the epoch whose weights were kept. Of an ensemble the mean of its members', each of
+            which has one of its own in `ensemble`.
         stopped_early: True if fewer epochs were trained than the recipe allows.
         validation: figures on validation rows, None if there are none.
         evaluation: figures on test rows, looked at once; None if there are none.
@@ -138,7 +139,7 @@ class Run:
         backend: "tensorflow", "jax" or "torch".
         num_parameters: weights of the network, trained or not.
         seconds: wall time of import, data, fit, evaluate, export and total.
-        images_per_second: training images a second, over all epochs.
+        images_per_second: training images a second, over all epochs, without compilation and validation.
         ensemble: of an ensemble: `kind`; `members`, each with `network`, `seed`, `vote` and its own figures;
             `disagreement`, by split the mean share of members that name another class than all together, None where
             the graph has one network; `out_of_bag` figures of bagging; of combined runs also `against_best`. None for

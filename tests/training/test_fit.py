@@ -164,9 +164,8 @@ def test_an_epoch_is_a_line_with_the_best_so_far_and_the_remaining_time(capsys: 
         result = fit(network, TRAIN, validation=VALIDATION, recipe=recipe, watch=Watch(before=({"epoch": 1},)))
     lines = capsys.readouterr().err.splitlines()
     assert [line.split("  ")[0] for line in lines] == ["epoch 2/4", "epoch 3/4", "epoch 4/4"]
-    best = max(result.history, key=lambda row: row["validation_accuracy"])
-    lowest = min(row["validation_loss"] for row in result.history)
-    assert f"  best loss {lowest:.4f} accuracy {best['validation_accuracy']:.4f}  " in lines[-1]
+    best = min(result.history, key=lambda row: row["validation_loss"])
+    assert f"  best loss {best['validation_loss']:.4f} accuracy {best['validation_accuracy']:.4f}  " in lines[-1]
     assert "learning rate 0.004" in lines[0]
     assert lines[-1].endswith("images/s  0:00 remaining")
 
@@ -188,7 +187,7 @@ def test_what_stands_below_the_bar_fits_into_80_columns() -> None:
     pair = r"loss \d\.\d{4} accuracy \d\.\d{4}"
     for line, pattern in zip(
         lines,
-        (rf"training    {pair}  learning rate 0\.01", rf"validation  {pair}", rf"best        {pair}  epochs \d and \d"),
+        (rf"training    {pair}  learning rate 0\.01", rf"validation  {pair}", rf"best        {pair}  epoch \d"),
         strict=True,
     ):
         assert re.fullmatch(pattern, line), line
@@ -331,6 +330,23 @@ def test_rates_and_times_are_positive_numbers() -> None:
     _, result = fitted()
     assert isinstance(result, Fitted)
     assert all(math.isfinite(value) and value > 0 for value in (result.seconds, result.images_per_second))
+
+
+def test_speed_counts_steps_alone_and_neither_compilation_nor_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = parse_recipe({"model.name": "mlp", "training.epochs": 2, "training.batch_size": 16})
+    watcher = Watcher(Watch(), recipe, build_network((8, 8, 1), 2, recipe.model), rate=0.01, steps=4, num_images=64)
+    now = [0.0]
+    monkeypatch.setattr("sightline.training.watching.time.perf_counter", lambda: now[0])
+    # Begin, and after how many seconds a quarter of an epoch is done each time; then validation.
+    for first, validation in ((9.0, 5.0), (0.5, 7.0)):
+        watcher._begin_epoch(0)
+        for step, seconds in enumerate((first, 0.5, 0.5, 0.5), start=1):
+            now[0] += seconds
+            watcher._time_steps(16)
+            watcher._counted = 16 * step
+        now[0] += validation
+        watcher.history.append({})
+    assert watcher.images_per_second == pytest.approx(7 * 16 / 3.5)
 
 
 def test_the_average_of_the_weights_is_what_validation_judges_and_what_is_kept() -> None:

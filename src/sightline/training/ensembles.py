@@ -159,6 +159,7 @@ def described(ensemble: Ensemble, kind: str) -> dict[str, Any]:
             "seed": member.seed,
             "vote": float(vote),
             "epochs": len(member.history),
+            "chosen_epoch": member.chosen_epoch,
             "seconds": round(member.seconds, 3),
         }
         for member, vote in zip(ensemble.members, ensemble.votes, strict=True)
@@ -231,7 +232,9 @@ def _mean_course(members: tuple[Member, ...]) -> Fitted:
     seconds = sum(member.seconds for member in members)
     speed = sum(member.images_per_second * member.seconds for member in members) / max(seconds, 1e-9)
     stopped_early = any(member.stopped_early for member in members)
-    return Fitted(tuple(history), len(history), stopped_early, seconds, speed)
+    # Each has an epoch of its own; in the mean course the mean of these is the nearest to what was kept.
+    chosen = round(float(np.mean([member.chosen_epoch for member in members])))
+    return Fitted(tuple(history), chosen, stopped_early, seconds, speed)
 
 
 def _out_of_bag(job: Job, data: Prepared) -> Evaluation | None:

@@ -30,7 +30,7 @@ class Fitted:
         chosen_epoch: 1-based; its weights are in the network now.
         stopped_early: fewer epochs than the recipe allows.
         seconds: wall time.
-        images_per_second: training images, over all epochs.
+        images_per_second: training images, over all epochs, without compilation and validation.
     """
 
     history: tuple[dict[str, float], ...]
@@ -108,9 +108,7 @@ def fit(
     seconds = time.perf_counter() - started
     chosen = stopping[0].best_epoch + 1 if stopping else len(watcher.history)
     stopped_early = len(watcher.history) < int(recipe.training.epochs)
-    # Validation and compilation are no training: only the steps count.
-    trained = num_drawn * len(watcher.history)
-    return Fitted(tuple(watcher.history), chosen, stopped_early, seconds, trained / max(seconds, 1e-9))
+    return Fitted(tuple(watcher.history), chosen, stopped_early, seconds, watcher.images_per_second)
 
 
 def _check_accumulation(accumulation_steps: int, total_steps: int) -> None:

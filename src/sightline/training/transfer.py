@@ -61,7 +61,7 @@ def fit_transfer(network: keras.Model, data: Prepared, watch: Watch) -> Fitted:
     row = _head_row(head, tables, data, time.perf_counter() - started)
     record_epoch(watch, row)
     reporter().say(_head_line(head, row))
-    num_seen = len(data.splits.train) * len(tables.views)
+    num_seen, trained_seconds = len(data.splits.train) * len(tables.views), row["seconds"]
     history: tuple[dict[str, float], ...] = (row,)
     chosen, stopped_early = 1, False
     if data.recipe.training.finetune_epochs and not len(data.splits.validation):
@@ -73,9 +73,11 @@ def fit_transfer(network: keras.Model, data: Prepared, watch: Watch) -> Fitted:
         history += tuned.history
         chosen = 1 + tuned.chosen_epoch if is_kept else 1
         stopped_early = tuned.stopped_early
-        num_seen += num_seen * len(tuned.history)
-    seconds = time.perf_counter() - started
-    return Fitted(history, chosen, stopped_early=stopped_early, seconds=seconds, images_per_second=num_seen / seconds)
+        num_tuned = num_seen * len(tuned.history)
+        num_seen += num_tuned
+        trained_seconds += num_tuned / tuned.images_per_second if num_tuned else 0.0
+    seconds, speed = time.perf_counter() - started, num_seen / max(trained_seconds, 1e-9)
+    return Fitted(history, chosen, stopped_early=stopped_early, seconds=seconds, images_per_second=speed)
 
 
 def _head(tables: Tables, data: Prepared) -> Head:

@@ -91,6 +91,9 @@ class Watcher:
         self._good: list[Any] | None = None
         self._counted = 0
         self._epoch_started = 0.0
+        # Images and seconds of steps alone: neither the first, which is compiled, nor validation.
+        self._timed, self._timed_seconds = 0, 0.0
+        self._mark: float | None = None
         self._noted = self._looked = -math.inf
         self._unread: list[tuple[int, Any]] = []
         self._painter = _Painter(watch.curves_path)
@@ -118,6 +121,8 @@ class Watcher:
     def _begin_epoch(self, epoch: int, logs: Any = None) -> None:  # Keras hands both on
         raise_if_interrupted()
         self._epoch_started, self._counted = time.perf_counter(), 0
+        # In the first epoch the network is compiled before its first steps are done.
+        self._mark = self._epoch_started if self.history else None
         self._unread = []
 
     def _end_steps(self, batch: int, logs: dict[str, Any]) -> None:
@@ -134,6 +139,7 @@ class Watcher:
             first = next(number for number, value in self._unread if not math.isfinite(float(value)))
             raise TrainingFailed(self._rescue(epoch, first))
         self._unread, self._looked = [], time.monotonic()
+        self._time_steps(min(step * int(self.recipe.training.batch_size), self.num_images) - self._counted)
         done = min(step * int(self.recipe.training.batch_size), self.num_images)
         if self.bar is not None:
             self.bar.advance(
@@ -145,6 +151,21 @@ class Watcher:
         if is_logged:
             reporter().say(f"{self.named} {epoch} step {step}/{self.steps}  loss {loss:.4f}  accuracy {accuracy:.4f}")
 
+    def _time_steps(self, num_images: int) -> None:
+        now = time.perf_counter()
+        if self._mark is not None:
+            self._timed += num_images
+            self._timed_seconds += now - self._mark
+        self._mark = now
+
+    @property
+    def images_per_second(self) -> float:
+        """Training images a second; of a fit with a single look at its steps, compilation is among them."""
+        if self._timed:
+            return self._timed / max(self._timed_seconds, 1e-9)
+        seconds = (self._mark or self._epoch_started) - self._epoch_started
+        return self.num_images / seconds if seconds > 0 else 0.0
+
     def _notes(self, step: int, loss: float, accuracy: float) -> str | None:
         """What stands below the bar; None, for no change, where it was written a moment ago."""
         now = time.monotonic()
@@ -153,11 +174,10 @@ class Watcher:
         self._noted = now
         notes = f"training    {_pair(loss, accuracy)}  learning rate {self._rate_after(step):.3g}"
         if self.history and "validation_loss" in self.history[-1]:
-            row, (lowest, highest) = self.history[-1], self._best()
+            row, best = self.history[-1], self._best()
             notes += (
                 f"\nvalidation  {_pair(row['validation_loss'], row['validation_accuracy'])}\n"
-                f"best        {_pair(lowest['validation_loss'], highest['validation_accuracy'])}  "
-                f"{self._name_of(lowest)}, {self._name_of(highest)}"
+                f"best        {_pair(best['validation_loss'], best['validation_accuracy'])}  {self._name_of(best)}"
             )
         return notes
 
@@ -194,13 +214,10 @@ class Watcher:
             self.network.save(path)
         return f"The weights of epoch {epoch - 1}, the last good ones, are kept in {path}. "
 
-    def _best(self) -> tuple[dict[str, float], dict[str, float]]:
-        """The epoch with the lowest validation loss, and the one with the highest validation accuracy."""
+    def _best(self) -> dict[str, float]:
+        """The epoch with the lowest validation loss, which is what early stopping keeps."""
         judged = [row for row in self._course() if "validation_loss" in row]
-        return (
-            min(judged, key=lambda row: row["validation_loss"]),
-            max(judged, key=lambda row: row["validation_accuracy"]),
-        )
+        return min(judged, key=lambda row: row["validation_loss"])
 
     def _end_epoch(self, epoch: int, logs: dict[str, Any]) -> None:
         row: dict[str, float] = {
@@ -229,15 +246,15 @@ class Watcher:
         return last_rate(self.rate, num_batches=int(optimizer.iterations) * every, accumulation_steps=every)
 
     def _epoch_line(self, row: dict[str, float]) -> str:
-        speed = self.num_images / max(row["seconds"], 1e-9)
+        speed = self.images_per_second
         epoch = int(row["epoch"]) - len(self.watch.before)
         left = (self.num_epochs - epoch) * row["seconds"]
         judged = ""
         if "validation_loss" in row:
-            lowest, highest = self._best()
+            best = self._best()
             judged = (
                 f"  validation {_pair(row['validation_loss'], row['validation_accuracy'])}"
-                f"  best {_pair(lowest['validation_loss'], highest['validation_accuracy'])}"
+                f"  best {_pair(best['validation_loss'], best['validation_accuracy'])}"
             )
         return (
             f"{self.named} {epoch}/{self.num_epochs}  {_pair(row['loss'], row['accuracy'])}{judged}  "
