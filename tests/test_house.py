@@ -99,7 +99,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("learning_rates", keras=ON_USE),),
     (Room("preview", keras=ON_USE), Room("tables", keras=ON_USE), Room("doctor", keras=ON_USE), Room("comparison")),
     (Room("__init__"),),
-    (Room("cli", "opening printing parser listing looking answering learning main"),),
+    (Room("cli", "opening streams printing parser listing looking answering learning main"),),
     (Room("__main__"),),
 )
 

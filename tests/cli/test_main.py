@@ -211,3 +211,8 @@ def test_an_interruption_is_exit_code_130(command, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("json.dumps", interrupted)
     answer = command("models", "--json")
     assert (answer.code, answer.err) == (130, "sightline models: interrupted\n")
+
+
+def test_help_waits_for_no_numpy(python) -> None:
+    answer = python("import sys, sightline.cli.main; print({'numpy', 'rich', 'PIL'} & set(sys.modules))")
+    assert answer.out == "set()\n"

@@ -8,7 +8,8 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sightline.cli.printing import mode_of, print_json, print_text, silence_stdout
+from sightline.cli.printing import mode_of, print_json, print_text
+from sightline.cli.streams import silence_stdout
 from sightline.errors import InvalidValue
 from sightline.outputs import check_output
 from sightline.progress import reporter, reporting

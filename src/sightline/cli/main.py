@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import errno
 import importlib
-import io
 import os
 import sys
 import traceback
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 
 from sightline.cli.parser import COMMANDS, build_parser
-from sightline.cli.printing import silence_stdout
+from sightline.cli.streams import prepare_streams, silence_stdout
 from sightline.errors import SightlineError
 from sightline.interruption import heeding_interrupts
 from sightline.text import printable_lines
@@ -52,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
         [...
         0
     """
-    _prepare_streams()
+    prepare_streams()
     parser = build_parser()
     _complete(parser)
     arguments = parser.parse_args(argv)
@@ -71,17 +69,6 @@ def main(argv: list[str] | None = None) -> int:
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001  # the last place that can tell a bug from findings
         return _explain(arguments, error)
-
-
-def _prepare_streams() -> None:
-    """See to it that no letter and no missing stream ends a command."""
-    if sys.stderr is None:
-        # print(file=None) would write progress to stdout, between the results.
-        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # for the rest of the process
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A terminal of another encoding shows what it lacks as \u732b.
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _complete(parser: ArgumentParser) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -61,12 +59,6 @@ def print_json(content: Any) -> None:
 def print_text(text: object) -> None:
     """Print lines in which names of strangers may stand: nothing of them acts on the terminal."""
     print(printable_lines(str(text)))
-
-
-def silence_stdout() -> None:
-    """Throw away what is printed from here on, and what still waits: after a fault the end would print it again."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
