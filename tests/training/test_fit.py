@@ -163,7 +163,7 @@ def test_an_epoch_is_a_line_with_the_best_so_far_and_the_remaining_time(capsys: 
         network = build_network((8, 8, 1), 2, recipe.model)
         result = fit(network, TRAIN, validation=VALIDATION, recipe=recipe, watch=Watch(before=({"epoch": 1},)))
     lines = capsys.readouterr().err.splitlines()
-    assert [line.split("  ")[0] for line in lines] == ["epoch 2/4", "epoch 3/4", "epoch 4/4"]
+    assert [line.split("  ")[0] for line in lines] == [f"fine-tuning epoch {number}/3" for number in (1, 2, 3)]
     best = min(result.history, key=lambda row: row["validation_loss"])
     assert f"  best loss {best['validation_loss']:.4f} accuracy {best['validation_accuracy']:.4f}  " in lines[-1]
     assert "learning rate 0.004" in lines[0]

@@ -162,7 +162,8 @@ def test_fine_tuning_that_diverges_leaves_the_head_alone_and_says_where_and_what
     )
     told = next(line for line in capsys.readouterr().err.splitlines() if line.startswith("no fine-tuning"))
     assert re.search(
-        r"the head alone stays: .* at epoch \d+, step \d+ \(learning rate 10, the largest 10\)\. Try --set", told
+        r"the head alone stays: .* at fine-tuning epoch \d+, step \d+ \(learning rate 10, the largest 10\)\. Try --set",
+        told,
     )
     assert (len(run.history), run.chosen_epoch) == (1, 1)
     assert len((run.path / "history.jsonl").read_text().splitlines()) == 1
