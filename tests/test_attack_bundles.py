@@ -10,7 +10,7 @@ from attack_bundles import attack
 
 
 def test_changed_bundles_and_runs_are_answered_or_refused(tiny_run: sightline.Run) -> None:
-    told = {number: attack(tiny_run.path, number, seed=7)[0] for number in range(40)}
+    told = {number: attack(tiny_run.path, number, seed=7)[0] for number in range(25)}
     faults = {
         (number, way): outcome
         for number, outcomes in told.items()
@@ -18,4 +18,4 @@ def test_changed_bundles_and_runs_are_answered_or_refused(tiny_run: sightline.Ru
         if outcome not in ("answered", "refused")
     }
     assert not faults
-    assert sum("refused" in outcomes.values() for outcomes in told.values()) > 10
+    assert sum("refused" in outcomes.values() for outcomes in told.values()) > 5

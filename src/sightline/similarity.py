@@ -20,7 +20,7 @@ from sightline.files import write_atomically
 from sightline.given_images import check_there
 from sightline.inference import find_images
 from sightline.progress import reporter
-from sightline.records import Dataset, ImageFiles, image_tag
+from sightline.records import NO_NUMBER, Dataset, ImageFiles, image_tag
 from sightline.reporting.sheets import contact_sheet
 from sightline.results import Bundle, Run
 from sightline.sessions import Session, open_session
@@ -106,6 +106,8 @@ def similar(
         raise UnreadableImage(f"{image}: {unreadable[0]}")
     # Together, so that it is the same images that are kept, whichever of them is asked about.
     table, errors = _features(session, opened, _unlabelled([*paths, str(image)]), length)
+    if len(paths) in errors:
+        raise UnreadableImage(f"{image}: {errors[len(paths)]}")
     closeness = table[:-1] @ table[-1]
     closeness[list(errors)] = -np.inf
     order = np.argsort(-closeness, kind="stable")[: min(count, len(paths) - len(errors))]
@@ -157,10 +159,14 @@ def _features(
     pixels = read_pixels(dataset, bundle.input)
     table = feature_tables(session, pixels, outputs={"features": (length,)})["features"]
     wide = np.asarray(table[:], dtype=np.float64)
+    errors = dict(pixels.errors)
+    for row in np.flatnonzero(~np.isfinite(wide).all(axis=1)).tolist():
+        errors.setdefault(row, NO_NUMBER)
+    wide[list(errors)] = 0
     lengths = np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
-    for row, reason in pixels.errors.items():
+    for row, reason in errors.items():
         reporter().say(f"{dataset.row_ids[row]}: {reason}")
-    return wide / lengths, dict(pixels.errors)
+    return wide / lengths, errors
 
 
 def _picture(asked: Dataset, others: Dataset, order: NDArray[np.int64], closeness: NDArray[np.float64]) -> bytes:
