@@ -87,8 +87,9 @@ def checked_calibration(path: Path) -> tuple[float, int]:
     """Temperature and number of calibration images, from calibration.json."""
     content = checked_json(path)
     low, high = TEMPERATURES
-    told = content if isinstance(content, dict) else {}
-    temperature, count = told.get("temperature"), told.get("num_images")
+    told: dict[str, Any] = content if isinstance(content, dict) else {}
+    temperature: Any = told.get("temperature")
+    count: Any = told.get("num_images")
     if not _is_number(temperature) or not low <= temperature <= high:
         raise _refuse(path, f"temperature must be a number from {low:g} to {high:g}; got {_shown(temperature)}")
     if type(count) is not int or count < 0:
