@@ -252,7 +252,7 @@ class Predictions:
 
     def __post_init__(self) -> None:
         """Make an error row of each whose answer is no number: it names no class, whoever made the bundle."""
-        is_sound: NDArray[np.bool_] = np.isfinite(self.logits).all(axis=1)
+        is_sound = np.asarray(np.isfinite(self.logits).all(axis=1))
         if self.disagreements is not None:
             is_sound = np.logical_and(is_sound, np.isfinite(self.disagreements))
         if is_sound.all():
