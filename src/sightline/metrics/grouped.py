@@ -164,8 +164,11 @@ def difference_interval(
 
 def num_groups(groups: ArrayLike | None) -> int | None:
     """How many groups there are; None where each image is one of its own."""
-    found = None if groups is None else np.unique(np.asarray(groups))
-    return None if found is None or len(found) == np.size(groups) else len(found)
+    if groups is None:
+        return None
+    array = np.asarray(groups)
+    count = len(np.unique(array))
+    return None if count == array.size else count
 
 
 def checked_groups(groups: ArrayLike | None, num_images: int) -> NDArray[np.int64] | None:
