@@ -193,7 +193,8 @@ def _history(path: Path) -> tuple[dict[str, float], ...]:
     lines = path.read_text(encoding="utf-8").splitlines()
     history = tuple(dict(parse_json(line, allow_nan=True)) for line in lines)
     for record in history:
-        _check_numbers(*(record[key] for key in DRAWN if key in record), name=path.name)
+        # Nothing trained a combined run: a step of its selection has no training figures.
+        _check_numbers(*(record[key] for key in DRAWN if record.get(key) is not None), name=path.name)
     return history
 
 
