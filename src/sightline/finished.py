@@ -148,7 +148,7 @@ def read_run(run: str | Path | Run) -> FinishedRun:
         metrics = _metrics(read_json(folder / "metrics.json"))
         history = _history(folder / "history.jsonl")
         checked_epochs(history, metrics["chosen_epoch"])
-        table = _splits(folder / "splits.csv")
+        table = read_splits(folder / "splits.csv")
         class_names, answers = _answers(folder / "predictions.npz")
         return FinishedRun(
             path=folder,
@@ -198,12 +198,18 @@ def _history(path: Path) -> tuple[dict[str, float], ...]:
     return history
 
 
-def _splits(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as stream:
-        table: list[dict[str, str]] = list(csv.DictReader(stream))
-    for line in table:
-        if not isinstance(line.get("row_id"), str) or line.get("split") not in (*SPLIT_NAMES, ""):
-            raise ValueError(f"{path.name}: a line without a row id or with an unknown split")
+def read_splits(path: Path) -> list[dict[str, str]]:
+    """The lines of a run's `splits.csv`, each with a row id and a split; an InvalidBundle where it is damaged."""
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            table: list[dict[str, str]] = list(csv.DictReader(stream))
+        for line in table:
+            if not isinstance(line.get("row_id"), str) or line.get("split") not in (*SPLIT_NAMES, ""):
+                raise ValueError(f"{path.name}: a line without a row id or with an unknown split")
+    except (OSError, csv.Error, ValueError) as error:
+        raise InvalidBundle(
+            f"{path.parent}: a file of this run is not what was saved ({error}). Copy the run again, or train again."
+        ) from error
     return table
 
 

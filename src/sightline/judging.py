@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from sightline.data.copies import joined, outstanding
 from sightline.data.pixels import Pixels, read_pixels
 from sightline.data.remembered import remembered_copies
 from sightline.errors import InvalidSource, InvalidValue
-from sightline.finished import knows_its_rows
+from sightline.finished import knows_its_rows, read_splits
 from sightline.identity import NEW, STATES, Identity, content_digests, read_identity
 from sightline.records import SPLIT_NAMES, Dataset, ImageFiles
 from sightline.results import Bundle
@@ -135,8 +134,8 @@ def _listed(bundle: Bundle) -> dict[str, tuple[str, str]]:
     table = bundle.path.parent / "splits.csv"
     if not table.is_file():
         return {}
-    with table.open(encoding="utf-8", newline="") as stream:
-        return {line["row_id"]: (line["split"], line.get("group") or line["row_id"]) for line in csv.DictReader(stream)}
+    lines = read_splits(table)
+    return {line["row_id"]: (line["split"], line.get("group") or line["row_id"]) for line in lines}
 
 
 def _by_content(bundle: Bundle, dataset: Dataset, identity: Identity, looked: NDArray[np.int64]) -> _Known:
