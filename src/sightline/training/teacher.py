@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from sightline.config import parse_recipe
 from sightline.conflicts import is_pretrained
 from sightline.data.sources import open_as_recipe_says
 from sightline.errors import InvalidSource, InvalidValue, pick
+from sightline.finished import read_splits
 from sightline.inference import match_labels
 from sightline.judging import recorded_source
 from sightline.progress import reporter
@@ -197,8 +197,7 @@ def open_teacher(bundle: Bundle, source: Any, recipe: Recipe) -> tuple[Teacher, 
 
 def _listed(dataset: Dataset, table: Path) -> Dataset:
     """The rows that the teacher's run lists: of others nobody knows whether they are copies of what it tests."""
-    with table.open(encoding="utf-8", newline="") as stream:
-        listed = {line.get("row_id") for line in csv.DictReader(stream)}
+    listed = {line["row_id"] for line in read_splits(table)}
     rows = np.array([row for row, row_id in enumerate(dataset.row_ids.tolist()) if row_id in listed], dtype=np.int64)
     if not len(rows):
         raise InvalidSource(f"{dataset.name}: none of its images is in {table}. Name the source that run learned from.")
