@@ -151,9 +151,10 @@ def _carry_out(wish: Wish, data: Prepared, watch: Stopwatch) -> Run:
     if wish.teacher is not None:
         from sightline.training.lessons import lesson_of
 
-        data = dataclasses.replace(data, lesson=lesson_of(data, wish.teacher))
+        lesson = lesson_of(data, wish.teacher)
+        data = dataclasses.replace(data, lesson=lesson)
         # What has the same splits learned from nothing else.
-        others = () if data.lesson.teacher["has_same_splits"] else (read_identity(wish.teacher.bundle),)
+        others = () if lesson.teacher["has_same_splits"] else (read_identity(wish.teacher.bundle),)
         data = identified(data, *others)
     else:
         data = identified(data)
