@@ -108,11 +108,14 @@ def test_what_the_teacher_of_a_teacher_learned_from_counts_too(tiny_run: sightli
 
 
 def test_a_bundle_apart_from_its_run_is_told_apart_from_one_whose_rows_are_known(
-    tiny_run: sightline.Run, small_arrays: dict[str, np.ndarray], tmp_path: Path, capsys
+    tiny_run: sightline.Run, small_arrays: dict[str, np.ndarray], small_npz: Path, tmp_path: Path, capsys
 ) -> None:
     alone = load_bundle(shutil.copytree(tiny_run.bundle.path, tmp_path / "alone"))
     recipe = student_recipe(quick(), "mlp", alone)
-    teacher, settled = open_teacher(alone, None, recipe)
+    # It may come from somebody else, whose paths are opened for nobody.
+    with pytest.raises(InvalidValue, match="is opened only if you name it"):
+        open_teacher(alone, None, recipe)
+    teacher, settled = open_teacher(alone, small_npz, recipe)
     assert teacher.splits is None
     assert settled.data.splits_file is None
     assert "lies apart from its run" in capsys.readouterr().err
