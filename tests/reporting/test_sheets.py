@@ -25,7 +25,7 @@ def noise(*shape: int, seed: int = 0) -> np.ndarray:
 def opened(png: bytes) -> np.ndarray:
     with Image.open(io.BytesIO(png)) as image:
         assert image.format == "PNG"
-        assert image.info == {}
+        assert image.info == {"Software": "Sightline"}  # the mark of what may be replaced
         return np.asarray(image.convert("RGB"))
 
 
