@@ -53,6 +53,16 @@ def test_evaluate_takes_columns_for_the_source_that_is_named(command, digits: Pa
     assert "say how a source is opened; name one" in answer.err
 
 
+def test_evaluate_takes_one_class_however_it_is_named(command, digits: Path, tiny_run: sightline.Run) -> None:
+    header, *lines = (digits / "named.csv").read_text().splitlines()
+    sevens = [line for line in lines if line.split(",")[1] == "7"]
+    (digits / "named.csv").write_text("\n".join([header, *sevens]))
+    answer = command("evaluate", tiny_run.path, "named.csv", *NAMED, "--json")
+    assert answer.code == 0, answer.err
+    assert json.loads(answer.out)["num_images"] == len(sevens)
+    assert "one class only" in command("show", "named.csv", *NAMED).err
+
+
 @pytest.mark.slow
 def test_a_run_remembers_the_columns_and_evaluates_by_them(command, digits: Path) -> None:
     trained = command(

@@ -9,7 +9,8 @@ import pytest
 
 import sightline
 from sightline.data.pixels import read_pixels
-from sightline.errors import InvalidSource, UnknownName
+from sightline.data.sources import open_again
+from sightline.errors import InvalidSource, OneClassOnly, UnknownName
 from sightline.records import InputSpec
 
 NUMBERS = np.random.default_rng(0)
@@ -168,6 +169,28 @@ def test_a_bad_file_is_refused_with_the_array_and_the_remedy(changes, parts: lis
     assert message.startswith(f"{path}: ")
     assert all(part in message for part in parts), message
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"y_train": np.full(12, 7), "y_test": np.full(6, 7)}, ("7",)),
+        ({"y_train": np.zeros(12, int), "y_test": np.zeros(6, int), "class_names": np.array(["cat"])}, ("cat",)),
+        ({"y_train": np.full(12, 2), "class_names": np.array(["cat", "dog", "cow"])}, ("cat", "dog", "cow")),
+    ],
+)
+def test_arrays_of_one_class_are_opened_to_judge_by_and_refused_to_train_on(changes, names, tmp_path: Path) -> None:
+    path = saved(tmp_path, **changes)
+    with pytest.raises(OneClassOnly, match="y_train holds one class only"):
+        sightline.load(path)
+    with np.load(path) as stored:
+        arrays = dict(stored.items())
+    for source in (path, arrays):
+        opened = open_again(source, {})
+        assert opened.class_names == names
+        called = [opened.class_names[label] for label in opened.labels[:12]]
+        assert set(called) == {names[-1]}
+        np.testing.assert_array_equal(pixels_of(opened)[:12, ..., 0], GOOD["x_train"])
 
 
 @pytest.mark.parametrize("ending", ["val", "valid", "validation", "dev"])

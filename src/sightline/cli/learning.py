@@ -154,7 +154,9 @@ def evaluate(arguments: Namespace) -> int:
 
     _check_folders(arguments, "out")
     with reporting(mode_of(arguments)):
-        evaluation = evaluate_bundle(arguments.bundle, opened(arguments), split=arguments.split, out=arguments.out)
+        evaluation = evaluate_bundle(
+            arguments.bundle, opened(arguments, to_judge=True), split=arguments.split, out=arguments.out
+        )
     if arguments.json:
         print_json({"bundle": arguments.bundle, "source": arguments.source, **figures(evaluation)})
     else:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any
 
-from sightline.errors import InvalidValue
+from sightline.errors import InvalidValue, OneClassOnly
 
 
-def opened(arguments: Namespace) -> Any:
-    """What was typed, for the function to open; or a Dataset where `--column` or `--label-from` says how."""
+def opened(arguments: Namespace, *, to_judge: bool = False) -> Any:
+    """What was typed, for the function to open; or a Dataset where `--column` or `--label-from` says how.
+
+    To judge a network, one class is enough.
+    """
     if arguments.column is None and arguments.label_from is None:
         return arguments.source
     from sightline.data.sources import load, named_columns
@@ -17,4 +20,9 @@ def opened(arguments: Namespace) -> Any:
     if arguments.source is None:
         raise InvalidValue("--column and --label-from say how a source is opened; name one.")
     columns = named_columns(arguments.column or "")
-    return load(arguments.source, label_from=arguments.label_from or "first", columns=columns)
+    try:
+        return load(arguments.source, label_from=arguments.label_from or "first", columns=columns)
+    except OneClassOnly as error:
+        if not to_judge:
+            raise
+        return error.dataset

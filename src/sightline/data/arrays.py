@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sightline.data.labelled import checked_names
 from sightline.data.ranges import range_advice
 from sightline.data.split_names import split_of
-from sightline.errors import InvalidSource
+from sightline.errors import InvalidSource, OneClassOnly
 from sightline.records import SPLIT_NAMES, Dataset
 from sightline.text import printable
 
@@ -128,7 +128,8 @@ def from_arrays(
         The Dataset.
 
     Raises:
-        InvalidSource: an array is missing, or of the wrong type, rank, length or range.
+        InvalidSource: an array is missing, or of the wrong type, rank, length or range; or `y_train` holds one class
+            only (OneClassOnly, which has the Dataset).
 
     Example:
         >>> from_arrays({"x_train": np.zeros((2, 4, 4), np.uint8), "y_train": np.arange(2)}, "arrays", "pair", None)
@@ -149,10 +150,27 @@ def from_arrays(
             )
     given = class_names if class_names is not None else arrays.get("class_names")
     labels = {f"y_{key}": pairs[split][1] for split, key in _pairs_in(arrays, typed).items()}
+    if given is None and (only := _only_label(labels)) is not None:
+        # Judged by its number, as a bundle of all classes calls it.
+        given = [str(only)]
+        pairs = {split: (images, np.zeros_like(numbers)) for split, (images, numbers) in pairs.items()}
+        labels = {key: np.zeros_like(numbers) for key, numbers in labels.items()}
     names = _check_class_names(given, labels, typed)
     others = [*unused, *(str(key) for key in arrays if key != "class_names" and not _split_of_key(str(key)))]
     remarks = (f"the arrays {', '.join(map(printable, sorted(others)))} mean nothing here; they are not used",)
-    return assemble(name, pairs, names, remarks=remarks if others else ())
+    dataset = assemble(name, pairs, names, remarks=remarks if others else ())
+    if len(trained := np.unique(labels["y_train"])) < 2:
+        raise OneClassOnly(
+            f"{typed}: y_train holds one class only ({names[trained[0]]!r}); a classifier needs two.", dataset
+        )
+    return dataset
+
+
+def _only_label(labels_of: Mapping[str, NDArray[np.int64]]) -> int | None:
+    """The label that all images have, if they have one and it may be one."""
+    first = int(labels_of["y_train"][0])
+    is_only = first >= 0 and all((labels == first).all() for labels in labels_of.values())
+    return first if is_only else None
 
 
 def _pairs_in(arrays: Mapping[str, Any], typed: str) -> dict[str, str]:
@@ -234,9 +252,8 @@ def _label_advice(labels: NDArray[Any]) -> str:
 
 
 def _check_class_names(given: Any, labels_of: Mapping[str, NDArray[np.int64]], typed: str) -> tuple[str, ...]:
-    present = np.unique(labels_of["y_train"])
     if given is None:
-        names = _numbered_names(present, typed)
+        names = _numbered_names(np.unique(labels_of["y_train"]), typed)
     elif np.ndim(given) != 1:
         raise InvalidSource(f"{typed}: class_names must be a list of names; got {given!r}.")
     else:
@@ -251,8 +268,6 @@ def _check_class_names(given: Any, labels_of: Mapping[str, NDArray[np.int64]], t
                 f"{typed}: {key} holds the label {wrong}; "
                 f"with {len(names)} classes labels go from 0 to {len(names) - 1}."
             )
-    if len(present) < 2:
-        raise InvalidSource(f"{typed}: y_train holds one class only ({names[present[0]]!r}); a classifier needs two.")
     return names
 
 
@@ -260,8 +275,6 @@ def _numbered_names(present: NDArray[np.int64], typed: str) -> tuple[str, ...]:
     """Names "0", "1", ... for labels that fill their range; told first, since one stray label may be a billion."""
     if present[0] < 0:
         raise InvalidSource(f"{typed}: y_train holds the label {present[0]}; labels go from 0.")
-    if len(present) < 2:
-        raise InvalidSource(f"{typed}: y_train holds one class only ('{present[0]}'); a classifier needs two.")
     gaps = np.flatnonzero(present != np.arange(len(present)))
     if len(gaps):
         raise InvalidSource(
