@@ -311,3 +311,15 @@ def test_junk_is_passed_over_and_images_are_not():
     assert all(map(is_passed_over, [".git", "._1.jpg", "__MACOSX", "thumbs.db", "THUMBS.DB", "desktop.ini"]))
     assert all(map(is_passed_over, ["$RECYCLE.BIN", "lost+found", "System Volume Information", "@eaDir", "#recycle"]))
     assert not any(map(is_passed_over, ["1.jpg", "thumbs", "..png"[1:][1:], "macosx"]))
+
+
+@pytest.mark.parametrize("label_from", ["first", "last"])
+def test_folders_are_said_to_be_joined_only_where_images_of_both_are_taken(label_from: str) -> None:
+    labelled = ("train/cat/1.jpg", "train/dog/1.jpg", "test/cat/2.jpg", "test/dog/2.jpg")
+    options = {"typed": "photos", "label_from": label_from}
+    joined = "several folders are the split 'test'; they are joined"
+    for other in ("test_images/3.jpg", "test_images/unknown/3.jpg")[: 2 if label_from == "first" else 1]:
+        found = arrange(listing_of(*labelled, other), **options)
+        assert joined not in found.remarks
+        assert [name for name, _ in found.left_out] == [other]
+    assert joined in arrange(listing_of(*labelled, "test_images/cat/3.jpg"), **options).remarks

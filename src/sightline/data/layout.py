@@ -96,12 +96,13 @@ def arrange(listing: Listing, *, typed: str, label_from: str = "first") -> Arran
             pairs.append(pair)
     if not rows:
         raise InvalidSource(_explain_empty(typed, listing, strays))
+    said = (*remarks, *plan.remarks, *_say_joined({level for level, _ in pairs}), *_say_strays(strays))
     used = {at[: plan.depth + 1] for at in map(plan.below, counts) if at}
     return Arrangement(
         rows=np.array(rows, dtype=np.int64),
         classes=[names[pair] for pair in pairs],
         splits=[level.partition(":")[0] for level, _ in pairs],
-        remarks=(*remarks, *plan.remarks, *_say_strays(strays), *_empty_folders(listing, plan, used), *fused),
+        remarks=(*said, *_empty_folders(listing, plan, used), *fused),
         left_out=(*listing.left_out, *strays),
         remedy=_remedy(typed, map(plan.below, counts), depth=plan.depth, label_from=label_from),
     )
@@ -219,6 +220,12 @@ def _refuse_closed(listing: Listing, plan: _Plan, typed: str) -> None:
                 f"{typed}: the folder {printable(folder)!r} cannot be read ({reason}), and a class would be missing. "
                 "Change its permissions, or move it away."
             )
+
+
+def _say_joined(levels: set[str]) -> list[str]:
+    """Where images of several folders make one split; a folder without labels gives none."""
+    folders = Counter(level.partition(":")[0] for level in sorted(levels) if level)
+    return [f"several folders are the split '{split}'; they are joined" for split in folders if folders[split] > 1]
 
 
 def _say_strays(strays: list[tuple[str, str]]) -> list[str]:

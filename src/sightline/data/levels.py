@@ -117,8 +117,6 @@ def say_splits(counts: Counts, splits: Mapping[str, str]) -> list[str]:
     if any(name.strip().lower() not in CANONICAL for name in splits):
         said = ", ".join(f"{printable(name)!r} is the split {splits[name]}" for name in sorted(splits))
         remarks.append(f"{said}; the folders in them are the classes")
-    joined = Counter(splits.values())
-    remarks += [f"several folders are the split '{split}'; they are joined" for split in joined if joined[split] > 1]
     remarks += [
         f"the folder {printable(top.name)!r} beside the splits is left out ({top.num_images:,} images)"
         for top in tops
