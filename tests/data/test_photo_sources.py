@@ -117,6 +117,24 @@ def test_links_are_followed_and_circles_and_loose_ends_are_named(tmp_path):
     assert "nowhere" in reasons["dog/gone.png"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="numbers of files are not looked up on Windows")
+@pytest.mark.parametrize("kind", ["symbolic link", "hard link", "link to the folder"])
+def test_one_file_in_two_classes_by_a_link_is_told_as_a_contradiction(kind, tmp_path):
+    first = put(tmp_path, "cat/1.png", "cat/2.png", "dog/1.png") / "cat" / "1.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8)).save(first)
+    os.link(first, tmp_path / "cat" / "again.png")
+    assert sightline.load(tmp_path).remarks == ()  # of one class, it is a copy like others
+    if kind == "link to the folder":
+        (tmp_path / "hen").symlink_to(first.parent)
+    else:
+        (tmp_path / "hen").mkdir()
+        (os.symlink if kind == "symbolic link" else os.link)(first, tmp_path / "hen" / "1.png")
+    (remark,) = sightline.load(tmp_path).remarks
+    assert "in several classes at once, such as 'cat/1.png' and 'hen/1.png': their labels contradict" in remark
+    found = sightline.audit(tmp_path).findings
+    assert any(one.kind == "contradicting-labels" and "hen/1.png" in one.paths for one in found)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="names are UTF-16 on Windows")
 def test_names_that_are_not_utf8_are_printable_unique_and_readable(tmp_path):
     put(tmp_path, "cat/1.png", "dog/1.png")

@@ -107,7 +107,9 @@ def _sort_in(entry: os.DirEntry[str], name: str, listing: Listing) -> bool:
     elif reason := _why_no_image(entry):
         listing.left_out.append((printable(name), reason))
     else:
-        listing.add(name, status.st_size, status.st_mtime_ns)
+        # Windows does not tell the number of a file without opening it.
+        number = (status.st_dev, status.st_ino) if status.st_ino else (0, 0)
+        listing.add(name, status.st_size, status.st_mtime_ns, number=number)
     return False
 
 

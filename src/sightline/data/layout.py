@@ -96,13 +96,14 @@ def arrange(listing: Listing, *, typed: str, label_from: str = "first") -> Arran
             pairs.append(pair)
     if not rows:
         raise InvalidSource(_explain_empty(typed, listing, strays))
+    classes = [names[pair] for pair in pairs]
     said = (*remarks, *plan.remarks, *_say_joined({level for level, _ in pairs}), *_say_strays(strays))
     used = {at[: plan.depth + 1] for at in map(plan.below, counts) if at}
     return Arrangement(
         rows=np.array(rows, dtype=np.int64),
-        classes=[names[pair] for pair in pairs],
+        classes=classes,
         splits=[level.partition(":")[0] for level, _ in pairs],
-        remarks=(*said, *_empty_folders(listing, plan, used), *fused),
+        remarks=(*said, *_empty_folders(listing, plan, used), *fused, *_say_contradicting(listing, rows, classes)),
         left_out=(*listing.left_out, *strays),
         remedy=_remedy(typed, map(plan.below, counts), depth=plan.depth, label_from=label_from),
     )
@@ -226,6 +227,24 @@ def _say_joined(levels: set[str]) -> list[str]:
     """Where images of several folders make one split; a folder without labels gives none."""
     folders = Counter(level.partition(":")[0] for level in sorted(levels) if level)
     return [f"several folders are the split '{split}'; they are joined" for split in folders if folders[split] > 1]
+
+
+def _say_contradicting(listing: Listing, rows: list[int], classes: list[str]) -> list[str]:
+    """A remark where links put one file into several classes; copies of its content are looked for when it is read."""
+    if len(set(listing.numbers)) == len(listing.numbers):
+        return []
+    names: dict[tuple[int, int], dict[str, str]] = {}
+    for row, class_name in zip(rows, classes, strict=True):
+        if listing.numbers[row] != (0, 0):
+            names.setdefault(listing.numbers[row], {}).setdefault(class_name, listing.names[row])
+    several = [list(found.values()) for found in names.values() if len(found) > 1]
+    if not several:
+        return []
+    listed = " and ".join(repr(printable(name)) for name in several[0])
+    return [
+        f"by links, {len(several):,} files lie in several classes at once, such as {listed}: their labels contradict "
+        "each other; `sightline audit` lists them".replace("1 files lie", "1 file lies")
+    ]
 
 
 def _say_strays(strays: list[tuple[str, str]]) -> list[str]:

@@ -32,6 +32,7 @@ class Listing:
         num_bytes: size of each.
         stamps: time of last change, or CRC, of each.
         offsets: where each begins in an archive; empty for a folder.
+        numbers: device and number of each file on the disk, (0, 0) where they are not known; empty for an archive.
         folders: every folder seen, with or without files in it.
         left_out: what cannot be a row, with the reason.
         closed: (folder, reason) of those that could not be entered.
@@ -41,17 +42,28 @@ class Listing:
     num_bytes: list[int] = field(default_factory=list)
     stamps: list[int] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
+    numbers: list[tuple[int, int]] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     closed: list[tuple[str, str]] = field(default_factory=list)
 
-    def add(self, name: str, num_bytes: int, stamp: int, offset: int | None = None) -> None:
+    def add(
+        self,
+        name: str,
+        num_bytes: int,
+        stamp: int,
+        offset: int | None = None,
+        *,
+        number: tuple[int, int] | None = None,
+    ) -> None:
         """One more file that may be an image."""
         self.names.append(name)
         self.num_bytes.append(num_bytes)
         self.stamps.append(stamp)
         if offset is not None:
             self.offsets.append(offset)
+        if number is not None:
+            self.numbers.append(number)
 
 
 def is_passed_over(part: str) -> bool:
@@ -109,7 +121,8 @@ def without_outputs(listing: Listing) -> tuple[Listing, tuple[str, ...]]:
     for row, name in enumerate(listing.names):
         if not lies_in(name, written):
             offset = listing.offsets[row] if listing.offsets else None
-            kept.add(name, listing.num_bytes[row], listing.stamps[row], offset)
+            number = listing.numbers[row] if listing.numbers else None
+            kept.add(name, listing.num_bytes[row], listing.stamps[row], offset, number=number)
     shown = [printable(folder) for folder in written]
     kept.left_out += [(folder, "was written by Sightline: a run, a bundle or an evaluation") for folder in shown]
     return kept, (f"{', '.join(map(repr, shown))} was written by Sightline and is left out",)

@@ -119,5 +119,6 @@ def _join(whole: Listing, content: _Content) -> None:
     whole.names += part.names
     whole.num_bytes += part.num_bytes
     whole.stamps += part.stamps
+    whole.numbers += part.numbers
     whole.left_out += part.left_out
     whole.folders += [below.prefix.rstrip("/") for below in content.folders]
