@@ -19,6 +19,7 @@ from sightline.data.archives import read_archive
 from sightline.data.containers import MAX_BYTES
 from sightline.data.stores import decode_row, read_bytes
 from sightline.errors import CannotWrite, InvalidSource, UnreadableImage
+from sightline.progress import reporting
 
 TARS = ["tar", "tar.gz", "tgz", "tar.bz2", "tar.xz"]
 
@@ -331,6 +332,29 @@ def test_a_compressed_tar_is_unpacked_once(tmp_path, cache):
     os.utime(path, (9, 9))
     read_archive(path)
     assert len(list(cache.rglob("plain.tar"))) == 2
+
+
+@pytest.mark.parametrize("damage", ["changed", "cut", "gone", "without a checksum"])
+def test_a_plain_tar_that_was_damaged_in_the_cache_is_noticed_and_made_again(tmp_path, cache, damage, capsys):
+    path = pack(tmp_path / "a.tar.gz", PETS)
+    read_archive(path)
+    plain = next(cache.rglob("plain.tar"))
+    content = bytearray(plain.read_bytes())
+    at = content.index(png(3)) + 50
+    content[at] ^= 1
+    if damage == "gone":
+        plain.unlink()
+    elif damage == "without a checksum":
+        next(cache.rglob("plain.crc32")).unlink()
+    else:
+        plain.write_bytes(content if damage == "changed" else content[:at])
+    with reporting("plain"):
+        data = read_archive(path)
+    assert "damaged since it was written; the archive is unpacked again" in capsys.readouterr().err
+    assert [read_bytes(data.images, row) for row in range(3)] == [png(1), png(2), png(3)]
+    with reporting("plain"):
+        read_archive(path)
+    assert not capsys.readouterr().err
 
 
 def test_a_cache_that_cannot_be_written_is_a_sentence_with_remedies(tmp_path, monkeypatch):

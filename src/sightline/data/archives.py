@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import functools
 import gzip
 import hashlib
 import lzma
@@ -15,7 +16,7 @@ from typing import IO, Literal
 
 import numpy as np
 
-from sightline.data.caches import LIMIT_VARIABLE, cache_root, find_entry, limit_bytes, make_room, new_entry
+from sightline.data.caches import LIMIT_VARIABLE, cache_root, discard, find_entry, limit_bytes, make_room, new_entry
 from sightline.data.identities import status_of
 from sightline.data.labelled import LabelledFiles, to_dataset
 from sightline.data.layout import arrange
@@ -34,7 +35,8 @@ MOST_EXPANDED_BYTES = 200 * 2**30
 MOST_RATIO = 200
 FREE_BYTES = 10 * 10**9
 _BLOCK_BYTES = 4 * 2**20
-_PLAIN = "plain.tar"
+# Held against its checksum when it is opened, a fraction of what unpacking takes.
+_PLAIN, _SUM = "plain.tar", "plain.crc32"
 # ValueError and OverflowError: sizes and places that no file can have.
 _DAMAGED = (
     *(OSError, EOFError, ValueError, OverflowError, NotImplementedError),
@@ -117,8 +119,8 @@ def _plain_tar(path: Path, raw: IO[bytes], stream: IO[bytes]) -> Path:
     status = path.stat()
     identity = repr((str(path.absolute()), *status_of(path)))
     key = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-    if (place := find_entry("archives", key)) is not None:
-        return place / _PLAIN
+    if (plain := _kept(key)) is not None:
+        return plain
     first = stream.read(_BLOCK_BYTES)
     _refuse_other_content(first)
     limit, holds = limit_bytes(), printable(path.name)
@@ -128,10 +130,11 @@ def _plain_tar(path: Path, raw: IO[bytes], stream: IO[bytes]) -> Path:
             (staged / _PLAIN).open("xb") as out,
             reporter().bar(f"unpacking {holds}", total=status.st_size, unit="bytes") as bar,
         ):
-            _expand(path, first, (raw, stream, out), limit=limit, bar=bar)
+            checksum = _expand(path, first, (raw, stream, out), limit=limit, bar=bar)
+            (staged / _SUM).write_text(str(checksum), encoding="utf-8")
     except (OutputExists, CannotWrite, OSError) as error:
-        if (place := find_entry("archives", key)) is not None:  # another run was faster; its bytes are the same
-            return place / _PLAIN
+        if (plain := _kept(key)) is not None:  # another run was faster; its bytes are the same
+            return plain
         if isinstance(error, OSError) and error.errno is None:
             raise  # what is packed is damaged; writing went well
         raise CannotWrite(
@@ -142,6 +145,30 @@ def _plain_tar(path: Path, raw: IO[bytes], stream: IO[bytes]) -> Path:
     return cache_root() / "archives" / key / _PLAIN
 
 
+def _kept(key: str) -> Path | None:
+    """The plain tar that was made before, if it is still what was written then; else it goes."""
+    if (place := find_entry("archives", key)) is None:
+        return None
+    try:
+        if (place / _SUM).read_text(encoding="utf-8") == str(_checksum(place / _PLAIN, status_of(place / _PLAIN))):
+            return place / _PLAIN
+    except (OSError, ValueError):
+        pass
+    reporter().say(f"{place}: damaged since it was written; the archive is unpacked again")
+    discard(place)
+    return None
+
+
+@functools.lru_cache(maxsize=16)
+def _checksum(path: Path, _status: tuple[int, ...]) -> int:
+    """Of a whole file, computed once a process for as long as its size, times and number stay."""
+    checksum = 0
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK_BYTES):
+            checksum = zlib.crc32(block, checksum)
+    return checksum
+
+
 def _refuse_other_content(first: bytes) -> None:
     # A page of noise must not be unpacked to its end only to learn that it is no tar.
     try:
@@ -150,9 +177,10 @@ def _refuse_other_content(first: bytes) -> None:
         raise tarfile.ReadError("compressed, and no tar inside") from error
 
 
-def _expand(path: Path, first: bytes, streams: tuple[IO[bytes], IO[bytes], IO[bytes]], *, limit: int, bar: Bar) -> None:
+def _expand(path: Path, first: bytes, streams: tuple[IO[bytes], IO[bytes], IO[bytes]], *, limit: int, bar: Bar) -> int:
+    """Unpack to the end; the checksum of what was written."""
     raw, stream, out = streams
-    num_bytes, written, read, block = path.stat().st_size, 0, 0, first
+    num_bytes, written, read, block, checksum = path.stat().st_size, 0, 0, first, 0
     while block:
         written += len(block)
         _refuse_bomb(printable(str(path)), written, num_bytes)
@@ -162,9 +190,11 @@ def _expand(path: Path, first: bytes, streams: tuple[IO[bytes], IO[bytes], IO[by
                 f"Unpack it yourself and name the folder, or set {LIMIT_VARIABLE} higher."
             )
         out.write(block)
+        checksum = zlib.crc32(block, checksum)
         bar.advance(raw.tell() - read)
         read = raw.tell()
         block = stream.read(_BLOCK_BYTES)
+    return checksum
 
 
 def _refuse_bomb(typed: str, expanded: int, packed: int) -> None:
