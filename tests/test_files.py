@@ -17,7 +17,7 @@ from sightline.files import (
     write_json,
     writing_to,
 )
-from sightline.locks import remove_leftovers
+from sightline.locks import hold_file, remove_leftovers
 
 
 def names_in(folder: Path) -> list[str]:
@@ -189,6 +189,28 @@ with staged_folder(Path(sys.argv[1])) as folder:
         assert left in names_in(tmp_path), "it is none of what is written now"
     with staged_folder(tmp_path / "bundle"):
         assert left not in names_in(tmp_path)
+
+
+def test_what_a_killed_process_left_of_a_file_is_removed_by_the_next_one_that_writes_it(tmp_path: Path, python) -> None:
+    program = """
+import os, sys
+from pathlib import Path
+from sightline.files import write_atomically
+os.fsync = lambda descriptor: os._exit(1)
+write_atomically(Path(sys.argv[1]), "half")
+"""
+    python(program, tmp_path / "a.csv")
+    (left,) = names_in(tmp_path)
+    assert left.startswith(".a.csv.")
+    kept = ["a.csv.partial", ".a.csv.mine.partial", ".b.csv.0123abcd.partial"]
+    for name in kept:
+        (tmp_path / name).touch()
+    with (tmp_path / ".a.csv.89abcdef.partial").open("wb") as stream:
+        hold_file(stream.fileno())
+        write_atomically(tmp_path / "a.csv", "whole")
+        assert names_in(tmp_path) == sorted([*kept, "a.csv", ".a.csv.89abcdef.partial"])
+    write_atomically(tmp_path / "a.csv", "again")
+    assert names_in(tmp_path) == sorted([*kept, "a.csv"])
 
 
 def test_what_somebody_is_still_writing_is_left_alone(tmp_path: Path) -> None:

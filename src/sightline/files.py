@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline.errors import CannotWrite, OutputExists
-from sightline.locks import holding, remove_leftovers
+from sightline.locks import hold_file, holding, remove_leftovers
 from sightline.outputs import check_place
 
 # What a disk says that takes no more; no reading ends so.
@@ -70,7 +70,8 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     """Write a whole file beside its place and rename it there.
 
     A file that is replaced keeps its permissions, and a link stays a link: what it leads to is replaced. A pipe
-    or a device, such as /dev/null, is written to as it is.
+    or a device, such as /dev/null, is written to as it is. What a process that was killed left of the same file
+    is removed.
 
     Args:
         path: where the file shall stand; its folder is made if it is missing.
@@ -94,11 +95,11 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             return
         place = path.resolve() if path.is_symlink() else path
         place.parent.mkdir(parents=True, exist_ok=True)
-        temporary = place.with_name(f".{place.name}.{secrets.token_hex(4)}.partial")
+        remove_leftovers(place.parent, f".{glob.escape(place.name)}.*.partial")
+        # Never readable for more people than the file that it replaces.
+        permissions = 0o666 if mode is None else stat.S_IMODE(mode)
+        temporary, descriptor = _file_beside(place, permissions & 0o666)
         try:
-            # Never readable for more people than the file that it replaces.
-            permissions = 0o666 if mode is None else stat.S_IMODE(mode)
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, permissions & 0o666)
             with os.fdopen(descriptor, "wb") as stream:
                 stream.write(data)
                 stream.flush()
@@ -110,6 +111,18 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             temporary.unlink(missing_ok=True)
             raise
         _flush_folder(place.parent)
+
+
+def _file_beside(place: Path, permissions: int) -> tuple[Path, int]:
+    """A new file, and a descriptor to write to it, which holds it."""
+    while True:
+        temporary = place.with_name(f".{place.name}.{secrets.token_hex(4)}.partial")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, permissions)
+        hold_file(descriptor)
+        # Whoever clears up may come between these two lines.
+        if temporary.exists():
+            return temporary, descriptor
+        os.close(descriptor)
 
 
 def _mode(path: Path) -> int | None:

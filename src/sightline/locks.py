@@ -1,4 +1,4 @@
-"""Folders that are held while they are written: the system lets go of them however their process ends."""
+"""Files and folders that are held while they are written: the system lets go of them however their process ends."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def holding(folder: Path) -> Iterator[None]:
 
 
 def remove_leftovers(parent: Path, pattern: str = ".*.partial") -> None:
-    """Remove half-written folders whose process has ended, and never one that somebody is still at.
+    """Remove half-written files and folders whose process has ended, and never one that somebody is still at.
 
     Args:
         parent: where they lie; may be missing.
@@ -36,38 +36,50 @@ def remove_leftovers(parent: Path, pattern: str = ".*.partial") -> None:
     """
     with contextlib.suppress(OSError):
         for found in parent.glob(pattern):
-            if _PARTIAL.fullmatch(found.name) and not found.is_symlink() and found.is_dir():
-                _remove_if_left(found)
+            if _PARTIAL.fullmatch(found.name) and not found.is_symlink() and (found.is_dir() or found.is_file()):
+                with contextlib.suppress(OSError):  # of one of them
+                    _remove_if_left(found)
 
 
-def _remove_if_left(folder: Path) -> None:
+def _remove_if_left(place: Path) -> None:
     try:
-        descriptor = _locked(folder, wait=False)
+        descriptor = _locked(place, wait=False)
     except BlockingIOError:
         return
     try:
         # Removed while it is held, so that nobody begins to write there meanwhile.
-        if descriptor is not None or time.time() - _last_change(folder) > STALE_SECONDS:
-            shutil.rmtree(folder, ignore_errors=True)
+        if descriptor is not None or time.time() - _last_change(place) > STALE_SECONDS:
+            if place.is_dir():
+                shutil.rmtree(place, ignore_errors=True)
+            else:
+                place.unlink()
     finally:
         if descriptor is not None:
             os.close(descriptor)
 
 
-def _last_change(folder: Path) -> float:
-    return max(path.lstat().st_mtime for path in (folder, *folder.iterdir()))
+def _last_change(place: Path) -> float:
+    return max(path.lstat().st_mtime for path in (place, *(place.iterdir() if place.is_dir() else ())))
 
 
 if sys.platform == "win32":
 
-    def _locked(folder: Path, *, wait: bool) -> int | None:  # noqa: ARG001
+    def hold_file(descriptor: int) -> None:
+        """Nothing: what is open cannot be removed there."""
+
+    def _locked(place: Path, *, wait: bool) -> int | None:  # noqa: ARG001
         return None  # a folder cannot be opened there, and one with open files cannot be removed
 else:
     import fcntl
 
-    def _locked(folder: Path, *, wait: bool) -> int | None:
-        """A descriptor that holds the folder; None where the file system knows no locks."""
-        descriptor = os.open(folder, os.O_RDONLY)
+    def hold_file(descriptor: int) -> None:
+        """Hold a file that was just made and is being written: as long as it is open, it is no leftover."""
+        with contextlib.suppress(OSError):  # the file system knows no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+    def _locked(place: Path, *, wait: bool) -> int | None:
+        """A descriptor that holds the file or folder; None where the file system knows no locks."""
+        descriptor = os.open(place, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
