@@ -4,10 +4,12 @@ import errno
 import json
 import os
 import stat
+import threading
 from pathlib import Path
 
 import pytest
 
+from sightline import files
 from sightline.errors import CannotWrite, OutputExists
 from sightline.files import (
     cache_folder,
@@ -271,6 +273,20 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     finally:
         os.close(reader)
     assert names_in(tmp_path) == ["pipe"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no named pipes in folders on Windows")
+def test_a_pipe_waits_for_its_reader_a_while_and_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    found: list[bytes] = []
+    reader = threading.Timer(0.2, lambda: found.append((tmp_path / "pipe").read_bytes()))
+    reader.start()
+    write_atomically(tmp_path / "pipe", "answer")
+    reader.join()
+    assert found == [b"answer"]
+    monkeypatch.setattr(files, "_WAIT_FOR_READER_SECONDS", 0.1)
+    with pytest.raises(CannotWrite, match="nothing reads from this pipe"):
+        write_atomically(tmp_path / "pipe", "answer")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="users without an entry in a table of users")

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sightline.stored import parse_json, read_arrays, read_json
+from sightline.stored import open_plain, parse_json, read_arrays, read_json, read_plain
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,24 @@ def test_json_is_read_up_to_a_size(tmp_path: Path) -> None:
     path.write_bytes(b"\xff")
     with pytest.raises(ValueError, match="utf-8"):
         read_json(path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no named pipes in folders on Windows")
+def test_what_is_no_file_is_told_at_once_and_never_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for read in (read_plain, read_json, read_arrays, open_plain):
+        for place in (tmp_path / "pipe", Path("/dev/zero")):
+            with pytest.raises(OSError, match="it is a pipe, socket or device, not a file"):
+                read(place)
+        with pytest.raises(IsADirectoryError):
+            read(tmp_path)
+
+
+def test_a_file_is_read_whole_up_to_a_size(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"1234")
+    assert read_plain(tmp_path / "a", most_bytes=4) == b"1234"
+    with pytest.raises(OSError, match="more than 3 bytes"):
+        read_plain(tmp_path / "a", most_bytes=3)
 
 
 def npz(path: Path, members: dict[str, bytes]) -> Path:

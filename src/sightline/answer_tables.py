@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from sightline.errors import OutputExists
-from sightline.files import writing_to
+from sightline.files import open_as_it_is, writing_to
 from sightline.progress import reporter
 from sightline.text import csv_line
 
@@ -52,7 +52,7 @@ class AnswerTable:
     def __enter__(self) -> AnswerTable:
         with writing_to(self.typed):
             if not self._is_plain:
-                self._table = self.path.open("wb")
+                self._table = open_as_it_is(self.path)
                 return self
             self.path.parent.mkdir(parents=True, exist_ok=True)
             partial, note = self._beside(PARTIAL), self._beside(NOTE)

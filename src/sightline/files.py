@@ -15,13 +15,15 @@ import os
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sightline.errors import CannotWrite, OutputExists
 from sightline.locks import hold_file, holding, remove_leftovers
 from sightline.outputs import check_place
+from sightline.stored import open_plain
 
 # What a disk says that takes no more; no reading ends so.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -36,9 +38,12 @@ _REMEDIES = {
     errno.ENOTDIR: "a part of the path is a file, not a folder",
     errno.EISDIR: "it is a folder. Name a file",
     errno.ENAMETOOLONG: "the name is too long",
+    errno.ENXIO: "nothing reads from this pipe. Start what reads from it, or name a file",
 }
 # Windows would write each line break as two bytes otherwise.
 _BINARY = getattr(os, "O_BINARY", 0)
+# Between two commands of one line, the reader of a pipe may be a little later than its writer.
+_WAIT_FOR_READER_SECONDS = 5.0
 
 
 @contextlib.contextmanager
@@ -91,7 +96,8 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     with writing_to(path):
         mode = _mode(path)
         if mode is not None and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            path.write_bytes(data)
+            with open_as_it_is(path) as stream:
+                stream.write(data)
             return
         place = path.resolve() if path.is_symlink() else path
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -111,6 +117,23 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             temporary.unlink(missing_ok=True)
             raise
         _flush_folder(place.parent)
+
+
+def open_as_it_is(path: Path) -> IO[bytes]:
+    """A pipe or a device to be written to; a pipe that nothing reads from is refused after a while, not waited for."""
+    deadline = time.monotonic() + _WAIT_FOR_READER_SECONDS
+    without_waiting = getattr(os, "O_NONBLOCK", 0)
+    while True:
+        try:
+            descriptor = os.open(path, os.O_WRONLY | without_waiting | _BINARY)
+        except OSError as error:
+            if error.errno != errno.ENXIO or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            if without_waiting:
+                os.set_blocking(descriptor, True)
+            return os.fdopen(descriptor, "wb")
 
 
 def _file_beside(place: Path, permissions: int) -> tuple[Path, int]:
@@ -196,7 +219,7 @@ def sha256_of(path: Path) -> str:
         >>> sha256_of(path)[:8]
         'e3b0c442'
     """
-    with path.open("rb") as stream:
+    with open_plain(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

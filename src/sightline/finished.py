@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from sightline.errors import InvalidBundle, InvalidValue
 from sightline.records import SPLIT_NAMES, SplitName
 from sightline.reporting.series import checked_epochs
 from sightline.results import Bundle, Run
-from sightline.stored import parse_json, read_arrays, read_json
+from sightline.stored import parse_json, read_arrays, read_json, read_plain
 
 JUDGED_SPLITS: tuple[SplitName, ...] = ("validation", "calibration", "test")
 # metrics.json is written last: with it a run is finished.
@@ -190,7 +191,7 @@ def _recipe(content: Any) -> dict[str, Any]:
 
 
 def _history(path: Path) -> tuple[dict[str, float], ...]:
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = read_plain(path).decode("utf-8").splitlines()
     history = tuple(dict(parse_json(line, allow_nan=True)) for line in lines)
     for record in history:
         # Nothing trained a combined run: a step of its selection has no training figures.
@@ -201,8 +202,8 @@ def _history(path: Path) -> tuple[dict[str, float], ...]:
 def read_splits(path: Path) -> list[dict[str, str]]:
     """The lines of a run's `splits.csv`, each with a row id and a split; an InvalidBundle where it is damaged."""
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            table: list[dict[str, str]] = list(csv.DictReader(stream))
+        text = read_plain(path).decode("utf-8")
+        table: list[dict[str, str]] = list(csv.DictReader(io.StringIO(text, newline="")))
         for line in table:
             if not isinstance(line.get("row_id"), str) or line.get("split") not in (*SPLIT_NAMES, ""):
                 raise ValueError(f"{path.name}: a line without a row id or with an unknown split")

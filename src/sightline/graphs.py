@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from sightline.errors import InvalidBundle
+from sightline.stored import open_plain
 
 Result = TypeVar("Result")
 
@@ -122,7 +123,7 @@ def check_graph(path: Path) -> None:
 def _read(path: Path, work: Callable[[_Reader], Result]) -> Result:
     try:
         with (
-            path.open("rb") as stream,
+            open_plain(path) as stream,
             mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content,
             memoryview(content) as view,
         ):

@@ -6,14 +6,17 @@ What a file may cost is bounded before it is parsed, and nothing in it is run.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
+import os
+import stat
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +25,44 @@ from numpy.typing import NDArray
 MOST_JSON_BYTES = 64 * 2**20
 MOST_DEPTH = 32
 MOST_ARRAY_BYTES = 8 * 2**30
+# Five million images and more; what is larger was hardly meant.
+MOST_TABLE_BYTES = 512 * 2**20
 # Deflate packs a thousand to one at most; 64 more for headers.
 _MOST_PACKED = 1100
 _MOST_WHOLE = 2**63
+
+
+def open_without_waiting(path: str, flags: int) -> int:
+    """An opener for `open`, which a pipe that nobody writes to does not hold up for ever."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """A file opened to be read in bytes; an OSError that says so where it is a folder, a pipe or a device."""
+    _check_plain(path, path.stat())
+    stream = open(path, "rb", opener=open_without_waiting)  # noqa: SIM115  # Path's own takes no opener
+    try:
+        _check_plain(path, os.fstat(stream.fileno()))  # something else may have taken its place meanwhile
+    except OSError:
+        stream.close()
+        raise
+    return stream
+
+
+def _check_plain(path: Path, status: os.stat_result) -> None:
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):  # opening a folder raises by itself
+        raise OSError(errno.EINVAL, "it is a pipe, socket or device, not a file", str(path))
+
+
+def read_plain(path: Path, *, most_bytes: int = MOST_TABLE_BYTES) -> bytes:
+    """The content of a file; an OSError that says so where it is larger, or no file."""
+    with open_plain(path) as stream:
+        num_bytes = os.fstat(stream.fileno()).st_size
+        # One byte more than it has, so that no more memory is taken than needed, and a file that grows is noticed.
+        content = stream.read(num_bytes + 1) if num_bytes <= most_bytes else b""
+    if num_bytes > most_bytes or len(content) > most_bytes:
+        raise OSError(errno.EFBIG, f"it has more than {most_bytes:,} bytes", str(path))
+    return content
 
 
 def read_json(path: Path, *, most_bytes: int = MOST_JSON_BYTES) -> Any:
@@ -48,7 +86,7 @@ def read_json(path: Path, *, most_bytes: int = MOST_JSON_BYTES) -> Any:
         >>> read_json(path)
         {'a': [1]}
     """
-    with path.open("rb") as stream:
+    with open_plain(path) as stream:
         content = stream.read(most_bytes + 1)
     if len(content) > most_bytes:
         raise ValueError(f"it has more than {most_bytes:,} bytes")
@@ -131,7 +169,7 @@ def read_arrays(path: Path, *, names: Iterable[str] | None = None) -> dict[str, 
     damages = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError, SyntaxError)
     # Opened first: once it is, an OSError comes of the places that a damaged archive points to.
     with (
-        path.open("rb") as stream,
+        open_plain(path) as stream,
         _as_value_error(OSError, OverflowError, MemoryError, *damages),
         zipfile.ZipFile(stream) as archive,
     ):

@@ -262,6 +262,14 @@ def test_a_record_opens_a_table_as_it_was_opened_and_another_by_the_usual_names(
     assert open_again(folder / "photos", record).class_names == ("cat", "dog")
 
 
+def test_a_table_larger_than_any_is_refused_without_being_read(folder):
+    for name in ("labels.csv", "labels.tsv"):
+        with (folder / name).open("wb") as stream:
+            stream.truncate(2**40)
+        with pytest.raises(InvalidSource, match=r"cannot be read \(it has more than 536,870,912 bytes\)"):
+            sightline.load(folder / name)
+
+
 def test_a_zero_byte_in_a_path_is_a_missing_file(folder):
     data = read_table(write(folder, "path,label\n1.png,cat\n2.png,dog\nx\0y.png,dog\n"))
     assert data.left_out[0][0] == "x\\x00y.png"

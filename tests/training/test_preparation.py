@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +146,29 @@ def test_an_exclude_file_that_is_none_is_refused(photos, tmp_path, content, mess
         plan.write_text(content)
     with pytest.raises(InvalidValue, match=message):
         prepare(photos, recipe(data__exclude_file=str(plan)))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no named pipes in folders on Windows")
+@pytest.mark.parametrize("key", ["splits_file", "exclude_file"])
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("pipe", "a pipe, socket or device, not a file"),
+        ("/dev/zero", "a pipe, socket or device, not a file"),
+        ("folder", "directory"),
+        ("huge", "more than 536,870,912 bytes"),
+        ("long", "is not a readable table"),
+    ],
+)
+def test_tables_that_are_no_files_or_endless_are_refused_before_anything_is_opened(tmp_path, key, what, message):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    with (tmp_path / "huge").open("wb") as stream:
+        stream.truncate(2**40)
+    (tmp_path / "long").write_text("row_id,split,file\n" + "x" * 200_000)
+    source = "mnist" if (what, key) == ("long", "splits_file") else tmp_path / "not opened"
+    with pytest.raises((InvalidValue, InvalidSource), match=message):
+        prepare(source, recipe(**{f"data__{key}": str(tmp_path / what)}))
 
 
 def test_given_splits_can_be_given_back_after_files_were_added(photos, tmp_path):

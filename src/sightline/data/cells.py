@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline.errors import InvalidSource, require
+from sightline.stored import open_plain, read_plain
 
 # These hardly stand in the name of one class: a single part that is a label elsewhere, too, is enough.
 _STRONG = (";", "|")
@@ -74,7 +75,7 @@ def read_cells(table: Any, typed: str) -> Cells:
     if table.suffix.lower() == ".parquet":
         return _from_parquet(table, typed)
     try:
-        data = table.read_bytes()
+        data = read_plain(table)
         # Spreadsheets save "Unicode text" as UTF-16 and begin it with a mark that says so.
         is_wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         text = data.decode("utf-16" if is_wide else "utf-8-sig")
@@ -121,7 +122,7 @@ def _from_text(text: str, typed: str) -> Cells:
 def _from_parquet(path: Path, typed: str) -> Cells:
     reader = require("pyarrow.parquet", purpose="reading Parquet tables", install="pyarrow")
     try:
-        with path.open("rb") as stream:
+        with open_plain(path) as stream:
             table = reader.read_table(stream)
     except (OSError, ValueError, NotImplementedError) as error:  # pyarrow's own errors are kinds of these
         raise InvalidSource(f"{typed}: is not a readable Parquet file ({str(error).splitlines()[0]}).") from error

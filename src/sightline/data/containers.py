@@ -22,6 +22,7 @@ from sightline.data.netpbm import netpbm_header
 from sightline.data.signatures import ImageFormat
 from sightline.data.tiff import exif_orientation, strip_tiff
 from sightline.errors import UnreadableImage
+from sightline.stored import open_without_waiting
 
 # Ordinary files have at most one for every 4,096 bytes; decoders go through millions without complaint.
 _MOST_PARTS = 100_000
@@ -64,7 +65,7 @@ def read_bytes(path: Path) -> bytes:
     """
     try:
         _refuse_irregular(path.stat())
-        with open(path, "rb", opener=_open_without_waiting) as file:
+        with open(path, "rb", opener=open_without_waiting) as file:
             return _read_bounded(file)
     except FileNotFoundError as error:
         raise UnreadableImage("no such file.") from error
@@ -72,11 +73,6 @@ def read_bytes(path: Path) -> bytes:
         raise UnreadableImage("reading it is not permitted; change its permissions.") from error
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         raise UnreadableImage(f"cannot be read: {getattr(error, 'strerror', None) or error}.") from error
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    # Between the look and the opening a pipe may have taken the file's place.
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _refuse_irregular(status: os.stat_result) -> None:

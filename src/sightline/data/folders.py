@@ -16,6 +16,7 @@ from sightline.data.signatures import IMAGE_SUFFIXES, why_no_image
 from sightline.data.walking import walk
 from sightline.errors import InvalidSource
 from sightline.records import Dataset, ImageFiles
+from sightline.stored import open_without_waiting
 from sightline.text import printable
 
 _HEAD_BYTES = 1024
@@ -119,12 +120,7 @@ def _why_no_image(entry: os.DirEntry[str]) -> str:
     if suffix in IMAGE_SUFFIXES:
         return ""
     try:
-        with open(entry.path, "rb", opener=_open_without_waiting) as stream:
+        with open(entry.path, "rb", opener=open_without_waiting) as stream:
             return why_no_image(stream.read(_HEAD_BYTES))
     except OSError as error:
         return f"cannot be read ({error.strerror})"
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    # A pipe may have taken the file's place since it was looked at, and opening one can block for ever.
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

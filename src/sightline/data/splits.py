@@ -247,12 +247,15 @@ def _draw(
 def _lines(text: str) -> list[tuple[str, str, str]]:
     """(row id, split, group) of each line, checked for what can be wrong without the dataset."""
     table = csv.DictReader(io.StringIO(text))
-    header = tuple(table.fieldnames or ())
+    try:
+        header, content = tuple(table.fieldnames or ()), list(table)
+    except csv.Error as error:
+        raise InvalidSource(f"splits.csv: is not a readable table ({error}). Give that of a run.") from error
     if not set(COLUMNS[:2]) <= set(header):
         found = ",".join(header)[:80] or "nothing"
         raise InvalidSource(f"splits.csv: the first line must be {','.join(COLUMNS)}; got {found!r}.")
     lines, seen = [], set()
-    for line in table:
+    for line in content:
         row_id, name = line["row_id"] or "", line["split"] or ""
         if name not in SPLIT_NAMES:
             raise InvalidSource(

@@ -29,6 +29,7 @@ from sightline.progress import reporter
 from sightline.quality.inspection import cheap_findings
 from sightline.records import Dataset, ImageFiles, InputSpec, Splits
 from sightline.schema import Recipe
+from sightline.stored import read_plain
 from sightline.text import printable
 from sightline.training.mirrors import seen_mirrors
 from sightline.training.recipes import resolve, settle_length
@@ -103,9 +104,11 @@ def prepare(source: Any, asked: Recipe, *, spec: InputSpec | None = None) -> Pre
         >>> prepare("mnist", recipe("fast")).splits
         Splits(train 54,000, validation 3,000, calibration 3,000, test 10,000)
     """
+    # Read first: what cannot be read is refused before anything is decoded.
+    exclusions, splits_text = _read_exclusions(asked.data.exclude_file), _read_splits_file(asked.data.splits_file)
     dataset = open_as_recipe_says(source, asked.data)
     dataset = _grouped(dataset, asked.data.group_by)
-    dataset = _without(dataset, _read_exclusions(asked.data.exclude_file))
+    dataset = _without(dataset, exclusions)
     if asked.data.fraction < 1:
         dataset = dataset.take(sample_fraction(dataset, asked.data.fraction, seed=asked.seed))
     recipe = resolve(asked, dataset)
@@ -120,7 +123,7 @@ def prepare(source: Any, asked: Recipe, *, spec: InputSpec | None = None) -> Pre
     copies = None
     if recipe.data.group_near_duplicates and pixels.signatures is not None:
         copies = remembered_copies(pixels.signatures)
-    splits = _divide(dataset, recipe, copies)
+    splits = _divide(dataset, recipe, copies, splits_text)
     recipe = _unless_mirrored(asked, recipe, dataset.take(splits.train), pixels.take(splits.train))
     for finding in cheap_findings(dataset, signatures=pixels.signatures):
         if finding.severity != "note":
@@ -163,11 +166,10 @@ def identified(data: Prepared, *others: Identity | None) -> Prepared:
     return dataclasses.replace(data, identity=merged([own, *others]))
 
 
-def _divide(dataset: Dataset, recipe: Recipe, copies: Copies | None) -> Splits:
-    if recipe.data.splits_file is None:
+def _divide(dataset: Dataset, recipe: Recipe, copies: Copies | None, splits_text: str | None) -> Splits:
+    if splits_text is None:
         return split(dataset, recipe.data, seed=recipe.seed, copies=copies)
-    text = _read_text(recipe.data.splits_file, "data.splits_file")
-    return read_splits_csv(text, dataset, recipe.data, seed=recipe.seed, copies=copies)
+    return read_splits_csv(splits_text, dataset, recipe.data, seed=recipe.seed, copies=copies)
 
 
 def _grouped(dataset: Dataset, pattern: str | None) -> Dataset:
@@ -192,15 +194,21 @@ def _grouped(dataset: Dataset, pattern: str | None) -> Dataset:
     return dataclasses.replace(dataset, groups=np.array(keys))
 
 
+def _read_splits_file(path: str | None) -> str | None:
+    return None if path is None else _read_text(path, "data.splits_file")
+
+
 def _read_exclusions(path: str | None) -> dict[str, str]:
     if path is None:
         return {}
     table = csv.DictReader(io.StringIO(_read_text(path, "data.exclude_file")))
-    if "file" not in (table.fieldnames or ()):
-        raise InvalidValue(
-            f"data.exclude_file {path}: has no column 'file'; found {', '.join(table.fieldnames or ()) or 'nothing'}."
-        )
-    return {line["file"]: line.get("reason") or "listed in the exclude file" for line in table}
+    try:
+        columns, lines = table.fieldnames or (), list(table)
+    except csv.Error as error:
+        raise InvalidValue(f"data.exclude_file {path}: is not a readable table ({error}).") from error
+    if "file" not in columns:
+        raise InvalidValue(f"data.exclude_file {path}: has no column 'file'; found {', '.join(columns) or 'nothing'}.")
+    return {line["file"]: line.get("reason") or "listed in the exclude file" for line in lines}
 
 
 def _without(dataset: Dataset, exclusions: dict[str, str]) -> Dataset:
@@ -233,7 +241,7 @@ def _without_unreadable(dataset: Dataset, pixels: Pixels, limit: float) -> tuple
 
 def _read_text(path: str, key: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        return read_plain(Path(path)).decode("utf-8-sig")
     except OSError as error:
         raise InvalidValue(f"{key}: {path} cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
