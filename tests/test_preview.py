@@ -103,3 +103,37 @@ def test_a_flip_of_digits_is_warned_of_where_it_is_shown(capsys: pytest.CaptureF
     with reporting("plain"):
         sightline.show("mnist", count=2, augmented=True, recipe=sightline.recipe("fast", {"augmentation.flip": "both"}))
     assert "warning: augmentation may change the label: flips on 'mnist'" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not installed_backends(), reason="no Keras backend is installed")
+@pytest.mark.parametrize("where", ["arrays", "files"])
+def test_images_that_mirror_those_of_another_class_are_not_shown_mirrored(
+    where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
+    ramp = np.linspace(0, 120, 32).astype(np.uint8)
+    noise = np.random.default_rng(0).integers(0, 100, (60, 32, 32, 3), dtype=np.uint8)
+    images = noise + ramp[None, None, :, None]
+    images[1::2] = noise[1::2] + ramp[None, None, ::-1, None]
+    source: object = {"x_train": images, "y_train": np.arange(60) % 2}
+    if where == "files":
+        source = tmp_path / "signs"
+        for number, image in enumerate(images):
+            place = tmp_path / "signs" / f"class {number % 2}" / f"{number:02d}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(place)
+    flipped = sightline.recipe("fast", {"augmentation.policy": "light"})
+    unflipped = sightline.recipe("fast", {"augmentation.policy": "light", "augmentation.flip": "none"})
+    with reporting("plain"):
+        shown = sightline.show(source, count=2, augmented=True, recipe=flipped)
+    assert "note: images are not mirrored (augmentation.flip=none), because of" in capsys.readouterr().err
+    # Two images alone would say nothing, and the pictures are what training would see.
+    assert shown.png != sightline.show(source, count=2, recipe=flipped).png
+    assert pixels_below_the_title(shown.png) == pixels_below_the_title(
+        sightline.show(source, count=2, augmented=True, recipe=unflipped).png
+    )
+
+
+def pixels_below_the_title(png: bytes) -> bytes:
+    with Image.open(io.BytesIO(png)) as picture:
+        return picture.crop((0, 60, picture.width, picture.height)).tobytes()

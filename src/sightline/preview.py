@@ -18,9 +18,11 @@ from sightline.data.sources import open_as_recipe_says
 from sightline.errors import InvalidSource, InvalidValue
 from sightline.files import write_atomically
 from sightline.progress import reporter
-from sightline.records import Dataset
+from sightline.records import Dataset, InputSpec
 from sightline.reporting.sheets import augmented_sheet, example_sheet
 from sightline.schema import DataRecipe, Recipe
+from sightline.training.mirrors import mirror_sample
+from sightline.training.preparation import has_doubtful_flips, unless_mirrored
 from sightline.training.recipes import opened_and_chosen, resolve, settle_length
 from sightline.training.strengths import strengths_of, warn_of_labels
 
@@ -98,7 +100,7 @@ def show(
     title = f"{dataset.name}: the first {len(rows)} training images"
     if augmented:
         with usual_keras():
-            png = _augmented(dataset.take(rows), asked, title, num_train=_num_train(dataset, asked.data))
+            png = _augmented(dataset, rows, asked, title)
     else:
         png = example_sheet(images, labels, class_names=dataset.class_names, title=title)
     path = Path(out) if out is not None else None
@@ -115,13 +117,30 @@ def _num_train(dataset: Dataset, data: DataRecipe) -> int:
     return max(round((given + open_rows * (1 - data.test_fraction)) * share), 1)
 
 
-def _augmented(dataset: Dataset, asked: Recipe, title: str, *, num_train: int) -> bytes:
+def _as_training(dataset: Dataset, asked: Recipe) -> tuple[Recipe, InputSpec]:
+    """The recipe without "auto", and what the network is fed, settled as training settles them.
+
+    Which rows are learned from is known only once all are decoded and divided; so mirror images are looked for among
+    those of all that may be.
+    """
+    recipe = settle_length(resolve(asked, dataset), _num_train(dataset, asked.data))
+    warn_of_labels(recipe.augmentation, dataset, asked=asked.augmentation)
+    spec = input_spec(dataset, np.flatnonzero(dataset.given_splits != "test"), recipe.data)
+    if not has_doubtful_flips(recipe, dataset):
+        return recipe, spec
+    candidates = np.flatnonzero((dataset.given_splits == "train") | (dataset.given_splits == ""))
+    sample = dataset.take(candidates[mirror_sample(dataset.labels[candidates])])
+    pixels = read_pixels(sample, spec)
+    readable = np.array([row for row in range(len(sample)) if row not in pixels.errors], dtype=np.int64)
+    return unless_mirrored(asked, recipe, sample.take(readable), pixels.take(readable)), spec
+
+
+def _augmented(dataset: Dataset, rows: NDArray[np.int64], asked: Recipe, title: str) -> bytes:
     from sightline.training.augmentation import build_augmentation
     from sightline.training.mixing import mixing_of
 
-    resolved = settle_length(resolve(asked, dataset), num_train)
-    warn_of_labels(resolved.augmentation, dataset, asked=asked.augmentation)
-    spec = input_spec(dataset, np.arange(len(dataset)), resolved.data)
+    resolved, spec = _as_training(dataset, asked)
+    dataset = dataset.take(rows)
     augmentation = build_augmentation(resolved.augmentation, spec, seed=resolved.seed)
     mixing = mixing_of(resolved, spec.shape)
     if augmentation is None and mixing is None:

@@ -113,7 +113,7 @@ def seen_mirrors(images: Any, labels: NDArray[np.int64], axis: Axis) -> tuple[in
         The labels of the first such pair; None where there is none, where fewer than two classes have 20 images, and
         with more than 200 classes.
     """
-    rows = _sample(labels)
+    rows = mirror_sample(labels)
     if not len(rows):
         return None
     thumbnails = np.stack([_thumbnail(images[row : row + 1][0]) for row in rows.tolist()])
@@ -182,8 +182,8 @@ def _words(name: str) -> set[str]:
     return (set(words) - taken) | joined
 
 
-def _sample(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rows that are looked at: as many of each class, spread over the source."""
+def mirror_sample(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows that `seen_mirrors` looks at, as many of each class, spread over the source; of these it looks at all."""
     counts = np.bincount(labels)
     classes = np.flatnonzero(counts >= FEWEST_OF_A_CLASS)
     if len(classes) < 2 or len(classes) * FEWEST_OF_A_CLASS > MOST_IMAGES:

@@ -124,7 +124,7 @@ def prepare(source: Any, asked: Recipe, *, spec: InputSpec | None = None) -> Pre
     if recipe.data.group_near_duplicates and pixels.signatures is not None:
         copies = remembered_copies(pixels.signatures)
     splits = _divide(dataset, recipe, copies, splits_text)
-    recipe = _unless_mirrored(asked, recipe, dataset.take(splits.train), pixels.take(splits.train))
+    recipe = unless_mirrored(asked, recipe, dataset.take(splits.train), pixels.take(splits.train))
     for finding in cheap_findings(dataset, signatures=pixels.signatures):
         if finding.severity != "note":
             first = f" ({finding.paths[0]})" if finding.paths else ""
@@ -134,12 +134,17 @@ def prepare(source: Any, asked: Recipe, *, spec: InputSpec | None = None) -> Pre
     return Prepared(dataset, pixels, splits, spec, settle_length(recipe, len(splits.train)))
 
 
-def _unless_mirrored(asked: Recipe, recipe: Recipe, train: Dataset, pixels: Pixels) -> Recipe:
+def has_doubtful_flips(recipe: Recipe, dataset: Dataset) -> bool:
+    """Whether images are mirrored of which nobody has looked whether one class is the mirror image of another."""
+    return dataset.name not in SOURCES and "flip" in strengths_of(recipe.augmentation)
+
+
+def unless_mirrored(asked: Recipe, recipe: Recipe, train: Dataset, pixels: Pixels) -> Recipe:
     """The recipe without the flips of its policy where train images of one class are mirror images of another's.
 
     Flips that were asked for stay, and are warned of.
     """
-    if train.name in SOURCES or "flip" not in strengths_of(recipe.augmentation):
+    if not has_doubtful_flips(recipe, train):
         return recipe
     pair = seen_mirrors(pixels, train.labels, "horizontal")
     if pair is None:
