@@ -215,7 +215,7 @@ ENSEMBLES: dict[str, str] = {
     "none": "one network",
     "bagging": "each member learns from rows drawn with replacement and is judged on those it did not see",
     "boosting": "each member looks harder at what the ones before it got wrong, with its share of the epochs",
-    "deep": "the same rows, other seeds, and other networks if `ensemble.networks` names them; nearly always helps",
+    "deep": "the same rows, other seeds, and other networks if `ensemble.networks` names them",
     "soup": "the weights of members with a common start, averaged: one network's cost to predict",
     "greedy-soup": "a soup that takes in a member only if validation rows like it",
 }

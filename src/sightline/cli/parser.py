@@ -231,7 +231,9 @@ def _distil_options(parser: argparse.ArgumentParser) -> None:
 def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", help="folder of a run or a bundle")
     parser.add_argument("source", nargs="?", help="what to measure on (default: what the run was trained on)")
-    parser.add_argument("--split", help="train, validation, calibration, test or all (default: test)")
+    parser.add_argument(
+        "--split", help="train, validation, calibration, test or all (default: what the bundle did not learn from)"
+    )
     parser.add_argument("--out", type=Path, help="folder for confusion.png, mistakes.png and metrics.json")
     _shorthand_options(parser, OPENING_SHORTHANDS)
 
