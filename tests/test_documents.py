@@ -19,8 +19,12 @@ import pytest
 from PIL import Image
 
 import sightline
+from sightline.bundle import REQUIRED_FILES
 from sightline.cli.parser import build_parser
+from sightline.config import keys
 from sightline.data.downloads import MANUAL_FILES
+from sightline.finished import FILES as RUN_FILES
+from sightline.identity import FILE as IDENTITY_FILE
 
 ROOT = Path(__file__).resolve().parents[1]
 ENGLISH, CHINESE = "docs/tutorial.md", "docs/tutorial.zh.md"
@@ -181,6 +185,18 @@ def check_sightline(typed):
     assert model is None or model in [entry["name"] for entry in sightline.models()]
 
 
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_option_and_recipe_key_that_a_document_speaks_of_exists(document):
+    text = re.sub(r"^```.*?^```$", "", (ROOT / document).read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    spans = [span for span in re.findall(r"`([^`]+)`", text) if not span.startswith(("python ", "pip "))]
+    (commands_of,) = (action.choices for action in build_parser()._actions if action.dest == "command")
+    known = {option for command in commands_of.values() for option in command._option_string_actions}
+    assert {option for span in spans for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", span)} <= known
+    sections = "|".join({key.partition(".")[0] for key in keys() if "." in key})
+    named = {key for span in spans for key in re.findall(rf"(?<![\w/.-])(?:{sections})\.[a-z_0-9]+", span)}
+    assert named - {"model.keras", "model.onnx"} <= set(keys())
+
+
 def check_make(typed):
     (target,) = typed
     assert re.search(rf"^{target}:.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
@@ -217,7 +233,7 @@ def test_the_readme_lists_every_file_of_a_run():
     listed = set(re.findall(r"[\w-]+\.[a-z]+", tree))
     source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src" / "sightline").rglob("*.py"))
     assert all(f'"{name}"' in source for name in listed)
-    assert {"model.onnx", "manifest.json", "splits.csv", "curves.png"} <= listed
+    assert {*RUN_FILES, *REQUIRED_FILES, "manifest.json", "curves.png", "parity.npz", IDENTITY_FILE} <= listed
 
 
 def links(document):

@@ -59,7 +59,9 @@ def _remove_if_left(place: Path) -> None:
 
 
 def _last_change(place: Path) -> float:
-    return max(path.lstat().st_mtime for path in (place, *(place.iterdir() if place.is_dir() else ())))
+    inside = place.iterdir() if place.is_dir() else ()
+    times: list[float] = [path.lstat().st_mtime for path in (place, *inside)]
+    return max(times)
 
 
 if sys.platform == "win32":

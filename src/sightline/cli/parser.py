@@ -127,9 +127,10 @@ def _recipe_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _shorthand_options(parser: argparse.ArgumentParser, options: Iterable[str]) -> None:
+    has_set = parser.get_default("settings") is not None
     for option in options:
         value, meaning = _MEANINGS[option]
-        shown = f"{meaning} (short for --set {SHORTHANDS[option]}={value})"
+        shown = f"{meaning} (short for --set {SHORTHANDS[option]}={value})" if has_set else meaning
         action = _Joined if option == "column" else "store"
         parser.add_argument(f"--{option.replace('_', '-')}", metavar=value, help=shown, action=action)
 
