@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from sightline.bundle import load_bundle
 from sightline.errors import InvalidBundle
 from sightline.records import InputSpec
 from sightline.results import Bundle
-from sightline.sessions import open_session
+from sightline.sessions import Session, open_session
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 64, 64, 3), dtype=np.uint8)
 
@@ -182,6 +183,17 @@ def test_rows_that_are_too_few_or_of_another_width_are_refused(
     path = save(tmp_path / "model.onnx", mean_of_channels(axes=axes), images=["N", 8, 8, 3], logits=logits)
     with pytest.raises(InvalidBundle, match=match):
         open_session(bundle_of(path, spec=RGB, num_classes=3)).logits(np.zeros((5, 8, 8, 3), np.uint8))
+
+
+@pytest.mark.skipif(metadata.version("onnxruntime") < "1.23", reason="older ones print what they cannot be told not to")
+def test_a_name_that_is_no_text_is_refused_without_a_word_on_stdout(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = save(tmp_path / "model.onnx", [helper.make_node("Relu", ["nowhere"], ["logits"])], images=[1], logits=[1])
+    path.write_bytes(path.read_bytes().replace(b"nowhere", b"now\xf3ere"))
+    with pytest.raises(InvalidBundle, match="cannot load it"):
+        Session(path, num_classes=3)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_what_the_graph_cannot_compute_is_an_invalid_bundle(tmp_path: Path) -> None:

@@ -50,9 +50,12 @@ class Session:
         is_limited = available_processors() < (os.cpu_count() or 1)
         options.intra_op_num_threads = threads or (available_processors() if is_limited else 0)
         try:
-            return self._onnxruntime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
+            # Its second try, with the same processor, would be announced on stdout; before version 1.23 it is.
+            return self._onnxruntime.InferenceSession(
+                str(self.path), options, providers=["CPUExecutionProvider"], enable_fallback=0
+            )
         except Exception as error:  # ONNX Runtime's exceptions share no class of their own
-            reason = str(error).splitlines()[0]
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise InvalidBundle(f"{self.path}: ONNX Runtime cannot load it ({reason}).") from error
 
     def outputs(self, images: NDArray[np.uint8], names: list[str]) -> list[NDArray[np.float32]]:
