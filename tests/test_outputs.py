@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import sightline
 from sightline.errors import InvalidValue, OutputExists
-from sightline.outputs import check_output, check_place, default_output
+from sightline.outputs import check_output, check_place, default_output, places_of
+from sightline.quality.findings import Audit
+from sightline.reporting.audit_page import write_audit_page
 from sightline.reporting.grids import draw_grid
 
 
@@ -30,6 +33,16 @@ def test_what_a_command_reads_is_never_a_target(tmp_path):
             with pytest.raises(InvalidValue, match="never changed"):
                 check_output("--csv", target, keep=[tmp_path / "photos", table], overwrite=overwrite)
     assert table.read_text() == "path,label\n"
+
+
+def test_a_table_that_was_opened_keeps_the_folders_of_its_images_alone(tmp_path):
+    (tmp_path / "scans").mkdir()
+    for number in range(2):
+        (tmp_path / "scans" / f"{number}.png").write_bytes(picture())
+    (tmp_path / "labels.csv").write_text("path,label\nscans/0.png,a\nscans/1.png,b\n")
+    assert places_of(tmp_path / "labels.csv") == [tmp_path / "labels.csv"]
+    assert places_of(sightline.load(tmp_path / "labels.csv")) == [tmp_path / "scans"]
+    assert places_of(sightline.load("mnist")) == []
 
 
 def test_nothing_is_written_into_any_bundle(tmp_path):
@@ -89,6 +102,46 @@ def test_a_name_that_nobody_chose_lies_above_what_is_read(tmp_path, monkeypatch,
     read = (tmp_path / here / typed).resolve()
     assert chosen.resolve() == read.parent / f"{read.name}.png"
     check_output("--out", chosen, keep=[typed])
+
+
+def test_functions_refuse_what_commands_refuse(tiny_run, small_npz, tmp_path):
+    folder, mine, bundle = tmp_path / "photos", tmp_path / "mine.png", tiny_run.bundle.path
+    for name in ("cat/a.png", "dog/b.png", "../mine.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(picture())
+    opened = sightline.load(folder)
+    for place, refusal in ((mine, "pass overwrite=True"), (folder / "cat" / "new.png", "never changed")):
+        for ask in (
+            lambda out: sightline.show(opened, out=out),
+            lambda out: sightline.similar("imagenet", folder / "cat" / "a.png", folder=folder, out=out),
+            lambda out: sightline.find_learning_rate(folder, out=out),
+            lambda out: write_audit_page(Audit("photos", 2, 2, (), opened), out),
+        ):
+            with pytest.raises((InvalidValue, OutputExists), match=refusal):
+                ask(place)
+    for ask in (
+        lambda out: sightline.compare([tiny_run, tiny_run], out=out),
+        lambda out: sightline.evaluate(tiny_run, small_npz, out=out),
+        lambda out: sightline.train(folder, out=out),
+        lambda out: sightline.train(folder, tensorboard=out),
+        lambda out: sightline.distil(tiny_run, folder, out=out),
+        lambda out: sightline.combine([tiny_run, tmp_path], source=folder, out=out),
+    ):
+        with pytest.raises(InvalidValue, match="belongs to the bundle"):
+            ask(bundle / "new.png")
+    for ask in (
+        lambda out: sightline.evaluate(tiny_run, folder, out=out),
+        lambda out: sightline.train(folder, out=out),
+        lambda out: sightline.train(opened, out=out),
+        lambda out: sightline.distil(tiny_run, folder, out=out),
+        lambda out: sightline.combine([tiny_run, tmp_path], source=folder, out=out),
+    ):
+        with pytest.raises(InvalidValue, match="never changed"):
+            ask(folder / "cat" / "run")
+    assert mine.read_bytes() == picture()
+    sightline.show(opened, out=mine, overwrite=True)
+    sightline.show(opened, out=mine)
+    assert sorted(path.name for path in folder.rglob("*.*")) == ["a.png", "b.png"]
 
 
 def test_commands_refuse_before_they_work(command, tiny_run, tmp_path):

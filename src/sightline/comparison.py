@@ -14,6 +14,7 @@ from sightline.errors import InvalidValue
 from sightline.files import write_atomically
 from sightline.finished import FinishedRun, distinct_places, read_run
 from sightline.metrics.multiplicity import holm
+from sightline.outputs import check_output
 from sightline.pairing import PairedTest, pair, paired_figures
 from sightline.records import image_tag
 from sightline.reporting.charts import check_drawable, overlay_png
@@ -80,7 +81,9 @@ class Comparison:
         return f"<pre>{html.escape(str(self))}</pre>{image_tag(self.png, height=480)}"
 
 
-def compare(runs: Sequence[str | Path | Run], *, split: str = "test", out: str | Path | None = None) -> Comparison:
+def compare(
+    runs: Sequence[str | Path | Run], *, split: str = "test", out: str | Path | None = None, overwrite: bool = False
+) -> Comparison:
     """Set finished runs side by side: curves, figures, recipes, and a paired test of each against the first.
 
     The tests are McNemar's, exact, on the rows that both runs were judged on, found by row id; where images come
@@ -91,6 +94,7 @@ def compare(runs: Sequence[str | Path | Run], *, split: str = "test", out: str |
         runs: two or more, each a Run or its folder.
         split: "test", or "validation".
         out: a PNG to write.
+        overwrite: whether a file at `out` that Sightline did not write may be replaced.
 
     Returns:
         The Comparison.
@@ -98,7 +102,8 @@ def compare(runs: Sequence[str | Path | Run], *, split: str = "test", out: str |
     Raises:
         InvalidBundle: one is no finished run.
         InvalidValue: fewer than two runs, one given twice, more than can be drawn, an unknown
-            split, a run without rows in it, or two that share none.
+            split, a run without rows in it, two that share none, or `out` lies in a bundle or among the files of a run.
+        OutputExists: `out` is a file that Sightline did not write.
         MissingPackage: matplotlib is not installed.
         CannotWrite: `out` cannot be written.
 
@@ -109,6 +114,8 @@ def compare(runs: Sequence[str | Path | Run], *, split: str = "test", out: str |
     """
     if split not in SPLITS:
         raise InvalidValue(f"split must be {' or '.join(SPLITS)}; got {split!r}.")
+    path = Path(out) if out is not None else None
+    check_output("out", path, overwrite=overwrite)
     check_drawable()
     places = distinct_places(runs, command="compare", most=MOST_CURVES)
     finished = [read_run(place) for place in places]
@@ -127,7 +134,7 @@ def compare(runs: Sequence[str | Path | Run], *, split: str = "test", out: str |
         Course(letter, name, run.history, run.metrics["chosen_epoch"])
         for letter, name, run in zip(_LETTERS, _names(places), finished, strict=False)
     ]
-    png, path = overlay_png(courses), Path(out) if out is not None else None
+    png = overlay_png(courses)
     if path is not None:
         write_atomically(path, png)
     compared = tuple(

@@ -26,6 +26,7 @@ from sightline.metrics.scores import (
     precision_recall_f1,
     softmax,
 )
+from sightline.outputs import places_of
 from sightline.progress import reporter
 from sightline.records import Predictions
 from sightline.reporting.charts import check_drawable, confusion_png
@@ -100,7 +101,7 @@ def evaluate(
         split: "train", "validation", "calibration", "test" or "all". Left out: what the bundle did not learn from:
             the run's test rows, found by their content wherever they lie, and images that it does not know; of a
             source that gives test rows of its own, among those.
-        out: a folder for metrics.json, confusion.png and mistakes.png; must be free.
+        out: a folder for metrics.json, confusion.png and mistakes.png; must be free, and outside the source.
 
     Returns:
         The figures; `rows` says which were judged and left out, and how they were told apart.
@@ -117,13 +118,13 @@ def evaluate(
         Traceback (most recent call last):
         sightline.errors.InvalidBundle: nowhere: no such folder. Name a run or a bundle, ...
     """
+    opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
+    named = recorded_source(opened) if source is None else source
     folder = Path(out) if out is not None else None
     if folder is not None:
-        check_free(folder)
+        check_free(folder, keep=places_of(named))
         check_drawable()
-    opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
-    origin = opened.metrics.get("source", {})
-    dataset = open_again(recorded_source(opened) if source is None else source, origin)
+    dataset = open_again(named, opened.metrics.get("source", {}))
     choice = choose_rows(opened, dataset, split)
     rows = choice.rows
     reporter().say(f"{dataset.name}: {in_words(choice.told)}")

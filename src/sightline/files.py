@@ -16,7 +16,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -247,20 +247,21 @@ def cache_folder() -> Path:
         ) from error
 
 
-def check_free(out: Path) -> None:
+def check_free(out: Path, *, keep: Iterable[str | Path] = ()) -> None:
     """Refuse a place that is taken, before any work is done for it.
 
     Args:
         out: a folder that may be missing or empty.
+        keep: files and folders that are read for it; nothing in them is written.
 
     Raises:
         OutputExists: it is a file, or a folder with something in it.
-        InvalidValue: it lies in a bundle, which one more file would make useless.
+        InvalidValue: it lies in a bundle, which one more file would make useless, or in one of `keep`.
 
     Example:
         >>> check_free(Path("not-there-yet"))
     """
-    check_place("--out", out)
+    check_place("--out", out, keep=keep)
     if out.is_dir() and not any(out.iterdir()):
         return
     if out.exists() or out.is_symlink():

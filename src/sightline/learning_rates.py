@@ -20,6 +20,7 @@ from sightline.backends import (
 from sightline.conflicts import is_pretrained
 from sightline.errors import InvalidValue, TrainingFailed
 from sightline.files import write_atomically
+from sightline.outputs import check_output, places_of
 from sightline.progress import Mode, reporter, reporting
 from sightline.reporting.charts import rates_png
 from sightline.reporting.series import smooth
@@ -67,7 +68,7 @@ class LearningRates:
         )
 
 
-def find_learning_rate(
+def find_learning_rate(  # noqa: PLR0913  # each is an option of the command line, and none is a group of others
     source: Any,
     *,
     recipe: str | Path | Recipe | None = None,
@@ -75,6 +76,7 @@ def find_learning_rate(
     steps: int = 200,
     backend: str | None = None,
     mode: Mode | None = None,
+    overwrite: bool = False,
 ) -> LearningRates:
     """Let the recipe's network learn for a few hundred steps at a rate that grows from 1e-6 to 10.
 
@@ -89,13 +91,16 @@ def find_learning_rate(
         steps: of the optimizer, 50 to 5000; small sources are passed several times.
         backend: as for `train`.
         mode: "terminal", "plain" or "quiet" progress; by what stderr is if left out.
+        overwrite: whether a file at `out` that Sightline did not write may be replaced.
 
     Returns:
         Rates, losses, suggestion and picture.
 
     Raises:
         UnknownName, InvalidSource: the source, recipe or backend cannot be used.
-        InvalidValue: `steps` is out of range, or the recipe starts from pretrained weights.
+        InvalidValue: `steps` is out of range, the recipe starts from pretrained weights, or `out` lies in the source
+            or a bundle.
+        OutputExists: `out` is a file that Sightline did not write.
         MissingPackage: no Keras backend is installed.
         TrainingFailed: the loss fell at no rate.
         CannotWrite: `out` cannot be written.
@@ -111,6 +116,8 @@ def find_learning_rate(
     """
     if not (type(steps) is int and FEWEST_STEPS <= steps <= MOST_STEPS):
         raise InvalidValue(f"steps must be a whole number from {FEWEST_STEPS} to {MOST_STEPS}; got {steps!r}.")
+    path = Path(out) if out is not None else None
+    check_output("out", path, keep=places_of(source), overwrite=overwrite)
     source, asked = (source, recipe) if isinstance(recipe, Recipe) else opened_and_chosen(source, recipe)
     if is_pretrained(asked):
         raise InvalidValue(
@@ -128,7 +135,6 @@ def find_learning_rate(
             rates, losses = _try_rates(data, steps)
     lowest, steepest = suggest(rates, losses)
     png = rates_png(rates, losses, smoothed_losses(losses), suggestion=lowest / 10, steepest=steepest)
-    path = Path(out) if out is not None else None
     if path is not None:
         write_atomically(path, png)
     return LearningRates(rates, losses, lowest / 10, steepest, lowest, png, path)

@@ -1,6 +1,6 @@
-"""One rule for every file that a command is asked to write: what others made is never lost for it.
+"""One rule for every file that somebody asks for: what others made is never lost for it.
 
-Nothing is written into a bundle or into what the command reads, and a file that is there is replaced only where
+Nothing is written into a bundle or into what is read for it, and a file that is there is replaced only where
 it bears Sightline's mark or its user says so. Tables bear none: they are made to be edited by hand.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from sightline.errors import InvalidValue, OutputExists
 
@@ -25,7 +26,7 @@ def check_output(option: str, target: Path | None, *, keep: Iterable[str | Path]
     """Refuse a file to be written before any work is done for it.
 
     Args:
-        option: as it is typed, "--csv".
+        option: as it is typed, "--csv", or "out" of a function.
         target: the file, or None for none.
         keep: files and folders that the command reads; nothing in them is written.
         overwrite: whether the user said that a file there may be lost.
@@ -47,7 +48,21 @@ def check_output(option: str, target: Path | None, *, keep: Iterable[str | Path]
     # A pipe or a device, such as /dev/null, is written to as it is.
     if os.path.isfile(target) and not overwrite and not _is_ours(target):  # noqa: PTH113
         whose = "exists, and tables are edited by hand" if target.suffix.lower() == ".csv" else "exists and is not ours"
-        raise OutputExists(f"{option} {target} {whose}; it was not changed. Name another file, or add --overwrite.")
+        remedy = "add --overwrite" if option.startswith("--") else "pass overwrite=True"
+        raise OutputExists(f"{option} {target} {whose}; it was not changed. Name another file, or {remedy}.")
+
+
+def places_of(source: Any) -> list[Path]:
+    """Where the images of a source lie, as far as it says so: a path itself, or what a Dataset was opened from."""
+    if isinstance(source, str | Path):
+        return [Path(source)]
+    files = getattr(source, "images", None)
+    if not hasattr(files, "place"):
+        return []
+    if files.kind != "folder":
+        return [files.place]
+    # Around them there may be a table, and whatever else its folder holds.
+    return [files.place / top for top in {name.partition("/")[0] for name in files.names if "/" in name} if top]
 
 
 def check_place(option: str, target: Path, *, keep: Iterable[str | Path] = ()) -> None:

@@ -17,6 +17,7 @@ from sightline.data.pixels import raw_images, read_pixels
 from sightline.data.sources import open_as_recipe_says
 from sightline.errors import InvalidSource, InvalidValue
 from sightline.files import write_atomically
+from sightline.outputs import check_output, places_of
 from sightline.progress import reporter
 from sightline.records import Dataset, InputSpec
 from sightline.reporting.sheets import augmented_sheet, example_sheet
@@ -60,6 +61,7 @@ def show(
     augmented: bool = False,
     recipe: str | Path | Recipe | None = None,
     out: str | Path | None = None,
+    overwrite: bool = False,
 ) -> Picture:
     """Draw the first training images with their labels.
 
@@ -69,13 +71,15 @@ def show(
         augmented: set beside each image seven variants, as the network will see them in training.
         recipe: whose augmentation is shown; as for `train` if left out.
         out: a PNG to write.
+        overwrite: whether a file at `out` that Sightline did not write may be replaced.
 
     Returns:
         The Picture.
 
     Raises:
         UnknownName, InvalidSource: the source or recipe cannot be used.
-        InvalidValue: `count` is out of range, or the recipe changes no image.
+        InvalidValue: `count` is out of range, the recipe changes no image, or `out` lies in the source or a bundle.
+        OutputExists: `out` is a file that Sightline did not write.
         MissingPackage: `augmented` needs Keras and it is not installed.
         CannotWrite: `out` cannot be written.
 
@@ -85,6 +89,8 @@ def show(
     """
     if not (isinstance(count, int) and not isinstance(count, bool) and 1 <= count <= MOST_IMAGES):
         raise InvalidValue(f"count must be a whole number from 1 to {MOST_IMAGES}; got {count!r}.")
+    path = Path(out) if out is not None else None
+    check_output("out", path, keep=places_of(source), overwrite=overwrite)
     source, asked = (source, recipe) if isinstance(recipe, Recipe) else opened_and_chosen(source, recipe)
     dataset = open_as_recipe_says(source, asked.data)
     candidates = np.flatnonzero((dataset.given_splits == "train") | (dataset.given_splits == ""))
@@ -103,7 +109,6 @@ def show(
             png = _augmented(dataset, rows, asked, title)
     else:
         png = example_sheet(images, labels, class_names=dataset.class_names, title=title)
-    path = Path(out) if out is not None else None
     if path is not None:
         write_atomically(path, png)
     return Picture(png, names, _describe(dataset, names), path)

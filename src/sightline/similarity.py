@@ -19,6 +19,7 @@ from sightline.features import feature_tables
 from sightline.files import write_atomically
 from sightline.given_images import check_there
 from sightline.inference import find_images
+from sightline.outputs import check_output
 from sightline.progress import reporter
 from sightline.records import NO_NUMBER, Dataset, ImageFiles, image_tag
 from sightline.reporting.sheets import contact_sheet
@@ -61,6 +62,7 @@ def similar(
     folder: str | Path | Sequence[str | Path],
     count: int = 10,
     out: str | Path | None = None,
+    overwrite: bool = False,
 ) -> Similar:
     """The images of a folder that look most like one.
 
@@ -74,13 +76,15 @@ def similar(
         folder: one or several folders or files; folders are searched to the bottom.
         count: how many to name, 1 to 400.
         out: a PNG to write.
+        overwrite: whether a file at `out` that Sightline did not write may be replaced.
 
     Returns:
         Paths with their similarity, the most similar first.
 
     Raises:
         InvalidBundle: the bundle cannot be used, or gives no features.
-        InvalidValue: `count` is out of range, or there is no file to compare with.
+        InvalidValue: `count` is out of range, there is no file to compare with, or `out` lies among them.
+        OutputExists: `out` is a file that Sightline did not write.
         UnreadableImage: the image cannot be read, or none of the folder can.
         CannotWrite: `out` cannot be written.
 
@@ -93,6 +97,7 @@ def similar(
         raise InvalidValue(f"count must be a whole number from 1 to {MOST_FOUND}; got {count!r}.")
     opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
     places = [folder] if isinstance(folder, str | Path) else list(folder)
+    check_output("out", None if out is None else Path(out), keep=[image, *places], overwrite=overwrite)
     check_there([image, *places])
     session = open_session(opened)
     length = _num_features(session, opened)

@@ -29,6 +29,7 @@ def find_learning_rate(arguments: Namespace) -> int:
         source,
         recipe=asked,
         out=out,
+        overwrite=arguments.overwrite,
         steps=arguments.steps,
         backend=arguments.backend,
         mode=mode_of(arguments),

@@ -22,7 +22,14 @@ def show(arguments: Namespace) -> int:
     check_output("--out", out, keep=keep, overwrite=arguments.overwrite)
     source, asked = opened_and_chosen(opened(arguments), arguments.recipe, arguments.settings)
     with reporting(mode_of(arguments)):
-        picture = show_images(source, count=arguments.count, augmented=arguments.augmented, recipe=asked, out=out)
+        picture = show_images(
+            source,
+            count=arguments.count,
+            augmented=arguments.augmented,
+            recipe=asked,
+            out=out,
+            overwrite=arguments.overwrite,
+        )
     if arguments.json:
         print_json({"picture": str(out), "labels": list(picture.labels)})
     else:
@@ -43,7 +50,7 @@ def audit(arguments: Namespace) -> int:
         if arguments.plan is not None:
             write_atomically(arguments.plan, plan_csv(found))
         if arguments.html is not None:
-            write_audit_page(found, arguments.html)
+            write_audit_page(found, arguments.html, overwrite=arguments.overwrite)
     if arguments.json:
         print_json(audit_figures(found))
     else:
@@ -62,7 +69,14 @@ def similar(arguments: Namespace) -> int:
     out = arguments.out or default_output(arguments.image, "-similar", keep=keep)
     check_output("--out", out, keep=keep, overwrite=arguments.overwrite)
     with reporting(mode_of(arguments)):
-        found = find_similar(arguments.bundle, arguments.image, folder=arguments.folder, count=arguments.count, out=out)
+        found = find_similar(
+            arguments.bundle,
+            arguments.image,
+            folder=arguments.folder,
+            count=arguments.count,
+            out=out,
+            overwrite=arguments.overwrite,
+        )
     rows = [
         {"path": path, "similarity": round(float(similarity), 6)}
         for path, similarity in zip(found.paths, found.similarities, strict=True)
@@ -84,7 +98,7 @@ def compare(arguments: Namespace) -> int:
     out = arguments.out or default_output("comparison", "", keep=[])
     check_output("--out", out, overwrite=arguments.overwrite)
     with reporting(mode_of(arguments)):
-        found = compare_runs(arguments.runs, split=arguments.split, out=out)
+        found = compare_runs(arguments.runs, split=arguments.split, out=out, overwrite=arguments.overwrite)
     if arguments.json:
         print_json(comparison_figures(found))
     else:

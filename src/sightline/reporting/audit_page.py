@@ -15,7 +15,7 @@ from typing import Final
 
 from sightline._version import __version__
 from sightline.files import write_atomically
-from sightline.outputs import PAGE_MARK
+from sightline.outputs import PAGE_MARK, check_output, places_of
 from sightline.progress import reporter
 from sightline.quality.findings import SEVERITIES, Audit, Finding, Severity, by_kind
 from sightline.quality.kinds import KINDS
@@ -69,14 +69,17 @@ def audit_page(audit: Audit) -> str:
     )
 
 
-def write_audit_page(audit: Audit, path: str | Path) -> None:
+def write_audit_page(audit: Audit, path: str | Path, *, overwrite: bool = False) -> None:
     """Write an audit as one HTML file.
 
     Args:
         audit: from `sightline.audit`.
-        path: the file; an old one is replaced.
+        path: the file; an old page of ours is replaced.
+        overwrite: whether any other file at `path` may be replaced, too.
 
     Raises:
+        InvalidValue: it lies in the source or in a bundle.
+        OutputExists: it is a file that Sightline did not write.
         CannotWrite: the disk is full or the folder cannot be written.
 
     Example:
@@ -87,6 +90,7 @@ def write_audit_page(audit: Audit, path: str | Path) -> None:
         >>> place.read_text()[:15]
         '<!doctype html>'
     """
+    check_output("path", Path(path), keep=places_of(audit.dataset), overwrite=overwrite)
     write_atomically(Path(path), audit_page(audit))
 
 

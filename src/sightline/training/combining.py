@@ -22,6 +22,7 @@ from sightline.identity import merged, read_identity
 from sightline.interruption import heeding_interrupts
 from sightline.metrics.committees import checked_votes
 from sightline.metrics.scores import checked_count
+from sightline.outputs import places_of
 from sightline.pairing import pair, paired_figures
 from sightline.progress import Mode, Stopwatch, reporter, reporting
 from sightline.records import Predictions, SplitName
@@ -102,7 +103,7 @@ def combine(
     steps = checked_count(MOST_STEPS if most is None else most, name="most", at_least=1)
     place = Path(out) if out is not None else None
     if place is not None:
-        check_free(place)
+        check_free(place, keep=places_of(source))
     check_packages(choose_backend())
     with reporting(mode):
         watch = Stopwatch()

@@ -10,6 +10,7 @@ from sightline.backends import choose_backend, load_keras_for
 from sightline.bundle import load_bundle
 from sightline.data.sources import is_files
 from sightline.files import check_free
+from sightline.outputs import places_of
 from sightline.progress import Mode, reporting
 from sightline.results import Bundle, Run
 from sightline.schema import Recipe
@@ -73,7 +74,7 @@ def distil(  # noqa: PLR0913  # each is an option of the command line, and none 
     backend = choose_backend(backend)
     place = Path(out) if out is not None else None
     if place is not None:
-        check_free(place)
+        check_free(place, keep=places_of(taught_source(teacher, source)))
     with reporting(mode):
         asked = recipe if isinstance(recipe, Recipe) else student_start(teacher, source, recipe)
         asked = student_recipe(asked, into, teacher)

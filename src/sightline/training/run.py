@@ -24,6 +24,7 @@ from sightline.evaluation import draw, figures
 from sightline.files import check_free, write_atomically, write_json
 from sightline.identity import read_identity
 from sightline.interruption import heeding_interrupts
+from sightline.outputs import check_place, places_of
 from sightline.progress import Mode, Stopwatch, reporter, reporting
 from sightline.records import SPLIT_NAMES
 from sightline.reporting.charts import curves_png
@@ -82,16 +83,18 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
         Traceback (most recent call last):
         sightline.errors.UnknownName: no source is called 'mnits', ...
     """
+    keep = places_of(source)
     source, asked = (source, recipe) if isinstance(recipe, Recipe) else opened_and_chosen(source, recipe)
     backend = choose_backend(backend)
     place = Path(out) if out is not None else None
     check_jobs(jobs, asked)
     if place is not None and not may_go_on(place, asked):
-        check_free(place)
+        check_free(place, keep=keep)
     if log_every is not None and not (type(log_every) is int and log_every >= 1):
         raise InvalidValue(f"log_every must be a whole number of at least 1; got {log_every!r}.")
     logs = Path(tensorboard) if tensorboard is not None else None
     if logs is not None:
+        check_place("tensorboard", logs, keep=keep)
         check_tensorboard(logs)
     with reporting(mode):
         if recipe is None and is_files(source):
