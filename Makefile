@@ -12,7 +12,7 @@ DEV_READY := $(VENV)/.ready-dev
 UNFINISHED := $(VENV)/.unfinished
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-lowest lint bench clean
+.PHONY: help setup train test soak test-lowest lint bench clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,8 +22,11 @@ setup: $(TRAIN_READY) ## install Sightline with TensorFlow into .venv
 train: $(TRAIN_READY) ## train on the embedded MNIST; options in ARGS="--seed 1"
 	$(BIN)/sightline train mnist $(ARGS)
 
-test: $(DEV_READY) ## run all tests and every docstring example; options in ARGS="-m 'not slow'"
+test: $(DEV_READY) ## run the tests and every docstring example; options in ARGS="-m 'not slow'"
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+soak: $(DEV_READY) ## run the longest tests, which make test leaves out
+	$(BIN)/python -m pytest -n $(WORKERS) --dist load -m soak $(ARGS)
 
 test-lowest: ## run the quick tests with the lowest versions declared, in .venv-lowest; needs PYTHON=python3.11
 	$(MAKE) --no-print-directory VENV=.venv-lowest CONSTRAINTS=constraints/lowest.txt test ARGS="-m 'not slow' $(ARGS)"

@@ -70,7 +70,7 @@ def photos(tmp_path: Path) -> Path:
 def test_a_run_killed_while_it_writes_the_cache_and_started_again_gives_the_weights_of_one_never_killed(
     photos: Path, tmp_path: Path
 ) -> None:
-    options = ("--epochs", 2, "--set", "data.image_size=32", "--model", "convnet", "--quiet")
+    options = ("--epochs", 1, "--set", "data.image_size=32", "--model", "convnet", "--quiet")
     killed_cache = tmp_path / "killed"
     process = subprocess.Popen(
         command("train", photos, "--out", tmp_path / "first", *options, slowly=True),
@@ -90,6 +90,7 @@ def test_a_run_killed_while_it_writes_the_cache_and_started_again_gives_the_weig
     assert weights_of(tmp_path / "first") == weights_of(tmp_path / "second")
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(not SIGN_DIGITS.is_dir(), reason="the photographs of hand signs are not at hand")
 def test_real_photographs_are_audited_trained_on_and_predicted_with_a_broken_file_among_them(tmp_path: Path) -> None:
     cache = tmp_path / "cache"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import numpy as np
@@ -49,15 +50,22 @@ def _learn(network, *, epochs: int, seed: int = 0):
     return network
 
 
-def _members(count: int = 3, **options):
-    """Networks that learned on, each in another order of images, from one common start."""
+@functools.cache
+def _members(**options):
+    """Three networks that learned on, each in another order of images, from one common start; nobody changes them."""
     start = _learn(_network(0, units=8, **options), epochs=12).get_weights()
     members = []
-    for seed in range(count):
+    for seed in range(3):
         member = _network(0, units=8, **options)
         member.set_weights(start)
         members.append(_learn(member, epochs=2, seed=seed))
-    return members
+    return tuple(members)
+
+
+@functools.cache
+def _stranger(seed: int):
+    """A network that learned from a start of its own."""
+    return _learn(_network(seed), epochs=40)
 
 
 def _loss(network) -> float:
@@ -97,7 +105,7 @@ def test_a_soup_ignores_the_order_of_its_members_and_of_one_is_that_one() -> Non
 
 
 def test_a_greedy_soup_is_never_worse_on_validation_than_its_best_member() -> None:
-    strangers = [_learn(_network(seed), epochs=30) for seed in range(4)]
+    strangers = [_stranger(seed) for seed in range(3)]
     for members in (_members(), strangers):
         pot, chosen = soup(members, TRAIN, VALIDATION, greedy=True)
         assert _loss(pot) <= min(_loss(member) for member in members) + 1e-6
@@ -105,7 +113,7 @@ def test_a_greedy_soup_is_never_worse_on_validation_than_its_best_member() -> No
 
 
 def test_a_barrier_between_networks_that_are_good_alone_is_refused() -> None:
-    learned = (_learn(_network(seed), epochs=40) for seed in range(8))
+    learned = map(_stranger, range(8))
     good = list(itertools.islice((network for network in learned if _accuracy(network) > 0.95), 2))
     assert len(good) == 2
     with pytest.raises(InvalidValue, match=r"between their weights lies a barrier, .* Combine them as a committee"):
