@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,6 +88,25 @@ def command(
         return Answer(code, captured.out, captured.err)
 
     return type_in
+
+
+@pytest.fixture
+def ordinary_user() -> Iterator[Path]:
+    """A folder of a user for whom closed doors are closed, even where the tests run as root."""
+    folder = Path(tempfile.mkdtemp(prefix="sightline-"))
+    folder.chmod(0o777)
+    is_root = hasattr(os, "geteuid") and os.geteuid() == 0
+    if is_root:
+        os.seteuid(65534)
+    try:
+        yield folder
+    finally:
+        if is_root:
+            os.seteuid(0)
+        for path in folder.rglob("*"):
+            if path.is_dir():
+                path.chmod(stat.S_IRWXU)
+        shutil.rmtree(folder)
 
 
 @pytest.fixture

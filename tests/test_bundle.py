@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 import sightline
 from sightline.bundle import CAPABILITIES, load_bundle, write_manifest
 from sightline.errors import InvalidBundle
+from sightline.finished import read_run
 from sightline.progress import reporting
 
 FILES = ("input.json", "labels.json", "model.keras", "model.onnx", "calibration.json", "metrics.json", "card.md")
@@ -50,6 +52,27 @@ def test_the_manifest_lists_every_other_file_and_what_made_it(tiny_run: sightlin
 def test_a_bundle_works_wherever_it_is_moved_to(run_copy: Path, tmp_path: Path) -> None:
     moved = Path(shutil.move(run_copy / "bundle", tmp_path / "elsewhere"))
     assert load_bundle(moved).class_names == tuple("0123456789")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such permissions")
+def test_what_may_not_be_read_is_refused_in_a_sentence(ordinary_user: Path) -> None:
+    run = ordinary_user / "runs" / "first"
+    (run / "bundle").mkdir(parents=True)
+    for name in ("recipe.json", "bundle/manifest.json"):
+        (run / name).touch()
+    closed = (
+        (run / "bundle" / "manifest.json", (load_bundle,)),
+        (run / "bundle", (load_bundle,)),
+        (run, (load_bundle, read_run)),
+        (run.parent, (load_bundle, read_run)),
+    )
+    for place, ways in closed:
+        usual = place.stat().st_mode
+        place.chmod(0)
+        for way in ways:
+            with pytest.raises(InvalidBundle, match=r"cannot be read \(.*Permission denied\)"):
+                way(run)
+        place.chmod(usual)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from sightline.errors import CannotWrite, OutputExists
 from sightline.files import check_free
 from sightline.run_folders import earlier_runs, give_up, make_run_folder
+from sightline.schema import EnsembleRecipe, Recipe
+from sightline.training.resuming import may_go_on
 
 
 def names_in(folder: Path) -> list[str]:
@@ -115,3 +118,22 @@ def test_the_earlier_runs_of_a_name_are_those_that_are_counted_up(
     first, second = make_run_folder(None, stem="a/b"), make_run_folder(None, stem="a/b")
     make_run_folder(None, stem="a/b-c")
     assert earlier_runs("a/b") == {1: first, 2: second}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such permissions")
+def test_a_place_that_may_not_be_entered_is_refused_in_a_sentence(
+    ordinary_user: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ordinary_user)
+    Path("runs").mkdir()
+    Path("runs").chmod(0)
+    ensemble = Recipe(ensemble=EnsembleRecipe(kind="bagging"))
+    for way in (
+        lambda: earlier_runs("mnist-fast"),
+        lambda: make_run_folder(None, stem="mnist-fast"),
+        lambda: check_free(Path("runs")),
+        lambda: check_free(Path("runs/first")),
+        lambda: may_go_on(Path("runs/first"), ensemble),
+    ):
+        with pytest.raises(CannotWrite, match=r"runs.*: no permission to write there"):
+            way()

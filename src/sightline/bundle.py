@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -157,10 +158,11 @@ def load_bundle(path: str | Path | Bundle) -> Bundle:
     """
     if isinstance(path, Bundle):
         return path
-    folder = FOLDER if str(path) == EMBEDDED and not Path(path).is_dir() else find_bundle(Path(path))
-    manifest = checked_json(folder / MANIFEST)
-    _check_format(folder, manifest)
-    _check_files(folder, manifest)
+    with readable(path):
+        folder = FOLDER if str(path) == EMBEDDED and not Path(path).is_dir() else find_bundle(Path(path))
+        manifest = checked_json(folder / MANIFEST)
+        _check_format(folder, manifest)
+        _check_files(folder, manifest)
     unknown = sorted(set(manifest.get("capabilities", ())) - set(CAPABILITIES))
     if unknown:
         _pass_over(folder, ", ".join(map(printable, unknown)))
@@ -174,6 +176,18 @@ def load_bundle(path: str | Path | Bundle) -> Bundle:
         metrics=checked_metrics(folder / "metrics.json"),
         manifest=manifest,
     )
+
+
+@contextlib.contextmanager
+def readable(place: str | Path) -> Iterator[None]:
+    """Turn the operating system's refusals to open a bundle or a run into an InvalidBundle."""
+    try:
+        yield
+    except OSError as error:
+        where = "" if error.filename in (None, str(place)) else f"{error.filename}: "
+        raise InvalidBundle(
+            f"{place}: cannot be read ({where}{error.strerror}). Name a run or a bundle that you may read."
+        ) from error
 
 
 @functools.lru_cache(maxsize=64)

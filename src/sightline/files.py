@@ -256,15 +256,18 @@ def check_free(out: Path, *, keep: Iterable[str | Path] = ()) -> None:
 
     Raises:
         OutputExists: it is a file, or a folder with something in it.
+        CannotWrite: it cannot be looked into.
         InvalidValue: it lies in a bundle, which one more file would make useless, or in one of `keep`.
 
     Example:
         >>> check_free(Path("not-there-yet"))
     """
     check_place("--out", out, keep=keep)
-    if out.is_dir() and not any(out.iterdir()):
-        return
-    if out.exists() or out.is_symlink():
+    with writing_to(out):
+        if out.is_dir() and not any(out.iterdir()):
+            return
+        is_taken = out.exists() or out.is_symlink()
+    if is_taken:
         what = "a folder that is not empty" if out.is_dir() else "a file"
         raise OutputExists(f"{out} is {what}; nothing in it was changed. Choose another --out, or move it away.")
 

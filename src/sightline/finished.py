@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.bundle import MANIFEST, load_bundle
+from sightline.bundle import MANIFEST, load_bundle, readable
 from sightline.errors import InvalidBundle, InvalidValue
 from sightline.records import SPLIT_NAMES, SplitName
 from sightline.reporting.series import checked_epochs
@@ -143,7 +143,8 @@ def read_run(run: str | Path | Run) -> FinishedRun:
         sightline.errors.InvalidBundle: nowhere: no such folder. Name a run, ...
     """
     folder = run.path if isinstance(run, Run) else Path(run)
-    _check_finished(folder)
+    with readable(folder):
+        _check_finished(folder)
     bundle = load_bundle(folder / "bundle")
     try:
         metrics = _metrics(read_json(folder / "metrics.json"))

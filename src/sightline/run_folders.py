@@ -76,14 +76,15 @@ def earlier_runs(stem: str) -> dict[int, Path]:
         Number to folder; whether each holds a finished run is another question.
 
     Raises:
-        Nothing.
+        CannotWrite: the folder around them cannot be looked into.
 
     Example:
         >>> earlier_runs("never-trained")
         {}
     """
     pattern = re.compile(rf"{re.escape(_clean(stem))}-(\d+)")
-    found = PARENT.iterdir() if PARENT.is_dir() else ()
+    with writing_to(PARENT):
+        found = tuple(PARENT.iterdir()) if PARENT.is_dir() else ()
     return {int(match[1]): path for path in found if (match := pattern.fullmatch(path.name))}
 
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import io
 import os
 import shutil
-import stat
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -209,25 +206,6 @@ def test_a_folder_deeper_than_a_path_may_be_long_is_no_crash(photos):
     assert len(data) == 3
     assert any("cannot be read" in reason for _, reason in data.left_out)
     shutil.rmtree(photos)
-
-
-@pytest.fixture
-def ordinary_user() -> Iterator[Path]:
-    """A folder of a user for whom closed doors are closed, even where the tests run as root."""
-    folder = Path(tempfile.mkdtemp(prefix="sightline-"))
-    folder.chmod(0o777)
-    is_root = hasattr(os, "geteuid") and os.geteuid() == 0
-    if is_root:
-        os.seteuid(65534)
-    try:
-        yield folder
-    finally:
-        if is_root:
-            os.seteuid(0)
-        for path in folder.rglob("*"):
-            if path.is_dir():
-                path.chmod(stat.S_IRWXU)
-        shutil.rmtree(folder)
 
 
 @on_posix

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
-import stat
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -75,25 +71,6 @@ def test_pipes_and_sockets_are_rows_that_cannot_be_read_and_none_is_waited_for(f
         for name in ("pipe.jpg", "socket.jpg"):
             with pytest.raises(UnreadableImage, match="a pipe or device"):
                 read_bytes(folder / name)
-
-
-@pytest.fixture
-def ordinary_user() -> Iterator[Path]:
-    """A folder of a user for whom closed doors are closed, even where the tests run as root."""
-    place = Path(tempfile.mkdtemp(prefix="sightline-"))
-    place.chmod(0o777)
-    is_root = os.geteuid() == 0
-    if is_root:
-        os.seteuid(65534)
-    try:
-        yield place
-    finally:
-        if is_root:
-            os.seteuid(0)
-        for path in place.rglob("*"):
-            if path.is_dir():
-                path.chmod(stat.S_IRWXU)
-        shutil.rmtree(place)
 
 
 def test_a_folder_that_cannot_be_entered_is_a_row_and_is_said(

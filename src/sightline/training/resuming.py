@@ -60,7 +60,8 @@ def check_jobs(jobs: int, recipe: Recipe) -> None:
 
 def may_go_on(out: Path, recipe: Recipe) -> bool:
     """Whether a folder that is not empty may be an ensemble that was left unfinished; `run_folder` looks closer."""
-    return recipe.ensemble.kind != "none" and (out / MEMBERS).is_dir() and not (out / "metrics.json").exists()
+    with writing_to(out):
+        return recipe.ensemble.kind != "none" and (out / MEMBERS).is_dir() and not (out / "metrics.json").exists()
 
 
 @contextlib.contextmanager
