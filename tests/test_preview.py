@@ -11,6 +11,7 @@ import sightline
 from sightline.backends import installed_backends
 from sightline.errors import CannotWrite, InvalidValue, UnknownName
 from sightline.progress import reporting
+from sightline.training.preparation import prepare
 
 
 def size_of(png: bytes) -> tuple[int, int]:
@@ -112,10 +113,10 @@ def test_images_that_mirror_those_of_another_class_are_not_shown_mirrored(
 ) -> None:
     monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
     ramp = np.linspace(0, 120, 32).astype(np.uint8)
-    noise = np.random.default_rng(0).integers(0, 100, (60, 32, 32, 3), dtype=np.uint8)
+    noise = np.random.default_rng(0).integers(0, 100, (100, 32, 32, 3), dtype=np.uint8)
     images = noise + ramp[None, None, :, None]
     images[1::2] = noise[1::2] + ramp[None, None, ::-1, None]
-    source: object = {"x_train": images, "y_train": np.arange(60) % 2}
+    source: object = {"x_train": images, "y_train": np.arange(100) % 2}
     if where == "files":
         source = tmp_path / "signs"
         for number, image in enumerate(images):
@@ -123,12 +124,13 @@ def test_images_that_mirror_those_of_another_class_are_not_shown_mirrored(
             place.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image).save(place)
     flipped = sightline.recipe("fast", {"augmentation.policy": "light"})
+    trained = prepare(source, flipped).recipe.augmentation
     unflipped = sightline.recipe("fast", {"augmentation.policy": "light", "augmentation.flip": "none"})
     with reporting("plain"):
         shown = sightline.show(source, count=2, augmented=True, recipe=flipped)
     assert "note: images are not mirrored (augmentation.flip=none), because of" in capsys.readouterr().err
-    # Two images alone would say nothing, and the pictures are what training would see.
-    assert shown.png != sightline.show(source, count=2, recipe=flipped).png
+    # Two images alone would say nothing: the pictures are what training sees.
+    assert trained.flip == "none"
     assert pixels_below_the_title(shown.png) == pixels_below_the_title(
         sightline.show(source, count=2, augmented=True, recipe=unflipped).png
     )
@@ -137,3 +139,19 @@ def test_images_that_mirror_those_of_another_class_are_not_shown_mirrored(
 def pixels_below_the_title(png: bytes) -> bytes:
     with Image.open(io.BytesIO(png)) as picture:
         return picture.crop((0, 60, picture.width, picture.height)).tobytes()
+
+
+@pytest.mark.skipif(not installed_backends(), reason="no Keras backend is installed")
+def test_where_training_has_too_few_images_to_tell_it_mirrors_and_so_does_the_preview(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # 24 of each class, of which train keeps fewer than the twenty that say anything.
+    ramp = np.linspace(0, 120, 32).astype(np.uint8)
+    images = np.random.default_rng(0).integers(0, 100, (48, 32, 32, 3), dtype=np.uint8) + ramp[None, None, :, None]
+    images[1::2] = images[1::2, :, ::-1]
+    source = {"x_train": images, "y_train": np.arange(48) % 2}
+    asked = sightline.recipe("fast", {"augmentation.policy": "light"})
+    assert prepare(source, asked).recipe.augmentation.flip is None
+    with reporting("plain"):
+        sightline.show(source, count=2, augmented=True, recipe=asked)
+    assert "not mirrored" not in capsys.readouterr().err

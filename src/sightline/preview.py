@@ -21,9 +21,16 @@ from sightline.outputs import check_output, places_of
 from sightline.progress import reporter
 from sightline.records import Dataset, InputSpec
 from sightline.reporting.sheets import augmented_sheet, example_sheet
-from sightline.schema import DataRecipe, Recipe
+from sightline.schema import Recipe
 from sightline.training.mirrors import mirror_sample
-from sightline.training.preparation import has_doubtful_flips, unless_mirrored
+from sightline.training.preparation import (
+    as_asked,
+    divide,
+    has_doubtful_flips,
+    read_exclusions,
+    read_splits_file,
+    unless_mirrored,
+)
 from sightline.training.recipes import opened_and_chosen, resolve, settle_length
 from sightline.training.strengths import strengths_of, warn_of_labels
 
@@ -114,27 +121,22 @@ def show(
     return Picture(png, names, _describe(dataset, names), path)
 
 
-def _num_train(dataset: Dataset, data: DataRecipe) -> int:
-    """About how many rows will be learned from: the number decides in how many views each is looked at."""
-    given = int((dataset.given_splits == "train").sum())
-    open_rows = int((dataset.given_splits == "").sum())
-    share = (1 - data.validation_fraction - data.calibration_fraction) * data.fraction
-    return max(round((given + open_rows * (1 - data.test_fraction)) * share), 1)
-
-
 def _as_training(dataset: Dataset, asked: Recipe) -> tuple[Recipe, InputSpec]:
     """The recipe without "auto", and what the network is fed, settled as training settles them.
 
-    Which rows are learned from is known only once all are decoded and divided; so mirror images are looked for among
-    those of all that may be.
+    Nobody has looked for copies yet, which may move an image to another split; all else is as it will be.
     """
-    recipe = settle_length(resolve(asked, dataset), _num_train(dataset, asked.data))
+    dataset = as_asked(dataset, asked, read_exclusions(asked.data.exclude_file))
+    try:
+        rows = divide(dataset, asked, None, read_splits_file(asked.data.splits_file)).train
+    except InvalidSource:  # too few to be trained on, which is no reason not to look at them
+        rows = np.flatnonzero(np.isin(dataset.given_splits, ("train", "")))
+    recipe = settle_length(resolve(asked, dataset), max(len(rows), 1))
     warn_of_labels(recipe.augmentation, dataset, asked=asked.augmentation)
     spec = input_spec(dataset, np.flatnonzero(dataset.given_splits != "test"), recipe.data)
     if not has_doubtful_flips(recipe, dataset):
         return recipe, spec
-    candidates = np.flatnonzero((dataset.given_splits == "train") | (dataset.given_splits == ""))
-    sample = dataset.take(candidates[mirror_sample(dataset.labels[candidates])])
+    sample = dataset.take(rows[mirror_sample(dataset.labels[rows])])
     pixels = read_pixels(sample, spec)
     readable = np.array([row for row in range(len(sample)) if row not in pixels.errors], dtype=np.int64)
     return unless_mirrored(asked, recipe, sample.take(readable), pixels.take(readable)), spec

@@ -105,12 +105,8 @@ def prepare(source: Any, asked: Recipe, *, spec: InputSpec | None = None) -> Pre
         Splits(train 54,000, validation 3,000, calibration 3,000, test 10,000)
     """
     # Read first: what cannot be read is refused before anything is decoded.
-    exclusions, splits_text = _read_exclusions(asked.data.exclude_file), _read_splits_file(asked.data.splits_file)
-    dataset = open_as_recipe_says(source, asked.data)
-    dataset = _grouped(dataset, asked.data.group_by)
-    dataset = _without(dataset, exclusions)
-    if asked.data.fraction < 1:
-        dataset = dataset.take(sample_fraction(dataset, asked.data.fraction, seed=asked.seed))
+    exclusions, splits_text = read_exclusions(asked.data.exclude_file), read_splits_file(asked.data.splits_file)
+    dataset = as_asked(open_as_recipe_says(source, asked.data), asked, exclusions)
     recipe = resolve(asked, dataset)
     warn_of_labels(recipe.augmentation, dataset, asked=asked.augmentation)
     if spec is None:
@@ -123,7 +119,7 @@ def prepare(source: Any, asked: Recipe, *, spec: InputSpec | None = None) -> Pre
     copies = None
     if recipe.data.group_near_duplicates and pixels.signatures is not None:
         copies = remembered_copies(pixels.signatures)
-    splits = _divide(dataset, recipe, copies, splits_text)
+    splits = divide(dataset, recipe, copies, splits_text)
     recipe = unless_mirrored(asked, recipe, dataset.take(splits.train), pixels.take(splits.train))
     for finding in cheap_findings(dataset, signatures=pixels.signatures):
         if finding.severity != "note":
@@ -132,6 +128,14 @@ def prepare(source: Any, asked: Recipe, *, spec: InputSpec | None = None) -> Pre
     for remark in (*dataset.remarks, *splits.remarks):
         reporter().say(f"note: {remark}")
     return Prepared(dataset, pixels, splits, spec, settle_length(recipe, len(splits.train)))
+
+
+def as_asked(dataset: Dataset, asked: Recipe, exclusions: Mapping[str, str]) -> Dataset:
+    """The rows that a recipe takes of a source, in the groups that it says."""
+    dataset = _without(_grouped(dataset, asked.data.group_by), exclusions)
+    if asked.data.fraction < 1:
+        dataset = dataset.take(sample_fraction(dataset, asked.data.fraction, seed=asked.seed))
+    return dataset
 
 
 def has_doubtful_flips(recipe: Recipe, dataset: Dataset) -> bool:
@@ -171,7 +175,8 @@ def identified(data: Prepared, *others: Identity | None) -> Prepared:
     return dataclasses.replace(data, identity=merged([own, *others]))
 
 
-def _divide(dataset: Dataset, recipe: Recipe, copies: Copies | None, splits_text: str | None) -> Splits:
+def divide(dataset: Dataset, recipe: Recipe, copies: Copies | None, splits_text: str | None) -> Splits:
+    """The splits that a recipe asks for, or those of a `splits.csv`."""
     if splits_text is None:
         return split(dataset, recipe.data, seed=recipe.seed, copies=copies)
     return read_splits_csv(splits_text, dataset, recipe.data, seed=recipe.seed, copies=copies)
@@ -199,11 +204,13 @@ def _grouped(dataset: Dataset, pattern: str | None) -> Dataset:
     return dataclasses.replace(dataset, groups=np.array(keys))
 
 
-def _read_splits_file(path: str | None) -> str | None:
+def read_splits_file(path: str | None) -> str | None:
+    """The text of the `splits.csv` that a recipe names, if it names one."""
     return None if path is None else _read_text(path, "data.splits_file")
 
 
-def _read_exclusions(path: str | None) -> dict[str, str]:
+def read_exclusions(path: str | None) -> dict[str, str]:
+    """File to reason of the exclude file that a recipe names; empty if it names none."""
     if path is None:
         return {}
     table = csv.DictReader(io.StringIO(_read_text(path, "data.exclude_file")))
@@ -216,7 +223,7 @@ def _read_exclusions(path: str | None) -> dict[str, str]:
     return {line["file"]: line.get("reason") or "listed in the exclude file" for line in lines}
 
 
-def _without(dataset: Dataset, exclusions: dict[str, str]) -> Dataset:
+def _without(dataset: Dataset, exclusions: Mapping[str, str]) -> Dataset:
     if not exclusions:
         return dataset
     row_ids = dataset.row_ids.tolist()
