@@ -18,6 +18,7 @@ from sightline.config import parse_recipe
 from sightline.errors import InvalidBundle, InvalidValue, OutputExists, UnknownName
 from sightline.metrics.scores import softmax
 from sightline.records import InputSpec
+from sightline.schema import DataRecipe
 from sightline.sessions import open_session
 
 keras = load_keras()
@@ -95,13 +96,11 @@ def test_half_of_a_lesson_are_labels_and_half_what_the_teacher_answers_to_the_ve
 
 
 def test_what_the_teacher_of_a_teacher_learned_from_counts_too(tiny_run: sightline.Run) -> None:
-    recipe = student_recipe(quick(training__epochs=1, augmentation__policy="none"), "mlp", tiny_run.bundle)
-    teacher, recipe = open_teacher(tiny_run.bundle, None, recipe)
-    data = prepare(teacher.dataset, recipe, spec=tiny_run.bundle.input)
+    asked = student_recipe(quick(training__epochs=1, augmentation__policy="none"), "mlp", tiny_run.bundle)
     for is_known in (True, False):
         metrics = {**tiny_run.bundle.metrics, "teacher": {"bundle": "elsewhere", "has_same_splits": is_known}}
-        taught = dataclasses.replace(teacher, bundle=dataclasses.replace(teacher.bundle, metrics=metrics))
-        told = lesson_of(data, taught).teacher
+        teacher, recipe = open_teacher(dataclasses.replace(tiny_run.bundle, metrics=metrics), None, asked)
+        told = lesson_of(prepare(teacher.dataset, recipe, spec=tiny_run.bundle.input), teacher).teacher
         assert told["has_same_splits"] is is_known
         # It may have learned from the validation rows: of these it has no figures then.
         assert (told["validation"] is not None) is is_known
@@ -115,8 +114,9 @@ def test_a_bundle_apart_from_its_run_is_told_apart_from_one_whose_rows_are_known
     # It may come from somebody else, whose paths are opened for nobody.
     with pytest.raises(InvalidValue, match="is opened only if you name it"):
         open_teacher(alone, None, recipe)
+    alone = dataclasses.replace(alone, manifest={**alone.manifest, "capabilities": []})
     teacher, settled = open_teacher(alone, small_npz, recipe)
-    assert teacher.splits is None
+    assert (teacher.splits, teacher.is_known) == (None, False)
     assert settled.data.splits_file is None
     assert "lies apart from its run" in capsys.readouterr().err
     # Without a test split of its own, test images that are drawn now may be what the teacher learned from.
@@ -125,8 +125,48 @@ def test_a_bundle_apart_from_its_run_is_told_apart_from_one_whose_rows_are_known
     assert "warning: 'arrays' is not what the teacher learned from" in capsys.readouterr().err
 
 
+def pairs_of(table: str) -> dict[str, str]:
+    return {line["row_id"]: line["split"] for line in csv.DictReader(table.splitlines())}
+
+
+def test_a_bundle_apart_from_its_run_divides_the_images_that_it_knows_as_its_run_did(
+    tiny_run: sightline.Run, small_arrays: dict[str, np.ndarray], tmp_path: Path, capsys
+) -> None:
+    alone = load_bundle(shutil.copytree(tiny_run.bundle.path, tmp_path / "alone"))
+    recipe, splits = student_recipe(quick(), "mlp", alone), splits_of(tiny_run.path)
+    teacher, settled = open_teacher(alone, small_arrays, recipe)
+    assert (pairs_of(teacher.splits), teacher.is_known, settled.data.splits_file) == (splits, True, None)
+    divided = prepare(teacher.dataset, settled, spec=alone.input, splits=teacher.splits).splits
+    assert len(divided.test) == list(splits.values()).count("test")
+    with pytest.raises(InvalidValue, match=r"data\.splits_file=mine\.csv: a student is divided as its teacher was"):
+        open_teacher(alone, small_arrays, dataclasses.replace(recipe, data=DataRecipe(splits_file="mine.csv")))
+    capsys.readouterr()
+    # Turned pictures are new to it, and nobody knows whether they are copies of what it tests.
+    images, labels = small_arrays["x_train"], small_arrays["y_train"]
+    more = {"x_train": np.concatenate([images, images[:5, ::-1]]), "y_train": np.concatenate([labels, labels[:5]])}
+    teacher, _ = open_teacher(alone, more, recipe)
+    assert len(teacher.dataset) == len(images)
+    assert "5 other images were in no split of the teacher, and stay out here" in capsys.readouterr().err
+
+
+def test_of_another_source_what_the_teacher_was_made_with_stays_out(
+    tiny_run: sightline.Run, small_arrays: dict[str, np.ndarray], capsys
+) -> None:
+    recipe = student_recipe(quick(), "mlp", tiny_run.bundle)
+    images, labels = small_arrays["x_train"][:, ::-1], small_arrays["y_train"]
+    teacher, _ = open_teacher(tiny_run.bundle, {"x_train": images, "y_train": labels}, recipe)
+    assert (len(teacher.dataset), teacher.splits, teacher.is_known) == (len(images), None, True)
+    assert "none of the images of 'arrays' is one that the teacher was made with" in capsys.readouterr().err
+    mixed = np.concatenate([images, small_arrays["x_train"][:5]])
+    teacher, _ = open_teacher(
+        tiny_run.bundle, {"x_train": mixed, "y_train": np.concatenate([labels, labels[:5]])}, recipe
+    )
+    assert (len(teacher.dataset), teacher.splits, teacher.is_known) == (len(images), None, True)
+    assert "5 images of 'arrays' are ones that the teacher was made with; they stay out" in capsys.readouterr().err
+
+
 def test_arrays_that_were_changed_are_not_divided_by_what_their_numbers_were_before(
-    run_copy: Path, small_arrays: dict[str, np.ndarray], tmp_path: Path, capsys
+    run_copy: Path, small_arrays: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     images, labels = small_arrays["x_train"][::-1], small_arrays["y_train"][::-1]
     np.savez(tmp_path / "changed.npz", **{**small_arrays, "x_train": images, "y_train": labels})
@@ -134,8 +174,13 @@ def test_arrays_that_were_changed_are_not_divided_by_what_their_numbers_were_bef
     source = {**bundle.metrics["source"], "typed": str(tmp_path / "changed.npz")}
     bundle = dataclasses.replace(bundle, metrics={**bundle.metrics, "source": source})
     teacher, settled = open_teacher(bundle, None, student_recipe(quick(), "mlp", bundle))
-    assert (teacher.splits, settled.data.splits_file) == (None, None)
-    assert "'changed' is not what the teacher learned from, or has changed since" in capsys.readouterr().err
+    assert settled.data.splits_file is None
+    assert teacher.splits is not None
+    before, now = splits_of(run_copy), pairs_of(teacher.splits)
+    digits = small_arrays["x_train"].reshape(len(images), -1)
+    assert len(np.unique(digits, axis=0)) == len(digits)
+    train = [split for row_id, split in before.items() if row_id.startswith("train/")]
+    assert [now[f"train/{number:05d}"] for number in range(len(images))] == train[::-1]
 
 
 def test_another_source_has_its_classes_matched_by_name(

@@ -30,7 +30,7 @@ from sightline.workers import processes
 keras = load_keras()
 
 from sightline.training import ensembles as module  # noqa: E402  # the backend is chosen first
-from sightline.training.ensembles import Ensemble, described, fit  # noqa: E402
+from sightline.training.ensembles import Ensemble, _mean_course, described, fit  # noqa: E402
 from sightline.training.members import Member, load_member, read_member, train_answers  # noqa: E402
 from sightline.training.souping import soup  # noqa: E402
 
@@ -82,6 +82,19 @@ def test_predictions_of_an_ensemble_say_how_many_members_disagree(bagged: sightl
         expected = (named != saved["test_logits"].argmax(axis=1)[:, None]).mean(axis=1)
     np.testing.assert_allclose(predictions.disagreements, expected, atol=1e-6)
     assert predictions.disagreements.max() > 0
+
+
+def test_the_chosen_epoch_of_an_ensemble_is_the_mean_of_its_members() -> None:
+    def member(number: int, *losses: float, chosen: int) -> Member:
+        history = tuple({"epoch": epoch, "loss": loss} for epoch, loss in enumerate(losses, start=1))
+        return Member(number, "mlp", number, history, chosen, len(losses) < 5, 10.0 * number, 100.0 * number)
+
+    course = _mean_course((member(1, 5, 4, chosen=1), member(2, 3, 2, 1, 4, 5, chosen=3), member(3, 1, 3, 2, chosen=2)))
+    assert (course.chosen_epoch, course.stopped_early) == (2, True)
+    assert [row["epoch"] for row in course.history] == [1, 2, 3, 4, 5]
+    assert [row["loss"] for row in course.history] == [3, 3, 1.5, 4, 5]
+    # Images of all members by the seconds of all.
+    assert course.images_per_second == pytest.approx((100 * 10 + 200 * 20 + 300 * 30) / 60)
 
 
 def test_the_run_tells_of_its_members(bagged: sightline.Run) -> None:

@@ -170,6 +170,25 @@ def test_an_epoch_is_a_line_with_the_best_so_far_and_the_remaining_time(capsys: 
     assert lines[-1].endswith("images/s  0:00 remaining")
 
 
+@pytest.mark.parametrize(
+    ("settings", "best"),
+    [
+        ({}, 3),
+        ({"early_stopping_patience": 2}, 3),
+        ({"early_stopping_patience": 2, "early_stopping_min_change": 0.05}, 2),
+    ],
+)
+def test_the_best_epoch_is_the_one_that_early_stopping_keeps(settings: dict[str, float], best: int) -> None:
+    recipe = parse_recipe({"model.name": "mlp", **{f"training.{key}": value for key, value in settings.items()}})
+    watcher = Watcher(Watch(), recipe, None, rate=0.01, steps=8, num_images=120)
+    # The lowest loss, the highest accuracy and the last epoch are three.
+    for epoch, (loss, accuracy) in enumerate([(0.5, 0.99), (0.32, 0.8), (0.3, 0.7), (0.4, 0.9)], start=1):
+        row = {"epoch": epoch, "loss": loss, "accuracy": accuracy, "learning_rate": 0.01, "seconds": 1.0}
+        watcher.history.append({**row, "validation_loss": loss, "validation_accuracy": accuracy})
+    expected = {2: "loss 0.3200 accuracy 0.8000", 3: "loss 0.3000 accuracy 0.7000"}[best]
+    assert f"  best {expected}  learning rate" in watcher._epoch_line(watcher.history[-1])
+
+
 def test_what_stands_below_the_bar_fits_into_80_columns() -> None:
     recipe = parse_recipe({"model.name": "mlp", "training.epochs": 3, "training.batch_size": 16})
     network = build_network((8, 8, 1), 2, recipe.model)

@@ -8,7 +8,6 @@ import numpy as np
 
 from sightline.errors import InvalidValue, TrainingFailed
 from sightline.evaluation import figures, score
-from sightline.finished import knows_its_rows
 from sightline.metrics.scores import softmax
 from sightline.progress import reporter
 from sightline.records import Predictions
@@ -64,14 +63,13 @@ def lesson_of(data: Prepared, teacher: Teacher) -> Lesson:
     given = np.eye(data.dataset.num_classes)[np.tile(data.dataset.labels[data.splits.train], num_views)]
     answers = (PART_OF_LABELS * given + (1 - PART_OF_LABELS) * said).astype(np.float32)
     test = teacher.bundle.metrics.get("test") or {}
-    has_same_splits = teacher.splits is not None and knows_its_rows(teacher.bundle)
     told = {
         "bundle": str(teacher.bundle.path),
         "test_accuracy": test.get("accuracy"),
         # Of rows that it may have learned from, its figures would say nothing.
-        "validation": _judged(session, data, teacher) if has_same_splits else None,
+        "validation": _judged(session, data, teacher) if teacher.is_known else None,
         "num_views": num_views,
-        "has_same_splits": has_same_splits,
+        "has_same_splits": teacher.is_known,
     }
     return Lesson(images, answers, told)
 

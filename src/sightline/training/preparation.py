@@ -84,13 +84,14 @@ class Prepared:
         return stream.getvalue()
 
 
-def prepare(source: Any, asked: Recipe, *, spec: InputSpec | None = None) -> Prepared:
+def prepare(source: Any, asked: Recipe, *, spec: InputSpec | None = None, splits: str | None = None) -> Prepared:
     """Open a source and bring it to the point where a network can be fitted.
 
     Args:
         source: whatever `sightline.load` takes.
         asked: a recipe that may say "auto".
         spec: what the network is fed, where that is settled; by the recipe and the images if left out.
+        splits: the content of a `splits.csv`, where that is settled; by what the recipe says if left out.
 
     Returns:
         The prepared data.
@@ -105,7 +106,7 @@ def prepare(source: Any, asked: Recipe, *, spec: InputSpec | None = None) -> Pre
         Splits(train 54,000, validation 3,000, calibration 3,000, test 10,000)
     """
     # Read first: what cannot be read is refused before anything is decoded.
-    exclusions, splits_text = read_exclusions(asked.data.exclude_file), read_splits_file(asked.data.splits_file)
+    exclusions, listed = read_exclusions(asked.data.exclude_file), read_splits_file(asked.data.splits_file)
     dataset = as_asked(open_as_recipe_says(source, asked.data), asked, exclusions)
     recipe = resolve(asked, dataset)
     warn_of_labels(recipe.augmentation, dataset, asked=asked.augmentation)
@@ -119,15 +120,15 @@ def prepare(source: Any, asked: Recipe, *, spec: InputSpec | None = None) -> Pre
     copies = None
     if recipe.data.group_near_duplicates and pixels.signatures is not None:
         copies = remembered_copies(pixels.signatures)
-    splits = divide(dataset, recipe, copies, splits_text)
-    recipe = unless_mirrored(asked, recipe, dataset.take(splits.train), pixels.take(splits.train))
+    divided = divide(dataset, recipe, copies, listed if splits is None else splits)
+    recipe = unless_mirrored(asked, recipe, dataset.take(divided.train), pixels.take(divided.train))
     for finding in cheap_findings(dataset, signatures=pixels.signatures):
         if finding.severity != "note":
             first = f" ({finding.paths[0]})" if finding.paths else ""
             reporter().say(f"{finding.severity}: {finding.detail}{first}")
-    for remark in (*dataset.remarks, *splits.remarks):
+    for remark in (*dataset.remarks, *divided.remarks):
         reporter().say(f"note: {remark}")
-    return Prepared(dataset, pixels, splits, spec, settle_length(recipe, len(splits.train)))
+    return Prepared(dataset, pixels, divided, spec, settle_length(recipe, len(divided.train)))
 
 
 def as_asked(dataset: Dataset, asked: Recipe, exclusions: Mapping[str, str]) -> Dataset:

@@ -140,7 +140,9 @@ def fulfil(wish: Wish) -> Run:
     watch = Stopwatch()
     load_keras_for(source, backend)
     watch.lap("import")
-    data = prepare(source, asked, spec=None if wish.teacher is None else wish.teacher.bundle.input)
+    teacher = wish.teacher
+    spec, splits = (None, None) if teacher is None else (teacher.bundle.input, teacher.splits)
+    data = prepare(source, asked, spec=spec, splits=splits)
     watch.lap("data")
     reporter().say(_opening(data, backend))
     load_keras(backend)
@@ -154,11 +156,8 @@ def _carry_out(wish: Wish, data: Prepared, watch: Stopwatch) -> Run:
     if wish.teacher is not None:
         from sightline.training.lessons import lesson_of
 
-        lesson = lesson_of(data, wish.teacher)
-        data = dataclasses.replace(data, lesson=lesson)
-        # What has the same splits learned from nothing else.
-        others = () if lesson.teacher["has_same_splits"] else (read_identity(wish.teacher.bundle),)
-        data = identified(data, *others)
+        data = dataclasses.replace(data, lesson=lesson_of(data, wish.teacher))
+        data = identified(data, read_identity(wish.teacher.bundle))
     else:
         data = identified(data)
     named = wish.source if wish.teacher is None else wish.teacher.source

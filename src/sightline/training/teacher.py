@@ -12,17 +12,22 @@ from sightline.architectures import MODELS
 from sightline.catalog import SOURCES
 from sightline.config import parse_recipe
 from sightline.conflicts import is_pretrained
+from sightline.data.pixels import read_pixels
 from sightline.data.sources import open_as_recipe_says
+from sightline.data.splits import splits_table
 from sightline.errors import InvalidSource, InvalidValue, pick
-from sightline.finished import read_splits
+from sightline.finished import knows_its_rows, read_splits
+from sightline.identity import NEW, Identity, content_digests, read_identity
 from sightline.inference import match_labels
 from sightline.judging import recorded_source
 from sightline.progress import reporter
-from sightline.records import Dataset, ImageFiles, InputSpec
+from sightline.records import SPLIT_NAMES, Dataset, ImageFiles, InputSpec
 from sightline.results import Bundle
 from sightline.schema import Recipe
 
 ANSWERED_BY = "categorical_crossentropy"
+# Where more of a source than this is new to a teacher, it is another source than the teacher's.
+MOST_NEW = 0.5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,13 +38,16 @@ class Teacher:
         bundle: opened.
         source: as it was named, now or when the bundle was made.
         dataset: the source's rows, with the classes of the bundle in its order.
-        splits: the `splits.csv` that the bundle's own training went by, for these rows; None where it is not known.
+        splits: how these rows were divided for the bundle's own training, as `splits.csv` says it; None where that is
+            not known, or none of them was in it.
+        is_known: whether nothing that the teacher learned from can be among what its student is judged on.
     """
 
     bundle: Bundle
     source: Any
     dataset: Dataset
-    splits: Path | None
+    splits: str | None
+    is_known: bool
 
 
 def student_recipe(asked: Recipe, into: str, bundle: Bundle) -> Recipe:
@@ -181,18 +189,55 @@ def open_teacher(bundle: Bundle, source: Any, recipe: Recipe) -> tuple[Teacher, 
     # Of files that were changed since, each is known by its name; of arrays, by its number alone.
     is_listed = is_same or (source is None and isinstance(dataset.images, ImageFiles))
     if not (table.is_file() and is_listed):
-        _say_unknown(bundle, dataset, is_same=is_same)
-        return Teacher(bundle, named, dataset, None), recipe
+        identity = read_identity(bundle)
+        if identity is None:
+            _say_unknown(bundle, dataset, is_same=is_same)
+            return Teacher(bundle, named, dataset, None, is_known=False), recipe
+        dataset, splits = _by_content(bundle, dataset, identity)
+        if splits is not None:
+            _refuse_splits(recipe, "what the bundle knows of these images")
+        return Teacher(bundle, named, dataset, splits, is_known=identity.is_whole or knows_its_rows(bundle)), recipe
     if not is_same:
         reporter().say(f"note: '{dataset.name}' has changed since the teacher learned from it")
-    if recipe.data.splits_file is not None:
-        raise InvalidValue(
-            f"data.splits_file={recipe.data.splits_file}: a student is divided as its teacher was, by {table}. "
-            "Leave it out."
-        )
+    _refuse_splits(recipe, str(table))
     dataset = _listed(dataset, table)
     divided = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, splits_file=str(table)))
-    return Teacher(bundle, named, dataset, table), divided
+    splits = table.read_text(encoding="utf-8")
+    return Teacher(bundle, named, dataset, splits, is_known=knows_its_rows(bundle)), divided
+
+
+def _refuse_splits(recipe: Recipe, by: str) -> None:
+    if recipe.data.splits_file is not None:
+        raise InvalidValue(
+            f"data.splits_file={recipe.data.splits_file}: a student is divided as its teacher was, by {by}. "
+            "Leave it out."
+        )
+
+
+def _by_content(bundle: Bundle, dataset: Dataset, identity: Identity) -> tuple[Dataset, str | None]:
+    """The rows for a student, and how those were divided that its teacher was made with.
+
+    Of a source that is the teacher's, new rows stay out: nobody knows whether they are copies of what it tests. Of
+    another one, it is the few that the teacher knows.
+    """
+    digests = content_digests(dataset, read_pixels(dataset, bundle.input), bundle.input)
+    states, _ = identity.find(digests, [dataset.class_names[label] for label in dataset.labels.tolist()])
+    is_new = states == NEW
+    if is_new.all():
+        reporter().say(f"note: none of the images of '{dataset.name}' is one that the teacher was made with")
+        return dataset, None
+    if is_new.mean() > MOST_NEW:
+        known = len(dataset) - int(is_new.sum())
+        reporter().say(
+            f"note: {known:,} images of '{dataset.name}' are ones that the teacher was made with; they stay out"
+        )
+        return dataset.take(np.flatnonzero(is_new)), None
+    divided = np.flatnonzero(np.isin(states, SPLIT_NAMES))
+    reporter().say(f"note: {len(divided):,} images of '{dataset.name}' are divided as they were for the teacher")
+    if others := len(dataset) - len(divided):
+        reporter().say(f"note: {others:,} other images were in no split of the teacher, and stay out here")
+    row_ids = dataset.row_ids[divided].tolist()
+    return dataset.take(divided), splits_table(zip(row_ids, states[divided].tolist(), row_ids, strict=True))
 
 
 def _listed(dataset: Dataset, table: Path) -> Dataset:

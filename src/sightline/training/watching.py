@@ -215,9 +215,13 @@ class Watcher:
         return f"The weights of epoch {epoch - 1}, the last good ones, are kept in {path}. "
 
     def _best(self) -> dict[str, float]:
-        """The epoch with the lowest validation loss, which is what early stopping keeps."""
-        judged = [row for row in self._course() if "validation_loss" in row]
-        return min(judged, key=lambda row: row["validation_loss"])
+        """The epoch with the lowest validation loss; where early stopping asks for a change, what it would keep."""
+        least = self.recipe.training.early_stopping_min_change
+        best, *others = [row for row in self._course() if "validation_loss" in row]
+        for row in others:
+            if row["validation_loss"] + least < best["validation_loss"]:
+                best = row
+        return best
 
     def _end_epoch(self, epoch: int, logs: dict[str, Any]) -> None:
         row: dict[str, float] = {
