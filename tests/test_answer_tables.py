@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -100,6 +101,16 @@ def test_permissions_links_and_devices_stay_what_they_are(tmp_path):
     with AnswerTable(tmp_path / "device", most_classes=1) as table:
         table.add([answer("1.png")])
     assert not (tmp_path / "device.partial").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="a shell of this system has no such pipes")
+def test_the_pipe_of_a_shell_is_written_to_though_it_has_no_other_path():
+    reading, writing = os.pipe()
+    with AnswerTable(Path(f"/dev/fd/{writing}"), most_classes=1) as table:
+        table.add([answer("a.png")])
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        assert pipe.read().startswith(b"path,label,confidence")
 
 
 def test_the_share_of_members_that_disagree_has_a_column_where_there_are_members(tmp_path):

@@ -210,5 +210,8 @@ def test_a_place_without_a_bundle_is_refused_as_it_was_typed(tmp_path: Path) -> 
     (tmp_path / "recipe.json").write_text("{}")
     with pytest.raises(InvalidBundle, match="this run has no bundle; its training did not finish"):
         load_bundle(tmp_path)
-    with pytest.raises(InvalidBundle, match=r"recipe\.json: no such folder"):
+    with pytest.raises(InvalidBundle, match=r"recipe\.json: a file, and .* is a folder\. Name its folder; unpack it"):
+        load_bundle(tmp_path / "recipe.json")
+    (tmp_path / "manifest.json").touch()
+    with pytest.raises(InvalidBundle, match=rf"Name {tmp_path}, the folder it lies in"):
         load_bundle(tmp_path / "recipe.json")

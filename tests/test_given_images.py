@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -45,6 +46,8 @@ def test_an_array_is_as_many_images_as_it_holds(array, num_images, shape):
         ([zeros(3, 28, 30)], r"numpy\.moveaxis\(image, 0, -1\)"),
         (zeros(5, 3, 28, 30), r"numpy\.moveaxis\(images, 1, -1\)"),
         (zeros(5, 1, 28, 30), r"numpy\.moveaxis\(images, 1, -1\)"),
+        (zeros(28, 30, 2), r"one image with 2 channels, or 28 grey images\. Give images\[\.\.\., :1\]"),
+        (zeros(28, 30, 6), "one image with 6 channels"),
         (zeros(28, 30, 4), r"images\[\.\.\., :3\]"),
         (zeros(5, 28, 30, 4), r"images\[\.\.\., :3\]"),
         (zeros(5, 28, 30, 2), r"images must be one uint8 array .* got uint8 \(5, 28, 30, 2\)"),
@@ -52,11 +55,11 @@ def test_an_array_is_as_many_images_as_it_holds(array, num_images, shape):
         (zeros(0, 28, 28), "there is no image to predict"),
         ([zeros(5, 28, 30, 3)], "an array in a list is one image"),
         ([zeros(0, 28)], "an array in a list is one image"),
-        (zeros(28, 28, dtype=np.float32), r"They reach to 1: give \(images \* 255\)\.round\(\)\.astype\('uint8'\)"),
-        (zeros(28, 28, dtype=np.float64) + 200.5, r"give images\.round\(\)\.astype\('uint8'\)"),
-        (zeros(28, 28, dtype=np.float32) - 1, "as if a mean had been taken away"),
-        (zeros(28, 28, dtype=np.float32) * np.nan, "from nan to nan"),
-        (zeros(28, 28, dtype=np.uint16) + 4000, r"\(images / 257\)"),
+        (zeros(28, 28, dtype=np.float32), r"to 0\. Convert it once: \(images \* 255\)\.round\(\)\.astype\('uint8'\)"),
+        (zeros(28, 28, dtype=np.float64) + 200.5, r"Convert it once: images\.round\(\)\.astype\('uint8'\)"),
+        (zeros(28, 28, dtype=np.float32) - 1, r"from -1 to -1\. Convert it once: .* if it was made to go from -1 to 1"),
+        (zeros(28, 28, dtype=np.float32) * np.nan, "values that are no numbers"),
+        (zeros(28, 28, dtype=np.uint16) + 4000, r"\(images >> 4\)\.astype"),
         (zeros(28, 28, dtype=np.int64), r"astype\('uint8'\)"),
         (zeros(28, 28, dtype=bool), r"images\.astype\('uint8'\) \* 255"),
         ([[[1, 2], [3, 4]]], "an image is a path, bytes, .* got list as number 0"),
@@ -66,6 +69,9 @@ def test_an_array_is_as_many_images_as_it_holds(array, num_images, shape):
         (np.array("a"), "pixels must be uint8"),
         (io.StringIO("text"), "mode 'rb'"),
         (iter(["https://example.org/a.png"]), "is an address, and nothing is downloaded"),
+        (Path("https://example.org/a.png"), "is an address, and nothing is downloaded"),
+        ("file:///home/a.png", "is an address"),
+        ("data:image/png;base64," + "A" * 5000, r"^data:image/png;base64,A{178}\.\.\. is an address"),
     ],
 )
 def test_what_could_be_read_in_two_ways_or_none_is_refused_with_what_to_give(images, remedy):

@@ -217,6 +217,11 @@ def test_classes_of_a_dataset_are_matched_by_name(tiny_run: sightline.Run, small
     np.testing.assert_array_equal(answered.logits, predictions.logits)
     with pytest.raises(InvalidValue, match=r"classes the bundle does not know: zero\. The bundle knows: 0, 1, 2"):
         sightline.evaluate(tiny_run, unknown, split="all")
+    strange = sightline.load(arrays, class_names=list("abcdefghij"))
+    with pytest.raises(
+        InvalidValue, match=r"know: a, b, c, d, e and \d more\. .*Call them as it does, or leave them out"
+    ):
+        sightline.evaluate(tiny_run, strange, split="all")
 
 
 def test_a_dataset_is_inverted_as_its_files_are(

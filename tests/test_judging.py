@@ -124,6 +124,30 @@ def test_the_test_images_are_found_by_content_wherever_they_lie(change: Any, pho
     assert not choice.told["mixed"]
 
 
+def test_whether_likeness_tells_copies_apart_is_asked_of_the_whole_source(tmp_path: Path) -> None:
+    # One part under a fixed camera: eight test images of it alone could be taken for a burst of copies.
+    generator = np.random.default_rng(2)
+    part = generator.integers(0, 255, (8, 8, 3), dtype=np.uint8).repeat(8, axis=0).repeat(8, axis=1)
+    for number in range(NUM_IMAGES):
+        place = tmp_path / "parts" / "ab"[number % 2] / f"{number:02d}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        scratched = part.copy()
+        scratched[number, number : number + 2] = 255 - scratched[number, number : number + 2]
+        Image.fromarray(scratched).save(place)
+    bundle, splits = made(tmp_path / "parts", tmp_path / "run")
+    choice = choose_rows(bundle, load(copied(tmp_path / "parts")), None)
+    assert choice.groups is not None
+    assert len(set(choice.groups.tolist())) == len(choice.rows) == len(splits.test) == 8
+
+
+def test_what_was_noticed_when_the_source_was_opened_is_told(photos: Path, tmp_path: Path) -> None:
+    bundle, _ = made(photos, tmp_path / "run")
+    rows = [f"{name}/{number:02d}.png,{name}" for number, name in enumerate("ab" * 20)]
+    (photos / "list.csv").write_text("\n".join(["path,label", *rows[:-1], rows[-1].replace(",b", ",")]))
+    told = choose_rows(bundle, load(photos / "list.csv"), None).told
+    assert told["notes"] == ["lines left out: 1 of 40 (has no label)"]
+
+
 def test_arrays_of_the_same_pixels_are_the_same_images(photos: Path, tmp_path: Path) -> None:
     bundle, splits = made(photos, tmp_path / "run")
     dataset = load(photos)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,6 +34,12 @@ def test_what_a_command_reads_is_never_a_target(tmp_path):
             with pytest.raises(InvalidValue, match="never changed"):
                 check_output("--csv", target, keep=[tmp_path / "photos", table], overwrite=overwrite)
     assert table.read_text() == "path,label\n"
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdout"])
+def test_standard_output_is_no_target_and_no_file_called_so_is_made(name):
+    with pytest.raises(InvalidValue, match=r"standard output takes what the command says itself\. Name a file"):
+        check_output("--csv", Path(name), overwrite=True)
 
 
 def test_a_table_that_was_opened_keeps_the_folders_of_its_images_alone(tmp_path):

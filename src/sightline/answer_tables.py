@@ -38,8 +38,8 @@ class AnswerTable:
         self.typed = path
         self.most_classes, self.asked, self.overwrite = most_classes, dict(asked or {}), overwrite
         self.num_rows = 0
-        # A pipe or a device has no place beside it.
-        self._is_plain = not self.path.exists() or self.path.is_file()
+        # A pipe or a device has no place beside it; that of a shell, /dev/fd/63, has no other path either.
+        self._is_plain = not path.exists() or path.is_file()
         self._disagrees = False
         self._table: IO[bytes]
         self._note: IO[bytes] | None = None
@@ -52,7 +52,7 @@ class AnswerTable:
     def __enter__(self) -> AnswerTable:
         with writing_to(self.typed):
             if not self._is_plain:
-                self._table = open_as_it_is(self.path)
+                self._table = open_as_it_is(self.typed)
                 return self
             self.path.parent.mkdir(parents=True, exist_ok=True)
             partial, note = self._beside(PARTIAL), self._beside(NOTE)

@@ -216,6 +216,12 @@ def find_bundle(path: Path) -> Path:
     for folder in (path, path / "bundle"):
         if (folder / MANIFEST).is_file():
             return folder
+    if path.is_file():
+        inside = path.parent if (path.parent / MANIFEST).is_file() else None
+        remedy = (
+            f"Name {inside}, the folder it lies in" if inside else "Name its folder; unpack it first if it is packed"
+        )
+        raise InvalidBundle(f"{path}: a file, and a run or a bundle is a folder. {remedy}.")
     if not path.is_dir():
         raise InvalidBundle(f"{path}: no such folder. Name a run or a bundle, for instance runs/mnist-fast-001.")
     if (path / "recipe.json").is_file():

@@ -13,7 +13,7 @@ from sightline.data.pixels import Pixels, read_pixels
 from sightline.data.sources import open_again
 from sightline.errors import InvalidValue
 from sightline.files import check_free, write_atomically, write_json
-from sightline.inference import predict_dataset
+from sightline.inference import match_labels, predict_dataset
 from sightline.judging import choose_rows, in_words, recorded_source
 from sightline.metrics.calibration import expected_calibration_error
 from sightline.metrics.grouped import accuracy_interval, num_groups
@@ -125,6 +125,8 @@ def evaluate(
         check_free(folder, keep=places_of(named))
         check_drawable()
     dataset = open_again(named, opened.metrics.get("source", {}))
+    if not set(opened.class_names).intersection(dataset.class_names):
+        match_labels(opened.class_names, dataset, np.arange(len(dataset)))  # refuses before anything is decoded
     choice = choose_rows(opened, dataset, split)
     rows = choice.rows
     reporter().say(f"{dataset.name}: {in_words(choice.told)}")

@@ -6,7 +6,6 @@ What could be read in two ways is refused with both, since a wrong guess is an a
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from sightline.data.colors import Levels, in_color_mode, pixels_of
+from sightline.data.ranges import range_advice
 from sightline.errors import InvalidValue, UnreadableImage
 from sightline.records import ColorMode
+from sightline.text import is_address, printable
 
-_ADDRESS = re.compile(r"(?!file:)[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_LONGEST = 200
+# An image is not so narrow; channels of a camera with many, or grey and alpha, are no more.
+_NARROWEST = 8
 _KINDS = "a path, bytes, an open file, a Pillow image or a uint8 array (height, width, 1 or 3)"
 
 
@@ -52,8 +55,9 @@ def given_images(images: Any) -> Iterator[GivenImage]:
 
 def refuse_address(name: str) -> None:
     """Refuse what is an address, not a path: nothing is downloaded."""
-    if _ADDRESS.match(name):
-        raise InvalidValue(f"{name} is an address, and nothing is downloaded. Save the image, and name its file.")
+    if is_address(name):
+        shown = printable(name if len(name) <= _LONGEST else f"{name[:_LONGEST]}...")
+        raise InvalidValue(f"{shown} is an address, and nothing is downloaded. Save the image, and name its file.")
 
 
 def check_there(names: Iterable[str | Path]) -> None:
@@ -138,19 +142,10 @@ def _in_array(array: NDArray[Any]) -> NDArray[np.uint8]:
         raise InvalidValue(f"there is no image to predict: {_got(array)}")
     if array.ndim == 2:
         return array[None, ..., None]
-    if array.ndim == 3 and shape[2] in (1, 3):
-        return array[None]
-    if array.ndim == 3 and shape[0] == 1:
-        return array[..., None]
-    if array.ndim == 3 and shape[0] == 3:
-        raise InvalidValue(
-            f"{_shape(array)} may be one image with its channels first, or 3 grey images. Give "
-            "numpy.moveaxis(images, 0, -1) for the one, images[..., None] for the others."
-        )
     if array.ndim in (3, 4) and shape[-1] == 4:
         raise InvalidValue(f"{_shape(array)} has 4 channels, and none of them may be alpha. Give images[..., :3].")
     if array.ndim == 3:
-        return array[..., None]
+        return _of_three_axes(array)
     if array.ndim == 4 and shape[3] in (1, 3):
         return array
     if array.ndim == 4 and shape[1] in (1, 3):
@@ -158,30 +153,29 @@ def _in_array(array: NDArray[Any]) -> NDArray[np.uint8]:
     raise InvalidValue(f"images must be one uint8 array (num_images, height, width, 1 or 3), 0 to 255; {_got(array)}")
 
 
+def _of_three_axes(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """One image (height, width, 1 or 3), or grey ones (num_images, height, width)."""
+    shape = array.shape
+    if shape[2] in (1, 3):
+        return array[None]
+    if shape[0] == 3:
+        raise InvalidValue(
+            f"{_shape(array)} may be one image with its channels first, or 3 grey images. Give "
+            "numpy.moveaxis(images, 0, -1) for the one, images[..., None] for the others."
+        )
+    if shape[2] < _NARROWEST:
+        raise InvalidValue(
+            f"{_shape(array)} may be one image with {shape[2]} channels, or {shape[0]:,} grey images. Give "
+            "images[..., :1] or images[..., :3] for the one, images[..., None] for the others."
+        )
+    return array[..., None]
+
+
 def _check_values(array: NDArray[Any]) -> None:
     if array.dtype == np.uint8:
         return
-    advice = "" if not array.size else _advice(array)
+    advice = f" {range_advice(array)}" if array.size else ""
     raise InvalidValue(f"pixels must be uint8, 0 to 255; {_got(array)}{advice}")
-
-
-def _advice(array: NDArray[Any]) -> str:
-    """What makes pixels of these values what a camera gave."""
-    if array.dtype == bool:
-        return " Give images.astype('uint8') * 255."
-    if array.dtype.kind not in "fiu":
-        return ""
-    lowest, highest = array.min(), array.max()
-    if not (lowest >= 0 and highest <= 65_535):  # NaN, too
-        return (
-            f" They reach from {lowest:.4g} to {highest:.4g}, as if a mean had been taken away. Undo that first: a "
-            "bundle scales its images itself."
-        )
-    if highest > 255:
-        return " Of 16 bits, give (images / 257).round().astype('uint8'); of 12 in 16, divide by 16.06."
-    if array.dtype.kind == "f" and highest <= 1:
-        return " They reach to 1: give (images * 255).round().astype('uint8')."
-    return " They reach to 255 at most: give images.round().astype('uint8')."
 
 
 def _shape(array: NDArray[Any]) -> str:

@@ -169,10 +169,15 @@ def match_labels(class_names: tuple[str, ...], dataset: Dataset, rows: NDArray[n
     if (labels < 0).any():
         unknown = [dataset.class_names[label] for label in np.unique(dataset.labels[rows][labels < 0])]
         raise InvalidValue(
-            f"the source '{dataset.name}' has classes the bundle does not know: {', '.join(unknown[:5])}. "
-            f"The bundle knows: {', '.join(class_names[:20])}."
+            f"the source '{dataset.name}' has classes the bundle does not know: {_first(unknown, 5)}. "
+            f"The bundle knows: {_first(class_names, 20)}. Call them as it does, or leave them out."
         )
     return labels
+
+
+def _first(names: Sequence[str], most: int) -> str:
+    more = f" and {len(names) - most:,} more" * (len(names) > most)
+    return f"{', '.join(map(printable, names[:most]))}{more}"
 
 
 def find_images(names: Sequence[str | Path]) -> list[str]:

@@ -95,14 +95,14 @@ def choose_rows(bundle: Bundle, dataset: Dataset, split: str | None) -> Choice:
             f"{dataset.name}: {bundle.path} learned from these images, and which of them it did not learn from is "
             "not known. Name the folder of its run, other images, or --split all for a figure that flatters."
         )
-    told = _told(known, asked, split=split)
+    told = _told(known, asked, split=split, remarks=dataset.remarks)
     if not ((identity is not None and identity.is_whole) or knows_its_rows(bundle)):
         told["notes"].append("what its teacher, or one of its members, learned from may be among these images")
     if not len(asked):
         raise InvalidSource(_refusal(bundle, dataset, split, told))
     pixels = None if known.pixels is None else known.pixels.take(asked)
-    rows = known.looked[asked]
-    return Choice(rows, pixels, _groups(dataset, rows, listed if is_own else {}, pixels), told)
+    groups = _groups(dataset, known, listed if is_own else {})
+    return Choice(known.looked[asked], pixels, None if groups is None else groups[asked], told)
 
 
 def _known(
@@ -163,7 +163,7 @@ def _asked(states: NDArray[np.str_], given: NDArray[np.str_], split: str | None)
     return np.asarray((states == split) | ((states == NEW) & (given == split)))
 
 
-def _told(known: _Known, asked: NDArray[np.int64], *, split: str | None) -> dict[str, Any]:
+def _told(known: _Known, asked: NDArray[np.int64], *, split: str | None, remarks: tuple[str, ...]) -> dict[str, Any]:
     states = known.states[known.looked]
     judged = _counts(states[asked])
     learned = {state: count for state, count in judged.items() if state not in _FAIR}
@@ -179,7 +179,7 @@ def _told(known: _Known, asked: NDArray[np.int64], *, split: str | None) -> dict
         "known_by": known.by,
         "is_other_source": known.is_other_source,
         "mixed": mixed,
-        "notes": list(known.notes),
+        "notes": [*remarks, *known.notes],
     }
 
 
@@ -216,10 +216,12 @@ def _refusal(bundle: Bundle, dataset: Dataset, split: str | None, told: Mapping[
     )
 
 
-def _groups(
-    dataset: Dataset, rows: NDArray[np.int64], listed: Mapping[str, tuple[str, str]], pixels: Pixels | None
-) -> NDArray[np.str_] | None:
-    """What hangs together among the rows: as the run kept it, else groups of the source and copies."""
+def _groups(dataset: Dataset, known: _Known, listed: Mapping[str, tuple[str, str]]) -> NDArray[np.str_] | None:
+    """What hangs together among the rows that were looked at: as the run kept it, else groups of the source and copies.
+
+    Asked of all of them, not of those that are judged: whether likeness tells copies apart is a trait of the source.
+    """
+    rows = known.looked
     row_ids = dataset.row_ids[rows].tolist()
     if listed:
         return np.array([listed.get(row_id, ("", row_id))[1] for row_id in row_ids], dtype=str)
@@ -228,8 +230,8 @@ def _groups(
         named = np.where(dataset.groups[rows] == "", dataset.row_ids[rows], dataset.groups[rows])
         _, first, inverse = np.unique(named, return_index=True, return_inverse=True)
         pairs.append(np.stack([first[inverse], np.arange(len(rows))], axis=1))
-    if pixels is not None and pixels.signatures is not None:
-        pairs.append(outstanding(remembered_copies(pixels.signatures))[0].rows)
+    if known.pixels is not None and known.pixels.signatures is not None:
+        pairs.append(outstanding(remembered_copies(known.pixels.signatures))[0].rows)
     if len(pairs) == 1:
         return None
     return joined(len(rows), np.concatenate(pairs)).astype(str)

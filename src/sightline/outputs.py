@@ -18,6 +18,7 @@ PNG_MARK = ("Software", "Sightline")
 PAGE_MARK = '<meta name="generator" content="Sightline">'
 _MARKS = ("\0".join(PNG_MARK).encode(), PAGE_MARK.encode())
 _HEAD = 4096
+_STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 _BUNDLE = ("manifest.json", "labels.json")
 _RUN = ("recipe.json", "metrics.json")
 
@@ -32,7 +33,8 @@ def check_output(option: str, target: Path | None, *, keep: Iterable[str | Path]
         overwrite: whether the user said that a file there may be lost.
 
     Raises:
-        InvalidValue: the target is one of `keep`, or lies in one, in a bundle, or beside the files of a run.
+        InvalidValue: the target is standard output, is one of `keep`, or lies in one, in a bundle, or beside the
+            files of a run.
         OutputExists: it is a folder, or a file that Sightline did not write.
 
     Example:
@@ -40,6 +42,8 @@ def check_output(option: str, target: Path | None, *, keep: Iterable[str | Path]
     """
     if target is None:
         return
+    if str(target) in _STDOUT:
+        raise InvalidValue(f"{option} {target}: standard output takes what the command says itself. Name a file.")
     check_place(option, target, keep=keep)
     # Its own pictures bear the mark, too. A folder of its own is welcome in a run.
     _refuse_in(_real(target).parent, _RUN, f"{option} {target} belongs to the run")

@@ -22,6 +22,18 @@ _FORMULA = re.compile(r"'*[-=+@\uff0b\uff0d\uff1d\uff20]")
 _LOOKS_ESCAPED = re.compile(r"\\(?=x[0-9a-f]{2})")
 # An underscore inside a word begins no emphasis.
 _MARKUP = re.compile(r"[\\`*\[\]<&|~$]|(?<!\w)_|_(?!\w)")
+# A Path makes one stroke of two.
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://|(https?|ftp|s3|gs|hf|file):/|data:[a-z]+/", re.IGNORECASE)
+
+
+def is_address(name: str) -> bool:
+    """True of "https://..." and its kind, which is no path.
+
+    Example:
+        >>> is_address("s3://photos/1.jpg"), is_address("C:/photos/1.jpg")
+        (True, False)
+    """
+    return _ADDRESS.match(name) is not None
 
 
 def printable(text: str) -> str:

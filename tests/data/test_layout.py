@@ -160,7 +160,10 @@ def test_a_folder_of_its_siblings_names_is_no_class_and_it_is_said(extra, split)
     found = arrange(listing, typed="photos")
     assert set(found.classes) == {"yes", "no"}
     assert len(found.rows) == 2
-    assert any(f"{len(extra)} images are left out; label_from='last' takes them" in remark for remark in found.remarks)
+    assert any(
+        f"{len(extra)} images are left out; label_from='last' (--label-from last) takes them" in remark
+        for remark in found.remarks
+    )
     assert {name for name, _ in found.left_out} == set(names[2:])
 
 

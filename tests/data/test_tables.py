@@ -100,7 +100,7 @@ def test_contradictions_leave_out_every_line_of_the_file(folder):
 
 
 def test_a_table_of_contradictions_alone_is_refused(folder):
-    with pytest.raises(InvalidSource, match=r"none of its 1 lines can be used; the first: 1\.png has different labels"):
+    with pytest.raises(InvalidSource, match=r"none of its lines can be used; the first: 1\.png has different labels"):
         read_table(write(folder, "path,label\n1.png,cat\n1.png,dog\n"))
 
 
@@ -114,6 +114,26 @@ def test_missing_files_folders_and_empty_cells_are_listed(folder):
     assert "no label (line 6)" in reasons["3.png"]
     assert reasons["line 7"] == "has no path"
     assert any("2 of 4 files" in remark for remark in data.remarks)
+    assert data.remarks[:2] == ("lines left out: 1 of 6 (has no label)", "lines left out: 1 of 6 (has no path)")
+
+
+def test_files_of_contradicting_lines_are_counted_where_all_is_told(folder):
+    data = read_table(write(folder, "path,label\n1.png,cat\n1.png,dog\n2.png,dog\n3.png,cat\n"))
+    assert data.remarks == ("files left out: 1 (has different labels or splits in different lines)",)
+
+
+def test_an_address_in_a_table_is_left_out_as_one(folder):
+    data = read_table(write(folder, "path,label\n1.png,cat\n2.png,dog\nhttps://example.org/3.png,cat\n"))
+    reason = "is an address, and nothing is downloaded"
+    assert data.left_out == (("https://example.org/3.png", f"{reason} (line 4)"),)
+    assert data.remarks == (f"lines left out: 1 of 3 ({reason})",)
+
+
+def test_a_double_quote_that_is_never_closed_swallows_nothing_in_silence(folder):
+    with pytest.raises(InvalidSource, match=r"a double quote in line 3 is never closed"):
+        read_table(write(folder, 'path,label\n1.png,cat\n"2.png,dog\n3.png,cat\ndeep/4.png,dog\n'))
+    # An inch in an ordinary cell is no quote.
+    assert read_table(write(folder, 'path,label\n1.png,5" pipe\n2.png,dog\n')).class_names == ('5" pipe', "dog")
 
 
 def test_splits_groups_and_weights_are_taken(folder):
@@ -203,6 +223,8 @@ def test_programs_words_for_no_label_are_no_class_and_it_is_said(folder):
     data = read_table(write(folder, "path,label\n1.png,scratch\n2.png,none\n"))
     assert data.class_names == ("none", "scratch")
     assert "'none' was taken for a class" in data.remarks[0]
+    data = read_table(write(folder, "path,label\n1.png,NA\n2.png,?\n3.png,cat\n"))
+    assert "'NA', '?' were taken for classes" in data.remarks[0]
 
 
 def test_whole_numbers_are_one_label_however_they_are_written(folder):

@@ -23,8 +23,10 @@ _STRONG = (";", "|")
 _WEAK = (",", "+", "&", "/", " and ", " ")
 _DELIMITER_LINE = re.compile(r'"?sep=([,;|\t])"?[ ]*\r?\n', re.IGNORECASE)
 # How programs write that there is no label; a class of this name would be made of all that was never labelled.
-_NO_LABEL = frozenset({"nan", "<na>", "#n/a", "#na", "null", "nat"})
-_MAY_BE_NO_LABEL = frozenset({"none", "na", "n/a", "unknown label"})
+NO_LABEL = frozenset({"nan", "<na>", "#n/a", "#na", "null", "nat"})
+_MAY_BE_NO_LABEL = frozenset(
+    {"none", "na", "n/a", "?", "-", "missing", "undefined", "unknown", "unknown label", "unlabeled", "unlabelled"}
+)
 _WHOLE = re.compile(r"([+-]?[0-9]+)\.0+")
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 
@@ -97,7 +99,7 @@ def _from_text(text: str, typed: str) -> Cells:
     headers: tuple[str, ...] = ()
     rows, places = [], []
     skipped = int(told is not None)
-    first = 1 + skipped
+    first, place = 1 + skipped, ""
     try:
         for raw in reader:
             place, first = f"line {first}", reader.line_num + 1 + skipped
@@ -116,7 +118,14 @@ def _from_text(text: str, typed: str) -> Cells:
                 places.append(place)
     except csv.Error as error:
         raise InvalidSource(f"{typed}: is not a readable table (line {reader.line_num}: {error}).") from error
+    if sum(cell.count("\n") for row in rows[-1:] for cell in row) and _ends_in_quotes(text):
+        raise InvalidSource(f"{typed}: a double quote in {place} is never closed, so all below it is one cell.")
     return Cells(headers, rows, places)
+
+
+def _ends_in_quotes(text: str) -> bool:
+    # Quotes come in pairs, those within a cell, too, which are doubled.
+    return text.count('"') % 2 == 1
 
 
 def _from_parquet(path: Path, typed: str) -> Cells:
@@ -202,13 +211,15 @@ def cleaned_labels(cells: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
     """
     single = list(map(single_label, cells))
     remarks = []
-    missing = Counter(cell for cell in single if cell.lower() in _NO_LABEL)
+    missing = Counter(cell for cell in single if cell.lower() in NO_LABEL)
     if missing:
         written = ", ".join(map(repr, missing))
         remarks.append(f"{missing.total():,} lines have the label {written}, which stands for none; they were left out")
     doubtful = [cell for cell in dict.fromkeys(single) if cell.lower() in _MAY_BE_NO_LABEL]
     if doubtful:
-        remarks.append(f"{doubtful[0]!r} was taken for a class; if it stands for no label, leave those cells empty")
+        written = ", ".join(map(repr, doubtful))
+        taken = "was taken for a class; if it stands" if len(doubtful) == 1 else "were taken for classes; if they stand"
+        remarks.append(f"{written} {taken} for no label, leave those cells empty")
     kept = ["" if cell in missing else cell for cell in single]
     present = {cell for cell in kept if cell}
     if not all(map(_NUMBER.fullmatch, present)):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sightline.data.labelled import Reasons, fuse_classes
 from sightline.data.levels import (
+    BY_LAST,
     Counts,
     Folders,
     classes_in_classes,
@@ -192,7 +193,7 @@ def _no_classes(below: Counts, splits: Mapping[str, str], remarks: list[str], ty
             no_class[(level, name) if splits else (name,)] = f"lies in {printable(whole)!r}, which holds classes itself"
             remarks.append(
                 f"the folder {printable(whole)!r} holds folders called as those beside it are, so it is no class: its "
-                f"{number:,} images are left out; label_from='last' takes them, too"
+                f"{number:,} images are left out; {BY_LAST} takes them, too"
             )
         inside = {at: number for at, number in inside.items() if at and at[0] not in copies}
         refuse_alike(inside, typed=typed, inside=f" in {printable(level)!r}" if level else "")
@@ -265,7 +266,7 @@ def _remedy(typed: str, below: Iterable[Folders], *, depth: int, label_from: str
     deeper = sorted({folders[-1] for folders in below if len(folders) > 1 + depth})
     if label_from == "first" and len(deeper) > 1:
         inner = ", ".join(map(repr, map(printable, deeper[:3])))
-        return f"Its folders hold folders of their own ({inner}): with label_from='last' those name the classes."
+        return f"Its folders hold folders of their own ({inner}): with {BY_LAST} those name the classes."
     return f"Arrange it as one sub-folder a class: {typed}/cat/1.jpg, {typed}/dog/2.jpg."
 
 

@@ -17,6 +17,8 @@ Counts = Mapping[Folders, int]
 """How many images lie right in each folder, which is named by its parts from the top."""
 
 # A few pictures that lie beside sub-folders (a cover, an overview) do not make a folder flat.
+# What is set in Python, and what is typed.
+BY_LAST, BY_TOP = "label_from='last' (--label-from last)", "label_from='top' (--label-from top)"
 _FEW = 0.1
 _TO_SPLITS = "If the outer ones are splits, name them train, validation and test."
 
@@ -86,7 +88,7 @@ def _refuse_flat(known: list[_Top], typed: str) -> dict[str, str]:
     raise InvalidSource(
         f"{typed}: the folders {_listed(top.name for top in known)} are splits by their names, but hold no class "
         f"folders. Arrange the images as {typed}/{printable(known[0].name)}/cat/1.jpg, or list them with their "
-        "labels in a table with the columns path, label and split. If these folders are the classes: label_from='top'."
+        f"labels in a table with the columns path, label and split. If these folders are the classes: {BY_TOP}."
     )
 
 
@@ -100,7 +102,7 @@ def _refuse_lonely(known: list[_Top], others: list[_Top], typed: str) -> None:
             raise InvalidSource(
                 f"{typed}: {printable(top.name)!r} is a split by its name, and {beside} beside it is none. If they are "
                 "splits, name them train, validation and test; if they do not belong here, move them away. "
-                "If the top folders are the classes: label_from='top'. If the inner ones are: label_from='last'."
+                f"If the top folders are the classes: {BY_TOP}. If the inner ones are: {BY_LAST}."
             )
 
 
@@ -201,11 +203,11 @@ def refuse_alike(counts: Counts, *, typed: str, inside: str = "") -> None:
     if all(split_of(name) for name in common):
         raise InvalidSource(
             f"{head}, which are splits by their names. Put the splits on top: {typed}/{min(common)}/"
-            f"{printable(tops[0].name)}/1.jpg; or take all of a class together with label_from='top'."
+            f"{printable(tops[0].name)}/1.jpg; or take all of a class together with {BY_TOP}."
         )
     raise InvalidSource(
-        f"{head}, so it cannot be told which of them are the classes. If the inner ones are: label_from='last'. "
-        f"If the outer ones are: label_from='top'. {'' if inside else _TO_SPLITS}".rstrip()
+        f"{head}, so it cannot be told which of them are the classes. If the inner ones are: {BY_LAST}. "
+        f"If the outer ones are: {BY_TOP}. {'' if inside else _TO_SPLITS}".rstrip()
     )
 
 

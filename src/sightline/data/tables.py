@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -11,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from sightline.data.cells import Cells, cleaned_labels, read_cells, several_labels
+from sightline.data.cells import NO_LABEL, Cells, cleaned_labels, read_cells, several_labels
 from sightline.data.labelled import LabelledFiles, fuse_classes, to_dataset
 from sightline.data.split_names import split_of
 from sightline.errors import InvalidSource, closest, pick
 from sightline.records import Dataset, ImageFiles
-from sightline.text import printable
+from sightline.text import is_address, printable
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 """Lower-case endings of tables."""
@@ -146,18 +147,28 @@ def _complete(
             "several are not supported yet. Keep one of them, or give the combination a name of its own."
         )
     labels, remarks = cleaned_labels(filled["label"])
-    lines = []
+    lines, untold = [], Counter[str]()
     for row, (place, path, label) in enumerate(zip(cells.places, filled["path"], labels, strict=True)):
         split = _split(typed, place, filled["split"][row]) if filled["split"] else ""
         weight = _weight(typed, place, filled["weight"][row]) if filled["weight"] else 1.0
         group = filled["group"][row] if filled["group"] else ""
-        if not path:
-            left_out.append((place, "has no path"))
-        elif not label:
-            left_out.append((printable(path), f"has no label ({place})"))
+        if reason := _why_none(path, label):
+            left_out.append((printable(path), f"{reason} ({place})") if path else (place, reason))
+            # Of cells that say "nan" it is told already.
+            untold[reason] += filled["label"][row].lower() not in NO_LABEL
         else:
             lines.append(_Line(place, str(PurePosixPath(path)), label, split, group, weight))
-    return lines, remarks
+    told = [f"lines left out: {number:,} of {len(labels):,} ({why})" for why, number in untold.items() if number]
+    return lines, (*remarks, *told)
+
+
+def _why_none(path: str, label: str) -> str:
+    """Why a line names no image; "" if it does."""
+    if not path:
+        return "has no path"
+    if not label:
+        return "has no label"
+    return "is an address, and nothing is downloaded" if is_address(path) else ""
 
 
 def _split(typed: str, place: str, cell: str) -> str:
@@ -182,13 +193,17 @@ def _files_of(
 ) -> LabelledFiles:
     names, remarks = fuse_classes((line.split, line.label) for line in lines)
     existing, missing = _existing(folder, lines, left_out)
+    num_before = len(left_out)
     found, repeated = _agreeing(existing, names, left_out)
+    num_disagreeing = len(left_out) - num_before
     if not found:
         raise InvalidSource(f"{typed}: {_explain_empty(folder, missing, left_out)}")
     notes = []
     if missing:
         total = len(missing) + len(found)
         notes.append(f"{len(missing):,} of {total:,} files that the table names cannot be used; they were left out")
+    if num_disagreeing:
+        notes.append(f"files left out: {num_disagreeing:,} (has different labels or splits in different lines)")
     if repeated:
         notes.append(
             f"{repeated:,} lines name a file that stands in the table already, with the same label; they were ignored"
@@ -221,7 +236,7 @@ def _explain_empty(folder: Path, missing: Sequence[str], left_out: list[tuple[st
             f"{printable(str(folder))}. Paths are relative to the table."
         )
     if left_out:
-        return f"none of its {len(left_out):,} lines can be used; the first: {' '.join(left_out[0])}."
+        return f"none of its lines can be used; the first: {' '.join(left_out[0])}."
     return "has no line below the one that names the columns."
 
 
