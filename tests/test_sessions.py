@@ -208,6 +208,34 @@ def test_what_the_graph_cannot_compute_is_an_invalid_bundle(tmp_path: Path) -> N
         open_session(bundle_of(path, spec=RGB, num_classes=3)).logits(np.zeros((5, 8, 8, 3), np.uint8))
 
 
+def test_a_graph_that_asks_for_more_memory_than_there_is_is_refused(tmp_path: Path, python: Any) -> None:
+    size = numpy_helper.from_array(np.array([100_000_000, 1, 3]), "size")
+    nodes = [
+        *mean_of_channels()[:1],
+        helper.make_node("ReduceMean", ["wide"], ["mean"], axes=[1, 2], keepdims=0),
+        helper.make_node("Constant", [], ["size"], value=size),
+        helper.make_node("Expand", ["mean", "size"], ["vast"]),
+        helper.make_node("ReduceMean", ["vast"], ["logits"], axes=[0], keepdims=0),
+    ]
+    path = save(tmp_path / "model.onnx", nodes, images=["N", 8, 8, 3], logits=["N", 3])
+    program = """
+import sys, numpy as np
+from pathlib import Path
+from sightline import sessions
+from sightline.errors import InvalidBundle
+sessions.free_bytes = lambda: 2**30
+session = sessions.Session(Path(sys.argv[1]), num_classes=3)
+try:
+    session.logits(np.zeros((1, 8, 8, 3), np.uint8))
+except InvalidBundle as error:
+    print(error)
+"""
+    answer = python(program, path)
+    assert (answer.code, answer.err) == (0, "")
+    assert "ONNX Runtime cannot run it" in answer.out
+    assert "Available memory of" in answer.out
+
+
 def endless(path: Path) -> Path:
     """A graph that counts without end; `open_session` would refuse it for its loop."""
     value = helper.make_tensor_value_info

@@ -16,11 +16,13 @@ from sightline.errors import InvalidBundle, require
 from sightline.graphs import check_graph
 from sightline.progress import reporter
 from sightline.results import Bundle
-from sightline.workers import available_processors, in_order, num_workers
+from sightline.workers import available_processors, free_bytes, in_order, num_workers
 
 # Pixels of one portion: four images of 224x224. Larger ones leave the processor's cache and are slower an image.
 PORTION_BYTES = 600 * 1024
 MOST_IN_PORTION = 512
+# Of the memory that is free when the first network is loaded: what all of them together may take.
+SHARE_OF_MEMORY = 0.8
 
 
 class Session:
@@ -49,6 +51,8 @@ class Session:
         # By itself ONNX Runtime takes all processors of the machine, whatever this process was given of them.
         is_limited = available_processors() < (os.cpu_count() or 1)
         options.intra_op_num_threads = threads or (available_processors() if is_limited else 0)
+        if _is_bounded():
+            options.add_session_config_entry("session.use_env_allocators", "1")
         try:
             # Its second try, with the same processor, would be announced on stdout; before version 1.23 it is.
             return self._onnxruntime.InferenceSession(
@@ -180,6 +184,27 @@ def _fits(found: Sequence[int | str], wanted: Sequence[int | str]) -> bool:
         one == other or not (isinstance(one, int) and isinstance(other, int))
         for one, other in zip(found, wanted, strict=True)
     )
+
+
+@functools.cache
+def _is_bounded() -> bool:
+    """Whether all networks take their memory from one place with a bound: a few bytes of a graph may ask for any size.
+
+    So it is told as a refusal, and the system does not end the process. Where it does not say what is free, or the
+    program has set such a place up before, there is no bound of ours.
+    """
+    free = free_bytes()
+    if free is None:
+        return False
+    runtime = require("onnxruntime", purpose="prediction", install="onnxruntime")
+    place = runtime.OrtMemoryInfo("Cpu", runtime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, runtime.OrtMemType.DEFAULT)
+    usual = dict.fromkeys(("arena_extend_strategy", "initial_chunk_size_bytes", "max_dead_bytes_per_chunk"), -1)
+    try:
+        bound = runtime.OrtArenaCfg({"max_mem": int(SHARE_OF_MEMORY * free), **usual})
+        runtime.create_and_register_allocator(place, bound)
+    except Exception:  # noqa: BLE001  # ONNX Runtime's exceptions share no class of their own
+        return False
+    return True
 
 
 def _terminate(options: Any) -> None:
