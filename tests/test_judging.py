@@ -225,12 +225,16 @@ def test_where_nothing_tells_images_apart_that_is_said_or_refused(photos: Path, 
     assert "may have learned from" in told["mixed"]
 
 
-def test_a_recorded_source_is_opened_only_where_the_bundle_lies_in_its_run(photos: Path, tmp_path: Path) -> None:
+def test_a_recorded_source_is_opened_only_where_the_bundle_lies_in_its_run(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     inside, _ = made(photos, tmp_path / "run", in_run=True)
     apart, _ = made(photos, tmp_path / "strange")
     assert recorded_source(inside) == str(photos)
     with pytest.raises(InvalidValue, match="lies apart from its run"):
         recorded_source(apart)
+    monkeypatch.chdir(inside.path)
+    assert recorded_source(dataclasses.replace(inside, path=Path())) == str(photos)
 
 
 def test_equal_images_have_the_strictest_state_and_parts_are_kept_once(photos: Path) -> None:

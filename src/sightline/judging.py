@@ -47,7 +47,7 @@ class Choice:
 
 def run_of(bundle: Bundle) -> Path | None:
     """The folder of the run that a bundle lies in; None where it lies apart from it."""
-    around = bundle.path.parent
+    around = bundle.path.absolute().parent  # "." has itself as its parent
     is_inside = all((around / name).is_file() for name in ("recipe.json", "splits.csv", "metrics.json"))
     return around if is_inside else None
 
@@ -131,7 +131,7 @@ def _known(
 
 def _listed(bundle: Bundle) -> dict[str, tuple[str, str]]:
     """Row id to split and group, as the run of the bundle lists them; nothing where it lies apart from it."""
-    table = bundle.path.parent / "splits.csv"
+    table = bundle.path.absolute().parent / "splits.csv"
     if not table.is_file():
         return {}
     lines = read_splits(table)

@@ -60,7 +60,7 @@ def places_of(source: Any) -> list[Path]:
     """Where the images of a source lie, as far as it says so: a path itself, or what a Dataset was opened from."""
     if isinstance(source, str | Path):
         return [Path(source)]
-    files = getattr(source, "images", None)
+    files: Any = getattr(source, "images", None)
     if not hasattr(files, "place"):
         return []
     if files.kind != "folder":

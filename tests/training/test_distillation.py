@@ -15,7 +15,7 @@ import sightline
 from sightline.backends import load_keras
 from sightline.bundle import load_bundle
 from sightline.config import parse_recipe
-from sightline.errors import InvalidBundle, InvalidValue, OutputExists, UnknownName
+from sightline.errors import InvalidBundle, InvalidSource, InvalidValue, OutputExists, UnknownName
 from sightline.metrics.scores import softmax
 from sightline.records import InputSpec
 from sightline.schema import DataRecipe
@@ -123,6 +123,17 @@ def test_a_bundle_apart_from_its_run_is_told_apart_from_one_whose_rows_are_known
     learned = {key: small_arrays[key] for key in ("x_train", "y_train")}
     open_teacher(alone, learned, recipe)
     assert "warning: 'arrays' is not what the teacher learned from" in capsys.readouterr().err
+
+
+def test_a_student_apart_from_its_run_knows_what_it_and_its_teacher_learned_from(
+    student: sightline.Run, small_arrays: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    alone = load_bundle(shutil.copytree(student.bundle.path, tmp_path / "alone"))
+    with pytest.raises(InvalidSource, match=r"was made with all of its images \(\d+ train"):
+        sightline.evaluate(alone, {key: small_arrays[key] for key in ("x_train", "y_train")})
+    shuffled = {key: np.concatenate([small_arrays[f"{key}_test"], small_arrays[f"{key}_train"]])[::-1] for key in "xy"}
+    rows = sightline.evaluate(alone, {"x_train": shuffled["x"], "y_train": shuffled["y"]}).rows
+    assert (rows["judged"], rows["known_by"]) == ({"test": 200}, "content")
 
 
 def pairs_of(table: str) -> dict[str, str]:

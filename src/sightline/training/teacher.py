@@ -185,7 +185,7 @@ def open_teacher(bundle: Bundle, source: Any, recipe: Recipe) -> tuple[Teacher, 
     labels = match_labels(bundle.class_names, dataset, np.arange(len(dataset)))
     is_same = origin.get("fingerprint") == dataset.fingerprint
     dataset = dataclasses.replace(dataset, class_names=bundle.class_names, labels=labels)
-    table = bundle.path.parent / "splits.csv"
+    table = bundle.path.absolute().parent / "splits.csv"
     # Of files that were changed since, each is known by its name; of arrays, by its number alone.
     is_listed = is_same or (source is None and isinstance(dataset.images, ImageFiles))
     if not (table.is_file() and is_listed):
