@@ -36,6 +36,17 @@ MIRRORED = [
     ("letter b", "letter d"),
     ("p", "q"),
     ("東", "西"),
+    ("hand_L", "hand_R"),
+    ("NE", "NW"),
+    ("arrow ←", "arrow →"),
+    ("eye OD", "eye OS"),
+    ("mano izq", "mano der"),
+    ("dx", "sx"),
+    ("Linkskurve", "Rechtskurve"),
+    ("Högersväng", "Vänstersväng"),
+    ("kairėn", "dešinėn"),
+    ("বাম", "ডান"),
+    ("இடது", "வலது"),
 ]
 NOT_MIRRORED = [
     ["right", "wrong"],
@@ -46,6 +57,8 @@ NOT_MIRRORED = [
     ["grade b", "bad d"],
     ["西瓜", "山东苹果"],
     ["cat", "dog"],
+    ["grade L", "bad R"],
+    ["port", "ship"],
     ["clockwise", "still"],
     ["up", "down"],
 ]

@@ -33,6 +33,10 @@ _WORDS: dict[Axis, str] = {
         "uhrzeigersinn | gegenuhrzeigersinn; horaire | antihoraire; horario | antihorario; orario | antiorario; "
         "east eastbound eastward | west westbound westward; ost osten | west westen; oost | west; est | ouest; "
         "este | oeste; est | ovest; leste | oeste; est | vest; öst öster | väst väster; øst | vest; "
+        "kairė kairėn | dešinė dešinėn; kreisi kreisais kreisā | labi labais labā; vasak vasakule | parem paremale; "
+        "kaliwa | kanan; kushoto | kulia; сол солға | оң оңға; ձախ | աջ; მარცხნივ მარცხენა | მარჯვნივ მარჯვენა; "
+        "lt lh lefthanded | rt rh righthanded; li | re; izq izda izdo | der dcha dcho; sx | dx; os | od; og | od; "
+        "port portside | starboard; "
         "wschód | zachód; doğu | batı; восток | запад; timur | barat"  # noqa: RUF001  # a Turkish letter
     ),
     "vertical": (
@@ -43,19 +47,21 @@ _WORDS: dict[Axis, str] = {
         "noord | zuid; północ | południe; север | юг"
     ),
 }
-# Scripts that part no words, or join small ones to them: anywhere in a name.
+# Scripts that part no words or join small ones to them, signs, and words that begin others: anywhere in a name.
 _PARTS: dict[Axis, str] = {
     "horizontal": (
         "左 | 右; 왼 | 오른; 좌회전 | 우회전; 좌측 | 우측; يسار | يمين; چپ | راست; שמאל | ימין; שמאל | ימינ; "
-        "बाएं | दाएं; बायां | दायां; बायाँ | दायाँ; ซ้าย | ขวา; 顺时针 | 逆时针; 順時針 | 逆時針; 時計回り | 反時計回り; "
+        "बाएं | दाएं; बायां | दायां; बायाँ | दायाँ; ซ้าย | ขวา; বাম | ডান; இடது | வலது; ఎడమ | కుడి; ਖੱਬੇ | ਸੱਜੇ; ડાબ | જમણ; "
+        "← | →; ⬅ | ➡; ↰ | ↱; ⟲ | ⟳; links | rechts; vänster | höger; venstre | højre; venstre | høyre; "
+        "顺时针 | 逆时针; 順時針 | 逆時針; 時計回り | 反時計回り; "
         "시계방향 | 반시계방향; شرق | غرب"
     ),
-    "vertical": "上 | 下; 위쪽 | 아래쪽; فوق | تحت; أعلى | أسفل; ऊपर | नीचे; บน | ล่าง; شمال | جنوب",
+    "vertical": "上 | 下; ↑ | ↓; ⬆ | ⬇; 위쪽 | 아래쪽; فوق | تحت; أعلى | أسفل; ऊपर | नीचे; บน | ล่าง; شمال | جنوب",
 }
 # Letters, and signs that stand in many other words: only where nothing but they tells two names apart.
 _ALONE: dict[Axis, str] = {
-    "horizontal": "b | d; p | q; 东 | 西; 東 | 西; 동 | 서",
-    "vertical": "b | p; d | q; 北 | 南; 북 | 남",
+    "horizontal": "b | d; p | q; L | R; l | r; E | W; NE | NW; SE | SW; 东 | 西; 東 | 西; 동 | 서",
+    "vertical": "b | p; d | q; N | S; NE | SE; NW | SW; 北 | 南; 북 | 남",
 }
 # They turn the word behind them into its opposite.
 _AGAINST, _ARTICLES = ("anti", "counter", "gegen"), ("den", "dem", "the", "ends")
@@ -140,10 +146,11 @@ def _by_words(class_names: Sequence[str], axis: Axis) -> tuple[int, int] | None:
 
 
 def _by_parts(class_names: Sequence[str], axis: Axis) -> tuple[int, int] | None:
+    names = [unicodedata.normalize("NFC", name).lower() for name in class_names]
     for (first,), (second,) in _lines(_PARTS[axis]):
         # The sign for the other way round may hold the sign for one way.
-        has_first = [first in name.replace(second, "") for name in class_names]
-        found = _pair(has_first, [second in name for name in class_names])
+        has_first = [first in name.replace(second, "") for name in names]
+        found = _pair(has_first, [second in name for name in names])
         if found:
             return found
     return None
