@@ -140,6 +140,15 @@ def test_whether_likeness_tells_copies_apart_is_asked_of_the_whole_source(tmp_pa
     assert len(set(choice.groups.tolist())) == len(choice.rows) == len(splits.test) == 8
 
 
+def test_images_that_cannot_be_read_are_not_told_as_judged(photos: Path, tmp_path: Path) -> None:
+    bundle, splits = made(photos, tmp_path / "run")
+    for number in range(3):
+        (photos / "a" / f"broken{number}.jpg").write_text("no image")
+    choice = choose_rows(bundle, load(photos), None)
+    assert choice.told["judged"] == {"test": len(splits.test)}
+    assert len(choice.rows) == len(splits.test) + 3
+
+
 def test_what_was_noticed_when_the_source_was_opened_is_told(photos: Path, tmp_path: Path) -> None:
     bundle, _ = made(photos, tmp_path / "run")
     rows = [f"{name}/{number:02d}.png,{name}" for number, name in enumerate("ab" * 20)]

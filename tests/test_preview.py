@@ -40,6 +40,12 @@ def test_fewer_images_than_asked_for_are_all_shown() -> None:
     assert sightline.show(arrays, count=25).labels == ("0", "1", "1", "0")
 
 
+def test_what_was_noticed_when_the_source_was_opened_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    arrays = {"x_train": np.zeros((4, 8, 8), np.uint8), "y_train": np.array([0, 1, 1, 0]), "mask": np.zeros(4)}
+    sightline.show(arrays)
+    assert "note: the arrays mask mean nothing here" in capsys.readouterr().err
+
+
 def test_test_images_are_not_shown(small_arrays: dict[str, np.ndarray]) -> None:
     arrays = {**small_arrays, "x_train": small_arrays["x_train"][:30], "y_train": small_arrays["y_train"][:30]}
     told = sightline.show(sightline.load(arrays, class_names=list("0123456789")), count=100).labels

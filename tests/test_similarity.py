@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,17 @@ def test_the_like_come_before_the_unlike_and_the_image_itself_is_left_out(folder
     assert "stripes0.png" not in names
     assert (np.diff(found.similarities) <= 0).all()
     assert [Path(path).name for path, _ in found.errors] == ["text.jpg"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_what_cannot_be_read_is_told_by_the_name_that_it_has_there(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "away.png").symlink_to("nowhere.png")
+    monkeypatch.chdir(folder.parent)
+    found = sightline.similar("imagenet", "pictures/stripes0.png", folder="pictures")
+    assert found.errors == (("pictures/away.png", "no such file."), ("pictures/text.jpg", "a text, not an image."))
+    assert "\npictures/text.jpg: a text, not an image." in f"\n{capsys.readouterr().err}"
 
 
 def test_a_copy_is_as_similar_as_can_be(folder: Path) -> None:

@@ -165,7 +165,8 @@ def _asked(states: NDArray[np.str_], given: NDArray[np.str_], split: str | None)
 
 def _told(known: _Known, asked: NDArray[np.int64], *, split: str | None, remarks: tuple[str, ...]) -> dict[str, Any]:
     states = known.states[known.looked]
-    judged = _counts(states[asked])
+    unreadable = [] if known.pixels is None else list(known.pixels.errors)
+    judged = _counts(states[np.setdiff1d(asked, unreadable)])
     learned = {state: count for state, count in judged.items() if state not in _FAIR}
     mixed = ""
     if learned:

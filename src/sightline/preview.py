@@ -100,6 +100,8 @@ def show(
     check_output("out", path, keep=places_of(source), overwrite=overwrite)
     source, asked = (source, recipe) if isinstance(recipe, Recipe) else opened_and_chosen(source, recipe)
     dataset = open_as_recipe_says(source, asked.data)
+    for remark in dataset.remarks:
+        reporter().say(f"note: {remark}")
     candidates = np.flatnonzero((dataset.given_splits == "train") | (dataset.given_splits == ""))
     rows = candidates[:count]
     images, errors = raw_images(dataset, rows)

@@ -149,7 +149,7 @@ def _unlabelled(paths: Sequence[str]) -> Dataset:
     files = ImageFiles(Path(), "folder", absolute, sizes, times, np.empty(0, np.int64))
     fingerprint = hashlib.sha256(json.dumps([absolute, stats]).encode(errors="surrogatepass")).hexdigest()
     nothing = np.full(len(paths), "")
-    return Dataset("images", ("",), np.array(absolute), np.zeros(len(paths), np.int64), files, nothing, fingerprint)
+    return Dataset("images", ("",), np.array(paths), np.zeros(len(paths), np.int64), files, nothing, fingerprint)
 
 
 def _real(path: str | Path) -> str:

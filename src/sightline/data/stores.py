@@ -209,7 +209,8 @@ def _checked_path(files: ImageFiles, row: int) -> Path:
     try:
         num_bytes = path.stat().st_size
     except OSError as error:
-        raise UnreadableImage("gone since the source was opened.") from error
+        was_there = files.num_bytes[row] >= 0  # else a link that leads nowhere
+        raise UnreadableImage("gone since the source was opened." if was_there else "no such file.") from error
     if num_bytes != files.num_bytes[row]:
         raise UnreadableImage(
             f"has changed since the source was opened ({files.num_bytes[row]:,} bytes then, {num_bytes:,} now). "
