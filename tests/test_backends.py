@@ -73,6 +73,18 @@ def test_missing_packages_are_import_errors_too() -> None:
 
 
 @needs_tensorflow
+@pytest.mark.parametrize("settings", ['{"floatx": "bfloat16"}', '{"epsilon": 1}', "[]"])
+def test_settings_of_another_project_that_keras_refuses_are_named(settings: str, python, tmp_path: Path) -> None:
+    (tmp_path / "keras.json").write_text(settings)
+    answer = python(
+        "from sightline.backends import load_keras; load_keras()", env={**os.environ, "KERAS_HOME": str(tmp_path)}
+    )
+    assert "InvalidValue: Keras cannot be imported (" in answer.err
+    assert f"It reads {tmp_path}/keras.json" in answer.err
+    assert "move it away, or set KERAS_HOME" in answer.err
+
+
+@needs_tensorflow
 def test_keras_loads_in_silence_and_stays_on_its_backend(python) -> None:
     program = """
 import importlib.util

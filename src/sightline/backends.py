@@ -18,6 +18,7 @@ from sightline.catalog import BACKENDS, SOURCES
 from sightline.errors import InvalidValue, MissingPackage, pick, require
 from sightline.interruption import noting_interrupts
 from sightline.schema import Recipe
+from sightline.text import printable
 
 # Where Linux lists what its processors can do, and where it shows a GPU, on which TensorFlow would compute.
 _PROCESSORS, _NVIDIA = Path("/proc/cpuinfo"), Path("/dev/nvidiactl")
@@ -89,7 +90,7 @@ def load_keras(requested: str | None = None) -> ModuleType:
         The module `keras`.
 
     Raises:
-        UnknownName, MissingPackage, InvalidValue: as `choose_backend`.
+        UnknownName, MissingPackage, InvalidValue: as `choose_backend`; or Keras refuses its `keras.json`.
 
     Example:
         >>> load_keras("torchh")
@@ -102,8 +103,21 @@ def load_keras(requested: str | None = None) -> ModuleType:
     # TensorFlow switches oneDNN's kernels on by itself only where the processor has AVX-512 (decision 13).
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     # Half an import cannot be imported again: Ctrl-C waits for its end.
-    with _without_greeting() as stderr, noting_interrupts(stderr):
+    with _without_greeting() as stderr, noting_interrupts(stderr), _naming_keras_json():
         return require("keras", purpose="training", install=f"sightline[{name}]")
+
+
+@contextlib.contextmanager
+def _naming_keras_json() -> Iterator[None]:
+    """Keras reads the settings of all its projects while it is imported, and some values end that."""
+    try:
+        yield
+    except (ValueError, AttributeError, TypeError) as error:
+        home = os.environ.get("KERAS_HOME") or os.path.join("~", ".keras")  # noqa: PTH118  # as it is typed
+        raise InvalidValue(
+            f"Keras cannot be imported ({printable(str(error))}). It reads {home}/keras.json, which may be "
+            "another project's: correct it, move it away, or set KERAS_HOME to another folder."
+        ) from error
 
 
 def load_keras_for(source: Any, backend: str) -> None:
