@@ -59,3 +59,4 @@ def test_names_of_strangers_are_no_markup_of_the_card() -> None:
     assert "a\\|b, &lt;img src=x>, \\\\x1b\\[31m, 3" in text
     assert text.startswith("# my \\*data\\*: ")
     assert "<img" not in text
+    assert "my *data*" not in text

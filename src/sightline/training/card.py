@@ -66,8 +66,8 @@ def trained(
         "with the recipe 'custom', seed 3"
     """
     licences = (
-        f"Trained on {num_train:,} images of '{dataset.name}'. "
-        f"Licence of the data: {dataset.licence or 'not stated'}. {_origins(recipe)}"
+        f"Trained on {num_train:,} images of '{markdown(dataset.name)}'. "
+        f"Licence of the data: {markdown(dataset.licence) or 'not stated'}. {_origins(recipe)}"
     )
     made = f"with the recipe '{recipe.name}', seed {recipe.seed}{_taught(teacher)}"
     columns = recipe.data.columns or ""
