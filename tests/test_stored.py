@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sightline.data.arrays import read_npz
+from sightline.errors import InvalidSource
 from sightline.stored import open_plain, parse_json, read_arrays, read_json, read_plain
 
 
@@ -94,6 +96,18 @@ def test_an_array_that_says_more_than_it_holds_is_not_made(tmp_path: Path) -> No
 def test_what_is_no_plain_array_is_refused(content: bytes, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"."):
         read_arrays(npz(tmp_path / "a.npz", {"a": content}))
+
+
+@pytest.mark.parametrize(
+    "head", ["{'descr': '(", "{1: 2, 'descr': 3}", "{'descr': (), 'fortran_order': False, 'shape': (4,), }"]
+)
+def test_a_header_that_makes_numpy_stumble_is_a_value_error(head: str, tmp_path: Path) -> None:
+    content = b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head.encode()
+    path = npz(tmp_path / "a.npz", dict.fromkeys(("x_train", "y_train", "x_test", "y_test"), content))
+    with pytest.raises(ValueError, match=r"."):
+        read_arrays(path)
+    with pytest.raises(InvalidSource, match=r"not a readable \.npz"):
+        read_npz(path)
 
 
 def test_a_missing_array_is_named(tmp_path: Path) -> None:

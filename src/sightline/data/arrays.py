@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,8 +55,9 @@ def read_npz(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
         raise InvalidSource(f"{path}: not a readable .npz file ({error}).") from error
     except MemoryError as error:
         raise InvalidSource(f"{path}: its arrays are larger than the memory. Save the images as files.") from error
-    # RuntimeError: encrypted, or compressed in a way that is not known.
-    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, KeyError) as error:
+    except InvalidSource:
+        raise
+    except Exception as error:  # a damaged header brings NumPy and unpackers to raise nearly every type there is
         raise InvalidSource(f"{path}: not a readable .npz file ({str(error) or type(error).__name__}).") from error
 
 
