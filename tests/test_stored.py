@@ -23,6 +23,7 @@ from sightline.stored import open_plain, parse_json, read_arrays, read_json, rea
         "NaN",
         "[1e999]",
         "9" * 5_000,
+        "[" + "[]," * 2_100_000 + "0]",
         '{"a":1,"a":2}',
         "",
     ],

@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 # metrics.json of a thousand classes had 11 MB once; nothing else comes near.
 MOST_JSON_BYTES = 64 * 2**20
 MOST_DEPTH = 32
+# Counts of a thousand classes by a thousand are one million; an empty list costs 30 times its bytes of text.
+MOST_PARTS = 4_000_000
 MOST_ARRAY_BYTES = 8 * 2**30
 # Five million images and more; what is larger was hardly meant.
 MOST_TABLE_BYTES = 512 * 2**20
@@ -93,6 +95,8 @@ def read_json(path: Path, *, most_bytes: int = MOST_JSON_BYTES) -> Any:
 
 def parse_json(text: str, *, allow_nan: bool = False) -> Any:
     """The content of JSON text of bounded depth; a ValueError where it is none."""
+    if sum(map(text.count, ",[{")) > MOST_PARTS:
+        raise ValueError(f"it has more than {MOST_PARTS:,} parts")
     try:
         content = json.loads(
             text,
