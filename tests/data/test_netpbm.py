@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from sightline.data.containers import strip
 from sightline.data.netpbm import netpbm_header, read_netpbm
 from sightline.errors import UnreadableImage
 
@@ -66,3 +67,8 @@ def test_the_usual_case_is_read_where_pillow_goes_pixel_by_pixel():
     image = np.arange(12_000_000, dtype=np.uint8) % 251
     pixels = read_netpbm(b"P5 4000 3000 254\n" + image.tobytes())
     assert pixels[7, 9, 0] == (int(image[7 * 4000 + 9]) * 255 + 127) // 254
+
+
+def test_numbers_written_out_are_counted_in_what_decoding_takes() -> None:
+    assert strip(b"P2 1 1 9 " + b"1 " * 50, "PPM").held_bytes == 4 * 109
+    assert strip(b"P5 1 1 255 z", "PPM").held_bytes == 0

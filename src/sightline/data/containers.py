@@ -165,7 +165,9 @@ def _strip_avif(data: bytes) -> Container:
 
 def _read_ppm(data: bytes) -> Container:
     width, height, largest, _ = netpbm_header(data)
-    return Container("PPM", data, size=(width, height), bits=16 if largest > 255 else 8)
+    # Numbers written out are copied and looked at as a whole, however few of them are wanted.
+    held_bytes = 4 * len(data) if data[1:2] in b"123" else 0
+    return Container("PPM", data, size=(width, height), held_bytes=held_bytes, bits=16 if largest > 255 else 8)
 
 
 def _read_bmp(data: bytes) -> Container:
