@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sightline.answer_tables import AnswerTable
-from sightline.errors import OutputExists
+from sightline.errors import CannotWrite, OutputExists
 
 
 def answer(path, label="cat", error=None):
@@ -119,3 +119,40 @@ def test_the_share_of_members_that_disagree_has_a_column_where_there_are_members
             table.add([answer("1.png", error="unreadable")], with_disagreement=is_given)
             table.add([answer("2.png") | ({"disagreement": 0.5} if is_given else {})], with_disagreement=is_given)
         assert ("disagreement" in rows_of(tmp_path / name)[1]) is is_given
+
+
+@pytest.mark.skipif(os.name == "nt", reason="what is open cannot be removed there")
+def test_a_table_that_another_command_is_writing_is_not_taken_from_it(tmp_path):
+    place = tmp_path / "a.csv"
+    with AnswerTable(place, most_classes=1) as first:
+        first.add([answer("1.png")])
+        second = AnswerTable(place, most_classes=1, overwrite=True)
+        with pytest.raises(OutputExists, match="another command is writing it"), second:
+            pass
+        first.add([answer("2.png")])
+    assert [row["path"] for row in rows_of(place)] == ["1.png", "2.png"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="what is open cannot be removed there")
+def test_what_took_the_place_of_the_answers_meanwhile_is_not_taken_for_them(tmp_path):
+    place, partial = tmp_path / "a.csv", tmp_path / "a.csv.partial"
+
+    def replaced_meanwhile():
+        with AnswerTable(place, most_classes=1) as table:
+            table.add([answer("1.png")])
+            partial.unlink()
+            partial.write_text("of somebody else")
+
+    with pytest.raises(CannotWrite, match="replaced meanwhile"):
+        replaced_meanwhile()
+    assert not place.exists()
+    assert partial.read_text() == "of somebody else"
+
+
+def test_a_note_of_the_users_own_is_not_replaced_unasked(tmp_path):
+    note = tmp_path / "a.csv.partial.jsonl"
+    note.write_text("mine")
+    with pytest.raises(OutputExists, match=r"a\.csv\.partial\.jsonl"), AnswerTable(tmp_path / "a.csv", most_classes=1):
+        pass
+    assert note.read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == [note.name]

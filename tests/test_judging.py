@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -290,6 +291,16 @@ def test_a_damaged_file_is_refused(key: str, photos: Path, tmp_path: Path) -> No
         with pytest.raises(InvalidBundle, match=r"identity\.npz"):
             read_identity(bundle)
     assert json.dumps(choose_rows(made(photos, tmp_path / "b")[0], load(touched(photos)), None).told)
+
+
+def test_an_identity_that_unpacks_to_gigabytes_is_refused_before_it_is_read(photos: Path, tmp_path: Path) -> None:
+    bundle, _ = made(photos, tmp_path / "run")
+    with zipfile.ZipFile(bundle.path / FILE, "w") as archive:
+        for key in ("keys", "sizes", "hashes", "states", "classes", "is_whole"):
+            archive.writestr(f"{key}.npy", bytes(2**18))
+            archive.getinfo(f"{key}.npy").file_size = 200 * 2**20
+    with pytest.raises(InvalidBundle, match=r"identity\.npz: cannot be read \(it says that it holds 1,258,291,200"):
+        read_identity(bundle)
 
 
 def test_images_of_one_class_are_enough_to_judge_by(photos: Path, tmp_path: Path) -> None:

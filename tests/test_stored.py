@@ -129,3 +129,28 @@ def test_every_flipped_bit_ends_in_one_kind_of_error_or_in_arrays(tmp_path: Path
         except ValueError:
             refused += 1
     assert refused > 100
+
+
+def test_a_caller_bounds_what_the_arrays_may_take(tmp_path: Path) -> None:
+    path = npz(tmp_path / "a.npz", {"a": npy(np.zeros(1000, np.uint8))})
+    with pytest.raises(ValueError, match="holds 1,128 bytes"):
+        read_arrays(path, most_bytes=1000)
+    assert len(read_arrays(path, most_bytes=2000)["a"]) == 1000
+
+
+def test_arrays_that_exceed_the_free_memory_are_refused_before_any_is_taken(tmp_path: Path) -> None:
+    keys = ("x_train", "y_train", "x_test", "y_test")
+    head = npy(np.zeros((2, 4), np.uint8)).replace(b"(2, 4), }" + b" " * 12, b"(1" + b"0" * 12 + b", 1000), }")
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        for key in keys:
+            archive.writestr(f"{key}.npy", head)
+            archive.getinfo(f"{key}.npy").file_size = 2**60
+    with pytest.raises(InvalidSource, match="memory"):
+        read_npz(tmp_path / "a.npz")
+
+
+def test_a_header_of_python_2_is_read_without_a_word(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    old = npy(np.zeros((2, 4), np.uint8)).replace(b"(2, 4), } ", b"(2L, 4), }")
+    path = npz(tmp_path / "a.npz", dict.fromkeys(("x_train", "y_train", "x_test", "y_test"), old))
+    assert read_arrays(path)["x_train"].shape == read_npz(path)[0]["x_train"].shape == (2, 4)
+    assert not recwarn.list

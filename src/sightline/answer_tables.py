@@ -11,8 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from sightline.errors import OutputExists
+from sightline.errors import CannotWrite, OutputExists
 from sightline.files import open_as_it_is, writing_to
+from sightline.locks import hold_file, remove_unless_held
 from sightline.progress import reporter
 from sightline.text import csv_line
 
@@ -58,18 +59,36 @@ class AnswerTable:
             partial, note = self._beside(PARTIAL), self._beside(NOTE)
             # Never readable for more people than the file that it replaces.
             mode = self.path.stat().st_mode if self.path.exists() else None
-            if self.overwrite:
-                partial.unlink(missing_ok=True)
+            self._clear(partial, note)
             try:
-                self._table = os.fdopen(os.open(partial, _NEW, 0o666 if mode is None else mode & 0o666), "wb")
+                descriptor = os.open(partial, _NEW, 0o666 if mode is None else mode & 0o666)
             except FileExistsError as error:
-                raise OutputExists(
-                    f"{self.partial} holds answers of a command that was stopped or still runs. Move it away, or add "
-                    "--overwrite to lose them."
-                ) from error
+                raise self._taken(PARTIAL) from error
+            hold_file(descriptor)
+            self._table = os.fdopen(descriptor, "wb")
             self._note = note.open("wb")
         self._write_note(self.asked)
         return self
+
+    def _clear(self, partial: Path, note: Path) -> None:
+        """Make room for what lies beside the table, as far as its user said so and nobody writes it."""
+        if not self.overwrite:
+            if taken := next((ending for ending in (PARTIAL, NOTE) if self._beside(ending).exists()), None):
+                raise self._taken(taken)
+            return
+        try:
+            remove_unless_held(partial)
+        except BlockingIOError as error:
+            raise OutputExists(
+                f"{self.partial}: another command is writing it. Wait for its end, or name another file."
+            ) from error
+        note.unlink(missing_ok=True)
+
+    def _taken(self, ending: str) -> OutputExists:
+        return OutputExists(
+            f"{self.typed.with_name(self.typed.name + ending)} holds answers of a command that was stopped or still "
+            "runs. Move it away, or add --overwrite to lose them."
+        )
 
     def add(self, rows: Sequence[Mapping[str, Any]], *, with_disagreement: bool = False) -> None:
         """Append rows as `predict --json` prints them."""
@@ -106,8 +125,11 @@ class AnswerTable:
         with writing_to(self.typed):
             self._table.flush()
             os.fsync(self._table.fileno())
+            partial, written = self._beside(PARTIAL), os.fstat(self._table.fileno())
             self._close()
-            partial = self._beside(PARTIAL)
+            # Where the system knows no locks, or somebody removed it, what has its name is not what was written.
+            if not partial.exists() or not os.path.samestat(written, partial.stat()):
+                raise CannotWrite(f"{self.typed}: {self.partial} was removed or replaced meanwhile. Run it once more.")
             if self.path.exists():
                 partial.chmod(stat.S_IMODE(self.path.stat().st_mode))
             partial.replace(self.path)

@@ -17,7 +17,8 @@ from sightline.errors import InvalidBundle, InvalidValue
 from sightline.records import SPLIT_NAMES, SplitName
 from sightline.reporting.series import checked_epochs
 from sightline.results import Bundle, Run
-from sightline.stored import parse_json, read_arrays, read_json, read_plain
+from sightline.stored import MOST_ARRAY_BYTES, parse_json, read_arrays, read_json, read_plain
+from sightline.workers import free_bytes
 
 JUDGED_SPLITS: tuple[SplitName, ...] = ("validation", "calibration", "test")
 # metrics.json is written last: with it a run is finished.
@@ -242,7 +243,10 @@ def _answers(path: Path) -> tuple[tuple[str, ...], dict[str, Answers]]:
     """What was said of each judged row; one without finite numbers counts as an image that could not be read."""
     parts = ("row_ids", "labels", "logits")
     wanted = ["class_names", *(f"{split}_{part}" for split in JUDGED_SPLITS for part in parts)]
-    arrays = read_arrays(path, names=wanted)
+    free = free_bytes()
+    # While an array is read, it is held twice.
+    most_bytes = MOST_ARRAY_BYTES if free is None else min(MOST_ARRAY_BYTES, free // 2)
+    arrays = read_arrays(path, names=wanted, most_bytes=most_bytes)
     names = tuple(arrays["class_names"].tolist())
     if arrays["class_names"].dtype.kind != "U" or len(set(names)) != len(names):
         raise ValueError(f"{path.name}: class_names holds something else than different names")

@@ -30,6 +30,8 @@ STATES = ("train", "validation", "calibration", "left out", "test")
 NEW = "new"
 BYTES_AN_IMAGE = 10
 _KEY_BYTES, _MOST_PARTS = 16, 1_000
+# 25 million images at ten bytes each; a stranger's archive may say more.
+MOST_IDENTITY_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +139,8 @@ def read_identity(bundle: Bundle) -> Identity | None:
     if "identity" not in bundle.capabilities:
         return None
     try:
-        return _checked(read_arrays(path, names=("keys", "sizes", "hashes", "states", "classes", "is_whole")))
+        names = ("keys", "sizes", "hashes", "states", "classes", "is_whole")
+        return _checked(read_arrays(path, names=names, most_bytes=MOST_IDENTITY_BYTES))
     except (OSError, ValueError, TypeError) as error:
         raise InvalidBundle(f"{path}: cannot be read ({error}). Copy the whole bundle again.") from error
 

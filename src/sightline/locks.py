@@ -27,6 +27,17 @@ def holding(folder: Path) -> Iterator[None]:
             os.close(descriptor)
 
 
+def remove_unless_held(place: Path) -> None:
+    """Remove a file if it is there; a BlockingIOError where somebody is still writing it."""
+    with contextlib.suppress(FileNotFoundError):
+        descriptor = _locked(place, wait=False)
+        try:
+            place.unlink()
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+
+
 def remove_leftovers(parent: Path, pattern: str = ".*.partial") -> None:
     """Remove half-written files and folders whose process has ended, and never one that somebody is still at.
 

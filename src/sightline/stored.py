@@ -11,10 +11,11 @@ import io
 import json
 import os
 import stat
+import warnings
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,12 +148,15 @@ def _inside(value: Any) -> Iterable[Any]:
     return value if isinstance(value, list) else ()
 
 
-def read_arrays(path: Path, *, names: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
+def read_arrays(
+    path: Path, *, names: Iterable[str] | None = None, most_bytes: int = MOST_ARRAY_BYTES
+) -> dict[str, NDArray[Any]]:
     """The arrays of an `.npz` file of bounded size, each as long as it says; objects, which can run code, never.
 
     Args:
         path: a file.
         names: what to read; all that is there if left out.
+        most_bytes: what the arrays may take together; while one is read, it is held twice.
 
     Returns:
         Name to array.
@@ -181,7 +185,7 @@ def read_arrays(path: Path, *, names: Iterable[str] | None = None) -> dict[str, 
             raise ValueError(f"it lacks the array {missing[0]!r}")
         packed = sum(found[name].compress_size for name in wanted)
         whole = sum(found[name].file_size for name in wanted)
-        if whole > min(MOST_ARRAY_BYTES, _MOST_PACKED * packed + 64 * len(wanted)):
+        if whole > min(most_bytes, _MOST_PACKED * packed + 64 * len(wanted)):
             raise ValueError(f"it says that it holds {whole:,} bytes")
         return {name: _array(archive.read(found[name])) for name in wanted}
 
@@ -197,13 +201,21 @@ def _as_value_error() -> Iterator[None]:
         raise ValueError(str(error) or type(error).__name__) from error
 
 
-def _array(content: bytes) -> NDArray[Any]:
-    stream = io.BytesIO(content)
+def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether it lies by columns, and dtype of an array in NumPy's format; what fails is of any type."""
     version = np.lib.format.read_magic(stream)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if read is None:
         raise ValueError(f"an array of format {version}")
-    shape, is_by_columns, dtype = read(stream)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of headers that Python 2 wrote, which are read all the same
+        shape, is_by_columns, dtype = read(stream)
+    return shape, is_by_columns, dtype
+
+
+def _array(content: bytes) -> NDArray[Any]:
+    stream = io.BytesIO(content)
+    shape, is_by_columns, dtype = read_header(stream)
     rest = len(content) - stream.tell()
     size = dtype.itemsize
     for side in shape:

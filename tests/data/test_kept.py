@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,3 +120,14 @@ def test_another_run_that_is_faster_is_made_use_of(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(module, "_write", write_second)
     assert rows_of(maker) == [1, 2, 3]
     assert len(list(entries())) == 1
+
+
+@pytest.mark.parametrize("change", [lambda index: index.pop("identities"), lambda index: index.update(identities=1.5)])
+def test_an_index_that_lacks_a_part_is_made_anew(root: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    rows_of(Maker([1, 2]))
+    (place,) = (root / "numbers").iterdir()
+    with (place / "index.npz").open("rb") as stream:
+        index = dict(np.load(stream).items())
+    change(index)
+    np.savez(place / "index.npz", **index)
+    assert rows_of(Maker([1, 2])) == [1, 2]

@@ -104,3 +104,24 @@ def test_the_quantile_of_students_t_is_that_of_scipy(degrees: int, confidence: f
 def test_groups_that_are_not_one_for_each_image_are_refused(groups: Any) -> None:
     with pytest.raises(InvalidValue, match="groups"):
         accuracy_interval([True, False, True], groups)
+
+
+def test_the_first_mistakes_tell_little_of_how_groups_hang_together() -> None:
+    numbers = np.repeat(np.arange(5), 100)
+    counts = []
+    for num_wrong in range(4):
+        right = np.ones(NUM_IMAGES, bool)
+        right[np.arange(num_wrong) * 100] = False
+        counts.append(effective_number(right, numbers))
+    # By hand: of one image that is wrong, one part of two is seen (a design effect of about 1), the other is 100.
+    assert counts == pytest.approx([5, 2 * 500 / 101, 3 * 500 / 102, 4 * 500 / 103], rel=0.02)
+
+
+def test_the_interval_holds_near_accuracies_of_1_in_few_groups_that_are_partly_alike() -> None:
+    generator, numbers = np.random.default_rng(1), np.repeat(np.arange(25), 20)
+    hits = 0
+    for _ in range(200):
+        chances = generator.beta(0.97 * 7 / 3, 0.03 * 7 / 3, 25)
+        lower, upper = accuracy_interval(generator.random(NUM_IMAGES) < chances[numbers], numbers)
+        hits += lower <= 0.97 <= upper
+    assert hits >= 190

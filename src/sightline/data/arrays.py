@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from sightline.data.ranges import range_advice
 from sightline.data.split_names import split_of
 from sightline.errors import InvalidSource, OneClassOnly
 from sightline.records import SPLIT_NAMES, Dataset
+from sightline.stored import read_header
 from sightline.text import printable
+from sightline.workers import free_bytes
 
 ARRAY_KEYS = ("x_train", "y_train", "x_test", "y_test")
 
@@ -45,7 +48,10 @@ def read_npz(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
                 raise InvalidSource(missing_arrays(path, ARRAY_KEYS, archive.files))
             used = [key for key in archive.files if key == "class_names" or _split_of_key(key)]
             _refuse_overstated(path, archive, used)
-            return {key: archive[key] for key in used}, tuple(key for key in archive.files if key not in used)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of headers that Python 2 wrote
+                arrays = {key: archive[key] for key in used}
+            return arrays, tuple(key for key in archive.files if key not in used)
     except ValueError as error:
         if "allow_pickle" in str(error):
             raise InvalidSource(
@@ -67,14 +73,11 @@ def _split_of_key(key: str) -> str | None:
 
 
 def _refuse_overstated(path: Path, archive: Any, keys: Sequence[str]) -> None:
-    """Memory is taken by the shape that an array declares, so that is compared with its bytes first."""
-    headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    """Memory is taken by the shape that an array declares: it is compared with its bytes and the free memory first."""
+    whole = 0
     for key in keys:
         member = archive.zip.getinfo(key if key in archive.zip.namelist() else f"{key}.npy")
         with archive.zip.open(member) as stream:
-            read_header = headers.get(np.lib.format.read_magic(stream))
-            if read_header is None:
-                continue
             shape, _, dtype = read_header(stream)
         declared = math.prod(shape) * dtype.itemsize
         if dtype.kind != "O" and declared > member.file_size:
@@ -82,6 +85,13 @@ def _refuse_overstated(path: Path, archive: Any, keys: Sequence[str]) -> None:
                 f"{path}: {key} declares {declared:,} bytes and holds {member.file_size:,}. The file is damaged; "
                 "save it again."
             )
+        whole += declared
+    free = free_bytes()
+    if free is not None and whole > free:
+        raise InvalidSource(
+            f"{path}: its arrays take {whole:,} bytes, more than the {free:,} of memory that are free. "
+            "Save the images as files."
+        )
 
 
 def missing_arrays(typed: str | Path, needed: Sequence[str], found: Iterable[str]) -> str:

@@ -10,7 +10,6 @@ import contextlib
 import functools
 import hashlib
 import threading
-import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from sightline.data.caches import LIMIT_VARIABLE, cache_root, discard, find_entr
 from sightline.data.identities import Identities
 from sightline.errors import CannotWrite, InvalidSource, OutputExists
 from sightline.progress import reporter
+from sightline.stored import read_arrays
 
 # Large enough for a checksum at the speed of memory, small enough for a single image not to cost a whole file.
 _CHUNK_BYTES: Final = 2**20
@@ -244,11 +244,11 @@ def _places_in(wanted: Identities, known: Identities) -> NDArray[np.int64]:
 def _read_index(place: Path) -> dict[str, NDArray[Any]] | None:
     """Identities and checksums of an entry, or None where they are damaged."""
     try:
-        # Opened here, since NumPy leaves a damaged archive open.
-        with (place / "index.npz").open("rb") as stream, np.load(stream, allow_pickle=False) as saved:
-            return dict(saved.items())
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError):
+        index = read_arrays(place / "index.npz")
+    except (OSError, ValueError):
         return None
+    identities = index.get("identities")
+    return index if identities is not None and identities.dtype.kind == "S" and identities.ndim == 1 else None
 
 
 def _opened(shelf: Shelf, place: Path, index: Mapping[str, NDArray[Any]]) -> Columns | None:
@@ -262,7 +262,7 @@ def _opened(shelf: Shelf, place: Path, index: Mapping[str, NDArray[Any]]) -> Col
             # Copied where it is written to: what is made again is seen by this process alone.
             values = np.memmap(path, dtype=column.dtype, mode="c", shape=(num_rows, *column.shape))
             parts[column.name] = Part(values, sums, step=column.step, place=place)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         discard(place)
         return None
     return parts

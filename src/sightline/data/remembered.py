@@ -6,8 +6,6 @@ import contextlib
 import dataclasses
 import hashlib
 import io
-import zipfile
-import zlib
 
 import numpy as np
 
@@ -17,6 +15,7 @@ from sightline.data.duplicates import NEAR, find_copies
 from sightline.data.thumbnails import Signatures
 from sightline.errors import CannotWrite, OutputExists
 from sightline.files import write_atomically
+from sightline.stored import read_arrays
 
 # Raised when the search finds other pairs for the same signatures.
 SEARCH_VERSION = 2
@@ -44,11 +43,11 @@ def remembered_copies(signatures: Signatures) -> Copies:
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(column).tobytes())
     key, name = digest.hexdigest()[:32], "copies.npz"
-    damages = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
     place = find_entry("copies", key)
     if place is not None:
-        with contextlib.suppress(*damages), (place / name).open("rb") as found, np.load(found) as saved:
-            return Copies(saved["rows"], saved["distances"], saved["kinds"], saved["can_tell"], saved["lookalikes"])
+        with contextlib.suppress(OSError, ValueError):
+            fields = [field.name for field in dataclasses.fields(Copies)]
+            return Copies(**read_arrays(place / name, names=fields))
         discard(place)
     copies = find_copies(signatures)
     stream = io.BytesIO()

@@ -68,17 +68,24 @@ def accuracy_interval(
 
 
 def effective_number(correct: NDArray[np.bool_], numbers: NDArray[np.int64]) -> float:
-    """How many images that stand alone would tell as much; `numbers` are those of the groups, from 0."""
+    """How many images that stand alone would tell as much; `numbers` are those of the groups, from 0.
+
+    How much the images of a group hang together is seen by the rarer answer, right or wrong, alone. So the design
+    effect is drawn towards its worst, each group one image, as if one image more had shown that; where what is seen
+    is worse, it holds. Of no mistake only the worst is left, and the first ones do not make it vanish at once.
+    """
     sizes = np.bincount(numbers).astype(np.float64)
     num_images, accuracy = len(correct), float(correct.mean())
-    if accuracy in (0.0, 1.0):
-        # All alike: how much the images of a group hang together cannot be seen, so the worst is assumed.
-        return float(num_images**2 / (sizes**2).sum())
+    worst = float((sizes**2).sum()) / num_images
+    num_rarer = min(int(correct.sum()), num_images - int(correct.sum()))
+    if num_rarer == 0:
+        return num_images / worst
     excess = np.bincount(numbers, weights=correct.astype(np.float64)) - accuracy * sizes
     between = float((excess**2).sum()) * len(sizes) / (len(sizes) - 1)
+    seen = between / (num_images * accuracy * (1 - accuracy))
+    drawn = (num_rarer * seen + worst) / (num_rarer + 1)
     # Groups that differ less than chance lets them are no better than none.
-    within = num_images * accuracy * (1 - accuracy)
-    return float(num_images) if between <= within else num_images * within / between
+    return num_images / max(1.0, seen, drawn)
 
 
 def paired_p_value(first_correct: ArrayLike, second_correct: ArrayLike, groups: ArrayLike | None = None) -> float:

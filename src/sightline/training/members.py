@@ -24,6 +24,7 @@ from sightline.files import staged_folder, write_atomically, write_json
 from sightline.metrics.committees import bootstrap_counts
 from sightline.progress import reporting
 from sightline.schema import Recipe
+from sightline.stored import read_arrays
 from sightline.training.committee import answers_of
 from sightline.training.differences import member_data, starts_from_first
 from sightline.training.fitting import fit_network
@@ -225,7 +226,8 @@ def load_member(job: Job, number: int) -> keras.Model:
 def train_answers(job: Job, number: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """What a member of a bagged or boosted ensemble said of train rows: row indices and logits."""
     path = job.place(number) / "train_answers.npz"
-    with _whole(path), np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+    with _whole(path):
+        arrays = read_arrays(path, names=("rows", "logits"))
         return arrays["rows"], arrays["logits"]
 
 
