@@ -79,8 +79,10 @@ def _refuse_overstated(path: Path, archive: Any, keys: Sequence[str]) -> None:
         member = archive.zip.getinfo(key if key in archive.zip.namelist() else f"{key}.npy")
         with archive.zip.open(member) as stream:
             shape, _, dtype = read_header(stream)
-        declared = math.prod(shape) * dtype.itemsize
-        if dtype.kind != "O" and declared > member.file_size:
+        if dtype.kind == "O":  # refused for what it is when it is read
+            continue
+        declared = abs(math.prod(shape)) * dtype.itemsize
+        if declared > member.file_size:
             raise InvalidSource(
                 f"{path}: {key} declares {declared:,} bytes and holds {member.file_size:,}. The file is damaged; "
                 "save it again."
