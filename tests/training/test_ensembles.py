@@ -215,6 +215,7 @@ def test_going_on_trains_only_what_is_missing_and_ends_as_if_never_interrupted(p
     assert str(module.figures(resumed.out_of_bag)) == str(module.figures(whole.out_of_bag))
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_a_soup_that_goes_on_is_the_soup_of_one_that_was_never_interrupted(prepared_job, tmp_path: Path) -> None:
     settings = {"ensemble.kind": "soup", "model.name": "convnet", "ensemble.members": 2, "model.dropout": 0.2}
@@ -362,10 +363,9 @@ def _processes_of(group: int) -> str:
     return "\n".join(line for line in listed.splitlines() if line.split()[0] == str(group))
 
 
+@pytest.mark.soak
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "kind", [*(pytest.param(kind, marks=pytest.mark.soak) for kind in ("deep", "bagging", "soup")), "boosting"]
-)
+@pytest.mark.parametrize("kind", ["deep", "bagging", "boosting", "soup"])
 def test_pretrained_networks_make_ensembles_of_every_kind(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

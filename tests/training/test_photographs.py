@@ -22,7 +22,7 @@ from sightline.backends import load_keras
 keras = load_keras()
 
 SIGN_DIGITS = Path(__file__).resolve().parents[3] / "shared" / "data" / "sign_digits"
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 
 def command(*arguments: object, slowly: bool = False) -> list[str]:
@@ -90,7 +90,6 @@ def test_a_run_killed_while_it_writes_the_cache_and_started_again_gives_the_weig
     assert weights_of(tmp_path / "first") == weights_of(tmp_path / "second")
 
 
-@pytest.mark.soak
 @pytest.mark.skipif(not SIGN_DIGITS.is_dir(), reason="the photographs of hand signs are not at hand")
 def test_real_photographs_are_audited_trained_on_and_predicted_with_a_broken_file_among_them(tmp_path: Path) -> None:
     cache = tmp_path / "cache"

@@ -200,6 +200,8 @@ def test_the_whole_network_can_be_fine_tuned(photos: Path, capsys) -> None:
     assert np.array_equal(stem, embedded_weights()["_conv_stem.weight"]) != is_kept
 
 
+@pytest.mark.soak
+@pytest.mark.slow
 def test_a_fetched_network_trains_by_the_same_recipe(photos: Path, tmp_path: Path) -> None:
     reference = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(64, 64, 3))
     reference.save_weights(tmp_path / "mine.weights.h5")
