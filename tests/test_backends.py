@@ -7,16 +7,7 @@ from pathlib import Path
 import pytest
 
 import sightline
-from sightline import backends
-from sightline.backends import (
-    check_packages,
-    choose_backend,
-    installed_backends,
-    load_keras,
-    settle_precision,
-    usual_keras,
-)
-from sightline.config import parse_recipe
+from sightline.backends import check_packages, choose_backend, installed_backends, load_keras, usual_keras
 from sightline.errors import MissingPackage, UnknownName
 
 needs_tensorflow = pytest.mark.skipif("tensorflow" not in installed_backends(), reason="TensorFlow is not installed")
@@ -103,52 +94,6 @@ except InvalidValue as error:
     assert answer.err == ""
     assert answer.out.startswith("tensorflow tensorflow\n")
     assert "Keras is already loaded with 'tensorflow' in this process" in answer.out
-
-
-def test_keras_is_imported_beforehand_only_for_what_keras_fetches(python) -> None:
-    program = """
-import sys
-from sightline.backends import load_keras_for
-load_keras_for("mnist", "tensorflow"); load_keras_for("photos", "tensorflow")
-assert "keras" not in sys.modules
-load_keras_for("cifar10", "tensorflow")
-assert "keras" in sys.modules
-"""
-    answer = python(program)
-    assert answer.code == 0, answer.err
-
-
-@pytest.mark.parametrize(
-    ("backend", "flags", "has_gpu", "expected"),
-    [
-        ("tensorflow", "fpu amx_bf16 amx_tile", False, "mixed_bfloat16"),
-        ("tensorflow", "fpu avx512_bf16 amx_bf16x", False, "float32"),
-        ("tensorflow", "fpu amx_bf16", True, "float32"),
-        ("torch", "fpu amx_bf16", False, "float32"),
-        ("jax", "fpu amx_bf16", False, "float32"),
-    ],
-)
-def test_auto_computes_in_bfloat16_only_where_tensorflow_and_the_processor_are_fast_in_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str, flags: str, has_gpu: bool, expected: str
-) -> None:
-    processors, gpu = tmp_path / "cpuinfo", tmp_path / "nvidiactl"
-    processors.write_text(f"processor\t: 0\nmodel name\t: amx_bf16\nflags\t\t: {flags}\n", encoding="utf-8")
-    if has_gpu:
-        gpu.touch()
-    monkeypatch.setattr(backends, "_PROCESSORS", processors)
-    monkeypatch.setattr(backends, "_NVIDIA", gpu)
-    asked = parse_recipe({"training.precision": "auto"})
-    assert settle_precision(asked, backend).training.precision == expected
-    stated = parse_recipe({"training.precision": "mixed_float16"})
-    assert settle_precision(stated, backend) == stated
-
-
-def test_auto_is_float32_where_the_system_does_not_list_its_processors(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(backends, "_PROCESSORS", tmp_path / "nothing")
-    monkeypatch.setattr(backends, "_NVIDIA", tmp_path / "nothing")
-    assert settle_precision(parse_recipe({"training.precision": "auto"}), "tensorflow").training.precision == "float32"
 
 
 @needs_tensorflow

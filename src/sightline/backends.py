@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib.util
 import logging
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sightline.catalog import BACKENDS, SOURCES
 from sightline.errors import InvalidValue, MissingPackage, pick, require
 from sightline.interruption import noting_interrupts
-from sightline.schema import Recipe
 from sightline.text import printable
 
-# Where Linux lists what its processors can do, and where it shows a GPU, on which TensorFlow would compute.
-_PROCESSORS, _NVIDIA = Path("/proc/cpuinfo"), Path("/dev/nvidiactl")
+BACKENDS: dict[str, str] = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 
 
 def installed_backends() -> tuple[str, ...]:
@@ -120,26 +115,6 @@ def _naming_keras_json() -> Iterator[None]:
         ) from error
 
 
-def load_keras_for(source: Any, backend: str) -> None:
-    """Import Keras before a source that Keras itself fetches is opened: it must be loaded on the backend that trains.
-
-    Args:
-        source: whatever `sightline.load` takes; any other needs no Keras, and none is imported.
-        backend: from `choose_backend`.
-
-    Returns:
-        Nothing.
-
-    Raises:
-        MissingPackage, InvalidValue: as `load_keras`.
-
-    Example:
-        >>> load_keras_for("mnist", "tensorflow")
-    """
-    if str(source) in SOURCES and SOURCES[str(source)].origin.startswith("keras."):
-        load_keras(backend)
-
-
 # What a training imports at its end, by the backend that it began with; and whatever the backend.
 _EXPORTERS = {
     "tensorflow": ("tf2onnx", "onnx"),
@@ -170,41 +145,6 @@ def check_packages(backend: str, *, pretrained: bool = False) -> None:
             f"training with the backend '{backend}' needs the {named}, not installed here. "
             f"Run: pip install 'sightline[{backend}]'"
         )
-
-
-def settle_precision(asked: Recipe, backend: str) -> Recipe:
-    """Put what "auto" stands for as the precision of a computation, now that the backend is known.
-
-    TensorFlow on a processor that multiplies in bfloat16 (Intel's AMX) is twice as fast in it; everywhere else
-    "auto" is float32.
-
-    Args:
-        asked: a recipe that may say "auto".
-        backend: from `choose_backend`.
-
-    Returns:
-        The recipe with a precision of `sightline.catalog.PRECISIONS`.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> settle_precision(Recipe(), "tensorflow").training.precision
-        'float32'
-    """
-    if asked.training.precision != "auto":
-        return asked
-    is_fast = backend == "tensorflow" and not _NVIDIA.exists() and _multiplies_in_bfloat16()
-    precision = "mixed_bfloat16" if is_fast else "float32"
-    return dataclasses.replace(asked, training=dataclasses.replace(asked.training, precision=precision))
-
-
-def _multiplies_in_bfloat16() -> bool:
-    try:
-        lines = _PROCESSORS.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return False
-    return any("amx_bf16" in line.split() for line in lines if line.startswith("flags"))
 
 
 # As Keras comes. A keras.json of another project, an environment variable or a caller may say otherwise.

@@ -136,8 +136,6 @@ PIXEL_SCALINGS: dict[str, str] = {
     "none": "the network sees 0 to 255, as the tutorial prints it",
 }
 
-BACKENDS: dict[str, str] = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
-
 AUGMENTATION_PARTS = (
     "rotation_degrees",
     "translation_fraction",

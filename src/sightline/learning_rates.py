@@ -9,15 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.backends import (
-    check_packages,
-    choose_backend,
-    load_keras,
-    load_keras_for,
-    settle_precision,
-    usual_keras,
-)
+from sightline.backends import check_packages, choose_backend, load_keras, usual_keras
 from sightline.conflicts import is_pretrained
+from sightline.data.downloads import load_keras_for
 from sightline.errors import InvalidValue, TrainingFailed
 from sightline.files import write_atomically
 from sightline.outputs import check_output, places_of
@@ -26,7 +20,7 @@ from sightline.reporting.charts import rates_png
 from sightline.reporting.series import smooth
 from sightline.schema import Recipe
 from sightline.training.preparation import Prepared, prepare
-from sightline.training.recipes import opened_and_chosen
+from sightline.training.recipes import opened_and_chosen, settle_precision
 
 FEWEST_STEPS, MOST_STEPS = 50, 5000
 # The smoothed loss is an average over about this many steps for each 200 that were taken.

@@ -131,3 +131,16 @@ def test_the_folder_of_keras_follows_its_variable(tmp_path: Path, monkeypatch: p
 def test_an_unknown_name_is_refused_before_keras_is_loaded() -> None:
     with pytest.raises(UnknownName, match="no Keras data set is called 'cifar-10'"):
         read_keras_dataset("cifar-10")
+
+
+def test_keras_is_imported_beforehand_only_for_what_keras_fetches(python) -> None:
+    program = """
+import sys
+from sightline.data.downloads import load_keras_for
+load_keras_for("mnist", "tensorflow"); load_keras_for("photos", "tensorflow")
+assert "keras" not in sys.modules
+load_keras_for("cifar10", "tensorflow")
+assert "keras" in sys.modules
+"""
+    answer = python(program)
+    assert answer.code == 0, answer.err

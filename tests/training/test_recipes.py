@@ -9,8 +9,10 @@ import pytest
 from PIL import Image
 
 import sightline
+from sightline.config import parse_recipe
 from sightline.data import sources
-from sightline.training.recipes import chosen_recipe, default_recipe, opened_and_chosen, resolve
+from sightline.training import recipes
+from sightline.training.recipes import chosen_recipe, default_recipe, opened_and_chosen, resolve, settle_precision
 
 
 def folder(place: Path, *, side: int, channels: int) -> Path:
@@ -60,3 +62,36 @@ def test_the_rule_opens_nested_folders_the_way_the_settings_say(tmp_path: Path, 
     shown = command("show", tmp_path / "photos", "--set", last, "--json")
     assert shown.code == 0, shown.err
     assert '"labels": ["a", "a", "a", "b", "b", "b", "a"' in shown.out
+
+
+@pytest.mark.parametrize(
+    ("backend", "flags", "has_gpu", "expected"),
+    [
+        ("tensorflow", "fpu amx_bf16 amx_tile", False, "mixed_bfloat16"),
+        ("tensorflow", "fpu avx512_bf16 amx_bf16x", False, "float32"),
+        ("tensorflow", "fpu amx_bf16", True, "float32"),
+        ("torch", "fpu amx_bf16", False, "float32"),
+        ("jax", "fpu amx_bf16", False, "float32"),
+    ],
+)
+def test_auto_computes_in_bfloat16_only_where_tensorflow_and_the_processor_are_fast_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str, flags: str, has_gpu: bool, expected: str
+) -> None:
+    processors, gpu = tmp_path / "cpuinfo", tmp_path / "nvidiactl"
+    processors.write_text(f"processor\t: 0\nmodel name\t: amx_bf16\nflags\t\t: {flags}\n", encoding="utf-8")
+    if has_gpu:
+        gpu.touch()
+    monkeypatch.setattr(recipes, "_PROCESSORS", processors)
+    monkeypatch.setattr(recipes, "_NVIDIA", gpu)
+    asked = parse_recipe({"training.precision": "auto"})
+    assert settle_precision(asked, backend).training.precision == expected
+    stated = parse_recipe({"training.precision": "mixed_float16"})
+    assert settle_precision(stated, backend) == stated
+
+
+def test_auto_is_float32_where_the_system_does_not_list_its_processors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recipes, "_PROCESSORS", tmp_path / "nothing")
+    monkeypatch.setattr(recipes, "_NVIDIA", tmp_path / "nothing")
+    assert settle_precision(parse_recipe({"training.precision": "auto"}), "tensorflow").training.precision == "float32"

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 import sightline
-from sightline import backends
 from sightline.backends import installed_backends, load_keras
 from sightline.data.pixels import read_pixels
 from sightline.data.splits import read_splits_csv
 from sightline.errors import InvalidValue, OutputExists, TrainingFailed
 from sightline.metrics.scores import softmax
+from sightline.training import recipes
 
 keras = load_keras()
 
@@ -342,8 +342,8 @@ def test_a_network_trained_in_mixed_precision_is_saved_in_float32(small_npz: Pat
 def test_the_precision_auto_is_settled_before_anything_is_recorded(
     small_npz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backends, "_multiplies_in_bfloat16", lambda: True)
-    monkeypatch.setattr(backends, "_NVIDIA", tmp_path / "no-gpu")
+    monkeypatch.setattr(recipes, "_multiplies_in_bfloat16", lambda: True)
+    monkeypatch.setattr(recipes, "_NVIDIA", tmp_path / "no-gpu")
     asked = sightline.recipe("accurate", {"model.name": "mlp", "training.epochs": 1})
     assert asked.training.precision == "auto"
     run = sightline.train(small_npz, recipe=asked, out=tmp_path / "run", mode="quiet")

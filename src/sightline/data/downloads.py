@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.backends import load_keras
+from sightline.catalog import SOURCES
 from sightline.errors import DownloadFailed, SightlineError, pick
 
 # What to place by hand below the Keras folder when a download fails.
@@ -97,3 +98,23 @@ def _images(images: NDArray[Any]) -> NDArray[np.uint8]:
 
 def _labels(labels: NDArray[Any]) -> NDArray[np.int64]:
     return labels.reshape(-1).astype(np.int64)
+
+
+def load_keras_for(source: Any, backend: str) -> None:
+    """Import Keras before a source that Keras itself fetches is opened: it must be loaded on the backend that trains.
+
+    Args:
+        source: whatever `sightline.load` takes; any other needs no Keras, and none is imported.
+        backend: from `choose_backend`.
+
+    Returns:
+        Nothing.
+
+    Raises:
+        MissingPackage, InvalidValue: as `load_keras`.
+
+    Example:
+        >>> load_keras_for("mnist", "tensorflow")
+    """
+    if str(source) in SOURCES and SOURCES[str(source)].origin.startswith("keras."):
+        load_keras(backend)

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sightline.backends import choose_backend, load_keras_for
+from sightline.backends import choose_backend
 from sightline.bundle import load_bundle
+from sightline.data.downloads import load_keras_for
 from sightline.data.sources import is_files
 from sightline.files import check_free
 from sightline.outputs import places_of

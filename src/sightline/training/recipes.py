@@ -19,6 +19,9 @@ from sightline.records import Dataset
 from sightline.schema import AugmentationRecipe, DataRecipe, Recipe
 from sightline.training.strengths import settle_flips, strengths_of
 
+# Where Linux lists what its processors can do, and where it shows a GPU, on which TensorFlow would compute.
+_PROCESSORS, _NVIDIA = Path("/proc/cpuinfo"), Path("/dev/nvidiactl")
+
 
 @dataclasses.dataclass(frozen=True)
 class NamedRecipe:
@@ -316,3 +319,38 @@ def resolve(asked: Recipe, dataset: Dataset) -> Recipe:
     if ensemble.test_views == "auto":
         ensemble = dataclasses.replace(ensemble, test_views=views)
     return dataclasses.replace(asked, data=data, model=model, augmentation=augmentation, ensemble=ensemble)
+
+
+def settle_precision(asked: Recipe, backend: str) -> Recipe:
+    """Put what "auto" stands for as the precision of a computation, now that the backend is known.
+
+    TensorFlow on a processor that multiplies in bfloat16 (Intel's AMX) is twice as fast in it; everywhere else
+    "auto" is float32.
+
+    Args:
+        asked: a recipe that may say "auto".
+        backend: from `choose_backend`.
+
+    Returns:
+        The recipe with a precision of `sightline.catalog.PRECISIONS`.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> settle_precision(Recipe(), "tensorflow").training.precision
+        'float32'
+    """
+    if asked.training.precision != "auto":
+        return asked
+    is_fast = backend == "tensorflow" and not _NVIDIA.exists() and _multiplies_in_bfloat16()
+    precision = "mixed_bfloat16" if is_fast else "float32"
+    return dataclasses.replace(asked, training=dataclasses.replace(asked.training, precision=precision))
+
+
+def _multiplies_in_bfloat16() -> bool:
+    try:
+        lines = _PROCESSORS.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return False
+    return any("amx_bf16" in line.split() for line in lines if line.startswith("flags"))

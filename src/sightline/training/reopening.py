@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from sightline.backends import choose_backend, load_keras_for
+from sightline.backends import choose_backend
+from sightline.data.downloads import load_keras_for
 from sightline.data.pixels import Pixels, read_pixels
 from sightline.data.sources import open_again
 from sightline.errors import InvalidBundle, InvalidSource, InvalidValue, UnknownName

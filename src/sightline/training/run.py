@@ -8,16 +8,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sightline.backends import (
-    check_packages,
-    choose_backend,
-    load_keras,
-    load_keras_for,
-    settle_precision,
-    usual_keras,
-)
+from sightline.backends import check_packages, choose_backend, load_keras, usual_keras
 from sightline.bundle import load_bundle
 from sightline.conflicts import is_pretrained
+from sightline.data.downloads import load_keras_for
 from sightline.data.sources import is_files
 from sightline.errors import InvalidValue
 from sightline.evaluation import draw, figures
@@ -32,7 +26,7 @@ from sightline.results import Run
 from sightline.schema import Recipe
 from sightline.training.card import trained
 from sightline.training.preparation import Prepared, identified, prepare
-from sightline.training.recipes import opened_and_chosen, say_default
+from sightline.training.recipes import opened_and_chosen, say_default, settle_precision
 from sightline.training.resuming import check_jobs, may_go_on, run_folder
 from sightline.training.scalars import check_tensorboard, make_log_folder
 from sightline.training.teacher import Teacher
