@@ -24,10 +24,10 @@ from typing import Any
 
 import numpy as np
 
-from sightline.backends import load_keras
-from sightline.config import parse_recipe
+from sightline.configuration.parsing import parse_recipe
+from sightline.configuration.schema import Recipe
 from sightline.records import InputSpec
-from sightline.schema import Recipe
+from sightline.system.backends import load_keras
 
 SETTINGS = (("lenet5", InputSpec(28, 28, "grey", background="dark"), 128), ("convnet", InputSpec(64, 64, "rgb"), 64))
 PARTS: dict[str, dict[str, Any]] = {
@@ -109,7 +109,7 @@ def step_of(model: str, images: np.ndarray[Any, Any]) -> Callable[[], Any]:
     import tensorflow as tf
 
     from sightline.networks.build import build_network
-    from sightline.training.optimizers import build_loss, build_optimizer
+    from sightline.training.optimization.optimizers import build_loss, build_optimizer
 
     recipe = parse_recipe({"model.name": model})
     network = build_network(images.shape[1:], 10, recipe.model)
@@ -128,7 +128,7 @@ def step_of(model: str, images: np.ndarray[Any, Any]) -> Callable[[], Any]:
 
 def change_of(settings: dict[str, Any], spec: InputSpec, images: np.ndarray[Any, Any]) -> Callable[[], Any] | None:
     """The augmentation of some keys in a graph of its own; None where it is nothing on this input."""
-    from sightline.training.augmentation import build_augmentation
+    from sightline.training.augmentation.pipeline import build_augmentation
 
     augmentation = build_augmentation(parse_recipe({"augmentation": settings}).augmentation, spec, seed=0)
     return None if augmentation is None else graph_of(augmentation, images)
@@ -166,7 +166,7 @@ def mixing_recipe() -> Recipe:
 
 def plan_of(batch_size: int, spec: InputSpec) -> Callable[[], Any]:
     """What the feed does for a batch; it does so ahead, in a thread of its own."""
-    from sightline.training.mixing import mixing_of
+    from sightline.training.augmentation.mixing import mixing_of
 
     mixing = mixing_of(mixing_recipe(), spec.shape)
     if mixing is None:
@@ -179,7 +179,7 @@ def mix_of(batch_size: int, spec: InputSpec, images: np.ndarray[Any, Any]) -> Ca
     """What the training network does with the plan."""
     import tensorflow as tf
 
-    from sightline.training.mixing import MixImages, mixing_of
+    from sightline.training.augmentation.mixing import MixImages, mixing_of
 
     mixing = mixing_of(mixing_recipe(), spec.shape)
     if mixing is None:

@@ -149,8 +149,8 @@ def main() -> None:
 
 def measure_all(names: list[str], sizes: Sizes, out: Path) -> None:
     """Each experiment in turn; results are written after each."""
-    from sightline.backends import load_keras
-    from sightline.progress import reporting
+    from sightline.system.backends import load_keras
+    from sightline.system.progress import reporting
 
     load_keras("tensorflow")
     # Each network is compiled anew, which TensorFlow warns of.

@@ -9,7 +9,7 @@ import numpy as np
 from concepts_table import Experiment
 
 from sightline.metrics.intervals import mean_interval
-from sightline.reporting.canvas import BLUE, INK, QUIET, VERMILLION, dress, letters, new_figure, png
+from sightline.reporting.charts.canvas import BLUE, INK, QUIET, VERMILLION, dress, letters, new_figure, png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.config import parse_recipe
-from sightline.schema import Recipe
+from sightline.configuration.parsing import parse_recipe
+from sightline.configuration.schema import Recipe
 
 if TYPE_CHECKING:
-    from sightline.training.ensembles import Ensemble
-    from sightline.training.members import Job
-    from sightline.training.preparation import Prepared
+    from sightline.training.ensembles.members import Job
+    from sightline.training.ensembles.train_members import Ensemble
+    from sightline.training.setup.preparation import Prepared
 
 # Members of neighbouring seeds would start from the same weights.
 SEEDS_APART = 100
@@ -47,8 +47,8 @@ class Learned:
 
 def seen_from_all_sides(network: Any, views: str) -> tuple[Any, int]:
     """The network as it answers for several views of an image, and for how many."""
-    from sightline.training.committee import VIEWS, committee
-    from sightline.training.saving import contract_of
+    from sightline.training.ensembles.graph import VIEWS, committee
+    from sightline.training.packaging.contract import contract_of
 
     if views == "none":
         return network, 1
@@ -57,7 +57,7 @@ def seen_from_all_sides(network: Any, views: str) -> tuple[Any, int]:
 
 @functools.cache
 def _prepared(source: str) -> Prepared:
-    from sightline.training.preparation import prepare
+    from sightline.training.setup.preparation import prepare
 
     return prepare(source, parse_recipe({"model.name": "lenet5"}))
 
@@ -68,9 +68,9 @@ def fit_together(source: str, recipe: Recipe, rows: NDArray[np.int64], validatio
     Every member learns for the epochs of the recipe; boosting divides them, and members of a soup that start from
     the first one learn on for a quarter of them.
     """
-    from sightline.training.ensembles import fit
-    from sightline.training.members import Job
-    from sightline.training.recipes import resolve
+    from sightline.training.ensembles.members import Job
+    from sightline.training.ensembles.train_members import fit
+    from sightline.training.setup.resolution import resolve
 
     data = _prepared(source)
     own = resolve(dataclasses.replace(recipe, seed=recipe.seed * SEEDS_APART), data.dataset)
@@ -92,7 +92,7 @@ def fit_together(source: str, recipe: Recipe, rows: NDArray[np.int64], validatio
 
 def images_seen(job: Job, ensemble: Ensemble, num_rows: int) -> int:
     """Of all members; one of bagging never sees the rows that it did not draw."""
-    from sightline.training.members import train_answers
+    from sightline.training.ensembles.members import train_answers
 
     is_bagging = job.recipe.ensemble.kind == "bagging"
     drawn = [num_rows - (len(train_answers(job, one.number)[0]) if is_bagging else 0) for one in ensemble.members]

@@ -15,9 +15,9 @@ from concepts_together import Learned, fit_together, seen_from_all_sides
 from numpy.typing import NDArray
 
 import sightline
-from sightline.config import parse_recipe
+from sightline.configuration.parsing import parse_recipe
+from sightline.configuration.schema import Recipe
 from sightline.records import Dataset, InputSpec
-from sightline.schema import Recipe
 
 NUM_JUDGED, NUM_VALIDATION = 5_000, 2_000
 
@@ -105,10 +105,10 @@ class Trainer:
     def _alone(self, recipe: Recipe, rows: NDArray[np.int64], dense: tuple[int, ...]) -> Learned:
         """A single network, which may look at several views of an image that it judges."""
         from sightline.errors import TrainingFailed
-        from sightline.training.augmentation import build_augmentation
-        from sightline.training.feed import LabelledImages
-        from sightline.training.fit import fit
-        from sightline.training.watching import Watch
+        from sightline.training.augmentation.pipeline import build_augmentation
+        from sightline.training.loop.batches import LabelledImages
+        from sightline.training.loop.fit import fit
+        from sightline.training.loop.monitor import Watch
 
         shape: tuple[int, int, int] = self.images.shape[1:]
         network = build(shape, self.data.num_classes, recipe, dense)
@@ -130,7 +130,7 @@ class Trainer:
     def _judge(self, network: Any) -> dict[str, float]:
         """Accuracy and its like on the rows that nothing was chosen by."""
         from sightline.metrics.calibration import expected_calibration_error, fit_temperature
-        from sightline.metrics.scores import cross_entropy, softmax
+        from sightline.metrics.classification import cross_entropy, softmax
 
         validation, logits = (logits_of(network, self.images[rows]) for rows in (self.validation, self.judged))
         labels = self.data.labels[self.judged]

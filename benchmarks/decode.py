@@ -166,9 +166,9 @@ def torch_pass(folder: Path) -> Callable[[], int]:
 def own_pass(folder: Path) -> Callable[[], int]:
     """Sightline; whether it decodes or reads the cache depends on what lies in the cache folder."""
     import sightline
-    from sightline.data.pixels import read_pixels
-    from sightline.progress import reporting
+    from sightline.data.inputs.pixels import read_pixels
     from sightline.records import InputSpec
+    from sightline.system.progress import reporting
 
     data = sightline.load(folder)
 

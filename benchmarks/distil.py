@@ -20,25 +20,25 @@ from typing import Any
 import numpy as np
 
 import sightline
-from sightline.backends import load_keras
-from sightline.bundle import load_bundle
+from sightline.bundles.bundle import load_bundle
+from sightline.bundles.sessions import open_session
+from sightline.configuration.schema import Recipe
 from sightline.metrics.calibration import fit_temperature
-from sightline.metrics.scores import cross_entropy, softmax
-from sightline.progress import reporting
+from sightline.metrics.classification import cross_entropy, softmax
 from sightline.results import Bundle
-from sightline.schema import Recipe
-from sightline.sessions import open_session
+from sightline.system.backends import load_keras
+from sightline.system.progress import reporting
 
 keras = load_keras()
 
 from sightline.networks.build import build_network  # noqa: E402  # the backend is chosen first
-from sightline.training.augmentation import build_augmentation  # noqa: E402
-from sightline.training.committee import answers_of  # noqa: E402
-from sightline.training.feed import LabelledImages  # noqa: E402
-from sightline.training.fit import fit  # noqa: E402
-from sightline.training.recipes import resolve  # noqa: E402
-from sightline.training.views import augmented_views  # noqa: E402
-from sightline.training.watching import Watch  # noqa: E402
+from sightline.training.augmentation.pipeline import build_augmentation  # noqa: E402
+from sightline.training.augmentation.views import augmented_views  # noqa: E402
+from sightline.training.ensembles.graph import answers_of  # noqa: E402
+from sightline.training.loop.batches import LabelledImages  # noqa: E402
+from sightline.training.loop.fit import fit  # noqa: E402
+from sightline.training.loop.monitor import Watch  # noqa: E402
+from sightline.training.setup.resolution import resolve  # noqa: E402
 
 MOST_JUDGED = 20_000
 # Name, number of views, softening, part of the given labels in what is learned, whether augmentation is on top; no

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from records import finished, machine, ordered
 
 import sightline
-from sightline.bundle import load_bundle
+from sightline.bundles.bundle import load_bundle
 from sightline.errors import SightlineError
 from sightline.metrics.intervals import mean_interval
 
@@ -204,7 +204,7 @@ def in_turn(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[
 
 def has_command(name: str) -> bool:
     """Whether this version has the command."""
-    from sightline.cli.parser import COMMANDS
+    from sightline.cli.options import COMMANDS
 
     return name in COMMANDS
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.metrics.committees import committee_logits
+from sightline.metrics.ensembles import committee_logits
 from sightline.metrics.intervals import mean_interval
 
 

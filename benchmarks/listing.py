@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 
 import sightline
-from sightline.data.folders import list_folder
+from sightline.data.sources.local.folders import list_folder
 
 THREADS = 8
 

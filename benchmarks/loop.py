@@ -3,7 +3,7 @@
 Two processes a backend and round, in turn, each started fresh:
 
   bare       Keras' own `fit(x=uint8 array, y=integers)` with everything else at its defaults
-  sightline  `sightline.training.fit.fit` on the same rows, with its watching, its history and its progress bar
+  sightline  `sightline.training.loop.fit.fit` on the same rows, with its watching, its history and its progress bar
 
 Neither has augmentation or validation rows. What counts are the epochs after the first, which compiles.
 
@@ -24,15 +24,15 @@ import subprocess
 import sys
 from importlib import metadata
 
-from sightline.backends import installed_backends
+from sightline.system.backends import installed_backends
 
 START = """
 import json, sys, time
 backend, model, num_rows, epochs = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-from sightline.backends import load_keras
+from sightline.system.backends import load_keras
 keras = load_keras(backend)
 import numpy as np, sightline
-from sightline.config import parse_recipe
+from sightline.configuration.parsing import parse_recipe
 from sightline.networks.build import build_network
 data = sightline.load("mnist")
 images, labels = np.array(data.images[:num_rows]), data.labels[:num_rows]
@@ -62,9 +62,9 @@ print(json.dumps(clock.seconds))
 OURS = (
     START
     + """
-from sightline.training.feed import LabelledImages
-from sightline.training.fit import fit
-from sightline.training.watching import Watch
+from sightline.training.loop.batches import LabelledImages
+from sightline.training.loop.fit import fit
+from sightline.training.loop.monitor import Watch
 fitted = fit(network, LabelledImages(images, labels), validation=None, recipe=recipe, watch=Watch())
 print(json.dumps([row["seconds"] for row in fitted.history]))
 """

@@ -30,7 +30,7 @@ from pathlib import Path
 TUTORIAL = """
 import sys, numpy as np, keras
 from keras import layers
-from sightline.data.builtin import read_mnist
+from sightline.data.sources.builtin import read_mnist
 seed, epochs = int(sys.argv[1]), int(sys.argv[2])
 keras.utils.set_random_seed(seed)
 x_train, y_train, x_test, y_test = read_mnist()
@@ -51,7 +51,7 @@ print("errors", int((model.predict(x_test, verbose=0).argmax(1) != y_test).sum()
 TUNED = """
 import sys, math, numpy as np, keras
 from keras import layers
-from sightline.data.builtin import read_mnist
+from sightline.data.sources.builtin import read_mnist
 seed, epochs = int(sys.argv[1]), int(sys.argv[2])
 keras.utils.set_random_seed(seed)
 x_train, y_train, x_test, y_test = read_mnist()

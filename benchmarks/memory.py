@@ -80,7 +80,7 @@ def run(scratch: Path, limit: int) -> dict[str, float]:
 def train(folder: Path, limit: int) -> dict[str, float]:
     """Train, watched by a thread that reads how much memory is the process's own."""
     import sightline
-    from sightline.backends import load_keras
+    from sightline.system.backends import load_keras
 
     load_keras()
     peak, stop = [own_mib()], threading.Event()

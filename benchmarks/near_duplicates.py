@@ -28,9 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
-from sightline.data.duplicates import NEAR, find_copies, near_duplicates
-from sightline.data.images import IMAGE_SUFFIXES, decode_image
-from sightline.data.thumbnails import Signatures, empty_signatures, fine_structure, signature
+from sightline.data.decoding.decoder import IMAGE_SUFFIXES, decode_image
+from sightline.data.duplicates.fingerprints import Signatures, empty_signatures, fine_structure, signature
+from sightline.data.duplicates.search import NEAR, find_copies, near_duplicates
 from sightline.errors import UnreadableImage
 from sightline.metrics.intervals import wilson_interval
 

@@ -22,12 +22,12 @@ from pathlib import Path
 import numpy as np
 
 import sightline
-from sightline.backends import load_keras
-from sightline.bundle import load_bundle
-from sightline.features import feature_tables
+from sightline.bundles.bundle import load_bundle
+from sightline.bundles.features import feature_tables
+from sightline.bundles.sessions import open_session
 from sightline.metrics.intervals import mean_interval
-from sightline.progress import reporting
-from sightline.sessions import open_session
+from sightline.system.backends import load_keras
+from sightline.system.progress import reporting
 
 RULES = ("fit", "fill", "stretch")
 
@@ -83,8 +83,8 @@ def accuracy(folder: Path, rule: str, seed: int, arguments: argparse.Namespace) 
 def by_features(folder: Path, settings: dict[str, object]) -> float:
     """The same of a head whose penalty is fixed, since validation rows judge here and must not choose."""
     load_keras()
-    from sightline.training.head import SAFE_PENALTY, Rows, fit_head
-    from sightline.training.preparation import prepare
+    from sightline.training.setup.preparation import prepare
+    from sightline.training.transfer.head import SAFE_PENALTY, Rows, fit_head
 
     with reporting("quiet"):
         data = prepare(folder, sightline.recipe("transfer", settings))

@@ -84,10 +84,10 @@ if tuned:
 PREDICT = """
 import sys, time, os
 folder = sys.argv[1]
-from sightline.backends import load_keras
+from sightline.system.backends import load_keras
 keras = load_keras()
 from sightline.networks.build import build_network
-from sightline.schema import ModelRecipe
+from sightline.configuration.schema import ModelRecipe
 network = build_network((224, 224, 3), 2, ModelRecipe(name="efficientnet-lite0"))
 network = keras.Model(network.input, network.get_layer("features").output)
 started = time.perf_counter()
@@ -101,10 +101,10 @@ TABLE = """
 import sys, time
 folder = sys.argv[1]
 import numpy as np, sightline
-from sightline.bundle import load_bundle
-from sightline.data.pixels import read_pixels
-from sightline.features import feature_tables
-from sightline.sessions import open_session
+from sightline.bundles.bundle import load_bundle
+from sightline.data.inputs.pixels import read_pixels
+from sightline.bundles.features import feature_tables
+from sightline.bundles.sessions import open_session
 bundle = load_bundle("imagenet")
 session = open_session(bundle)
 started = time.perf_counter()

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sightline.data.images import decode_picture
-from sightline.data.stores import header_of
+from sightline.data.decoding.decoder import decode_picture
+from sightline.data.storage.rows import header_of
 from sightline.errors import UnreadableImage
 from sightline.quality.cameras import camera_model
 

@@ -19,12 +19,12 @@ import pytest
 from PIL import Image
 
 import sightline
-from sightline.bundle import REQUIRED_FILES
-from sightline.cli.parser import build_parser
-from sightline.config import keys
-from sightline.data.downloads import MANUAL_FILES
-from sightline.finished import FILES as RUN_FILES
-from sightline.identity import FILE as IDENTITY_FILE
+from sightline.bundles.bundle import REQUIRED_FILES
+from sightline.bundles.identity import FILE as IDENTITY_FILE
+from sightline.cli.options import build_parser
+from sightline.configuration.parsing import keys
+from sightline.data.sources.downloads import MANUAL_FILES
+from sightline.evaluation.finished_runs import FILES as RUN_FILES
 
 ROOT = Path(__file__).resolve().parents[1]
 ENGLISH, CHINESE = "docs/tutorial.md", "docs/tutorial.zh.md"

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tokenize
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,70 +37,94 @@ NO_CODE = {
 
 @dataclass(frozen=True)
 class Room:
-    """A module, or a package with its files in the order in which they may import one another."""
+    """A module, or files of a folder in the order in which they may import one another; a folder may come twice."""
 
-    name: str
+    path: str
     files: str = ""
     keras: str = NEVER
     keras_on_use_in: str = ""
 
+    def modules(self) -> list[str]:
+        name = ".".join(["sightline", *self.path.split("/")]).removesuffix(".__init__")
+        return [f"{name}.{file}" for file in self.files.split()] or [name]
 
-# A module imports only from the rows above it; inside a package, only from files listed before it.
+
+# A module imports only from the rows above it; inside a folder, only from files listed before it.
 ROWS: tuple[tuple[Room, ...], ...] = (
-    (Room("_version"), Room("errors"), Room("text"), Room("interruption"), Room("stored")),
-    (Room("records"), Room("graphs")),
-    (Room("results"), Room("catalog"), Room("architectures")),
-    (Room("schema"),),
-    (Room("conflicts"),),
-    (Room("config"), Room("backends", keras=ON_USE)),
-    (Room("locks"),),
-    (Room("outputs"),),
-    (Room("files"), Room("progress"), Room("workers")),
-    (Room("run_folders"),),
-    (Room("metrics", "scores intervals grouped multiplicity calibration committees"),),
+    (Room("_version"), Room("errors")),
     (
         Room(
-            "data",
-            "signatures tiff jpeg jpeg2000 netpbm containers costs colors images isolation caches identities kept "
-            "labelled split_names levels listings layout walking folders members archives cells tables ranges arrays "
-            "backgrounds builtin downloads sources stores thumbnails likeness copies duplicates remembered grouping "
-            "shortages splits resizing pixels batches",
-            keras_on_use_in="downloads",  # keras.datasets
+            "system",
+            "text interruption stored locks outputs files caches progress workers backends",
+            keras_on_use_in="backends",
         ),
     ),
-    (Room("quality", "kinds wording findings cameras ranges survey pictures classes copies shortcuts inspection"),),
+    (Room("records"),),
+    (Room("results"),),
+    (Room("configuration", "names networks schema consistency parsing"),),
+    (Room("metrics", "classification intervals grouped significance calibration ensembles history"),),
     (
         Room(
-            "reporting",
-            "fonts grids sheets series canvas confusion curves overlay rates charts miniatures page_style audit_page",
+            "data/decoding",
+            "formats tiff jpeg jpeg2000 netpbm containers costs colors decoder isolation resizing",
         ),
     ),
-    (Room("backbones", "embedded layout"),),
-    (Room("bundle_checks"),),
-    (Room("bundle"), Room("sessions")),
-    (Room("given_images"), Room("parity")),
-    (Room("identity"),),
-    (Room("inference"), Room("answer_tables"), Room("features"), Room("finished")),
-    (Room("judging"),),
-    (Room("evaluation"), Room("similarity"), Room("pairing")),
-    (Room("networks", "sizes layers classic convnet lite0 applications build", keras=AT_ONCE),),
+    (Room("data/storage", "listing walking archive_members rows identities kept_rows"),),
+    (Room("data/sources", "split_names assembly levels layout"),),
+    (Room("data/sources/local", "folders archives cells tables ranges arrays"),),
+    (Room("data/sources", "builtin downloads loading", keras_on_use_in="downloads"),),  # keras.datasets
+    (Room("data/duplicates", "fingerprints alignment clusters search remembered"),),
+    (Room("data/inputs", "backgrounds input_spec pixels"),),
+    (Room("data/splitting", "assignment shortages splits"),),
     (
         Room(
-            "training",
-            "mirrors strengths recipes optimizers warping coloring randaugment augmentation normalization mixing views "
-            "onnx_export saving card preparation bundling teacher lessons feed learner scalars watching fit range_test "
-            "budget head activations transfer fitting committee differences members planning boosting souping "
-            "ensembles resuming run distillation shared_rows choosing reopening combining",
+            "bundles",
+            "embedded graphs checks bundle card sessions parity given_images identity features prediction "
+            "answer_tables",
+        ),
+    ),
+    (Room("quality", "wording kinds findings cameras ranges survey images classes duplicates shortcuts audit"),),
+    (Room("reporting/sheets", "fonts grids sheets"),),
+    (Room("reporting/charts", "canvas confusion curves overlay learning_rates charts"),),
+    (Room("reporting/pages", "style miniatures audit"),),
+    (Room("evaluation", "finished_runs judging evaluate paired_tests comparison similarity"),),
+    (Room("networks", "limits lite0_layout building classic convnet lite0 applications build", keras=AT_ONCE),),
+    # A wrong name is refused before Keras is imported.
+    (Room("training/setup", "mirrors strengths resolution preparation run_folders run_folder"),),
+    (Room("training/optimization", "optimizers normalization", keras=AT_ONCE),),
+    (Room("training/augmentation", "affine color randaugment pipeline mixing views", keras=AT_ONCE),),
+    (
+        Room(
+            "training/packaging",
+            "onnx_export contract bundling",
             keras=AT_ONCE,
-            # A wrong name is refused before Keras is imported.
-            keras_on_use_in="mirrors strengths recipes onnx_export card preparation teacher resuming run distillation "
-            "shared_rows choosing reopening combining",
+            keras_on_use_in="onnx_export",
         ),
     ),
-    (Room("learning_rates", keras=ON_USE),),
-    (Room("preview", keras=ON_USE), Room("tables", keras=ON_USE), Room("doctor", keras=ON_USE), Room("comparison")),
+    (Room("training/loop", "batches network recording monitor fit time_budget", keras=AT_ONCE),),
+    (
+        Room(
+            "training/search", "rate_sweep learning_rate_finder", keras=AT_ONCE, keras_on_use_in="learning_rate_finder"
+        ),
+    ),
+    (Room("training/transfer", "head activations finetuning", keras=AT_ONCE),),
+    (Room("training", "fit_network", keras=AT_ONCE),),
+    (
+        Room(
+            "training/ensembles",
+            "graph member_recipes planning soups members boosting train_members",
+            keras=AT_ONCE,
+        ),
+    ),
+    (Room("training/distillation", "teacher soft_labels"),),
+    (Room("training", "preview train", keras=ON_USE),),
+    (Room("training/combination", "shared_rows selection reopening", keras_on_use_in="reopening"),),
+    (Room("training", "combine distil", keras=ON_USE),),
+    (Room("tables"), Room("information")),
     (Room("__init__"),),
-    (Room("cli", "opening streams printing parser listing looking answering learning main"),),
+    (Room("cli", "opening streams printing options"),),
+    (Room("cli/commands", "lists look predict train"),),
+    (Room("cli", "main"),),
     (Room("__main__"),),
 )
 
@@ -156,18 +181,21 @@ def _named_by(node: ast.AST) -> list[str]:
     return []
 
 
+PLACES = {
+    module: (row, room, position)
+    for row, rooms in enumerate(ROWS)
+    for room in rooms
+    for position, module in enumerate(room.modules())
+}
+
+
 def place_of(module: str) -> tuple[int, Room, int] | None:
     """Row, room and position within the room; None where the table does not know it."""
-    _, _, inner = module.partition(".")
-    name, _, file = inner.partition(".")
-    for row, rooms in enumerate(ROWS):
-        for room in rooms:
-            if room.name == (name or "__init__"):
-                files = room.files.split()
-                if not file:
-                    return row, room, -1
-                return (row, room, files.index(file)) if file in files else None
-    return None
+    if module in PLACES:
+        return PLACES[module]
+    # A package itself stands above the first of its files.
+    row, room, _ = next((PLACES[name] for name in PLACES if name.startswith(f"{module}.")), (0, None, 0))
+    return None if room is None else (row, room, -1)
 
 
 def keras_rule(module: str) -> str:
@@ -187,13 +215,14 @@ def test_every_source_file_has_a_place_in_the_table_of_rooms() -> None:
 
 
 def test_every_file_in_the_table_of_rooms_exists() -> None:
-    listed = {
-        f"sightline.{room.name}.{file}" if file else f"sightline.{room.name}".removesuffix(".__init__")
-        for rooms in ROWS
-        for room in rooms
-        for file in room.files.split() or [""]
-    }
-    assert not listed - MODULES, f"in ROWS of {Path(__file__).name}, but not in src: {sorted(listed - MODULES)}"
+    absent = sorted(set(PLACES) - MODULES)
+    assert not absent, f"in ROWS of {Path(__file__).name}, but not in src: {absent}"
+
+
+def test_no_folder_has_more_than_12_files() -> None:
+    folders = Counter(path.parent for path in SOURCE_FILES if path.stem != "__init__")
+    full = {str(folder.relative_to(SOURCE)): number for folder, number in folders.items() if number > 12}
+    assert not full, f"sort their files into folders by kind: {full}"
 
 
 @pytest.mark.parametrize("path", SOURCE_FILES, ids=module_of)
@@ -262,7 +291,7 @@ def test_lines_of_code_leave_out_what_is_only_read(tmp_path: Path) -> None:
     "statement",
     [
         "import sightline",
-        "import sightline.bundle, sightline.inference, sightline.evaluation",
+        "import sightline.bundles.bundle, sightline.bundles.prediction, sightline.evaluation.evaluate",
         "from sightline.cli.main import main; stop(main, ['--help'])",
         "from sightline.cli.main import main; stop(main, ['predict', 'no-such-bundle', 'no-such-image.png'])",
     ],

@@ -32,13 +32,13 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 import sightline
-from sightline.config import flatten, read_recipe
+from sightline.bundles.prediction import predict
+from sightline.configuration.parsing import flatten, read_recipe
 from sightline.errors import SightlineError
-from sightline.evaluation import evaluate
-from sightline.finished import read_run
-from sightline.inference import predict
-from sightline.progress import reporting
-from sightline.similarity import similar
+from sightline.evaluation.evaluate import evaluate
+from sightline.evaluation.finished_runs import read_run
+from sightline.evaluation.similarity import similar
+from sightline.system.progress import reporting
 
 MOST_SECONDS = 10.0
 HOSTILE: tuple[Any, ...] = (

@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 from hostile_images import bombs, mutant, sound_files
 
-from sightline.data.images import decode_picture
-from sightline.data.stores import header_of
+from sightline.data.decoding.decoder import decode_picture
+from sightline.data.storage.rows import header_of
 from sightline.errors import UnreadableImage
 from sightline.quality.cameras import camera_model
 

@@ -24,14 +24,14 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from sightline.backbones.layout import CUT, EPSILON, NUM_FEATURES, SIDE, Block, blocks
-from sightline.bundle import write_description, write_manifest
-from sightline.files import staged_folder, write_atomically, write_json
-from sightline.parity import made_images, parity_section, write_parity
+from sightline.bundles.bundle import write_description, write_manifest
+from sightline.bundles.parity import made_images, parity_section, write_parity
+from sightline.bundles.sessions import Session
+from sightline.networks.lite0_layout import CUT, EPSILON, NUM_FEATURES, SIDE, Block, blocks
 from sightline.records import InputSpec
-from sightline.sessions import Session
+from sightline.system.files import staged_folder, write_atomically, write_json
 
-DESTINATION = Path(__file__).resolve().parent.parent / "src" / "sightline" / "backbones" / "imagenet"
+DESTINATION = Path(__file__).resolve().parent.parent / "src" / "sightline" / "bundles" / "imagenet"
 CARD = """# imagenet: EfficientNet-Lite0
 
 ## What it is for

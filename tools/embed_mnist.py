@@ -19,9 +19,9 @@ import hashlib
 import io
 from pathlib import Path
 
-from sightline.data.builtin import MNIST_MD5
+from sightline.data.sources.builtin import MNIST_MD5
 
-DESTINATION = Path(__file__).resolve().parent.parent / "src" / "sightline" / "data" / "mnist"
+DESTINATION = Path(__file__).resolve().parent.parent / "src" / "sightline" / "data" / "sources" / "mnist"
 
 
 def compress(raw: bytes) -> bytes:

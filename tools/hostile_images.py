@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sightline.data.signatures import IMAGE_FORMATS
+from sightline.data.decoding.formats import IMAGE_FORMATS
 
 Bomb = tuple[str, Callable[[], bytes]]
 

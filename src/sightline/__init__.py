@@ -17,33 +17,33 @@ from sightline._version import __version__
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOMES: dict[str, str] = {
-    "load": "sightline.data.sources",
-    "split": "sightline.data.splits",
-    "recipe": "sightline.training.recipes",
-    "show": "sightline.preview",
-    "audit": "sightline.quality.inspection",
-    "find_learning_rate": "sightline.learning_rates",
-    "train": "sightline.training.run",
-    "combine": "sightline.training.combining",
-    "distil": "sightline.training.distillation",
-    "evaluate": "sightline.evaluation",
-    "predict": "sightline.inference",
-    "similar": "sightline.similarity",
-    "compare": "sightline.comparison",
+    "load": "sightline.data.sources.loading",
+    "split": "sightline.data.splitting.splits",
+    "recipe": "sightline.training.setup.resolution",
+    "show": "sightline.training.preview",
+    "audit": "sightline.quality.audit",
+    "find_learning_rate": "sightline.training.search.learning_rate_finder",
+    "train": "sightline.training.train",
+    "combine": "sightline.training.combine",
+    "distil": "sightline.training.distil",
+    "evaluate": "sightline.evaluation.evaluate",
+    "predict": "sightline.bundles.prediction",
+    "similar": "sightline.evaluation.similarity",
+    "compare": "sightline.evaluation.comparison",
     "models": "sightline.tables",
     "datasets": "sightline.tables",
     "recipes": "sightline.tables",
-    "cache": "sightline.data.caches",
+    "cache": "sightline.system.caches",
     "Dataset": "sightline.records",
     "Splits": "sightline.records",
-    "Recipe": "sightline.schema",
+    "Recipe": "sightline.configuration.schema",
     "Run": "sightline.results",
     "Bundle": "sightline.results",
     "Audit": "sightline.quality.findings",
     "Predictions": "sightline.records",
-    "Similar": "sightline.similarity",
+    "Similar": "sightline.evaluation.similarity",
     "Evaluation": "sightline.results",
-    "Comparison": "sightline.comparison",
+    "Comparison": "sightline.evaluation.comparison",
     "SightlineError": "sightline.errors",
 }
 
@@ -63,23 +63,23 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:  # for editors and type checkers alone
-    from sightline.comparison import Comparison as Comparison, compare as compare
-    from sightline.data.caches import cache as cache
-    from sightline.data.sources import load as load
-    from sightline.data.splits import split as split
+    from sightline.bundles.prediction import predict as predict
+    from sightline.configuration.schema import Recipe as Recipe
+    from sightline.data.sources.loading import load as load
+    from sightline.data.splitting.splits import split as split
     from sightline.errors import SightlineError as SightlineError
-    from sightline.evaluation import evaluate as evaluate
-    from sightline.inference import predict as predict
-    from sightline.learning_rates import find_learning_rate as find_learning_rate
-    from sightline.preview import show as show
+    from sightline.evaluation.comparison import Comparison as Comparison, compare as compare
+    from sightline.evaluation.evaluate import evaluate as evaluate
+    from sightline.evaluation.similarity import Similar as Similar, similar as similar
+    from sightline.quality.audit import audit as audit
     from sightline.quality.findings import Audit as Audit
-    from sightline.quality.inspection import audit as audit
     from sightline.records import Dataset as Dataset, Predictions as Predictions, Splits as Splits
     from sightline.results import Bundle as Bundle, Evaluation as Evaluation, Run as Run
-    from sightline.schema import Recipe as Recipe
-    from sightline.similarity import Similar as Similar, similar as similar
+    from sightline.system.caches import cache as cache
     from sightline.tables import datasets as datasets, models as models, recipes as recipes
-    from sightline.training.combining import combine as combine
-    from sightline.training.distillation import distil as distil
-    from sightline.training.recipes import recipe as recipe
-    from sightline.training.run import train as train
+    from sightline.training.combine import combine as combine
+    from sightline.training.distil import distil as distil
+    from sightline.training.preview import show as show
+    from sightline.training.search.learning_rate_finder import find_learning_rate as find_learning_rate
+    from sightline.training.setup.resolution import recipe as recipe
+    from sightline.training.train import train as train

@@ -1,7 +1,7 @@
 """The frozen records that cross layers: Dataset, Splits, Predictions, Evaluation, Bundle, Run.
 
 They hold values and print themselves; they decide nothing. The seventh noun,
-Recipe, lives in `sightline.config` beside its parser.
+Recipe, lives in `sightline.configuration.parsing` beside its parser.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.text import printable
+from sightline.system.text import printable
 
 ColorMode = Literal["grey", "rgb"]
 ResizeRule = Literal["fit", "fill", "stretch"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sightline.architectures import MODELS
-from sightline.catalog import SOURCES
-from sightline.training.recipes import RECIPES
+from sightline.configuration.names import SOURCES
+from sightline.configuration.networks import MODELS
+from sightline.training.setup.resolution import RECIPES
 
 
 def models() -> list[dict[str, Any]]:

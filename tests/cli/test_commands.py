@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 import sightline
-from sightline.cli.parser import COMMANDS
-from sightline.data.caches import new_entry
+from sightline.cli.options import COMMANDS
+from sightline.system.caches import new_entry
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_models_are_listed_with_parameters_and_source(command) -> None:
 
 
 def test_every_recipe_key_is_listed_with_default_and_meaning(command) -> None:
-    from sightline.config import keys
+    from sightline.configuration.parsing import keys
 
     told = json.loads(command("recipes", "--keys", "--json").out)
     assert [row["key"] for row in told] == list(keys())
@@ -183,7 +183,7 @@ def test_predict_lists_as_many_classes_as_asked_for_and_there_are(
 def test_the_confidence_is_calibrated_by_the_temperature_of_the_bundle(
     command, tiny_run: sightline.Run, photos: Path
 ) -> None:
-    from sightline.metrics.scores import softmax
+    from sightline.metrics.classification import softmax
 
     logits = sightline.predict(tiny_run, photos / "1.png", progress=False).logits
     expected = softmax(logits, temperature=tiny_run.bundle.temperature).max()

@@ -10,7 +10,7 @@ import pytest
 
 from sightline.errors import InvalidValue
 from sightline.metrics.calibration import PRIOR_DEVIATION, expected_calibration_error, fit_temperature
-from sightline.metrics.scores import cross_entropy, softmax
+from sightline.metrics.classification import cross_entropy, softmax
 
 NAN = math.nan
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import sightline
-from sightline.architectures import MODELS
-from sightline.backends import load_keras
-from sightline.catalog import ACTIVATIONS
-from sightline.config import parse_recipe
+from sightline.configuration.names import ACTIVATIONS
+from sightline.configuration.networks import MODELS
+from sightline.configuration.parsing import parse_recipe
 from sightline.errors import InvalidValue, UnknownName
+from sightline.system.backends import load_keras
 
 keras = load_keras()
 

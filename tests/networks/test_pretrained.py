@@ -12,22 +12,22 @@ import numpy as np
 import pytest
 
 import sightline
-from sightline.architectures import MODELS
-from sightline.backbones import embedded
-from sightline.backends import load_keras
-from sightline.bundle import load_bundle
-from sightline.config import parse_recipe
-from sightline.data.downloads import keras_home
+from sightline.bundles import embedded
+from sightline.bundles.bundle import load_bundle
+from sightline.bundles.sessions import open_session
+from sightline.configuration.networks import MODELS
+from sightline.configuration.parsing import parse_recipe
+from sightline.data.sources.downloads import keras_home
 from sightline.errors import InvalidBundle, InvalidValue
-from sightline.metrics.scores import softmax
-from sightline.sessions import open_session
+from sightline.metrics.classification import softmax
+from sightline.system.backends import load_keras
 
 keras = load_keras()
 
+from sightline.configuration.schema import ModelRecipe  # noqa: E402
 from sightline.networks import applications, lite0  # noqa: E402  # the backend is chosen first
 from sightline.networks.build import build_network  # noqa: E402
-from sightline.networks.sizes import check_weights  # noqa: E402
-from sightline.schema import ModelRecipe  # noqa: E402
+from sightline.networks.limits import check_weights  # noqa: E402
 
 FETCHED = [name for name, entry in MODELS.items() if entry.backbone is not None and entry.backbone.application]
 # The module of keras.applications that holds each one's own preprocessing.
@@ -121,7 +121,7 @@ def test_an_altered_embedded_file_is_refused(tmp_path: Path, monkeypatch: pytest
     graph = bytearray((copy / "model.onnx").read_bytes())
     graph[len(graph) // 2] ^= 1
     (copy / "model.onnx").write_bytes(graph)
-    monkeypatch.setattr("sightline.bundle.FOLDER", copy)
+    monkeypatch.setattr("sightline.bundles.bundle.FOLDER", copy)
     with pytest.raises(InvalidBundle, match=r"model\.onnx is not the file that was saved"):
         network_of("efficientnet-lite0")
 
@@ -220,10 +220,10 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
 
 OFFLINE = """
 import json, sys
-from sightline.architectures import backbone_of
-from sightline.backends import load_keras
+from sightline.configuration.networks import backbone_of
+from sightline.system.backends import load_keras
 load_keras()
-from sightline.config import parse_recipe
+from sightline.configuration.parsing import parse_recipe
 from sightline.errors import DownloadFailed
 from sightline.networks.applications import weights_file
 from sightline.networks.build import build_network

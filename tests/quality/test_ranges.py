@@ -1,8 +1,8 @@
 import numpy as np
 from PIL import Image
 
-from sightline.data.folders import read_folder
-from sightline.quality.inspection import audit, cheap_findings
+from sightline.data.sources.local.folders import read_folder
+from sightline.quality.audit import audit, cheap_findings
 
 
 def folder(place, scale, count=6):

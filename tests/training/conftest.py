@@ -50,8 +50,8 @@ def prepared_job(corners: dict[str, np.ndarray], small_recipe, tmp_path: Path) -
     """What the members of an ensemble are trained from: a Job, and the same data prepared."""
 
     def make(settings: Mapping[str, Any], *, source: Any = None, folder: Path | None = None) -> Any:
-        from sightline.training.members import Job
-        from sightline.training.preparation import prepare
+        from sightline.training.ensembles.members import Job
+        from sightline.training.setup.preparation import prepare
 
         chosen = sightline.load(corners, name="corners") if source is None else source
         recipe = small_recipe(settings)

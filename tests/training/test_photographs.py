@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sightline.backends import load_keras
+from sightline.system.backends import load_keras
 
 keras = load_keras()
 
@@ -31,7 +31,7 @@ def command(*arguments: object, slowly: bool = False) -> list[str]:
     if slowly:
         code += textwrap.dedent("""
             import time
-            from sightline.data import pixels
+            from sightline.data.inputs import pixels
             usual = pixels.resize_image
             def slowly(image, spec):
                 time.sleep(0.2)

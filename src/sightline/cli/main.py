@@ -9,11 +9,11 @@ import sys
 import traceback
 from argparse import ArgumentParser, Namespace
 
-from sightline.cli.parser import COMMANDS, build_parser
+from sightline.cli.options import COMMANDS, build_parser
 from sightline.cli.streams import prepare_streams, silence_stdout
 from sightline.errors import SightlineError
-from sightline.interruption import heeding_interrupts
-from sightline.text import printable_lines
+from sightline.system.interruption import heeding_interrupts
+from sightline.system.text import printable_lines
 
 FINE, REFUSED, BUG, INTERRUPTED = 0, 2, 70, 130
 # What the machine refuses, whatever the command: never a fault of the program.
@@ -81,7 +81,7 @@ def _complete(parser: ArgumentParser) -> None:
 
 def _carry_out(arguments: Namespace) -> int:
     module, _, _ = COMMANDS[arguments.command]
-    command = getattr(importlib.import_module(f"sightline.cli.{module}"), arguments.command.replace("-", "_"))
+    command = getattr(importlib.import_module(f"sightline.cli.commands.{module}"), arguments.command.replace("-", "_"))
     with heeding_interrupts():
         code: int = command(arguments)
     sys.stdout.flush()

@@ -15,7 +15,7 @@ def opened(arguments: Namespace, *, to_judge: bool = False) -> Any:
     """
     if arguments.column is None and arguments.label_from is None:
         return arguments.source
-    from sightline.data.sources import load, named_columns
+    from sightline.data.sources.loading import load, named_columns
 
     if arguments.source is None:
         raise InvalidValue("--column and --label-from say how a source is opened; name one.")

@@ -8,11 +8,11 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sightline.files import without_nan
-from sightline.progress import Mode
+from sightline.configuration.schema import as_typed
 from sightline.results import Evaluation, Run
-from sightline.schema import as_typed
-from sightline.text import json_line, printable_lines
+from sightline.system.files import without_nan
+from sightline.system.progress import Mode
+from sightline.system.text import json_line, printable_lines
 
 # Fewer test images than this say little about a class.
 LEAST = 20
@@ -272,7 +272,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
         ['evaluation']
     """
     # Here, so that a command that prints a list does not wait for what evaluates.
-    from sightline.evaluation import figures
+    from sightline.evaluation.evaluate import figures
 
     print_text(evaluation)
     if evaluation.rows is not None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sightline.errors import InvalidValue
-from sightline.metrics.scores import checked_count, checked_labels, checked_table
+from sightline.metrics.classification import checked_count, checked_labels, checked_table
 
 LOWEST_TEMPERATURE = 0.05
 HIGHEST_TEMPERATURE = 20.0

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sightline.errors import InvalidValue
+from sightline.metrics.classification import checked_array
 from sightline.metrics.intervals import (
     checked_confidence,
     checked_pair,
@@ -24,7 +25,6 @@ from sightline.metrics.intervals import (
     student_t_quantile,
     wilson_bounds,
 )
-from sightline.metrics.scores import checked_array
 
 
 def accuracy_interval(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sightline.errors import InvalidValue
-from sightline.metrics.scores import checked_array, checked_count
+from sightline.metrics.classification import checked_array, checked_count
 
 
 def wilson_interval(num_correct: int, num_images: int, *, confidence: float = 0.95) -> tuple[float, float]:

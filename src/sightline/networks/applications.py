@@ -10,11 +10,11 @@ from typing import Any
 import keras
 from keras import layers
 
-from sightline.architectures import PREPROCESSINGS, Backbone, backbone_of
-from sightline.data.downloads import keras_home
+from sightline.configuration.networks import PREPROCESSINGS, Backbone, backbone_of
+from sightline.configuration.schema import ModelRecipe
+from sightline.data.sources.downloads import keras_home
 from sightline.errors import DownloadFailed, InvalidValue
-from sightline.networks.layers import finish
-from sightline.schema import ModelRecipe
+from sightline.networks.building import finish
 
 # Sizes for which MobileNetV2 has weights of its own.
 OWN_SIDES = (96, 128, 160, 192, 224)

@@ -6,9 +6,9 @@ import importlib
 
 import keras
 
-from sightline.architectures import MODELS
-from sightline.networks.sizes import check_size, check_weights
-from sightline.schema import ModelRecipe
+from sightline.configuration.networks import MODELS
+from sightline.configuration.schema import ModelRecipe
+from sightline.networks.limits import check_size, check_weights
 
 
 def build_network(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -> keras.Model:

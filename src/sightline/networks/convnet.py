@@ -7,9 +7,9 @@ from typing import Any
 import keras
 from keras import layers
 
-from sightline.architectures import MODELS
-from sightline.networks.layers import finish, start
-from sightline.schema import ModelRecipe
+from sightline.configuration.networks import MODELS
+from sightline.configuration.schema import ModelRecipe
+from sightline.networks.building import finish, start
 
 
 def convnet(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -> keras.Model:

@@ -12,13 +12,13 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from sightline.architectures import PREPROCESSINGS, backbone_of
-from sightline.backbones.embedded import EMBEDDED
-from sightline.backbones.layout import EPSILON, NUM_FEATURES, STEM_FILTERS, Block, blocks
-from sightline.bundle import load_bundle
+from sightline.bundles.bundle import load_bundle
+from sightline.bundles.embedded import EMBEDDED
+from sightline.configuration.networks import PREPROCESSINGS, backbone_of
+from sightline.configuration.schema import ModelRecipe
 from sightline.errors import InvalidValue, require
-from sightline.networks.layers import finish
-from sightline.schema import ModelRecipe
+from sightline.networks.building import finish
+from sightline.networks.lite0_layout import EPSILON, NUM_FEATURES, STEM_FILTERS, Block, blocks
 
 Weights = dict[str, NDArray[Any]]
 

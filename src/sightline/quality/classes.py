@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.data.signatures import IMAGE_SUFFIXES
+from sightline.data.decoding.formats import IMAGE_SUFFIXES
 from sightline.metrics.intervals import wilson_interval
 from sightline.quality.findings import Finding, Severity
 from sightline.quality.wording import counted, listed, percent

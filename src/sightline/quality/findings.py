@@ -13,7 +13,7 @@ from typing import Any, Literal
 from sightline.quality.kinds import KINDS
 from sightline.quality.wording import counted, listed
 from sightline.records import Dataset
-from sightline.text import printable
+from sightline.system.text import printable
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")

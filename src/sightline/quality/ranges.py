@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sightline.data.containers import read_bytes as read_file
-from sightline.data.images import read_header
-from sightline.data.stores import picture_of_row, read_bytes
+from sightline.data.decoding.containers import read_bytes as read_file
+from sightline.data.decoding.decoder import read_header
+from sightline.data.storage.rows import picture_of_row, read_bytes
 from sightline.errors import UnreadableImage
 from sightline.quality.findings import Finding
 from sightline.quality.wording import counted

@@ -10,13 +10,13 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.data.stores import picture_of_row
-from sightline.data.thumbnails import Signatures, empty_signatures, signature
+from sightline.data.duplicates.fingerprints import Signatures, empty_signatures, signature
+from sightline.data.storage.rows import picture_of_row
 from sightline.errors import UnreadableImage
-from sightline.progress import reporter
 from sightline.quality.cameras import camera_model
 from sightline.records import Dataset, ImageFiles
-from sightline.workers import available_processors
+from sightline.system.progress import reporter
+from sightline.system.workers import available_processors
 
 # A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, never below this: plenty for whatever is asked here.
 LOOKED_AT = (256, 256)

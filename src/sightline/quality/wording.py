@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sightline.text import printable
+from sightline.system.text import printable
 
 
 def listed(names: Sequence[str], *, most: int = 3) -> str:

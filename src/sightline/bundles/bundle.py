@@ -1,0 +1,280 @@
+"""Bundle: the one directory that predicts. Saved whole, opened only if every byte is what was saved."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from sightline.bundles.checks import (
+    check_manifest,
+    checked_calibration,
+    checked_input,
+    checked_json,
+    checked_labels,
+    checked_metrics,
+)
+from sightline.bundles.embedded import EMBEDDED, FOLDER
+from sightline.bundles.graphs import graph_outputs
+from sightline.errors import InvalidBundle
+from sightline.records import InputSpec
+from sightline.results import Bundle
+from sightline.system.files import sha256_of, write_json
+from sightline.system.progress import reporter
+from sightline.system.text import printable
+
+FORMAT = "sightline-bundle"
+FORMAT_VERSION = 2
+READ_VERSIONS = (1, 2)
+MANIFEST = "manifest.json"
+REQUIRED_FILES = (
+    "input.json",
+    "labels.json",
+    "model.keras",
+    "model.onnx",
+    "calibration.json",
+    "metrics.json",
+    "card.md",
+)
+# The network that comes with the package is only run; Keras reads its weights from the ONNX file.
+KINDS = {"trained": REQUIRED_FILES, "embedded": tuple(name for name in REQUIRED_FILES if name != "model.keras")}
+# What a bundle can do beyond predicting, and the files that it does it by. A bundle has a capability where it has all
+# of its files: whoever adds one adds a line here and writes the files before the bundle is sealed. The version stays.
+CAPABILITIES: dict[str, tuple[str, ...]] = {"identity": ("identity.npz",), "parity": ("parity.npz",)}
+MEANINGS = {
+    "logits": "one a class, in the order of labels.json; divided by the temperature, their softmax are the confidences",
+    "features": "what the last layer sees of an image",
+    "middle": "what the upper part of the network begins with: rows, columns, channels",
+    "disagreement": "share of the members that name another class than the whole, 0 to 1",
+    "member_logits": "logits of each member that has a vote",
+}
+RECORDED_PACKAGES = (
+    "sightline",
+    "keras",
+    "tensorflow",
+    "tensorflow-cpu",
+    "jax",
+    "torch",
+    "numpy",
+    "onnxruntime",
+    "pillow",
+)
+
+
+def write_manifest(folder: Path, *, kind: str = "trained") -> None:
+    """Seal a folder: its files with size and SHA-256, what made it, its outputs and its capabilities.
+
+    Files that belong to no bundle are not listed, and nobody will read them.
+
+    Args:
+        folder: with all the files of a bundle but the manifest, and those of its capabilities.
+        kind: "trained", or "embedded" for the one inside the package, which has no `model.keras`.
+
+    Raises:
+        InvalidBundle: a file is missing, or `model.onnx` is no graph.
+        CannotWrite: the disk is full.
+
+    Example:
+        >>> import tempfile
+        >>> write_manifest(Path(tempfile.mkdtemp()))
+        Traceback (most recent call last):
+        sightline.errors.InvalidBundle: the bundle lacks input.json; it was not sealed.
+    """
+    missing = [name for name in KINDS[kind] if not (folder / name).is_file()]
+    if missing:
+        raise InvalidBundle(f"the bundle lacks {', '.join(missing[:1])}; it was not sealed.")
+    capabilities = [name for name, parts in CAPABILITIES.items() if all((folder / part).is_file() for part in parts)]
+    names = sorted({*KINDS[kind], *(part for name in capabilities for part in CAPABILITIES[name])})
+    files = {name: {"sha256": sha256_of(folder / name), "size": (folder / name).stat().st_size} for name in names}
+    write_json(
+        folder / MANIFEST,
+        {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            **({} if kind == "trained" else {"kind": kind}),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "versions": _versions(),
+            "capabilities": capabilities,
+            "outputs": _outputs(folder / "model.onnx"),
+            "files": files,
+        },
+    )
+
+
+def write_description(
+    folder: Path, *, spec: InputSpec, class_names: tuple[str, ...], temperature: float, num_calibration_images: int
+) -> None:
+    """Write the files that say how to feed the network and read its answer.
+
+    Args:
+        folder: the bundle in the making.
+        spec: becomes input.json.
+        class_names: becomes labels.json.
+        temperature: positive; with the next becomes calibration.json.
+        num_calibration_images: rows behind the temperature.
+
+    Raises:
+        CannotWrite: the disk is full.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> write_description(folder, spec=InputSpec(28, 28, "grey"), class_names=("a", "b"),
+        ...                   temperature=1.0, num_calibration_images=0)
+        >>> sorted(path.name for path in folder.iterdir())
+        ['calibration.json', 'input.json', 'labels.json']
+    """
+    write_json(folder / "input.json", {**dataclasses.asdict(spec), "channels": spec.channels})
+    write_json(folder / "labels.json", list(class_names))
+    write_json(
+        folder / "calibration.json",
+        {"temperature": temperature, "num_images": num_calibration_images, "thresholds": {}},
+    )
+
+
+def load_bundle(path: str | Path | Bundle) -> Bundle:
+    """Open a bundle, or the bundle of a run, and verify every file in it.
+
+    Args:
+        path: a bundle's or a run's folder; "imagenet", the network that comes with the package,
+            where no folder is called that; or a Bundle, handed on.
+
+    Returns:
+        The Bundle.
+
+    Raises:
+        InvalidBundle: there is none, its format version is unknown, or a file is
+            missing, altered or foreign; the message names the file.
+
+    Example:
+        >>> load_bundle("nowhere")
+        Traceback (most recent call last):
+        sightline.errors.InvalidBundle: nowhere: no such folder. Name a run or a bundle, ...
+    """
+    if isinstance(path, Bundle):
+        return path
+    with readable(path):
+        folder = FOLDER if str(path) == EMBEDDED and not Path(path).is_dir() else find_bundle(Path(path))
+        manifest = checked_json(folder / MANIFEST)
+        _check_format(folder, manifest)
+        _check_files(folder, manifest)
+    unknown = sorted(set(manifest.get("capabilities", ())) - set(CAPABILITIES))
+    if unknown:
+        _pass_over(folder, ", ".join(map(printable, unknown)))
+    temperature, num_calibration_images = checked_calibration(folder / "calibration.json")
+    return Bundle(
+        path=folder,
+        class_names=checked_labels(folder / "labels.json"),
+        input=checked_input(folder / "input.json"),
+        temperature=temperature,
+        num_calibration_images=num_calibration_images,
+        metrics=checked_metrics(folder / "metrics.json"),
+        manifest=manifest,
+    )
+
+
+@contextlib.contextmanager
+def readable(place: str | Path) -> Iterator[None]:
+    """Turn the operating system's refusals to open a bundle or a run into an InvalidBundle."""
+    try:
+        yield
+    except OSError as error:
+        where = "" if error.filename in (None, str(place)) else f"{error.filename}: "
+        raise InvalidBundle(
+            f"{place}: cannot be read ({where}{error.strerror}). Name a run or a bundle that you may read."
+        ) from error
+
+
+@functools.lru_cache(maxsize=64)
+def _pass_over(folder: Path, capabilities: str) -> None:
+    """Say, once in a process, what a newer Sightline made of this bundle."""
+    reporter().say(f"note: {folder}: passed over what this Sightline does not know of it: {capabilities}")
+
+
+def find_bundle(path: Path) -> Path:
+    """The bundle's folder of what was named: the bundle itself, or the run it is in.
+
+    Args:
+        path: what the user typed.
+
+    Returns:
+        A folder with a manifest.
+
+    Raises:
+        InvalidBundle: no such folder, or no bundle in it.
+
+    Example:
+        >>> find_bundle(Path("nowhere"))
+        Traceback (most recent call last):
+        sightline.errors.InvalidBundle: nowhere: no such folder. Name a run or a bundle, ...
+    """
+    for folder in (path, path / "bundle"):
+        if (folder / MANIFEST).is_file():
+            return folder
+    if path.is_file():
+        inside = path.parent if (path.parent / MANIFEST).is_file() else None
+        remedy = (
+            f"Name {inside}, the folder it lies in" if inside else "Name its folder; unpack it first if it is packed"
+        )
+        raise InvalidBundle(f"{path}: a file, and a run or a bundle is a folder. {remedy}.")
+    if not path.is_dir():
+        raise InvalidBundle(f"{path}: no such folder. Name a run or a bundle, for instance runs/mnist-fast-001.")
+    if (path / "recipe.json").is_file():
+        raise InvalidBundle(f"{path}: this run has no bundle; its training did not finish. Train again.")
+    raise InvalidBundle(f"{path}: not a bundle: it has no {MANIFEST}. Name a run or a bundle.")
+
+
+def _check_format(folder: Path, manifest: Any) -> None:
+    if not isinstance(manifest, Mapping) or manifest.get("format") != FORMAT:
+        raise InvalidBundle(f"{folder / MANIFEST}: not the manifest of a Sightline bundle.")
+    version = manifest.get("format_version")
+    if type(version) is not int or version not in READ_VERSIONS:
+        raise InvalidBundle(
+            f"{folder}: format version {version!r}; this Sightline reads versions 1 and 2. "
+            "Run: pip install --upgrade sightline, or export the bundle again with the version that made it."
+        )
+    check_manifest(folder / MANIFEST, manifest)
+
+
+def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Every listed file is what was saved; files that are not listed are never read and do no harm."""
+    listed = manifest["files"]
+    required = KINDS["embedded" if manifest.get("kind") == "embedded" else "trained"]
+    present = {path.name for path in folder.iterdir()}
+    remedy = "Copy the whole bundle again from where it was made."
+    for name in (*required, *listed):
+        if name not in present or name not in listed:
+            raise InvalidBundle(f"{folder}: {name} is missing. {remedy}")
+        if not (folder / name).is_file() or sha256_of(folder / name) != _listed_hash(listed[name]):
+            raise InvalidBundle(f"{folder}: {name} is not the file that was saved (its SHA-256 differs). {remedy}")
+
+
+def _listed_hash(entry: Any) -> Any:
+    return entry.get("sha256") if isinstance(entry, Mapping) else None
+
+
+def _outputs(network: Path) -> dict[str, dict[str, Any]]:
+    """What the manifest says of each output: dtype, shape with the batch first, and meaning."""
+    return {
+        output.name: {
+            "dtype": output.dtype,
+            "shape": ["batch", *output.shape[1:]],
+            "meaning": MEANINGS.get(output.name, ""),
+        }
+        for output in graph_outputs(network)
+    }
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for name in RECORDED_PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,245 @@
+"""What a `model.onnx` holds, read without running it and without the package `onnx`: its outputs, and what is unsafe.
+
+An ONNX file is a protocol buffer: fields of a number, a kind and a value, some of which hold fields again. Only
+those that are asked for are looked into, so that weights cost nothing.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from sightline.errors import InvalidBundle
+from sightline.system.stored import open_plain
+
+Result = TypeVar("Result")
+
+# Names of the operators' standard set; any other comes with code of its own.
+STANDARD_DOMAINS = ("", "ai.onnx")
+# They run a graph of their own, some without end.
+_WITH_SUBGRAPHS = ("Loop", "Scan", "If", "SequenceMap")
+# EfficientNet-Lite0 has 3,000, an ensemble of a hundred of them 300,000.
+MOST_FIELDS = 2_000_000
+_MOST_NODES = 200_000
+_DTYPES = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 9: "bool", 10: "float16", 11: "float64"}
+# Numbers of the fields, as onnx.proto has them.
+_GRAPH, _FUNCTIONS = 7, 25
+_NODES, _INITIALIZERS, _OUTPUTS, _SPARSE = 1, 5, 12, 15
+_FUNCTION_NAME, _FUNCTION_NODES, _FUNCTION_DOMAIN = 1, 7, 10
+_OPERATOR, _ATTRIBUTES, _DOMAIN = 4, 5, 7
+_ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS, _ATTRIBUTE_SPARSE = (5, 10), (6, 11), (22, 23)
+_EXTERNAL = (13, 14)
+_VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of a graph: its dtype as NumPy calls it, and its sides; a word stands for one that is not fixed."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass
+class _Reader:
+    """Reads fields, and so many at most."""
+
+    content: memoryview
+    left: int
+    calls: dict[tuple[str, str], list[tuple[str, str]]] = field(default_factory=dict)
+
+    def fields(self, start: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
+        """Number and kind of each field, with where its value begins and ends; a varint's value stands for its end."""
+        at = start
+        while at < stop:
+            self.left -= 1
+            if self.left < 0:
+                raise ValueError(f"it has more than {MOST_FIELDS:,} parts")
+            key, at = self.varint(at, stop)
+            number, kind = key >> 3, key & 7
+            if kind == _VARINT:
+                value, at = self.varint(at, stop)
+                yield number, kind, at, value
+                continue
+            size = {_EIGHT_BYTES: 8, _FOUR_BYTES: 4}.get(kind)
+            if kind == _BYTES:
+                size, at = self.varint(at, stop)
+            if size is None or size > stop - at:
+                raise ValueError("it is cut off or damaged")
+            yield number, kind, at, at + size
+            at += size
+
+    def varint(self, at: int, stop: int) -> tuple[int, int]:
+        value = 0
+        for place in range(10):
+            if at + place >= stop:
+                break
+            byte = self.content[at + place]
+            value |= (byte & 127) << (7 * place)
+            if byte < 128:
+                return value, at + place + 1
+        raise ValueError("it is cut off or damaged")
+
+    def parts(self, start: int, stop: int, *wanted: int) -> Iterator[tuple[int, int, int]]:
+        """Number, beginning and end of those fields that hold bytes and bear one of these numbers."""
+        for number, kind, begin, end in self.fields(start, stop):
+            if kind == _BYTES and number in wanted:
+                yield number, begin, end
+
+    def text(self, start: int, stop: int) -> str:
+        return bytes(self.content[start:stop]).decode("utf-8", "replace")
+
+
+def graph_outputs(path: Path) -> tuple[Output, ...]:
+    """The outputs that a graph declares, in its order.
+
+    Raises:
+        InvalidBundle: the file is no ONNX graph.
+    """
+    return _read(path, _outputs)
+
+
+def check_graph(path: Path) -> None:
+    """Refuse a graph that could run without end, needs code or files from outside, or is no graph at all.
+
+    Args:
+        path: a `model.onnx`.
+
+    Raises:
+        InvalidBundle: it holds a loop or another graph within, an operator of a domain of its own, weights in
+            other files, or more parts than any network has.
+
+    Example:
+        >>> from sightline.bundles.embedded import FOLDER
+        >>> check_graph(FOLDER / "model.onnx")
+    """
+    _read(path, _check)
+
+
+def _read(path: Path, work: Callable[[_Reader], Result]) -> Result:
+    try:
+        with (
+            open_plain(path) as stream,
+            mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content,
+            memoryview(content) as view,
+        ):
+            return work(_Reader(view, MOST_FIELDS))
+    except (OSError, ValueError) as error:
+        raise InvalidBundle(f"{path}: not a graph that Sightline runs: {error}.") from error
+
+
+def _outputs(reader: _Reader) -> tuple[Output, ...]:
+    found = []
+    for _, start, stop in reader.parts(0, len(reader.content), _GRAPH):
+        for _, begin, end in reader.parts(start, stop, _OUTPUTS):
+            found.append(_output(reader, begin, end))
+    return tuple(found)
+
+
+def _output(reader: _Reader, start: int, stop: int) -> Output:
+    name, dtype, shape = "", "unknown", list[int | str]()
+    for number, begin, end in reader.parts(start, stop, 1, 2):
+        if number == 1:
+            name = reader.text(begin, end)
+            continue
+        for _, first, last in reader.parts(begin, end, 1):  # the tensor among the types
+            for part, kind, low, high in reader.fields(first, last):
+                if part == 1 and kind == _VARINT:
+                    dtype = _DTYPES.get(high, "unknown")
+                if part == 2 and kind == _BYTES:
+                    shape = [_side(reader, *where) for _, *where in reader.parts(low, high, 1)]
+    return Output(name, dtype, tuple(shape))
+
+
+def _side(reader: _Reader, start: int, stop: int) -> int | str:
+    for number, kind, begin, end in reader.fields(start, stop):
+        if number == 1 and kind == _VARINT:
+            return end
+        if number == 2 and kind == _BYTES:
+            return reader.text(begin, end)
+    return ""
+
+
+def _check(reader: _Reader) -> None:
+    top = list(reader.parts(0, len(reader.content), _GRAPH, _FUNCTIONS))
+    graphs = [(start, stop) for number, start, stop in top if number == _GRAPH]
+    if not graphs:
+        raise ValueError("it has no graph")
+    for number, start, stop in top:
+        if number == _FUNCTIONS:
+            _read_function(reader, start, stop)
+    calls = []
+    for start, stop in graphs:
+        for number, begin, end in reader.parts(start, stop, _NODES, _INITIALIZERS, _SPARSE):
+            if number == _NODES:
+                calls.append(_read_node(reader, begin, end))
+            elif number == _SPARSE:
+                raise ValueError("it has sparse weights, which Sightline does not write")
+            else:
+                _check_tensor(reader, begin, end)
+    _count_nodes(reader.calls, calls)
+
+
+def _read_function(reader: _Reader, start: int, stop: int) -> None:
+    """Some exporters write operators of theirs as functions of standard ones within the file."""
+    name, domain, nodes = "", "", []
+    for number, begin, end in reader.parts(start, stop, _FUNCTION_NAME, _FUNCTION_NODES, _FUNCTION_DOMAIN):
+        if number == _FUNCTION_NODES:
+            nodes.append(_read_node(reader, begin, end))
+        elif number == _FUNCTION_NAME:
+            name = reader.text(begin, end)
+        else:
+            domain = reader.text(begin, end)
+    if domain in STANDARD_DOMAINS:
+        raise ValueError(f"it defines the standard operator {name!r} anew")
+    reader.calls[domain, name] = nodes
+
+
+def _read_node(reader: _Reader, start: int, stop: int) -> tuple[str, str]:
+    """Domain and operator of a node whose attributes are harmless."""
+    operator, domain = "", ""
+    for number, begin, end in reader.parts(start, stop, _OPERATOR, _ATTRIBUTES, _DOMAIN):
+        if number == _OPERATOR:
+            operator = reader.text(begin, end)
+        elif number == _DOMAIN:
+            domain = reader.text(begin, end)
+        else:
+            for part, first, last in reader.parts(
+                begin, end, *_ATTRIBUTE_TENSORS, *_ATTRIBUTE_GRAPHS, *_ATTRIBUTE_SPARSE
+            ):
+                if part in _ATTRIBUTE_TENSORS:
+                    _check_tensor(reader, first, last)
+                else:
+                    raise ValueError("it holds a graph within a graph, as a loop does")
+    if operator in _WITH_SUBGRAPHS and domain in STANDARD_DOMAINS:
+        raise ValueError(f"it holds the operator {operator}, which can run without end")
+    return domain, operator
+
+
+def _check_tensor(reader: _Reader, start: int, stop: int) -> None:
+    for number, kind, _, value in reader.fields(start, stop):
+        if number in _EXTERNAL and (kind != _VARINT or value):
+            raise ValueError("its weights lie in another file")
+
+
+def _count_nodes(functions: dict[tuple[str, str], list[tuple[str, str]]], calls: list[tuple[str, str]]) -> None:
+    """Refuse foreign operators, and functions that call one another until there are too many nodes."""
+    sizes: dict[tuple[str, str], int] = {}
+
+    def size(call: tuple[str, str], depth: int) -> int:
+        if call[0] in STANDARD_DOMAINS:
+            return 1
+        if call not in functions:
+            raise ValueError(f"it needs the operator {call[1]!r} of {call[0]!r}, which is not of the standard set")
+        if depth > 16:
+            raise ValueError("its functions call one another")
+        if call not in sizes:
+            sizes[call] = sum(size(inner, depth + 1) for inner in functions[call])
+        return sizes[call]
+
+    if sum(size(call, 0) for call in calls) > _MOST_NODES:
+        raise ValueError(f"it has more than {_MOST_NODES:,} operators")

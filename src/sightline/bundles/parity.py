@@ -1,0 +1,67 @@
+"""`parity.npz`: a few network inputs with their logits, by which a bundle is verified where its images are not."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.bundles.sessions import Session
+from sightline.records import InputSpec
+from sightline.system.files import write_atomically
+
+FILE = "parity.npz"
+MOST_IMAGES, MOST_BYTES = 32, 2_000_000
+
+
+def num_parity_images(spec: InputSpec) -> int:
+    """How many inputs are kept: 32, or fewer that stay within 2 MB together, but one at least."""
+    return int(np.clip(MOST_BYTES // int(np.prod(spec.shape)), 1, MOST_IMAGES))
+
+
+def made_images(spec: InputSpec) -> NDArray[np.uint8]:
+    """Images that show nothing, the same each time: gradients, and squares of random colours.
+
+    Returns:
+        (num_images, height, width, channels) uint8.
+
+    Example:
+        >>> made_images(InputSpec(28, 28, "grey")).shape
+        (32, 28, 28, 1)
+    """
+    draw = np.random.default_rng(0)
+    rows, columns = np.ogrid[0 : spec.height, 0 : spec.width]
+    images = []
+    for number in range(num_parity_images(spec)):
+        if number % 2:
+            first, second = draw.integers(0, 256, (2, spec.channels))
+            share = draw.integers(0, 101) / 100
+            way = share * rows / max(spec.height - 1, 1) + (1 - share) * columns / max(spec.width - 1, 1)
+            image = first + way[:, :, None] * (second - first)
+        else:
+            squares = draw.integers(0, 256, (8, 8, spec.channels))
+            image = squares[rows * 8 // spec.height, columns * 8 // spec.width]
+        images.append(image.astype(np.uint8))
+    return np.stack(images)
+
+
+def write_parity(folder: Path, session: Session, images: NDArray[np.uint8], *, are_made: bool) -> None:
+    """Write `parity.npz` into a bundle: `images`, their `logits`, and `kind`, "photographs" or "made"."""
+    stream = io.BytesIO()
+    kind = np.array("made" if are_made else "photographs")
+    np.savez_compressed(stream, images=images, logits=session.logits(images), kind=kind)
+    write_atomically(folder / FILE, stream.getvalue())
+
+
+def parity_section(num_images: int, *, are_made: bool) -> str:
+    """What the card says of it: whether pictures travel with the bundle."""
+    what = (
+        "made ones, gradients and squares of random colours; no picture of the data is in the bundle"
+        if are_made
+        else "pictures of the data, as the network is fed them: who gets the bundle can see them. "
+        "`--no-parity-images` keeps made ones instead"
+    )
+    said = f"`parity.npz` holds {num_images} images with their logits, to verify the bundle: {what}."
+    return f"\n## Images inside\n\n{said}\n"

@@ -1,0 +1,365 @@
+"""Run a bundle on images with ONNX Runtime: no Keras, one decoder, an error row for what cannot be read."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.bundles.bundle import load_bundle
+from sightline.bundles.given_images import GivenImage, given_images, paths_of
+from sightline.bundles.sessions import Session, open_session
+from sightline.data.decoding.colors import change_color
+from sightline.data.decoding.decoder import decode_image, resize_image
+from sightline.data.decoding.isolation import Watchdog
+from sightline.data.inputs.backgrounds import looks_inverted
+from sightline.data.inputs.pixels import Pixels, read_pixels
+from sightline.data.storage.listing import Listing, without_outputs
+from sightline.data.storage.rows import decode_row
+from sightline.data.storage.walking import walk
+from sightline.errors import InvalidValue, UnreadableImage
+from sightline.records import Dataset, ImageFiles, Predictions
+from sightline.results import Bundle, Run
+from sightline.system.progress import reporter, reporting
+from sightline.system.text import printable
+from sightline.system.workers import available_processors
+
+CHUNK = 64
+# Outputs of a network that a prediction is made of; only an ensemble has the second.
+ANSWERS = ("logits", "disagreement")
+INVERTED_NOTICE = "looks like the inverse of the training images; --invert turns it"
+
+
+def predict(
+    bundle: str | Path | Bundle | Run, images: Any, *, invert: bool = False, progress: bool = True
+) -> Predictions:
+    """What a bundle says of images. An unreadable file is a row with an error.
+
+    Args:
+        bundle: a bundle or a run, or its folder.
+        images: a path, folders being searched through, the bytes of a file, an open file, a Pillow image, or
+            pixels as a uint8 array (height, width) or (height, width, 1 or 3), of any size; several of them as a
+            list, a generator or an array (num_images, height, width, 1 or 3); or a Dataset.
+        invert: turn light into dark first, for pictures that are the inverse of the training images.
+        progress: False prints nothing.
+
+    Returns:
+        One row an image, in the order given, folders sorted by name.
+
+    Raises:
+        InvalidBundle: the bundle cannot be used.
+        InvalidValue: no image was given, an array is not uint8, or its shape may be read in two ways.
+
+    Example:
+        >>> predict("nowhere", ["photo.jpg"])
+        Traceback (most recent call last):
+        sightline.errors.InvalidBundle: nowhere: no such folder. Name a run or a bundle, ...
+    """
+    opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
+    with reporting(None if progress else "quiet"):
+        if isinstance(images, Dataset):
+            return _predict_whole(opened, images, invert=invert)
+        if (names := paths_of(images)) is None:
+            return _join(opened, list(_predict_given(opened, images, invert=invert)))
+        paths = find_images(names)
+        with reporter().bar("predicting", total=len(paths)) as bar:
+            portions = []
+            for portion in predict_files(opened, paths, invert=invert):
+                portions.append(portion)
+                bar.advance(len(portion))
+    return _join(opened, portions)
+
+
+def _predict_whole(bundle: Bundle, dataset: Dataset, *, invert: bool) -> Predictions:
+    """Predictions for all of a Dataset; with its labels where the bundle knows its classes."""
+    rows = np.arange(len(dataset))
+    present = (dataset.class_names[label] for label in np.unique(dataset.labels))
+    unknown = [printable(name) for name in present if name not in bundle.class_names]
+    if unknown:
+        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+        listed = f"{', '.join(unknown[:5])}{more}"
+        reporter().say(f"note: the bundle does not know the classes {listed}; the predictions carry no labels")
+    if not invert:
+        return predict_dataset(bundle, dataset, rows, with_labels=not unknown)
+    found = _join(bundle, list(_predict_inverted(bundle, dataset)))
+    return replace(found, labels=None if unknown else match_labels(bundle.class_names, dataset, rows))
+
+
+def _predict_inverted(bundle: Bundle, dataset: Dataset) -> Iterator[Predictions]:
+    """From the images themselves: what the cache holds has a border, which must not be inverted."""
+    answerer = _Answerer(bundle, open_session(bundle), invert=True)
+    names = dataset.row_ids.tolist()
+    with ThreadPoolExecutor(available_processors()) as threads:
+        for first in range(0, len(names), CHUNK):
+            part = range(first, min(first + CHUNK, len(names)))
+            readings = list(threads.map(lambda row: answerer.read_row(dataset, row), part))
+            yield answerer.answer(names[first : part.stop], readings)
+
+
+def predict_dataset(
+    bundle: Bundle,
+    dataset: Dataset,
+    rows: NDArray[np.int64],
+    *,
+    with_labels: bool = True,
+    pixels: Pixels | None = None,
+) -> Predictions:
+    """Predictions for rows of a Dataset, with their labels matched to the bundle's classes by name.
+
+    Args:
+        bundle: an opened bundle.
+        dataset: where the images are.
+        rows: (num_images,) row indices.
+        with_labels: False leaves the labels out, whatever the classes are called.
+        pixels: of these rows, where they were read already.
+
+    Returns:
+        Predictions whose labels index `bundle.class_names`.
+
+    Raises:
+        InvalidValue: the rows hold a class that the bundle does not know; its name is in the message.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(predict_dataset).parameters)
+        ['bundle', 'dataset', 'rows', 'with_labels', 'pixels']
+    """
+    labels = match_labels(bundle.class_names, dataset, rows) if with_labels else None
+    chosen = dataset.take(rows)
+    if pixels is None:
+        pixels = read_pixels(chosen, bundle.input)
+    found = open_session(bundle).collect(pixels, ANSWERS, with_progress=True)
+    for part in found.values():
+        part[list(pixels.errors)] = np.nan
+    errors = tuple(pixels.errors.get(row) for row in range(len(rows)))
+    row_ids, nothing = tuple(chosen.row_ids.tolist()), (None,) * len(rows)
+    logits, temperature, disagreements = found["logits"], bundle.temperature, found.get("disagreement")
+    return Predictions(bundle.class_names, row_ids, logits, temperature, labels, errors, nothing, disagreements)
+
+
+def match_labels(class_names: tuple[str, ...], dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Labels of a dataset as indices into other class names, matched by name.
+
+    Args:
+        class_names: of the bundle.
+        dataset: with class names of its own, in any order.
+        rows: (num_images,) row indices.
+
+    Returns:
+        (num_images,) int64 indices into `class_names`.
+
+    Raises:
+        InvalidValue: a class of these rows is not among `class_names`.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(match_labels).parameters)
+        ['class_names', 'dataset', 'rows']
+    """
+    place = {name: label for label, name in enumerate(class_names)}
+    table = np.array([place.get(name, -1) for name in dataset.class_names], dtype=np.int64)
+    labels = table[dataset.labels[rows]]
+    if (labels < 0).any():
+        unknown = [dataset.class_names[label] for label in np.unique(dataset.labels[rows][labels < 0])]
+        raise InvalidValue(
+            f"the source '{dataset.name}' has classes the bundle does not know: {_first(unknown, 5)}. "
+            f"The bundle knows: {_first(class_names, 20)}. Call them as it does, or leave them out."
+        )
+    return labels
+
+
+def _first(names: Sequence[str], most: int) -> str:
+    more = f" and {len(names) - most:,} more" * (len(names) > most)
+    return f"{', '.join(map(printable, names[:most]))}{more}"
+
+
+def find_images(names: Sequence[str | Path]) -> list[str]:
+    """The files that were named, folders searched through to the bottom.
+
+    Hidden files and what Sightline wrote itself are passed over. Every other file is a row of its own, since what
+    is an image is decided by content and nothing is left out in silence; so is a folder that cannot be entered.
+    Links are followed.
+
+    Args:
+        names: files and folders as typed.
+
+    Returns:
+        Paths, those of a folder sorted by name.
+
+    Raises:
+        InvalidValue: nothing was named, or a folder has no file in it.
+
+    Example:
+        >>> find_images(["a.png"])
+        ['a.png']
+    """
+    paths: list[str] = []
+    for name in names:
+        if not isinstance(name, str | Path):
+            raise InvalidValue(f"images are named by paths or given as one uint8 array; got {type(name).__name__}.")
+        if not os.path.isdir(name):  # noqa: PTH112  # Path's own raises inside a folder that may not be entered
+            paths.append(str(name))
+            continue
+        found = sorted(_files_in(name))
+        if not found:
+            raise InvalidValue(f"{name}: there is no file in this folder. Name a folder with images.")
+        paths.extend(found)
+    if not paths:
+        raise InvalidValue("no image was named. Give at least one file or folder.")
+    return paths
+
+
+def _files_in(folder: str | Path) -> Iterator[str]:
+    listing, remarks = without_outputs(walk(folder, _note))
+    for remark in (*remarks, *(f"{folder}/{name}: {reason}" for name, reason in listing.left_out)):
+        reporter().say(f"note: {remark}")
+    yield from (str(Path(folder, name)) for name in listing.names)
+    yield from (str(Path(folder, name)) for name, _ in listing.closed)
+
+
+def _note(entry: os.DirEntry[str], name: str, listing: Listing) -> bool:
+    try:
+        if entry.is_dir():
+            return True
+    except OSError:  # a link that leads in a circle is a row, and cannot be read
+        pass
+    listing.add(name, -1, -1)
+    return False
+
+
+def predict_files(
+    bundle: Bundle, paths: Iterable[str], *, invert: bool = False, watchdog: Watchdog | None = None
+) -> Iterator[Predictions]:
+    """Predictions in portions, as they come: what a long list of files is read with.
+
+    Args:
+        bundle: an opened bundle.
+        paths: image files.
+        invert: turn light into dark first.
+        watchdog: decodes in a process that can be ended, for strangers' files.
+
+    Yields:
+        Predictions of up to 64 files each, in order.
+
+    Raises:
+        InvalidBundle: ONNX Runtime refuses the network.
+
+    Example:
+        >>> import inspect
+        >>> inspect.isgeneratorfunction(predict_files)
+        True
+    """
+    answerer = _Answerer(bundle, open_session(bundle), invert, watchdog)
+    listed = list(paths)
+    with ThreadPoolExecutor(available_processors()) as threads:
+        for first in range(0, len(listed), CHUNK):
+            part = listed[first : first + CHUNK]
+            yield answerer.answer(part, list(threads.map(answerer.read_file, part)))
+
+
+def _predict_given(bundle: Bundle, images: Any, *, invert: bool) -> Iterator[Predictions]:
+    answerer = _Answerer(bundle, open_session(bundle), invert=invert)
+    stream = _expanded(given_images(images))
+    with ThreadPoolExecutor(available_processors()) as threads:
+        while part := list(itertools.islice(stream, CHUNK)):
+            yield answerer.answer([image.name for image in part], list(threads.map(answerer.read_given, part)))
+
+
+def _expanded(images: Iterable[GivenImage]) -> Iterator[GivenImage]:
+    for image in images:
+        if isinstance(image.content, str):
+            yield from (GivenImage(path, path) for path in find_images([image.content]))
+        else:
+            yield image
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """One image at network size, or why there is none, and what was noticed on it."""
+
+    pixels: NDArray[np.uint8] | None
+    error: str | None = None
+    notice: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Answerer:
+    """A bundle at work: readings of images in, Predictions out."""
+
+    bundle: Bundle
+    session: Session
+    invert: bool
+    watchdog: Watchdog | None = None
+
+    def read_file(self, file: str | bytes) -> _Reading:
+        decode = decode_image if self.watchdog is None else self.watchdog.decode
+        spec = self.bundle.input
+        try:
+            source = file if isinstance(file, bytes) else Path(file)
+            return self.read(decode(source, color_mode=spec.color_mode, minimum_size=(spec.height, spec.width)))
+        except UnreadableImage as error:
+            return _Reading(None, error=str(error))
+
+    def read_row(self, dataset: Dataset, row: int) -> _Reading:
+        spec = self.bundle.input
+        if not isinstance(dataset.images, ImageFiles):
+            return self.read(change_color(dataset.images[row], spec.color_mode))
+        try:
+            size = (spec.height, spec.width)
+            return self.read(decode_row(dataset.images, row, color_mode=spec.color_mode, minimum_size=size))
+        except UnreadableImage as error:
+            return _Reading(None, error=str(error))
+
+    def read_given(self, image: GivenImage) -> _Reading:
+        content = image.content
+        if isinstance(content, str | bytes):
+            return self.read_file(content)
+        if isinstance(content, UnreadableImage):
+            return _Reading(None, error=str(content))
+        return self.read(change_color(content, self.bundle.input.color_mode))
+
+    def read(self, image: NDArray[np.uint8]) -> _Reading:
+        upright = 255 - image if self.invert else image
+        notice = INVERTED_NOTICE if looks_inverted(upright, self.bundle.input) else None
+        return _Reading(resize_image(upright, self.bundle.input), notice=notice)
+
+    def answer(self, names: list[str], readings: list[_Reading]) -> Predictions:
+        readable = {row: reading.pixels for row, reading in enumerate(readings) if reading.pixels is not None}
+        pixels = np.stack(list(readable.values())) if readable else np.empty((0, *self.bundle.input.shape), np.uint8)
+        found = {}
+        for name, part in self.session.collect(pixels, ANSWERS).items():
+            found[name] = np.full((len(names), *part.shape[1:]), np.nan, dtype=np.float32)
+            found[name][list(readable)] = part
+        errors = tuple(reading.error for reading in readings)
+        notices = tuple(reading.notice for reading in readings)
+        class_names, temperature, disagreements = (
+            self.bundle.class_names,
+            self.bundle.temperature,
+            found.get("disagreement"),
+        )
+        return Predictions(
+            class_names, tuple(names), found["logits"], temperature, None, errors, notices, disagreements
+        )
+
+
+def _join(bundle: Bundle, portions: list[Predictions]) -> Predictions:
+    if not portions:
+        raise InvalidValue("no image was given, so there is nothing to predict.")
+    disagreements: list[Any] = [portion.disagreements for portion in portions]
+    return Predictions(
+        bundle.class_names,
+        tuple(row_id for portion in portions for row_id in portion.row_ids),
+        np.concatenate([portion.logits for portion in portions]),
+        bundle.temperature,
+        None,
+        tuple(error for portion in portions for error in portion.errors),
+        tuple(notice for portion in portions for notice in portion.notices),
+        None if disagreements[0] is None else np.concatenate(disagreements),
+    )

@@ -1,0 +1,323 @@
+"""Keys of a recipe that only matter, or only work, together with another."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sightline.configuration.names import AUGMENTATION_PARTS, ONE_HOT_LOSSES, SOUPS
+from sightline.configuration.networks import MODELS, backbone_of
+from sightline.configuration.schema import Recipe, as_typed
+from sightline.errors import InvalidValue, pick
+
+# What comes after the last epoch: calibrating, evaluating, drawing, exporting and comparing.
+SECONDS_FOR_THE_REST = 15.0
+
+
+@dataclass(frozen=True)
+class _Use:
+    """When a key matters.
+
+    Attributes:
+        holds: whether it does in a recipe.
+        when: the same in words, as its user would type it.
+        decided_by: the keys that it depends on.
+        instead: what its user may have meant, "{value}" standing for what was set.
+        has_shorthand: whether an option of `train` sets it, so that who types its default means it, too.
+    """
+
+    holds: Callable[[Recipe], bool]
+    when: str
+    decided_by: tuple[str, ...]
+    instead: str = ""
+    has_shorthand: bool = False
+
+
+def _has_backbone(recipe: Recipe) -> bool:
+    entry = MODELS.get(networks_of(recipe)[0])
+    return entry is not None and entry.backbone is not None
+
+
+def is_pretrained(recipe: Recipe) -> bool:
+    """Whether a recipe starts from pretrained weights.
+
+    Args:
+        recipe: "auto" stands for a network that does not; of several networks the first decides.
+
+    Returns:
+        True if its network has a backbone whose weights are not random.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> is_pretrained(Recipe())
+        False
+    """
+    return _has_backbone(recipe) and recipe.model.weights != "random"
+
+
+_WEIGHTS = ("model.name", "model.weights")
+_PRETRAINED = _Use(is_pretrained, "for a pretrained network (see `sightline models`)", _WEIGHTS)
+_BUILT_HERE = _Use(
+    lambda recipe: not _has_backbone(recipe),
+    "for a network without a backbone of its own (see `sightline models`)",
+    ("model.name",),
+)
+USES: dict[str, _Use] = {
+    "model.name": _Use(
+        lambda recipe: recipe.model.name in ("auto", networks_of(recipe)[0]),
+        "without ensemble.networks",
+        ("ensemble.networks",),
+    ),
+    "model.activation": _BUILT_HERE,
+    "model.pixel_scaling": _BUILT_HERE,
+    "augmentation.randaugment_operations": _Use(
+        lambda recipe: bool(recipe.augmentation.randaugment_magnitude),
+        "with augmentation.randaugment_magnitude above 0",
+        ("augmentation.randaugment_magnitude",),
+    ),
+    "schedule.warmup_fraction": _Use(
+        lambda recipe: recipe.schedule.name in ("cosine", "one-cycle"),
+        "with schedule.name=cosine or one-cycle",
+        ("schedule.name",),
+    ),
+    "schedule.decay_factor": _Use(
+        lambda recipe: recipe.schedule.name in ("step", "exponential"),
+        "with schedule.name=step or exponential",
+        ("schedule.name",),
+    ),
+    "schedule.num_drops": _Use(
+        lambda recipe: recipe.schedule.name == "step", "with schedule.name=step", ("schedule.name",)
+    ),
+    "optimizer.momentum": _Use(
+        lambda recipe: recipe.optimizer.name in ("sgd", "rmsprop"),
+        "with optimizer.name=sgd or rmsprop",
+        ("optimizer.name",),
+    ),
+    "optimizer.nesterov": _Use(
+        lambda recipe: recipe.optimizer.name == "sgd", "with optimizer.name=sgd", ("optimizer.name",)
+    ),
+    "loss.focal_gamma": _Use(
+        lambda recipe: recipe.loss.name == "categorical_focal_crossentropy",
+        "with loss.name=categorical_focal_crossentropy",
+        ("loss.name",),
+    ),
+    "ensemble.members": _Use(
+        lambda recipe: recipe.ensemble.kind != "none",
+        "with ensemble.kind other than none",
+        ("ensemble.kind",),
+        has_shorthand=True,
+    ),
+    "ensemble.networks": _Use(
+        lambda recipe: recipe.ensemble.kind == "deep", "with ensemble.kind=deep", ("ensemble.kind",)
+    ),
+    "training.finetune_epochs": _PRETRAINED,
+    "training.feature_variants": _PRETRAINED,
+    "training.finetune_part": _Use(
+        lambda recipe: is_pretrained(recipe) and recipe.training.finetune_epochs != 0,
+        "for a pretrained network with training.finetune_epochs above 0",
+        (*_WEIGHTS, "training.finetune_epochs"),
+    ),
+    "training.epochs": _Use(
+        lambda recipe: not is_pretrained(recipe),
+        "for a network that learns from scratch",
+        _WEIGHTS,
+        "To fine-tune for as many epochs, --set training.finetune_epochs={value}; to learn from scratch, "
+        "--recipe photos; or leave it out, and the length is chosen by the number of images.",
+        has_shorthand=True,
+    ),
+}
+
+
+def check_uses(given: Iterable[str], recipe: Recipe, *, is_typed: bool = False) -> None:
+    """Refuse a key that its user set and that the rest of the recipe has no use for.
+
+    Args:
+        given: the keys that were set; others, and those at their default, are let pass.
+        recipe: what came of them.
+        is_typed: whether a person typed them one by one; then `--epochs 6` is refused like `--epochs 7`.
+            The file that a run wrote holds all keys, and nobody meant them.
+
+    Raises:
+        InvalidValue: a key without use; the message says with what it would matter.
+
+    Example:
+        >>> check_uses(["optimizer.momentum"], Recipe())
+    """
+    for key in given:
+        if key not in USES or USES[key].holds(recipe):
+            continue
+        value, use = _value(key, recipe), USES[key]
+        if value == _value(key, Recipe()) and not (is_typed and use.has_shorthand):
+            continue
+        now = " and ".join(f"{other} is {as_typed(_value(other, recipe))}" for other in use.decided_by)
+        instead = use.instead or f"Change that, or leave {key} out."
+        raise InvalidValue(
+            f"{key}={as_typed(value)} would change nothing: it matters only {use.when}. Here {now}. "
+            f"{instead.format(value=value)}"
+        )
+
+
+def without_useless(given: Iterable[str], recipe: Recipe) -> Recipe:
+    """Set back to its default what a recipe was started with and no longer has a use for.
+
+    `--set schedule.name=constant` on a recipe with a warm-up of its own leaves a recipe that
+    can be written, and read again without a refusal.
+
+    Args:
+        given: the keys that were set; they stay as they are.
+        recipe: what came of them.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> from sightline.configuration.schema import ScheduleRecipe
+        >>> without_useless([], Recipe(schedule=ScheduleRecipe(warmup_fraction=0.1))).schedule.warmup_fraction
+        0.3
+    """
+    for key in USES.keys() - set(given):
+        if not USES[key].holds(recipe):
+            section, _, name = key.partition(".")
+            changed = dataclasses.replace(getattr(recipe, section), **{name: _value(key, Recipe())})
+            recipe = dataclasses.replace(recipe, **{section: changed})
+    return recipe
+
+
+def check_mixing(recipe: Recipe) -> None:
+    """MixUp and CutMix mix images of a batch and their labels: refuse what has no such batch or no such labels.
+
+    Args:
+        recipe: validated key by key.
+
+    Raises:
+        InvalidValue: images would be mixed and the loss, the batch or the way of fine-tuning does not bear it.
+
+    Example:
+        >>> check_mixing(Recipe())
+    """
+    keys_on = [f"augmentation.{key}" for key in ("mixup_alpha", "cutmix_alpha") if getattr(recipe.augmentation, key)]
+    if not keys_on:
+        return
+    asked = " and ".join(keys_on)
+    if recipe.loss.name not in ONE_HOT_LOSSES:
+        raise InvalidValue(
+            f"{asked}: mixed images have mixed labels, and loss.name={recipe.loss.name} takes whole ones only. "
+            "Set loss.name=categorical_crossentropy, or leave the mixing out."
+        )
+    if recipe.training.batch_size == 1:
+        raise InvalidValue(f"{asked}: images are mixed within a batch; got training.batch_size=1. Set it to 2 or more.")
+    if not is_pretrained(recipe):
+        return
+    if recipe.training.finetune_epochs == 0:
+        raise InvalidValue(
+            f"{asked}: images are mixed while a network learns from images, and training.finetune_epochs=0 fits a "
+            "head on features only. Set training.finetune_epochs=auto and training.finetune_part=all, or leave the "
+            "mixing out."
+        )
+    if recipe.training.finetune_part == "upper" and backbone_of(recipe.model.name).cut:
+        raise InvalidValue(
+            f"{asked}: training.finetune_part=upper learns from stored activations, which are not mixed. "
+            "Set training.finetune_part=all, or leave the mixing out."
+        )
+
+
+def learns_from_features(recipe: Recipe) -> bool:
+    """Whether all that a recipe learns from is stored: features and activations of a few views of each image."""
+    if not is_pretrained(recipe):
+        return False
+    is_stored = recipe.training.finetune_part == "upper" and bool(backbone_of(networks_of(recipe)[0]).cut)
+    return recipe.training.finetune_epochs == 0 or is_stored
+
+
+def check_views(recipe: Recipe) -> None:
+    """Refuse augmentation that was asked for part by part where each image is looked at once, as it is.
+
+    Raises:
+        InvalidValue: a part is on, and the only view is the image itself.
+    """
+    parts = {name: _value(f"augmentation.{name}", recipe) for name in AUGMENTATION_PARTS}
+    asked = [name for name, strength in parts.items() if strength not in (None, 0, "none")]
+    if asked and recipe.training.feature_variants == 1 and learns_from_features(recipe):
+        raise InvalidValue(
+            f"augmentation.{asked[0]}={parts[asked[0]]} would change nothing: {recipe.model.name} learns from one view "
+            "of each image, the image as it is. Set training.feature_variants=auto, or 2 or more, or leave it out."
+        )
+
+
+def networks_of(recipe: Recipe) -> tuple[str, ...]:
+    """The networks that members of an ensemble have in turn; one name where all have the same.
+
+    Args:
+        recipe: validated key by key.
+
+    Returns:
+        Names of models, as they were written.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> networks_of(Recipe())
+        ('auto',)
+    """
+    named = recipe.model.name if recipe.ensemble.networks is None else recipe.ensemble.networks
+    return tuple(name.strip() for name in named.split(","))
+
+
+def check_ensemble(recipe: Recipe) -> None:
+    """Refuse networks that do not exist or do not go together, and a time budget for several networks.
+
+    Args:
+        recipe: validated key by key.
+
+    Raises:
+        UnknownName: no model is called that.
+        InvalidValue: the ensemble contradicts itself or the rest of the recipe.
+
+    Example:
+        >>> check_ensemble(Recipe())
+    """
+    if recipe.ensemble.kind == "none":
+        return
+    if recipe.training.time_budget_seconds is not None:
+        raise InvalidValue(
+            f"training.time_budget_seconds is for one network; got ensemble.kind={recipe.ensemble.kind}. "
+            "Leave it out, and set training.epochs."
+        )
+    if recipe.ensemble.kind in SOUPS and recipe.data.validation_fraction == 0 and recipe.data.splits_file is None:
+        raise InvalidValue(
+            f"ensemble.kind={recipe.ensemble.kind} judges weights on validation rows; got data.validation_fraction=0. "
+            "Leave it out, or take ensemble.kind=deep."
+        )
+    if recipe.ensemble.networks is None:
+        return
+    names, members = networks_of(recipe), recipe.ensemble.members
+    if not all(names):
+        raise InvalidValue(
+            f"ensemble.networks must be names of models, such as 'lenet5,convnet'; got {recipe.ensemble.networks!r}."
+        )
+    for name in names:
+        pick(MODELS, name, kind="model")
+    if len(names) > members:
+        raise InvalidValue(
+            f"ensemble.networks={recipe.ensemble.networks} names {len(names)} networks, and ensemble.members={members} "
+            f"trains only the first {members} of them. Set ensemble.members={len(names)}, or name fewer."
+        )
+    if recipe.model.weights != "random" and len({MODELS[name].backbone is None for name in names}) > 1:
+        raise InvalidValue(
+            f"ensemble.networks={recipe.ensemble.networks}: some start from pretrained weights and some from nothing, "
+            "and the two learn by different keys. Name networks of one kind, or train them apart and "
+            "`sightline combine` them."
+        )
+
+
+def _value(key: str, recipe: Recipe) -> Any:
+    section, _, name = key.partition(".")
+    return getattr(getattr(recipe, section), name)

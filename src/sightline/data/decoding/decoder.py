@@ -1,0 +1,462 @@
+"""The one decoder and the one resize: training, prediction and serving see the same pixels of the same file.
+
+Many threads decode at once, so nothing global is changed: not Pillow's limits, not
+the filters of `warnings`. A file is handed to the one Pillow reader of its own
+format; `Image.open` would also guess, and warns of a large image before its size
+can be looked at. What decoding will take is known before, and bounded for all
+threads together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import dataclasses
+import importlib
+import io
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile
+from PIL.AvifImagePlugin import AvifImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from sightline.data.decoding.colors import (
+    PILLOW_MODES,
+    Levels,
+    change_color,
+    check_image,
+    in_color_mode,
+    levels_of,
+    pixels_of,
+)
+from sightline.data.decoding.containers import MAX_BYTES, Container, png_has_all_rows, read_bytes, strip
+from sightline.data.decoding.costs import DECODING, FILES, MAX_PIXELS, bytes_to_decode, check_size
+from sightline.data.decoding.formats import HEIF_READER, IMAGE_FORMATS, IMAGE_SUFFIXES, ImageFormat, recognise
+from sightline.data.decoding.netpbm import read_netpbm
+from sightline.errors import InvalidValue, UnreadableImage, pick
+from sightline.records import ColorMode, InputSpec
+from sightline.system.text import printable
+
+__all__ = [
+    "IMAGE_FORMATS",
+    "IMAGE_SUFFIXES",
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "Picture",
+    "change_color",
+    "decode_image",
+    "decode_picture",
+    "read_image",
+    "resize_image",
+]
+
+_READERS: dict[ImageFormat, type[ImageFile.ImageFile]] = {
+    "JPEG": JpegImageFile,
+    "PNG": PngImageFile,
+    "WEBP": WebPImageFile,
+    "GIF": GifImageFile,
+    "BMP": BmpImageFile,
+    "TIFF": TiffImageFile,
+    "AVIF": AvifImageFile,
+    "JPEG2000": Jpeg2KImageFile,
+}
+_INTERPOLATIONS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "area": Image.Resampling.BOX,
+}
+# What surrounds a padded image is what surrounds the object in it. Where that is not known, middle grey: it is
+# the nearest to zero once values are scaled, and makes the weakest edge against an unknown image.
+_PADDING = {"dark": 0, "light": 255, "mixed": 128}
+_ORIENTATION = 0x0112
+# Larger ones are reduced by whole numbers before anything else is made of them, as a JPEG is in its decoder.
+_REDUCED_ABOVE = 16_000_000
+_TRIMMED_ABOVE = 64 * 2**20
+# So many pixels are changed in colour at once.
+_BAND_PIXELS = 2**20
+# What follows a JPEG that lacks its end: once nothing, once other bits, enough for several blocks, with every mark that
+# a decoder may wait for.
+_END = b"\xff\xd9"
+_BITS = b"\xa5" * 16 + bytes((7 * number * number + 13 * number) % 251 for number in range(1_000))
+_OTHER_BITS = b"".join(_BITS + bytes([0xFF, 0xD0 + number]) + b"\x5a" * 16 + _BITS for number in (*range(8), *range(8)))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Picture:
+    """One image file as it was read.
+
+    Attributes:
+        pixels: (height, width, channels) uint8, upright; a large image may be reduced.
+        format: by Pillow's names.
+        height: of the upright image, as stored.
+        width: likewise.
+        orientation: 1 to 8 as Exif counts them, before it was turned.
+        bits: of one sample as stored; 16 where the pixels were brought to 8.
+        stored: the file.
+    """
+
+    pixels: NDArray[np.uint8]
+    format: ImageFormat
+    height: int
+    width: int
+    orientation: int
+    bits: int
+    stored: bytes = b""
+
+
+def decode_image(
+    source: Path | str | bytes, *, color_mode: ColorMode, minimum_size: tuple[int, int] | None = None
+) -> NDArray[np.uint8]:
+    """Pixels of one image file, upright, in the colour mode asked for.
+
+    The format is told from the content, never from the name. Of an animation or of
+    several pages the first is taken; EXIF orientation is applied; ICC profiles are
+    ignored; what is transparent lies over white; 16-bit grey is divided by 257 and
+    rounded (of 16-bit colour, Pillow keeps the upper 8 bits); CMYK, YCbCr, palette
+    and 1-bit images are converted as Pillow does. Grey of a colour JPEG is its own
+    luma. Signed, 32-bit and floating-point pixels have no fixed range and are refused,
+    and so are bands of which nobody says what they are.
+
+    Args:
+        source: a path, or the bytes of a file.
+        color_mode: "grey" or "rgb".
+        minimum_size: (height, width) that the upright result needs at least. Lets a
+            JPEG be decoded at 1/2, 1/4 or 1/8 of its size, and others above 16 megapixels
+            be reduced by averaging, never below this one.
+
+    Returns:
+        (height, width, channels) uint8, 0 to 255, with 1 channel for grey and 3 for rgb.
+
+    Raises:
+        UnreadableImage: missing, no image, of another format, damaged, truncated, larger than
+            `MAX_BYTES` or `MAX_PIXELS`, or too costly to decode; the message starts with the path.
+        InvalidValue: the colour mode, the minimum size or the kind of source is wrong.
+
+    Example:
+        >>> decode_image(b"P5 2 1 255 Az", color_mode="grey").tolist()
+        [[[65], [122]]]
+    """
+    return decode_picture(source, color_mode=color_mode, minimum_size=minimum_size).pixels
+
+
+def decode_picture(
+    source: Path | str | bytes, *, color_mode: ColorMode, minimum_size: tuple[int, int] | None = None
+) -> Picture:
+    """As `decode_image`, with what the file told beside its pixels."""
+    pick(PILLOW_MODES, color_mode, kind="colour mode")
+    if minimum_size is not None and not min(minimum_size) >= 1:
+        raise InvalidValue(f"minimum_size must be (height, width) of at least 1; got {minimum_size!r}.")
+    if not isinstance(source, (Path, str, bytes)):
+        raise InvalidValue(f"an image must be a path or bytes; got {type(source).__name__}.")
+    name = "image bytes" if isinstance(source, bytes) else printable(str(source))
+    try:
+        with _content(source) as data:
+            return _decode(data, recognise(data), color_mode, minimum_size)
+    except UnreadableImage as error:
+        raise UnreadableImage(f"{name}: {error}") from error
+
+
+def read_header(data: bytes) -> tuple[ImageFile.ImageFile | None, Container, tuple[int, int]]:
+    """The opened file, not yet decoded (None for a PPM), its container, and (width, height) as stored.
+
+    Raises:
+        UnreadableImage: as `decode_image`, without a name; what follows the header is not looked at.
+    """
+    image_format = recognise(data)
+    container = Container(image_format, data)
+    try:
+        container = strip(data, image_format)
+        _refuse_size(container)
+        return _opened(container)
+    except UnreadableImage:
+        raise
+    except Exception as error:  # damaged files bring Pillow to raise nearly every type there is
+        raise UnreadableImage(_reason(error, container, len(data))) from error
+
+
+def resize_image(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
+    """An image brought to the network's size by the rule of its bundle.
+
+    "fit" keeps the whole image and pads it in the middle, with black, white or, where
+    the background of the training images is mixed, middle grey. "fill" covers the
+    size and crops the middle. "stretch" ignores the proportions. Shrinking averages
+    over all pixels (Pillow's filters widen with the scale), so nothing aliases.
+
+    Args:
+        image: (height, width, channels) uint8, channels as the specification says.
+        spec: size, rule, background and interpolation.
+
+    Returns:
+        (spec.height, spec.width, spec.channels) uint8; `image` itself where it has
+        that shape already. The same input gives the same bytes.
+
+    Raises:
+        InvalidValue: dtype or shape of the image, rule or interpolation are wrong.
+
+    Example:
+        >>> wide = np.zeros((2, 4, 1), dtype=np.uint8)
+        >>> resize_image(wide, InputSpec(4, 4, "grey", background="light"))[:, 0, 0].tolist()
+        [255, 0, 0, 255]
+    """
+    check_image(image)
+    if image.shape[2] != spec.channels:
+        raise InvalidValue(f"the image has {image.shape[2]} channels; the network takes {spec.channels}.")
+    resample = pick(_INTERPOLATIONS, spec.interpolation, kind="interpolation")
+    pick({"fit": 1, "fill": 1, "stretch": 1}, spec.resize, kind="resize rule")
+    if image.shape == spec.shape:
+        return image
+    picture = Image.fromarray(image[:, :, 0] if spec.channels == 1 else image)
+    if spec.resize == "fit":
+        return _fitted(picture, spec, resample)
+    box = _middle_box(picture.size, spec) if spec.resize == "fill" else None
+    return pixels_of(picture.resize((spec.width, spec.height), resample, box=box))
+
+
+def read_image(source: Path | str | bytes, spec: InputSpec, *, invert: bool = False) -> NDArray[np.uint8]:
+    """A file as a network takes it: decoded, turned upright, inverted on demand, resized.
+
+    Args:
+        source: a path, or the bytes of a file.
+        spec: what the network is fed.
+        invert: True swaps dark and light before padding, so that padding still
+            matches the training images.
+
+    Returns:
+        (spec.height, spec.width, spec.channels) uint8.
+
+    Raises:
+        UnreadableImage: as `decode_image`.
+        InvalidValue: the specification or the kind of source is wrong.
+
+    Example:
+        >>> read_image(b"P5 2 1 255 Az", InputSpec(1, 2, "grey"), invert=True).tolist()
+        [[[190], [133]]]
+    """
+    image = decode_image(source, color_mode=spec.color_mode, minimum_size=(spec.height, spec.width))
+    return resize_image(255 - image if invert else image, spec)
+
+
+@contextlib.contextmanager
+def _content(source: Path | str | bytes) -> Iterator[bytes]:
+    if isinstance(source, bytes):
+        if len(source) > MAX_BYTES:
+            raise UnreadableImage(f"{len(source):,} bytes; at most {MAX_BYTES:,} are read. Save it smaller.")
+        yield source
+        return
+    num_bytes = 0
+    with contextlib.suppress(OSError, ValueError):
+        num_bytes = Path(source).stat().st_size
+    with FILES.hold(num_bytes):
+        yield read_bytes(Path(source))
+
+
+def _decode(
+    data: bytes, image_format: ImageFormat, color_mode: ColorMode, minimum_size: tuple[int, int] | None
+) -> Picture:
+    container = Container(image_format, data)
+    try:
+        container = strip(data, image_format)
+        _refuse_size(container)
+        lacks_end = container.jpeg is not None and not container.jpeg.has_end
+        decode = _decode_without_end if lacks_end else _decode_stripped
+        return dataclasses.replace(decode(container, color_mode, minimum_size), stored=data)
+    except UnreadableImage:
+        raise
+    except Exception as error:  # damaged files bring Pillow to raise nearly every type there is
+        raise UnreadableImage(_reason(error, container, len(data))) from error
+
+
+def _decode_without_end(container: Container, color_mode: ColorMode, minimum_size: tuple[int, int] | None) -> Picture:
+    """A JPEG without its last mark is whole if what follows it changes nothing."""
+    data = container.data.rstrip(b"\xff")  # half of the mark may be there
+    ended, other = (dataclasses.replace(container, data=data + rest) for rest in (_END, _OTHER_BITS + _END))
+    picture = _decode_stripped(ended, color_mode, minimum_size)
+    # Reduced to an eighth, the last bits may not show; so it is looked at in full, if it is no giant.
+    least = None if picture.width * picture.height <= _REDUCED_ABOVE else minimum_size
+    whole, changed = (_decode_stripped(one, color_mode, least).pixels for one in (ended, other))
+    if not np.array_equal(whole, changed):
+        raise UnreadableImage(f"truncated JPEG (it ends after {len(container.data):,} bytes).")
+    return picture
+
+
+def _decode_stripped(container: Container, color_mode: ColorMode, minimum_size: tuple[int, int] | None) -> Picture:
+    if container.missing or (container.jpeg is not None and container.jpeg.lacks_scans):
+        raise UnreadableImage(f"truncated {_shown(container)} ({container.missing or 'scans are missing'}).")
+    opened, container, stored = _opened(container)
+    orientation = _orientation(opened, container)
+    wanted = minimum_size and (minimum_size if orientation >= 5 else minimum_size[::-1])  # width and height, as stored
+    size, container = _ask_for_less(opened, container, color_mode, wanted)
+    factor = 1 if container.format == "JPEG" or wanted is None else _factor(size, wanted)
+    result = -(-size[0] // factor), -(-size[1] // factor)
+    num_bytes = bytes_to_decode(container, size, result, len(PILLOW_MODES[color_mode]))
+    with DECODING.hold(num_bytes):
+        image = Image.fromarray(_without_last(read_netpbm(container.data))) if opened is None else opened
+        try:
+            _load(image, container)
+            levels = Levels() if opened is None else levels_of(opened)
+            pixels = _upright(_in_bands(image, color_mode, levels, factor), orientation)
+        finally:
+            _let_go(image, num_bytes)
+    height, width = stored if orientation >= 5 else stored[::-1]
+    return Picture(pixels, container.format, height, width, orientation, container.bits)
+
+
+def _refuse_size(container: Container) -> None:
+    if container.size is not None:
+        check_size(container, container.size)
+
+
+def _opened(container: Container) -> tuple[ImageFile.ImageFile | None, Container, tuple[int, int]]:
+    if container.format == "PPM" and container.size is not None:
+        return None, container, container.size
+    reader: Any = _READERS.get(container.format) or importlib.import_module(HEIF_READER).HeifImageFile
+    opened: ImageFile.ImageFile = reader(io.BytesIO(container.data))
+    check_size(container, opened.size)
+    return opened, container, opened.size
+
+
+def _load(image: Image.Image, container: Container) -> None:
+    if container.format == "TIFF":
+        _silence_libtiff()
+    image.load()
+    if container.format == "PNG" and not _has_last_row(image) and not png_has_all_rows(container.data):
+        raise UnreadableImage("truncated PNG (rows are missing).")
+
+
+def _let_go(image: Image.Image, num_bytes: int) -> None:
+    """Free an image's memory now: while an error is told, its traceback would hold on to it."""
+    image.close()
+    for decoder in ("_decoder", "_heif_file"):
+        vars(image).pop(decoder, None)
+    if num_bytes > _TRIMMED_ABOVE:
+        # The C library keeps what a thread gives back for that thread, and with many of them that adds up.
+        with contextlib.suppress(OSError, AttributeError, TypeError):
+            ctypes.CDLL(None).malloc_trim(0)
+
+
+def _ask_for_less(
+    opened: Any, container: Container, color_mode: ColorMode, wanted: tuple[int, int] | None
+) -> tuple[tuple[int, int], Container]:
+    """Have a decoder leave out rows and columns where it can; the size that it will give, and at what cost."""
+    if isinstance(opened, JpegImageFile):
+        opened.draft(PILLOW_MODES[color_mode], wanted or opened.size)
+    size: Any = container.size if opened is None else opened.size
+    if not container.halvings or wanted is None:
+        return size, container
+    halvings, most = 0, min(size[0] // wanted[0], size[1] // wanted[1])
+    while halvings < container.halvings and most >= 2 ** (halvings + 1):
+        halvings += 1
+    opened.reduce = halvings
+    size = size[0] + 2**halvings // 2 >> halvings, size[1] + 2**halvings // 2 >> halvings
+    return size, dataclasses.replace(container, held_bytes=container.held_bytes >> (2 * halvings))
+
+
+def _factor(size: tuple[int, int], wanted: tuple[int, int]) -> int:
+    """By how much a large image is reduced on the way, never below what is wanted."""
+    factor, most = 1, min(size[0] // wanted[0], size[1] // wanted[1])
+    while size[0] * size[1] > _REDUCED_ABOVE * factor**2 and 2 * factor <= most:
+        factor *= 2
+    return factor
+
+
+def _in_bands(image: Image.Image, color_mode: ColorMode, levels: Levels, factor: int) -> NDArray[np.uint8]:
+    """Changed in colour and reduced, some rows at a time: whole copies of a large image would take too much."""
+    width, height = image.size
+    if factor == 1 and width * height <= _BAND_PIXELS:
+        return pixels_of(in_color_mode(image, color_mode, levels))
+    rows = max(1, _BAND_PIXELS // width // factor) * factor
+    shape = -(-height // factor), -(-width // factor), len(PILLOW_MODES[color_mode])
+    pixels = np.zeros(shape, dtype=np.uint8)
+    for top in range(0, height, rows):
+        band = in_color_mode(image.crop((0, top, width, min(height, top + rows))), color_mode, levels)
+        part = pixels_of(band.reduce(factor) if factor > 1 else band)
+        pixels[top // factor : top // factor + len(part)] = part
+    return pixels
+
+
+def _without_last(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+
+
+def _has_last_row(image: Image.Image) -> bool:
+    """Whether the last row that was written holds anything; what is missing is left at zero."""
+    is_before_last = image.info.get("interlace") and image.height % 2 and image.height > 1
+    last = image.height - (2 if is_before_last else 1)
+    return bool(np.asarray(image.crop((0, last, image.width, last + 1))).any())
+
+
+@cache
+def _silence_libtiff() -> None:
+    # It prints what it dislikes, in the midst of a progress bar; a refusal says it better. A Pillow that has it built
+    # in does not let go of these names.
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        library = ctypes.CDLL(importlib.import_module("PIL._imaging").__file__)
+        library.TIFFSetErrorHandler(None)
+        library.TIFFSetWarningHandler(None)
+
+
+def _orientation(opened: ImageFile.ImageFile | None, container: Container) -> int:
+    if container.format != "AVIF" or opened is None:
+        return container.orientation
+    # Pillow hands an AVIF file's own rotation and mirror on as EXIF; without `xmp` it looks nowhere else.
+    opened.info.pop("xmp", None)
+    return int(opened.getexif().get(_ORIENTATION, 1))
+
+
+def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    rows = -1 if orientation in (3, 4, 7, 8) else 1
+    columns = -1 if orientation in (2, 3, 6, 7) else 1
+    return np.ascontiguousarray(pixels[::rows, ::columns])
+
+
+def _shown(container: Container) -> str:
+    return {"WEBP": "WebP", "JPEG2000": "JPEG 2000", "HEIF": "HEIC"}.get(container.format, container.format)
+
+
+def _reason(error: Exception, container: Container, num_bytes: int) -> str:
+    kind, detail = _shown(container), str(error)
+    if container.missing or "truncated" in detail.lower() or isinstance(error, EOFError):
+        return f"truncated {kind} ({container.missing or f'{num_bytes:,} bytes; the image needs more'})."
+    if isinstance(error, MemoryError):
+        return f"{kind} for which the memory does not suffice; save it smaller."
+    # What Pillow raises on purpose is worth repeating, unless it holds an object's address or raw bytes.
+    is_meant = isinstance(error, (OSError, SyntaxError))
+    is_readable = is_meant and 5 < len(detail) <= 80 and detail.isprintable() and not set(detail) & set("<>\\")
+    return f"damaged {kind} ({detail})." if is_readable else f"damaged {kind}."
+
+
+def _fitted(picture: Image.Image, spec: InputSpec, resample: Image.Resampling) -> NDArray[np.uint8]:
+    scale = min(spec.height / picture.height, spec.width / picture.width)
+    height = min(spec.height, max(1, round(picture.height * scale)))
+    width = min(spec.width, max(1, round(picture.width * scale)))
+    padding = pick(_PADDING, spec.background, kind="background")
+    canvas = np.full(spec.shape, padding, dtype=np.uint8)
+    top, left = (spec.height - height) // 2, (spec.width - width) // 2
+    canvas[top : top + height, left : left + width] = pixels_of(picture.resize((width, height), resample))
+    return canvas
+
+
+def _middle_box(size: tuple[int, int], spec: InputSpec) -> tuple[float, float, float, float]:
+    """The largest part of the image, in its middle, that has the network's proportions."""
+    width, height = size
+    scale = min(width / spec.width, height / spec.height)
+    half_width, half_height = min(width, spec.width * scale) / 2, min(height, spec.height * scale) / 2
+    return (
+        max(0.0, width / 2 - half_width),
+        max(0.0, height / 2 - half_height),
+        min(float(width), width / 2 + half_width),
+        min(float(height), height / 2 + half_height),
+    )

@@ -1,0 +1,1 @@
+"""Which images are copies of which."""

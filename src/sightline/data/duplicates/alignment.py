@@ -1,0 +1,249 @@
+"""How alike two thumbnails are: a quick word of a few numbers, then a close look with one laid over the other.
+
+The quick word is the low part of the cosine transform. Mirroring an image only
+changes signs in it, and turning it swaps the axes, so the eight ways to lay an
+image down cost nothing; six slight crops are taken besides. The close look
+finds how one thumbnail has to be shifted and stretched to lie over the other, by
+least squares as Lucas and Kanade do, and then compares light and fine structure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.data.duplicates.fingerprints import SIDE, blurred, fine_structure
+
+Array = NDArray[np.float32]
+
+# Low frequencies, u + v from 1 to 7, weighted so that light and shade do not drown the rest. Frequency by
+# frequency, natural images fall off by about 1 / (u + v); undone in part, unlike images become far apart.
+_FREQUENCIES = 8
+_U, _V = np.mgrid[:_FREQUENCIES, :_FREQUENCIES]
+_KEPT = (_U + _V >= 1) & (_U + _V < _FREQUENCIES)
+_WEIGHTS = np.asarray((_U + _V) ** 0.7, np.float32)
+_STEPS = np.arange(SIDE)
+_COSINES = np.asarray(np.cos(np.pi * (_STEPS[None] + 0.5) * np.arange(_FREQUENCIES)[:, None] / SIDE), np.float32)
+
+# From -1 to 1 over the thumbnail, so that a crop is a scale and a shift: 1 - left - right and left - right.
+_PLACES = np.asarray((_STEPS + 0.5) / SIDE * 2 - 1, np.float32)
+_CROPS = (
+    ((0.05, 0.05), (0.05, 0.05)),
+    ((0.09, 0.09), (0.09, 0.09)),
+    *((across, down) for across in ((0.08, 0.02), (0.02, 0.08)) for down in ((0.08, 0.02), (0.02, 0.08))),
+)
+_STAGES = ((1.5, 4), (0.8, 3))  # width of the smoothing in pixels, iterations
+# What is finer than this, in pixels, tells of the resampling and the JPEG rather than of the picture.
+_FINEST = 0.6
+# Beyond these the two thumbnails show different things: 10 % cropped on both sides of either, and a little more.
+_LEAST_SCALE, _MOST_SCALE, _MOST_SHIFT = 0.76, 1.32, 0.14
+
+
+@dataclass(frozen=True)
+class Change:
+    """One way in which a copy may have been laid down before it is compared.
+
+    Attributes:
+        transpose: rows and columns swapped, first of all.
+        across: mirrored left to right.
+        down: mirrored top to bottom.
+        start: (scale, shift) across and down, where the search for the crop begins.
+    """
+
+    transpose: bool = False
+    across: bool = False
+    down: bool = False
+    start: tuple[float, float, float, float] = (1.0, 0.0, 1.0, 0.0)
+
+    @property
+    def name(self) -> str:
+        """Either "flipped" or "turned"; "" where the image stands as it was."""
+        if not (self.transpose or self.across or self.down):
+            return ""
+        return "flipped" if (self.transpose + self.across + self.down) % 2 else "turned"
+
+
+UPRIGHT: Final = tuple(
+    Change(transpose, across, down) for transpose in (False, True) for across in (False, True) for down in (False, True)
+)
+"""The eight ways to lay an image down; the first leaves it as it is."""
+
+CROPPED: Final = tuple(
+    Change(start=(1 - left - right, left - right, 1 - top - bottom, top - bottom))
+    for (left, right), (top, bottom) in _CROPS
+)
+"""Six slight crops, so near one another that the search finds the rest of the way."""
+
+
+def laid(thumbnails: Array, change: Change) -> Array:
+    """Thumbnails mirrored and turned.
+
+    Args:
+        thumbnails: (num_images, 32, 32).
+        change: how.
+
+    Returns:
+        The same shape.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> laid(np.arange(1024, dtype=np.float32).reshape(1, 32, 32), Change(across=True))[0, 0, 0]
+        np.float32(31.0)
+    """
+    if change.transpose:
+        thumbnails = thumbnails.swapaxes(1, 2)
+    return thumbnails[:, :: -1 if change.down else 1, :: -1 if change.across else 1]
+
+
+def descriptors(thumbnails: Array, change: Change = UPRIGHT[0]) -> Array:
+    """The quick word on each thumbnail, once it is changed.
+
+    Args:
+        thumbnails: (num_images, 32, 32), any range.
+        change: how it is laid down or cropped beforehand.
+
+    Returns:
+        (num_images, 35) of length 1: the product of two says how alike they are,
+        whatever their brightness and contrast. Zeros for a uniform image.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> image = np.random.default_rng(0).random((1, 32, 32), np.float32)
+        >>> float((descriptors(image) @ descriptors(3 * image + 1).T).round(4)[0, 0])
+        1.0
+    """
+    if change.start != UPRIGHT[0].start:
+        scale_across, shift_across, scale_down, shift_down = np.array(change.start, np.float32)[:, None]
+        across, down = _resampling(scale_across, shift_across)[0], _resampling(scale_down, shift_down)[0]
+        thumbnails = np.asarray(down @ thumbnails @ across.swapaxes(1, 2), np.float32)
+    table = _COSINES @ laid(thumbnails, change) @ _COSINES.T
+    words = (table * _WEIGHTS)[:, _KEPT]
+    lengths = np.sqrt((words * words).sum(axis=1, keepdims=True))
+    return np.asarray(np.where(lengths > 1e-3, words / np.maximum(lengths, 1e-3), 0), np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Smoothed:
+    """Thumbnails at the smoothings that a close look takes, made once however many pairs they are in.
+
+    Attributes:
+        stages: for each stage of the search, (num_images, 32, 32) of mean 0 and deviation 1.
+        sharp: (num_images, 32, 32), without what is finer than 0.6 pixels.
+    """
+
+    stages: tuple[Array, ...]
+    sharp: Array
+
+    def take(self, places: NDArray[np.int64]) -> Smoothed:
+        """The same for some of the thumbnails."""
+        return Smoothed(tuple(stage[places] for stage in self.stages), self.sharp[places])
+
+
+def smoothed(thumbnails: Array) -> Smoothed:
+    """What `closeness` compares thumbnails by.
+
+    Args:
+        thumbnails: (num_images, 32, 32), already laid down as they are to be compared.
+
+    Returns:
+        Their Smoothed.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> smoothed(np.ones((1, 32, 32), np.float32)).sharp.shape
+        (1, 32, 32)
+    """
+    stages = tuple(_standardised(blurred(thumbnails, width)) for width, _ in _STAGES)
+    return Smoothed(stages, blurred(thumbnails, _FINEST))
+
+
+def closeness(first: Smoothed, second: Smoothed, starts: Array) -> tuple[Array, Array]:
+    """Lay the first thumbnail of each pair over the second and compare.
+
+    Args:
+        first: of num_pairs thumbnails.
+        second: of as many, already laid down as the first.
+        starts: (num_pairs, 4) where each search begins: scale and shift across, scale and shift down.
+
+    Returns:
+        (num_pairs,) distances: 0 for the same picture, about 1 for unlike ones. Half is
+        correlation of the grey values and half of their fine structure.
+        (num_pairs, 4) the scales and shifts that were found.
+
+    Raises:
+        Nothing.
+
+    Source:
+        Baker and Matthews, Lucas-Kanade 20 Years On, IJCV 56 (2004): inverse composition.
+
+    Example:
+        >>> image = np.random.default_rng(0).random((1, 32, 32), np.float32)
+        >>> float(closeness(smoothed(image), smoothed(2 * image), np.float32([UPRIGHT[0].start]))[0].round(3)[0])
+        0.0
+    """
+    found = _aligned(first, second, starts)
+    over, inside = _laid_over(first.sharp, found)
+    light = _correlation(over, second.sharp, inside)
+    structure = _correlation(fine_structure(over), fine_structure(second.sharp), inside)
+    return np.asarray(1 - (light + structure) / 2, np.float32), found
+
+
+def _resampling(scales: Array, shifts: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """(num, 32, 32) matrices that read a line at scale * place + shift, and which results lie inside of it."""
+    places = ((scales[:, None] * _PLACES + shifts[:, None]) + 1) * (SIDE / 2) - 0.5
+    inside = (places >= -0.5) & (places <= SIDE - 0.5)
+    distances = np.abs(np.clip(places, 0, SIDE - 1)[:, :, None] - _STEPS.astype(np.float32))
+    return np.maximum(0, 1 - distances), inside
+
+
+def _aligned(first: Smoothed, second: Smoothed, starts: Array) -> Array:
+    """Scales and shifts that lay `first` over `second`: roughly on smoothed thumbnails, then on sharper ones."""
+    found = np.array(starts, np.float32)
+    for (_, iterations), moving, still in zip(_STAGES, first.stages, second.stages, strict=True):
+        slope_down, slope_across = np.gradient(still, 2 / SIDE, axis=(1, 2))
+        slopes = np.stack([slope_across * _PLACES, slope_across, slope_down * _PLACES[:, None], slope_down], axis=1)
+        slopes = slopes.reshape(len(found), 4, -1)
+        # The ridge keeps a thumbnail without slopes in one direction from running off in it.
+        solver = np.linalg.inv(slopes @ slopes.swapaxes(1, 2) + 5 * np.eye(4, dtype=np.float32))
+        for _ in range(iterations):
+            over, inside = _laid_over(moving, found)
+            error = (_standardised(over, inside) - _standardised(still, inside)).reshape(len(found), -1, 1)
+            step = (solver @ (slopes @ error))[:, :, 0]
+            scales = found[:, 0::2] / (1 + step[:, 0::2])
+            shifts = found[:, 1::2] - scales * step[:, 1::2]
+            found[:, 0::2] = np.clip(scales, _LEAST_SCALE, _MOST_SCALE)
+            found[:, 1::2] = np.clip(shifts, -_MOST_SHIFT, _MOST_SHIFT)
+    return found
+
+
+def _laid_over(thumbnails: Array, found: Array) -> tuple[Array, Array]:
+    """Thumbnails scaled and shifted, and 1 where something of them lies."""
+    across, inside_across = _resampling(found[:, 0], found[:, 1])
+    down, inside_down = _resampling(found[:, 2], found[:, 3])
+    inside = (inside_down[:, :, None] & inside_across[:, None, :]).astype(np.float32)
+    return np.asarray(down @ thumbnails @ across.swapaxes(1, 2), np.float32), inside
+
+
+def _standardised(thumbnails: Array, inside: Array | None = None) -> Array:
+    """Mean 0 and deviation 1 over what counts; zero elsewhere."""
+    if inside is None:
+        inside = np.ones_like(thumbnails)
+    counts = np.maximum(inside.sum(axis=(1, 2), keepdims=True), 1)
+    centred = (thumbnails - (thumbnails * inside).sum(axis=(1, 2), keepdims=True) / counts) * inside
+    deviations = np.sqrt((centred * centred).sum(axis=(1, 2), keepdims=True) / counts)
+    return np.asarray(centred / np.maximum(deviations, 1e-3))
+
+
+def _correlation(first: Array, second: Array, inside: Array) -> Array:
+    """Of the two over what counts, from -1 to 1."""
+    products = _standardised(first, inside) * _standardised(second, inside)
+    return np.asarray(products.sum(axis=(1, 2)) / np.maximum(inside.sum(axis=(1, 2)), 1))

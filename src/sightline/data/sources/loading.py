@@ -1,0 +1,205 @@
+"""`load`: from what the user names to a Dataset."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sightline.configuration.names import LABEL_LEVELS, SOURCES
+from sightline.configuration.schema import DataRecipe
+from sightline.data.decoding.formats import IMAGE_SUFFIXES
+from sightline.data.sources.builtin import read_mnist
+from sightline.data.sources.downloads import read_keras_dataset
+from sightline.data.sources.local import archives, tables
+from sightline.data.sources.local.archives import read_archive
+from sightline.data.sources.local.arrays import ARRAY_KEYS, assemble, from_arrays, read_npz
+from sightline.data.sources.local.folders import read_folder
+from sightline.data.sources.local.tables import Columns, is_frame, read_table
+from sightline.errors import InvalidSource, InvalidValue, OneClassOnly, UnknownName, closest, pick
+from sightline.records import Dataset, ImageFiles
+from sightline.system.text import printable
+
+
+def load(
+    source: Any,
+    *,
+    class_names: Sequence[str] | None = None,
+    name: str | None = None,
+    label_from: str = "first",
+    columns: Columns | None = None,
+) -> Dataset:
+    """Open a source of labelled images.
+
+    Args:
+        source: a folder with a sub-folder a class, or with such folders under `train/`,
+            `validation/` and `test/`; a table of paths and labels (.csv, .tsv, .parquet, a pandas
+            frame); a .zip or .tar laid out as a folder is; a name from `sightline.datasets()`;
+            an `.npz` file with `x_train, y_train,
+            x_test, y_test` as Keras has it (and `class_names`, if you like); the same keys
+            in a mapping, where the test pair may be left out; or a Dataset, handed on.
+            Images are uint8 (num_images, height, width) or (..., 1 or 3), labels whole numbers from 0.
+        class_names: the classes in their order, what the labels of arrays stand for. If left out, those
+            of files are sorted by name, those of arrays are "0", "1", ...
+        name: short name for the run's folder; that of the source if left out.
+        label_from: "first" or "last": which folder names the class, where folders are nested; "top": the top
+            folders do, even where they are called as splits are.
+        columns: what the columns of a table are called, where it is not path and label:
+            {"path": "img", "label": "species"}; split, group and weight, too.
+
+    Returns:
+        The Dataset, lazy: of files it holds names, not pixels. Its given splits are those of
+        the source; what it does not fix is divided later.
+
+    Raises:
+        UnknownName: neither a known name nor a path that exists.
+        InvalidSource: the arrays are missing, of the wrong rank, type or length, or hold
+            labels out of range or one class only; the message names the array.
+        DownloadFailed: public data could not be fetched.
+        MissingPackage: Keras is needed to fetch it and is not installed.
+
+    Example:
+        >>> load("mnist")
+        Dataset 'mnist': 70,000 images of 28x28x1, 10 classes (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
+    """
+    if isinstance(source, Dataset):
+        return source
+    pick(LABEL_LEVELS, label_from, kind="label level")
+    name = printable(name) if name else None
+    if columns and not is_table(source):
+        what = printable(str(source)) if isinstance(source, str | Path) else type(source).__name__
+        raise InvalidSource(f"columns are named for tables, and {what} is none. Leave them out.")
+    if isinstance(source, Mapping):
+        return from_arrays(source, "arrays", name or "arrays", class_names)
+    if is_frame(source):
+        return read_table(source, columns=columns, name=name, class_names=class_names)
+    if not isinstance(source, str | Path):
+        raise InvalidSource(f"a source is a path, a name, a table or arrays; got {type(source).__name__}.")
+    if str(source) in SOURCES:
+        return _named(str(source))
+    if not str(source):  # an empty path would be the folder one happens to be in
+        raise UnknownName(f"no source was named. {closest('', SOURCES)}")
+    # A shell opens "~" before a program sees it; a notebook does not.
+    path = Path(os.path.expanduser(source))  # noqa: PTH111  # Path's own raises where there is no home
+    return _from_path(path, name, class_names, label_from=label_from, columns=columns)
+
+
+def is_table(source: Any) -> bool:
+    """True if a source is a table: a pandas frame, or a file that is called as tables are."""
+    if not isinstance(source, str | Path):
+        return is_frame(source)
+    return str(source).lower().endswith(tables.SUFFIXES) and not os.path.isdir(source)  # noqa: PTH112  # Path's own raises
+
+
+def open_as_recipe_says(source: Any, data: DataRecipe) -> Dataset:
+    """Open a source with what a recipe says of its folders and columns."""
+    return load(source, label_from=data.label_from, columns=named_columns(data.columns or ""))
+
+
+def open_again(source: Any, record: Mapping[str, Any]) -> Dataset:
+    """Open a source as the record of another opening says: the one that it was made from, or one that is like it.
+
+    Args:
+        source: whatever `load` takes.
+        record: may have `label_from` and `columns`; columns that the table does not have are looked for by the usual
+            names instead.
+    """
+    columns = named_columns(str(record.get("columns") or "")) if is_table(source) else {}
+    names = {meaning: (name, *tables.COLUMNS[meaning]) for meaning, name in columns.items()}
+    try:
+        return load(source, label_from=record.get("label_from", "first"), columns=names)
+    except OneClassOnly as error:
+        # To judge a network, or to ask it, one class is enough.
+        opened: Dataset = error.dataset
+        return opened
+
+
+def named_columns(typed: str) -> dict[str, str]:
+    """What "path=img,label=species" says, in a recipe, in a record or behind `--column`.
+
+    Example:
+        >>> named_columns("path=img, label=species")
+        {'path': 'img', 'label': 'species'}
+    """
+    found: dict[str, str] = {}
+    for part in filter(str.strip, typed.split(",")):
+        meaning, _, name = (piece.strip() for piece in part.partition("="))
+        if not name:
+            raise InvalidValue(f"columns are named as path=img,label=species; got {typed!r}.")
+        pick(tables.COLUMNS, meaning, kind="meaning of a column")
+        found[meaning] = name
+    return found
+
+
+def is_files(source: Any) -> bool:
+    """True if a source consists of image files: a folder, a table or an archive. Opens nothing.
+
+    Args:
+        source: whatever `load` takes.
+
+    Returns:
+        False for names, arrays and `.npz` files.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> is_files("mnist"), is_files("photos.zip")
+        (False, True)
+    """
+    if isinstance(source, Dataset):
+        return isinstance(source.images, ImageFiles)
+    if not isinstance(source, str | Path):
+        return is_frame(source)
+    suffixes = (*tables.SUFFIXES, *archives.SUFFIXES)
+    is_folder = os.path.isdir(source)  # noqa: PTH112  # Path's own raises inside a folder that may not be entered
+    return str(source) not in SOURCES and (is_folder or str(source).lower().endswith(suffixes))
+
+
+def _from_path(
+    path: Path, name: str | None, class_names: Sequence[str] | None, *, label_from: str, columns: Columns | None
+) -> Dataset:
+    _check_there(path)
+    lowered = path.name.lower()
+    if path.is_dir():
+        return read_folder(path, label_from=label_from, name=name, class_names=class_names)
+    if lowered.endswith(".npz"):
+        arrays, unused = read_npz(path)
+        return from_arrays(arrays, str(path), name or path.stem, class_names, unused=unused)
+    if lowered.endswith(tables.SUFFIXES):
+        return read_table(path, columns=columns, name=name, class_names=class_names)
+    if lowered.endswith(archives.SUFFIXES):
+        return read_archive(path, label_from=label_from, name=name, class_names=class_names)
+    hint = "It is one image: `sightline predict` takes it. " if lowered.endswith(tuple(IMAGE_SUFFIXES)) else ""
+    raise InvalidSource(
+        f"{printable(str(path))}: cannot be opened as a source. {hint}It must be a folder with a sub-folder a class, "
+        f"a table ({', '.join(tables.SUFFIXES)}), an archive (.zip, .tar), an .npz file with {', '.join(ARRAY_KEYS)}, "
+        f"or one of {', '.join(SOURCES)}."
+    )
+
+
+def _check_there(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a zero byte
+        typed = printable(str(path))
+        raise UnknownName(
+            f"no source is called '{typed}', and there is no such file. {closest(typed, SOURCES)}"
+        ) from error
+    except OSError as error:
+        raise InvalidSource(f"{printable(str(path))}: cannot be read ({error.strerror}).") from error
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # opening a pipe can block for ever
+        raise InvalidSource(f"{printable(str(path))}: is a pipe, socket or device. Save what comes from it as a file.")
+
+
+def _named(name: str) -> Dataset:
+    entry = SOURCES[name]
+    arrays = read_mnist() if name == "mnist" else read_keras_dataset(name)
+    # MNIST's bytes were checked against their MD5s: hashing 55 MB again would say the same.
+    fingerprint = hashlib.sha256(b"mnist checked by MD5").hexdigest() if name == "mnist" else None
+    train_images, train_labels, test_images, test_labels = arrays
+    pairs = {"train": (train_images, train_labels), "test": (test_images, test_labels)}
+    return assemble(name, pairs, entry.class_names, licence=entry.licence, fingerprint=fingerprint)

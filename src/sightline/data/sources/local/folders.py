@@ -1,0 +1,126 @@
+"""A folder of photographs as it lies on the disk: walked once, and nothing opened that is called an image."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sightline.data.decoding.formats import IMAGE_SUFFIXES, why_no_image
+from sightline.data.sources.assembly import LabelledFiles, to_dataset
+from sightline.data.sources.layout import arrange
+from sightline.data.storage.listing import Listing
+from sightline.data.storage.walking import walk
+from sightline.errors import InvalidSource
+from sightline.records import Dataset, ImageFiles
+from sightline.system.stored import open_without_waiting
+from sightline.system.text import printable
+
+_HEAD_BYTES = 1024
+
+
+def read_folder(
+    path: Path, *, label_from: str = "first", name: str | None = None, class_names: Sequence[str] | None = None
+) -> Dataset:
+    """Open a folder of photographs.
+
+    Args:
+        path: with a sub-folder a class; or with `train/` and, if you like, `validation/`
+            (`valid/`, `val/`) and `test/`, each with a sub-folder a class. Deeper folders are
+            walked, links followed, hidden files passed over.
+        label_from: "first" or "last": which folder below the top, or below the split, names the class.
+        name: short name; that of the folder if None.
+        class_names: their order; sorted by name if None.
+
+    Returns:
+        One row a file that may be an image: by its suffix, or else by its first bytes. All
+        others are in `left_out`.
+
+    Raises:
+        InvalidSource: no images, no class folders, one class, or a folder that cannot be read.
+
+    Example:
+        >>> read_folder(Path("nowhere"))
+        Traceback (most recent call last):
+        sightline.errors.InvalidSource: nowhere: cannot be read (No such file or directory).
+    """
+    typed = printable(str(path))
+    listing, remarks = list_folder(path)
+    found = arrange(listing, typed=typed, label_from=label_from)
+    stamps = np.array(listing.stamps, dtype=np.int64)[found.rows]
+    files = ImageFiles(
+        place=Path(os.path.abspath(path)),  # noqa: PTH100  # the same rows, wherever the process goes; links stay
+        kind="folder",
+        names=tuple(listing.names[row] for row in found.rows.tolist()),
+        num_bytes=np.array(listing.num_bytes, dtype=np.int64)[found.rows],
+        arrivals=stamps,
+        offsets=np.empty(0, dtype=np.int64),
+    )
+    labelled = LabelledFiles(
+        files, found.classes, found.splits, stamps, remarks=(*remarks, *found.remarks), left_out=found.left_out
+    )
+    named = name or printable(files.place.name) or "folder"
+    return to_dataset(labelled, typed=typed, name=named, class_names=class_names, remedy=found.remedy)
+
+
+def list_folder(path: Path) -> tuple[Listing, tuple[str, ...]]:
+    """Walk a folder and all below it.
+
+    Args:
+        path: where to begin.
+
+    Returns:
+        What lies there, in no particular order, and what was noticed: folders that cannot be read.
+
+    Raises:
+        InvalidSource: `path` itself cannot be read.
+
+    Example:
+        >>> list_folder(Path("nowhere"))
+        Traceback (most recent call last):
+        sightline.errors.InvalidSource: nowhere: cannot be read (No such file or directory).
+    """
+    listing = walk(path, _sort_in)
+    closed = dict(listing.closed)
+    if "" in closed:
+        raise InvalidSource(f"{printable(str(path))}: cannot be read ({closed['']}).")
+    if not closed:
+        return listing, ()
+    remark = f"{len(closed):,} folders cannot be read; what lies in them is left out. Change their permissions"
+    return listing, (remark.replace("1 folders", "1 folder"),)
+
+
+def _sort_in(entry: os.DirEntry[str], name: str, listing: Listing) -> bool:
+    """Add an entry to the listing; True if it is a folder."""
+    try:
+        status = entry.stat()
+    except OSError as error:
+        reason = "this link leads nowhere" if entry.is_symlink() else f"cannot be read ({error.strerror})"
+        listing.left_out.append((printable(name), reason))
+        return False
+    if stat.S_ISDIR(status.st_mode):
+        return True
+    if not stat.S_ISREG(status.st_mode):
+        listing.left_out.append((printable(name), "is a pipe or device, not an image file"))
+    elif reason := _why_no_image(entry):
+        listing.left_out.append((printable(name), reason))
+    else:
+        # Windows does not tell the number of a file without opening it.
+        number = (status.st_dev, status.st_ino) if status.st_ino else (0, 0)
+        listing.add(name, status.st_size, status.st_mtime_ns, number=number)
+    return False
+
+
+def _why_no_image(entry: os.DirEntry[str]) -> str:
+    """What a file is that is neither called an image nor begins like one; "" if it may be one."""
+    suffix = entry.name[entry.name.rfind(".") :].lower()
+    if suffix in IMAGE_SUFFIXES:
+        return ""
+    try:
+        with open(entry.path, "rb", opener=open_without_waiting) as stream:
+            return why_no_image(stream.read(_HEAD_BYTES))
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"

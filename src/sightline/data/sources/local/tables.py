@@ -1,0 +1,302 @@
+"""A table of paths and labels: CSV, TSV, Parquet or a pandas frame."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from sightline.data.sources.assembly import LabelledFiles, fuse_classes, to_dataset
+from sightline.data.sources.local.cells import NO_LABEL, Cells, cleaned_labels, read_cells, several_labels
+from sightline.data.sources.split_names import split_of
+from sightline.errors import InvalidSource, closest, pick
+from sightline.records import Dataset, ImageFiles
+from sightline.system.text import is_address, printable
+
+SUFFIXES = (".csv", ".tsv", ".parquet")
+"""Lower-case endings of tables."""
+
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "path": ("path", "file", "filename", "file_name", "image"),
+    "label": ("label", "class", "class_name", "category"),
+    "split": ("split",),
+    "group": ("group",),
+    "weight": ("weight",),
+}
+"""What a column may be called, whatever its case; the first that is there counts."""
+
+Columns = Mapping[str, str | Sequence[str]]
+"""Meaning to the name of a column, or to names of which the first that is there counts."""
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One line that says what it must."""
+
+    place: str
+    path: str
+    label: str
+    split: str
+    group: str
+    weight: float
+
+
+def read_table(
+    table: Any,
+    *,
+    columns: Columns | None = None,
+    name: str | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Dataset:
+    """Open a table of labelled images.
+
+    Args:
+        table: path of a .csv, .tsv or .parquet file, or a pandas frame. It has a column of paths,
+            relative to the table's folder (a frame's: to the current one) or absolute, and one of
+            labels; and may have split (train, validation, test or empty), group and weight.
+        columns: what its columns are called, such as {"path": "img", "label": "species"}, or several names of which
+            the first that is there counts; else path, file, filename or image, label, class or category, in any case.
+        name: short name; that of the file if None.
+        class_names: their order; sorted by name if None.
+
+    Returns:
+        One row a file. Lines without path or label, of missing files, and lines that
+        contradict each other are in `left_out`.
+
+    Raises:
+        InvalidSource: columns are missing, cells hold several labels, a split or weight makes no
+            sense, no file exists, or there is one class only.
+        MissingPackage: a Parquet file needs pyarrow.
+
+    Example:
+        >>> read_table(Path("nowhere.csv"))
+        Traceback (most recent call last):
+        sightline.errors.InvalidSource: nowhere.csv: cannot be read (No such file or directory).
+    """
+    typed = printable(str(table)) if isinstance(table, Path) else "the table"
+    folder = table.absolute().parent if isinstance(table, Path) else Path.cwd()
+    cells = read_cells(table, typed)
+    for meaning in columns or {}:
+        pick(COLUMNS, meaning, kind="meaning of a column")
+    places = {meaning: _column(typed, cells, meaning, (columns or {}).get(meaning)) for meaning in COLUMNS}
+    left_out: list[tuple[str, str]] = []
+    lines, remarks = _complete(typed, cells, places, left_out)
+    labelled = _files_of(typed, folder, lines, left_out, has_weights=places["weight"] is not None)
+    labelled = replace(labelled, remarks=(*remarks, *labelled.remarks))
+    named = name or (printable(table.stem) if isinstance(table, Path) else "table")
+    return to_dataset(labelled, typed=typed, name=named, class_names=class_names)
+
+
+def is_frame(source: Any) -> bool:
+    """True for a pandas frame, told without importing pandas.
+
+    Args:
+        source: anything.
+
+    Returns:
+        Whether it is a DataFrame or of a class made from it.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> is_frame("photos.csv")
+        False
+    """
+    return any(
+        kind.__name__ == "DataFrame" and kind.__module__.split(".")[0] == "pandas" for kind in type(source).__mro__
+    )
+
+
+def _column(typed: str, cells: Cells, meaning: str, chosen: str | Sequence[str] | None) -> int | None:
+    lowered = [header.strip().lower() for header in cells.headers]
+    wanted = COLUMNS[meaning] if chosen is None else (chosen,) if isinstance(chosen, str) else tuple(chosen)
+    for header in (name.strip().lower() for name in wanted):
+        if lowered.count(header) > 1:
+            raise InvalidSource(f"{typed}: has {lowered.count(header)} columns {header!r}; rename all but one.")
+        if header in lowered:
+            return lowered.index(header)
+    if chosen is None and meaning not in ("path", "label"):
+        return None
+    found = ", ".join(map(printable, cells.headers)) or "no line at all"
+    if chosen is not None:
+        raise InvalidSource(
+            f"{typed}: has no column {wanted[0]!r}. {closest(wanted[0], map(printable, cells.headers))}"
+        )
+    paths, labels = (", ".join(COLUMNS[known][1:]) for known in ("path", "label"))
+    raise InvalidSource(
+        f"{typed}: has no column '{meaning}'; found {found}. Its first line must name path ({paths}) and label "
+        f"({labels}); or say what they are called: columns={{'path': ..., 'label': ...}}, --column path=...,label=..."
+    )
+
+
+def _complete(
+    typed: str, cells: Cells, columns: dict[str, int | None], left_out: list[tuple[str, str]]
+) -> tuple[list[_Line], tuple[str, ...]]:
+    """Lines that have a path and a label, checked, and what is to be said of the labels; the others are left out."""
+    filled = {meaning: [] if at is None else cells.column(at) for meaning, at in columns.items()}
+    if example := several_labels(filled["label"]):
+        raise InvalidSource(
+            f"{typed}: the label {printable(example)!r} looks like several labels. One image has one label here; "
+            "several are not supported yet. Keep one of them, or give the combination a name of its own."
+        )
+    labels, remarks = cleaned_labels(filled["label"])
+    lines, untold = [], Counter[str]()
+    for row, (place, path, label) in enumerate(zip(cells.places, filled["path"], labels, strict=True)):
+        split = _split(typed, place, filled["split"][row]) if filled["split"] else ""
+        weight = _weight(typed, place, filled["weight"][row]) if filled["weight"] else 1.0
+        group = filled["group"][row] if filled["group"] else ""
+        if reason := _why_none(path, label):
+            left_out.append((printable(path), f"{reason} ({place})") if path else (place, reason))
+            # Of cells that say "nan" it is told already.
+            untold[reason] += filled["label"][row].lower() not in NO_LABEL
+        else:
+            lines.append(_Line(place, str(PurePosixPath(path)), label, split, group, weight))
+    told = [f"lines left out: {number:,} of {len(labels):,} ({why})" for why, number in untold.items() if number]
+    return lines, (*remarks, *told)
+
+
+def _why_none(path: str, label: str) -> str:
+    """Why a line names no image; "" if it does."""
+    if not path:
+        return "has no path"
+    if not label:
+        return "has no label"
+    return "is an address, and nothing is downloaded" if is_address(path) else ""
+
+
+def _split(typed: str, place: str, cell: str) -> str:
+    split = split_of(cell)
+    if cell and split is None:
+        raise InvalidSource(f"{typed}: {place} has the split {cell!r}; it must be train, validation, test or empty.")
+    return split or ""
+
+
+def _weight(typed: str, place: str, cell: str) -> float:
+    try:
+        weight = float(cell)
+    except ValueError:
+        weight = float("nan")
+    if not 0 < weight < float("inf"):
+        raise InvalidSource(f"{typed}: {place} has the weight {cell!r}; it must be a number above 0.")
+    return weight
+
+
+def _files_of(
+    typed: str, folder: Path, lines: list[_Line], left_out: list[tuple[str, str]], *, has_weights: bool
+) -> LabelledFiles:
+    names, remarks = fuse_classes((line.split, line.label) for line in lines)
+    existing, missing = _existing(folder, lines, left_out)
+    num_before = len(left_out)
+    found, repeated = _agreeing(existing, names, left_out)
+    num_disagreeing = len(left_out) - num_before
+    if not found:
+        raise InvalidSource(f"{typed}: {_explain_empty(folder, missing, left_out)}")
+    notes = []
+    if missing:
+        total = len(missing) + len(found)
+        notes.append(f"{len(missing):,} of {total:,} files that the table names cannot be used; they were left out")
+    if num_disagreeing:
+        notes.append(f"files left out: {num_disagreeing:,} (has different labels or splits in different lines)")
+    if repeated:
+        notes.append(
+            f"{repeated:,} lines name a file that stands in the table already, with the same label; they were ignored"
+        )
+    kept = [one.line for one in found]
+    files = ImageFiles(
+        place=folder,
+        kind="folder",
+        names=tuple(one.path for one in found),
+        num_bytes=np.array([one.status.st_size for one in found], dtype=np.int64),
+        arrivals=np.arange(len(found)),
+        offsets=np.empty(0, dtype=np.int64),
+    )
+    return LabelledFiles(
+        files,
+        [names[line.split, line.label] for line in kept],
+        [line.split for line in kept],
+        np.array([one.status.st_mtime_ns for one in found], dtype=np.int64),
+        groups=[printable(line.group) for line in kept],
+        weights=np.array([line.weight for line in kept]) if has_weights else None,
+        remarks=(*notes, *remarks),
+        left_out=tuple(left_out),
+    )
+
+
+def _explain_empty(folder: Path, missing: Sequence[str], left_out: list[tuple[str, str]]) -> str:
+    if missing:
+        return (
+            f"none of the {len(missing):,} files it names exists, such as {printable(missing[0])!r}, looked for in "
+            f"{printable(str(folder))}. Paths are relative to the table."
+        )
+    if left_out:
+        return f"none of its lines can be used; the first: {' '.join(left_out[0])}."
+    return "has no line below the one that names the columns."
+
+
+@dataclass(frozen=True)
+class _Found:
+    """One line and the file that it names."""
+
+    line: _Line
+    path: str
+    status: os.stat_result
+
+
+def _existing(
+    folder: Path, lines: list[_Line], left_out: list[tuple[str, str]]
+) -> tuple[list[_Found], tuple[str, ...]]:
+    """Lines of files that are there, and the paths that lead to none."""
+    looked: dict[str, tuple[str, os.stat_result | None]] = {}
+    found, missing = [], []
+    for line in lines:
+        is_new = line.path not in looked
+        path, status = looked.setdefault(line.path, _look_up(folder, line.path) if is_new else ("", None))
+        if status is not None and stat.S_ISREG(status.st_mode):
+            found.append(_Found(line, path, status))
+        elif is_new:
+            missing.append(line.path)
+            reason = "there is no such file" if status is None else "is a folder or a device, not an image file"
+            left_out.append((printable(line.path), f"{reason} ({line.place})"))
+    return found, tuple(missing)
+
+
+def _agreeing(
+    found: list[_Found], names: dict[tuple[str, str], str], left_out: list[tuple[str, str]]
+) -> tuple[list[_Found], int]:
+    """Each file once, and how many lines only repeat; files with different labels or splits not at all."""
+    by_file: dict[object, list[_Found]] = {}
+    for one in found:
+        # One file goes by many names: links, "a/../1.png", another case where the disk does not tell it apart.
+        by_file.setdefault((one.status.st_dev, one.status.st_ino or one.path), []).append(one)
+    kept = []
+    repeated = 0
+    for same in by_file.values():
+        labels = sorted({names[one.line.split, one.line.label] for one in same})
+        splits = sorted({one.line.split or "no split" for one in same})
+        what, which = ("labels", labels) if len(labels) > 1 else ("splits", splits)
+        if len(which) > 1:
+            numbers = ", ".join(one.line.place.split()[-1] for one in same)
+            spelled = dict.fromkeys(printable(one.line.path) for one in same)
+            reason = f"has different {what}: {', '.join(which)} (lines {numbers})"
+            left_out += [(path, reason) for path in spelled]
+            continue
+        kept.append(same[0])
+        repeated += len(same) - 1
+    return kept, repeated
+
+
+def _look_up(folder: Path, path: str) -> tuple[str, os.stat_result | None]:
+    # Tables written on Windows have backslashes, which are letters elsewhere.
+    for written in dict.fromkeys((path, path.replace("\\", "/"))):
+        try:
+            return written, os.stat(os.path.join(folder, written))  # noqa: PTH116, PTH118  # 100,000 of them
+        except (OSError, ValueError):  # ValueError: a zero byte
+            continue
+    return path, None

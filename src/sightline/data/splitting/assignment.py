@@ -1,0 +1,268 @@
+"""Which split each group of images belongs to, decided one image after the other in the order of their arrival.
+
+What an image gets depends on itself and on those that came before it, never on
+those that come later. So a source may grow without any image of it changing sides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.data.duplicates.clusters import Copies, joined
+from sightline.records import SPLIT_NAMES, Dataset, ImageFiles
+
+LEFT_OUT: Final = -1
+SLACK: Final = 0.05
+"""Share by which a class may miss its fraction of a split, beyond one image, before the hash is overruled."""
+_TRAIN: Final = SPLIT_NAMES.index("train")
+# What is held back comes first, so that another validation fraction leaves the test rows where they are.
+_ORDER = tuple(SPLIT_NAMES.index(name) for name in ("test", "validation", "calibration", "train"))
+
+
+@dataclass(frozen=True, eq=False)
+class Assignment:
+    """Where every row went.
+
+    Attributes:
+        splits: (num_images,) int64, index into `SPLIT_NAMES`, or `LEFT_OUT`.
+        groups: (num_images,) strings, the key of each row's group: an explicit group's
+            name, or the row id of the member that came first.
+        left_out: (row id, reason) of the rows that would have tied two splits together.
+        num_crossing: rows with a copy in another split, where the source or a file of splits says so.
+    """
+
+    splits: NDArray[np.int64]
+    groups: NDArray[np.str_]
+    left_out: tuple[tuple[str, str], ...]
+    num_crossing: int
+
+
+def assign(
+    dataset: Dataset,
+    shares: Sequence[float],
+    *,
+    seed: int,
+    copies: Copies | None = None,
+    kept: Mapping[int, tuple[int, str]] | None = None,
+) -> Assignment:
+    """Put every row into a split, no group in two of them.
+
+    Rows go in the order of arrival, those of an earlier run first. A row that is
+    free joins the group of its copies and of its explicit group. One that would
+    tie two splits together is left out. A row without ties starts a group.
+
+    Args:
+        dataset: the rows, their groups and the splits that the source gives.
+        shares: of the rows that are free, for each of `SPLIT_NAMES`, 1 in all; 0 for a split that the source gives.
+        seed: the same seed gives the same splits.
+        copies: which rows are copies of which, if anybody looked.
+        kept: row to split and group of an earlier run, which stay as they are.
+
+    Returns:
+        The Assignment.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> import sightline
+        >>> images = np.zeros((4, 8, 8, 1), np.uint8)
+        >>> four = sightline.load({"x_train": images, "y_train": np.array([0, 1, 0, 1])})
+        >>> assign(four, (1.0, 0.0, 0.0, 0.0), seed=0).splits.tolist()
+        [0, 0, 0, 0]
+    """
+    book = _Book(dataset, shares, seed, copies)
+    kept = kept or {}
+    order = _arrival_order(dataset).tolist()
+    for row in [row for row in order if row in kept]:
+        book.keep(row, *kept[row])
+    for row in order:
+        if row not in kept:
+            book.place(row)
+    return book.closed()
+
+
+def position(seed: int, key: str) -> float:
+    """Where in [0, 1) the hash of a key falls.
+
+    Args:
+        seed: another seed, other places.
+        key: of a group.
+
+    Returns:
+        The same number on every machine.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> round(position(0, "cat/1.jpg"), 6)
+        0.367784
+    """
+    digest = hashlib.blake2b(f"{seed}\0{key}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+class _Book:
+    """Who came before, in which group and split; grows row by row."""
+
+    def __init__(self, dataset: Dataset, shares: Sequence[float], seed: int, copies: Copies | None) -> None:
+        self.dataset, self.shares, self.seed = dataset, shares, seed
+        self.row_ids: list[str] = dataset.row_ids.tolist()
+        self.labels: list[int] = dataset.labels.tolist()
+        self.given: list[str] = dataset.given_splits.tolist()
+        self.names: list[str] = [""] * len(dataset) if dataset.groups is None else dataset.groups.tolist()
+        # Rows with the same pixels are one node; near copies are pairs of nodes, so that it does not matter
+        # which of several exact copies the pair was found with.
+        self.nodes, self.neighbours = _graph(len(dataset), copies)
+        self.splits = [LEFT_OUT] * len(dataset)
+        self.parents = list(range(len(dataset)))
+        self.ages = [0] * len(dataset)
+        self.keys = list(self.row_ids)
+        self.members: dict[tuple[str, str | int], list[int]] = {}
+        self.counts = [[0] * len(SPLIT_NAMES) for _ in dataset.class_names]
+        self.totals = [0] * len(SPLIT_NAMES)
+        self.left_out: list[tuple[str, str]] = []
+        self.num_placed = self.num_crossing = 0
+
+    def keep(self, row: int, split: int, key: str) -> None:
+        """Enter a row of an earlier run where it was."""
+        self._enter(row, split, [*self._ties(row), *self.members.get(("kept", key), ())], key)
+        self._list("kept", key, row)
+
+    def place(self, row: int) -> None:
+        """Find the split of a row, or leave it out."""
+        allowed, known = self._allowed(row), self._ties(row)
+        ties = [other for other in known if self.splits[other] in allowed]
+        self.num_crossing += len(ties) < len(known)
+        found = sorted({self.splits[other] for other in ties})
+        if len(found) > 1:
+            first, second = (next(other for other in ties if self.splits[other] == split) for split in found[:2])
+            self.left_out.append((self.row_ids[row], self._reason(first, second)))
+            return
+        key = self.names[row] or self.row_ids[row]
+        if found:
+            split = found[0]
+        else:
+            split = allowed[0] if len(allowed) == 1 else self._chosen(self.labels[row], position(self.seed, key))
+        self._enter(row, split, known, key)
+
+    def closed(self) -> Assignment:
+        """What came of it."""
+        keys = [self.keys[self._root(row)] for row in range(len(self.row_ids))]
+        return Assignment(
+            np.array(self.splits, np.int64),
+            np.array(keys, dtype=str),
+            tuple(self.left_out),
+            self.num_crossing,
+        )
+
+    def _allowed(self, row: int) -> tuple[int, ...]:
+        """The splits that the source lets a row go to."""
+        given = self.given[row]
+        if given in SPLIT_NAMES and given != "train":
+            return (SPLIT_NAMES.index(given),)
+        if given == "train":
+            return tuple(split for split, share in enumerate(self.shares) if share > 0)
+        return tuple(range(len(SPLIT_NAMES)))
+
+    def _ties(self, row: int) -> list[int]:
+        """Rows placed before that a row belongs with: of its pixels, its explicit group, and its near copies."""
+        ties = [*self.members.get(("pixels", self.nodes[row]), ())]
+        if self.names[row]:
+            ties += self.members.get(("group", self.names[row]), ())
+        for node in self.neighbours.get(self.nodes[row], ()):
+            ties += self.members.get(("pixels", node), ())
+        return ties
+
+    def _enter(self, row: int, split: int, ties: Sequence[int], key: str) -> None:
+        self.splits[row], self.keys[row] = split, key
+        self.num_placed += 1
+        self.ages[row] = self.num_placed
+        for other in ties:
+            if self.splits[other] == split:
+                self._join(row, other)
+        self._list("pixels", self.nodes[row], row)
+        if self.names[row]:
+            self._list("group", self.names[row], row)
+        if self.shares[split] > 0 and self.given[row] in ("", "train"):
+            self.counts[self.labels[row]][split] += 1
+            self.totals[split] += 1
+
+    def _list(self, kind: str, name: str | int, row: int) -> None:
+        """Let later rows find this one; one row a split is enough, a long list would be walked again and again."""
+        listed = self.members.setdefault((kind, name), [])
+        if self.splits[row] not in [self.splits[other] for other in listed]:
+            listed.append(row)
+
+    def _join(self, row: int, other: int) -> None:
+        """Make one group of two; the one that came first gives it its key."""
+        one, two = sorted((self._root(row), self._root(other)), key=lambda root: self.ages[root])
+        self.parents[two] = one
+
+    def _root(self, row: int) -> int:
+        while self.parents[row] != row:
+            self.parents[row] = self.parents[self.parents[row]]
+            row = self.parents[row]
+        return row
+
+    def _chosen(self, label: int, place: float) -> int:
+        """The split of a new group: the one its hash says, unless its class would stray from its fractions."""
+        counts = self.counts[label]
+        if not any(counts) and self.shares[_TRAIN] > 0:
+            return _TRAIN
+        for entered in (counts, self.totals):
+            wanting = self._wanting(entered)
+            if wanting is not None:
+                return wanting
+        edge = 0.0
+        for split in _ORDER:
+            edge += self.shares[split]
+            if place < edge:
+                break
+        num_images = sum(counts) + 1
+        wanted = [share * num_images for share in self.shares]
+        if counts[split] + 1 <= wanted[split] + 1 + SLACK * wanted[split]:
+            return split
+        return max(_ORDER, key=lambda other: wanted[other] - counts[other])
+
+    def _wanting(self, counts: Sequence[int]) -> int | None:
+        """The split that lags behind its share by more than is allowed, the furthest if several do."""
+        num_images = sum(counts) + 1
+        furthest, found = 1.0, None
+        for split in _ORDER:
+            wanted = self.shares[split] * num_images
+            lag = (wanted - counts[split]) / (1 + SLACK * wanted)
+            if lag >= furthest:
+                furthest, found = lag + 1e-9, split
+        return found
+
+    def _reason(self, first: int, second: int) -> str:
+        parts = [f"{self.row_ids[other]} ({SPLIT_NAMES[self.splits[other]]})" for other in (first, second)]
+        return f"belongs with {parts[0]} and with {parts[1]}, and would tie the two splits together."
+
+
+def _graph(num_images: int, copies: Copies | None) -> tuple[list[int], dict[int, list[int]]]:
+    """For each row the first of its exact copies, and for each of those its near copies."""
+    neighbours: dict[int, list[int]] = {}
+    if copies is None:
+        return list(range(num_images)), neighbours
+    is_exact = copies.kinds == "exact"
+    nodes = joined(num_images, copies.rows[is_exact]).tolist()
+    for low, high in copies.rows[~is_exact].tolist():
+        neighbours.setdefault(nodes[low], []).append(nodes[high])
+        neighbours.setdefault(nodes[high], []).append(nodes[low])
+    return nodes, neighbours
+
+
+def _arrival_order(dataset: Dataset) -> NDArray[np.int64]:
+    """Files by their arrival, then by row id; arrays as they lie."""
+    if isinstance(dataset.images, ImageFiles):
+        return np.asarray(np.lexsort((dataset.row_ids, dataset.images.arrivals)), np.int64)
+    return np.arange(len(dataset))

@@ -1,0 +1,312 @@
+"""Train, validation, calibration and test rows: disjoint, stratified, seeded, written down."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.configuration.schema import DataRecipe
+from sightline.data.duplicates.clusters import Copies, outstanding
+from sightline.data.splitting.assignment import Assignment, assign, position
+from sightline.data.splitting.shortages import class_remarks, refuse_empty
+from sightline.errors import InvalidSource, InvalidValue, closest
+from sightline.records import SPLIT_NAMES, Dataset, ImageFiles, Splits
+
+COLUMNS = ("row_id", "split", "group")
+
+
+def split(dataset: Dataset, data: DataRecipe | None = None, *, seed: int = 0, copies: Copies | None = None) -> Splits:
+    """Divide the rows of a dataset.
+
+    Rows that the source itself calls test or validation stay so. How the others are
+    divided depends on what they are.
+
+    **Arrays** without groups are drawn at random within each class, so that every
+    split has the classes in exactly the same proportion: test from all rows, then
+    validation and calibration from what is left to train.
+
+    **Files**, and rows with groups or known copies, are assigned by a seeded hash of
+    their group, and the result is stable: files that are added later move none that
+    were there. An explicit group and the copies of an image stay in one split, near copies
+    where they stand out from images that merely look alike (`sightline.data.duplicates.clusters.outstanding`). Files
+    count as added in the order of `ImageFiles.arrivals`, the time of their last
+    change in a folder; where older files are added later, give the first run's
+    `splits.csv` back instead (`read_splits_csv`). A row that would tie two splits
+    together is in none of them and among `left_out`. The first group of a class goes
+    to train; after that the hash is overruled only where a class, or all of them
+    together, would stray from the fractions by more than one image and 5 %, so that
+    without groups a split has its share of each class to within 3 images and 8 %.
+
+    Args:
+        dataset: the rows.
+        data: the three fractions; the defaults (0.1, 0.1, 0.2) if None.
+        seed: the same seed gives the same rows.
+        copies: which rows are copies of which (`sightline.data.duplicates.search.find_copies`).
+
+    Returns:
+        Ascending row indices of the four splits, with the groups, what was left out, and remarks.
+
+    Raises:
+        InvalidSource: so few images that a split would be left empty, or a class that
+            the source gives for testing alone.
+
+    Example:
+        >>> import sightline
+        >>> sightline.split(sightline.load("mnist"))
+        Splits(train 48,000, validation 6,000, calibration 6,000, test 10,000)
+    """
+    data = data or DataRecipe()
+    if isinstance(dataset.images, ImageFiles) or dataset.groups is not None or copies is not None:
+        shares = _shares(dataset, data)
+        copies, remarks = _heeded(copies)
+        splits = _assigned(dataset, assign(dataset, shares, seed=seed, copies=copies), shares, remarks)
+        refuse_empty(dataset, data, splits)
+        return splits
+    generator = np.random.default_rng([seed, 0x5EED])
+    given = dataset.given_splits
+    free = np.flatnonzero((given == "") | (given == "train"))
+    test, validation = np.flatnonzero(given == "test"), np.flatnonzero(given == "validation")
+    if not len(test):
+        test, free = _draw(dataset.labels, free, round(data.test_fraction * len(free)), generator)
+    num_free = len(free)
+    if not len(validation):
+        validation, free = _draw(dataset.labels, free, round(data.validation_fraction * num_free), generator)
+    calibration, train = _draw(dataset.labels, free, round(data.calibration_fraction * num_free), generator)
+    drawn = Splits(train, validation, calibration, test, dataset.fingerprint)
+    refuse_empty(dataset, data, drawn)
+    return drawn
+
+
+def splits_csv(dataset: Dataset, splits: Splits) -> str:
+    """The splits as a table that a spreadsheet opens.
+
+    Args:
+        dataset: whose row ids are written.
+        splits: rows of that dataset.
+
+    Returns:
+        CSV with the columns row_id, split, group, in the order of the dataset. The group is
+        the name of an explicit one, or the row id of that of an image's copies that came
+        first. Rows that are in no split are left out.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> import sightline
+        >>> mnist = sightline.load("mnist")
+        >>> splits_csv(mnist, sightline.split(mnist)).splitlines()[0]
+        'row_id,split,group'
+    """
+    names = np.full(len(dataset), "", dtype="<U11")
+    for name in SPLIT_NAMES:
+        names[splits.rows(name)] = name
+    groups = dataset.row_ids if splits.groups is None else splits.groups
+    return splits_table(line for line in zip(dataset.row_ids, names, groups, strict=True) if line[1])
+
+
+def splits_table(lines: Iterable[Sequence[str]]) -> str:
+    """The text of a `splits.csv`: row id, split and group of each line, under its head."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(lines)
+    return stream.getvalue()
+
+
+def read_splits_csv(
+    text: str, dataset: Dataset, data: DataRecipe | None = None, *, seed: int = 0, copies: Copies | None = None
+) -> Splits:
+    """Read a `splits.csv` back.
+
+    Args:
+        text: the content of the file.
+        dataset: the rows that it was written for, in any order; with `data`, also fewer or more.
+        data: fractions by which rows that the file lacks are assigned, as `split` would.
+            Without it such rows are in no split, and a row that the dataset lacks is refused.
+        seed: for the rows that the file lacks.
+        copies: which rows are copies of which. A new row goes where its copies are.
+
+    Returns:
+        The splits, as row indices into `dataset`; the remarks count rows that came and went.
+
+    Raises:
+        InvalidSource: another header, an unknown split, a row twice, or, without `data`, a
+            row id that the dataset lacks.
+
+    Example:
+        >>> import sightline
+        >>> mnist = sightline.load("mnist")
+        >>> splits = sightline.split(mnist)
+        >>> bool((read_splits_csv(splits_csv(mnist, splits), mnist).test == splits.test).all())
+        True
+    """
+    index = {row_id: row for row, row_id in enumerate(dataset.row_ids.tolist())}
+    kept: dict[int, tuple[int, str]] = {}
+    num_gone = 0
+    for row_id, name, group in _lines(text):
+        if row_id in index:
+            kept[index[row_id]] = (SPLIT_NAMES.index(name), group or row_id)
+        elif data is None:
+            raise InvalidSource(
+                f"splits.csv: row {row_id!r} in split {name!r} does not fit the dataset '{dataset.name}'."
+            )
+        else:
+            num_gone += 1
+    if data is None:
+        return _kept_alone(dataset, kept)
+    if not kept:
+        raise InvalidSource(
+            f"splits.csv: none of its {num_gone:,} rows is in the dataset '{dataset.name}'. Give that of a run on it."
+        )
+    remarks = []
+    if num_gone:
+        remarks.append(f"{num_gone:,} rows of splits.csv are no longer in '{dataset.name}'.")
+    if len(kept) < len(dataset):
+        remarks.append(f"{len(dataset) - len(kept):,} images are not in splits.csv and were added by the usual rule.")
+    shares = _shares(dataset, data)
+    copies, untold = _heeded(copies)
+    assigned = assign(dataset, shares, seed=seed, copies=copies, kept=kept)
+    return _assigned(dataset, assigned, shares, [*remarks, *untold])
+
+
+def sample_fraction(dataset: Dataset, fraction: float, *, seed: int) -> NDArray[np.int64]:
+    """Some of the rows, the same share of every class and given split; groups are taken whole.
+
+    Args:
+        dataset: the rows.
+        fraction: above 0 and at most 1.
+        seed: the same seed gives the same rows, and a larger fraction holds those of a smaller one.
+
+    Returns:
+        Ascending rows; at least one group of every class in every given split.
+
+    Raises:
+        InvalidValue: the fraction is out of range.
+
+    Example:
+        >>> import sightline
+        >>> len(sample_fraction(sightline.load("mnist"), 0.1, seed=0))
+        6998
+    """
+    if not 0 < fraction <= 1:
+        raise InvalidValue(f"data.fraction must be above 0 and at most 1; got {fraction!r}.")
+    groups: dict[str, list[int]] = {}
+    names = (
+        dataset.row_ids if dataset.groups is None else np.where(dataset.groups == "", dataset.row_ids, dataset.groups)
+    )
+    for row, name in enumerate(names.tolist()):
+        groups.setdefault(name, []).append(row)
+    # A group belongs to the class and split of its first row, whatever else is in it.
+    strata: dict[tuple[int, str], list[str]] = {}
+    for name, rows in groups.items():
+        strata.setdefault((int(dataset.labels[rows[0]]), str(dataset.given_splits[rows[0]])), []).append(name)
+    taken: list[int] = []
+    for members in strata.values():
+        members.sort(key=lambda name: position(seed, name))
+        sizes = np.array([len(groups[name]) for name in members])
+        # Up to the group whose middle passes the share; a half rounds down, as it would for one row.
+        count = int(np.sum(np.cumsum(sizes) - sizes / 2 < fraction * sizes.sum()))
+        taken += [row for name in members[: max(1, count)] for row in groups[name]]
+    return np.array(sorted(taken), np.int64)
+
+
+def _shares(dataset: Dataset, data: DataRecipe) -> tuple[float, ...]:
+    """The share of each split in the rows that are free to go anywhere."""
+    given = set(np.unique(dataset.given_splits).tolist())
+    test, validation, calibration = (
+        0.0 if name in given else fraction
+        for name, fraction in (
+            ("test", data.test_fraction),
+            ("validation", data.validation_fraction),
+            ("calibration", data.calibration_fraction),
+        )
+    )
+    rest = 1 - test
+    return (rest * max(0.0, 1 - validation - calibration), rest * validation, rest * calibration, test)
+
+
+def _draw(
+    labels: NDArray[np.int64], rows: NDArray[np.int64], count: int, generator: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """`count` of `rows`, the classes in proportion, and the rows left over; both ascending."""
+    shuffled = generator.permutation(rows)
+    ordered = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    # Every k-th of the rows sorted by class: exact in number, and each class within one of its share.
+    drawn = np.zeros(len(rows), dtype=bool)
+    if count:
+        drawn[np.floor((np.arange(count) + generator.random()) * (len(rows) / count)).astype(np.int64)] = True
+    return np.sort(ordered[drawn]), np.sort(ordered[~drawn])
+
+
+def _lines(text: str) -> list[tuple[str, str, str]]:
+    """(row id, split, group) of each line, checked for what can be wrong without the dataset."""
+    table = csv.DictReader(io.StringIO(text))
+    try:
+        header, content = tuple(table.fieldnames or ()), list(table)
+    except csv.Error as error:
+        raise InvalidSource(f"splits.csv: is not a readable table ({error}). Give that of a run.") from error
+    if not set(COLUMNS[:2]) <= set(header):
+        found = ",".join(header)[:80] or "nothing"
+        raise InvalidSource(f"splits.csv: the first line must be {','.join(COLUMNS)}; got {found!r}.")
+    lines, seen = [], set()
+    for line in content:
+        row_id, name = line["row_id"] or "", line["split"] or ""
+        if name not in SPLIT_NAMES:
+            raise InvalidSource(
+                f"splits.csv: row {row_id!r} in split {name!r}: no split is called so. {closest(name, SPLIT_NAMES)}"
+            )
+        if row_id in seen:
+            raise InvalidSource(f"splits.csv: row {row_id!r} stands in it twice. Keep one of the lines.")
+        seen.add(row_id)
+        lines.append((row_id, name, line.get("group") or ""))
+    return lines
+
+
+def _heeded(copies: Copies | None) -> tuple[Copies | None, list[str]]:
+    """The copies that stand out, and a remark where others do not."""
+    if copies is None:
+        return None, []
+    heeded, num_untold = outstanding(copies)
+    if not num_untold:
+        return heeded, []
+    remark = (
+        f"{num_untold:,} of {len(copies.can_tell):,} images look so much like others, as under a fixed camera, that "
+        "near copies of them cannot be told: only exact ones are kept together (data.group_near_duplicates). If they "
+        "are frames of a film or several pictures of one thing, name the groups (data.group_by)."
+    )
+    return heeded, [remark]
+
+
+def _kept_alone(dataset: Dataset, kept: Mapping[int, tuple[int, str]]) -> Splits:
+    rows: list[list[int]] = [[] for _ in SPLIT_NAMES]
+    groups = dataset.row_ids.tolist()
+    for row in sorted(kept):
+        number, groups[row] = kept[row]
+        rows[number].append(row)
+    train, validation, calibration, test = (np.array(found, dtype=np.int64) for found in rows)
+    names = np.array(groups, dtype=str)
+    return Splits(train, validation, calibration, test, dataset.fingerprint, groups=names)
+
+
+def _assigned(dataset: Dataset, assigned: Assignment, shares: Sequence[float], notes: Sequence[str] = ()) -> Splits:
+    train, validation, calibration, test = (np.flatnonzero(assigned.splits == number) for number in range(4))
+    splits = Splits(train, validation, calibration, test, dataset.fingerprint, assigned.left_out, assigned.groups)
+    remarks = [*notes]
+    if assigned.left_out:
+        remarks.append(f"{_images(len(assigned.left_out))} left out, which would have tied two splits together.")
+    if assigned.num_crossing:
+        remarks.append(
+            f"{_images(assigned.num_crossing)} left where the source has them, though copies of them, or images of "
+            "their group, lie in another split. Run `sightline audit`."
+        )
+    return replace(splits, remarks=(*remarks, *class_remarks(dataset, splits, shares)))
+
+
+def _images(count: int) -> str:
+    return "1 image was" if count == 1 else f"{count:,} images were"

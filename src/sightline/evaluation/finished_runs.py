@@ -1,0 +1,274 @@
+"""A finished run, read back from its folder: recipe, figures, history and what it said of each judged row."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.bundles.bundle import MANIFEST, load_bundle, readable
+from sightline.errors import InvalidBundle, InvalidValue
+from sightline.metrics.history import checked_epochs
+from sightline.records import SPLIT_NAMES, SplitName
+from sightline.results import Bundle, Run
+from sightline.system.stored import MOST_ARRAY_BYTES, parse_json, read_arrays, read_json, read_plain
+from sightline.system.workers import free_bytes
+
+JUDGED_SPLITS: tuple[SplitName, ...] = ("validation", "calibration", "test")
+# metrics.json is written last: with it a run is finished.
+FILES = ("recipe.json", "splits.csv", "history.jsonl", "predictions.npz", "metrics.json")
+ACCURACY = ("accuracy", "accuracy_interval", "cross_entropy", "calibration_error")
+DRAWN = ("epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds")
+FIGURES = ("backend", "chosen_epoch", "epochs", "num_parameters", "seconds", "validation", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a network said of the rows of one split.
+
+    Attributes:
+        given: row id to the name of its class.
+        predicted: row id to the name of the most probable class.
+        logits: (num_rows, num_classes) float32, rows in the order of `given`.
+    """
+
+    given: Mapping[str, str]
+    predicted: Mapping[str, str]
+    logits: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedRun:
+    """A run as its folder keeps it.
+
+    Attributes:
+        path: the folder.
+        recipe: the whole configuration, as plain JSON types.
+        metrics: as `sightline train --json` prints it.
+        history: one mapping an epoch.
+        splits: row id to the split that it was in.
+        groups: row id to the group that was kept together with it.
+        source: name and fingerprint of the data, and what was typed for it.
+        class_names: ordered as the logits are.
+        answers: split to what was said of its rows; validation, calibration and test.
+        bundle: opened and verified.
+    """
+
+    path: Path
+    recipe: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    history: tuple[Mapping[str, float], ...]
+    splits: Mapping[str, str]
+    groups: Mapping[str, str]
+    source: Mapping[str, Any]
+    class_names: tuple[str, ...]
+    answers: Mapping[str, Answers]
+    bundle: Bundle
+
+
+def knows_its_rows(bundle: Bundle) -> bool:
+    """Whether all that a bundle learned from, by labels or by a teacher's answers, is in the splits of its run.
+
+    Args:
+        bundle: opened.
+
+    Returns:
+        False where it, or a run that it was combined from, was distilled from a bundle whose rows are not known.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(knows_its_rows).parameters)
+        ['bundle']
+    """
+    told = (bundle.metrics.get("teacher") or {}, bundle.metrics.get("ensemble") or {})
+    return all(part.get("has_same_splits", True) for part in told)
+
+
+def distinct_places(runs: Any, *, command: str, most: int) -> list[Path]:
+    """The folders of several runs, none of them named twice; nothing is opened.
+
+    Args:
+        runs: each a Run, or its folder.
+        command: what takes them, for the message.
+        most: how many it takes.
+
+    Returns:
+        The folders, in the order given.
+
+    Raises:
+        InvalidValue: fewer than two, more than `most`, or one that is given twice.
+
+    Example:
+        >>> distinct_places(["runs/mnist-fast-001"], command="compare", most=24)
+        Traceback (most recent call last):
+        sightline.errors.InvalidValue: compare takes two runs or more; got 1. Name the folders of finished runs.
+    """
+    listed = [runs] if isinstance(runs, str | Path | Run) else list(runs)
+    if not 2 <= len(listed) <= most:
+        how_many = "two runs or more" if len(listed) < 2 else f"at most {most} runs"
+        raise InvalidValue(f"{command} takes {how_many}; got {len(listed)}. Name the folders of finished runs.")
+    places = [run.path if isinstance(run, Run) else Path(run) for run in listed]
+    seen: set[Path] = set()
+    for place in places:
+        if place.resolve() in seen:
+            raise InvalidValue(f"{place} is given twice. Name another run.")
+        seen.add(place.resolve())
+    return places
+
+
+def read_run(run: str | Path | Run) -> FinishedRun:
+    """Read a finished run; its bundle is verified as `predict` does it.
+
+    Args:
+        run: a Run, or its folder.
+
+    Returns:
+        Everything but the network.
+
+    Raises:
+        InvalidBundle: there is no run, it did not finish, it is a bundle without its run, or
+            a file of it cannot be read.
+
+    Example:
+        >>> read_run("nowhere")
+        Traceback (most recent call last):
+        sightline.errors.InvalidBundle: nowhere: no such folder. Name a run, ...
+    """
+    folder = run.path if isinstance(run, Run) else Path(run)
+    with readable(folder):
+        _check_finished(folder)
+    bundle = load_bundle(folder / "bundle")
+    try:
+        metrics = _metrics(read_json(folder / "metrics.json"))
+        history = _history(folder / "history.jsonl")
+        checked_epochs(history, metrics["chosen_epoch"])
+        table = read_splits(folder / "splits.csv")
+        class_names, answers = _answers(folder / "predictions.npz")
+        return FinishedRun(
+            path=folder,
+            recipe=_recipe(read_json(folder / "recipe.json")),
+            metrics=metrics,
+            history=history,
+            splits={line["row_id"]: line["split"] for line in table},
+            groups={line["row_id"]: line.get("group") or line["row_id"] for line in table},
+            source=bundle.metrics.get("source", {}),
+            class_names=class_names,
+            answers=answers,
+            bundle=bundle,
+        )
+    except (OSError, csv.Error, KeyError, TypeError, ValueError) as error:
+        raise InvalidBundle(
+            f"{folder}: a file of this run is not what was saved ({error}). Copy the run again, or train again."
+        ) from error
+
+
+def _check_finished(folder: Path) -> None:
+    if not folder.is_dir():
+        raise InvalidBundle(f"{folder}: no such folder. Name a run, for instance runs/mnist-fast-001.")
+    if (folder / "recipe.json").is_file():
+        missing = [name for name in FILES if not (folder / name).is_file()]
+        if missing:
+            raise InvalidBundle(f"{folder}: this run has no {missing[0]}; its training did not finish. Train again.")
+        return
+    if (folder / MANIFEST).is_file():
+        around = folder.resolve().parent
+        its_run = f"its run, {around}" if (around / "predictions.npz").is_file() else "the run that it came from"
+        raise InvalidBundle(f"{folder}: a bundle holds no predictions to compare. Name {its_run}.")
+    raise InvalidBundle(f"{folder}: not a run: it has no recipe.json. Name a run, for instance runs/mnist-fast-001.")
+
+
+def _recipe(content: Any) -> dict[str, Any]:
+    if not isinstance(content, dict) or not isinstance(content.get("data", {}), dict):
+        raise TypeError("recipe.json is no recipe")
+    return content
+
+
+def _history(path: Path) -> tuple[dict[str, float], ...]:
+    lines = read_plain(path).decode("utf-8").splitlines()
+    history = tuple(dict(parse_json(line, allow_nan=True)) for line in lines)
+    for record in history:
+        # Nothing trained a combined run: a step of its selection has no training figures.
+        _check_numbers(*(record[key] for key in DRAWN if record.get(key) is not None), name=path.name)
+    return history
+
+
+def read_splits(path: Path) -> list[dict[str, str]]:
+    """The lines of a run's `splits.csv`, each with a row id and a split; an InvalidBundle where it is damaged."""
+    try:
+        text = read_plain(path).decode("utf-8")
+        table: list[dict[str, str]] = list(csv.DictReader(io.StringIO(text, newline="")))
+        for line in table:
+            if not isinstance(line.get("row_id"), str) or line.get("split") not in (*SPLIT_NAMES, ""):
+                raise ValueError(f"{path.name}: a line without a row id or with an unknown split")
+    except (OSError, csv.Error, ValueError) as error:
+        raise InvalidBundle(
+            f"{path.parent}: a file of this run is not what was saved ({error}). Copy the run again, or train again."
+        ) from error
+    return table
+
+
+def _metrics(content: Any) -> dict[str, Any]:
+    """What `compare` shows of metrics.json; a KeyError, TypeError or ValueError where it is not what was written."""
+    if not isinstance(content, dict):
+        raise TypeError("metrics.json is no object")
+    metrics = {key: content[key] for key in FIGURES}
+    if not isinstance(metrics["backend"], str):
+        raise TypeError("metrics.json: backend is no text")
+    numbers = [metrics[key] for key in ("chosen_epoch", "epochs", "num_parameters")]
+    if not all(type(number) is int and number >= 0 for number in numbers):
+        raise ValueError("metrics.json: epochs and parameters are no whole numbers")
+    _check_numbers(metrics["seconds"]["total"])
+    for split in ("validation", "test"):
+        if metrics[split] is not None:
+            lower, upper = metrics[split]["accuracy_interval"]
+            _check_numbers(lower, upper, *(metrics[split][key] for key in ACCURACY if key != "accuracy_interval"))
+    return metrics
+
+
+def _check_numbers(*values: Any, name: str = "metrics.json") -> None:
+    if not all(type(value) in (int, float) for value in values):
+        raise ValueError(f"{name}: a figure is no number ({ascii(values)[:80]})")
+
+
+def _answers(path: Path) -> tuple[tuple[str, ...], dict[str, Answers]]:
+    """What was said of each judged row; one without finite numbers counts as an image that could not be read."""
+    parts = ("row_ids", "labels", "logits")
+    wanted = ["class_names", *(f"{split}_{part}" for split in JUDGED_SPLITS for part in parts)]
+    free = free_bytes()
+    # While an array is read, it is held twice.
+    most_bytes = MOST_ARRAY_BYTES if free is None else min(MOST_ARRAY_BYTES, free // 2)
+    arrays = read_arrays(path, names=wanted, most_bytes=most_bytes)
+    names = tuple(arrays["class_names"].tolist())
+    if arrays["class_names"].dtype.kind != "U" or len(set(names)) != len(names):
+        raise ValueError(f"{path.name}: class_names holds something else than different names")
+    answers: dict[str, Answers] = {}
+    for split in JUDGED_SPLITS:
+        row_ids, labels, logits = (arrays[f"{split}_{part}"] for part in parts)
+        if (
+            logits.dtype != np.float32
+            or labels.dtype.kind not in "iu"
+            # Without rows, the array of their names has no length either.
+            or (row_ids.dtype.kind != "U" and len(row_ids))
+            or logits.shape != (len(row_ids), len(names))
+            or labels.shape != row_ids.shape
+            or len(set(row_ids.tolist())) < len(row_ids)
+            or not ((labels >= 0) & (labels < len(names))).all()
+        ):
+            raise ValueError(f"{path.name}: rows, labels and logits of {split} do not belong together")
+        is_sound = np.isfinite(logits).all(axis=1)
+        row_ids, labels, logits = row_ids[is_sound].tolist(), labels[is_sound], logits[is_sound]
+        answers[split] = Answers(
+            given=dict(zip(row_ids, (names[label] for label in labels.tolist()), strict=True)),
+            predicted=dict(zip(row_ids, (names[label] for label in logits.argmax(axis=1).tolist()), strict=True)),
+            logits=logits,
+        )
+    return names, answers

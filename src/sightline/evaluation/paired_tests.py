@@ -1,0 +1,279 @@
+"""Two runs on the rows that both were judged on: which is better, by how much, and how sure that is."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.data.duplicates.clusters import joined
+from sightline.errors import InvalidValue
+from sightline.evaluation.finished_runs import FinishedRun
+from sightline.metrics.grouped import difference_interval, num_groups, paired_p_value
+
+SIGNIFICANT = 0.05
+# Above this share of rows with two names, it is not the labels that differ but the images.
+MOST_DISAGREEING = 0.05
+_NUMBERED = re.compile(r"(train|validation|test)/\d+")
+_ELSEWHERE = ""
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """The difference of two runs on the rows they share. `first` and `second` are their letters.
+
+    Attributes:
+        first: what is compared with.
+        second: what is compared.
+        num_images: rows of the asked split of both, whose class both name alike.
+        num_first_correct: of these, what the first got right.
+        num_second_correct: of these, what the second got right.
+        num_only_first: what the first alone got right.
+        num_only_second: what the second alone got right.
+        difference: accuracy of the second minus that of the first, in [-1, 1].
+        interval: of the difference, at 95 %, for this test alone.
+        p_value: McNemar, exact, two-sided; of images in groups, of the turns of whole groups.
+        adjusted_p_value: by Holm, for all tests of the comparison; equal to `p_value` if there is one.
+        num_tests: how many there are in the comparison.
+        remarks: what was left out and why, a sentence each.
+        num_groups: of images that hang together in one of the runs; None where each stands alone.
+    """
+
+    first: str
+    second: str
+    num_images: int
+    num_first_correct: int
+    num_second_correct: int
+    num_only_first: int
+    num_only_second: int
+    difference: float
+    interval: tuple[float, float]
+    p_value: float
+    adjusted_p_value: float
+    num_tests: int = 1
+    remarks: tuple[str, ...] = ()
+    num_groups: int | None = None
+
+    @property
+    def is_distinguishable(self) -> bool:
+        """Whether the adjusted p-value is below 0.05. The interval, an approximation, may exclude 0 where it is not."""
+        return self.adjusted_p_value < SIGNIFICANT
+
+    def __str__(self) -> str:
+        name = "McNemar p" if self.num_groups is None else "paired test of groups p"
+        name = name if self.num_tests == 1 else f"{name} by Holm"
+        sure = f"({name} {_p_value(self.adjusted_p_value)})"
+        alone = (
+            f"{self.second} alone is right on {self.num_only_second:,}, {self.first} alone on {self.num_only_first:,}"
+        )
+        images = f"{self.num_images:,} image{'s' * (self.num_images != 1)}"
+        if self.num_groups is not None:
+            images = f"{images} in {self.num_groups:,} group{'s' * (self.num_groups != 1)}"
+        if self.remarks:
+            images = f"the {images} that both were judged on"
+        # As many digits as show a single image.
+        digits = max(1, len(str(self.num_images - 1)) - 2)
+        lower, upper = self.interval
+        if not self.is_distinguishable:
+            by = f"difference {_points(self.difference, digits)} points {_bounds(lower, upper, digits)}"
+            return f"{self.first} and {self.second} are not distinguishable on {images}: {by} {sure}; {alone}."
+        word = "better" if self.difference > 0 else "worse"
+        lower, upper = (lower, upper) if self.difference > 0 else (-upper, -lower)
+        by = f"{_points(abs(self.difference), digits)} points {_bounds(lower, upper, digits)}"
+        return f"{self.second} is {word} than {self.first} by {by} on {images} {sure}; {alone}."
+
+    __repr__ = __str__
+
+
+def pair(first: FinishedRun, second: FinishedRun, *, names: tuple[str, str], split: str) -> PairedTest:
+    """Test two runs against each other on the rows of a split that both were judged on.
+
+    Rows are matched by their id, classes by their name. A row that one run was tested on and the
+    other learned from is in no figure; how many there are is remarked. Rows of an array are known
+    by number alone, so two arrays share rows only if they are the same array.
+
+    Args:
+        first: what is compared with.
+        second: what is compared.
+        names: how the two are called in what is said of them.
+        split: "test" or "validation".
+
+    Returns:
+        The test, its p-value not yet adjusted.
+
+    Raises:
+        InvalidValue: they share no row, or call the same rows by different classes.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(pair).parameters)
+        ['first', 'second', 'names', 'split']
+    """
+    here, there = first.answers[split], second.answers[split]
+    shared = [row_id for row_id in here.given if row_id in there.given]
+    both_ways = ((first, second, names), (second, first, (names[1], names[0])))
+    remarks = different_sources(first, second, names, shared)
+    remarks += [sentence for ordered in both_ways for sentence in _left_out(*ordered, split)]
+    if not shared:
+        raise InvalidValue(
+            f"{names[0]} ({first.path}) and {names[1]} ({second.path}) share no {split} row. {' '.join(remarks)} "
+            f"Train again with --splits {first.path / 'splits.csv'}, so that both are judged on the same rows."
+        )
+    remarks += [sentence for ordered in both_ways for sentence in _warnings(*ordered, split)]
+    agreed = [row_id for row_id in shared if here.given[row_id] == there.given[row_id]]
+    num_disagreeing = len(shared) - len(agreed)
+    if num_disagreeing > MOST_DISAGREEING * len(shared):
+        raise InvalidValue(
+            f"{names[0]} ({first.path}) and {names[1]} ({second.path}) call {num_disagreeing:,} of the {len(shared):,} "
+            f"{split} rows that they share by different classes: these are other images, or other classes. "
+            "Compare runs that were trained on the same source."
+        )
+    if num_disagreeing:
+        row = "row is" if num_disagreeing == 1 else "rows are"
+        remarks.append(
+            f"{num_disagreeing:,} {row} of one class for {names[0]} and of another for {names[1]}: left out."
+        )
+    correct = np.array(
+        [[answers.predicted[row_id] == answers.given[row_id] for row_id in agreed] for answers in (here, there)]
+    )
+    test = _test(correct[0], correct[1], names, _groups(first, second, agreed))
+    return dataclasses.replace(test, remarks=tuple(remarks))
+
+
+def paired_figures(test: PairedTest) -> dict[str, Any]:
+    """A paired test as JSON has it.
+
+    Args:
+        test: from `pair`.
+
+    Returns:
+        Its attributes, is_distinguishable, and in_words.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(paired_figures).parameters)
+        ['test']
+    """
+    return {**dataclasses.asdict(test), "is_distinguishable": test.is_distinguishable, "in_words": str(test)}
+
+
+def _groups(first: FinishedRun, second: FinishedRun, row_ids: Sequence[str]) -> NDArray[np.int64]:
+    """(num_rows,) the group of each row: what hangs together in one of the two runs does so here."""
+    seen: dict[tuple[int, str], int] = {}
+    pairs = [
+        (seen.setdefault((which, run.groups.get(row_id, row_id)), row), row)
+        for which, run in enumerate((first, second))
+        for row, row_id in enumerate(row_ids)
+    ]
+    return joined(len(row_ids), np.array(pairs, np.int64).reshape(-1, 2))
+
+
+def _test(first: np.ndarray, second: np.ndarray, names: tuple[str, str], groups: NDArray[np.int64]) -> PairedTest:
+    p_value = paired_p_value(first, second, groups)
+    return PairedTest(
+        first=names[0],
+        second=names[1],
+        num_images=len(first),
+        num_first_correct=int(first.sum()),
+        num_second_correct=int(second.sum()),
+        num_only_first=int((first & ~second).sum()),
+        num_only_second=int((second & ~first).sum()),
+        difference=(int(second.sum()) - int(first.sum())) / len(first),
+        interval=difference_interval(first, second, groups),
+        p_value=p_value,
+        adjusted_p_value=p_value,
+        num_groups=num_groups(groups),
+    )
+
+
+def different_sources(
+    first: FinishedRun, second: FinishedRun, names: tuple[str, str], shared: Sequence[str]
+) -> list[str]:
+    """What is to be said where two runs were not trained on the same state of one source.
+
+    Args:
+        first: what is compared with.
+        second: what is compared.
+        names: how the two are called in what is said of them.
+        shared: row ids that both know.
+
+    Returns:
+        A sentence, or nothing where the source is the same.
+
+    Raises:
+        InvalidValue: the rows are known by number alone, so that those of two sources are not the same.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(different_sources).parameters)
+        ['first', 'second', 'names', 'shared']
+    """
+    fingerprint = first.source.get("fingerprint")
+    if fingerprint is not None and fingerprint == second.source.get("fingerprint"):
+        return []
+    if any(_NUMBERED.fullmatch(row_id) for row_id in shared):
+        raise InvalidValue(
+            f"{names[0]} ({first.path}) and {names[1]} ({second.path}) share no rows: they were trained on different "
+            f"arrays, whose rows are known by number alone, so that {shared[0]} of one is not {shared[0]} of the "
+            "other. Take runs that were trained on the same source."
+        )
+    return [
+        f"{names[0]} and {names[1]} were not trained on the same state of one source: "
+        "files of the same name and class are taken for the same image."
+    ]
+
+
+def _fates(one: FinishedRun, other: FinishedRun, split: str) -> Counter[str]:
+    """What the rows of the split that only one of the two was judged on were in the other."""
+    mine, theirs = one.answers[split].given, other.answers[split].given
+    return Counter(other.splits.get(row_id, _ELSEWHERE) for row_id in mine if row_id not in theirs)
+
+
+def _left_out(one: FinishedRun, other: FinishedRun, names: tuple[str, str], split: str) -> list[str]:
+    fates = _fates(one, other, split)
+    if not fates:
+        return []
+    parts = [_fate(count, fate, names[1]) for fate, count in fates.most_common()]
+    return [f"Of the {len(one.answers[split].given):,} {split} rows of {names[0]}, {' and '.join(parts)}."]
+
+
+def _warnings(one: FinishedRun, other: FinishedRun, names: tuple[str, str], split: str) -> list[str]:
+    num_learned = _fates(one, other, split)["train"]
+    if not num_learned:
+        return []
+    return [
+        f"Warning: {names[1]} learned from {num_learned:,} of the rows that {names[0]} was judged on; "
+        "their accuracies in the table are not of the same images."
+    ]
+
+
+def _fate(count: int, fate: str, run: str) -> str:
+    was, rows = ("was", "row") if count == 1 else ("were", "rows")
+    if fate == _ELSEWHERE:
+        return f"{count:,} {was} not in {run}"
+    return f"{count:,} {was} {fate} {rows} of {run}"
+
+
+def _points(difference: float, digits: int) -> str:
+    # Adding 0 makes of -0.0 what it is.
+    return f"{round(100 * difference, digits) + 0.0:.{digits}f}"
+
+
+def _bounds(lower: float, upper: float, digits: int) -> str:
+    return f"[{_points(lower, digits)}, {_points(upper, digits)}]"
+
+
+def _p_value(p_value: float) -> str:
+    if p_value < 0.0001:
+        return "< 0.0001"
+    # Two digits, but never a rounding that hides on which side of 0.05 it is.
+    return f"= {p_value:.2g}" if f"{p_value:.2g}" != "0.05" else f"= {p_value:.4f}"

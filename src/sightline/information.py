@@ -1,0 +1,93 @@
+"""`sightline doctor`: what this machine has, and the command that brings what is missing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib import metadata
+from importlib.util import find_spec
+from typing import Any
+
+from sightline._version import __version__
+from sightline.data.sources.downloads import keras_home
+from sightline.errors import CannotWrite, SightlineError
+from sightline.system.backends import choose_backend, installed_backends, load_keras
+from sightline.system.caches import cache_root
+from sightline.system.workers import available_processors
+
+PACKAGES = (
+    "keras",
+    "tensorflow",
+    "jax",
+    "torch",
+    "numpy",
+    "pillow",
+    "onnxruntime",
+    "onnx",
+    "tf2onnx",
+    "matplotlib",
+    "rich",
+)
+# What a distribution may also be called.
+ALIASES = {"tensorflow": ("tensorflow-cpu", "tensorflow")}
+
+
+def examine() -> dict[str, Any]:
+    """Look at the machine; loads the backend, if there is one, to ask for its devices.
+
+    Returns:
+        `found`: what to text; `missing`: a list of `what` and the `command` that brings it.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> sorted(examine())
+        ['found', 'missing']
+    """
+    found = {
+        "sightline": __version__,
+        "python": f"{platform.python_version()} ({sys.executable})",
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "threads": f"{available_processors()} of {os.cpu_count()} processors",
+        **{name: _version(name) or "not installed" for name in PACKAGES},
+        "cache folder": _cache_folder(),
+        "Keras folder": str(keras_home()),
+    }
+    missing = []
+    try:
+        found["backend"] = choose_backend()
+        found["devices"] = _devices()
+    except SightlineError as error:
+        found["backend"] = str(error)
+    if not installed_backends():
+        missing.append({"what": "a Keras backend, for training", "command": "pip install 'sightline[tensorflow]'"})
+    elif found.get("backend") in ("tensorflow", "jax") and find_spec("tf2onnx") is None:
+        missing.append(
+            {"what": "tf2onnx, for writing bundles", "command": f"pip install 'sightline[{found['backend']}]'"}
+        )
+    elif found.get("backend") == "torch" and find_spec("onnxscript") is None:
+        missing.append({"what": "onnxscript, for writing bundles", "command": "pip install 'sightline[torch]'"})
+    return {"found": found, "missing": missing}
+
+
+def _cache_folder() -> str:
+    try:
+        return str(cache_root())
+    except CannotWrite as error:
+        return f"none: {error}"
+
+
+def _version(package: str) -> str | None:
+    for name in ALIASES.get(package, (package,)):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def _devices() -> str:
+    keras = load_keras()
+    return ", ".join(keras.distribution.list_devices()) or "cpu"

@@ -1,0 +1,65 @@
+"""The first and the last step that every network shares: pixels in, logits out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from sightline.configuration.schema import ModelRecipe
+
+
+def start(shape: tuple[int, int, int], model: ModelRecipe, *, smallest: int = 1) -> tuple[Any, Any]:
+    """The input of a network and its scaled, padded pixels.
+
+    Args:
+        shape: (height, width, channels) of the uint8 images.
+        model: whose `pixel_scaling` says what becomes of 0 to 255.
+        smallest: a shorter side is padded with zeros to this length, the image in the middle.
+
+    Returns:
+        The `images` input (batch, height, width, channels) uint8 and the tensor made of it, float.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> inputs, pixels = start((28, 28, 1), ModelRecipe(), smallest=32)
+        >>> pixels.shape
+        (None, 32, 32, 1)
+    """
+    inputs = keras.Input(shape, dtype="uint8", name="images")
+    scale = 1 / 255 if model.pixel_scaling == "unit" else 1.0
+    pixels = layers.Rescaling(scale, name="pixels")(inputs)
+    missing = [max(smallest - side, 0) for side in shape[:2]]
+    if any(missing):
+        margins = tuple((lack // 2, lack - lack // 2) for lack in missing)
+        pixels = layers.ZeroPadding2D(margins, name="padding")(pixels)
+    return inputs, pixels
+
+
+def finish(inputs: Any, tensor: Any, num_classes: int, model: ModelRecipe) -> keras.Model:
+    """Close a network with dropout, if asked for, and a dense layer of logits.
+
+    Args:
+        inputs: from `start`.
+        tensor: (batch, features).
+        num_classes: at least 2.
+        model: its name and dropout.
+
+    Returns:
+        A network from uint8 images to float32 logits (batch, num_classes).
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> inputs, pixels = start((8, 8, 1), ModelRecipe())
+        >>> finish(inputs, layers.Flatten()(pixels), 3, ModelRecipe()).output_shape
+        (None, 3)
+    """
+    if model.dropout > 0:
+        tensor = layers.Dropout(model.dropout, name="dropout")(tensor)
+    logits = layers.Dense(num_classes, dtype="float32", name="logits")(tensor)
+    return keras.Model(inputs, logits, name=model.name.replace("-", "_"))

@@ -1,0 +1,150 @@
+"""`audit`: look at every image of a source once and say what may be wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.data.duplicates.clusters import outstanding
+from sightline.data.duplicates.fingerprints import SIDE, Signatures
+from sightline.data.duplicates.search import exact_duplicates, find_copies
+from sightline.data.sources.loading import load
+from sightline.quality.classes import class_findings
+from sightline.quality.duplicates import Pair, copy_findings
+from sightline.quality.findings import SEVERITIES, Audit, Finding
+from sightline.quality.images import CONSTANT_SPREAD, picture_findings, unreadable_findings
+from sightline.quality.kinds import KINDS
+from sightline.quality.ranges import range_findings, sampled_peaks
+from sightline.quality.shortcuts import shortcut_findings
+from sightline.quality.survey import Survey, survey
+from sightline.quality.wording import counted
+from sightline.records import Dataset
+from sightline.system.progress import Mode, reporting
+
+
+def audit(source: Any, *, near_duplicates: bool = True, mode: Mode | None = None) -> Audit:
+    """Find what may be wrong with a source of labelled images, before a network learns it.
+
+    Looks for files that cannot be read, wrong names, turned, tiny, huge, narrow and
+    empty images, copies within and across classes and splits, classes too small or too
+    large, and shortcuts that give the class away. Nothing of the source is changed.
+
+    Args:
+        source: whatever `sightline.load` takes.
+        near_duplicates: False looks for exact copies alone.
+        mode: of the progress: "terminal", "plain", "quiet", or None for what fits.
+
+    Returns:
+        The Audit. Printed it is a summary; `findings` holds one record each, `plan` the
+        rows that could be left out.
+
+    Raises:
+        UnknownName, InvalidSource: the source cannot be opened.
+        DownloadFailed, MissingPackage: public data cannot be fetched.
+
+    Example:
+        >>> few = load("mnist").take(np.arange(2000))
+        >>> print(audit(few, mode="quiet").verdict)
+        1 note
+    """
+    with reporting(mode):
+        dataset = load(source)
+        seen = survey(dataset)
+        findings = [
+            *picture_findings(dataset, seen),
+            *class_findings(dataset),
+            *_copies(dataset, seen, with_near=near_duplicates),
+            *shortcut_findings(dataset, seen),
+        ]
+    return Audit(
+        name=dataset.name,
+        num_files=len(dataset) + len(dataset.left_out),
+        num_images=int(seen.readable.sum()),
+        findings=_in_order(findings),
+        dataset=dataset,
+    )
+
+
+def cheap_findings(
+    dataset: Dataset, *, errors: Mapping[int, str] | None = None, signatures: Signatures | None = None
+) -> tuple[Finding, ...]:
+    """What can be said without opening an image again: for training, which has seen them all.
+
+    Args:
+        dataset: the rows.
+        errors: row to reason, of those that could not be read and are still rows.
+        signatures: of the same rows; None where nobody took them.
+
+    Returns:
+        Findings on class sizes and names, files left out, unreadable rows, and exact copies
+        across classes, splits and within a class; errors first.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> cheap_findings(load("mnist"))
+        ()
+    """
+    findings = [*unreadable_findings(dataset, errors or {}), *class_findings(dataset)]
+    findings += range_findings(dataset, sampled_peaks(dataset))
+    if signatures is not None:
+        # An image without any structure is no copy of another; it shows nothing.
+        exact = [rows for rows in _exact(signatures) if signatures.detail[rows[0]] > 0]
+        findings += copy_findings(dataset, exact, [])
+    return _in_order(findings)
+
+
+def _in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    kinds = list(KINDS)
+    return tuple(sorted(findings, key=lambda one: (SEVERITIES.index(one.severity), kinds.index(one.kind))))
+
+
+def _exact(signatures: Signatures) -> list[list[int]]:
+    return [np.asarray(rows).tolist() for rows in exact_duplicates(signatures)]
+
+
+def _copies(dataset: Dataset, seen: Survey, *, with_near: bool) -> list[Finding]:
+    shows_something = seen.spread > CONSTANT_SPREAD
+    exact = [rows for rows in _exact(seen.signatures) if shows_something[rows[0]]]
+    if not with_near:
+        not_asked = Finding("not-searched", "note", (), "near copies, because it was asked not to")
+        return [*copy_findings(dataset, exact, []), not_asked]
+    near, num_untold = _near(seen, shows_something)
+    return [*copy_findings(dataset, exact, near), *_not_searched(seen), *_not_told(num_untold)]
+
+
+def _near(seen: Survey, shows_something: NDArray[np.bool_]) -> tuple[list[Pair], int]:
+    """The pairs of near copies that stand out, and the number of images of which they cannot be told."""
+    found, num_untold = outstanding(find_copies(seen.signatures))
+    pairs = zip(found.rows.tolist(), found.kinds.tolist(), strict=True)
+    near = [
+        (first, second, kind)
+        for (first, second), kind in pairs
+        if kind != "exact" and shows_something[[first, second]].all()
+    ]
+    return near, num_untold
+
+
+def _not_searched(seen: Survey) -> list[Finding]:
+    passed = seen.readable & ~seen.signatures.can_tell & (seen.spread > CONSTANT_SPREAD)
+    if not passed.any():
+        return []
+    detail = (
+        f"near copies of {counted(int(passed.sum()), 'image')}: below {SIDE} pixels a side, or with hardly any "
+        "structure, different pictures look alike. Exact copies were looked for"
+    )
+    return [Finding("not-searched", "note", (), detail)]
+
+
+def _not_told(num_images: int) -> list[Finding]:
+    if not num_images:
+        return []
+    detail = (
+        f"near copies of {counted(num_images, 'image')}: they look so much like others, as under a fixed camera, "
+        "that copies cannot be told. Exact copies were looked for; data.group_by keeps pictures of one thing together"
+    )
+    return [Finding("not-searched", "note", (), detail)]

@@ -1,0 +1,181 @@
+"""The paper that charts are drawn on: figure, axes and letters in one quiet style, out as PNG.
+
+Only matplotlib's objects are used, never pyplot, and every colour and size is
+given here rather than read from its settings, so that drawing a chart changes
+nothing in the program it happens in and a dark notebook theme changes nothing
+in the chart. The colours are those of Okabe and Ito, which people with
+colour-blindness can tell apart.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+from sightline.errors import require
+from sightline.reporting.sheets.fonts import file_for, plain_text, with_boxes
+from sightline.reporting.sheets.grids import shorten
+from sightline.system.outputs import PNG_MARK
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
+INK, QUIET, RULE, PAPER = "#202020", "#606060", "#E2E2DE", "#FFFFFF"
+DOTS_PER_INCH = 110
+_FAMILY = "DejaVu Sans"  # the one font that matplotlib brings itself
+
+
+def new_figure(width: float, height: float, *, is_arranged: bool) -> Figure:
+    """An empty figure that no window and no pyplot knows of.
+
+    Args:
+        width: inches, positive.
+        height: inches, positive.
+        is_arranged: whether matplotlib places the axes so that nothing
+            overlaps; otherwise they stay where they are put.
+
+    Returns:
+        A white figure.
+
+    Raises:
+        MissingPackage: matplotlib is not installed.
+
+    Example:
+        >>> new_figure(4, 3, is_arranged=True).get_size_inches().tolist()
+        [4.0, 3.0]
+    """
+    figures = require("matplotlib.figure", purpose="drawing a chart", install="sightline[tensorflow]")
+    layout = "constrained" if is_arranged else "none"
+    figure: Figure = figures.Figure(
+        figsize=(width, height), dpi=DOTS_PER_INCH, facecolor=PAPER, edgecolor=PAPER, layout=layout
+    )
+    return figure
+
+
+def png(figure: Figure, *, trim: bool = False) -> bytes:
+    """Render a figure.
+
+    Args:
+        figure: from `new_figure`.
+        trim: cut empty margins, so that the size follows what is drawn.
+
+    Returns:
+        A PNG that bears Sightline's mark and no date: the same bytes for the same figure.
+
+    Raises:
+        MissingPackage: matplotlib is not installed.
+
+    Example:
+        >>> png(new_figure(1, 1, is_arranged=True))[1:4]
+        b'PNG'
+    """
+    agg = require("matplotlib.backends.backend_agg", purpose="drawing a chart", install="sightline[tensorflow]")
+    agg.FigureCanvasAgg(figure)  # becomes the figure's canvas
+    stream = io.BytesIO()
+    figure.savefig(
+        stream,
+        format="png",
+        dpi=DOTS_PER_INCH,
+        facecolor=PAPER,
+        edgecolor=PAPER,
+        bbox_inches="tight" if trim else figure.bbox_inches,
+        pad_inches=0.16 if trim else 0,
+        metadata=dict([PNG_MARK]),
+    )
+    return stream.getvalue()
+
+
+def dress(axes: Axes, *, grid: bool) -> None:
+    """Give axes the house style.
+
+    Args:
+        axes: of a figure from `new_figure`.
+        grid: whether thin rules cross the panel.
+
+    Returns:
+        Nothing; the axes are changed.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> axes = new_figure(4, 3, is_arranged=True).subplots()
+        >>> dress(axes, grid=True)
+        >>> axes.spines["top"].get_visible()
+        False
+    """
+    axes.set_facecolor(PAPER)
+    for side, spine in axes.spines.items():
+        spine.set(visible=side in ("left", "bottom"), color=QUIET, linewidth=0.8)
+    axes.tick_params(which="both", direction="out", color=QUIET, width=0.8, length=3, pad=3.5, **_tick_letters(8.5))
+    axes.tick_params(which="minor", length=0)
+    axes.set_axisbelow(True)
+    axes.grid(visible=False, which="both")
+    if grid:
+        axes.grid(
+            visible=True, which="major", color=RULE, linewidth=0.8, linestyle="-", alpha=1, solid_capstyle="projecting"
+        )
+
+
+def _tick_letters(size: float) -> dict[str, Any]:
+    return {"labelsize": size, "labelcolor": QUIET, "labelfontfamily": _FAMILY}
+
+
+def letters(size: float, color: str = INK, *, bold: bool = False) -> dict[str, Any]:
+    """Keyword arguments of a matplotlib text in the house style.
+
+    Args:
+        size: in points.
+        color: as matplotlib names it.
+        bold: for a heading.
+
+    Returns:
+        For `Axes.text`, `set_title`, `set_xlabel` and their like. Dollar signs
+        are left alone: class names are not formulas.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> letters(9)["fontsize"]
+        9
+    """
+    return {
+        "fontsize": size,
+        "color": color,
+        "fontfamily": _FAMILY,
+        "fontweight": "bold" if bold else "normal",
+        "parse_math": False,
+        "usetex": False,
+    }
+
+
+def name_letters(name: str, size: float, *, longest: int) -> tuple[str, dict[str, Any]]:
+    """A class name as a chart can write it, and the letters to write it in.
+
+    Args:
+        name: any string.
+        size: in points.
+        longest: characters to keep at most; a longer name loses its middle.
+
+    Returns:
+        The text, with an empty box for each character that no font here knows,
+        and the keyword arguments of a matplotlib text.
+
+    Raises:
+        MissingPackage: Pillow was built without FreeType.
+
+    Example:
+        >>> name_letters("golden retriever", 9, longest=10)[0]
+        'golden…ver'
+    """
+    text = shorten(plain_text(name), lambda words: len(words) <= longest)
+    path = file_for(text)
+    style = letters(size)
+    if path is not None:
+        managers = require("matplotlib.font_manager", purpose="drawing a chart", install="sightline[tensorflow]")
+        del style["fontfamily"]
+        style["font"] = managers.FontProperties(fname=path, size=size)
+    return with_boxes(text, path), style

@@ -1,0 +1,67 @@
+"""Small pictures of a source's rows, as data that a page carries inside itself."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+from sightline.data.inputs.pixels import raw_images
+from sightline.records import Dataset
+
+SIDE: Final = 128
+"""Longest side of a miniature in pixels."""
+_SMALL_SIDE = 64
+
+
+@dataclass(frozen=True)
+class Miniature:
+    """One small picture.
+
+    Attributes:
+        address: a `data:` address that holds the picture itself.
+        is_small: True where the image has so few pixels that they are best seen as squares.
+    """
+
+    address: str
+    is_small: bool
+
+
+def miniature(dataset: Dataset, row: int) -> Miniature | None:
+    """A row of a source as a small picture.
+
+    Args:
+        dataset: arrays or files; a file is opened again.
+        row: its index.
+
+    Returns:
+        JPEG of at most 128 pixels a side, PNG for images up to 64 pixels, which stay as
+        they are; None where the row cannot be read any more.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> import sightline
+        >>> found = miniature(sightline.load("mnist"), 0)
+        >>> found.address[:15], found.is_small
+        ('data:image/png;', True)
+    """
+    images, _ = raw_images(dataset, np.array([row]))
+    if not images:
+        return None
+    pixels = images[0]
+    picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    is_small = max(picture.size) <= _SMALL_SIDE
+    picture.thumbnail((SIDE, SIDE))
+    stream = io.BytesIO()
+    if is_small:
+        picture.save(stream, "PNG")
+    else:
+        picture.save(stream, "JPEG", quality=75)
+    kind = "png" if is_small else "jpeg"
+    return Miniature(f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}", is_small)

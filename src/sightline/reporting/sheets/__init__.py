@@ -1,0 +1,1 @@
+"""Sheets of captioned images, drawn with Pillow alone."""

@@ -1,0 +1,237 @@
+"""Which Keras backend trains: decided before Keras is imported, since Keras asks once."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+from sightline.errors import InvalidValue, MissingPackage, pick, require
+from sightline.system.interruption import noting_interrupts
+from sightline.system.text import printable
+
+BACKENDS: dict[str, str] = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
+
+
+def installed_backends() -> tuple[str, ...]:
+    """Backends whose package is installed, the preferred one first.
+
+    Returns:
+        Some of "tensorflow", "jax", "torch".
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> set(installed_backends()) <= {"tensorflow", "jax", "torch"}
+        True
+    """
+    return tuple(name for name, package in BACKENDS.items() if importlib.util.find_spec(package) is not None)
+
+
+def choose_backend(requested: str | None = None) -> str:
+    """Decide on a backend without importing anything.
+
+    Args:
+        requested: what the user typed; else the KERAS_BACKEND variable; else what is
+            loaded already; else the first installed of TensorFlow, JAX, PyTorch.
+
+    Returns:
+        "tensorflow", "jax" or "torch".
+
+    Raises:
+        UnknownName: no backend is called that.
+        MissingPackage: that backend, or any, is not installed.
+        InvalidValue: Keras was already loaded with another one.
+
+    Example:
+        >>> choose_backend("jaxx")
+        Traceback (most recent call last):
+        sightline.errors.UnknownName: no backend is called 'jaxx'. Did you mean 'jax'? Known: jax, tensorflow, torch.
+    """
+    loaded = _loaded_backend()
+    name = requested or os.environ.get("KERAS_BACKEND") or loaded
+    installed = installed_backends()
+    if name is None:
+        if not installed:
+            raise MissingPackage(
+                "training needs a Keras backend and none is installed. Run: pip install 'sightline[tensorflow]'"
+            )
+        return installed[0]
+    pick(BACKENDS, name, kind="backend")
+    if name not in installed:
+        raise MissingPackage(f"the backend '{name}' is not installed. Run: pip install 'sightline[{name}]'")
+    if loaded is not None and loaded != name:
+        raise InvalidValue(
+            f"the backend '{name}' was asked for, but Keras is already loaded with '{loaded}' in this process. "
+            f"Set KERAS_BACKEND={name} before the first import, or start a new process."
+        )
+    return name
+
+
+def load_keras(requested: str | None = None) -> ModuleType:
+    """Import Keras on the chosen backend.
+
+    Args:
+        requested: as in `choose_backend`.
+
+    Returns:
+        The module `keras`.
+
+    Raises:
+        UnknownName, MissingPackage, InvalidValue: as `choose_backend`; or Keras refuses its `keras.json`.
+
+    Example:
+        >>> load_keras("torchh")
+        Traceback (most recent call last):
+        sightline.errors.UnknownName: no backend is called 'torchh'. Did you mean 'torch'? ...
+    """
+    name = choose_backend(requested)
+    os.environ["KERAS_BACKEND"] = name
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # TensorFlow switches oneDNN's kernels on by itself only where the processor has AVX-512 (decision 13).
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    # Half an import cannot be imported again: Ctrl-C waits for its end.
+    with _without_greeting() as stderr, noting_interrupts(stderr), _naming_keras_json():
+        return require("keras", purpose="training", install=f"sightline[{name}]")
+
+
+@contextlib.contextmanager
+def _naming_keras_json() -> Iterator[None]:
+    """Keras reads the settings of all its projects while it is imported, and some values end that."""
+    try:
+        yield
+    except (ValueError, AttributeError, TypeError) as error:
+        home = os.environ.get("KERAS_HOME") or os.path.join("~", ".keras")  # noqa: PTH118  # as it is typed
+        raise InvalidValue(
+            f"Keras cannot be imported ({printable(str(error))}). It reads {home}/keras.json, which may be "
+            "another project's: correct it, move it away, or set KERAS_HOME to another folder."
+        ) from error
+
+
+# What a training imports at its end, by the backend that it began with; and whatever the backend.
+_EXPORTERS = {
+    "tensorflow": ("tf2onnx", "onnx"),
+    "jax": ("tensorflow", "tf2onnx", "onnx"),
+    "torch": ("onnxscript", "onnx"),
+}
+_ALWAYS = ("onnxruntime", "matplotlib")
+
+
+def check_packages(backend: str, *, pretrained: bool = False) -> None:
+    """Refuse a training that would miss a package at its end, before it begins; nothing is imported.
+
+    Args:
+        backend: from `choose_backend`.
+        pretrained: whether a head is fitted on a backbone.
+
+    Raises:
+        MissingPackage: the message names the package and the command that brings it.
+
+    Example:
+        >>> check_packages("tensorflow")
+    """
+    needed = ["keras", *_EXPORTERS[backend], *_ALWAYS, *["scipy"] * pretrained]
+    missing = [package for package in needed if importlib.util.find_spec(package) is None]
+    if missing:
+        named = "package " + missing[0] if len(missing) == 1 else "packages " + ", ".join(missing)
+        raise MissingPackage(
+            f"training with the backend '{backend}' needs the {named}, not installed here. "
+            f"Run: pip install 'sightline[{backend}]'"
+        )
+
+
+# As Keras comes. A keras.json of another project, an environment variable or a caller may say otherwise.
+_USUAL: dict[str, Any] = {
+    "floatx": "float32",
+    "dtype_policy": "float32",
+    "epsilon": 1e-7,
+    "image_data_format": "channels_last",
+    "max_epochs": None,
+    "max_steps_per_epoch": None,
+}
+
+
+@contextlib.contextmanager
+def usual_keras() -> Iterator[None]:
+    """While it is open, Keras is set as it comes, whatever `keras.json` or the caller set; then as it was before.
+
+    Yields:
+        Nothing; Keras is loaded on the backend of `load_keras()`.
+
+    Example:
+        >>> with usual_keras():
+        ...     load_keras().config.image_data_format()
+        'channels_last'
+    """
+    config = load_keras().config
+    before = {name: getattr(config, name)() for name in _USUAL}
+    try:
+        _configure(config, _USUAL)
+        yield
+    finally:
+        _configure(config, before)
+
+
+def _configure(config: Any, values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        getattr(config, f"set_{name}")(value)
+
+
+@contextlib.contextmanager
+def without_retracing_notes() -> Iterator[None]:
+    """While it is open, TensorFlow does not call it an oversight that several networks are compiled in one process.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> with without_retracing_notes():
+        ...     logging.getLogger("tensorflow").level == logging.ERROR
+        True
+    """
+    logger = logging.getLogger("tensorflow")
+    usual = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(usual)
+
+
+@contextlib.contextmanager
+def _without_greeting() -> Iterator[int]:
+    """Hold back what TensorFlow's C++ writes to stderr while it loads, and show it if loading fails.
+
+    Yields the descriptor of stderr itself. Its first lines are written before any log level is read, so no variable
+    stops them.
+    """
+    if "keras" in sys.modules:
+        yield 2
+        return
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held, contextlib.ExitStack() as undo:
+        saved = os.dup(2)
+        undo.callback(os.close, saved)
+        undo.callback(os.dup2, saved, 2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield saved
+        except Exception:
+            held.seek(0)
+            os.write(saved, held.read())
+            raise
+
+
+def _loaded_backend() -> str | None:
+    config = sys.modules.get("keras.config") or sys.modules.get("keras.src.backend.config")
+    return str(config.backend()) if config is not None and hasattr(config, "backend") else None

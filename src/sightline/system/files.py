@@ -1,0 +1,370 @@
+"""Writing without loss, hashes, and the folders that Sightline owns.
+
+Nothing is ever written in place: a file is written beside, flushed to the disk
+and renamed, so that a crash or a full disk leaves what was there before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import glob
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from sightline.errors import CannotWrite, OutputExists
+from sightline.system.locks import hold_file, holding, remove_leftovers
+from sightline.system.outputs import check_place
+from sightline.system.stored import open_plain
+
+# What a disk says that takes no more; no reading ends so.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REMEDIES = {
+    errno.ENOSPC: "the disk is full. Free some space, or choose another place",
+    errno.EDQUOT: "your disk quota is used up. Free some space, or choose another place",
+    errno.EROFS: "the disk is read-only. Choose another place",
+    errno.EFBIG: "the file would be larger than is allowed here. Choose another place",
+    errno.EACCES: "no permission to write there. Choose another place",
+    errno.EPERM: "no permission to write there. Choose another place",
+    errno.EEXIST: "a part of the path is a file, not a folder",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EISDIR: "it is a folder. Name a file",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.ENXIO: "nothing reads from this pipe. Start what reads from it, or name a file",
+}
+# Windows would write each line break as two bytes otherwise.
+_BINARY = getattr(os, "O_BINARY", 0)
+# Between two commands of one line, the reader of a pipe may be a little later than its writer.
+_WAIT_FOR_READER_SECONDS = 5.0
+
+
+@contextlib.contextmanager
+def writing_to(place: Path) -> Iterator[None]:
+    """Turn the operating system's refusals to write into a sentence.
+
+    Args:
+        place: what the user asked to be written, for the message.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        CannotWrite: the disk is full, the folder is read-only, missing or not a folder.
+
+    Example:
+        >>> with writing_to(Path("out.png")):
+        ...     pass
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REMEDIES:
+            raise
+        raise CannotWrite(f"{place}: {_REMEDIES[error.errno]}. What was there before is untouched.") from error
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Write a whole file beside its place and rename it there.
+
+    A file that is replaced keeps its permissions, and a link stays a link: what it leads to is replaced. A pipe
+    or a device, such as /dev/null, is written to as it is. What a process that was killed left of the same file
+    is removed.
+
+    Args:
+        path: where the file shall stand; its folder is made if it is missing.
+        content: bytes, or text to be written as UTF-8.
+
+    Raises:
+        CannotWrite: the disk is full or the folder cannot be written; an old file is untouched.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "a.txt"
+        >>> write_atomically(path, "whole")
+        >>> path.read_text()
+        'whole'
+    """
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    with writing_to(path):
+        mode = _mode(path)
+        if mode is not None and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            with open_as_it_is(path) as stream:
+                stream.write(data)
+            return
+        place = path.resolve() if path.is_symlink() else path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(place.parent, f".{glob.escape(place.name)}.*.partial")
+        # Never readable for more people than the file that it replaces.
+        permissions = 0o666 if mode is None else stat.S_IMODE(mode)
+        temporary, descriptor = _file_beside(place, permissions & 0o666)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            if mode is not None:
+                temporary.chmod(permissions)  # what the umask took away
+            temporary.replace(place)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _flush_folder(place.parent)
+
+
+def open_as_it_is(path: Path) -> IO[bytes]:
+    """A pipe or a device to be written to; a pipe that nothing reads from is refused after a while, not waited for."""
+    deadline = time.monotonic() + _WAIT_FOR_READER_SECONDS
+    without_waiting = getattr(os, "O_NONBLOCK", 0)
+    while True:
+        try:
+            descriptor = os.open(path, os.O_WRONLY | without_waiting | _BINARY)
+        except OSError as error:
+            if error.errno != errno.ENXIO or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            if without_waiting:
+                os.set_blocking(descriptor, True)
+            return os.fdopen(descriptor, "wb")
+
+
+def _file_beside(place: Path, permissions: int) -> tuple[Path, int]:
+    """A new file, and a descriptor to write to it, which holds it."""
+    while True:
+        temporary = place.with_name(f".{place.name}.{secrets.token_hex(4)}.partial")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, permissions)
+        hold_file(descriptor)
+        # Whoever clears up may come between these two lines.
+        if temporary.exists():
+            return temporary, descriptor
+        os.close(descriptor)
+
+
+def _mode(path: Path) -> int | None:
+    try:
+        return path.stat().st_mode
+    except FileNotFoundError:
+        return None
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write plain values as indented JSON; NaN becomes null, since JSON has no NaN.
+
+    Args:
+        path: where the file shall stand.
+        content: dicts, lists, strings, numbers, booleans, None.
+
+    Raises:
+        CannotWrite: as `write_atomically`.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "a.json"
+        >>> write_json(path, {"f1": float("nan")})
+        >>> json.loads(path.read_text())
+        {'f1': None}
+    """
+    write_atomically(path, json.dumps(without_nan(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def without_nan(content: Any) -> Any:
+    """The same tree with null where a number is NaN or infinite.
+
+    Args:
+        content: plain values.
+
+    Returns:
+        A tree that every JSON reader accepts.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> without_nan({"a": [1.0, float("nan")]})
+        {'a': [1.0, None]}
+    """
+    if isinstance(content, dict):
+        return {key: without_nan(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [without_nan(value) for value in content]
+    if isinstance(content, float) and not abs(content) < float("inf"):
+        return None
+    return content
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file as 64 hexadecimal digits.
+
+    Args:
+        path: a readable file.
+
+    Returns:
+        The digest.
+
+    Raises:
+        OSError: the file cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "empty"
+        >>> path.touch()
+        >>> sha256_of(path)[:8]
+        'e3b0c442'
+    """
+    with open_plain(path) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def cache_folder() -> Path:
+    """Where Sightline keeps what can be made again: SIGHTLINE_CACHE, or the user's cache folder.
+
+    Returns:
+        A path that may not exist yet.
+
+    Raises:
+        CannotWrite: no folder was chosen, and the user has no home, as in some containers.
+
+    Example:
+        >>> cache_folder().is_absolute()
+        True
+    """
+    if chosen := os.environ.get("SIGHTLINE_CACHE"):
+        return Path(os.path.abspath(os.path.expanduser(chosen)))  # noqa: PTH100, PTH111  # neither needs a home
+    usual = os.environ.get("LOCALAPPDATA") if os.name == "nt" else os.environ.get("XDG_CACHE_HOME")
+    try:
+        return Path(usual or Path.home() / ("AppData/Local" if os.name == "nt" else ".cache")) / "sightline"
+    except RuntimeError as error:
+        raise CannotWrite(
+            "there is no home folder to keep a cache in. Set SIGHTLINE_CACHE to a folder, or HOME."
+        ) from error
+
+
+def check_free(out: Path, *, keep: Iterable[str | Path] = ()) -> None:
+    """Refuse a place that is taken, before any work is done for it.
+
+    Args:
+        out: a folder that may be missing or empty.
+        keep: files and folders that are read for it; nothing in them is written.
+
+    Raises:
+        OutputExists: it is a file, or a folder with something in it.
+        CannotWrite: it cannot be looked into.
+        InvalidValue: it lies in a bundle, which one more file would make useless, or in one of `keep`.
+
+    Example:
+        >>> check_free(Path("not-there-yet"))
+    """
+    check_place("--out", out, keep=keep)
+    with writing_to(out):
+        if out.is_dir() and not any(out.iterdir()):
+            return
+        is_taken = out.exists() or out.is_symlink()
+    if is_taken:
+        what = "a folder that is not empty" if out.is_dir() else "a file"
+        raise OutputExists(f"{out} is {what}; nothing in it was changed. Choose another --out, or move it away.")
+
+
+@contextlib.contextmanager
+def staged_folder(final: Path) -> Iterator[Path]:
+    """A folder that appears under its name only when it is whole.
+
+    What a process that was killed left of the same folder is removed; what another one is still writing stays.
+
+    Args:
+        final: where it shall stand; must not exist.
+
+    Yields:
+        A temporary folder beside it, renamed to `final` at the end and removed on an error.
+
+    Raises:
+        OutputExists: `final` exists, or somebody else made it meanwhile.
+        CannotWrite: the disk is full or read-only. Errors that have to do with other files stay what they are.
+
+    Example:
+        >>> import tempfile
+        >>> final = Path(tempfile.mkdtemp()) / "bundle"
+        >>> with staged_folder(final) as folder:
+        ...     _ = (folder / "a.txt").write_text("a")
+        >>> (final / "a.txt").read_text()
+        'a'
+    """
+    with writing_to(final):
+        if final.exists():
+            raise _taken(final)
+        remove_leftovers(final.parent, f".{glob.escape(final.name)}.*.partial")
+    with contextlib.ExitStack() as held:
+        temporary = _made_beside(final, held)
+        try:
+            try:
+                yield temporary
+            except OSError as error:
+                if _is_about(error, temporary):
+                    with writing_to(final):
+                        raise
+                raise
+            with writing_to(final):
+                for path in temporary.iterdir():
+                    _flush_file(path)
+                _rename(temporary, final)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    with writing_to(final):
+        _flush_folder(final.parent)
+
+
+def _made_beside(final: Path, held: contextlib.ExitStack) -> Path:
+    while True:
+        temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}.partial")
+        with writing_to(final):
+            temporary.mkdir(parents=True)
+            # Whoever clears up may come between these two lines; then there is nothing to hold.
+            with contextlib.suppress(FileNotFoundError):
+                held.enter_context(holding(temporary))
+            if temporary.exists():
+                return temporary
+
+
+def _is_about(error: OSError, folder: Path) -> bool:
+    """Whether an error within a block is of what it writes: a file in the folder, or a full disk that names none."""
+    if isinstance(error.filename, str | bytes):
+        return Path(os.fsdecode(error.filename)).is_relative_to(folder)
+    return error.errno in _FULL
+
+
+def _rename(temporary: Path, final: Path) -> None:
+    try:
+        temporary.rename(final)
+    except OSError as error:
+        # Onto a folder that somebody else made meanwhile: each system has an error of its own for that.
+        if final.exists():
+            raise _taken(final) from error
+        raise
+
+
+def _taken(final: Path) -> OutputExists:
+    return OutputExists(f"{final} exists; nothing in it was changed. Choose another place.")
+
+
+def _flush_file(path: Path) -> None:
+    if path.is_file():
+        with path.open("rb+") as stream:
+            os.fsync(stream.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    # Without this a power cut can lose the rename; Windows cannot open folders.
+    if os.name != "nt":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,109 @@
+"""Random changes of training images; never part of the saved network."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+from keras import layers
+
+from sightline.configuration.schema import AugmentationRecipe
+from sightline.records import InputSpec
+from sightline.training.augmentation.affine import RandomAffine
+from sightline.training.augmentation.color import RandomBlur, RandomColor, ToPixels
+from sightline.training.augmentation.randaugment import RandomOperations
+from sightline.training.setup.strengths import strengths_of
+
+# As in the paper on erasing; the smallest box it cuts is a fiftieth of the area.
+ERASED_SHARE, SMALLEST_BOX = 0.5, 0.02
+GREY_FILL = 127.0
+
+
+def build_augmentation(augmentation: AugmentationRecipe, spec: InputSpec, *, seed: int) -> keras.Model | None:
+    """The augmentation as a Keras model of its own, or None if nothing is on.
+
+    MixUp and CutMix are not in it: they need labels (`sightline.training.augmentation.mixing`). A policy's own
+    saturation and hue are dropped on grey input.
+
+    Args:
+        augmentation: the recipe's section, resolved.
+        spec: the network's input; a dark background is filled with black, any other by reflection.
+        seed: of every draw.
+
+    Returns:
+        uint8 images (batch, height, width, channels) to floats that are whole, 0 to 255.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> spec = InputSpec(28, 28, "grey")
+        >>> build_augmentation(AugmentationRecipe(policy="none"), spec, seed=0) is None
+        True
+    """
+    parts = _parts(strengths_of(augmentation), augmentation, spec, seed)
+    if not parts:
+        return None
+    images = keras.Input(spec.shape, dtype="uint8", name="images")
+    # Keras' contrast, where it comes first, cannot subtract a mean from whole numbers.
+    tensor: Any = keras.ops.cast(images, "float32")
+    for layer in parts:
+        tensor = layer(tensor)
+    return keras.Model(images, ToPixels()(tensor), name="augmentation")
+
+
+def _parts(
+    strengths: dict[str, Any], augmentation: AugmentationRecipe, spec: InputSpec, seed: int
+) -> list[layers.Layer]:
+    """First what moves pixels, then what changes their values, last what takes them away; a seed for each."""
+    parts: list[layers.Layer] = []
+    affine = {
+        "rotation": math.radians(strengths.get("rotation_degrees", 0.0)),
+        "translation": strengths.get("translation_fraction", 0.0),
+        "zoom": strengths.get("zoom_fraction", 0.0),
+        "shear": math.radians(strengths.get("shear_degrees", 0.0)),
+        "crop": strengths.get("crop_fraction", 0.0),
+    }
+    fill_mode = "constant" if spec.background == "dark" else "reflect"
+    if any(affine.values()):
+        parts.append(RandomAffine(affine, fill_mode=fill_mode, seed=seed, name="affine"))
+    if "flip" in strengths:
+        mode = "horizontal" if strengths["flip"] == "horizontal" else "horizontal_and_vertical"
+        parts.append(layers.RandomFlip(mode, seed=seed + 1))
+    if "randaugment_magnitude" in strengths:
+        parts.append(
+            RandomOperations(
+                strengths["randaugment_magnitude"],
+                operations=augmentation.randaugment_operations,
+                fill_mode=fill_mode,
+                seed=seed + 4,
+            )
+        )
+    if "brightness" in strengths:
+        parts.append(layers.RandomBrightness(strengths["brightness"], value_range=(0, 255), seed=seed + 2))
+    if "contrast" in strengths:
+        parts.append(layers.RandomContrast(strengths["contrast"], value_range=(0, 255), seed=seed + 3))
+    return parts + _late_parts(strengths, spec, seed)
+
+
+def _late_parts(strengths: dict[str, Any], spec: InputSpec, seed: int) -> list[layers.Layer]:
+    parts: list[layers.Layer] = []
+    saturation, hue = strengths.get("saturation", 0.0), strengths.get("hue", 0.0)
+    if spec.channels == 3 and (saturation or hue):
+        parts.append(RandomColor(saturation=saturation, hue=hue, seed=seed + 5))
+    if "blur_sigma" in strengths:
+        parts.append(RandomBlur(strengths["blur_sigma"], seed=seed + 6))
+    if "erasing_fraction" in strengths:
+        largest = strengths["erasing_fraction"]
+        parts.append(
+            layers.RandomErasing(
+                # A range of one value: Keras reads a single number as "from 0 to it".
+                (ERASED_SHARE, ERASED_SHARE),
+                scale=(min(SMALLEST_BOX, largest), largest),
+                # Noise over the whole image, Keras' default, costs more than all the rest.
+                fill_value=0.0 if spec.background == "dark" else GREY_FILL,
+                seed=seed + 7,
+            )
+        )
+    return parts

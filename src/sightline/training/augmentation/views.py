@@ -1,0 +1,110 @@
+"""Several views of each train image, made before a training: as it is, and augmented."""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.system.progress import reporter
+
+# Images that are augmented at once.
+PORTION = 500
+# Rows that are drawn for together: a row's draw depends on its place in its block alone.
+BLOCK = 16
+
+
+def drawn_views(rows: NDArray[np.int64], *, num_images: int, num_views: int, seed: int) -> NDArray[np.int64]:
+    """Which view of each image of a batch is seen.
+
+    Args:
+        rows: (batch,) int64 in [0, num_images), in the order of the batch.
+        num_images: rows of a view; views lie one after the other.
+        num_views: of each image, all as likely.
+        seed: the same seed and rows give the same views, in whatever thread they are drawn.
+
+    Returns:
+        (batch,) int64 in [0, num_views * num_images).
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> drawn_views(np.array([3, 1]), num_images=4, num_views=1, seed=0).tolist()
+        [3, 1]
+    """
+    # No state: Keras looks at a first batch before it trains, and threads read ahead.
+    draw = np.random.default_rng([seed, zlib.crc32(np.ascontiguousarray(rows).tobytes())])
+    picked: NDArray[np.int64] = rows + num_images * draw.integers(0, num_views, len(rows))
+    return picked
+
+
+def augmented_views(images: Any, augmentation: keras.Model, *, num_views: int) -> NDArray[np.uint8]:
+    """Views of images, in memory: first the images as they are, then augmented ones, each drawn anew.
+
+    Args:
+        images: (num_images, height, width, channels) uint8, or what gives such an array when it is sliced.
+        augmentation: as `sightline.training.augmentation.pipeline.build_augmentation` gives it; goes on drawing.
+        num_views: of each image, at least 1.
+
+    Returns:
+        (num_views * num_images, height, width, channels) uint8, view after view.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> pixels = keras.Input((4, 4, 1), dtype="uint8")
+        >>> augmentation = keras.Model(pixels, keras.layers.RandomFlip(seed=0)(pixels))
+        >>> augmented_views(np.zeros((5, 4, 4, 1), np.uint8), augmentation, num_views=3).shape
+        (15, 4, 4, 1)
+    """
+    num_images = len(images)
+    views = np.empty((num_views * num_images, *images.shape[1:]), np.uint8)
+    views[:num_images] = images[:]
+    with reporter().bar("views", total=len(views) - num_images) as bar:
+        for start in range(num_images, len(views), num_images):
+            for first in range(0, num_images, PORTION):
+                seen = keras.ops.convert_to_numpy(
+                    augmentation(views[first : min(first + PORTION, num_images)], training=True)
+                )
+                views[start + first : start + first + len(seen)] = np.rint(seen)
+                bar.advance(len(seen))
+    return views
+
+
+class RowViews:
+    """One random view of each row of a source: the same row gives the same bytes, alone or among others, in any thread.
+
+    Keras' layers draw for a batch at once, from a state that goes on. Here the state is set before each draw, by the
+    number of the view and the block of rows; rows of a block that are not asked for are drawn for all the same.
+    """
+
+    def __init__(self, augmentation: keras.Model, number: int) -> None:
+        """`augmentation` is as `build_augmentation` gives it, `number` that of the view."""
+        self.augmentation, self.number = augmentation, number
+        self.states = [variable for variable in augmentation.variables if "seed" in variable.path]
+        self.lock = threading.Lock()
+
+    def __call__(self, rows: NDArray[np.int64], images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(num_rows,) and (num_rows, height, width, channels) to images of that shape."""
+        seen = np.empty_like(images)
+        for block in np.unique(rows // BLOCK):
+            here = np.flatnonzero(rows // BLOCK == block)
+            places = rows[here] % BLOCK
+            whole = np.zeros((BLOCK, *images.shape[1:]), np.uint8)
+            whole[places] = images[here]
+            seen[here] = np.rint(self._drawn(whole, int(block)))[places]
+        return seen
+
+    def _drawn(self, images: NDArray[np.uint8], block: int) -> NDArray[np.float32]:
+        with self.lock:
+            for place, state in enumerate(self.states):
+                # Two whole numbers; each draw from a state adds to the second.
+                state.assign(np.array([1000 * self.number + place, 1000 * block], np.uint32))
+            drawn: NDArray[np.float32] = keras.ops.convert_to_numpy(self.augmentation(images, training=True))
+        return drawn

@@ -1,0 +1,156 @@
+"""Finished runs opened once more: the images that they were judged on, found to be the same, and their networks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sightline.bundles.prediction import match_labels
+from sightline.configuration.schema import DataRecipe, Recipe
+from sightline.data.inputs.pixels import Pixels, read_pixels
+from sightline.data.sources.downloads import load_keras_for
+from sightline.data.sources.loading import open_again
+from sightline.errors import InvalidBundle, InvalidSource, InvalidValue, UnknownName
+from sightline.evaluation.finished_runs import JUDGED_SPLITS, FinishedRun
+from sightline.records import SPLIT_NAMES, Dataset, ImageFiles, InputSpec, Splits
+from sightline.system.backends import choose_backend
+from sightline.system.progress import reporter
+from sightline.training.combination.shared_rows import SharedRows, class_order
+from sightline.training.setup.preparation import Prepared
+
+
+def reopen(
+    source: Any, runs: Sequence[FinishedRun], rows: SharedRows, *, class_names: tuple[str, ...], spec: InputSpec
+) -> tuple[Prepared, str]:
+    """Open the source of several runs again, and read the images of the rows that they share.
+
+    Args:
+        source: where the images are; None for where the runs found them.
+        runs: of that source.
+        rows: that they share.
+        class_names: in the order that is wanted.
+        spec: what the network is fed.
+
+    Returns:
+        The data, whose pixels are those of the judged rows alone; and what has to be typed to find them again.
+
+    Raises:
+        InvalidValue: the source is not known, or no longer what the runs were trained on.
+        UnknownName, InvalidSource: a source that was named cannot be opened, or an image of it not be read.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(reopen).parameters)
+        ['source', 'runs', 'rows', 'class_names', 'spec']
+    """
+    dataset, typed = _open(source, runs)
+    chosen, splits = _divided(dataset, rows, class_names)
+    judged = np.sort(np.concatenate([splits.rows(name) for name in SPLIT_NAMES if name in JUDGED_SPLITS]))
+    read = read_pixels(chosen.take(judged), spec)
+    if read.errors:
+        row, reason = next(iter(read.errors.items()))
+        raise InvalidSource(
+            f"{dataset.name}: {len(read.errors):,} images that the runs were judged on can no longer be read; the "
+            f"first is {chosen.row_ids[judged[row]]}: {reason}"
+        )
+    # Rows that nobody judges have no image: to ask for one is an IndexError.
+    places = np.full(len(chosen), len(read.stored), np.int64)
+    places[judged] = read.rows
+    # No recipe trained what is made of them; but pictures that one of the runs keeps back stay where they are.
+    parity_images = all(run.recipe.get("data", {}).get("parity_images", True) for run in runs)
+    recipe = Recipe(name="combined", data=DataRecipe(parity_images=parity_images))
+    return Prepared(chosen, Pixels(read.stored, places, {}), splits, spec, recipe), typed
+
+
+def reopened_network(run: FinishedRun, class_names: tuple[str, ...]) -> Any:
+    """The network of a run with calibrated logits, in the order of these classes.
+
+    Args:
+        run: whose bundle was verified.
+        class_names: those of the bundle, in any order.
+
+    Returns:
+        A Keras model: uint8 images to features and logits.
+
+    Raises:
+        InvalidBundle: the network gives no features.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(reopened_network).parameters)
+        ['run', 'class_names']
+    """
+    import keras
+
+    from sightline.training.packaging.contract import contract_of
+
+    path = run.bundle.path / "model.keras"
+    contract = contract_of(keras.saving.load_model(path, compile=False, safe_mode=True))
+    if not {"features", "logits"} <= set(contract.output):
+        raise InvalidBundle(f"{run.path}: its network gives no features; it was made by an older version. Train again.")
+    # Networks are more or less sure of themselves than they are right, distilled ones above all: before
+    # their probabilities are averaged, each is as sure as its own calibration rows allow.
+    logits = keras.ops.divide(contract.output["logits"], run.bundle.temperature)
+    order = class_order(run.bundle.class_names, class_names)
+    if order != sorted(order):
+        logits = keras.ops.take(logits, order, axis=-1)
+    return keras.Model(contract.input, {"features": contract.output["features"], "logits": logits})
+
+
+def _open(source: Any, runs: Sequence[FinishedRun]) -> tuple[Dataset, str]:
+    recorded = next((run.source for run in runs if run.source.get("typed")), None)
+    if source is None and recorded is None:
+        raise InvalidValue(f"{runs[0].path}: this run does not say where its images are. Name them with --source.")
+    wanted = source if source is not None or recorded is None else recorded["typed"]
+    load_keras_for(wanted, choose_backend())
+    try:
+        dataset = open_again(wanted, runs[0].source)
+    except (UnknownName, InvalidSource) as error:
+        if source is not None:
+            raise
+        raise InvalidValue(
+            f"{wanted}: what the runs were trained on cannot be opened ({error}) Name with --source where it is now."
+        ) from error
+    if dataset.fingerprint not in {run.source.get("fingerprint") for run in runs}:
+        # A folder that was copied has other times; that its files are the same images was the user's word.
+        if source is None or not isinstance(dataset.images, ImageFiles):
+            raise InvalidValue(
+                f"{dataset.name}: these are not the images that the runs were trained on, or some changed since. "
+                "Name the right ones with --source."
+            )
+        reporter().say(
+            "note: another state of the source: files of the same name and class are taken for the same image."
+        )
+    return dataset, str(wanted) if isinstance(wanted, str | Path) else ""
+
+
+def _divided(dataset: Dataset, rows: SharedRows, class_names: tuple[str, ...]) -> tuple[Dataset, Splits]:
+    """The rows that are in a split, their classes in the order wanted."""
+    place = {row_id: row for row, row_id in enumerate(dataset.row_ids.tolist())}
+    missing = [row_id for row_id in rows.given if row_id not in place]
+    if missing:
+        raise InvalidValue(
+            f"{dataset.name}: {len(missing):,} images that the runs were judged on are not in it, such as "
+            f"{missing[0]!r}. Name the images that they were trained on with --source."
+        )
+    used = np.array(sorted(place[row_id] for row_id in rows.splits if row_id in place), np.int64)
+    taken, labels = dataset.take(used), match_labels(class_names, dataset, used)
+    taken = dataclasses.replace(taken, class_names=class_names, labels=labels)
+    row_ids = taken.row_ids.tolist()
+    for row_id, label in zip(row_ids, labels.tolist(), strict=True):
+        if rows.given.get(row_id, class_names[label]) != class_names[label]:
+            raise InvalidValue(
+                f"{dataset.name}: {row_id!r} is '{class_names[label]}' in it and was '{rows.given[row_id]}' for the "
+                "runs. Name the images that they were trained on with --source."
+            )
+    names = np.array([rows.splits[row_id] for row_id in row_ids])
+    groups = np.array([rows.groups[row_id] for row_id in row_ids])
+    found = {name: np.flatnonzero(names == name) for name in SPLIT_NAMES}
+    splits = Splits(
+        **found, fingerprint=dataset.fingerprint, left_out=rows.left_out, groups=groups, remarks=rows.remarks
+    )
+    return taken, splits

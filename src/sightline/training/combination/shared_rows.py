@@ -1,0 +1,287 @@
+"""What finished runs have in common: classes, input, and the rows that none of them learned from. Imports no Keras."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.errors import InvalidValue
+from sightline.evaluation.finished_runs import JUDGED_SPLITS, FinishedRun, knows_its_rows
+from sightline.evaluation.paired_tests import MOST_DISAGREEING, different_sources
+from sightline.records import InputSpec, Predictions
+
+_ELSEWHERE = "not"
+_INPUT = ("height", "width", "color_mode", "resize", "interpolation")
+
+
+@dataclass(frozen=True, eq=False)
+class SharedRows:
+    """The rows of several runs, divided so that nobody is judged on what anybody learned from.
+
+    Attributes:
+        splits: row id to its split: "train" if any of the runs learned from it; "validation", "calibration" or "test"
+            if it was that in all of them.
+        groups: row id to the group that was kept together with it.
+        given: row id to the name of its class, of the judged rows.
+        left_out: (row id, reason) of all other rows.
+        remarks: a sentence each.
+    """
+
+    splits: Mapping[str, str]
+    groups: Mapping[str, str]
+    given: Mapping[str, str]
+    left_out: tuple[tuple[str, str], ...]
+    remarks: tuple[str, ...]
+
+    def rows(self, split: str) -> list[str]:
+        """Row ids of one split."""
+        return [row_id for row_id, name in self.splits.items() if name == split]
+
+
+def shared_rows(runs: Sequence[FinishedRun]) -> SharedRows:
+    """Divide the rows of all runs anew.
+
+    A row that one run validated and another tested on is in no split: it has chosen the epoch of the one. Nor is
+    a row that only some of the runs know, one with two classes, or one whose group, kept together by one
+    run, was torn apart by another that learned from a part of it.
+
+    Args:
+        runs: two or more, of the same classes.
+
+    Returns:
+        The rows; each of the judged splits may be empty.
+
+    Raises:
+        InvalidValue: rows of different arrays, or rows that the runs call by other classes.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(shared_rows).parameters)
+        ['runs']
+    """
+    remarks = _check_sources(runs) + _taught_by_strangers(runs)
+    known = list(dict.fromkeys(itertools.chain.from_iterable(run.splits for run in runs)))
+    learned = {row_id for run in runs for row_id, split in run.splits.items() if split == "train"}
+    torn = [_torn_groups(run, learned) for run in runs]
+    splits: dict[str, str] = {}
+    given: dict[str, str] = {}
+    left_out: list[tuple[str, str]] = []
+    num_disagreeing = 0
+    for row_id in known:
+        if row_id in learned:
+            splits[row_id] = "train"
+            continue
+        fates = [run.splits.get(row_id, _ELSEWHERE) for run in runs]
+        classes = [_class_of(run, row_id, fate) for run, fate in zip(runs, fates, strict=True)]
+        if len(set(fates)) > 1 or None in classes:
+            left_out.append((row_id, _each(runs, fates)))
+        elif any(run.groups.get(row_id) in groups for run, groups in zip(runs, torn, strict=True)):
+            left_out.append((row_id, "a run learned from a part of its group"))
+        elif len(set(classes)) > 1:
+            num_disagreeing += 1
+            left_out.append((row_id, _each(runs, [f"'{name}'" for name in classes])))
+        else:
+            splits[row_id], given[row_id] = fates[0], str(classes[0])
+    if num_disagreeing > MOST_DISAGREEING * (num_disagreeing + len(given)):
+        raise InvalidValue(
+            f"{_listed(runs)} call {num_disagreeing:,} of the {num_disagreeing + len(given):,} rows that they share by "
+            "different classes: these are other images, or other classes. Combine runs of the same source."
+        )
+    if left_out:
+        remarks.append(
+            f"{len(left_out):,} {'row is' if len(left_out) == 1 else 'rows are'} in no split that all runs share and "
+            "left out (excluded.csv)."
+        )
+    groups = {row_id: next(run.groups[row_id] for run in runs if row_id in run.groups) for row_id in splits}
+    return SharedRows(splits, groups, given, tuple(left_out), tuple(remarks))
+
+
+def shared_classes(runs: Sequence[FinishedRun]) -> tuple[str, ...]:
+    """The classes that all runs tell apart, in the order of the first.
+
+    Args:
+        runs: two or more.
+
+    Returns:
+        The names.
+
+    Raises:
+        InvalidValue: a run knows other classes.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(shared_classes).parameters)
+        ['runs']
+    """
+    first, *others = runs
+    class_names = first.bundle.class_names
+    for run in (first, *others):
+        for names in (run.bundle.class_names, run.class_names):
+            _check_same(class_names, names, first, run)
+    return class_names
+
+
+def _check_same(class_names: Sequence[str], names: Sequence[str], first: FinishedRun, run: FinishedRun) -> None:
+    if set(names) == set(class_names):
+        return
+    parts = [
+        f"only {path} knows {', '.join(map(repr, sorted(alone)[:5]))}"
+        for path, alone in ((first.path, set(class_names) - set(names)), (run.path, set(names) - set(class_names)))
+        if alone
+    ]
+    raise InvalidValue(f"runs are combined that tell the same classes apart; {', '.join(parts)}.")
+
+
+def shared_input(runs: Sequence[FinishedRun]) -> InputSpec:
+    """What all runs are fed.
+
+    Args:
+        runs: two or more.
+
+    Returns:
+        The specification; its background is "mixed" where the runs do not agree on one.
+
+    Raises:
+        InvalidValue: they take images of other sizes, colours or resize rules.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(shared_input).parameters)
+        ['runs']
+    """
+    specs = [run.bundle.input for run in runs]
+    if len({tuple(getattr(spec, key) for key in _INPUT) for spec in specs}) > 1:
+        taken = "; ".join(
+            f"{run.path} takes {spec.height}x{spec.width} {spec.color_mode} by '{spec.resize}'"
+            for run, spec in zip(runs, specs, strict=True)
+        )
+        raise InvalidValue(
+            f"runs are combined that take the same images; {taken}. Train again with the same data.image_size, "
+            "data.color_mode and data.resize."
+        )
+    agreed = len({spec.background for spec in specs}) == 1
+    return specs[0] if agreed else dataclasses.replace(specs[0], background="mixed")
+
+
+def recorded(run: FinishedRun, rows: SharedRows, split: str, class_names: tuple[str, ...]) -> Predictions:
+    """What a run said of the shared rows of a split when it was trained.
+
+    Args:
+        run: one of those that share the rows.
+        rows: from `shared_rows`.
+        split: "validation", "calibration" or "test".
+        class_names: in the order that is wanted.
+
+    Returns:
+        Predictions whose logits are divided by the temperature of the run, classes in that order.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(recorded).parameters)
+        ['run', 'rows', 'split', 'class_names']
+    """
+    row_ids, answers = rows.rows(split), run.answers[split]
+    place = {row_id: number for number, row_id in enumerate(answers.given)}
+    found = np.array([place[row_id] for row_id in row_ids], np.int64)
+    order = class_order(run.class_names, class_names)
+    labels: NDArray[np.int64] = np.array([class_names.index(rows.given[row_id]) for row_id in row_ids], np.int64)
+    nothing, logits = (None,) * len(row_ids), answers.logits[found][:, order] / np.float32(run.bundle.temperature)
+    groups = np.array([rows.groups[row_id] for row_id in row_ids], dtype=str)
+    return Predictions(class_names, tuple(row_ids), logits, 1.0, labels, nothing, nothing, groups=groups)
+
+
+def class_order(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Where each of the wanted classes stands among others: what logits are sorted by.
+
+    Args:
+        names: the classes as they are ordered.
+        wanted: the same in the order that is wanted.
+
+    Returns:
+        An index into `names` for each of `wanted`.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> class_order(["b", "c", "a"], ["a", "b", "c"])
+        [2, 0, 1]
+    """
+    place = {name: number for number, name in enumerate(names)}
+    return [place[name] for name in wanted]
+
+
+def shared_recipe(recipes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The part of several recipes that is the same in all.
+
+    Args:
+        recipes: nested as in JSON.
+
+    Returns:
+        The keys on which all agree, with their values.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> shared_recipe([{"seed": 1, "data": {"resize": "fit"}}, {"seed": 2, "data": {"resize": "fit"}}])
+        {'data': {'resize': 'fit'}}
+    """
+    first, *others = recipes
+    agreed: dict[str, Any] = {}
+    for key, value in first.items():
+        values = [recipe.get(key) for recipe in others]
+        if isinstance(value, Mapping) and all(isinstance(other, Mapping) for other in values):
+            agreed[key] = shared_recipe([value, *(other for other in values if isinstance(other, Mapping))])
+        elif all(key in recipe and recipe[key] == value for recipe in others):
+            agreed[key] = value
+    return agreed
+
+
+def _check_sources(runs: Sequence[FinishedRun]) -> list[str]:
+    first, *others = runs
+    remarks = []
+    for run in others:
+        names, both = (str(first.path), str(run.path)), [row_id for row_id in first.splits if row_id in run.splits]
+        remarks += different_sources(first, run, names, both)
+    return remarks
+
+
+def _taught_by_strangers(runs: Sequence[FinishedRun]) -> list[str]:
+    return [
+        f"{run.path} was distilled, and what its teacher learned from is not known: the rows that the runs share may "
+        "be among it."
+        for run in runs
+        if not knows_its_rows(run.bundle)
+    ]
+
+
+def _torn_groups(run: FinishedRun, learned: set[str]) -> set[str]:
+    """Groups that this run kept in one split that it did not learn from, while another learned from a part."""
+    splits: dict[str, set[str]] = {}
+    for row_id, group in run.groups.items():
+        splits.setdefault(group, set()).add(run.splits[row_id])
+    touched = {group for row_id, group in run.groups.items() if row_id in learned}
+    # What the source itself tears apart was said when the run was trained, and stays judged as it was there.
+    return {group for group in touched if len(splits[group]) == 1}
+
+
+def _class_of(run: FinishedRun, row_id: str, split: str) -> str | None:
+    return run.answers[split].given.get(row_id) if split in JUDGED_SPLITS else None
+
+
+def _each(runs: Sequence[FinishedRun], fates: Sequence[str]) -> str:
+    return ", ".join(f"{fate} in {run.path}" for run, fate in zip(runs, fates, strict=True))
+
+
+def _listed(runs: Sequence[FinishedRun]) -> str:
+    return ", ".join(str(run.path) for run in runs)

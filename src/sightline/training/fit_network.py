@@ -1,0 +1,63 @@
+"""One network fitted by its recipe: from nothing, or on a pretrained backbone; float32 whatever it was computed in."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import keras
+
+from sightline.configuration.consistency import is_pretrained
+from sightline.networks.build import build_network
+from sightline.training.augmentation.pipeline import build_augmentation
+from sightline.training.loop.fit import Fitted, fit
+from sightline.training.loop.monitor import Watch
+from sightline.training.loop.network import computing_in, labelled, learned_rows
+from sightline.training.loop.time_budget import epochs_within
+from sightline.training.setup.preparation import Prepared
+from sightline.training.transfer.finetuning import fit_transfer
+
+
+def fit_network(network: keras.Model, data: Prepared, watch: Watch) -> tuple[keras.Model, Fitted]:
+    """Let a network learn the train rows as its recipe says.
+
+    Args:
+        network: from `sightline.training.loop.network.new_network`, or one that learned before.
+        data: rows, pixels and the resolved recipe.
+        watch: where history and progress go.
+
+    Returns:
+        The network, or one in float32 with its weights where it was computed otherwise; and the course of the fit.
+
+    Raises:
+        InvalidValue: the time budget is shorter than one epoch.
+        TrainingFailed: the loss diverged.
+        MissingPackage: a package that this way of training needs is not installed.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(fit_network).parameters)
+        ['network', 'data', 'watch']
+    """
+    with computing_in(data.recipe.training.precision):
+        fitted = fit_transfer(network, data, watch) if is_pretrained(data.recipe) else _fit(network, data, watch)
+    if data.recipe.training.precision == "float32":
+        return network, fitted
+    exact = build_network(data.spec.shape, data.dataset.num_classes, data.recipe.model)
+    exact.set_weights(network.get_weights())
+    return exact, fitted
+
+
+def _fit(network: keras.Model, data: Prepared, watch: Watch) -> Fitted:
+    recipe, train = data.recipe, learned_rows(data)
+    augmentation = None
+    if data.lesson is None:
+        # A teacher answered for the views of a lesson as they are: they are not changed again.
+        augmentation = build_augmentation(recipe.augmentation, data.spec, seed=recipe.seed)
+    if watch.deadline is not None:
+        num_judged = len(data.dataset) - len(train)
+        epochs = epochs_within(
+            watch.deadline, network, train, num_judged=num_judged, recipe=recipe, augmentation=augmentation
+        )
+        recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, epochs=epochs))
+    validation = labelled(data, data.splits.validation) if len(data.splits.validation) else None
+    return fit(network, train, validation=validation, recipe=recipe, augmentation=augmentation, watch=watch)

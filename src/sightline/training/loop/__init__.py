@@ -1,0 +1,1 @@
+"""Keras' own `fit`: what goes in, what is seen of it, when it ends."""

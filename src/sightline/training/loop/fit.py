@@ -1,0 +1,148 @@
+"""Keras' own `fit`, fed without Python between the steps, watched and stopped in time."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import keras
+
+from sightline.configuration.schema import Recipe
+from sightline.errors import InvalidValue
+from sightline.system.interruption import noting_interrupts
+from sightline.system.progress import reporter
+from sightline.training.augmentation.mixing import mixing_of, training_network
+from sightline.training.loop.batches import LabelledImages, drawn_rows, training_feed, validation_feed
+from sightline.training.loop.monitor import Watch, Watcher
+from sightline.training.optimization.optimizers import build_loss, build_optimizer, build_schedule, penalise
+
+# TensorFlow runs this many steps without coming back to Python; a few a second stay visible.
+STEPS_PER_EXECUTION = 25
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What fitting gave, besides the weights in the network.
+
+    Attributes:
+        history: one mapping an epoch.
+        chosen_epoch: 1-based; its weights are in the network now.
+        stopped_early: fewer epochs than the recipe allows.
+        seconds: wall time.
+        images_per_second: training images, over all epochs, without compilation and validation.
+    """
+
+    history: tuple[dict[str, float], ...]
+    chosen_epoch: int
+    stopped_early: bool
+    seconds: float
+    images_per_second: float
+
+
+def fit(
+    network: keras.Model,
+    train: LabelledImages,
+    *,
+    validation: LabelledImages | None,
+    recipe: Recipe,
+    augmentation: keras.Model | None = None,
+    watch: Watch,
+) -> Fitted:
+    """Train a network in place.
+
+    Args:
+        network: uint8 images to logits; holds the chosen weights afterwards.
+        train: what it learns from.
+        validation: what early stopping and the curves go by, or None.
+        recipe: resolved; its optimizer, schedule, loss and training sections are used.
+        augmentation: put before the network while training only, as MixUp and CutMix are if the recipe asks for them.
+        watch: where history and progress go.
+
+    Returns:
+        History and figures of the fit.
+
+    Raises:
+        InvalidValue: the whole run has fewer batches than make one step of the optimizer.
+        TrainingFailed: the loss became NaN or infinite; the message says when and what to try.
+
+    Example:
+        >>> import numpy as np
+        >>> pixels, layers = keras.Input((4, 4, 1), dtype="uint8"), keras.layers
+        >>> network = keras.Sequential([pixels, layers.Flatten(), layers.Dense(2)])
+        >>> data = LabelledImages(np.zeros((8, 4, 4, 1), np.uint8), np.arange(8) % 2)
+        >>> from sightline.configuration.parsing import parse_recipe
+        >>> recipe = parse_recipe({"training.epochs": 2, "training.batch_size": 4})
+        >>> len(fit(network, data, validation=None, recipe=recipe, watch=Watch()).history)
+        2
+    """
+    num_drawn = len(drawn_rows(train.labels, recipe.training.sampling))
+    steps = math.ceil(num_drawn / int(recipe.training.batch_size))
+    mixes = mixing_of(recipe, train.images.shape[1:]) is not None
+    model = training_network(network, augmentation, mixes=mixes)
+    penalise(network, recipe.loss)
+    total_steps = steps * int(recipe.training.epochs)
+    _check_accumulation(recipe.optimizer.accumulation_steps, total_steps)
+    rate = build_schedule(recipe, total_steps=total_steps)
+    model.compile(
+        optimizer=build_optimizer(recipe.optimizer, rate),
+        loss=build_loss(recipe.loss),
+        metrics=["accuracy"],
+        weighted_metrics=[],
+        steps_per_execution=_steps_per_execution(steps, watch.log_every),
+        # XLA runs convolution gradients on a CPU through a slow path; on TensorFlow it stays off.
+        jit_compile=False if keras.config.backend() == "tensorflow" else "auto",
+    )
+    watcher = Watcher(watch, recipe, network, rate=rate, steps=steps, num_images=num_drawn)
+    stopping = _early_stopping(recipe)
+    callbacks = watcher.callbacks([*_averaging(recipe), watcher.callback, *stopping], model)
+    num_classes = int(network.output_shape[-1])
+    feed = training_feed(train, recipe, num_classes=num_classes)
+    feed |= validation_feed(validation, recipe, num_classes=num_classes)
+    started = time.perf_counter()
+    with reporter().bar("epoch 1", total=num_drawn * int(recipe.training.epochs), lines=False) as bar:
+        watcher.bar = bar
+        # A step of TensorFlow that is broken off may leave an error of its own, or none at all.
+        with watcher.painting(), noting_interrupts():
+            model.fit(**feed, epochs=int(recipe.training.epochs), verbose=0, callbacks=callbacks)
+    seconds = time.perf_counter() - started
+    chosen = stopping[0].best_epoch + 1 if stopping else len(watcher.history)
+    stopped_early = len(watcher.history) < int(recipe.training.epochs)
+    return Fitted(tuple(watcher.history), chosen, stopped_early, seconds, watcher.images_per_second)
+
+
+def _check_accumulation(accumulation_steps: int, total_steps: int) -> None:
+    if accumulation_steps > total_steps:
+        raise InvalidValue(
+            f"optimizer.accumulation_steps={accumulation_steps} batches make one step, and the whole run has "
+            f"{total_steps}: nothing would be learned. Set it lower, or training.epochs higher."
+        )
+
+
+def _steps_per_execution(steps: int, log_every: int | None) -> int:
+    """As many steps at once as the backend can and the log allows."""
+    if keras.config.backend() != "tensorflow":
+        return 1
+    most = min(STEPS_PER_EXECUTION, steps)
+    if log_every is None:
+        return most
+    return max(count for count in range(1, most + 1) if log_every % count == 0)
+
+
+def _early_stopping(recipe: Recipe) -> list[keras.callbacks.EarlyStopping]:
+    patience = recipe.training.early_stopping_patience
+    if patience is None:
+        return []
+    least = recipe.training.early_stopping_min_change
+    return [
+        keras.callbacks.EarlyStopping(
+            monitor="val_loss", mode="min", patience=patience, min_delta=least, restore_best_weights=True
+        )
+    ]
+
+
+def _averaging(recipe: Recipe) -> list[keras.callbacks.SwapEMAWeights]:
+    """Averaged weights are what validation judges, what early stopping keeps and what is left at the end."""
+    if recipe.optimizer.ema_momentum is None:
+        return []
+    return [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)]

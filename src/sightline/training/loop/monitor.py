@@ -1,0 +1,328 @@
+"""What is seen of a training while it runs: progress, history, curves, and the end at a NaN."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from sightline.configuration.schema import Recipe
+from sightline.errors import SightlineError, TrainingFailed
+from sightline.system.files import write_atomically, writing_to
+from sightline.system.interruption import raise_if_interrupted
+from sightline.system.progress import Bar, clock, reporter
+from sightline.training.loop.recording import append_scalars
+from sightline.training.optimization.optimizers import last_rate
+
+SECONDS_BETWEEN_CURVES = 10.0
+SECONDS_BETWEEN_NOTES = 0.2
+# To read a figure is to wait for the step that it comes from; in between JAX and a GPU run ahead.
+SECONDS_BETWEEN_LOOKS = 0.1
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Where the course of a fit is written.
+
+    Attributes:
+        history_path: gets a JSON line an epoch, or None.
+        log_every: print loss and accuracy every so many steps, or None.
+        curves_path: a PNG that is drawn anew as epochs end, or None.
+        deadline: when the run should be over, on the clock of `time.perf_counter`, or None.
+        rescue_path: where a network goes whose loss stopped being a number, or None.
+        tensorboard: a folder that gets the figures of each epoch for TensorBoard, or None.
+        before: rows of the history that were there before this fit, which counts on from them.
+    """
+
+    history_path: Path | None = None
+    log_every: int | None = None
+    curves_path: Path | None = None
+    deadline: float | None = None
+    rescue_path: Path | None = None
+    tensorboard: Path | None = None
+    before: tuple[dict[str, float], ...] = ()
+
+
+def record_epoch(watch: Watch, row: Mapping[str, float]) -> None:
+    """Write one epoch wherever it is to be read.
+
+    Args:
+        watch: its `history_path` and `tensorboard`; nothing is written where both are None.
+        row: of the history.
+
+    Returns:
+        Nothing.
+
+    Raises:
+        CannotWrite: the disk is full or read-only.
+
+    Example:
+        >>> record_epoch(Watch(), {"epoch": 1, "loss": 0.3, "accuracy": 0.9})
+    """
+    if watch.history_path is not None:
+        with writing_to(watch.history_path), watch.history_path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row) + "\n")
+    if watch.tensorboard is not None:
+        append_scalars(watch.tensorboard, row)
+
+
+class Watcher:
+    """Turns Keras' callbacks into history, progress, curves and the stop at a NaN."""
+
+    def __init__(
+        self, watch: Watch, recipe: Recipe, network: keras.Model, *, rate: Any, steps: int, num_images: int
+    ) -> None:
+        """`network` learns at `rate`, a number or a schedule; `steps` and `num_images` are those of one epoch."""
+        self.watch, self.recipe, self.network, self.rate = watch, recipe, network, rate
+        self.steps, self.num_images = steps, num_images
+        self.num_epochs = int(recipe.training.epochs)
+        # What was there before is a head, and this fit tunes the network below it.
+        self.named = "fine-tuning epoch" if watch.before else "epoch"
+        self.history: list[dict[str, float]] = []
+        self.bar: Bar | None = None
+        self._good: list[Any] | None = None
+        self._counted = 0
+        self._epoch_started = 0.0
+        # Images and seconds of steps alone: neither the first, which is compiled, nor validation.
+        self._timed, self._timed_seconds = 0, 0.0
+        self._mark: float | None = None
+        self._noted = self._looked = -math.inf
+        self._unread: list[tuple[int, Any]] = []
+        self._painter = _Painter(watch.curves_path)
+        self.callback = keras.callbacks.LambdaCallback(on_epoch_begin=self._begin_epoch, on_epoch_end=self._end_epoch)
+
+    def callbacks(self, others: list[keras.callbacks.Callback], model: keras.Model) -> keras.callbacks.CallbackList:
+        """What the `fit` of `model` is given as its callbacks: others, of which none may wait for steps, and this."""
+        return _Callbacks(others, self._end_steps, model=model, epochs=int(self.recipe.training.epochs))
+
+    @contextlib.contextmanager
+    def painting(self) -> Iterator[None]:
+        """While it is open, curves are drawn beside the training; a fit that breaks off leaves all its epochs drawn."""
+        try:
+            yield
+        except BaseException:
+            self._painter.finish(self._course())
+            raise
+        # The end of a run draws them itself, with the epoch that was chosen.
+        self._painter.finish()
+
+    def _course(self) -> list[dict[str, float]]:
+        """All rows there are, those from before this fit first."""
+        return [*self.watch.before, *self.history]
+
+    def _begin_epoch(self, epoch: int, logs: Any = None) -> None:  # Keras hands both on
+        raise_if_interrupted()
+        self._epoch_started, self._counted = time.perf_counter(), 0
+        # In the first epoch the network is compiled before its first steps are done.
+        self._mark = self._epoch_started if self.history else None
+        self._unread = []
+
+    def _end_steps(self, batch: int, logs: dict[str, Any]) -> None:
+        raise_if_interrupted()
+        # Keras counts the last execution of an epoch as full, however few steps were left.
+        step, epoch = min(batch + 1, self.steps), len(self.history) + 1
+        self._unread.append((step, logs["loss"]))
+        is_logged = bool(self.watch.log_every) and step % (self.watch.log_every or 1) == 0
+        if not is_logged and step < self.steps and time.monotonic() - self._looked < SECONDS_BETWEEN_LOOKS:
+            return
+        loss, accuracy = float(logs["loss"]), float(logs["accuracy"])
+        if not math.isfinite(loss):
+            # Keras' loss is a mean over the epoch: after the first NaN there are only more.
+            first = next(number for number, value in self._unread if not math.isfinite(float(value)))
+            raise TrainingFailed(self._rescue(epoch, first))
+        self._unread, self._looked = [], time.monotonic()
+        self._time_steps(min(step * int(self.recipe.training.batch_size), self.num_images) - self._counted)
+        done = min(step * int(self.recipe.training.batch_size), self.num_images)
+        if self.bar is not None:
+            self.bar.advance(
+                done - self._counted,
+                description=f"{self.named} {epoch}/{self.num_epochs} step {step}/{self.steps}",
+                notes=self._notes(step, loss, accuracy),
+            )
+        self._counted = done
+        if is_logged:
+            reporter().say(f"{self.named} {epoch} step {step}/{self.steps}  loss {loss:.4f}  accuracy {accuracy:.4f}")
+
+    def _time_steps(self, num_images: int) -> None:
+        now = time.perf_counter()
+        if self._mark is not None:
+            self._timed += num_images
+            self._timed_seconds += now - self._mark
+        self._mark = now
+
+    @property
+    def images_per_second(self) -> float:
+        """Training images a second; of a fit with a single look at its steps, compilation is among them."""
+        if self._timed:
+            return self._timed / max(self._timed_seconds, 1e-9)
+        seconds = (self._mark or self._epoch_started) - self._epoch_started
+        return self.num_images / seconds if seconds > 0 else 0.0
+
+    def _notes(self, step: int, loss: float, accuracy: float) -> str | None:
+        """What stands below the bar; None, for no change, where it was written a moment ago."""
+        now = time.monotonic()
+        if now - self._noted < SECONDS_BETWEEN_NOTES:
+            return None
+        self._noted = now
+        notes = f"training    {_pair(loss, accuracy)}  learning rate {self._rate_after(step):.3g}"
+        if self.history and "validation_loss" in self.history[-1]:
+            row, best = self.history[-1], self._best()
+            notes += (
+                f"\nvalidation  {_pair(row['validation_loss'], row['validation_accuracy'])}\n"
+                f"best        {_pair(best['validation_loss'], best['validation_accuracy'])}  {self._name_of(best)}"
+            )
+        return notes
+
+    def _name_of(self, row: dict[str, float]) -> str:
+        epoch = int(row["epoch"]) - len(self.watch.before)
+        return f"epoch {epoch}" if epoch > 0 else "head"
+
+    def _rate_after(self, step: int) -> float:
+        """The learning rate of the last step, by the count of batches: asking Keras costs time on JAX."""
+        batches = len(self.history) * self.steps + step
+        return last_rate(self.rate, num_batches=batches, accumulation_steps=self.recipe.optimizer.accumulation_steps)
+
+    def _rescue(self, epoch: int, step: int) -> str:
+        """Go back to the last good weights, keep them where they can be found, and say what happened."""
+        largest = self.recipe.optimizer.learning_rate
+        if self._good is not None:
+            # On JAX `fit` holds the weights and writes them back at its end, unless a callback asked for the model.
+            _ = self.callback.model
+            self.network.set_weights(self._good)
+        return (
+            f"the loss is no longer a finite number at {self.named} {epoch}, step {step} (learning rate "
+            f"{self._rate_after(step):g}, the largest {largest:g}). {self._kept(epoch)}Try --set "
+            f"optimizer.learning_rate={largest / 10:g} or optimizer.clip_norm=1, "
+            "or model.pixel_scaling=unit if the network sees 0 to 255."
+        )
+
+    def _kept(self, epoch: int) -> str:
+        path = self.watch.rescue_path
+        if path is None:
+            return ""
+        if self._good is None:
+            return "No epoch was finished, so nothing was kept. "
+        with writing_to(path):
+            self.network.save(path)
+        return f"The weights of epoch {epoch - 1}, the last good ones, are kept in {path}. "
+
+    def _best(self) -> dict[str, float]:
+        """The epoch with the lowest validation loss; where early stopping asks for a change, what it would keep."""
+        least = self.recipe.training.early_stopping_min_change
+        best, *others = [row for row in self._course() if "validation_loss" in row]
+        for row in others:
+            if row["validation_loss"] + least < best["validation_loss"]:
+                best = row
+        return best
+
+    def _end_epoch(self, epoch: int, logs: dict[str, Any]) -> None:
+        row: dict[str, float] = {
+            # Counted over the whole run, as the curves are.
+            "epoch": len(self._course()) + 1,
+            "loss": float(logs["loss"]),
+            "accuracy": float(logs["accuracy"]),
+        }
+        if "val_loss" in logs:
+            row |= {"validation_loss": float(logs["val_loss"]), "validation_accuracy": float(logs["val_accuracy"])}
+        row["learning_rate"] = self._rate_of_last_step()
+        row["seconds"] = time.perf_counter() - self._epoch_started
+        self.history.append(row)
+        if all(math.isfinite(value) for value in row.values()):
+            self._good = self.network.get_weights()
+        self._painter.paint(self._course())
+        record_epoch(self.watch, row)
+        if reporter().mode == "plain":
+            reporter().say(self._epoch_line(row))
+
+    def _rate_of_last_step(self) -> float:
+        """As the optimizer counts: in mixed_float16 it leaves out a batch whose gradients overflow."""
+        optimizer = self.callback.model.optimizer
+        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+        every = self.recipe.optimizer.accumulation_steps
+        return last_rate(self.rate, num_batches=int(optimizer.iterations) * every, accumulation_steps=every)
+
+    def _epoch_line(self, row: dict[str, float]) -> str:
+        speed = self.images_per_second
+        epoch = int(row["epoch"]) - len(self.watch.before)
+        left = (self.num_epochs - epoch) * row["seconds"]
+        judged = ""
+        if "validation_loss" in row:
+            best = self._best()
+            judged = (
+                f"  validation {_pair(row['validation_loss'], row['validation_accuracy'])}"
+                f"  best {_pair(best['validation_loss'], best['validation_accuracy'])}"
+            )
+        return (
+            f"{self.named} {epoch}/{self.num_epochs}  {_pair(row['loss'], row['accuracy'])}{judged}  "
+            f"learning rate {row['learning_rate']:.3g}  {speed:,.0f} images/s  {clock(left)} remaining"
+        )
+
+
+def _pair(loss: float, accuracy: float) -> str:
+    return f"loss {loss:.4f} accuracy {accuracy:.4f}"
+
+
+class _Callbacks(keras.callbacks.CallbackList):  # type: ignore[misc]  # Keras has no annotations
+    """Keras' list of callbacks, except that the figures of a step are not made Python numbers before they are wanted.
+
+    Keras' own does so after every step, which makes JAX and a GPU wait for each.
+    """
+
+    def __init__(
+        self,
+        callbacks: list[keras.callbacks.Callback],
+        end_steps: Callable[[int, dict[str, Any]], None],
+        *,
+        model: keras.Model,
+        epochs: int,
+    ) -> None:
+        super().__init__(callbacks, add_history=True, model=model, epochs=epochs, verbose=0)
+        self._end_steps = end_steps
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Hand on the figures as they are, to who may leave them unread."""
+        self._end_steps(batch, logs or {})
+
+    def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Nobody waits for a figure of validation before its end; Ctrl-C is heeded there, too."""
+        raise_if_interrupted()
+
+
+class _Painter:
+    """Draws the curves in a thread of its own, at most every ten seconds: training never waits for a picture."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._thread: threading.Thread | None = None
+        self._last = -math.inf
+
+    def paint(self, history: list[dict[str, float]]) -> None:
+        """Draw the history so far, unless the last picture is still being drawn or is hardly older."""
+        busy = self._thread is not None and self._thread.is_alive()
+        if self.path is None or busy or time.perf_counter() - self._last < SECONDS_BETWEEN_CURVES:
+            return
+        self._last = time.perf_counter()
+        self._thread = threading.Thread(target=self._draw, args=(list(history),), daemon=True)
+        self._thread.start()
+
+    def finish(self, history: list[dict[str, float]] | None = None) -> None:
+        """Wait until nothing is being drawn; then draw `history` if it is given."""
+        if self._thread is not None:
+            self._thread.join()
+        if history and self.path is not None:
+            self._draw(history)
+
+    def _draw(self, history: list[dict[str, float]]) -> None:
+        from sightline.reporting.charts.charts import curves_png
+
+        # A picture that fails here is drawn once more, and complained about, at the end of the run.
+        with contextlib.suppress(SightlineError):
+            write_atomically(self.path, curves_png(history, chosen_epoch=int(history[-1]["epoch"])))  # type: ignore[arg-type]

@@ -1,0 +1,216 @@
+"""Calibrate, evaluate, compare, seal: a fitted network becomes a bundle, whole or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.bundles.bundle import write_description, write_manifest
+from sightline.bundles.card import Origin, card
+from sightline.bundles.identity import write_identity
+from sightline.bundles.parity import made_images, parity_section, write_parity
+from sightline.bundles.sessions import Session
+from sightline.evaluation.evaluate import brief_figures, figures, score
+from sightline.metrics.calibration import fit_temperature
+from sightline.records import Predictions, SplitName
+from sightline.results import Evaluation
+from sightline.system.backends import without_retracing_notes
+from sightline.system.files import staged_folder, write_atomically, write_json
+from sightline.system.progress import Stopwatch
+from sightline.training.packaging.contract import compare, save_network
+from sightline.training.setup.preparation import Prepared
+
+JUDGED: tuple[SplitName, ...] = ("validation", "calibration", "test")
+# The two files of a bundle are compared on so many pixels at most: 2,000 images of MNIST, 31 of 224x224.
+MOST_COMPARED = 2_000 * 28 * 28
+FEWEST_COMPARED = 31
+# Only an ensemble has the second and the third.
+OUTPUTS = ("logits", "disagreement", "member_logits")
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What the deployed network says of the rows that it did not learn from."""
+
+    predictions: dict[SplitName, Predictions]
+    evaluations: dict[SplitName, Evaluation]
+    ensemble: dict[str, Any] | None = None
+
+
+@without_retracing_notes()
+def make_bundle(
+    network: keras.Model,
+    data: Prepared,
+    folder: Path,
+    origin: Origin,
+    *,
+    watch: Stopwatch,
+    ensemble: dict[str, Any] | None = None,
+) -> Judged:
+    """Write `bundle/` and `predictions.npz` into a run's folder.
+
+    Args:
+        network: fitted.
+        data: the rows and splits, and the pixels of the judged rows.
+        folder: of the run; `bundle/` appears in it only when all went well.
+        origin: where the network comes from.
+        watch: gets the laps "export" and "evaluate".
+        ensemble: what metrics.json says of one and its members; their figures are added to it.
+
+    Returns:
+        Predictions and figures of validation, calibration and test rows, and of the members.
+
+    Raises:
+        TrainingFailed: the export went wrong, or its answers differ from the network's.
+        MissingPackage: the ONNX exporter is not installed.
+        CannotWrite: the disk is full.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(make_bundle).parameters)
+        ['network', 'data', 'folder', 'origin', 'watch', 'ensemble']
+    """
+    with staged_folder(folder / "bundle") as staged:
+        session = save_network(network, staged)
+        watch.lap("export")
+        predictions, answers = _predict(session, data)
+        evaluations = {name: score(rows) for name, rows in predictions.items() if len(rows)}
+        if ensemble is not None:
+            ensemble = ensemble | {
+                "members": _judged_members(ensemble["members"], predictions, answers),
+                "disagreement": _mean_disagreement(predictions),
+            }
+        _write_predictions(folder / "predictions.npz", data, predictions, answers)
+        watch.lap("evaluate")
+        difference = _compare(staged, session, data, predictions["test"])
+        write_description(
+            staged,
+            spec=data.spec,
+            class_names=data.dataset.class_names,
+            temperature=predictions["test"].temperature,
+            num_calibration_images=len(data.splits.calibration),
+        )
+        test = evaluations.get("test")
+        metrics = _metrics(data, origin, test, difference)
+        if ensemble is not None:
+            metrics["ensemble"] = ensemble
+        if data.lesson is not None:
+            metrics["teacher"] = dict(data.lesson.teacher)
+        write_json(staged / "metrics.json", metrics)
+        num_bytes = None if data.identity is None else write_identity(staged, data.identity)
+        text = card(data.dataset, data.spec, origin, evaluation=test, ensemble=ensemble, identity_bytes=num_bytes)
+        text += _write_parity(staged, session, data)
+        write_atomically(staged / "card.md", text)
+        write_manifest(staged)
+    watch.lap("export")
+    return Judged(predictions, evaluations, ensemble)
+
+
+Answers = dict[SplitName, dict[str, NDArray[np.float32]]]
+
+
+def _predict(session: Session, data: Prepared) -> tuple[dict[SplitName, Predictions], Answers]:
+    """Answers of the deployed graph for every judged split, at the temperature of the calibration rows."""
+    answers: Answers = {
+        name: session.collect(data.pixels.take(data.splits.rows(name)), OUTPUTS, with_progress=True) for name in JUDGED
+    }
+    temperature = 1.0
+    if len(data.splits.calibration):
+        labels = data.dataset.labels[data.splits.calibration]
+        temperature = fit_temperature(answers["calibration"]["logits"], labels)
+    predictions: dict[SplitName, Predictions] = {}
+    for name in JUDGED:
+        rows = data.splits.rows(name)
+        row_ids, nothing = tuple(data.dataset.row_ids[rows].tolist()), (None,) * len(rows)
+        labels, groups = data.dataset.labels[rows], None if data.splits.groups is None else data.splits.groups[rows]
+        logits, disagreements = answers[name]["logits"], answers[name].get("disagreement")
+        predictions[name] = Predictions(
+            data.dataset.class_names, row_ids, logits, temperature, labels, nothing, nothing, disagreements, groups
+        )
+    return predictions, answers
+
+
+def _judged_members(
+    members: list[dict[str, Any]], predictions: dict[SplitName, Predictions], answers: Answers
+) -> list[dict[str, Any]]:
+    """Members with their own figures, where their answers are in the graph; those of a soup are not."""
+    judged: list[dict[str, Any]] = [{"validation": None, "test": None, **member} for member in members]
+    for name in ("validation", "test"):
+        logits, rows = answers[name].get("member_logits"), predictions[name]
+        if logits is None or not len(rows):
+            continue
+        # Members without a vote are not in the graph.
+        for place, member in enumerate(member for member in judged if member["vote"] > 0):
+            member[name] = brief_figures(dataclasses.replace(rows, logits=logits[:, place]))
+    return judged
+
+
+def _mean_disagreement(predictions: dict[SplitName, Predictions]) -> dict[str, float] | None:
+    """By split, the share of members that name another class than all together, over its images."""
+    shares = {name: predictions[name].disagreements for name in ("validation", "test") if len(predictions[name])}
+    told = {name: float(share.mean()) for name, share in shares.items() if share is not None}
+    return told or None
+
+
+def _write_predictions(path: Path, data: Prepared, predictions: dict[SplitName, Predictions], answers: Answers) -> None:
+    arrays: dict[str, Any] = {"class_names": np.array(data.dataset.class_names)}
+    for name, rows in predictions.items():
+        arrays[f"{name}_row_ids"] = np.array(rows.row_ids, dtype=str)
+        arrays[f"{name}_labels"] = rows.labels
+        arrays[f"{name}_logits"] = rows.logits
+        if rows.groups is not None:
+            arrays[f"{name}_groups"] = rows.groups.astype(str)
+        if "member_logits" in answers[name]:
+            arrays[f"{name}_member_logits"] = answers[name]["member_logits"]
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **arrays)
+    write_atomically(path, stream.getvalue())
+
+
+def _compare(staged: Path, session: Session, data: Prepared, test: Predictions) -> float:
+    # Without test rows the comparison takes others: it judges the files, not the network.
+    most = max(MOST_COMPARED // (data.spec.height * data.spec.width), FEWEST_COMPARED)
+    splits = (data.splits.test, data.splits.validation, data.splits.train)
+    rows = next((found for found in splits if len(found)), data.splits.train)[:most]
+    images = data.pixels.take(rows)[:]
+    logits = test.logits[:most] if len(test) else session.logits(images, with_progress=True)
+    return compare(staged / "model.keras", images, logits)
+
+
+def _write_parity(staged: Path, session: Session, data: Prepared) -> str:
+    """Keep a few network inputs with their logits; what the card says of them."""
+    are_made = not data.recipe.data.parity_images
+    images = made_images(data.spec)
+    if not are_made:
+        rows = next(rows for rows in (data.splits.test, data.splits.validation, data.splits.train) if len(rows))
+        spread = np.linspace(0, len(rows) - 1, min(len(images), len(rows))).astype(np.int64)
+        images = data.pixels.take(rows[spread])[:]
+    write_parity(staged, session, images, are_made=are_made)
+    return parity_section(len(images), are_made=are_made)
+
+
+def _metrics(data: Prepared, origin: Origin, test: Evaluation | None, difference: float) -> dict[str, Any]:
+    source = {
+        "name": data.dataset.name,
+        "typed": origin.typed,
+        "label_from": origin.label_from,
+        "columns": origin.columns,
+        "fingerprint": data.dataset.fingerprint,
+    }
+    return {
+        "source": source,
+        "test": _without_matrix(figures(test)) if test else None,
+        "largest_probability_difference": difference,
+    }
+
+
+def _without_matrix(told: dict[str, Any]) -> dict[str, Any]:
+    """Figures without the confusion of each class with each, which is the run's to tell: every predict reads these."""
+    return {key: value for key, value in told.items() if key != "confusion"}

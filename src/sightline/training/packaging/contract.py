@@ -1,0 +1,193 @@
+"""From a fitted network to a bundle that was compared with it before it was kept."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import hashlib
+import json
+import math
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.bundles.sessions import Session
+from sightline.errors import CannotWrite, OutputExists, TrainingFailed
+from sightline.metrics.classification import softmax
+from sightline.system.caches import discard, find_entry, new_entry
+from sightline.system.files import sha256_of, write_atomically
+from sightline.system.progress import reporter
+from sightline.training.packaging.onnx_export import export_onnx
+
+# The largest difference in a probability between Keras and ONNX Runtime that is put down to rounding.
+LARGEST_DIFFERENCE = 1e-4
+
+
+def contract_of(network: keras.Model) -> keras.Model:
+    """The network with the outputs that a bundle promises, by their names.
+
+    Args:
+        network: uint8 images to logits, with a layer "logits"; or one that has named outputs already.
+
+    Returns:
+        uint8 `images` to a dictionary of float32 `features` (batch, width) and `logits` (batch, num_classes).
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(contract_of).parameters)
+        ['network']
+    """
+    if isinstance(network.output, dict):
+        return network
+    # Outputs in a dictionary keep their names in ONNX; a bare tensor becomes "Identity:0".
+    outputs = {"features": _flat(network.get_layer("logits").input), "logits": network.outputs[0]}
+    return keras.Model(network.input, outputs, name=network.name)
+
+
+def save_network(network: keras.Model, folder: Path) -> Session:
+    """Write `model.keras` and `model.onnx` with the tensor contract of a bundle.
+
+    Args:
+        network: as `contract_of` takes it.
+        folder: an existing folder.
+
+    Returns:
+        `model.onnx`, opened: what will be deployed.
+
+    Raises:
+        MissingPackage: the ONNX exporter is not installed.
+        TrainingFailed: the export went wrong.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(save_network).parameters)
+        ['network', 'folder']
+    """
+    contract = contract_of(network)
+    contract.save(folder / "model.keras")
+    export_onnx(folder / "model.keras", folder / "model.onnx")
+    return Session(folder / "model.onnx", num_classes=int(contract.output["logits"].shape[-1]))
+
+
+def _flat(tensor: Any) -> Any:
+    # A rounding to float32 is all that a network in mixed precision needs here; the others are handed on as they are.
+    return tensor if tensor.dtype == "float32" else keras.ops.cast(tensor, "float32")
+
+
+def save_outputs(model: keras.Model, *, name: str) -> Session:
+    """A network with outputs of any names in ONNX Runtime, exported once and kept in the cache for the next time.
+
+    Args:
+        model: uint8 images to a dictionary of outputs.
+        name: of its architecture, for who looks at the cache.
+
+    Returns:
+        The network, opened.
+
+    Raises:
+        MissingPackage: the ONNX exporter is not installed.
+        TrainingFailed: the export went wrong.
+    """
+    digest = hashlib.sha256(json.dumps([keras.__version__, model.get_config()], sort_keys=True, default=str).encode())
+    for weight in model.get_weights():
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    key = digest.hexdigest()[:32]
+    place = _kept(key)
+    if place is None:
+        # Another run may be faster; its file is the same.
+        with (
+            contextlib.suppress(OutputExists, CannotWrite),
+            new_entry("backbones", key, holds=name, num_bytes=0) as new,
+        ):
+            _keep(model, new)
+        place = _kept(key)
+    if place is None:
+        reporter().say("the backbone is not kept and exported again next time, since the cache does not take it")
+        place = Path(tempfile.mkdtemp(prefix="sightline-"))
+        atexit.register(shutil.rmtree, place, ignore_errors=True)
+        _keep(model, place)
+    return Session(place / "model.onnx", num_classes=0)
+
+
+def _keep(model: keras.Model, folder: Path) -> None:
+    model.save(folder / "model.keras")
+    export_onnx(folder / "model.keras", folder / "model.onnx")
+    (folder / "model.keras").unlink()
+    write_atomically(folder / "sha256", sha256_of(folder / "model.onnx"))
+
+
+def _kept(key: str) -> Path | None:
+    """A network of the cache that is, to the byte, what was written: a damaged one may still load."""
+    place = find_entry("backbones", key)
+    if place is not None:
+        with contextlib.suppress(OSError):
+            if sha256_of(place / "model.onnx") == (place / "sha256").read_text(encoding="ascii", errors="replace"):
+                return place
+        discard(place)
+    return None
+
+
+def compare(keras_path: Path, images: NDArray[np.uint8], onnx_logits: NDArray[np.float32]) -> float:
+    """How far the two files of a bundle differ on images; refuses the bundle if it is too far.
+
+    Both are computed on the processor, in full precision, wherever the network learned.
+
+    Args:
+        keras_path: `model.keras`, read back from the disk as its owner will read it.
+        images: (num_images, height, width, channels) uint8.
+        onnx_logits: (num_images, num_classes), what `model.onnx` gave for them.
+
+    Returns:
+        The largest difference in any probability.
+
+    Raises:
+        TrainingFailed: it is more than 1e-4, or not a number.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(compare).parameters)
+        ['keras_path', 'images', 'onnx_logits']
+    """
+    if not len(images):
+        return 0.0
+    # A GPU multiplies float32 in TF32, which has a thousandth of its digits; the two files are compared to all of them.
+    with keras.device("cpu:0"):
+        model: Any = keras.saving.load_model(keras_path, compile=False, safe_mode=True)
+        logits = np.asarray(model.predict(images, batch_size=500, verbose=0)["logits"])
+    return check_difference(logits, onnx_logits)
+
+
+def check_difference(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    """The largest difference in a probability of two sets of logits, refused above 1e-4.
+
+    Args:
+        first: (num_images, num_classes).
+        second: the same shape.
+
+    Returns:
+        The difference, in [0, 1e-4].
+
+    Raises:
+        TrainingFailed: it is more, or not a number.
+
+    Example:
+        >>> logits = np.array([[1.0, 2.0]], np.float32)
+        >>> check_difference(logits, logits)
+        0.0
+    """
+    finite = bool(np.isfinite(first).all() and np.isfinite(second).all())
+    difference = float(np.abs(softmax(first) - softmax(second)).max()) if finite else math.nan
+    if not difference <= LARGEST_DIFFERENCE:
+        raise TrainingFailed(
+            f"model.onnx and model.keras differ by {difference:g} in a probability; {LARGEST_DIFFERENCE:g} is allowed. "
+            "The bundle was refused. Other versions of the exporter may help: see `sightline doctor`."
+        )
+    return difference

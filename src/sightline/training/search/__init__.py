@@ -1,0 +1,1 @@
+"""Looking for settings: the learning rate."""

@@ -1,0 +1,261 @@
+"""From what the user named to rows that can be trained on: opened, sized, decoded, divided, accounted for."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.bundles.identity import Identity, content_digests, identity_of, merged
+from sightline.configuration.consistency import networks_of
+from sightline.configuration.names import SOURCES
+from sightline.configuration.schema import Recipe
+from sightline.data.duplicates.clusters import Copies
+from sightline.data.duplicates.remembered import remembered_copies
+from sightline.data.inputs.input_spec import input_spec
+from sightline.data.inputs.pixels import Pixels, read_pixels
+from sightline.data.sources.loading import open_as_recipe_says
+from sightline.data.splitting.shortages import kinds_of_errors, refuse_unreadable
+from sightline.data.splitting.splits import read_splits_csv, sample_fraction, split
+from sightline.errors import InvalidSource, InvalidValue
+from sightline.networks.limits import check_size, check_weights
+from sightline.quality.audit import cheap_findings
+from sightline.records import Dataset, ImageFiles, InputSpec, Splits
+from sightline.system.progress import reporter
+from sightline.system.stored import read_plain
+from sightline.system.text import printable
+from sightline.training.setup.mirrors import seen_mirrors
+from sightline.training.setup.resolution import resolve, settle_length
+from sightline.training.setup.strengths import say_unmirrored, strengths_of, warn_of_labels
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Lesson:
+    """What a teacher says of the train rows, together with their labels.
+
+    Attributes:
+        images: (num_views * num_train, height, width, channels) uint8, view after view, or what gives such an array
+            when it is sliced by rows.
+        answers: (num_views * num_train, num_classes) float32, of each of these images the mean of its label and the
+            teacher's probabilities.
+        teacher: who it was and how good, as metrics.json has it.
+    """
+
+    images: Any
+    answers: NDArray[np.float32]
+    teacher: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prepared:
+    """All that training needs to know of the data.
+
+    Attributes:
+        dataset: the rows that are used, and those left out with their reasons.
+        pixels: their images at network size, in the same order.
+        splits: rows of `dataset`.
+        spec: what the network is fed.
+        recipe: without "auto".
+        lesson: of a student; None where labels are learned.
+        identity: by what the bundle will know its images; None: by nothing.
+    """
+
+    dataset: Dataset
+    pixels: Pixels
+    splits: Splits
+    spec: InputSpec
+    recipe: Recipe
+    lesson: Lesson | None = None
+    identity: Identity | None = None
+
+    def excluded_csv(self) -> str:
+        """Every file that is in no split, with its reason."""
+        stream = io.StringIO()
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("file", "reason"))
+        writer.writerows((*self.dataset.left_out, *self.splits.left_out))
+        return stream.getvalue()
+
+
+def prepare(source: Any, asked: Recipe, *, spec: InputSpec | None = None, splits: str | None = None) -> Prepared:
+    """Open a source and bring it to the point where a network can be fitted.
+
+    Args:
+        source: whatever `sightline.load` takes.
+        asked: a recipe that may say "auto".
+        spec: what the network is fed, where that is settled; by the recipe and the images if left out.
+        splits: the content of a `splits.csv`, where that is settled; by what the recipe says if left out.
+
+    Returns:
+        The prepared data.
+
+    Raises:
+        UnknownName, InvalidSource, InvalidValue: the source, or a file that the recipe names, cannot be used.
+        CannotWrite: neither cache nor memory can hold the images.
+
+    Example:
+        >>> from sightline.training.setup.resolution import recipe
+        >>> prepare("mnist", recipe("fast")).splits
+        Splits(train 54,000, validation 3,000, calibration 3,000, test 10,000)
+    """
+    # Read first: what cannot be read is refused before anything is decoded.
+    exclusions, listed = read_exclusions(asked.data.exclude_file), read_splits_file(asked.data.splits_file)
+    dataset = as_asked(open_as_recipe_says(source, asked.data), asked, exclusions)
+    recipe = resolve(asked, dataset)
+    warn_of_labels(recipe.augmentation, dataset, asked=asked.augmentation)
+    if spec is None:
+        spec = input_spec(dataset, np.flatnonzero(dataset.given_splits != "test"), recipe.data)
+    for name in networks_of(recipe):
+        check_size(name, spec.height, spec.width)
+        check_weights(dataclasses.replace(recipe.model, name=name))
+    pixels = read_pixels(dataset, spec, limit_gib=recipe.data.cache_limit_gib)
+    dataset, pixels = _without_unreadable(dataset, pixels, recipe.data.unreadable_limit)
+    copies = None
+    if recipe.data.group_near_duplicates and pixels.signatures is not None:
+        copies = remembered_copies(pixels.signatures)
+    divided = divide(dataset, recipe, copies, listed if splits is None else splits)
+    recipe = unless_mirrored(asked, recipe, dataset.take(divided.train), pixels.take(divided.train))
+    for finding in cheap_findings(dataset, signatures=pixels.signatures):
+        if finding.severity != "note":
+            first = f" ({finding.paths[0]})" if finding.paths else ""
+            reporter().say(f"{finding.severity}: {finding.detail}{first}")
+    for remark in (*dataset.remarks, *divided.remarks):
+        reporter().say(f"note: {remark}")
+    return Prepared(dataset, pixels, divided, spec, settle_length(recipe, len(divided.train)))
+
+
+def as_asked(dataset: Dataset, asked: Recipe, exclusions: Mapping[str, str]) -> Dataset:
+    """The rows that a recipe takes of a source, in the groups that it says."""
+    dataset = _without(_grouped(dataset, asked.data.group_by), exclusions)
+    if asked.data.fraction < 1:
+        dataset = dataset.take(sample_fraction(dataset, asked.data.fraction, seed=asked.seed))
+    return dataset
+
+
+def has_doubtful_flips(recipe: Recipe, dataset: Dataset) -> bool:
+    """Whether images are mirrored of which nobody has looked whether one class is the mirror image of another."""
+    return dataset.name not in SOURCES and "flip" in strengths_of(recipe.augmentation)
+
+
+def unless_mirrored(asked: Recipe, recipe: Recipe, train: Dataset, pixels: Pixels) -> Recipe:
+    """The recipe without the flips of its policy where train images of one class are mirror images of another's.
+
+    Flips that were asked for stay, and are warned of.
+    """
+    if not has_doubtful_flips(recipe, train):
+        return recipe
+    pair = seen_mirrors(pixels, train.labels, "horizontal")
+    if pair is None:
+        return recipe
+    first, second = (printable(train.class_names[label]) for label in pair)
+    reason = f"'{train.name}', where images of '{first}' look like mirrored images of '{second}'"
+    if recipe.augmentation.flip is not None:
+        reporter().say(f"warning: augmentation may change the label: flips on {reason}. Set augmentation.flip=none.")
+        return recipe
+    say_unmirrored(reason)
+    views = "shifts" if asked.ensemble.test_views == "auto" else recipe.ensemble.test_views
+    return dataclasses.replace(
+        recipe,
+        augmentation=dataclasses.replace(recipe.augmentation, flip="none"),
+        ensemble=dataclasses.replace(recipe.ensemble, test_views=views),
+    )
+
+
+def identified(data: Prepared, *others: Identity | None) -> Prepared:
+    """The data with what a bundle will know them by, and those that others learned from whom it learned from."""
+    if not data.recipe.data.identity:
+        return data
+    own = identity_of(data.dataset, data.splits, content_digests(data.dataset, data.pixels, data.spec))
+    return dataclasses.replace(data, identity=merged([own, *others]))
+
+
+def divide(dataset: Dataset, recipe: Recipe, copies: Copies | None, splits_text: str | None) -> Splits:
+    """The splits that a recipe asks for, or those of a `splits.csv`."""
+    if splits_text is None:
+        return split(dataset, recipe.data, seed=recipe.seed, copies=copies)
+    return read_splits_csv(splits_text, dataset, recipe.data, seed=recipe.seed, copies=copies)
+
+
+def _grouped(dataset: Dataset, pattern: str | None) -> Dataset:
+    if pattern is None:
+        return dataset
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise InvalidValue(f"data.group_by must be a regular expression; got {pattern!r} ({error}).") from error
+    if compiled.groups < 1:
+        raise InvalidValue(
+            f"data.group_by needs a bracket around what names the group; got {pattern!r}. For instance: '(.*)_[0-9]+'."
+        )
+    if not isinstance(dataset.images, ImageFiles):
+        raise InvalidValue(f"data.group_by goes by paths, and '{dataset.name}' holds arrays. Leave it out.")
+    found = [compiled.search(name) for name in dataset.row_ids.tolist()]
+    if not any(found):
+        raise InvalidValue(
+            f"data.group_by={pattern!r} fits none of {len(found):,} paths, such as {dataset.row_ids[0]!r}."
+        )
+    keys = [match[1] if match else row for match, row in zip(found, dataset.row_ids.tolist(), strict=True)]
+    return dataclasses.replace(dataset, groups=np.array(keys))
+
+
+def read_splits_file(path: str | None) -> str | None:
+    """The text of the `splits.csv` that a recipe names, if it names one."""
+    return None if path is None else _read_text(path, "data.splits_file")
+
+
+def read_exclusions(path: str | None) -> dict[str, str]:
+    """File to reason of the exclude file that a recipe names; empty if it names none."""
+    if path is None:
+        return {}
+    table = csv.DictReader(io.StringIO(_read_text(path, "data.exclude_file")))
+    try:
+        columns, lines = table.fieldnames or (), list(table)
+    except csv.Error as error:
+        raise InvalidValue(f"data.exclude_file {path}: is not a readable table ({error}).") from error
+    if "file" not in columns:
+        raise InvalidValue(f"data.exclude_file {path}: has no column 'file'; found {', '.join(columns) or 'nothing'}.")
+    return {line["file"]: line.get("reason") or "listed in the exclude file" for line in lines}
+
+
+def _without(dataset: Dataset, exclusions: Mapping[str, str]) -> Dataset:
+    if not exclusions:
+        return dataset
+    row_ids = dataset.row_ids.tolist()
+    unknown = sorted(set(exclusions) - set(row_ids) - {file for file, _ in dataset.left_out})
+    if unknown:
+        reporter().say(f"note: {len(unknown)} excluded files are not in '{dataset.name}', such as {unknown[0]}")
+    kept = np.array([row for row, row_id in enumerate(row_ids) if row_id not in exclusions], dtype=np.int64)
+    if not len(kept):
+        raise InvalidSource(f"{dataset.name}: the exclude file leaves no image.")
+    gone = tuple((row_id, exclusions[row_id]) for row_id in row_ids if row_id in exclusions)
+    return dataset.take(kept, left_out=gone)
+
+
+def _without_unreadable(dataset: Dataset, pixels: Pixels, limit: float) -> tuple[Dataset, Pixels]:
+    """Leave out, count and name what could not be read; stop where that is too much to be an accident."""
+    if not pixels.errors:
+        return dataset, pixels
+    refuse_unreadable(dataset, pixels.errors, limit)
+    gone = tuple((str(dataset.row_ids[row]), reason) for row, reason in pixels.errors.items())
+    reporter().say(
+        f"{len(gone):,} of {len(dataset):,} files could not be read and are left out "
+        f"({kinds_of_errors(pixels.errors)}); the first: {': '.join(gone[0])}"
+    )
+    kept = np.array([row for row in range(len(dataset)) if row not in pixels.errors], dtype=np.int64)
+    return dataset.take(kept, left_out=gone), pixels.take(kept)
+
+
+def _read_text(path: str, key: str) -> str:
+    try:
+        return read_plain(Path(path)).decode("utf-8-sig")
+    except OSError as error:
+        raise InvalidValue(f"{key}: {path} cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise InvalidValue(f"{key}: {path} cannot be read (it is not a UTF-8 text). Save it as UTF-8.") from error

@@ -1,0 +1,356 @@
+"""Named recipes, and how "auto" is resolved once the data is known. Imports no Keras."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sightline.configuration.consistency import learns_from_features, networks_of
+from sightline.configuration.names import AUGMENTATION_PARTS, SOURCES
+from sightline.configuration.networks import MODELS
+from sightline.configuration.parsing import override, parse_recipe, read_recipe
+from sightline.configuration.schema import AugmentationRecipe, DataRecipe, Recipe
+from sightline.data.inputs.input_spec import natural_shape
+from sightline.data.sources.loading import is_files, open_as_recipe_says
+from sightline.errors import InvalidValue, pick
+from sightline.records import Dataset
+from sightline.system.progress import reporter
+from sightline.training.setup.strengths import settle_flips, strengths_of
+
+# Where Linux lists what its processors can do, and where it shows a GPU, on which TensorFlow would compute.
+_PROCESSORS, _NVIDIA = Path("/proc/cpuinfo"), Path("/dev/nvidiactl")
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedRecipe:
+    """A recipe that goes by a name: when to use it, and what it sets."""
+
+    summary: str
+    settings: Mapping[str, Any]
+
+
+RECIPES: dict[str, NamedRecipe] = {
+    "fast": NamedRecipe(
+        "small images, a minute or two on a laptop: one-cycle AdamW, augmentation; settled on validation rows",
+        {
+            "model.name": "auto",
+            "augmentation.policy": "auto",
+            "optimizer.name": "adamw",
+            "data.validation_fraction": 0.05,
+            "data.calibration_fraction": 0.05,
+            "optimizer.learning_rate": 0.006,
+            "optimizer.weight_decay": 0.05,
+            "schedule.name": "one-cycle",
+            "loss.name": "categorical_crossentropy",
+            "loss.label_smoothing": 0.05,
+            "training.epochs": 16,
+        },
+    ),
+    "accurate": NamedRecipe(
+        "small images, under ten minutes on a laptop: convnet, one-cycle, augmentation; settled on validation rows",
+        {
+            "model.name": "convnet",
+            "augmentation.policy": "auto",
+            "data.validation_fraction": 0.025,
+            "data.calibration_fraction": 0.025,
+            "optimizer.name": "adamw",
+            "optimizer.learning_rate": 0.004,
+            "optimizer.weight_decay": 0.05,
+            "schedule.name": "one-cycle",
+            "loss.name": "categorical_crossentropy",
+            "loss.label_smoothing": 0.05,
+            "training.epochs": 10,
+            "training.batch_size": 64,
+            "training.precision": "auto",
+        },
+    ),
+    "photos": NamedRecipe(
+        "folders of photographs from scratch: convnet at up to 64 pixels, as long as the number of images asks for",
+        {
+            "model.name": "auto",
+            "augmentation.policy": "photos",
+            "optimizer.name": "adamw",
+            "optimizer.learning_rate": 0.002,
+            "optimizer.weight_decay": 0.05,
+            "schedule.name": "one-cycle",
+            "training.epochs": "auto",
+            "training.batch_size": "auto",
+        },
+    ),
+    "transfer": NamedRecipe(
+        "photographs: a head on a pretrained network, then its upper part fine-tuned; minutes on a laptop, no download",
+        {
+            "model.name": "efficientnet-lite0",
+            "augmentation.policy": "photos",
+            "optimizer.name": "adamw",
+            "optimizer.learning_rate": 0.001,
+            "optimizer.weight_decay": 0.01,
+            "schedule.name": "one-cycle",
+            "training.batch_size": 64,
+            "training.finetune_epochs": "auto",
+            "training.feature_variants": "auto",
+        },
+    ),
+    "tutorial": NamedRecipe(
+        "what the tutorial prints: LeNet-5 on pixels 0 to 255, Adam, 50 epochs, 20 % validation",
+        {
+            "model.name": "lenet5",
+            "model.pixel_scaling": "none",
+            "data.validation_fraction": 0.2,
+            "data.calibration_fraction": 0.0,
+            "optimizer.name": "adam",
+            "optimizer.learning_rate": 0.001,
+            "training.epochs": 50,
+            "training.batch_size": 128,
+        },
+    ),
+}
+
+
+def recipe(name: str | Path = "fast", settings: Mapping[str, Any] | Iterable[str] = ()) -> Recipe:
+    """A recipe by name or from a file, with some of its keys set.
+
+    Args:
+        name: one of `sightline.recipes()`, or the path of a JSON file.
+        settings: keys to values, {"training.epochs": 3}, or texts, ["training.epochs=3"].
+
+    Returns:
+        The validated recipe, "auto" not yet resolved.
+
+    Raises:
+        UnknownName: no recipe or key is called that.
+        InvalidValue: a value of the wrong type or out of range.
+
+    Example:
+        >>> recipe("fast", {"training.epochs": 3}).training.epochs
+        3
+    """
+    if isinstance(name, Path) or str(name).endswith(".json"):
+        start = read_recipe(Path(name))
+    else:
+        named = pick(RECIPES, name, kind="recipe")
+        start = parse_recipe({"name": name, **named.settings})
+    if isinstance(settings, str):
+        raise InvalidValue(f"settings are a mapping or a list of key=value texts; got {settings!r}.")
+    return parse_recipe(settings, start=start) if isinstance(settings, Mapping) else override(start, settings)
+
+
+# Files of at least this many pixels (the median longer side) are looked at by a pretrained network as it was trained.
+PHOTOGRAPH_SIDE = 64
+# Smaller ones are enlarged to this only: a fifth of the work, and there is nothing in them that more pixels would show.
+SMALL_SIDE = 96
+DEFAULT_RULE = (
+    f"transfer for files in colour or of {PHOTOGRAPH_SIDE} pixels a side or more, photos for small grey ones, else fast"
+)
+
+
+OPENING = ("data.label_from", "data.columns")
+"""Keys that say how a source is opened."""
+
+
+def default_recipe(source: Any, data: DataRecipe | None = None) -> str:
+    """The recipe that is meant where none is named, by the rule that a run prints.
+
+    Files in colour, and those whose median longer side is at least 64 pixels, are photographs: "transfer",
+    which was better than learning from nothing even on 32 pixels (docs/performance.md, CIFAR-10). Small grey
+    ones are signs or letters rather than things: "photos". Names and arrays: "fast".
+
+    Args:
+        source: whatever `sightline.load` takes.
+        data: what is said of its folders and columns, without which it may not be opened.
+
+    Returns:
+        "transfer", "photos" or "fast".
+
+    Raises:
+        InvalidSource: files are named and cannot be used.
+
+    Example:
+        >>> default_recipe("mnist")
+        'fast'
+    """
+    if not is_files(source):
+        return "fast"
+    height, width, channels = natural_shape(open_as_recipe_says(source, data or DataRecipe()))
+    return "transfer" if channels == 3 or max(height, width) >= PHOTOGRAPH_SIDE else "photos"
+
+
+def chosen_recipe(source: Any, name: str | Path | None, settings: Sequence[str] = ()) -> Recipe:
+    """The recipe that was named, or the one that the rule takes for a source, with some of its keys set.
+
+    Args:
+        source: whatever `sightline.load` takes.
+        name: of a recipe or its JSON file; None for the one that `default_recipe` says.
+        settings: texts as `--set` takes them.
+
+    Returns:
+        The validated recipe, "auto" not yet resolved.
+
+    Raises:
+        UnknownName, InvalidValue: as `recipe`.
+        InvalidSource: none is named, and the files by which one would be taken cannot be used.
+
+    Example:
+        >>> chosen_recipe("mnist", None, ["training.epochs=3"]).name
+        'fast'
+    """
+    return opened_and_chosen(source, name, settings)[1]
+
+
+def opened_and_chosen(source: Any, name: str | Path | None, settings: Sequence[str] = ()) -> tuple[Any, Recipe]:
+    """The source, opened where the rule had to look into it, so that nobody walks it again; and `chosen_recipe`."""
+    if name is None and is_files(source):
+        # The rule has to open the source the way the run will.
+        opening = [text for text in settings if text.partition("=")[0].strip() in OPENING]
+        dataset = open_as_recipe_says(source, override(Recipe(), opening).data)
+        source = dataclasses.replace(dataset, typed=str(source)) if isinstance(source, str | Path) else dataset
+    return source, recipe(default_recipe(source) if name is None else name, settings)
+
+
+def say_default(name: str) -> None:
+    """Print which recipe was taken where none was named, and by which rule.
+
+    Args:
+        name: of the recipe.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> from sightline.system.progress import reporting
+        >>> with reporting("quiet"):
+        ...     say_default("transfer")
+    """
+    reporter().say(f"recipe {name}, by the rule: {DEFAULT_RULE}")
+
+
+def settle_length(resolved: Recipe, num_train: int) -> Recipe:
+    """Put numbers for "auto" epochs and batch size: about 80,000 images are seen, in 8 epochs at least and 40 at most.
+
+    Args:
+        resolved: a recipe whose other "auto" are resolved.
+        num_train: train rows.
+
+    Returns:
+        A recipe with whole numbers; batches of 32 below 20,000 rows and of 128 from there.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> settled = settle_length(recipe("photos"), 2000).training
+        >>> settled.epochs, settled.batch_size
+        (40, 32)
+    """
+    training = resolved.training
+    epochs, batch_size = training.epochs, training.batch_size
+    if epochs == "auto":
+        epochs = min(max(round(80_000 / num_train), 8), 40)
+    if batch_size == "auto":
+        batch_size = 32 if num_train < 20_000 else 128
+    training = dataclasses.replace(training, epochs=epochs, batch_size=batch_size)
+    if training.feature_variants == "auto":
+        # What was asked for part by part is done; a policy is left where there are images enough without it.
+        is_asked = any(getattr(resolved.augmentation, part) not in (None, 0, "none") for part in AUGMENTATION_PARTS)
+        fewest = 2 if is_asked else 1
+        training = dataclasses.replace(training, feature_variants=min(max(round(6_000 / num_train), fewest), 4))
+    if training.finetune_epochs == "auto":
+        seen = num_train * int(training.feature_variants)
+        training = dataclasses.replace(training, finetune_epochs=min(max(round(13_000 / seen), 1), 10))
+    settled = dataclasses.replace(resolved, training=training)
+    if training.feature_variants == 1 and learns_from_features(settled) and strengths_of(settled.augmentation):
+        reporter().say("note: images are learned from as they are (training.feature_variants=1): none is augmented.")
+        settled = dataclasses.replace(settled, augmentation=AugmentationRecipe())
+    return settled
+
+
+def resolve(asked: Recipe, dataset: Dataset) -> Recipe:
+    """Put what "auto" stands for into a recipe, now that the data is known.
+
+    Args:
+        asked: a recipe that may say "auto".
+        dataset: whose size, colour and kind decide.
+
+    Returns:
+        A recipe without "auto"; it is what the run records.
+
+    Raises:
+        InvalidValue: a pretrained network is asked to take grey images, or colours of grey images to be changed.
+
+    Example:
+        >>> import sightline
+        >>> resolve(recipe("fast"), sightline.load("mnist")).model.name
+        'lenet5'
+    """
+    if asked.ensemble.networks is not None:
+        # The first of several networks decides on the size of the images; it is what the run is called after.
+        asked = dataclasses.replace(asked, model=dataclasses.replace(asked.model, name=networks_of(asked)[0]))
+    height, width, channels = natural_shape(dataset)
+    size = max(height, width) if asked.data.image_size == "auto" else int(asked.data.image_size)
+    source_color = "grey" if channels == 1 else "rgb"
+    backbone = MODELS[asked.model.name].backbone if asked.model.name in MODELS else None
+    if backbone is not None:
+        # Its weights were trained on three channels; grey is shown to it as three equal ones.
+        source_color = "rgb"
+        if asked.data.color_mode == "grey":
+            raise InvalidValue(f"{asked.model.name} takes colour: data.color_mode must be auto or rgb; got 'grey'.")
+        if asked.data.image_size == "auto":
+            size = backbone.image_size if max(height, width) >= PHOTOGRAPH_SIDE else SMALL_SIDE
+    color = source_color if asked.data.color_mode == "auto" else asked.data.color_mode
+    data = dataclasses.replace(asked.data, image_size=size, color_mode=color)
+    model, augmentation = asked.model, asked.augmentation
+    for key in ("saturation", "hue"):
+        if color == "grey" and getattr(augmentation, key):
+            raise InvalidValue(
+                f"augmentation.{key} changes colours, and '{dataset.name}' is fed to the network in grey; "
+                f"got {getattr(augmentation, key):g}. Leave it out, or set data.color_mode=rgb."
+            )
+    if model.name == "auto":
+        model = dataclasses.replace(model, name="lenet5" if color == "grey" and size <= 32 else "convnet")
+    if augmentation.policy == "auto":
+        # Without knowing what grey images show, flips are not safe: they may be letters.
+        unflippable = dataset.name not in SOURCES or SOURCES[dataset.name].letters_or_digits
+        policy = "digits" if color == "grey" and unflippable else "light"
+        augmentation = dataclasses.replace(augmentation, policy=policy)
+    augmentation = settle_flips(augmentation, dataset)
+    ensemble, views = asked.ensemble, "mirror" if "flip" in strengths_of(augmentation) else "shifts"
+    if ensemble.test_views == "auto":
+        ensemble = dataclasses.replace(ensemble, test_views=views)
+    return dataclasses.replace(asked, data=data, model=model, augmentation=augmentation, ensemble=ensemble)
+
+
+def settle_precision(asked: Recipe, backend: str) -> Recipe:
+    """Put what "auto" stands for as the precision of a computation, now that the backend is known.
+
+    TensorFlow on a processor that multiplies in bfloat16 (Intel's AMX) is twice as fast in it; everywhere else
+    "auto" is float32.
+
+    Args:
+        asked: a recipe that may say "auto".
+        backend: from `choose_backend`.
+
+    Returns:
+        The recipe with a precision of `sightline.configuration.names.PRECISIONS`.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> settle_precision(Recipe(), "tensorflow").training.precision
+        'float32'
+    """
+    if asked.training.precision != "auto":
+        return asked
+    is_fast = backend == "tensorflow" and not _NVIDIA.exists() and _multiplies_in_bfloat16()
+    precision = "mixed_bfloat16" if is_fast else "float32"
+    return dataclasses.replace(asked, training=dataclasses.replace(asked.training, precision=precision))
+
+
+def _multiplies_in_bfloat16() -> bool:
+    try:
+        lines = _PROCESSORS.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return False
+    return any("amx_bf16" in line.split() for line in lines if line.startswith("flags"))

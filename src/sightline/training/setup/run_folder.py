@@ -1,0 +1,181 @@
+"""The folder of a run: a new one, or the one in which an ensemble was left unfinished. Imports no Keras."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from sightline.configuration.schema import Recipe
+from sightline.data.splitting.splits import splits_csv
+from sightline.errors import InvalidValue, MissingPackage, OutputExists
+from sightline.system.files import write_atomically, write_json, writing_to
+from sightline.system.progress import reporter
+from sightline.system.workers import available_processors
+from sightline.training.setup.preparation import Prepared
+from sightline.training.setup.run_folders import earlier_runs, make_run_folder
+
+# Of every run, before it learns.
+BEGUN = ("recipe.json", "splits.csv", "excluded.csv")
+MEMBERS = "members"
+# What was divided for the members; written before the first of them.
+PLAN = "plan.json"
+# Held by whoever trains them.
+LOCK = "lock"
+
+
+def check_jobs(jobs: int, recipe: Recipe) -> None:
+    """Refuse a number of processes that cannot be, or that nothing can be spread over.
+
+    Args:
+        jobs: members trained at once.
+        recipe: as it was asked for.
+
+    Raises:
+        InvalidValue: not a whole number of at least 1, no ensemble, or one whose members build on one another.
+
+    Example:
+        >>> check_jobs(1, Recipe())
+    """
+    if not (type(jobs) is int and jobs >= 1):
+        raise InvalidValue(f"jobs must be a whole number of at least 1; got {jobs!r}.")
+    if jobs == 1:
+        return
+    if recipe.ensemble.kind == "none":
+        raise InvalidValue(f"jobs={jobs} trains members of an ensemble at once, and there is none. Set ensemble.kind.")
+    if recipe.ensemble.kind == "boosting":
+        raise InvalidValue(
+            f"jobs={jobs}: members of a boosted ensemble build on one another and are trained in turn. Leave jobs out."
+        )
+    if jobs > available_processors():
+        raise InvalidValue(
+            f"jobs={jobs} processes are more than there are processors to use, {available_processors()}. "
+            "Set as many or fewer."
+        )
+
+
+def may_go_on(out: Path, recipe: Recipe) -> bool:
+    """Whether a folder that is not empty may be an ensemble that was left unfinished; `run_folder` looks closer."""
+    with writing_to(out):
+        return recipe.ensemble.kind != "none" and (out / MEMBERS).is_dir() and not (out / "metrics.json").exists()
+
+
+@contextlib.contextmanager
+def run_folder(out: Path | None, data: Prepared) -> Iterator[Path]:
+    """The folder that a run is written to, with its recipe and splits in it; an ensemble's is locked while it is open.
+
+    Args:
+        out: what the user asked for, or None for `runs/<source>-<recipe>-001`, counted up; an ensemble of the same
+            recipe, data and splits that was left unfinished, and that nobody is at, is gone on with.
+        data: prepared.
+
+    Yields:
+        A folder that holds recipe.json, splits.csv and excluded.csv; gone again where a run is refused with that alone.
+
+    Raises:
+        OutputExists: `out` holds something else, or another command is at it.
+        CannotWrite: the folder cannot be written.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(run_folder).parameters)
+        ['out', 'data']
+    """
+    stem = f"{data.dataset.name}-{data.recipe.name}"
+    splits, is_ensemble = splits_csv(data.dataset, data.splits), data.recipe.ensemble.kind != "none"
+    places = _unfinished(stem, data.recipe) if out is None else [out] if may_go_on(out, data.recipe) else []
+    with contextlib.ExitStack() as held:
+        for place in places:
+            is_same = _is_same(place, data, splits)
+            if is_same and held.enter_context(_locked(place)):
+                _go_on(place)
+                yield place
+                return
+            if out is not None and is_same:
+                raise _busy(out)
+            if out is not None:
+                raise OutputExists(
+                    f"{out}: holds an unfinished ensemble of another recipe, other data or other splits. "
+                    "Name another folder, or delete this one."
+                )
+        folder = make_run_folder(out, stem=stem)
+        if is_ensemble and not held.enter_context(_locked(folder)):
+            raise _busy(folder)
+        write_json(folder / BEGUN[0], data.recipe.to_dict())
+        write_atomically(folder / BEGUN[1], splits)
+        write_atomically(folder / BEGUN[2], data.excluded_csv())
+        if is_ensemble:
+            write_json(folder / MEMBERS / PLAN, _plan(data))
+        try:
+            yield folder
+        except (InvalidValue, MissingPackage):
+            _clear_if_only_begun(folder)
+            raise
+
+
+def _busy(folder: Path) -> OutputExists:
+    return OutputExists(f"{folder}: is being trained by another command. Name another folder, or wait.")
+
+
+def _clear_if_only_begun(folder: Path) -> None:
+    """A run that was refused before it learned anything leaves no folder that the next one would find taken."""
+    if all(path.name in BEGUN for path in folder.iterdir()):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _go_on(place: Path) -> None:
+    reporter().say(f"going on with the ensemble that was left unfinished in {place}")
+    # What was being written, and a bundle without the figures that belong to it: both are made anew.
+    for half in (place / "bundle", *place.glob(".*.partial"), *(place / MEMBERS).glob(".*.partial")):
+        shutil.rmtree(half, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Whether this process alone is at an ensemble; the system lets go of the lock however the process ends."""
+    path = folder / MEMBERS / LOCK
+    with writing_to(path):
+        path.parent.mkdir(exist_ok=True)
+        stream = path.open("a", encoding="utf-8")
+    with stream:
+        try:
+            _lock(stream)
+        except OSError:
+            yield False
+        else:
+            yield True
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(stream: TextIO) -> None:
+        msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _lock(stream: TextIO) -> None:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _plan(data: Prepared) -> dict[str, str]:
+    return {"fingerprint": data.dataset.fingerprint}
+
+
+def _unfinished(stem: str, recipe: Recipe) -> list[Path]:
+    """Unfinished ensembles under the name that a run of this recipe would get, the latest first."""
+    return [place for _, place in sorted(earlier_runs(stem).items(), reverse=True) if may_go_on(place, recipe)]
+
+
+def _is_same(place: Path, data: Prepared, splits: str) -> bool:
+    try:
+        recipe: Any = json.loads((place / "recipe.json").read_text(encoding="utf-8"))
+        plan: Any = json.loads((place / MEMBERS / PLAN).read_text(encoding="utf-8"))
+        same_splits = (place / "splits.csv").read_text(encoding="utf-8") == splits
+    except (OSError, ValueError):
+        return False
+    return bool(recipe == data.recipe.to_dict() and plan == _plan(data) and same_splits)

@@ -1,0 +1,298 @@
+"""`train`: split, fit, calibrate, evaluate, save. The test rows are looked at once, at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+from sightline.bundles.bundle import load_bundle
+from sightline.bundles.card import trained
+from sightline.bundles.identity import read_identity
+from sightline.configuration.consistency import is_pretrained
+from sightline.configuration.schema import Recipe
+from sightline.data.sources.downloads import load_keras_for
+from sightline.data.sources.loading import is_files
+from sightline.errors import InvalidValue
+from sightline.evaluation.evaluate import draw, figures
+from sightline.records import SPLIT_NAMES
+from sightline.reporting.charts.charts import curves_png
+from sightline.results import Run
+from sightline.system.backends import check_packages, choose_backend, load_keras, usual_keras
+from sightline.system.files import check_free, write_atomically, write_json
+from sightline.system.interruption import heeding_interrupts
+from sightline.system.outputs import check_place, places_of
+from sightline.system.progress import Mode, Stopwatch, reporter, reporting
+from sightline.system.workers import processes
+from sightline.training.distillation.teacher import Teacher
+from sightline.training.loop.recording import check_tensorboard, make_log_folder
+from sightline.training.setup.preparation import Prepared, identified, prepare
+from sightline.training.setup.resolution import opened_and_chosen, say_default, settle_precision
+from sightline.training.setup.run_folder import check_jobs, may_go_on, run_folder
+
+
+def train(  # noqa: PLR0913  # each is an option of the command line, and none is a group of others
+    source: Any,
+    *,
+    recipe: str | Path | Recipe | None = None,
+    out: str | Path | None = None,
+    backend: str | None = None,
+    log_every: int | None = None,
+    tensorboard: str | Path | None = None,
+    jobs: int = 1,
+    mode: Mode | None = None,
+) -> Run:
+    """Train a classifier and leave a run: measured, drawn, saved as a bundle.
+
+    Args:
+        source: whatever `sightline.load` takes.
+        recipe: a name, a JSON file, or a Recipe from `sightline.recipe`; left out: "transfer" for
+            photographs, "photos" for smaller files, "fast" for names and arrays.
+        out: folder of the run; `runs/<source>-<recipe>-001`, counted up, if left out.
+        backend: "tensorflow", "jax" or "torch"; else KERAS_BACKEND, else the first installed.
+        log_every: print loss and accuracy every so many steps.
+        tensorboard: folder that gets the figures of each epoch for TensorBoard, below the run's name.
+        jobs: members of an ensemble that are trained at once, each in a process of its own with its share of the
+            processors, which changes their weights in the last digit; a script that asks for it needs the usual
+            `if __name__ == "__main__":`.
+        mode: "terminal", "plain" or "quiet" progress; by what stderr is if left out.
+
+    Returns:
+        The Run; `run.evaluation` holds the test figures, `run.bundle` what predicts.
+
+    Raises:
+        UnknownName: no source, recipe, model or backend is called that.
+        InvalidValue: a value of the wrong type or out of range.
+        InvalidSource: the data cannot be used.
+        OutputExists: `out` is taken.
+        MissingPackage: no Keras backend is installed, something that the end of a run needs, or no TensorBoard.
+        TrainingFailed: the loss diverged, the exported network disagrees with the trained one, or members of an
+            ensemble failed; those that are finished are kept, and the same call trains only the missing ones.
+        CannotWrite: the disk is full or read-only.
+
+    Example:
+        >>> train("mnits")
+        Traceback (most recent call last):
+        sightline.errors.UnknownName: no source is called 'mnits', ...
+    """
+    keep = places_of(source)
+    source, asked = (source, recipe) if isinstance(recipe, Recipe) else opened_and_chosen(source, recipe)
+    backend = choose_backend(backend)
+    place = Path(out) if out is not None else None
+    check_jobs(jobs, asked)
+    if place is not None and not may_go_on(place, asked):
+        check_free(place, keep=keep)
+    if log_every is not None and not (type(log_every) is int and log_every >= 1):
+        raise InvalidValue(f"log_every must be a whole number of at least 1; got {log_every!r}.")
+    logs = Path(tensorboard) if tensorboard is not None else None
+    if logs is not None:
+        check_place("tensorboard", logs, keep=keep)
+        check_tensorboard(logs)
+    with reporting(mode):
+        if recipe is None and is_files(source):
+            say_default(asked.name)
+        wish = Wish(source, asked, place, backend, log_every, logs, jobs)
+        return fulfil(wish)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Wish:
+    """What was asked for; a `teacher` is what `sightline.training.distillation.teacher.open_teacher` gives."""
+
+    source: Any
+    recipe: Recipe
+    out: Path | None
+    backend: str
+    log_every: int | None = None
+    logs: Path | None = None
+    jobs: int = 1
+    teacher: Teacher | None = None
+
+
+def fulfil(wish: Wish) -> Run:
+    """Train what was asked for and leave a run.
+
+    Args:
+        wish: checked.
+
+    Returns:
+        The Run.
+
+    Raises:
+        SightlineError: as `train` says.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(fulfil).parameters)
+        ['wish']
+    """
+    check_packages(wish.backend, pretrained=is_pretrained(wish.recipe))
+    wish = dataclasses.replace(wish, recipe=settle_precision(wish.recipe, wish.backend))
+    source, asked, backend = wish.source, wish.recipe, wish.backend
+    watch = Stopwatch()
+    load_keras_for(source, backend)
+    watch.lap("import")
+    teacher = wish.teacher
+    spec, splits = (None, None) if teacher is None else (teacher.bundle.input, teacher.splits)
+    data = prepare(source, asked, spec=spec, splits=splits)
+    watch.lap("data")
+    reporter().say(_opening(data, backend))
+    load_keras(backend)
+    with heeding_interrupts(), usual_keras():
+        return _carry_out(wish, data, watch)
+
+
+def _carry_out(wish: Wish, data: Prepared, watch: Stopwatch) -> Run:
+    network = _begin(data, wish)
+    watch.lap("import")
+    if wish.teacher is not None:
+        from sightline.training.distillation.soft_labels import lesson_of
+
+        data = dataclasses.replace(data, lesson=lesson_of(data, wish.teacher))
+        data = identified(data, read_identity(wish.teacher.bundle))
+    else:
+        data = identified(data)
+    named = wish.source if wish.teacher is None else wish.teacher.source
+    typed = str(named) if isinstance(named, str | Path) else getattr(named, "typed", "")
+    with run_folder(wish.out, data) as folder:
+        watch.lap("data")
+        learned = _learn(network, data, folder, wish, watch)
+        curves = curves_png(learned.fitted.history, chosen_epoch=learned.fitted.chosen_epoch)
+        write_atomically(folder / "curves.png", curves)
+        watch.lap("fit")
+        run = _judge(learned, data, folder, typed, watch=watch)
+        write_json(folder / "metrics.json", run_figures(run))
+    return run
+
+
+def _begin(data: Prepared, wish: Wish) -> Any:
+    """The network that is to learn, None for an ensemble; what cannot be is refused before there is a folder."""
+    if data.recipe.ensemble.kind == "none":
+        from sightline.training.loop.network import new_network
+
+        return new_network(data)
+    from sightline.training.ensembles.planning import check_possible
+
+    check_possible(data, jobs=wish.jobs)
+    return None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Learned:
+    """A network ready to be bundled, how it came about, and what is to be told of its members."""
+
+    network: Any
+    fitted: Any
+    ensemble: dict[str, Any] | None = None
+
+
+def _learn(network: Any, data: Prepared, folder: Path, wish: Wish, watch: Stopwatch) -> _Learned:
+    recipe, logs = data.recipe, wish.logs
+    if recipe.ensemble.kind != "none":
+        from sightline.training.ensembles.members import Job
+        from sightline.training.ensembles.train_members import described, fit, lost
+
+        job = Job(wish.source, wish.recipe, folder, data.dataset.fingerprint, wish.log_every, logs)
+        with processes(wish.jobs, functools.partial(load_keras, wish.backend), lost=lost) as each:
+            ensemble = fit(job, data, map=each)
+        lines = "".join(json.dumps(row) + "\n" for row in ensemble.fitted.history)
+        write_atomically(folder / "history.jsonl", lines)
+        return _Learned(ensemble.network, ensemble.fitted, described(ensemble, recipe.ensemble.kind))
+    from sightline.training.ensembles.graph import committee
+    from sightline.training.fit_network import fit_network
+    from sightline.training.loop.monitor import Watch
+    from sightline.training.packaging.contract import contract_of
+
+    budget = recipe.training.time_budget_seconds
+    seen = Watch(
+        history_path=folder / "history.jsonl",
+        log_every=wish.log_every,
+        curves_path=folder / "curves.png",
+        deadline=None if budget is None else watch.started + budget,
+        rescue_path=folder / "last-good.keras",
+        tensorboard=None if logs is None else make_log_folder(logs, folder.resolve().name),
+    )
+    fitted_network, fitted = fit_network(network, data, seen)
+    if recipe.ensemble.test_views != "none":
+        fitted_network = committee([contract_of(fitted_network)], [1], views=recipe.ensemble.test_views)
+    return _Learned(fitted_network, fitted)
+
+
+def _judge(learned: _Learned, data: Prepared, folder: Path, typed: str, *, watch: Stopwatch) -> Run:
+    import keras
+
+    from sightline.training.packaging.bundling import make_bundle
+
+    fitted = learned.fitted
+    teacher = None if data.lesson is None else data.lesson.teacher
+    origin = trained(data.dataset, data.recipe, num_train=len(data.splits.train), typed=typed, teacher=teacher)
+    judged = make_bundle(learned.network, data, folder, origin, watch=watch, ensemble=learned.ensemble)
+    if "test" in judged.evaluations:
+        draw(folder, judged.evaluations["test"], judged.predictions["test"], data.pixels.take(data.splits.test))
+    watch.lap("evaluate")
+    return Run(
+        path=folder,
+        recipe=data.recipe.to_dict(),
+        splits=data.splits,
+        history=fitted.history,
+        chosen_epoch=fitted.chosen_epoch,
+        stopped_early=fitted.stopped_early,
+        validation=judged.evaluations.get("validation"),
+        evaluation=judged.evaluations.get("test"),
+        bundle=load_bundle(folder / "bundle"),
+        backend=keras.config.backend(),
+        num_parameters=int(learned.network.count_params()),
+        seconds={**watch.seconds, "total": watch.total()},
+        images_per_second=fitted.images_per_second,
+        ensemble=judged.ensemble,
+        teacher=teacher,
+    )
+
+
+def run_figures(run: Run) -> dict[str, Any]:
+    """A run as `sightline train --json` prints it and metrics.json keeps it.
+
+    Args:
+        run: a finished run.
+
+    Returns:
+        run, bundle, recipe, backend, epochs, chosen_epoch, stopped_early, num_parameters,
+        validation, test, seconds, images_per_second, ensemble, teacher.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(run_figures).parameters)
+        ['run']
+    """
+    return {
+        "run": str(run.path),
+        "bundle": str(run.bundle.path),
+        "recipe": dict(run.recipe),
+        "backend": run.backend,
+        "epochs": len(run.history),
+        "chosen_epoch": run.chosen_epoch,
+        "stopped_early": run.stopped_early,
+        "num_parameters": run.num_parameters,
+        "validation": figures(run.validation) if run.validation else None,
+        "test": figures(run.evaluation) if run.evaluation else None,
+        "seconds": {name: round(value, 3) for name, value in run.seconds.items()},
+        "images_per_second": round(run.images_per_second, 1),
+        "ensemble": None if run.ensemble is None else dict(run.ensemble),
+        "teacher": None if run.teacher is None else dict(run.teacher),
+    }
+
+
+def _opening(data: Prepared, backend: str) -> str:
+    rows = {name: len(data.splits.rows(name)) for name in SPLIT_NAMES}
+    counts = ", ".join(f"{name} {num_rows:,}" for name, num_rows in rows.items() if num_rows)
+    height, width, channels = data.spec.shape
+    return (
+        f"{data.dataset.name}: {counts}\n"
+        f"{height}x{width}x{channels} by '{data.spec.resize}'; "
+        f"{data.recipe.model.name}, recipe {data.recipe.name}, {backend}"
+    )

@@ -1,0 +1,110 @@
+"""What the frozen part of a backbone gives for the images of a run, stored once: features, and the middle."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.bundles.bundle import load_bundle
+from sightline.bundles.embedded import EMBEDDED
+from sightline.bundles.features import View, feature_tables
+from sightline.bundles.sessions import Session, open_session
+from sightline.configuration.networks import backbone_of
+from sightline.configuration.schema import Recipe
+from sightline.data.storage.kept_rows import KeptRows
+from sightline.records import InputSpec
+from sightline.training.augmentation.pipeline import build_augmentation
+from sightline.training.augmentation.views import RowViews
+from sightline.training.setup.preparation import Prepared
+from sightline.training.setup.strengths import strengths_of
+
+Background = Literal["dark", "light", "mixed"]
+MIDDLE, FEATURES = "middle", "features"
+
+
+class Tables:
+    """Features, and activations of the middle where they are wanted, of every row and of every view of train rows."""
+
+    def __init__(self, network: keras.Model, data: Prepared) -> None:
+        """Compute what is not in the cache; `network` has the backbone that the resolved recipe of `data` names."""
+        backbone = backbone_of(data.recipe.model.name)
+        training = data.recipe.training
+        self.has_middle = bool(training.finetune_epochs and training.finetune_part == "upper" and backbone.cut)
+        self.cut = backbone.cut
+        shapes = {FEATURES: tuple(network.get_layer(FEATURES).output.shape[1:])}
+        if self.has_middle:
+            shapes[MIDDLE] = tuple(network.get_layer(self.cut).output.shape[1:])
+        session = _session(network, data, shapes)
+        self.whole = feature_tables(session, data.pixels, outputs=shapes)
+        self.train = data.splits.train
+        self.views = [{name: StoredRows([(table, self.train)]) for name, table in self.whole.items()}]
+        for view in _views(data.recipe, data.spec.background):
+            tables = feature_tables(session, data.pixels.take(self.train), outputs=shapes, view=view)
+            everything = np.arange(len(self.train))
+            self.views.append({name: StoredRows([(table, everything)]) for name, table in tables.items()})
+
+    def of_train(self, name: str) -> StoredRows:
+        """All views of the train rows, view after view."""
+        return StoredRows([part for view in self.views for part in view[name].parts])
+
+
+class StoredRows:
+    """Rows of several tables, one after the other, as one array that stays where it is."""
+
+    def __init__(self, parts: Sequence[tuple[KeptRows, NDArray[np.int64]]]) -> None:
+        """`parts`: a table (num_stored, ...) and which of its rows, in order."""
+        self.parts = list(parts)
+        self.starts = np.cumsum([0, *(len(rows) for _, rows in self.parts)])
+        self.dtype = self.parts[0][0].dtype
+        self.shape = (int(self.starts[-1]), *self.parts[0][0].shape[1:])
+
+    def __len__(self) -> int:
+        return int(self.shape[0])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all rows, in memory or not."""
+        return int(np.prod(self.shape)) * self.dtype.itemsize
+
+    def __getitem__(self, index: slice | NDArray[np.int64]) -> NDArray[Any]:
+        wanted = np.arange(len(self))[index]
+        part = np.searchsorted(self.starts, wanted, side="right") - 1
+        picked = np.empty((len(wanted), *self.shape[1:]), self.dtype)
+        for number in np.unique(part):
+            table, rows = self.parts[number]
+            here = part == number
+            picked[here] = table[rows[wanted[here] - self.starts[number]]]
+        return picked
+
+
+def _views(recipe: Recipe, background: Background = "light") -> list[View]:
+    """The random views of the train images that the recipe asks for, drawn as by any other training; none without."""
+    side = int(recipe.data.image_size)
+    spec = InputSpec(side, side, "grey" if recipe.data.color_mode == "grey" else "rgb", background=background)
+    augmentation = build_augmentation(recipe.augmentation, spec, seed=0)
+    if augmentation is None:
+        return []
+    settings = (strengths_of(recipe.augmentation), recipe.augmentation.randaugment_operations, background)
+    known_by = hashlib.sha256(repr((*settings, keras.__version__, keras.config.backend())).encode()).hexdigest()[:16]
+    return [
+        View(number, f"{number}-{known_by}", RowViews(augmentation, number))
+        for number in range(1, int(recipe.training.feature_variants))
+    ]
+
+
+def _session(network: keras.Model, data: Prepared, shapes: dict[str, tuple[int, ...]]) -> Session:
+    """The backbone in ONNX Runtime: the embedded file as it is, any other exported once and kept."""
+    model = data.recipe.model
+    if model.name == "efficientnet-lite0" and model.weights == "imagenet":
+        return open_session(load_bundle(EMBEDDED))
+    from sightline.training.packaging.contract import save_outputs
+
+    outputs = {
+        name: network.get_layer(name if name == FEATURES else backbone_of(model.name).cut).output for name in shapes
+    }
+    return save_outputs(keras.Model(network.input, outputs), name=model.name)

@@ -1,0 +1,200 @@
+"""Training on a pretrained backbone: features once, a head in seconds, then fine-tuning if validation likes it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.configuration.schema import Recipe
+from sightline.errors import InvalidValue, TrainingFailed
+from sightline.metrics.classification import cross_entropy
+from sightline.system.files import write_atomically
+from sightline.system.progress import reporter
+from sightline.training.augmentation.pipeline import build_augmentation
+from sightline.training.loop.batches import LabelledImages, row_weights
+from sightline.training.loop.fit import Fitted, fit
+from sightline.training.loop.monitor import Watch, record_epoch
+from sightline.training.loop.network import labelled
+from sightline.training.loop.time_budget import epochs_within
+from sightline.training.setup.preparation import Prepared
+from sightline.training.transfer.activations import FEATURES, MIDDLE, StoredRows, Tables
+from sightline.training.transfer.head import Head, Rows, fit_head, judge
+
+
+def fit_transfer(network: keras.Model, data: Prepared, watch: Watch) -> Fitted:
+    """Fit a network that has a pretrained backbone, in place.
+
+    The head is fitted on features of the frozen backbone. Then, if the recipe asks for it, the
+    upper part or the whole learns too, with its batch statistics frozen; what came of it is kept
+    only if it lowers the cross-entropy of the validation rows.
+
+    Args:
+        network: from `sightline.networks.build`, its backbone filled with weights.
+        data: rows, pixels and the resolved recipe.
+        watch: where history and progress go.
+
+    Returns:
+        The course: one row for the head, then one an epoch of fine-tuning.
+
+    Raises:
+        MissingPackage: SciPy is not installed.
+        TrainingFailed: the backbone gives something else than finite numbers.
+
+    Source:
+        Features and a linear head: Donahue et al., DeCAF, arXiv 1310.1531; fine-tuning after the head:
+        Kumar et al., arXiv 2202.10054.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(fit_transfer).parameters)
+        ['network', 'data', 'watch']
+    """
+    started = time.perf_counter()
+    tables = Tables(network, data)
+    head = _head(tables, data)
+    network.get_layer("logits").set_weights([head.kernel, head.bias])
+    row = _head_row(head, tables, data, time.perf_counter() - started)
+    record_epoch(watch, row)
+    reporter().say(_head_line(head, row))
+    num_seen, trained_seconds = len(data.splits.train) * len(tables.views), row["seconds"]
+    history: tuple[dict[str, float], ...] = (row,)
+    chosen, stopped_early = 1, False
+    if data.recipe.training.finetune_epochs and not len(data.splits.validation):
+        reporter().say("no fine-tuning: there are no validation rows to judge it by. The head alone stays.")
+    elif data.recipe.training.finetune_epochs:
+        # What is worth keeping of a failed fine-tuning is the head, and that is in the network.
+        later = dataclasses.replace(watch, before=history, rescue_path=None)
+        tuned, is_kept = _finetune(network, tables, data, later, before=head.judged)
+        history += tuned.history
+        chosen = 1 + tuned.chosen_epoch if is_kept else 1
+        stopped_early = tuned.stopped_early
+        num_tuned = num_seen * len(tuned.history)
+        num_seen += num_tuned
+        trained_seconds += num_tuned / tuned.images_per_second if num_tuned else 0.0
+    seconds, speed = time.perf_counter() - started, num_seen / max(trained_seconds, 1e-9)
+    return Fitted(history, chosen, stopped_early=stopped_early, seconds=seconds, images_per_second=speed)
+
+
+def _head(tables: Tables, data: Prepared) -> Head:
+    """The better of two heads on validation rows: of the images as they are, or of all their views."""
+    num_classes = data.dataset.num_classes
+    if not all(np.isfinite(table).all() for table in (tables.whole[FEATURES][:], tables.of_train(FEATURES)[:])):
+        model = data.recipe.model
+        raise TrainingFailed(
+            f"{model.name} with model.weights={model.weights} gives features that are not finite numbers. "
+            "The weights are damaged; take others."
+        )
+    validation = None
+    if len(data.splits.validation):
+        rows = data.splits.validation
+        validation = Rows(np.asarray(tables.whole[FEATURES][rows]), data.dataset.labels[rows])
+    plain = fit_head(_train_rows(tables.views[0][FEATURES], data, 1), validation, num_classes=num_classes)
+    if len(tables.views) == 1:
+        return plain
+    every = _train_rows(tables.of_train(FEATURES), data, len(tables.views))
+    varied = fit_head(every, validation, num_classes=num_classes)
+    # Where there is too little to choose by, more views are the safer start.
+    return plain if plain.judged < varied.judged and not varied.is_safe else varied
+
+
+def _train_rows(features: StoredRows, data: Prepared, times: int) -> Rows:
+    train = labelled(data, data.splits.train)
+    weights = row_weights(train, data.recipe.training.class_weights)
+    repeated = None if weights is None else np.tile(weights, times)
+    return Rows(features[:], np.tile(train.labels, times), repeated, num_views=times)
+
+
+def _finetune(
+    network: keras.Model, tables: Tables, data: Prepared, watch: Watch, *, before: float
+) -> tuple[Fitted, bool]:
+    """Let the upper part or the whole learn; go back to the head alone if validation is not better."""
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
+    kept = network.get_weights()
+    training = dataclasses.replace(data.recipe.training, epochs=data.recipe.training.finetune_epochs)
+    recipe = dataclasses.replace(data.recipe, training=training)
+    learner, train, augmentation = _learner(network, tables, data)
+    validation = _validation(tables, data)
+    try:
+        if watch.deadline is not None:
+            recipe = _within(watch.deadline, learner, train, data, augmentation)
+        fitted = fit(learner, train, validation=validation, recipe=recipe, augmentation=augmentation, watch=watch)
+    except (TrainingFailed, InvalidValue) as error:
+        network.set_weights(kept)
+        reporter().say(f"no fine-tuning, the head alone stays: {error}")
+        if watch.history_path is not None:
+            write_atomically(watch.history_path, "".join(json.dumps(row) + "\n" for row in watch.before))
+        return Fitted((), 0, stopped_early=True, seconds=0.0, images_per_second=0.0), False
+    after = float("nan")
+    if validation is not None:
+        after = judge(learner.predict(validation.images[:], batch_size=64, verbose=0), validation.labels)
+    is_kept = after < before
+    if not is_kept:
+        network.set_weights(kept)
+    verdict = "kept" if is_kept else "not kept: the head alone stays"
+    reporter().say(f"fine-tuned: validation cross-entropy {after:.4f}, before {before:.4f}; {verdict}")
+    return fitted, is_kept
+
+
+def _within(
+    deadline: float, learner: keras.Model, train: LabelledImages, data: Prepared, augmentation: keras.Model | None
+) -> Recipe:
+    """The recipe with as many epochs of fine-tuning as end in time."""
+    num_judged = len(data.dataset) - len(data.splits.train)
+    epochs = epochs_within(
+        deadline, learner, train, num_judged=num_judged, recipe=data.recipe, augmentation=augmentation
+    )
+    training = dataclasses.replace(data.recipe.training, epochs=epochs)
+    return dataclasses.replace(data.recipe, training=training)
+
+
+def _learner(
+    network: keras.Model, tables: Tables, data: Prepared
+) -> tuple[keras.Model, LabelledImages, keras.Model | None]:
+    """What is fine-tuned, on what, and the augmentation before it: the upper part on stored activations, or all."""
+    train = labelled(data, tables.train)
+    if not tables.has_middle:
+        augmentation = build_augmentation(data.recipe.augmentation, data.spec, seed=data.recipe.seed)
+        return network, train, augmentation
+    upper = keras.Model(network.get_layer(tables.cut).output, network.output, name="upper")
+    times = len(tables.views)
+    repeated = None if train.weights is None else np.tile(train.weights, times)
+    return upper, LabelledImages(tables.of_train(MIDDLE), np.tile(train.labels, times), repeated), None
+
+
+def _validation(tables: Tables, data: Prepared) -> LabelledImages | None:
+    rows = data.splits.validation
+    if not len(rows):
+        return None
+    if not tables.has_middle:
+        return labelled(data, rows)
+    return LabelledImages(StoredRows([(tables.whole[MIDDLE], rows)]), data.dataset.labels[rows])
+
+
+def _head_row(head: Head, tables: Tables, data: Prepared, seconds: float) -> dict[str, float]:
+    """The head as the first row of the history."""
+    row: dict[str, float] = {"epoch": 1, **_figures("", head, tables, data, data.splits.train)}
+    if len(data.splits.validation):
+        row |= _figures("validation_", head, tables, data, data.splits.validation)
+    # A head is fitted to the end, not by steps: there is no rate.
+    return row | {"learning_rate": 0.0, "seconds": seconds}
+
+
+def _figures(prefix: str, head: Head, tables: Tables, data: Prepared, rows: NDArray[np.int64]) -> dict[str, float]:
+    logits, labels = head.logits(np.asarray(tables.whole[FEATURES][rows])), data.dataset.labels[rows]
+    accuracy = float((logits.argmax(axis=1) == labels).mean())
+    return {f"{prefix}loss": float(cross_entropy(logits, labels)), f"{prefix}accuracy": accuracy}
+
+
+def _head_line(head: Head, row: dict[str, float]) -> str:
+    how = f"penalty {head.penalty:g}, chosen on validation"
+    if head.is_safe:
+        how = f"penalty {head.penalty:g}, taken as the safe one: there are too few images to choose by"
+    judged = f", validation accuracy {row['validation_accuracy']:.4f}" if "validation_accuracy" in row else ""
+    return f"head fitted on features of the frozen backbone in {row['seconds']:.0f} s ({how}){judged}"

@@ -1,0 +1,121 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sightline.data.decoding.decoder import decode_image
+from sightline.data.decoding.jpeg import MOST_SEGMENTS, read_jpeg
+from sightline.errors import UnreadableImage
+
+
+def picture(height=40, width=56):
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def jpeg(image=None, **options):
+    stream = io.BytesIO()
+    (image or picture()).save(stream, "JPEG", **{"quality": 90, **options})
+    return stream.getvalue()
+
+
+KINDS = [{}, {"progressive": True}, {"restart_marker_blocks": 2}, {"restart_marker_rows": 1}, {"subsampling": "4:4:4"}]
+
+
+@pytest.mark.parametrize("options", KINDS)
+@pytest.mark.parametrize("lacking", [1, 2])
+def test_a_file_that_lacks_only_its_end_mark_is_read_whole(options, lacking):
+    whole = jpeg(**options)
+    assert whole.endswith(b"\xff\xd9")
+    expected = decode_image(whole, color_mode="rgb")
+    np.testing.assert_array_equal(decode_image(whole[:-lacking], color_mode="rgb"), expected)
+
+
+@pytest.mark.parametrize("options", KINDS)
+@pytest.mark.parametrize("lacking", [6, 20, 100, 500, 1500])
+def test_a_file_that_lacks_pixels_is_truncated_with_or_without_a_restart_before_the_cut(options, lacking):
+    for least in (None, (1, 1)):
+        with pytest.raises(UnreadableImage, match=r"truncated JPEG \("):
+            decode_image(jpeg(**options)[:-lacking], color_mode="rgb", minimum_size=least)
+
+
+def test_a_file_that_is_cut_at_each_of_its_restarts_is_truncated():
+    whole = jpeg(restart_marker_blocks=2)
+    cuts = [at for at in range(len(whole) - 2) if whole[at] == 0xFF and 0xD0 <= whole[at + 1] <= 0xD7]
+    assert len(cuts) > 4
+    for cut in cuts:
+        with pytest.raises(UnreadableImage, match="truncated"):
+            decode_image(whole[:cut], color_mode="rgb")
+
+
+def test_a_progressive_file_that_ends_between_two_scans_is_truncated():
+    whole = jpeg(progressive=True)
+    scans = [at for at in range(len(whole)) if whole[at : at + 2] == b"\xff\xda"]
+    for cut in scans[1:]:
+        with pytest.raises(UnreadableImage, match="truncated JPEG"):
+            decode_image(whole[:cut], color_mode="rgb")
+
+
+def test_an_end_mark_before_the_pixels_is_none():
+    whole = jpeg()
+    thumbnail = b"\xff\xe1\x00\x06\xff\xd9xx"
+    with pytest.raises(UnreadableImage, match="truncated"):
+        decode_image(whole[:2] + thumbnail + whole[2:-300], color_mode="rgb")
+
+
+def test_what_is_held_until_the_last_scan_is_two_bytes_a_coefficient():
+    assert read_jpeg(jpeg()).held_bytes == 0
+    found = read_jpeg(jpeg(subsampling="4:4:4", progressive=True))
+    assert (found.size, found.held_bytes) == ((56, 40), 3 * 40 * 56 * 2)
+
+
+def test_the_first_exif_block_counts_and_no_other_is_opened():
+    def block(orientation):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        content = exif.tobytes()
+        return b"\xff\xe1" + (len(content) + 2).to_bytes(2, "big") + content
+
+    whole = jpeg()
+    assert read_jpeg(whole[:2] + block(6) + block(3) + whole[2:]).orientation == 6
+
+
+@pytest.mark.parametrize("flood", [b"\xff\xdb\x00\x02", b"\xff\xd0", b"\xff\xfe\x00\x02", b"\xff\xe1\x00\x08Exif\0\0"])
+def test_a_flood_of_segments_is_refused(flood):
+    whole = jpeg()
+    with pytest.raises(UnreadableImage, match=f"more than {MOST_SEGMENTS:,} segments"):
+        read_jpeg(whole[:2] + flood * (MOST_SEGMENTS + 1) + whole[2:])
+
+
+@pytest.mark.parametrize("junk", [b"\xff" * 5_000_000, b"\xff\x00" * 2_500_000, b"\xff\0" + b"x" * 5_000_000])
+def test_junk_between_segments_is_passed_over_at_once(junk):
+    whole = jpeg()
+    np.testing.assert_array_equal(
+        decode_image(whole[:2] + junk + whole[2:], color_mode="rgb"), decode_image(whole, color_mode="rgb")
+    )
+
+
+def empty_scans(count, side=8936):
+    """A progressive file of one grey, every further scan of which visits every block and holds nothing."""
+    blocks = (-(-side // 8)) ** 2
+
+    def packed(bits):
+        bits += "1" * (-len(bits) % 8)
+        return int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\0")
+
+    size = side.to_bytes(2, "big")
+    head = b"\xff\xd8\xff\xdb\x00\x43\x00" + bytes([1] * 64) + b"\xff\xc2\x00\x0b\x08" + size + size + b"\1\1\x11\0"
+    head += b"\xff\xc4\x00\x14\0" + bytes([1] + [0] * 15) + b"\0"
+    scan = b"\xff\xda\x00\x08\1\1\0\1\1\0"
+    return head + b"\xff\xda\x00\x08\1\1\0\0\0\0" + packed("0" * blocks) + scan * count + b"\xff\xd9"
+
+
+def test_scans_without_end_are_refused_before_they_are_decoded():
+    with pytest.raises(UnreadableImage, match=r"its scans visit [0-9,]+ blocks"):
+        read_jpeg(empty_scans(200))
+
+
+def test_a_photograph_of_108_megapixels_is_read_at_an_eighth():
+    image = Image.new("L", (12_000, 9_000), 90)
+    pixels = decode_image(jpeg(image, quality=50), color_mode="grey", minimum_size=(64, 64))
+    assert (pixels.shape, int(pixels[500, 500, 0])) == ((1125, 1500, 1), 90)

@@ -1,0 +1,137 @@
+"""Bytes of a row, wherever they lie, and what a header alone tells."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import sightline
+from sightline.data.decoding.decoder import IMAGE_FORMATS, decode_image
+from sightline.data.storage.rows import decode_row, display_name, header_of, image_sizes, read_bytes
+from sightline.errors import UnreadableImage
+
+SIGN_DIGITS = Path(__file__).resolve().parents[4] / "shared" / "data" / "sign_digits"
+
+
+def encoded(picture: Image.Image, image_format: str, **options) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, image_format, **options)
+    return stream.getvalue()
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for number, name in enumerate(("cat/1.png", "cat/2.png", "dog/1.png")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(encoded(Image.new("L", (5, 4), number), "PNG"))
+    return tmp_path
+
+
+def test_a_folder_gives_paths_and_names_that_are_those_of_the_decoder(photos):
+    files = sightline.load(photos).images
+    assert read_bytes(files, 1) == photos / "cat" / "2.png"
+    assert display_name(files, 1) == str(photos / "cat" / "2.png")
+    assert decode_row(files, 2, color_mode="grey", minimum_size=(1, 1))[0, 0, 0] == 2
+
+
+def test_the_reason_of_an_unreadable_row_holds_no_name(photos):
+    (photos / "cat" / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    files = sightline.load(photos).images
+    with pytest.raises(UnreadableImage) as refusal:
+        decode_row(files, 0, color_mode="grey", minimum_size=(1, 1))
+    assert "1.png" not in str(refusal.value)
+    assert "PNG" in str(refusal.value)
+
+
+def test_a_file_that_is_gone_or_has_another_size_is_told(photos):
+    files = sightline.load(photos).images
+    (photos / "cat" / "1.png").unlink()
+    with (photos / "cat" / "2.png").open("ab") as stream:
+        stream.write(b"!")
+    with pytest.raises(UnreadableImage, match=r"cat/1\.png: gone since the source was opened"):
+        read_bytes(files, 0)
+    with pytest.raises(
+        UnreadableImage, match=r"cat/2\.png: has changed since the source was opened \(\d+ bytes then, \d+ now\)"
+    ):
+        read_bytes(files, 1)
+    assert read_bytes(files, 2)
+
+
+@pytest.mark.parametrize("image_format", IMAGE_FORMATS)
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_headers_agree_with_the_decoder_in_every_format(image_format, mode):
+    picture = Image.effect_noise((37, 23), 60).convert(mode)
+    data = encoded(picture, image_format)
+    height, width, channels = header_of(data)
+    assert (height, width) == decode_image(data, color_mode="rgb").shape[:2]
+    if image_format not in ("WEBP", "AVIF", "GIF"):  # which store colours whatever they are given
+        assert channels == (1 if mode == "L" else 3)
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("1", 1), ("LA", 1), ("I;16", 1), ("P", 3), ("RGBA", 3)])
+def test_modes_of_png_are_grey_or_coloured(mode, channels):
+    picture = Image.new("RGB", (4, 3), (200, 30, 30)).convert("P") if mode == "P" else Image.new(mode, (4, 3))
+    assert header_of(encoded(picture, "PNG")) == (3, 4, channels)
+
+
+def test_a_palette_of_greys_is_grey():
+    assert header_of(encoded(Image.effect_noise((9, 8), 50).convert("L"), "GIF")) == (8, 9, 1)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_sizes_are_those_of_the_upright_image(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(Image.new("RGB", (30, 20)), "JPEG", exif=exif)
+    assert header_of(data)[:2] == ((30, 20) if orientation >= 5 else (20, 30))
+
+
+def test_a_header_behind_a_large_profile_is_found(tmp_path):
+    data = encoded(Image.new("RGB", (30, 20)), "JPEG", icc_profile=os.urandom(300_000))
+    (tmp_path / "a.jpg").write_bytes(data)
+    assert header_of(tmp_path / "a.jpg") == header_of(data) == (20, 30, 3)
+
+
+def test_only_the_head_of_a_file_is_needed(tmp_path):
+    data = encoded(Image.effect_noise((2000, 1500), 90), "PNG")
+    assert len(data) > 10**6
+    assert header_of(data[: 2**17]) == (1500, 2000, 1)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"text", b"\xff\xd8\xff\xe0 half", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"II\x2a\0 x", b"RIFFxxxxWEBP"]
+)
+def test_what_has_no_header_is_refused(data):
+    with pytest.raises(UnreadableImage):
+        header_of(data)
+
+
+def test_a_bomb_is_refused_by_its_header():
+    data = bytearray(encoded(Image.new("1", (8, 8)), "PNG"))
+    data[16:24] = (60_000).to_bytes(4, "big") * 2
+    import zlib
+
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    with pytest.raises(UnreadableImage, match="60,000 x 60,000 pixels"):
+        header_of(bytes(data))
+
+
+def test_sizes_of_rows_are_zeros_where_nothing_can_be_read(photos):
+    (photos / "cat" / "1.png").write_bytes(b"broken")
+    files = sightline.load(photos).images
+    assert image_sizes(files, np.array([2, 0, 1])).tolist() == [[4, 5, 1], [0, 0, 0], [4, 5, 1]]
+    assert image_sizes(files, np.array([], dtype=np.int64)).shape == (0, 3)
+
+
+@pytest.mark.skipif(not SIGN_DIGITS.is_dir(), reason="the photographs of hand signs are not at hand")
+def test_sizes_of_two_thousand_real_photographs():
+    data = sightline.load(SIGN_DIGITS)
+    sizes = image_sizes(data.images, np.arange(len(data)))
+    assert (sizes[:, 2] == 3).all()
+    assert int((sizes[:, 0] == 3024).sum()) == 3
+    assert int((sizes[:, 0] == 100).sum()) == 2059

@@ -1,0 +1,157 @@
+"""A member: trained whole or not at all, kept in a folder, read back, and what goes wrong is told and not raised."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sightline.errors import InvalidValue
+from sightline.metrics.ensembles import bootstrap_counts
+from sightline.system.backends import load_keras
+
+keras = load_keras()
+
+from sightline.training.ensembles.members import (  # noqa: E402  # as above
+    attempt,
+    load_member,
+    read_member,
+    sharing,
+    train_answers,
+    train_member,
+)
+from sightline.training.loop import monitor  # noqa: E402  # the backend is chosen first
+
+# A network whose weights grow ninefold with each step.
+ABSURD = {
+    "model.pixel_scaling": "none",
+    "optimizer.name": "sgd",
+    "optimizer.learning_rate": 10,
+    "optimizer.weight_decay": 1,
+    "schedule.name": "constant",
+    "training.epochs": 20,
+}
+
+
+def _train(job, data, number: int) -> None:
+    with sharing(job, data):
+        train_member(job, number)
+
+
+def test_a_member_is_kept_whole_and_read_back(prepared_job) -> None:
+    job, data = prepared_job({})
+    assert read_member(job, 2) is None
+    _train(job, data, 2)
+    assert sorted(path.name for path in job.place(2).iterdir()) == ["history.jsonl", "member.json", "model.keras"]
+    member = read_member(job, 2)
+    assert (member.number, member.network, member.seed, member.chosen_epoch) == (2, "mlp", 1, 2)
+    assert [row["epoch"] for row in member.history] == [1, 2]
+    assert not member.stopped_early
+    lines = (job.place(2) / "history.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == list(member.history)
+    assert set(load_member(job, 2).output) == {"features", "logits"}
+
+
+def test_a_bagged_member_keeps_what_it_says_of_the_rows_that_it_did_not_see(prepared_job) -> None:
+    job, data = prepared_job({"ensemble.kind": "bagging", "seed": 5})
+    _train(job, data, 1)
+    train = data.splits.train
+    counts = bootstrap_counts(data.dataset.labels[train], None, seed=(5, 1))
+    rows, logits = train_answers(job, 1)
+    np.testing.assert_array_equal(rows, train[counts == 0])
+    expected = load_member(job, 1)(np.asarray(data.pixels.take(rows)[:]))["logits"]
+    np.testing.assert_allclose(logits, np.asarray(expected), atol=1e-5)
+
+
+def test_early_stopping_works_within_a_member(prepared_job) -> None:
+    settings = {"training.epochs": 30, "training.early_stopping_patience": 1, "optimizer.learning_rate": 0.05}
+    job, data = prepared_job(settings)
+    _train(job, data, 1)
+    member = read_member(job, 1)
+    assert member.stopped_early
+    assert len(member.history) < 30
+    assert member.chosen_epoch == 1 + int(np.argmin([row["validation_loss"] for row in member.history]))
+
+
+def test_a_member_computed_in_mixed_precision_is_kept_in_float32(prepared_job) -> None:
+    job, data = prepared_job({"training.precision": "mixed_bfloat16", "ensemble.kind": "soup"})
+    for number in (1, 2):
+        _train(job, data, number)
+    assert {layer.compute_dtype for layer in load_member(job, 2).layers if layer.weights} == {"float32"}
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_an_interrupted_member_leaves_nothing_behind(prepared_job, monkeypatch: pytest.MonkeyPatch) -> None:
+    job, data = prepared_job({"training.epochs": 3})
+    seen = []
+
+    def interrupt(_: monitor.Watch, row: dict[str, float]) -> None:
+        seen.append((row["epoch"], list(job.folder.glob("members/.*.partial"))))
+        if row["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    # A signal may reach Python where an interrupt is swallowed; this one comes between two epochs.
+    monkeypatch.setattr(monitor, "record_epoch", interrupt)
+    with pytest.raises(KeyboardInterrupt), sharing(job, data):
+        attempt(job, 1)
+    assert [epoch for epoch, _ in seen] == [1, 2]
+    assert all(half for _, half in seen), "it was being written"
+    assert not list((job.folder / "members").iterdir())
+
+
+def test_a_member_that_diverges_is_reported_and_leaves_nothing_behind(prepared_job) -> None:
+    job, data = prepared_job(ABSURD)
+    with sharing(job, data):
+        outcome = attempt(job, 1)
+    assert "no longer a finite number" in outcome.error
+    assert outcome.trace == ""
+    assert not list((job.folder / "members").iterdir())
+
+
+def test_a_mistake_of_ours_is_reported_with_its_traceback(prepared_job) -> None:
+    job, data = prepared_job({})
+    with sharing(job, dataclasses.replace(data, pixels=None)):
+        outcome = attempt(job, 1)
+    assert outcome.error.startswith("AttributeError: ")
+    assert "Traceback" in outcome.trace
+
+
+def test_data_that_changed_since_the_run_was_divided_is_refused(prepared_job) -> None:
+    job, _ = prepared_job({})
+    outcome = attempt(dataclasses.replace(job, fingerprint="of other images"), 1)
+    assert outcome.error == "corners: the images changed while members were trained. Train anew."
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"history": 3}', '{"number": 1, "more": 2, "history": []}'])
+def test_a_damaged_member_is_refused_and_the_remedy_told(content: str, prepared_job) -> None:
+    job, _ = prepared_job({})
+    job.place(1).mkdir(parents=True)
+    (job.place(1) / "member.json").write_text(content)
+    with pytest.raises(InvalidValue, match=rf"member\.json: cannot be read \(.*\)\. Delete {job.place(1)}, and it is"):
+        read_member(job, 1)
+
+
+def test_a_damaged_network_or_table_of_a_member_is_refused_and_the_remedy_told(prepared_job) -> None:
+    job, data = prepared_job({"ensemble.kind": "bagging", "training.epochs": 1})
+    _train(job, data, 1)
+    for name, read in (("model.keras", load_member), ("train_answers.npz", train_answers)):
+        path = job.place(1) / name
+        whole = path.read_bytes()
+        for damage in (whole[: len(whole) // 2], b"", b"no network", None):
+            path.unlink() if damage is None else path.write_bytes(damage)
+            told = rf"{name}: cannot be read \(.*\)\. Delete {job.place(1)}, and it is trained anew"
+            with pytest.raises(InvalidValue, match=told):
+                read(job, 1)
+
+
+def test_the_figures_of_each_member_go_to_a_folder_of_their_own_for_tensorboard(prepared_job, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    job, data = prepared_job({"training.epochs": 1})
+    job = dataclasses.replace(job, tensorboard=tmp_path / "logs")
+    for number in (1, 2):
+        _train(job, data, number)
+    assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == ["run-member-01", "run-member-02"]
+    assert all(list(folder.rglob("*tfevents*")) for folder in (tmp_path / "logs").iterdir())
