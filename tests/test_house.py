@@ -85,7 +85,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     ),
     (Room("quality", "wording kinds findings cameras ranges survey images classes duplicates shortcuts audit"),),
     (Room("reporting/sheets", "fonts grids sheets"),),
-    (Room("reporting/charts", "canvas confusion curves overlay learning_rates charts"),),
+    (Room("reporting/charts", "canvas confusion curves overlay learning_rates"),),
     (Room("reporting/pages", "style miniatures audit"),),
     (Room("evaluation", "finished_runs judging evaluate paired_tests comparison similarity"),),
     (Room("networks", "limits lite0_layout building classic convnet lite0 applications build", keras=AT_ONCE),),

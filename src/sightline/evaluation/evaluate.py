@@ -26,7 +26,8 @@ from sightline.metrics.classification import (
 )
 from sightline.metrics.grouped import accuracy_interval, num_groups
 from sightline.records import Predictions
-from sightline.reporting.charts.charts import check_drawable, confusion_png
+from sightline.reporting.charts.canvas import check_drawable
+from sightline.reporting.charts.confusion import confusion_png
 from sightline.reporting.sheets.sheets import mistakes_sheet
 from sightline.results import Bundle, Evaluation, Run
 from sightline.system.files import check_free, write_atomically, write_json

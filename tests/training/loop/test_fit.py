@@ -12,7 +12,7 @@ from sightline.configuration.parsing import parse_recipe
 from sightline.errors import InvalidValue, TrainingFailed
 from sightline.metrics.classification import cross_entropy
 from sightline.records import InputSpec
-from sightline.reporting.charts import charts
+from sightline.reporting.charts import curves
 from sightline.system.backends import load_keras
 from sightline.system.progress import Bar, reporting
 
@@ -323,7 +323,7 @@ def test_curves_are_drawn_while_it_trains(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_fit_that_breaks_off_leaves_all_its_epochs_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = []
-    monkeypatch.setattr(charts, "curves_png", lambda history, *, chosen_epoch: drawn.append(chosen_epoch) or b"PNG")
+    monkeypatch.setattr(curves, "curves_png", lambda history, *, chosen_epoch: drawn.append(chosen_epoch) or b"PNG")
     with pytest.raises(TrainingFailed, match=r"at epoch (\d+)") as refusal:
         fitted(
             watch=Watch(curves_path=tmp_path / "curves.png"),

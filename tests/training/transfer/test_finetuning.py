@@ -20,7 +20,7 @@ from sightline.configuration.parsing import parse_recipe
 from sightline.data.inputs.pixels import read_pixels
 from sightline.errors import InvalidValue, TrainingFailed
 from sightline.records import InputSpec
-from sightline.reporting.charts.charts import curves_png
+from sightline.reporting.charts.curves import curves_png
 from sightline.system.backends import load_keras
 from sightline.system.progress import reporting
 

@@ -179,3 +179,8 @@ def name_letters(name: str, size: float, *, longest: int) -> tuple[str, dict[str
         del style["fontfamily"]
         style["font"] = managers.FontProperties(fname=path, size=size)
     return with_boxes(text, path), style
+
+
+def check_drawable() -> None:
+    """Refuse what ends in a chart where no chart can be drawn, before any work is done for it."""
+    require("matplotlib", purpose="drawing a chart", install="sightline[tensorflow]")

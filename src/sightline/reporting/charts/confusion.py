@@ -8,7 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import InvalidValue, require
-from sightline.reporting.charts.canvas import DOTS_PER_INCH, INK, QUIET, RULE, dress, letters, name_letters, new_figure
+from sightline.reporting.charts.canvas import (
+    DOTS_PER_INCH,
+    INK,
+    QUIET,
+    RULE,
+    dress,
+    letters,
+    name_letters,
+    new_figure,
+    png,
+)
 from sightline.results import Evaluation
 
 if TYPE_CHECKING:
@@ -25,7 +35,7 @@ _RECALL_COLORS = ("#FFFFFF", "#CFE3F1", "#8FBFE0")
 
 
 def draw_confusion(evaluation: Evaluation) -> Figure:
-    """The figure behind `charts.confusion_png`.
+    """The figure behind `confusion_png`.
 
     Args:
         evaluation: `confusion` int64 (num_classes, num_classes) of counts.
@@ -178,3 +188,33 @@ def _heading(evaluation: Evaluation, part: NDArray[np.int64], *, num_classes: in
         f"{heading}\nthe {len(part)} most confused of {num_classes:,} classes; "
         f"{inside:,} of {evaluation.num_errors:,} errors lie between them"
     )
+
+
+def confusion_png(evaluation: Evaluation) -> bytes:
+    """Which class was taken for which: a row a given class, a column a predicted one.
+
+    Errors and the diagonal have scales of their own, so that one error in a
+    thousand is seen beside the 999. Both are shares of the row: of the images
+    given that class. Up to 20 classes have their counts written in the cells,
+    up to 200 are drawn without; of more, the 50 classes of the most confused
+    pairs are shown, and the title says so. The row of a class without images is grey.
+
+    Args:
+        evaluation: `confusion` int64 (num_classes, num_classes) of counts.
+
+    Returns:
+        A PNG; the same bytes for the same evaluation on the same machine.
+
+    Raises:
+        InvalidValue: the matrix is not square, negative, or of another size
+            than the class names.
+        MissingPackage: matplotlib is not installed.
+
+    Example:
+        >>> right, nan = np.array([[9, 1], [0, 10]]), np.full(2, np.nan)
+        >>> figures = Evaluation(("cat", "dog"), 20, 19, 0, 0.95, (0.764, 0.991), 0.95, 0.1, 0.02,
+        ...     right, nan, nan, nan, 0.95, (("cat", "dog", 1),))
+        >>> confusion_png(figures)[1:4]
+        b'PNG'
+    """
+    return png(draw_confusion(evaluation), trim=True)

@@ -18,7 +18,7 @@ from sightline.metrics.history import (
     smooth,
     smoothing_span,
 )
-from sightline.reporting.charts.canvas import BLUE, GREEN, INK, QUIET, VERMILLION, dress, letters, new_figure
+from sightline.reporting.charts.canvas import BLUE, GREEN, INK, QUIET, VERMILLION, dress, letters, new_figure, png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +41,7 @@ def _pair(history: Sequence[Mapping[str, float]], figure: str) -> list[_Curve]:
 
 
 def draw_curves(history: Sequence[Mapping[str, float]], *, chosen_epoch: int) -> Figure:
-    """The figure behind `charts.curves_png`.
+    """The figure behind `curves_png`.
 
     Args:
         history: one mapping an epoch, in order.
@@ -252,3 +252,37 @@ def _add_legend(figure: Figure, *, num_epochs: int, num_curves: int) -> None:
     )
     for text in legend.get_texts():
         text.set(**letters(9, INK))
+
+
+def curves_png(history: Sequence[Mapping[str, float]], *, chosen_epoch: int) -> bytes:
+    """Accuracy, loss and learning rate over the epochs, the chosen epoch marked.
+
+    Thin lines are what was measured, thick ones are smoothed: an exponential
+    moving average over a twelfth of the epochs that looks both ways, so that it
+    does not lag behind (`smooth`). Fewer than eight epochs are drawn as
+    they are. The accuracy axis begins where the curves
+    have settled, and says so where earlier epochs lie below it. The loss axis is
+    logarithmic where the largest is more than 30 times the smallest. Training
+    is a mean over the epoch, while the weights still change; validation comes
+    after it, which is why it may start out better.
+
+    Args:
+        history: one mapping an epoch, in order: `epoch` (1-based), `loss` and
+            `accuracy`; `validation_loss`, `validation_accuracy` and
+            `learning_rate` where they were recorded. Accuracies in [0, 1].
+        chosen_epoch: the epoch whose weights were kept; one of the history's.
+
+    Returns:
+        A PNG; the same bytes for the same history.
+
+    Raises:
+        InvalidValue: no epoch, epochs that do not count up, a missing key, or
+            a chosen epoch that is not among them.
+        MissingPackage: matplotlib is not installed.
+
+    Example:
+        >>> first = {"epoch": 1, "loss": 0.3, "accuracy": 0.9}
+        >>> curves_png([first], chosen_epoch=1)[1:4]
+        b'PNG'
+    """
+    return png(draw_curves(history, chosen_epoch=chosen_epoch))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.reporting.charts.canvas import BLUE, GREEN, QUIET, VERMILLION, dress, letters, new_figure
+from sightline.reporting.charts.canvas import BLUE, GREEN, QUIET, VERMILLION, dress, letters, new_figure, png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +22,7 @@ def draw_rates(
     suggestion: float,
     steepest: float,
 ) -> Figure:
-    """The figure behind `charts.rates_png`.
+    """The figure behind `rates_png`.
 
     Args:
         rates: float64 (num_steps,), positive and growing.
@@ -82,3 +82,37 @@ def _mark(panel: Axes, rate: float, color: str, words: str, line: object, *, top
         zorder=4,
         **letters(9, color),
     )
+
+
+def rates_png(
+    rates: NDArray[np.float64],
+    losses: NDArray[np.float64],
+    smoothed: NDArray[np.float64],
+    *,
+    suggestion: float,
+    steepest: float,
+) -> bytes:
+    """Training loss against the learning rate of a range test, with the rate to begin with.
+
+    The axis of the rate is logarithmic. The loss is cut above where it began: beyond the edge it
+    only says that the rate was too large.
+
+    Args:
+        rates: float64 (num_steps,), positive and growing.
+        losses: float64 (num_steps,), finite.
+        smoothed: float64 (num_steps,), the same without its noise.
+        suggestion: the rate to begin with.
+        steepest: the rate at which the loss fell fastest.
+
+    Returns:
+        A PNG; the same bytes for the same figures.
+
+    Raises:
+        MissingPackage: matplotlib is not installed.
+
+    Example:
+        >>> rates, losses = np.array([0.001, 0.01, 0.1]), np.array([2.0, 1.0, 3.0])
+        >>> rates_png(rates, losses, losses, suggestion=0.001, steepest=0.01)[1:4]
+        b'PNG'
+    """
+    return png(draw_rates(rates, losses, smoothed, suggestion=suggestion, steepest=steepest))

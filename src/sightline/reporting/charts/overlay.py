@@ -29,6 +29,7 @@ from sightline.reporting.charts.canvas import (
     letters,
     name_letters,
     new_figure,
+    png,
 )
 from sightline.reporting.charts.curves import line_style, set_epoch_axis, set_loss_axis
 from sightline.reporting.sheets.fonts import file_for, plain_text, text_width, with_boxes
@@ -87,7 +88,7 @@ class _Line:
 
 
 def draw_overlay(courses: Sequence[Course]) -> Figure:
-    """The figure behind `charts.overlay_png`.
+    """The figure behind `overlay_png`.
 
     Args:
         courses: at least one, at most 24.
@@ -285,3 +286,28 @@ def _add_legend(
     )
     for written, style in zip(legend.get_texts(), styles, strict=True):
         written.set(**style)
+
+
+def overlay_png(courses: Sequence[Course]) -> bytes:
+    """Accuracy and loss of several runs over their epochs, on the same axes.
+
+    Thick lines are validation, smoothed from eight epochs on as in `curves_png`;
+    thin ones are training; a dot is the chosen epoch. A run without validation
+    rows has its training as the thick line.
+
+    Args:
+        courses: from 1 to 24 runs, each with letter, name, history and chosen epoch.
+
+    Returns:
+        A PNG; the same bytes for the same courses.
+
+    Raises:
+        InvalidValue: no run, more than 24, or a history that cannot be drawn.
+        MissingPackage: matplotlib is not installed.
+
+    Example:
+        >>> first = {"epoch": 1, "loss": 0.3, "accuracy": 0.9}
+        >>> overlay_png([Course("A", "runs/a", [first], 1), Course("B", "runs/b", [first], 1)])[1:4]
+        b'PNG'
+    """
+    return png(draw_overlay(courses))

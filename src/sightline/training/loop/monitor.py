@@ -321,7 +321,7 @@ class _Painter:
             self._draw(history)
 
     def _draw(self, history: list[dict[str, float]]) -> None:
-        from sightline.reporting.charts.charts import curves_png
+        from sightline.reporting.charts.curves import curves_png
 
         # A picture that fails here is drawn once more, and complained about, at the end of the run.
         with contextlib.suppress(SightlineError):

@@ -14,7 +14,7 @@ from sightline.configuration.schema import Recipe
 from sightline.data.sources.downloads import load_keras_for
 from sightline.errors import InvalidValue, TrainingFailed
 from sightline.metrics.history import smooth
-from sightline.reporting.charts.charts import rates_png
+from sightline.reporting.charts.learning_rates import rates_png
 from sightline.system.backends import check_packages, choose_backend, load_keras, usual_keras
 from sightline.system.files import write_atomically
 from sightline.system.outputs import check_output, places_of
