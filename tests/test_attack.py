@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from sightline.data.decoding.decoder import decode_picture
+from sightline.data.decoding.tiff import camera_model
 from sightline.data.storage.rows import header_of
 from sightline.errors import UnreadableImage
-from sightline.quality.cameras import camera_model
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))
 from hostile_images import mutant, sound_files, tiff

@@ -83,7 +83,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             "answer_tables",
         ),
     ),
-    (Room("quality", "wording kinds findings cameras ranges survey images classes duplicates shortcuts audit"),),
+    (Room("quality", "findings ranges survey images classes duplicates shortcuts audit"),),
     (Room("reporting/sheets", "fonts grids sheets"),),
     (Room("reporting/charts", "canvas confusion curves overlay learning_rates"),),
     (Room("reporting/pages", "style miniatures audit"),),

@@ -27,9 +27,9 @@ import numpy as np
 from hostile_images import bombs, mutant, sound_files
 
 from sightline.data.decoding.decoder import decode_picture
+from sightline.data.decoding.tiff import camera_model
 from sightline.data.storage.rows import header_of
 from sightline.errors import UnreadableImage
-from sightline.quality.cameras import camera_model
 
 MOST_SECONDS, MOST_MIB = 5.0, 1024
 PORTION = 200

@@ -6,8 +6,7 @@ import io
 import numpy as np
 import pytest
 
-from sightline.quality.findings import Audit, Finding, audit_figures, by_kind, plan_csv
-from sightline.quality.kinds import KINDS
+from sightline.quality.findings import KINDS, Audit, Finding, audit_figures, by_kind, plan_csv
 from sightline.records import Dataset
 
 

@@ -14,15 +14,14 @@ from sightline.data.duplicates.search import exact_duplicates, find_copies
 from sightline.data.sources.loading import load
 from sightline.quality.classes import class_findings
 from sightline.quality.duplicates import Pair, copy_findings
-from sightline.quality.findings import SEVERITIES, Audit, Finding
+from sightline.quality.findings import KINDS, SEVERITIES, Audit, Finding
 from sightline.quality.images import CONSTANT_SPREAD, picture_findings, unreadable_findings
-from sightline.quality.kinds import KINDS
 from sightline.quality.ranges import range_findings, sampled_peaks
 from sightline.quality.shortcuts import shortcut_findings
 from sightline.quality.survey import Survey, survey
-from sightline.quality.wording import counted
 from sightline.records import Dataset
 from sightline.system.progress import Mode, reporting
+from sightline.system.text import counted
 
 
 def audit(source: Any, *, near_duplicates: bool = True, mode: Mode | None = None) -> Audit:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from sightline.data.decoding.formats import IMAGE_SUFFIXES
 from sightline.metrics.intervals import wilson_interval
 from sightline.quality.findings import Finding, Severity
-from sightline.quality.wording import counted, listed, percent
 from sightline.records import Dataset
+from sightline.system.text import counted, listed, percent
 
 LEAST_TEST_IMAGES: Final = 20
 """With fewer test images a class has no figure of its own: 20 of 20 right still reach down to 0.84."""

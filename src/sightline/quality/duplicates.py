@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from sightline.quality.findings import Finding, Severity
-from sightline.quality.wording import counted, listed
 from sightline.records import Dataset
+from sightline.system.text import counted, listed
 
 PLACEHOLDER_COPIES: Final = 5
 """From so many exact copies on, one picture is taken for a placeholder."""

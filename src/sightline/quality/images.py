@@ -12,8 +12,8 @@ from sightline.data.decoding.formats import SUFFIXES
 from sightline.quality.findings import Finding, Severity
 from sightline.quality.ranges import range_findings
 from sightline.quality.survey import Survey
-from sightline.quality.wording import counted
 from sightline.records import Dataset
+from sightline.system.text import counted
 
 TINY_SIDE: Final = 32
 """An image whose shorter side has fewer pixels is tiny."""

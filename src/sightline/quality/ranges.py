@@ -11,8 +11,8 @@ from sightline.data.decoding.decoder import read_header
 from sightline.data.storage.rows import picture_of_row, read_bytes
 from sightline.errors import UnreadableImage
 from sightline.quality.findings import Finding
-from sightline.quality.wording import counted
 from sightline.records import Dataset, ImageFiles
+from sightline.system.text import counted
 
 _NUM_SAMPLED = 16
 # Two bits and more are never used; a few dark pictures among others are nothing to speak of.

@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from sightline.metrics.intervals import wilson_interval
 from sightline.quality.findings import Finding, Severity
 from sightline.quality.survey import Survey
-from sightline.quality.wording import counted, percent
 from sightline.records import Dataset
+from sightline.system.text import counted, percent
 
 LEAST_IMAGES: Final = 10
 """Smaller classes are not judged."""

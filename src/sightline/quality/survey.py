@@ -10,10 +10,10 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.data.decoding.tiff import camera_model
 from sightline.data.duplicates.fingerprints import Signatures, empty_signatures, signature
 from sightline.data.storage.rows import picture_of_row
 from sightline.errors import UnreadableImage
-from sightline.quality.cameras import camera_model
 from sightline.records import Dataset, ImageFiles
 from sightline.system.progress import reporter
 from sightline.system.workers import available_processors

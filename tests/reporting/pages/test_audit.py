@@ -12,8 +12,7 @@ import pytest
 from PIL import Image
 
 import sightline
-from sightline.quality.findings import Audit, Finding
-from sightline.quality.kinds import KINDS
+from sightline.quality.findings import KINDS, Audit, Finding
 from sightline.records import Dataset
 from sightline.reporting.pages.audit import MOST_PICTURES, audit_page
 from sightline.reporting.pages.style import SCRIPT, STYLE

@@ -14,15 +14,13 @@ from pathlib import Path
 from typing import Final
 
 from sightline._version import __version__
-from sightline.quality.findings import SEVERITIES, Audit, Finding, Severity, by_kind
-from sightline.quality.kinds import KINDS
-from sightline.quality.wording import counted
+from sightline.quality.findings import KINDS, SEVERITIES, Audit, Finding, Severity, by_kind
 from sightline.reporting.pages.miniatures import Miniature, miniature
 from sightline.reporting.pages.style import SCRIPT, STYLE
 from sightline.system.files import write_atomically
 from sightline.system.outputs import PAGE_MARK, check_output, places_of
 from sightline.system.progress import reporter
-from sightline.system.text import printable
+from sightline.system.text import counted, printable
 
 MOST_PICTURES: Final = 200
 """Miniatures on a page, of about 5 KB each."""

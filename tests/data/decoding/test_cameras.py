@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sightline.quality.cameras import camera_model
+from sightline.data.decoding.tiff import camera_model
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "TIFF"])
