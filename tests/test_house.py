@@ -73,7 +73,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("data/sources", "split_names assembly levels layout"),),
     (Room("data/sources/local", "folders archives cells tables ranges arrays"),),
     (Room("data/sources", "builtin downloads loading", keras_on_use_in="downloads"),),  # keras.datasets
-    (Room("data/duplicates", "fingerprints alignment clusters search remembered"),),
+    (Room("data/duplicates", "fingerprints alignment clusters search"),),
     (Room("data/inputs", "backgrounds input_spec pixels"),),
     (Room("data/splitting", "assignment shortages splits"),),
     (

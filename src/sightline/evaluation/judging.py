@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sightline.bundles.identity import NEW, STATES, Identity, content_digests, read_identity
 from sightline.data.duplicates.clusters import joined, outstanding
-from sightline.data.duplicates.remembered import remembered_copies
+from sightline.data.duplicates.search import remembered_copies
 from sightline.data.inputs.pixels import Pixels, read_pixels
 from sightline.errors import InvalidSource, InvalidValue
 from sightline.evaluation.finished_runs import knows_its_rows, read_splits

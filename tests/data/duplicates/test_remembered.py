@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sightline.data.duplicates import remembered as module
+from sightline.data.duplicates import search as module
 from sightline.data.duplicates.fingerprints import empty_signatures, signature
-from sightline.data.duplicates.remembered import remembered_copies
-from sightline.data.duplicates.search import find_copies
+from sightline.data.duplicates.search import find_copies, remembered_copies
 
 
 @pytest.fixture

@@ -1,10 +1,15 @@
 """Copies of one image among many: the same pixels, or the same picture after a slight change.
 
-Measured on planted copies by `benchmarks/near_duplicates.py`.
+Measured on planted copies by `benchmarks/near_duplicates.py`. It takes longer than reading the images: what was
+found is kept in the cache.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import hashlib
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,9 +20,15 @@ from numpy.typing import NDArray
 from sightline.data.duplicates.alignment import CROPPED, UPRIGHT, Array, closeness, descriptors, laid, smoothed
 from sightline.data.duplicates.clusters import COPY_KINDS, Copies
 from sightline.data.duplicates.fingerprints import Signature, Signatures, empty_signatures, signature
-from sightline.errors import InvalidValue
+from sightline.errors import CannotWrite, InvalidValue, OutputExists
+from sightline.system.caches import discard, find_entry, new_entry
+from sightline.system.files import write_atomically
 from sightline.system.progress import reporter
+from sightline.system.stored import read_arrays
 from sightline.system.workers import in_order, num_workers
+
+# Raised when the search finds other pairs for the same signatures.
+SEARCH_VERSION = 2
 
 __all__ = [
     "COPY_KINDS",
@@ -282,3 +293,43 @@ def _kinds(told: _Told, copies: _Looks) -> list[str]:
     ]
     kinds = np.select(conditions, ["cropped", "brightened", "resized"], "recompressed").tolist()
     return [_CHANGES[change].name or kind for change, kind in zip(copies.changes.tolist(), kinds, strict=True)]
+
+
+def remembered_copies(signatures: Signatures) -> Copies:
+    """What `find_copies` gives, from the cache if it was asked before.
+
+    Args:
+        signatures: of all images.
+
+    Returns:
+        The pairs.
+
+    Raises:
+        Nothing: a cache that cannot be read or written only costs time.
+
+    Example:
+        >>> from sightline.data.duplicates.fingerprints import empty_signatures
+        >>> len(remembered_copies(empty_signatures(2)))
+        0
+    """
+    digest = hashlib.sha256(repr((SEARCH_VERSION, NEAR, len(signatures))).encode())
+    for name, column in sorted(signatures.to_arrays().items()):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(column).tobytes())
+    key, name = digest.hexdigest()[:32], "copies.npz"
+    place = find_entry("copies", key)
+    if place is not None:
+        with contextlib.suppress(OSError, ValueError):
+            fields = [field.name for field in dataclasses.fields(Copies)]
+            return Copies(**read_arrays(place / name, names=fields))
+        discard(place)
+    copies = find_copies(signatures)
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **dataclasses.asdict(copies))
+    content, holds = stream.getvalue(), f"copies among {len(signatures):,} images"
+    with (
+        contextlib.suppress(CannotWrite, OutputExists, OSError),
+        new_entry("copies", key, holds=holds, num_bytes=len(content)) as staged,
+    ):
+        write_atomically(staged / name, content)
+    return copies

@@ -18,7 +18,7 @@ from sightline.configuration.consistency import networks_of
 from sightline.configuration.names import SOURCES
 from sightline.configuration.schema import Recipe
 from sightline.data.duplicates.clusters import Copies
-from sightline.data.duplicates.remembered import remembered_copies
+from sightline.data.duplicates.search import remembered_copies
 from sightline.data.inputs.input_spec import input_spec
 from sightline.data.inputs.pixels import Pixels, read_pixels
 from sightline.data.sources.loading import open_as_recipe_says
