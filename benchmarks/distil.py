@@ -25,7 +25,7 @@ from sightline.bundles.sessions import open_session
 from sightline.configuration.schema import Recipe
 from sightline.metrics.calibration import fit_temperature
 from sightline.metrics.classification import cross_entropy, softmax
-from sightline.results import Bundle
+from sightline.records import Bundle
 from sightline.system.backends import load_keras
 from sightline.system.progress import reporting
 

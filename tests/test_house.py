@@ -60,7 +60,6 @@ ROWS: tuple[tuple[Room, ...], ...] = (
         ),
     ),
     (Room("records"),),
-    (Room("results"),),
     (Room("configuration", "names networks schema consistency parsing"),),
     (Room("metrics", "classification intervals grouped significance calibration ensembles history"),),
     (

@@ -37,12 +37,12 @@ _HOMES: dict[str, str] = {
     "Dataset": "sightline.records",
     "Splits": "sightline.records",
     "Recipe": "sightline.configuration.schema",
-    "Run": "sightline.results",
-    "Bundle": "sightline.results",
+    "Run": "sightline.records",
+    "Bundle": "sightline.records",
     "Audit": "sightline.quality.findings",
     "Predictions": "sightline.records",
     "Similar": "sightline.evaluation.similarity",
-    "Evaluation": "sightline.results",
+    "Evaluation": "sightline.records",
     "Comparison": "sightline.evaluation.comparison",
     "SightlineError": "sightline.errors",
 }
@@ -73,8 +73,14 @@ if TYPE_CHECKING:  # for editors and type checkers alone
     from sightline.evaluation.similarity import Similar as Similar, similar as similar
     from sightline.quality.audit import audit as audit
     from sightline.quality.findings import Audit as Audit
-    from sightline.records import Dataset as Dataset, Predictions as Predictions, Splits as Splits
-    from sightline.results import Bundle as Bundle, Evaluation as Evaluation, Run as Run
+    from sightline.records import (
+        Bundle as Bundle,
+        Dataset as Dataset,
+        Evaluation as Evaluation,
+        Predictions as Predictions,
+        Run as Run,
+        Splits as Splits,
+    )
     from sightline.system.caches import cache as cache
     from sightline.tables import datasets as datasets, models as models, recipes as recipes
     from sightline.training.combine import combine as combine

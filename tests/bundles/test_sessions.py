@@ -21,8 +21,7 @@ from sightline.bundles import sessions as module
 from sightline.bundles.bundle import load_bundle
 from sightline.bundles.sessions import Session, open_session
 from sightline.errors import InvalidBundle
-from sightline.records import InputSpec
-from sightline.results import Bundle
+from sightline.records import Bundle, InputSpec
 from sightline.system import workers
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 64, 64, 3), dtype=np.uint8)

@@ -30,8 +30,7 @@ from sightline.data.sources.loading import load, open_again
 from sightline.data.splitting.splits import splits_csv
 from sightline.errors import InvalidBundle, InvalidSource, InvalidValue
 from sightline.evaluation.judging import choose_rows, in_words, recorded_source
-from sightline.records import Dataset, InputSpec, Splits
-from sightline.results import Bundle
+from sightline.records import Bundle, Dataset, InputSpec, Splits
 from sightline.system.progress import reporting
 
 SPEC = InputSpec(16, 16, "rgb")

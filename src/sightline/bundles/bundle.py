@@ -22,8 +22,7 @@ from sightline.bundles.checks import (
 from sightline.bundles.embedded import EMBEDDED, FOLDER
 from sightline.bundles.graphs import graph_outputs
 from sightline.errors import InvalidBundle
-from sightline.records import InputSpec
-from sightline.results import Bundle
+from sightline.records import Bundle, InputSpec
 from sightline.system.files import sha256_of, write_json
 from sightline.system.progress import reporter
 from sightline.system.text import printable

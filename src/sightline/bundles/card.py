@@ -14,8 +14,7 @@ from sightline.configuration.consistency import networks_of
 from sightline.configuration.names import SOUPS
 from sightline.configuration.networks import MODELS
 from sightline.configuration.schema import EnsembleRecipe, Recipe
-from sightline.records import Dataset, InputSpec
-from sightline.results import Evaluation
+from sightline.records import Dataset, Evaluation, InputSpec
 from sightline.system.text import markdown
 
 IDENTITY, LICENCES, LIMITS = "## What it knows of its images", "## Data and licences", "## Limits"

@@ -19,8 +19,7 @@ from sightline.data.decoding.colors import change_color
 from sightline.data.duplicates.fingerprints import content_digest
 from sightline.data.inputs.pixels import Pixels
 from sightline.errors import InvalidBundle
-from sightline.records import Dataset, ImageFiles, InputSpec, Splits
-from sightline.results import Bundle
+from sightline.records import Bundle, Dataset, ImageFiles, InputSpec, Splits
 from sightline.system.files import write_atomically
 from sightline.system.stored import read_arrays
 

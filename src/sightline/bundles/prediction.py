@@ -25,8 +25,7 @@ from sightline.data.storage.listing import Listing, without_outputs
 from sightline.data.storage.rows import decode_row
 from sightline.data.storage.walking import walk
 from sightline.errors import InvalidValue, UnreadableImage
-from sightline.records import Dataset, ImageFiles, Predictions
-from sightline.results import Bundle, Run
+from sightline.records import Bundle, Dataset, ImageFiles, Predictions, Run
 from sightline.system.progress import reporter, reporting
 from sightline.system.text import printable
 from sightline.system.workers import available_processors

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sightline.bundles.graphs import check_graph
 from sightline.errors import InvalidBundle, require
-from sightline.results import Bundle
+from sightline.records import Bundle
 from sightline.system.progress import reporter
 from sightline.system.workers import available_processors, free_bytes, in_order, num_workers
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sightline.configuration.schema import as_typed
-from sightline.results import Evaluation, Run
+from sightline.records import Evaluation, Run
 from sightline.system.files import without_nan
 from sightline.system.progress import Mode
 from sightline.system.text import json_line, printable_lines

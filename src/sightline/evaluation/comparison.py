@@ -15,11 +15,10 @@ from sightline.errors import InvalidValue
 from sightline.evaluation.finished_runs import FinishedRun, distinct_places, read_run
 from sightline.evaluation.paired_tests import PairedTest, pair, paired_figures
 from sightline.metrics.significance import holm
-from sightline.records import image_tag
+from sightline.records import Run, image_tag
 from sightline.reporting.charts.canvas import check_drawable
 from sightline.reporting.charts.overlay import MOST_CURVES, Course, overlay_png
 from sightline.reporting.sheets.grids import shorten
-from sightline.results import Run
 from sightline.system.files import write_atomically
 from sightline.system.outputs import check_output
 

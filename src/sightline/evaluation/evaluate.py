@@ -25,11 +25,10 @@ from sightline.metrics.classification import (
     softmax,
 )
 from sightline.metrics.grouped import accuracy_interval, num_groups
-from sightline.records import Predictions
+from sightline.records import Bundle, Evaluation, Predictions, Run
 from sightline.reporting.charts.canvas import check_drawable
 from sightline.reporting.charts.confusion import confusion_png
 from sightline.reporting.sheets.sheets import mistakes_sheet
-from sightline.results import Bundle, Evaluation, Run
 from sightline.system.files import check_free, write_atomically, write_json
 from sightline.system.outputs import places_of
 from sightline.system.progress import reporter

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from sightline.bundles.bundle import MANIFEST, load_bundle, readable
 from sightline.errors import InvalidBundle, InvalidValue
 from sightline.metrics.history import checked_epochs
-from sightline.records import SPLIT_NAMES, SplitName
-from sightline.results import Bundle, Run
+from sightline.records import SPLIT_NAMES, Bundle, Run, SplitName
 from sightline.system.stored import MOST_ARRAY_BYTES, parse_json, read_arrays, read_json, read_plain
 from sightline.system.workers import free_bytes
 

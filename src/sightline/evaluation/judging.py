@@ -17,8 +17,7 @@ from sightline.data.duplicates.search import remembered_copies
 from sightline.data.inputs.pixels import Pixels, read_pixels
 from sightline.errors import InvalidSource, InvalidValue
 from sightline.evaluation.finished_runs import knows_its_rows, read_splits
-from sightline.records import SPLIT_NAMES, Dataset, ImageFiles
-from sightline.results import Bundle
+from sightline.records import SPLIT_NAMES, Bundle, Dataset, ImageFiles
 from sightline.system.text import printable
 
 # A class of more of the known images than this has changed: this is another source, or they were sorted anew.

@@ -19,9 +19,8 @@ from sightline.bundles.prediction import find_images
 from sightline.bundles.sessions import Session, open_session
 from sightline.data.inputs.pixels import raw_images, read_pixels
 from sightline.errors import InvalidBundle, InvalidValue, UnreadableImage
-from sightline.records import NO_NUMBER, Dataset, ImageFiles, image_tag
+from sightline.records import NO_NUMBER, Bundle, Dataset, ImageFiles, Run, image_tag
 from sightline.reporting.sheets.sheets import contact_sheet
-from sightline.results import Bundle, Run
 from sightline.system.files import write_atomically
 from sightline.system.outputs import check_output
 from sightline.system.progress import reporter

@@ -28,8 +28,7 @@ from sightline.evaluation.finished_runs import (
 from sightline.evaluation.paired_tests import pair, paired_figures
 from sightline.metrics.classification import checked_count
 from sightline.metrics.ensembles import checked_votes
-from sightline.records import Predictions, SplitName
-from sightline.results import Bundle, Run
+from sightline.records import Bundle, Predictions, Run, SplitName
 from sightline.system.backends import check_packages, choose_backend, load_keras, usual_keras
 from sightline.system.files import check_free, staged_folder, write_atomically, write_json, writing_to
 from sightline.system.interruption import heeding_interrupts

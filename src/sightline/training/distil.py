@@ -10,7 +10,7 @@ from sightline.bundles.bundle import load_bundle
 from sightline.configuration.schema import Recipe
 from sightline.data.sources.downloads import load_keras_for
 from sightline.data.sources.loading import is_files
-from sightline.results import Bundle, Run
+from sightline.records import Bundle, Run
 from sightline.system.backends import choose_backend
 from sightline.system.files import check_free
 from sightline.system.outputs import places_of

@@ -17,9 +17,8 @@ from sightline.data.sources.downloads import load_keras_for
 from sightline.data.sources.loading import is_files
 from sightline.errors import InvalidValue
 from sightline.evaluation.evaluate import draw, figures
-from sightline.records import SPLIT_NAMES
+from sightline.records import SPLIT_NAMES, Run
 from sightline.reporting.charts.curves import curves_png
-from sightline.results import Run
 from sightline.system.backends import check_packages, choose_backend, load_keras, usual_keras
 from sightline.system.files import check_free, write_atomically, write_json
 from sightline.system.interruption import heeding_interrupts

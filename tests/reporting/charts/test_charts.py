@@ -8,11 +8,11 @@ from PIL import Image
 
 from sightline.errors import InvalidValue
 from sightline.metrics.history import settled_accuracy, smooth
+from sightline.records import Evaluation
 from sightline.reporting.charts.canvas import VERMILLION
 from sightline.reporting.charts.confusion import confusion_png, draw_confusion, shown_classes
 from sightline.reporting.charts.curves import curves_png, draw_curves
 from sightline.reporting.charts.overlay import COLORS, Course, draw_overlay, overlay_png, spread
-from sightline.results import Evaluation
 
 matplotlib = pytest.importorskip("matplotlib")
 

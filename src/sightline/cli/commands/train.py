@@ -14,7 +14,7 @@ from sightline.system.outputs import check_output, check_place, default_output
 from sightline.system.progress import reporting
 
 if TYPE_CHECKING:
-    from sightline.results import Run
+    from sightline.records import Run
 
 
 def find_learning_rate(arguments: Namespace) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import InvalidValue, require
+from sightline.records import Evaluation
 from sightline.reporting.charts.canvas import (
     DOTS_PER_INCH,
     INK,
@@ -19,7 +20,6 @@ from sightline.reporting.charts.canvas import (
     new_figure,
     png,
 )
-from sightline.results import Evaluation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -21,8 +21,7 @@ from sightline.data.splitting.splits import splits_table
 from sightline.errors import InvalidSource, InvalidValue, pick
 from sightline.evaluation.finished_runs import knows_its_rows, read_splits
 from sightline.evaluation.judging import recorded_source
-from sightline.records import SPLIT_NAMES, Dataset, ImageFiles, InputSpec
-from sightline.results import Bundle
+from sightline.records import SPLIT_NAMES, Bundle, Dataset, ImageFiles, InputSpec
 from sightline.system.progress import reporter
 
 ANSWERED_BY = "categorical_crossentropy"

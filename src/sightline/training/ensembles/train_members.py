@@ -17,8 +17,7 @@ from sightline.configuration.names import SOUPS
 from sightline.errors import TrainingFailed
 from sightline.evaluation.evaluate import figures, score
 from sightline.metrics.ensembles import committee_logits
-from sightline.records import Predictions
-from sightline.results import Evaluation
+from sightline.records import Evaluation, Predictions
 from sightline.system.backends import without_retracing_notes
 from sightline.system.files import write_atomically
 from sightline.system.progress import reporter

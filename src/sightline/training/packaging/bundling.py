@@ -19,8 +19,7 @@ from sightline.bundles.parity import made_images, parity_section, write_parity
 from sightline.bundles.sessions import Session
 from sightline.evaluation.evaluate import brief_figures, figures, score
 from sightline.metrics.calibration import fit_temperature
-from sightline.records import Predictions, SplitName
-from sightline.results import Evaluation
+from sightline.records import Evaluation, Predictions, SplitName
 from sightline.system.backends import without_retracing_notes
 from sightline.system.files import staged_folder, write_atomically, write_json
 from sightline.system.progress import Stopwatch
