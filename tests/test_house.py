@@ -119,7 +119,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("training", "preview train", keras=ON_USE),),
     (Room("training/combination", "shared_rows selection reopening", keras_on_use_in="reopening"),),
     (Room("training", "combine distil", keras=ON_USE),),
-    (Room("tables"), Room("information")),
+    (Room("information"),),
     (Room("__init__"),),
     (Room("cli", "opening streams printing options"),),
     (Room("cli/commands", "lists look predict train"),),

@@ -30,9 +30,9 @@ _HOMES: dict[str, str] = {
     "predict": "sightline.bundles.prediction",
     "similar": "sightline.evaluation.similarity",
     "compare": "sightline.evaluation.comparison",
-    "models": "sightline.tables",
-    "datasets": "sightline.tables",
-    "recipes": "sightline.tables",
+    "models": "sightline.information",
+    "datasets": "sightline.information",
+    "recipes": "sightline.information",
     "cache": "sightline.system.caches",
     "Dataset": "sightline.records",
     "Splits": "sightline.records",
@@ -71,6 +71,7 @@ if TYPE_CHECKING:  # for editors and type checkers alone
     from sightline.evaluation.comparison import Comparison as Comparison, compare as compare
     from sightline.evaluation.evaluate import evaluate as evaluate
     from sightline.evaluation.similarity import Similar as Similar, similar as similar
+    from sightline.information import datasets as datasets, models as models, recipes as recipes
     from sightline.quality.audit import audit as audit
     from sightline.quality.findings import Audit as Audit
     from sightline.records import (
@@ -82,7 +83,6 @@ if TYPE_CHECKING:  # for editors and type checkers alone
         Splits as Splits,
     )
     from sightline.system.caches import cache as cache
-    from sightline.tables import datasets as datasets, models as models, recipes as recipes
     from sightline.training.combine import combine as combine
     from sightline.training.distil import distil as distil
     from sightline.training.preview import show as show

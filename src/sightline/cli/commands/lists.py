@@ -11,7 +11,7 @@ from sightline.errors import require
 
 def models(arguments: Namespace) -> int:
     """List the networks."""
-    from sightline.tables import models as list_models
+    from sightline.information import models as list_models
 
     rows = list_models()
     if arguments.json:
@@ -23,7 +23,7 @@ def models(arguments: Namespace) -> int:
 
 def datasets(arguments: Namespace) -> int:
     """List the sources that go by a name."""
-    from sightline.tables import datasets as list_datasets
+    from sightline.information import datasets as list_datasets
 
     rows = list_datasets()
     if arguments.json:
@@ -37,7 +37,7 @@ def recipes(arguments: Namespace) -> int:
     """List the recipes, or every key."""
     from sightline.configuration.parsing import keys
     from sightline.configuration.schema import Recipe
-    from sightline.tables import recipes as list_recipes
+    from sightline.information import recipes as list_recipes
 
     if not arguments.keys:
         rows = list_recipes()
