@@ -78,8 +78,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "bundles",
-            "embedded graphs checks bundle card sessions parity given_images identity features prediction "
-            "answer_tables",
+            "graphs checks bundle card sessions parity given_images identity features prediction answer_tables",
         ),
     ),
     (Room("quality", "findings ranges survey images classes duplicates shortcuts audit"),),

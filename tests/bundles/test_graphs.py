@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from sightline.bundles.embedded import FOLDER
+from sightline.bundles.bundle import FOLDER
 from sightline.bundles.graphs import Output, check_graph, graph_outputs
 from sightline.errors import InvalidBundle
 

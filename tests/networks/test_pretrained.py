@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 import sightline
-from sightline.bundles import embedded
-from sightline.bundles.bundle import load_bundle
+from sightline.bundles.bundle import FOLDER, load_bundle
 from sightline.bundles.sessions import open_session
 from sightline.configuration.networks import MODELS
 from sightline.configuration.parsing import parse_recipe
@@ -117,7 +116,7 @@ def test_imagenet_has_a_thousand_different_names() -> None:
 
 
 def test_an_altered_embedded_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    copy = Path(shutil.copytree(embedded.FOLDER, tmp_path / "imagenet"))
+    copy = Path(shutil.copytree(FOLDER, tmp_path / "imagenet"))
     graph = bytearray((copy / "model.onnx").read_bytes())
     graph[len(graph) // 2] ^= 1
     (copy / "model.onnx").write_bytes(graph)
@@ -286,5 +285,5 @@ def test_a_size_that_a_backbone_cannot_take_is_refused(side: int, match: str) ->
 
 
 def test_the_manifest_of_the_embedded_network_lists_every_file() -> None:
-    listed = json.loads((embedded.FOLDER / "manifest.json").read_text())["files"]
-    assert set(listed) == {path.name for path in embedded.FOLDER.iterdir()} - {"manifest.json"}
+    listed = json.loads((FOLDER / "manifest.json").read_text())["files"]
+    assert set(listed) == {path.name for path in FOLDER.iterdir()} - {"manifest.json"}

@@ -373,10 +373,10 @@ def test_steps_of_a_selection_are_at_least_one_and_go_with_no_votes() -> None:
 def test_a_failure_leaves_nothing_behind(
     first: Path, turned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sightline.training.packaging import contract
+    from sightline.bundles import parity
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(contract, "LARGEST_DIFFERENCE", -1.0)
+    monkeypatch.setattr(parity, "LARGEST_DIFFERENCE", -1.0)
     with pytest.raises(sightline.SightlineError, match="differ by"):
         sightline.combine([first, turned], votes=[1, 1], mode="quiet")
     assert not list((tmp_path / "runs").iterdir())

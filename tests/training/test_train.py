@@ -20,7 +20,8 @@ from sightline.training.setup import resolution
 
 keras = load_keras()
 
-from sightline.training.packaging.contract import check_difference, compare  # noqa: E402  # the backend is chosen first
+from sightline.bundles.parity import check_difference  # noqa: E402  # the backend is chosen first
+from sightline.training.packaging.contract import compare  # noqa: E402  # the backend is chosen first
 
 TRAIN = """
 import sys

@@ -19,13 +19,19 @@ from sightline.bundles.checks import (
     checked_labels,
     checked_metrics,
 )
-from sightline.bundles.embedded import EMBEDDED, FOLDER
 from sightline.bundles.graphs import graph_outputs
 from sightline.errors import InvalidBundle
 from sightline.records import Bundle, InputSpec
 from sightline.system.files import sha256_of, write_json
 from sightline.system.progress import reporter
 from sightline.system.text import printable
+
+# The backbone inside the package: opened by name, its bytes verified as any other's. Its `model.onnx` takes `images`,
+# uint8 (batch, height, width, 3) with sides of 32 pixels and more, and gives `logits` (batch, 1000), `features`
+# (batch, 1280), which are the mean over positions, and `middle` (batch, rows, columns, 112), where the upper part
+# of the network begins.
+EMBEDDED = "imagenet"
+FOLDER = Path(__file__).resolve().parent / "imagenet"
 
 FORMAT = "sightline-bundle"
 FORMAT_VERSION = 2

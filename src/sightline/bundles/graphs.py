@@ -114,7 +114,7 @@ def check_graph(path: Path) -> None:
             other files, or more parts than any network has.
 
     Example:
-        >>> from sightline.bundles.embedded import FOLDER
+        >>> from sightline.bundles.bundle import FOLDER
         >>> check_graph(FOLDER / "model.onnx")
     """
     _read(path, _check)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sightline.bundles.sessions import Session
+from sightline.errors import TrainingFailed
+from sightline.metrics.classification import softmax
 from sightline.records import InputSpec
 from sightline.system.files import write_atomically
+
+# The largest difference in a probability between Keras and ONNX Runtime that is put down to rounding.
+LARGEST_DIFFERENCE = 1e-4
 
 FILE = "parity.npz"
 MOST_IMAGES, MOST_BYTES = 32, 2_000_000
@@ -65,3 +71,31 @@ def parity_section(num_images: int, *, are_made: bool) -> str:
     )
     said = f"`parity.npz` holds {num_images} images with their logits, to verify the bundle: {what}."
     return f"\n## Images inside\n\n{said}\n"
+
+
+def check_difference(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    """The largest difference in a probability of two sets of logits, refused above 1e-4.
+
+    Args:
+        first: (num_images, num_classes).
+        second: the same shape.
+
+    Returns:
+        The difference, in [0, 1e-4].
+
+    Raises:
+        TrainingFailed: it is more, or not a number.
+
+    Example:
+        >>> logits = np.array([[1.0, 2.0]], np.float32)
+        >>> check_difference(logits, logits)
+        0.0
+    """
+    finite = bool(np.isfinite(first).all() and np.isfinite(second).all())
+    difference = float(np.abs(softmax(first) - softmax(second)).max()) if finite else math.nan
+    if not difference <= LARGEST_DIFFERENCE:
+        raise TrainingFailed(
+            f"model.onnx and model.keras differ by {difference:g} in a probability; {LARGEST_DIFFERENCE:g} is allowed. "
+            "The bundle was refused. Other versions of the exporter may help: see `sightline doctor`."
+        )
+    return difference

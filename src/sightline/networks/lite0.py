@@ -12,8 +12,7 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from sightline.bundles.bundle import load_bundle
-from sightline.bundles.embedded import EMBEDDED
+from sightline.bundles.bundle import EMBEDDED, load_bundle
 from sightline.configuration.networks import PREPROCESSINGS, backbone_of
 from sightline.configuration.schema import ModelRecipe
 from sightline.errors import InvalidValue, require

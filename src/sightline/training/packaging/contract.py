@@ -6,7 +6,6 @@ import atexit
 import contextlib
 import hashlib
 import json
-import math
 import shutil
 import tempfile
 from pathlib import Path
@@ -16,16 +15,13 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.bundles.parity import check_difference
 from sightline.bundles.sessions import Session
-from sightline.errors import CannotWrite, OutputExists, TrainingFailed
-from sightline.metrics.classification import softmax
+from sightline.errors import CannotWrite, OutputExists
 from sightline.system.caches import discard, find_entry, new_entry
 from sightline.system.files import sha256_of, write_atomically
 from sightline.system.progress import reporter
 from sightline.training.packaging.onnx_export import export_onnx
-
-# The largest difference in a probability between Keras and ONNX Runtime that is put down to rounding.
-LARGEST_DIFFERENCE = 1e-4
 
 
 def contract_of(network: keras.Model) -> keras.Model:
@@ -163,31 +159,3 @@ def compare(keras_path: Path, images: NDArray[np.uint8], onnx_logits: NDArray[np
         model: Any = keras.saving.load_model(keras_path, compile=False, safe_mode=True)
         logits = np.asarray(model.predict(images, batch_size=500, verbose=0)["logits"])
     return check_difference(logits, onnx_logits)
-
-
-def check_difference(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
-    """The largest difference in a probability of two sets of logits, refused above 1e-4.
-
-    Args:
-        first: (num_images, num_classes).
-        second: the same shape.
-
-    Returns:
-        The difference, in [0, 1e-4].
-
-    Raises:
-        TrainingFailed: it is more, or not a number.
-
-    Example:
-        >>> logits = np.array([[1.0, 2.0]], np.float32)
-        >>> check_difference(logits, logits)
-        0.0
-    """
-    finite = bool(np.isfinite(first).all() and np.isfinite(second).all())
-    difference = float(np.abs(softmax(first) - softmax(second)).max()) if finite else math.nan
-    if not difference <= LARGEST_DIFFERENCE:
-        raise TrainingFailed(
-            f"model.onnx and model.keras differ by {difference:g} in a probability; {LARGEST_DIFFERENCE:g} is allowed. "
-            "The bundle was refused. Other versions of the exporter may help: see `sightline doctor`."
-        )
-    return difference

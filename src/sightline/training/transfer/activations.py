@@ -10,8 +10,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.bundles.bundle import load_bundle
-from sightline.bundles.embedded import EMBEDDED
+from sightline.bundles.bundle import EMBEDDED, load_bundle
 from sightline.bundles.features import View, feature_tables
 from sightline.bundles.sessions import Session, open_session
 from sightline.configuration.networks import backbone_of
