@@ -108,7 +108,7 @@ def step_of(model: str, images: np.ndarray[Any, Any]) -> Callable[[], Any]:
     """One step of the network on one batch, compiled as `fit` compiles it."""
     import tensorflow as tf
 
-    from sightline.networks.build import build_network
+    from sightline.networks.building import build_network
     from sightline.training.optimization.optimizers import build_loss, build_optimizer
 
     recipe = parse_recipe({"model.name": model})

@@ -179,7 +179,7 @@ def build(shape: tuple[int, int, int], num_classes: int, recipe: Recipe, dense: 
     """The network that the recipe names, or a dense one with hidden layers of these many units."""
     import keras
 
-    from sightline.networks.build import build_network
+    from sightline.networks.building import build_network
 
     if not dense:
         return build_network(shape, num_classes, recipe.model)

@@ -31,7 +31,7 @@ from sightline.system.progress import reporting
 
 keras = load_keras()
 
-from sightline.networks.build import build_network  # noqa: E402  # the backend is chosen first
+from sightline.networks.building import build_network  # noqa: E402  # the backend is chosen first
 from sightline.training.augmentation.pipeline import build_augmentation  # noqa: E402
 from sightline.training.augmentation.views import augmented_views  # noqa: E402
 from sightline.training.ensembles.graph import answers_of  # noqa: E402

@@ -33,7 +33,7 @@ from sightline.system.backends import load_keras
 keras = load_keras(backend)
 import numpy as np, sightline
 from sightline.configuration.parsing import parse_recipe
-from sightline.networks.build import build_network
+from sightline.networks.building import build_network
 data = sightline.load("mnist")
 images, labels = np.array(data.images[:num_rows]), data.labels[:num_rows]
 recipe = parse_recipe({"model.name": model, "training.epochs": epochs, "training.batch_size": 128,

@@ -86,7 +86,7 @@ import sys, time, os
 folder = sys.argv[1]
 from sightline.system.backends import load_keras
 keras = load_keras()
-from sightline.networks.build import build_network
+from sightline.networks.building import build_network
 from sightline.configuration.schema import ModelRecipe
 network = build_network((224, 224, 3), 2, ModelRecipe(name="efficientnet-lite0"))
 network = keras.Model(network.input, network.get_layer("features").output)

@@ -86,7 +86,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("reporting/charts", "canvas confusion curves overlay learning_rates"),),
     (Room("reporting/pages", "style miniatures audit"),),
     (Room("evaluation", "finished_runs judging evaluate paired_tests comparison similarity"),),
-    (Room("networks", "limits lite0_layout building classic convnet lite0 applications build", keras=AT_ONCE),),
+    (Room("networks", "limits lite0_layout building classic convnet lite0 applications", keras=AT_ONCE),),
     # A wrong name is refused before Keras is imported.
     (Room("training/setup", "mirrors strengths resolution preparation run_folders run_folder"),),
     (Room("training/optimization", "optimizers normalization", keras=AT_ONCE),),

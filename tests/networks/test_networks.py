@@ -12,7 +12,7 @@ from sightline.system.backends import load_keras
 
 keras = load_keras()
 
-from sightline.networks.build import build_network  # noqa: E402  # the backend is chosen first
+from sightline.networks.building import build_network  # noqa: E402  # the backend is chosen first
 
 # Those that start from nothing; the pretrained ones have a test file of their own.
 FROM_NOTHING = [name for name, entry in MODELS.items() if entry.backbone is None]

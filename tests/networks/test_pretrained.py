@@ -25,7 +25,7 @@ keras = load_keras()
 
 from sightline.configuration.schema import ModelRecipe  # noqa: E402
 from sightline.networks import applications, lite0  # noqa: E402  # the backend is chosen first
-from sightline.networks.build import build_network  # noqa: E402
+from sightline.networks.building import build_network  # noqa: E402
 from sightline.networks.limits import check_weights  # noqa: E402
 
 FETCHED = [name for name, entry in MODELS.items() if entry.backbone is not None and entry.backbone.application]
@@ -225,7 +225,7 @@ load_keras()
 from sightline.configuration.parsing import parse_recipe
 from sightline.errors import DownloadFailed
 from sightline.networks.applications import weights_file
-from sightline.networks.build import build_network
+from sightline.networks.building import build_network
 for name, side in json.loads(sys.argv[1]):
     try:
         build_network((side, side, 3), 2, parse_recipe({"model.name": name}).model)

@@ -7,7 +7,7 @@ import dataclasses
 import keras
 
 from sightline.configuration.consistency import is_pretrained
-from sightline.networks.build import build_network
+from sightline.networks.building import build_network
 from sightline.training.augmentation.pipeline import build_augmentation
 from sightline.training.loop.fit import Fitted, fit
 from sightline.training.loop.monitor import Watch

@@ -18,7 +18,7 @@ from sightline.system.progress import Bar, reporting
 
 keras = load_keras()
 
-from sightline.networks.build import build_network  # noqa: E402  # the backend is chosen first
+from sightline.networks.building import build_network  # noqa: E402  # the backend is chosen first
 from sightline.training.augmentation.pipeline import build_augmentation  # noqa: E402
 from sightline.training.loop import monitor  # noqa: E402
 from sightline.training.loop.batches import LabelledImages  # noqa: E402

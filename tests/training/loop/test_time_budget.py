@@ -16,7 +16,7 @@ from sightline.system.backends import load_keras
 
 keras = load_keras()
 
-from sightline.networks.build import build_network  # noqa: E402  # the backend is chosen first
+from sightline.networks.building import build_network  # noqa: E402  # the backend is chosen first
 from sightline.training import fit_network  # noqa: E402
 from sightline.training.loop import time_budget  # noqa: E402
 from sightline.training.loop.batches import LabelledImages  # noqa: E402

@@ -10,7 +10,7 @@ from sightline.system.backends import load_keras
 keras = load_keras()
 
 from sightline.configuration.schema import AugmentationRecipe, ModelRecipe  # noqa: E402  # as above
-from sightline.networks.build import build_network  # noqa: E402  # the backend is chosen first
+from sightline.networks.building import build_network  # noqa: E402  # the backend is chosen first
 from sightline.records import InputSpec  # noqa: E402  # as above
 from sightline.training.augmentation.mixing import training_network  # noqa: E402  # as above
 from sightline.training.augmentation.pipeline import build_augmentation  # noqa: E402  # as above

@@ -17,7 +17,7 @@ from sightline.training.search.learning_rate_finder import smoothed_losses, sugg
 
 keras = load_keras()
 
-from sightline.networks.build import build_network  # noqa: E402  # the backend is chosen first
+from sightline.networks.building import build_network  # noqa: E402  # the backend is chosen first
 from sightline.training.loop.batches import LabelledImages  # noqa: E402
 from sightline.training.search.rate_sweep import range_test  # noqa: E402
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.networks.build import build_network
+from sightline.networks.building import build_network
 from sightline.training.loop.batches import LabelledImages
 from sightline.training.setup.preparation import Prepared
 

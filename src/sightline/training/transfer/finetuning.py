@@ -34,7 +34,7 @@ def fit_transfer(network: keras.Model, data: Prepared, watch: Watch) -> Fitted:
     only if it lowers the cross-entropy of the validation rows.
 
     Args:
-        network: from `sightline.networks.build`, its backbone filled with weights.
+        network: from `sightline.networks.building`, its backbone filled with weights.
         data: rows, pixels and the resolved recipe.
         watch: where history and progress go.
 
