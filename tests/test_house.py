@@ -60,7 +60,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
         ),
     ),
     (Room("records"),),
-    (Room("configuration", "names networks schema consistency parsing"),),
+    (Room("configuration", "names networks schema augmentation consistency parsing presets"),),
     (Room("metrics", "classification intervals grouped significance calibration ensembles history"),),
     (
         Room(
@@ -88,7 +88,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("evaluation", "finished_runs judging evaluate paired_tests comparison similarity"),),
     (Room("networks", "limits lite0_layout building classic convnet lite0 applications", keras=AT_ONCE),),
     # A wrong name is refused before Keras is imported.
-    (Room("training/setup", "mirrors strengths resolution preparation run_folders run_folder"),),
+    (Room("training/setup", "mirrors resolution preparation run_folder"),),
     (Room("training/optimization", "optimizers normalization", keras=AT_ONCE),),
     (Room("training/augmentation", "affine color randaugment pipeline mixing views", keras=AT_ONCE),),
     (

@@ -19,7 +19,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 _HOMES: dict[str, str] = {
     "load": "sightline.data.sources.loading",
     "split": "sightline.data.splitting.splits",
-    "recipe": "sightline.training.setup.resolution",
+    "recipe": "sightline.configuration.presets",
     "show": "sightline.training.preview",
     "audit": "sightline.quality.audit",
     "find_learning_rate": "sightline.training.search.learning_rate_finder",
@@ -64,6 +64,7 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:  # for editors and type checkers alone
     from sightline.bundles.prediction import predict as predict
+    from sightline.configuration.presets import recipe as recipe
     from sightline.configuration.schema import Recipe as Recipe
     from sightline.data.sources.loading import load as load
     from sightline.data.splitting.splits import split as split
@@ -87,5 +88,4 @@ if TYPE_CHECKING:  # for editors and type checkers alone
     from sightline.training.distil import distil as distil
     from sightline.training.preview import show as show
     from sightline.training.search.learning_rate_finder import find_learning_rate as find_learning_rate
-    from sightline.training.setup.resolution import recipe as recipe
     from sightline.training.train import train as train

@@ -12,12 +12,12 @@ from typing import Any
 from sightline._version import __version__
 from sightline.configuration.names import SOURCES
 from sightline.configuration.networks import MODELS
+from sightline.configuration.presets import RECIPES
 from sightline.data.sources.downloads import keras_home
 from sightline.errors import CannotWrite, SightlineError
 from sightline.system.backends import choose_backend, installed_backends, load_keras
 from sightline.system.caches import cache_root
 from sightline.system.workers import available_processors
-from sightline.training.setup.resolution import RECIPES
 
 PACKAGES = (
     "keras",

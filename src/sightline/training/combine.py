@@ -45,7 +45,7 @@ from sightline.training.combination.shared_rows import (
     shared_rows,
 )
 from sightline.training.setup.preparation import Prepared
-from sightline.training.setup.run_folders import give_up, make_run_folder
+from sightline.training.setup.run_folder import give_up, make_run_folder
 from sightline.training.train import run_figures
 
 KIND = "combined"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline.bundles.bundle import load_bundle
+from sightline.configuration.presets import recipe as named_recipe
 from sightline.configuration.schema import Recipe
 from sightline.data.sources.downloads import load_keras_for
 from sightline.data.sources.loading import is_files
@@ -16,7 +17,6 @@ from sightline.system.files import check_free
 from sightline.system.outputs import places_of
 from sightline.system.progress import Mode, reporting
 from sightline.training.distillation.teacher import open_teacher, student_recipe, taught_source
-from sightline.training.setup.resolution import recipe as named_recipe
 from sightline.training.train import Wish, fulfil
 
 

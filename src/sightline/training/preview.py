@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.configuration.augmentation import strengths_of
 from sightline.configuration.consistency import is_pretrained
 from sightline.configuration.schema import Recipe
 from sightline.data.inputs.input_spec import input_spec
@@ -31,8 +32,7 @@ from sightline.training.setup.preparation import (
     read_splits_file,
     unless_mirrored,
 )
-from sightline.training.setup.resolution import opened_and_chosen, resolve, settle_length
-from sightline.training.setup.strengths import strengths_of, warn_of_labels
+from sightline.training.setup.resolution import opened_and_chosen, resolve, settle_length, warn_of_labels
 
 MOST_IMAGES = 400
 VARIANTS = 7

@@ -12,10 +12,10 @@ from sightline.system.backends import load_keras
 
 keras = load_keras()
 
+from sightline.configuration.augmentation import strengths_of  # noqa: E402  # as above
 from sightline.training.augmentation.affine import RandomAffine, gathered, warp  # noqa: E402  # as above
 from sightline.training.augmentation.color import ToPixels  # noqa: E402  # as above
 from sightline.training.augmentation.pipeline import build_augmentation  # noqa: E402  # the backend is chosen first
-from sightline.training.setup.strengths import strengths_of  # noqa: E402  # as above
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 9, 12, 3), dtype=np.uint8)
 DARK, LIGHT = InputSpec(9, 12, "rgb", background="dark"), InputSpec(9, 12, "rgb", background="light")

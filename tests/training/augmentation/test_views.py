@@ -9,11 +9,12 @@ import pytest
 
 from sightline.configuration.names import AUGMENTATION_PARTS
 from sightline.configuration.parsing import parse_recipe
+from sightline.configuration.presets import recipe
 from sightline.configuration.schema import AugmentationRecipe
 from sightline.errors import InvalidValue
 from sightline.records import InputSpec
 from sightline.system.backends import load_keras
-from sightline.training.setup.resolution import recipe, settle_length
+from sightline.training.setup.resolution import settle_length
 
 load_keras()
 

@@ -19,13 +19,13 @@ from PIL import Image
 
 import sightline
 from sightline.bundles.sessions import open_session
+from sightline.configuration.presets import recipe as named_recipe
 from sightline.errors import InvalidValue, TrainingFailed
 from sightline.metrics.classification import softmax
 from sightline.metrics.ensembles import committee_logits
 from sightline.system.backends import installed_backends, load_keras
 from sightline.system.progress import reporting
 from sightline.system.workers import processes
-from sightline.training.setup.resolution import recipe as named_recipe
 
 keras = load_keras()
 

@@ -8,12 +8,12 @@ from typing import Any
 import keras
 from keras import layers
 
+from sightline.configuration.augmentation import strengths_of
 from sightline.configuration.schema import AugmentationRecipe
 from sightline.records import InputSpec
 from sightline.training.augmentation.affine import RandomAffine
 from sightline.training.augmentation.color import RandomBlur, RandomColor, ToPixels
 from sightline.training.augmentation.randaugment import RandomOperations
-from sightline.training.setup.strengths import strengths_of
 
 # As in the paper on erasing; the smallest box it cuts is a fiftieth of the area.
 ERASED_SHARE, SMALLEST_BOX = 0.5, 0.02

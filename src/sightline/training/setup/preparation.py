@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.bundles.identity import Identity, content_digests, identity_of, merged
+from sightline.configuration.augmentation import strengths_of
 from sightline.configuration.consistency import networks_of
 from sightline.configuration.names import SOURCES
 from sightline.configuration.schema import Recipe
@@ -32,8 +33,7 @@ from sightline.system.progress import reporter
 from sightline.system.stored import read_plain
 from sightline.system.text import printable
 from sightline.training.setup.mirrors import seen_mirrors
-from sightline.training.setup.resolution import resolve, settle_length
-from sightline.training.setup.strengths import say_unmirrored, strengths_of, warn_of_labels
+from sightline.training.setup.resolution import resolve, say_unmirrored, settle_length, warn_of_labels
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ def prepare(source: Any, asked: Recipe, *, spec: InputSpec | None = None, splits
         CannotWrite: neither cache nor memory can hold the images.
 
     Example:
-        >>> from sightline.training.setup.resolution import recipe
+        >>> from sightline.configuration.presets import recipe
         >>> prepare("mnist", recipe("fast")).splits
         Splits(train 54,000, validation 3,000, calibration 3,000, test 10,000)
     """

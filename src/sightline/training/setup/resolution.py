@@ -1,140 +1,34 @@
-"""Named recipes, and how "auto" is resolved once the data is known. Imports no Keras."""
+"""How "auto" is resolved once the data is known, and what would change what an image shows. Imports no Keras."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sightline.configuration.augmentation import strengths_of
 from sightline.configuration.consistency import learns_from_features, networks_of
 from sightline.configuration.names import AUGMENTATION_PARTS, SOURCES
 from sightline.configuration.networks import MODELS
-from sightline.configuration.parsing import override, parse_recipe, read_recipe
+from sightline.configuration.parsing import override
+from sightline.configuration.presets import recipe
 from sightline.configuration.schema import AugmentationRecipe, DataRecipe, Recipe
 from sightline.data.inputs.input_spec import natural_shape
 from sightline.data.sources.loading import is_files, open_as_recipe_says
-from sightline.errors import InvalidValue, pick
+from sightline.errors import InvalidValue
 from sightline.records import Dataset
 from sightline.system.progress import reporter
-from sightline.training.setup.strengths import settle_flips, strengths_of
+from sightline.system.text import printable
+from sightline.training.setup.mirrors import Axis, named_mirrors
+
+# Beyond it a 6 may be read as a 9, an N as a Z.
+SAFE_ROTATION = 45.0
+LETTER_OR_DIGIT = re.compile(r"[A-Za-z0-9]")
 
 # Where Linux lists what its processors can do, and where it shows a GPU, on which TensorFlow would compute.
 _PROCESSORS, _NVIDIA = Path("/proc/cpuinfo"), Path("/dev/nvidiactl")
-
-
-@dataclasses.dataclass(frozen=True)
-class NamedRecipe:
-    """A recipe that goes by a name: when to use it, and what it sets."""
-
-    summary: str
-    settings: Mapping[str, Any]
-
-
-RECIPES: dict[str, NamedRecipe] = {
-    "fast": NamedRecipe(
-        "small images, a minute or two on a laptop: one-cycle AdamW, augmentation; settled on validation rows",
-        {
-            "model.name": "auto",
-            "augmentation.policy": "auto",
-            "optimizer.name": "adamw",
-            "data.validation_fraction": 0.05,
-            "data.calibration_fraction": 0.05,
-            "optimizer.learning_rate": 0.006,
-            "optimizer.weight_decay": 0.05,
-            "schedule.name": "one-cycle",
-            "loss.name": "categorical_crossentropy",
-            "loss.label_smoothing": 0.05,
-            "training.epochs": 16,
-        },
-    ),
-    "accurate": NamedRecipe(
-        "small images, under ten minutes on a laptop: convnet, one-cycle, augmentation; settled on validation rows",
-        {
-            "model.name": "convnet",
-            "augmentation.policy": "auto",
-            "data.validation_fraction": 0.025,
-            "data.calibration_fraction": 0.025,
-            "optimizer.name": "adamw",
-            "optimizer.learning_rate": 0.004,
-            "optimizer.weight_decay": 0.05,
-            "schedule.name": "one-cycle",
-            "loss.name": "categorical_crossentropy",
-            "loss.label_smoothing": 0.05,
-            "training.epochs": 10,
-            "training.batch_size": 64,
-            "training.precision": "auto",
-        },
-    ),
-    "photos": NamedRecipe(
-        "folders of photographs from scratch: convnet at up to 64 pixels, as long as the number of images asks for",
-        {
-            "model.name": "auto",
-            "augmentation.policy": "photos",
-            "optimizer.name": "adamw",
-            "optimizer.learning_rate": 0.002,
-            "optimizer.weight_decay": 0.05,
-            "schedule.name": "one-cycle",
-            "training.epochs": "auto",
-            "training.batch_size": "auto",
-        },
-    ),
-    "transfer": NamedRecipe(
-        "photographs: a head on a pretrained network, then its upper part fine-tuned; minutes on a laptop, no download",
-        {
-            "model.name": "efficientnet-lite0",
-            "augmentation.policy": "photos",
-            "optimizer.name": "adamw",
-            "optimizer.learning_rate": 0.001,
-            "optimizer.weight_decay": 0.01,
-            "schedule.name": "one-cycle",
-            "training.batch_size": 64,
-            "training.finetune_epochs": "auto",
-            "training.feature_variants": "auto",
-        },
-    ),
-    "tutorial": NamedRecipe(
-        "what the tutorial prints: LeNet-5 on pixels 0 to 255, Adam, 50 epochs, 20 % validation",
-        {
-            "model.name": "lenet5",
-            "model.pixel_scaling": "none",
-            "data.validation_fraction": 0.2,
-            "data.calibration_fraction": 0.0,
-            "optimizer.name": "adam",
-            "optimizer.learning_rate": 0.001,
-            "training.epochs": 50,
-            "training.batch_size": 128,
-        },
-    ),
-}
-
-
-def recipe(name: str | Path = "fast", settings: Mapping[str, Any] | Iterable[str] = ()) -> Recipe:
-    """A recipe by name or from a file, with some of its keys set.
-
-    Args:
-        name: one of `sightline.recipes()`, or the path of a JSON file.
-        settings: keys to values, {"training.epochs": 3}, or texts, ["training.epochs=3"].
-
-    Returns:
-        The validated recipe, "auto" not yet resolved.
-
-    Raises:
-        UnknownName: no recipe or key is called that.
-        InvalidValue: a value of the wrong type or out of range.
-
-    Example:
-        >>> recipe("fast", {"training.epochs": 3}).training.epochs
-        3
-    """
-    if isinstance(name, Path) or str(name).endswith(".json"):
-        start = read_recipe(Path(name))
-    else:
-        named = pick(RECIPES, name, kind="recipe")
-        start = parse_recipe({"name": name, **named.settings})
-    if isinstance(settings, str):
-        raise InvalidValue(f"settings are a mapping or a list of key=value texts; got {settings!r}.")
-    return parse_recipe(settings, start=start) if isinstance(settings, Mapping) else override(start, settings)
 
 
 # Files of at least this many pixels (the median longer side) are looked at by a pretrained network as it was trained.
@@ -354,3 +248,102 @@ def _multiplies_in_bfloat16() -> bool:
     except OSError:
         return False
     return any("amx_bf16" in line.split() for line in lines if line.startswith("flags"))
+
+
+def label_risk(augmentation: AugmentationRecipe, dataset: Dataset) -> str:
+    """What an augmentation may do to the labels of a dataset, in a sentence.
+
+    A mirrored b is a d and a turned 6 a 9. Sources that the catalog marks show letters or digits, and so may any
+    whose class names mostly are single letters or digits.
+
+    Args:
+        augmentation: a resolved recipe section.
+        dataset: whose name and class names are looked at.
+
+    Returns:
+        The sentence, or "" where nothing speaks against the augmentation.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> import sightline
+        >>> label_risk(AugmentationRecipe(flip="horizontal"), sightline.load("mnist"))[:41]
+        'augmentation may change the label: flips '
+        >>> label_risk(AugmentationRecipe(policy="digits"), sightline.load("mnist"))
+        ''
+    """
+    strengths = strengths_of(augmentation)
+    turned = float(strengths.get("rotation_degrees", 0.0))
+    doubtful: dict[str, str] = {}
+    if "flip" in strengths:
+        doubtful["flips"] = "augmentation.flip=none"
+    if turned > SAFE_ROTATION:
+        doubtful[f"rotations by up to {turned:g} degrees"] = f"augmentation.rotation_degrees={SAFE_ROTATION:g} or less"
+    # What is turned upside down is turned left to right, too.
+    is_upside_down = strengths.get("flip") == "both" or turned > SAFE_ROTATION
+    reason = sides_of(dataset, ("horizontal", "vertical") if is_upside_down else ("horizontal",)) or _letters_or_digits(
+        dataset
+    )
+    if not doubtful or not reason:
+        return ""
+    return (
+        f"augmentation may change the label: {' and '.join(doubtful)} on {reason}. If that makes one class look like "
+        f"another, set {' and '.join(doubtful.values())}."
+    )
+
+
+def sides_of(dataset: Dataset, axes: Sequence[Axis] = ("horizontal",)) -> str:
+    """By what two classes are told apart that are mirror images of one another; "" if no name says so."""
+    pairs = [pair for axis in axes if (pair := named_mirrors(dataset.class_names, axis))]
+    if not pairs:
+        return ""
+    first, second = (printable(name) for name in pairs[0])
+    return f"'{dataset.name}', whose classes '{first}' and '{second}' are told apart by a side"
+
+
+def settle_flips(augmentation: AugmentationRecipe, dataset: Dataset) -> AugmentationRecipe:
+    """The same without the flips of its policy where class names speak of sides; what was asked for stays."""
+    if augmentation.flip is None and "flip" in strengths_of(augmentation) and sides_of(dataset):
+        return dataclasses.replace(augmentation, flip="none")
+    return augmentation
+
+
+def warn_of_labels(augmentation: AugmentationRecipe, dataset: Dataset, *, asked: AugmentationRecipe) -> None:
+    """Print `label_risk` as a warning, if there is one, or that a policy's flips were left out.
+
+    Args:
+        augmentation: a resolved recipe section.
+        dataset: what it will change.
+        asked: the section before it was resolved.
+
+    Example:
+        >>> import sightline
+        >>> digits = AugmentationRecipe(policy="digits")
+        >>> warn_of_labels(digits, sightline.load("mnist"), asked=digits)
+    """
+    risk = label_risk(augmentation, dataset)
+    if risk:
+        reporter().say(f"warning: {risk}")
+    if asked.flip is None and augmentation.flip == "none":
+        say_unmirrored(sides_of(dataset))
+
+
+def say_unmirrored(reason: str) -> None:
+    """Print that the flips of a policy are left out, and how to have them all the same."""
+    reporter().say(
+        f"note: images are not mirrored (augmentation.flip=none), because of {reason}. "
+        "To mirror them all the same: --set augmentation.flip=horizontal"
+    )
+
+
+def _letters_or_digits(dataset: Dataset) -> str:
+    """Why the images may show letters or digits; "" if nothing says so."""
+    if dataset.name in SOURCES:
+        entry = SOURCES[dataset.name]
+        return f"'{dataset.name}', {entry.content}" if entry.letters_or_digits else ""
+    single = [name for name in dataset.class_names if LETTER_OR_DIGIT.fullmatch(name)]
+    # One more class, such as "other", does not make letters safe.
+    if 2 * len(single) <= len(dataset.class_names):
+        return ""
+    return f"'{dataset.name}', whose classes look like letters or digits ({', '.join(single[:3])}, ...)"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sightline.bundles.bundle import EMBEDDED, load_bundle
 from sightline.bundles.features import View, feature_tables
 from sightline.bundles.sessions import Session, open_session
+from sightline.configuration.augmentation import strengths_of
 from sightline.configuration.networks import backbone_of
 from sightline.configuration.schema import Recipe
 from sightline.data.storage.kept_rows import KeptRows
@@ -20,7 +21,6 @@ from sightline.records import InputSpec
 from sightline.training.augmentation.pipeline import build_augmentation
 from sightline.training.augmentation.views import RowViews
 from sightline.training.setup.preparation import Prepared
-from sightline.training.setup.strengths import strengths_of
 
 Background = Literal["dark", "light", "mixed"]
 MIDDLE, FEATURES = "middle", "features"

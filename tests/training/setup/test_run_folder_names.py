@@ -12,8 +12,7 @@ import pytest
 from sightline.configuration.schema import EnsembleRecipe, Recipe
 from sightline.errors import CannotWrite, OutputExists
 from sightline.system.files import check_free
-from sightline.training.setup.run_folder import may_go_on
-from sightline.training.setup.run_folders import earlier_runs, give_up, make_run_folder
+from sightline.training.setup.run_folder import earlier_runs, give_up, make_run_folder, may_go_on
 
 
 def names_in(folder: Path) -> list[str]:

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 import sightline
+from sightline.configuration.augmentation import strengths_of
 from sightline.configuration.parsing import override, parse_recipe
 from sightline.errors import InvalidValue
 from sightline.system.progress import reporting
 from sightline.training.setup.preparation import prepare
-from sightline.training.setup.resolution import resolve
-from sightline.training.setup.strengths import label_risk, strengths_of
+from sightline.training.setup.resolution import label_risk, resolve
 
 
 def named(*class_names: str):
