@@ -110,7 +110,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "training/ensembles",
-            "graph member_recipes planning soups members boosting train_members",
+            "graph member_recipes soups members boosting train_members",
             keras=AT_ONCE,
         ),
     ),

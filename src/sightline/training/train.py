@@ -172,7 +172,7 @@ def _begin(data: Prepared, wish: Wish) -> Any:
         from sightline.training.loop.network import new_network
 
         return new_network(data)
-    from sightline.training.ensembles.planning import check_possible
+    from sightline.training.ensembles.member_recipes import check_possible
 
     check_possible(data, jobs=wish.jobs)
     return None

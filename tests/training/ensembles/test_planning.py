@@ -11,8 +11,8 @@ from sightline.system.backends import load_keras
 
 load_keras()
 
-from sightline.training.ensembles import planning  # noqa: E402  # the backend is chosen first
-from sightline.training.ensembles.planning import check_possible, num_weights  # noqa: E402
+from sightline.training.ensembles import member_recipes  # noqa: E402  # the backend is chosen first
+from sightline.training.ensembles.member_recipes import check_possible, num_weights  # noqa: E402
 from sightline.training.loop.network import new_network  # noqa: E402
 
 
@@ -30,15 +30,15 @@ def test_more_members_than_memory_holds_are_refused(prepared_job, monkeypatch: p
     _, data = prepared_job({})
     total = num_weights(data)
     # What the system says is free.
-    monkeypatch.setattr(planning, "free_bytes", lambda: 2**31)
+    monkeypatch.setattr(member_recipes, "free_bytes", lambda: 2**31)
     check_possible(data, jobs=1)
-    monkeypatch.setattr(planning, "free_bytes", lambda: 2**30)
+    monkeypatch.setattr(member_recipes, "free_bytes", lambda: 2**30)
     with pytest.raises(InvalidValue, match=r"--jobs 2 processes need about 2\.0 GiB of memory, and 1\.0 GiB are free"):
         check_possible(data, jobs=2)
-    monkeypatch.setattr(planning, "free_bytes", lambda: 4 * total)
+    monkeypatch.setattr(member_recipes, "free_bytes", lambda: 4 * total)
     with pytest.raises(InvalidValue, match=rf"ensemble\.members=3 networks of {total:,} weights need about"):
         check_possible(data, jobs=1)
-    monkeypatch.setattr(planning, "free_bytes", lambda: None)
+    monkeypatch.setattr(member_recipes, "free_bytes", lambda: None)
     check_possible(data, jobs=2)
 
 
