@@ -109,7 +109,8 @@ def step_of(model: str, images: np.ndarray[Any, Any]) -> Callable[[], Any]:
     import tensorflow as tf
 
     from sightline.networks.building import build_network
-    from sightline.training.optimization.optimizers import build_loss, build_optimizer
+    from sightline.training.optimization.losses import build_loss
+    from sightline.training.optimization.optimizers import build_optimizer
 
     recipe = parse_recipe({"model.name": model})
     network = build_network(images.shape[1:], 10, recipe.model)

@@ -108,7 +108,7 @@ class Trainer:
         from sightline.training.augmentation.pipeline import build_augmentation
         from sightline.training.loop.batches import LabelledImages
         from sightline.training.loop.fit import fit
-        from sightline.training.loop.monitor import Watch
+        from sightline.training.loop.recording import Watch
 
         shape: tuple[int, int, int] = self.images.shape[1:]
         network = build(shape, self.data.num_classes, recipe, dense)

@@ -37,7 +37,7 @@ from sightline.training.augmentation.views import augmented_views  # noqa: E402
 from sightline.training.ensembles.graph import answers_of  # noqa: E402
 from sightline.training.loop.batches import LabelledImages  # noqa: E402
 from sightline.training.loop.fit import fit  # noqa: E402
-from sightline.training.loop.monitor import Watch  # noqa: E402
+from sightline.training.loop.recording import Watch  # noqa: E402
 from sightline.training.setup.resolution import resolve  # noqa: E402
 
 MOST_JUDGED = 20_000

@@ -89,7 +89,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("networks", "limits lite0_layout building classic convnet lite0 applications", keras=AT_ONCE),),
     # A wrong name is refused before Keras is imported.
     (Room("training/setup", "mirrors resolution preparation run_folder"),),
-    (Room("training/optimization", "optimizers normalization", keras=AT_ONCE),),
+    (Room("training/optimization", "optimizers schedules losses", keras=AT_ONCE),),
     (Room("training/augmentation", "affine color randaugment pipeline mixing views", keras=AT_ONCE),),
     (
         Room(

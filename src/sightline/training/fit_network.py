@@ -9,9 +9,10 @@ import keras
 from sightline.configuration.consistency import is_pretrained
 from sightline.networks.building import build_network
 from sightline.training.augmentation.pipeline import build_augmentation
+from sightline.training.loop.batches import labelled, learned_rows
 from sightline.training.loop.fit import Fitted, fit
-from sightline.training.loop.monitor import Watch
-from sightline.training.loop.network import computing_in, labelled, learned_rows
+from sightline.training.loop.network import computing_in
+from sightline.training.loop.recording import Watch
 from sightline.training.loop.time_budget import epochs_within
 from sightline.training.setup.preparation import Prepared
 from sightline.training.transfer.finetuning import fit_transfer

@@ -201,7 +201,7 @@ def _learn(network: Any, data: Prepared, folder: Path, wish: Wish, watch: Stopwa
         return _Learned(ensemble.network, ensemble.fitted, described(ensemble, recipe.ensemble.kind))
     from sightline.training.ensembles.graph import committee
     from sightline.training.fit_network import fit_network
-    from sightline.training.loop.monitor import Watch
+    from sightline.training.loop.recording import Watch
     from sightline.training.packaging.contract import contract_of
 
     budget = recipe.training.time_budget_seconds

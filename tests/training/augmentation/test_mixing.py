@@ -10,11 +10,12 @@ from sightline.system.backends import load_keras
 
 keras = load_keras()
 
-from sightline.training.augmentation.mixing import MixImages, Mixing, mixing_of, training_network  # noqa: E402  # as above
+from sightline.training.augmentation.mixing import MixImages, Mixing, mixing_of  # noqa: E402  # as above
 from sightline.training.loop import batches as feeding  # noqa: E402  # the backend is chosen first
 from sightline.training.loop.batches import LabelledImages, training_feed, validation_feed  # noqa: E402  # as above
 from sightline.training.loop.fit import fit  # noqa: E402  # as above
-from sightline.training.loop.monitor import Watch  # noqa: E402  # as above
+from sightline.training.loop.network import training_network  # noqa: E402  # as above
+from sightline.training.loop.recording import Watch  # noqa: E402  # as above
 
 HEIGHT, WIDTH = 8, 12
 ROWS = np.arange(40)

@@ -144,7 +144,7 @@ def test_answers_are_what_the_loss_sees():
     """One step without learning: the loss that is recorded is the cross-entropy with the answers, by hand."""
     keras = pytest.importorskip("keras")
     from sightline.training.loop.fit import fit
-    from sightline.training.loop.monitor import Watch
+    from sightline.training.loop.recording import Watch
 
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (6, 4, 4, 1), dtype=np.uint8)

@@ -23,8 +23,9 @@ from sightline.training.augmentation.pipeline import build_augmentation  # noqa:
 from sightline.training.loop import monitor  # noqa: E402
 from sightline.training.loop.batches import LabelledImages  # noqa: E402
 from sightline.training.loop.fit import Fitted, fit  # noqa: E402
-from sightline.training.loop.monitor import Watch, Watcher  # noqa: E402
-from sightline.training.optimization.optimizers import build_loss  # noqa: E402
+from sightline.training.loop.monitor import Watcher  # noqa: E402
+from sightline.training.loop.recording import Watch  # noqa: E402
+from sightline.training.optimization.losses import build_loss  # noqa: E402
 
 NUMBERS = np.random.default_rng(0)
 # Two classes that differ in brightness: learned in an epoch or two.

@@ -11,13 +11,9 @@ from sightline.system.backends import load_keras
 
 keras = load_keras()
 
-from sightline.training.optimization.optimizers import (  # noqa: E402  # the backend is chosen first
-    build_loss,
-    build_optimizer,
-    build_schedule,
-    last_rate,
-    penalise,
-)
+from sightline.training.optimization.losses import build_loss, penalise  # noqa: E402  # the backend is chosen first
+from sightline.training.optimization.optimizers import build_optimizer  # noqa: E402  # the backend is chosen first
+from sightline.training.optimization.schedules import build_schedule, last_rate  # noqa: E402  # the backend is chosen first
 
 
 def rates(name: str, *, steps: int = 100, warmup: float = 0.3, largest: float = 0.5) -> list[float]:

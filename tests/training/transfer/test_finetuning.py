@@ -31,8 +31,8 @@ from sightline.networks.lite0 import embedded_weights  # noqa: E402  # the backe
 from sightline.training.fit_network import fit_network  # noqa: E402
 from sightline.training.loop.batches import LabelledImages  # noqa: E402
 from sightline.training.loop.fit import Fitted, fit  # noqa: E402
-from sightline.training.loop.monitor import Watch  # noqa: E402
 from sightline.training.loop.network import new_network  # noqa: E402
+from sightline.training.loop.recording import Watch  # noqa: E402
 from sightline.training.packaging import contract  # noqa: E402
 from sightline.training.packaging.contract import save_outputs  # noqa: E402
 from sightline.training.setup.preparation import prepare  # noqa: E402

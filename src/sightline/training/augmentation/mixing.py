@@ -12,14 +12,11 @@ import zlib
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 from keras import layers, ops
 from numpy.typing import NDArray
 
 from sightline.configuration.schema import Recipe
-from sightline.training.augmentation.color import ToPixels
-from sightline.training.optimization.normalization import with_fused_normalization
 
 # A row of a plan: the partner's place in the batch, the own share of the blend, and the box that the partner fills.
 PLAN_COLUMNS = ("partner", "own_share", "top", "bottom", "left", "right")
@@ -174,37 +171,3 @@ class MixImages(layers.Layer):  # type: ignore[misc]  # Keras carries no annotat
         column = ops.convert_to_tensor(np.arange(images.shape[2], dtype=np.float32)[:, None])
         in_box = (row >= top) & (row < bottom) & (column >= left) & (column < right)
         return ops.where(in_box, others, share * images + (1 - share) * others)
-
-
-def training_network(network: keras.Model, augmentation: keras.Model | None, *, mixes: bool) -> keras.Model:
-    """What `fit` trains: the network behind augmentation and mixing, whose weights are the network's own.
-
-    Args:
-        network: images to logits.
-        augmentation: as `build_augmentation` gives it.
-        mixes: whether a plan comes with the images.
-
-    Returns:
-        Images, or [images, plan], to logits; the network itself where nothing stands before it and nothing in it
-            can be computed faster while it learns.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> network = keras.Sequential([keras.Input((4, 4, 1), dtype="uint8"), layers.Flatten(), layers.Dense(2)])
-        >>> len(training_network(network, None, mixes=True).inputs)
-        2
-    """
-    network = with_fused_normalization(network)
-    if augmentation is None and not mixes:
-        return network
-    if augmentation is None:
-        images = changed = keras.Input(network.input_shape[1:], dtype="uint8", name="images")
-    else:
-        images, changed = augmentation.input, augmentation.output
-    if not mixes:
-        return keras.Model(images, network(changed), name="training")
-    plan = keras.Input((len(PLAN_COLUMNS),), dtype="float32", name="plan")
-    mixed = ToPixels()(MixImages()(changed, plan))
-    return keras.Model([images, plan], network(mixed), name="training")

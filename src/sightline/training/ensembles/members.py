@@ -28,9 +28,8 @@ from sightline.system.stored import read_arrays
 from sightline.training.ensembles.graph import answers_of
 from sightline.training.ensembles.member_recipes import member_data, starts_from_first
 from sightline.training.fit_network import fit_network
-from sightline.training.loop.monitor import Watch
 from sightline.training.loop.network import new_network
-from sightline.training.loop.recording import make_log_folder
+from sightline.training.loop.recording import Watch, make_log_folder
 from sightline.training.packaging.contract import contract_of
 from sightline.training.setup.preparation import Prepared, prepare
 

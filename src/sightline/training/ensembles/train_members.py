@@ -36,8 +36,8 @@ from sightline.training.ensembles.members import (
     train_answers,
 )
 from sightline.training.ensembles.soups import soup
+from sightline.training.loop.batches import labelled
 from sightline.training.loop.fit import Fitted
-from sightline.training.loop.network import labelled
 from sightline.training.setup.preparation import Prepared
 
 LOST = (

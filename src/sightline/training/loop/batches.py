@@ -1,4 +1,4 @@
-"""What goes into Keras' `fit`: labelled images, from memory without Python, or from the cache batch by batch."""
+"""What goes into Keras' `fit`: labelled rows, from memory without Python, or from the cache batch by batch."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sightline.configuration.names import ONE_HOT_LOSSES
 from sightline.configuration.schema import Recipe
 from sightline.training.augmentation.mixing import PLAN_COLUMNS, mixing_of, unmixed
 from sightline.training.augmentation.views import drawn_views
+from sightline.training.setup.preparation import Prepared
 
 VALIDATION_BATCH = 1000
 # Batches made ready while the network learns from another.
@@ -277,3 +278,48 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no ann
         """Shuffle anew, if there is anything to shuffle by."""
         if self.generator is not None:
             self.rows = self.generator.permutation(self.rows)
+
+
+def learned_rows(data: Prepared) -> LabelledImages:
+    """The train rows as `fit` takes them: with their labels, or with a teacher's answers.
+
+    Args:
+        data: where they are.
+
+    Returns:
+        Images, labels, weights, and the answers of a lesson; nothing is copied.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(learned_rows).parameters)
+        ['data']
+    """
+    train = labelled(data, data.splits.train)
+    if data.lesson is None:
+        return train
+    return LabelledImages(data.lesson.images, train.labels, train.weights, data.lesson.answers)
+
+
+def labelled(data: Prepared, rows: NDArray[np.int64]) -> LabelledImages:
+    """Some rows as `fit` takes them.
+
+    Args:
+        data: where they are.
+        rows: (num_images,) row indices.
+
+    Returns:
+        Images, labels, and the rows' own weights if the source has any; nothing is copied.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(labelled).parameters)
+        ['data', 'rows']
+    """
+    weights = None if data.dataset.weights is None else data.dataset.weights[rows]
+    return LabelledImages(data.pixels.take(rows), data.dataset.labels[rows], weights)

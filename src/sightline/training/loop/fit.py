@@ -12,10 +12,14 @@ from sightline.configuration.schema import Recipe
 from sightline.errors import InvalidValue
 from sightline.system.interruption import noting_interrupts
 from sightline.system.progress import reporter
-from sightline.training.augmentation.mixing import mixing_of, training_network
+from sightline.training.augmentation.mixing import mixing_of
 from sightline.training.loop.batches import LabelledImages, drawn_rows, training_feed, validation_feed
-from sightline.training.loop.monitor import Watch, Watcher
-from sightline.training.optimization.optimizers import build_loss, build_optimizer, build_schedule, penalise
+from sightline.training.loop.monitor import Watcher
+from sightline.training.loop.network import training_network
+from sightline.training.loop.recording import Watch
+from sightline.training.optimization.losses import build_loss, penalise
+from sightline.training.optimization.optimizers import build_optimizer
+from sightline.training.optimization.schedules import build_schedule
 
 # TensorFlow runs this many steps without coming back to Python; a few a second stay visible.
 STEPS_PER_EXECUTION = 25

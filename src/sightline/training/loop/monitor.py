@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,59 +17,13 @@ from sightline.errors import SightlineError, TrainingFailed
 from sightline.system.files import write_atomically, writing_to
 from sightline.system.interruption import raise_if_interrupted
 from sightline.system.progress import Bar, clock, reporter
-from sightline.training.loop.recording import append_scalars
-from sightline.training.optimization.optimizers import last_rate
+from sightline.training.loop.recording import Watch, record_epoch
+from sightline.training.optimization.schedules import last_rate
 
 SECONDS_BETWEEN_CURVES = 10.0
 SECONDS_BETWEEN_NOTES = 0.2
 # To read a figure is to wait for the step that it comes from; in between JAX and a GPU run ahead.
 SECONDS_BETWEEN_LOOKS = 0.1
-
-
-@dataclass(frozen=True)
-class Watch:
-    """Where the course of a fit is written.
-
-    Attributes:
-        history_path: gets a JSON line an epoch, or None.
-        log_every: print loss and accuracy every so many steps, or None.
-        curves_path: a PNG that is drawn anew as epochs end, or None.
-        deadline: when the run should be over, on the clock of `time.perf_counter`, or None.
-        rescue_path: where a network goes whose loss stopped being a number, or None.
-        tensorboard: a folder that gets the figures of each epoch for TensorBoard, or None.
-        before: rows of the history that were there before this fit, which counts on from them.
-    """
-
-    history_path: Path | None = None
-    log_every: int | None = None
-    curves_path: Path | None = None
-    deadline: float | None = None
-    rescue_path: Path | None = None
-    tensorboard: Path | None = None
-    before: tuple[dict[str, float], ...] = ()
-
-
-def record_epoch(watch: Watch, row: Mapping[str, float]) -> None:
-    """Write one epoch wherever it is to be read.
-
-    Args:
-        watch: its `history_path` and `tensorboard`; nothing is written where both are None.
-        row: of the history.
-
-    Returns:
-        Nothing.
-
-    Raises:
-        CannotWrite: the disk is full or read-only.
-
-    Example:
-        >>> record_epoch(Watch(), {"epoch": 1, "loss": 0.3, "accuracy": 0.9})
-    """
-    if watch.history_path is not None:
-        with writing_to(watch.history_path), watch.history_path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(row) + "\n")
-    if watch.tensorboard is not None:
-        append_scalars(watch.tensorboard, row)
 
 
 class Watcher:

@@ -1,13 +1,16 @@
-"""The figures of a run as TensorBoard reads them, written by TensorBoard's own classes on every backend.
+"""What a training leaves an epoch: a line of its history, and its figures as TensorBoard reads them.
 
+TensorBoard's own classes write the latter on every backend.
 Keras' callback needs TensorFlow whatever the backend, and logs the learning rate of the step to come.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -117,3 +120,49 @@ def _append(path: Path, step: int, figures: Mapping[str, float]) -> None:
 
 def _part(name: str) -> ModuleType:
     return require(f"tensorboard.{name}", purpose="--tensorboard", install="sightline[tensorboard]")
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Where the course of a fit is written.
+
+    Attributes:
+        history_path: gets a JSON line an epoch, or None.
+        log_every: print loss and accuracy every so many steps, or None.
+        curves_path: a PNG that is drawn anew as epochs end, or None.
+        deadline: when the run should be over, on the clock of `time.perf_counter`, or None.
+        rescue_path: where a network goes whose loss stopped being a number, or None.
+        tensorboard: a folder that gets the figures of each epoch for TensorBoard, or None.
+        before: rows of the history that were there before this fit, which counts on from them.
+    """
+
+    history_path: Path | None = None
+    log_every: int | None = None
+    curves_path: Path | None = None
+    deadline: float | None = None
+    rescue_path: Path | None = None
+    tensorboard: Path | None = None
+    before: tuple[dict[str, float], ...] = ()
+
+
+def record_epoch(watch: Watch, row: Mapping[str, float]) -> None:
+    """Write one epoch wherever it is to be read.
+
+    Args:
+        watch: its `history_path` and `tensorboard`; nothing is written where both are None.
+        row: of the history.
+
+    Returns:
+        Nothing.
+
+    Raises:
+        CannotWrite: the disk is full or read-only.
+
+    Example:
+        >>> record_epoch(Watch(), {"epoch": 1, "loss": 0.3, "accuracy": 0.9})
+    """
+    if watch.history_path is not None:
+        with writing_to(watch.history_path), watch.history_path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row) + "\n")
+    if watch.tensorboard is not None:
+        append_scalars(watch.tensorboard, row)

@@ -15,7 +15,7 @@ from sightline.errors import InvalidValue
 from sightline.system.progress import reporter, reporting
 from sightline.training.loop.batches import LabelledImages, drawn_rows
 from sightline.training.loop.fit import fit
-from sightline.training.loop.monitor import Watch
+from sightline.training.loop.recording import Watch
 
 SHARE_FOR_THE_REST = 0.05
 # What a forward pass costs beside a step of training.

@@ -195,7 +195,8 @@ def _try_rates(data: Prepared, steps: int) -> tuple[NDArray[np.float64], NDArray
     import keras
 
     from sightline.training.augmentation.pipeline import build_augmentation
-    from sightline.training.loop.network import computing_in, labelled, new_network
+    from sightline.training.loop.batches import labelled
+    from sightline.training.loop.network import computing_in, new_network
     from sightline.training.search.rate_sweep import range_test
 
     recipe, rows = data.recipe, data.splits.train

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from sightline.configuration.schema import Recipe
 from sightline.system.interruption import noting_interrupts
 from sightline.system.progress import Bar, reporter
-from sightline.training.augmentation.mixing import mixing_of, training_network
+from sightline.training.augmentation.mixing import mixing_of
 from sightline.training.loop.batches import LabelledImages, drawn_rows, training_feed
-from sightline.training.optimization.optimizers import build_loss, build_optimizer, penalise
+from sightline.training.loop.network import training_network
+from sightline.training.optimization.losses import build_loss, penalise
+from sightline.training.optimization.optimizers import build_optimizer
 
 LOWEST_RATE, HIGHEST_RATE = 1e-6, 10.0
 # A smoothed loss of four times the lowest so far has diverged; fastai stops there, too.

@@ -16,10 +16,9 @@ from sightline.metrics.classification import cross_entropy
 from sightline.system.files import write_atomically
 from sightline.system.progress import reporter
 from sightline.training.augmentation.pipeline import build_augmentation
-from sightline.training.loop.batches import LabelledImages, row_weights
+from sightline.training.loop.batches import LabelledImages, labelled, row_weights
 from sightline.training.loop.fit import Fitted, fit
-from sightline.training.loop.monitor import Watch, record_epoch
-from sightline.training.loop.network import labelled
+from sightline.training.loop.recording import Watch, record_epoch
 from sightline.training.loop.time_budget import epochs_within
 from sightline.training.setup.preparation import Prepared
 from sightline.training.transfer.activations import FEATURES, MIDDLE, StoredRows, Tables

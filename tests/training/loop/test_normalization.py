@@ -12,10 +12,13 @@ keras = load_keras()
 from sightline.configuration.schema import AugmentationRecipe, ModelRecipe  # noqa: E402  # as above
 from sightline.networks.building import build_network  # noqa: E402  # the backend is chosen first
 from sightline.records import InputSpec  # noqa: E402  # as above
-from sightline.training.augmentation.mixing import training_network  # noqa: E402  # as above
 from sightline.training.augmentation.pipeline import build_augmentation  # noqa: E402  # as above
-from sightline.training.loop.network import computing_in  # noqa: E402  # as above
-from sightline.training.optimization.normalization import FusedNormalization, with_fused_normalization  # noqa: E402  # as above
+from sightline.training.loop.network import (  # noqa: E402  # as above
+    FusedNormalization,
+    computing_in,  # as above
+    training_network,  # as above
+    with_fused_normalization,
+)
 from sightline.training.packaging.contract import contract_of  # noqa: E402  # as above
 
 on_tensorflow = pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="an operation of TensorFlow")
