@@ -61,7 +61,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     ),
     (Room("records"),),
     (Room("configuration", "names networks schema augmentation consistency parsing presets"),),
-    (Room("metrics", "classification intervals grouped significance calibration ensembles history"),),
+    (Room("metrics", "classification intervals significance grouped calibration ensembles history"),),
     (
         Room(
             "data/decoding",
@@ -85,7 +85,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("reporting/sheets", "fonts grids sheets"),),
     (Room("reporting/charts", "canvas confusion curves overlay learning_rates"),),
     (Room("reporting/pages", "style miniatures audit"),),
-    (Room("evaluation", "finished_runs judging evaluate paired_tests comparison similarity"),),
+    (Room("evaluation", "scoring finished_runs judging evaluate paired_tests comparison similarity"),),
     (Room("networks", "limits lite0_layout building classic convnet lite0 applications", keras=AT_ONCE),),
     # A wrong name is refused before Keras is imported.
     (Room("training/setup", "mirrors resolution preparation run_folder"),),

@@ -18,8 +18,7 @@ import sightline
 from sightline.errors import CannotWrite, InvalidBundle, InvalidValue
 from sightline.evaluation.comparison import comparison_figures
 from sightline.evaluation.paired_tests import PairedTest
-from sightline.metrics.intervals import mcnemar_exact, paired_difference_interval
-from sightline.metrics.significance import holm
+from sightline.metrics.significance import holm, mcnemar_exact, paired_difference_interval
 
 Arrays = dict[str, np.ndarray]
 

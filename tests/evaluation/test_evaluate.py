@@ -12,7 +12,7 @@ from PIL import Image
 
 import sightline
 from sightline.errors import InvalidSource, InvalidValue, MissingPackage, OutputExists
-from sightline.evaluation.evaluate import figures, score
+from sightline.evaluation.scoring import figures, score
 from sightline.metrics.intervals import wilson_interval
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from sightline.errors import InvalidValue
 from sightline.metrics.grouped import accuracy_interval, difference_interval, effective_number, paired_p_value
-from sightline.metrics.intervals import mcnemar_exact, paired_difference_interval, student_t_quantile, wilson_interval
+from sightline.metrics.intervals import student_t_quantile, wilson_interval
+from sightline.metrics.significance import mcnemar_exact, paired_difference_interval
 
 NUM_IMAGES = 500
 

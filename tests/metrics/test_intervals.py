@@ -1,24 +1,21 @@
-"""Intervals and the exact test, against slow computations of their own, tables and papers."""
+"""Intervals, against slow computations of their own, tables and papers."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from fractions import Fraction
-from functools import cache
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from sightline.errors import InvalidValue
-from sightline.metrics.intervals import mcnemar_exact, mean_interval, paired_difference_interval, wilson_interval
+from sightline.metrics.intervals import mean_interval, wilson_interval
+from sightline.metrics.significance import paired_difference_interval
 
 NAN = math.nan
 Z95 = 1.959963984540054
-Flags = NDArray[np.bool_]
 
 
 def _root(function: Callable[[float], float], lower: float, upper: float) -> float:
@@ -26,11 +23,6 @@ def _root(function: Callable[[float], float], lower: float, upper: float) -> flo
         middle = (lower + upper) / 2
         lower, upper = (middle, upper) if (function(middle) > 0) == (function(lower) > 0) else (lower, middle)
     return middle
-
-
-def _flags(both: int, only_first: int, only_second: int, neither: int) -> tuple[Flags, Flags]:
-    counts = [both, only_first, only_second, neither]
-    return np.repeat([True, True, False, False], counts), np.repeat([True, False, True, False], counts)
 
 
 @pytest.mark.parametrize(("num_correct", "num_images"), [(1, 7), (5, 10), (93, 100), (9982, 10000)])
@@ -201,170 +193,3 @@ def test_mean_interval_of_equal_values_has_no_width() -> None:
 def test_mean_interval_refuses_what_has_no_spread(values: Any) -> None:
     with pytest.raises(InvalidValue, match=r"^values must"):
         mean_interval(values)
-
-
-def _exact_p_value(only_first: int, only_second: int) -> Fraction:
-    discordant = only_first + only_second
-    likelihoods = [Fraction(math.comb(discordant, k), 2**discordant) for k in range(discordant + 1)]
-    return sum((each for each in likelihoods if each <= likelihoods[only_first]), Fraction(0))
-
-
-def test_mcnemar_is_the_sum_of_all_outcomes_that_are_no_likelier() -> None:
-    for only_first in range(15):
-        for only_second in range(15):
-            p_value = mcnemar_exact(*_flags(3, only_first, only_second, 2))
-            assert p_value == pytest.approx(float(_exact_p_value(only_first, only_second)), rel=1e-15)
-
-
-@pytest.mark.parametrize(("only_first", "only_second"), [(1000, 1100), (1500, 1501), (2500, 800), (20, 600)])
-def test_mcnemar_keeps_its_digits_at_thousands_of_discordant_pairs(only_first: int, only_second: int) -> None:
-    discordant, fewer = only_first + only_second, min(only_first, only_second)
-    exactly = Fraction(sum(math.comb(discordant, k) for k in range(fewer + 1)), 2 ** (discordant - 1))
-    assert mcnemar_exact(*_flags(0, only_first, only_second, 0)) == pytest.approx(float(exactly), rel=1e-14)
-
-
-def test_mcnemar_by_hand_of_one_against_nine() -> None:
-    # (1 + 10) ways in the lower tail, as many in the upper, of 2^10.
-    assert mcnemar_exact(*_flags(50, 1, 9, 4)) == 22 / 1024
-
-
-def test_mcnemar_sees_only_the_images_on_which_the_two_differ() -> None:
-    first, second = _flags(0, 12, 4, 0)
-    more_first, more_second = _flags(700, 12, 4, 30)
-    order = np.random.default_rng(1).permutation(len(more_first))
-    assert mcnemar_exact(more_first[order], more_second[order]) == mcnemar_exact(first, second)
-    assert mcnemar_exact(second, first) == mcnemar_exact(first, second)
-
-
-def test_mcnemar_is_one_where_nothing_speaks_for_either() -> None:
-    assert mcnemar_exact([True, False], [True, False]) == 1.0
-    assert mcnemar_exact(*_flags(1, 4000, 4000, 1)) == 1.0
-
-
-def test_mcnemar_of_a_hopeless_case_is_zero_and_no_error() -> None:
-    assert mcnemar_exact(*_flags(0, 5000, 0, 0)) == 0.0
-
-
-def _newcombe(both: int, only_first: int, only_second: int, neither: int) -> tuple[float, float]:
-    # Method 10 as the paper prints it, with the difference first minus second.
-    e, f, g, h = both, only_first, only_second, neither
-    n = e + f + g + h
-    p1, p2 = (e + f) / n, (e + g) / n
-    roots = []
-    for p in (p1, p2):
-        spread = Z95 * math.sqrt(Z95**2 + 4 * n * p * (1 - p))
-        roots.append(
-            ((2 * n * p + Z95**2 - spread) / (2 * (n + Z95**2)), (2 * n * p + Z95**2 + spread) / (2 * (n + Z95**2)))
-        )
-    (l1, u1), (l2, u2) = roots
-    numerator = float(e * h - f * g)
-    if numerator > n / 2:
-        numerator = numerator - n / 2
-    elif numerator >= 0:
-        numerator = 0.0
-    denominator = math.sqrt((e + f) * (g + h) * (e + g) * (f + h))
-    phi = numerator / denominator if denominator else 0.0
-    down = math.sqrt((p1 - l1) ** 2 - 2 * phi * (p1 - l1) * (u2 - p2) + (u2 - p2) ** 2)
-    up = math.sqrt((p2 - l2) ** 2 - 2 * phi * (p2 - l2) * (u1 - p1) + (u1 - p1) ** 2)
-    return p1 - p2 - down, p1 - p2 + up
-
-
-def _difference(both: int, only_first: int, only_second: int, neither: int) -> tuple[float, float]:
-    # First minus second, as papers have it: the second is given first.
-    first, second = _flags(both, only_first, only_second, neither)
-    return paired_difference_interval(second, first)
-
-
-@cache
-def _tables(num_images: int) -> tuple[tuple[tuple[int, int, int, int], tuple[float, float]], ...]:
-    counts = range(num_images + 1)
-    tables = [
-        (a, b, c, num_images - a - b - c) for a in counts for b in counts for c in counts if a + b + c <= num_images
-    ]
-    return tuple((table, _difference(*table)) for table in tables)
-
-
-def test_the_paired_interval_is_newcombes_method_ten_on_every_small_table() -> None:
-    for table, interval in _tables(9):
-        assert interval == pytest.approx(_newcombe(*table), abs=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("table", "lower", "upper"),
-    [
-        # Newcombe, Statistics in Medicine 17 (1998), 2635-2650, table III.
-        ((36, 12, 2, 0), 0.0569, 0.3404),
-        ((20, 12, 2, 16), 0.0562, 0.3292),
-        ((18, 12, 2, 18), 0.0562, 0.3290),
-        ((36, 14, 0, 0), 0.1528, 0.4167),
-        ((35, 14, 0, 1), 0.1461, 0.4175),
-        ((18, 14, 0, 18), 0.1441, 0.3963),
-        ((2, 97, 1, 0), 0.8721, 0.9854),
-        ((1, 97, 1, 1), 0.8736, 0.9850),
-        ((0, 30, 0, 0), 0.8395, 1.0),
-        ((54, 0, 0, 0), -0.0664, 0.0664),
-        ((30, 0, 0, 24), -0.0358, 0.0358),
-        # Fagerland, Lydersen and Laake, Statistical Analysis of Contingency Tables (2017), chapter 8.
-        ((1, 1, 7, 12), -0.5069, -0.0256),
-        ((59, 6, 16, 80), -0.1186, -0.0046),
-    ],
-)
-def test_the_paired_interval_gives_published_figures(
-    table: tuple[int, int, int, int], lower: float, upper: float
-) -> None:
-    # Printed to four decimals; of (1, 97, 1, 1) the last one is rounded down from 0.87367.
-    assert _difference(*table) == pytest.approx((lower, upper), abs=1e-4)
-
-
-def test_the_paired_interval_by_hand_of_two_opposed_images() -> None:
-    # Accuracies 1/2 and 1/2, phi = -1: the two Wilson arms of z / (2 sqrt(2 + z^2)) add up.
-    arm = Z95 / (2 * math.sqrt(2 + Z95**2))
-    assert paired_difference_interval([True, False], [False, True]) == pytest.approx((-2 * arm, 2 * arm))
-
-
-def test_the_paired_interval_changes_sign_when_the_two_are_exchanged() -> None:
-    first, second = _flags(40, 12, 5, 3)
-    lower, upper = paired_difference_interval(first, second, confidence=0.8)
-    assert paired_difference_interval(second, first, confidence=0.8) == pytest.approx((-upper, -lower))
-
-
-def test_the_paired_interval_holds_the_difference_and_stays_within_minus_one_and_one() -> None:
-    for (both, only_first, only_second, neither), (lower, upper) in _tables(9):
-        assert -1 <= lower <= (only_first - only_second) / (both + only_first + only_second + neither) <= upper <= 1
-        assert lower < upper
-
-
-def test_the_paired_interval_of_two_that_never_differ_still_has_a_width() -> None:
-    lower, upper = paired_difference_interval([True] * 20, [True] * 20)
-    assert lower == pytest.approx(-upper)
-    assert 0.1 < upper < 0.3
-
-
-@pytest.mark.parametrize(
-    "chances", [(0.8, 0.1, 0.05, 0.05), (0.6, 0.2, 0.1, 0.1), (0.3, 0.2, 0.2, 0.3), (0.9, 0.04, 0.04, 0.02)]
-)
-def test_the_paired_interval_covers_the_truth_about_as_often_as_it_says(chances: tuple[float, ...]) -> None:
-    truth = chances[1] - chances[2]
-    covered = 0.0
-    for table, (lower, upper) in _tables(15):
-        if lower <= truth <= upper:
-            ways = math.factorial(15) / math.prod(math.factorial(count) for count in table)
-            covered += ways * math.prod(chance**count for chance, count in zip(chances, table, strict=True))
-    assert 0.93 < covered <= 1
-
-
-@pytest.mark.parametrize("compare", [mcnemar_exact, paired_difference_interval])
-@pytest.mark.parametrize(
-    "wrong", [[], [1, 0], [1.0, 0.0], ["yes", "no"], [[True, False]], True, np.array([True, False], dtype=object)]
-)
-def test_what_is_no_row_of_true_and_false_is_refused_by_name(compare: Callable[..., object], wrong: Any) -> None:
-    with pytest.raises(InvalidValue, match=r"^first_correct must"):
-        compare(wrong, [True, False])
-    with pytest.raises(InvalidValue, match=r"^second_correct must"):
-        compare([True, False], wrong)
-
-
-@pytest.mark.parametrize("compare", [mcnemar_exact, paired_difference_interval])
-def test_rows_of_unequal_length_are_refused(compare: Callable[..., object]) -> None:
-    with pytest.raises(InvalidValue, match=r"about the same images; got 2 and 3 of them"):
-        compare([True, False], [True, False, True])

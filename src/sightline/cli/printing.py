@@ -272,7 +272,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
         ['evaluation']
     """
     # Here, so that a command that prints a list does not wait for what evaluates.
-    from sightline.evaluation.evaluate import figures
+    from sightline.evaluation.scoring import figures
 
     print_text(evaluation)
     if evaluation.rows is not None:

@@ -15,16 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from sightline.errors import InvalidValue
 from sightline.metrics.classification import checked_array
-from sightline.metrics.intervals import (
-    checked_confidence,
-    checked_pair,
-    mcnemar_exact,
-    normal_quantile,
-    paired_difference_interval,
-    square_and_add,
-    student_t_quantile,
-    wilson_bounds,
-)
+from sightline.metrics.intervals import checked_confidence, normal_quantile, student_t_quantile, wilson_bounds
+from sightline.metrics.significance import checked_pair, mcnemar_exact, paired_difference_interval, square_and_add
 
 
 def accuracy_interval(

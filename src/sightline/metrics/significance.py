@@ -1,12 +1,15 @@
-"""What several tests at once do to their p-values."""
+"""Whether two differ by more than chance, by how much, and what several tests at once do."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sightline.errors import InvalidValue
 from sightline.metrics.classification import checked_array
+from sightline.metrics.intervals import wilson_interval
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
@@ -46,3 +49,115 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     adjusted = np.empty(len(array), dtype=np.float64)
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(counts * array[order]))
     return adjusted
+
+
+def mcnemar_exact(first_correct: ArrayLike, second_correct: ArrayLike) -> float:
+    """How surprising the difference of two classifiers would be if they were equally good.
+
+    Only the images that one of them got right and the other wrong say anything.
+
+    Args:
+        first_correct: (num_images,) bool, at least 1: which images the first got right.
+        second_correct: (num_images,) bool, the same images in the same order.
+
+    Returns:
+        Two-sided p-value in [0, 1]; 1 if they are right on the same images. Below 1e-308 it is 0.
+
+    Raises:
+        InvalidValue: not bool, not of one dimension, of unequal length, or empty.
+
+    Source:
+        McNemar, Note on the Sampling Error of the Difference Between Correlated Proportions,
+        Psychometrika 12 (1947), with the exact binomial distribution.
+
+    Example:
+        >>> mcnemar_exact([True] * 5 + [False], [False] * 5 + [True])
+        0.21875
+    """
+    first, second = checked_pair(first_correct, second_correct)
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    discordant, fewer = only_first + only_second, min(only_first, only_second)
+    if only_first == only_second:
+        return 1.0
+    # The tail from its largest term downwards, in whole numbers: exact until 64 bits no longer notice.
+    term = tail = math.comb(discordant, fewer)
+    for successes in range(fewer, 0, -1):
+        term = term * successes // (discordant - successes + 1)
+        tail += term
+        if term.bit_length() + 64 < tail.bit_length():
+            break
+    return min(1.0, tail / (1 << (discordant - 1)))
+
+
+def paired_difference_interval(
+    first_correct: ArrayLike, second_correct: ArrayLike, *, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Interval of the second classifier's accuracy minus the first's, on the same images.
+
+    It has a width even where the two never differ, since a few images that agree do not prove equality.
+
+    Args:
+        first_correct: (num_images,) bool, at least 1: which images the first got right.
+        second_correct: (num_images,) bool, the same images in the same order.
+        confidence: in (0, 1).
+
+    Returns:
+        Lower and upper bound, each in [-1, 1]; above 0 the second is better.
+
+    Raises:
+        InvalidValue: not bool, of unequal length, empty, or the confidence is out of range.
+
+    Source:
+        Newcombe, Improved Confidence Intervals for the Difference Between Binomial Proportions
+        Based on Paired Data, Statistics in Medicine 17, 2635-2650 (1998), method 10.
+
+    Example:
+        >>> first = [True] * 80 + [False] * 20
+        >>> second = [True] * 90 + [False] * 10
+        >>> lower, upper = paired_difference_interval(first, second)
+        >>> round(lower, 4), round(upper, 4)
+        (0.0385, 0.1702)
+    """
+    first, second = checked_pair(first_correct, second_correct)
+    num_images, num_first, num_second = len(first), int(first.sum()), int(second.sum())
+    first_lower, first_upper = wilson_interval(num_first, num_images, confidence=confidence)
+    second_lower, second_upper = wilson_interval(num_second, num_images, confidence=confidence)
+    first_accuracy, second_accuracy = num_first / num_images, num_second / num_images
+    correlation = _paired_correlation(first, second)
+    below = square_and_add(second_accuracy - second_lower, first_upper - first_accuracy, correlation)
+    above = square_and_add(second_upper - second_accuracy, first_accuracy - first_lower, correlation)
+    difference = (num_second - num_first) / num_images
+    return max(-1.0, difference - below), min(1.0, difference + above)
+
+
+def square_and_add(one: float, other: float, correlation: float) -> float:
+    """How far a bound of a difference lies from it, given how far those of the two lie from them."""
+    # Rounding could leave a square of -1e-20 where both are equal and fully correlated.
+    return math.sqrt(max(0.0, one**2 - 2 * correlation * one * other + other**2))
+
+
+def _paired_correlation(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
+    both, neither = int((first & second).sum()), int((~first & ~second).sum())
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    covariance = float(both * neither - only_first * only_second)
+    if covariance > 0:
+        # Method 10 shrinks a positive correlation only, by half an image in every cell.
+        covariance = max(0.0, covariance - len(first) / 2)
+    margins = (both + only_first) * (only_second + neither) * (both + only_second) * (only_first + neither)
+    return covariance / math.sqrt(margins) if margins else 0.0
+
+
+def checked_pair(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Both as arrays of booleans on the same images, or InvalidValue."""
+    pair = []
+    for name, values in (("first_correct", first), ("second_correct", second)):
+        array = checked_array(values, name=name, kinds="b", content="True and False")
+        if array.ndim != 1 or len(array) < 1:
+            raise InvalidValue(f"{name} must have shape (num_images,) with at least 1 image; got shape {array.shape}.")
+        pair.append(array)
+    if len(pair[0]) != len(pair[1]):
+        raise InvalidValue(
+            f"first_correct and second_correct must be about the same images; "
+            f"got {len(pair[0])} and {len(pair[1])} of them."
+        )
+    return pair[0], pair[1]

@@ -26,6 +26,7 @@ from sightline.evaluation.finished_runs import (
     read_run,
 )
 from sightline.evaluation.paired_tests import pair, paired_figures
+from sightline.evaluation.scoring import run_figures
 from sightline.metrics.classification import checked_count
 from sightline.metrics.ensembles import checked_votes
 from sightline.records import Bundle, Predictions, Run, SplitName
@@ -46,7 +47,6 @@ from sightline.training.combination.shared_rows import (
 )
 from sightline.training.setup.preparation import Prepared
 from sightline.training.setup.run_folder import give_up, make_run_folder
-from sightline.training.train import run_figures
 
 KIND = "combined"
 MOST_STEPS = 20

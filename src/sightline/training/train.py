@@ -16,7 +16,8 @@ from sightline.configuration.schema import Recipe
 from sightline.data.sources.downloads import load_keras_for
 from sightline.data.sources.loading import is_files
 from sightline.errors import InvalidValue
-from sightline.evaluation.evaluate import draw, figures
+from sightline.evaluation.evaluate import draw
+from sightline.evaluation.scoring import run_figures
 from sightline.records import SPLIT_NAMES, Run
 from sightline.reporting.charts.curves import curves_png
 from sightline.system.backends import check_packages, choose_backend, load_keras, usual_keras
@@ -248,42 +249,6 @@ def _judge(learned: _Learned, data: Prepared, folder: Path, typed: str, *, watch
         ensemble=judged.ensemble,
         teacher=teacher,
     )
-
-
-def run_figures(run: Run) -> dict[str, Any]:
-    """A run as `sightline train --json` prints it and metrics.json keeps it.
-
-    Args:
-        run: a finished run.
-
-    Returns:
-        run, bundle, recipe, backend, epochs, chosen_epoch, stopped_early, num_parameters,
-        validation, test, seconds, images_per_second, ensemble, teacher.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(run_figures).parameters)
-        ['run']
-    """
-    return {
-        "run": str(run.path),
-        "bundle": str(run.bundle.path),
-        "recipe": dict(run.recipe),
-        "backend": run.backend,
-        "epochs": len(run.history),
-        "chosen_epoch": run.chosen_epoch,
-        "stopped_early": run.stopped_early,
-        "num_parameters": run.num_parameters,
-        "validation": figures(run.validation) if run.validation else None,
-        "test": figures(run.evaluation) if run.evaluation else None,
-        "seconds": {name: round(value, 3) for name, value in run.seconds.items()},
-        "images_per_second": round(run.images_per_second, 1),
-        "ensemble": None if run.ensemble is None else dict(run.ensemble),
-        "teacher": None if run.teacher is None else dict(run.teacher),
-    }
 
 
 def _opening(data: Prepared, backend: str) -> str:

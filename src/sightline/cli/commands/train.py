@@ -92,7 +92,7 @@ def _check_folders(arguments: Namespace, *options: str) -> None:
 
 def _told(run: Run, arguments: Namespace) -> int:
     """Say what came of a run, in the form that was asked for."""
-    from sightline.training.train import run_figures
+    from sightline.evaluation.scoring import run_figures
 
     if arguments.json:
         print_json(run_figures(run))
@@ -151,7 +151,8 @@ def distil(arguments: Namespace) -> int:
 
 def evaluate(arguments: Namespace) -> int:
     """Measure a bundle on a source."""
-    from sightline.evaluation.evaluate import evaluate as evaluate_bundle, figures
+    from sightline.evaluation.evaluate import evaluate as evaluate_bundle
+    from sightline.evaluation.scoring import figures
 
     _check_folders(arguments, "out")
     with reporting(mode_of(arguments)):

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import InvalidValue
-from sightline.evaluation.evaluate import brief_figures
 from sightline.evaluation.finished_runs import FinishedRun
+from sightline.evaluation.scoring import brief_figures
 from sightline.metrics.classification import cross_entropy
 from sightline.metrics.ensembles import committee_logits, selection_course
 from sightline.training.combination.shared_rows import SharedRows, recorded

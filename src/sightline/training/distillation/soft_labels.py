@@ -8,7 +8,7 @@ import numpy as np
 
 from sightline.bundles.sessions import Session, open_session
 from sightline.errors import InvalidValue, TrainingFailed
-from sightline.evaluation.evaluate import figures, score
+from sightline.evaluation.scoring import figures, score
 from sightline.metrics.classification import softmax
 from sightline.records import Predictions
 from sightline.system.progress import reporter

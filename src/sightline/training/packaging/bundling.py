@@ -17,7 +17,7 @@ from sightline.bundles.card import Origin, card
 from sightline.bundles.identity import write_identity
 from sightline.bundles.parity import made_images, parity_section, write_parity
 from sightline.bundles.sessions import Session
-from sightline.evaluation.evaluate import brief_figures, figures, score
+from sightline.evaluation.scoring import brief_figures, figures, score
 from sightline.metrics.calibration import fit_temperature
 from sightline.records import Evaluation, Predictions, SplitName
 from sightline.system.backends import without_retracing_notes

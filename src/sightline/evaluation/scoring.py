@@ -1,0 +1,183 @@
+"""From Predictions to figures, and figures as plain values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sightline.errors import InvalidValue
+from sightline.metrics.calibration import expected_calibration_error
+from sightline.metrics.classification import (
+    balanced_accuracy,
+    confusion_matrix,
+    cross_entropy,
+    macro_f1,
+    most_confused,
+    precision_recall_f1,
+    softmax,
+)
+from sightline.metrics.grouped import accuracy_interval, num_groups
+from sightline.records import Evaluation, Predictions, Run
+
+# Of a member of an ensemble no more is told.
+BRIEF = ("num_images", "num_correct", "accuracy", "accuracy_interval")
+
+
+def score(predictions: Predictions) -> Evaluation:
+    """All figures of predictions whose labels are known.
+
+    Args:
+        predictions: with labels; rows with an error are counted and left out.
+
+    Returns:
+        The Evaluation.
+
+    Raises:
+        InvalidValue: no labels, or no readable image.
+
+    Example:
+        >>> import numpy as np
+        >>> logits = np.array([[2.0, 0.0], [0.0, 2.0], [2.0, 0.0]], np.float32)
+        >>> rows = Predictions(("a", "b"), ("1", "2", "3"), logits, 1.0, np.array([0, 1, 1]), (None,) * 3, (None,) * 3)
+        >>> score(rows).num_correct
+        2
+    """
+    readable = predictions.readable
+    if predictions.labels is None or not readable.any():
+        raise InvalidValue("an evaluation needs at least one readable image whose label is known; got none.")
+    logits, labels = predictions.logits[readable], predictions.labels[readable]
+    confusion = confusion_matrix(labels, logits.argmax(axis=1), num_classes=len(predictions.class_names))
+    num_correct, num_images = int(np.trace(confusion)), len(labels)
+    groups = None if predictions.groups is None else predictions.groups[readable]
+    precision, recall, f1 = precision_recall_f1(confusion)
+    probabilities = softmax(logits, temperature=predictions.temperature)
+    return Evaluation(
+        class_names=predictions.class_names,
+        num_images=num_images,
+        num_correct=num_correct,
+        num_unreadable=int((~readable).sum()),
+        accuracy=num_correct / num_images,
+        accuracy_interval=accuracy_interval(logits.argmax(axis=1) == labels, groups),
+        balanced_accuracy=balanced_accuracy(confusion),
+        cross_entropy=cross_entropy(logits, labels, temperature=predictions.temperature),
+        calibration_error=expected_calibration_error(probabilities, labels),
+        confusion=confusion,
+        precision=precision,
+        recall=recall,
+        f1=f1,
+        macro_f1=macro_f1(confusion),
+        most_confused=most_confused(confusion, predictions.class_names),
+        num_groups=num_groups(groups),
+    )
+
+
+def figures(evaluation: Evaluation) -> dict[str, Any]:
+    """The figures as plain JSON types, the short form first.
+
+    Args:
+        evaluation: from `score`.
+
+    Returns:
+        num_images, num_correct, accuracy, accuracy_interval, cross_entropy and all the rest.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> import numpy as np
+        >>> logits = np.array([[2.0, 0.0], [0.0, 2.0]], np.float32)
+        >>> rows = Predictions(("a", "b"), ("1", "2"), logits, 1.0, np.array([0, 1]), (None,) * 2, (None,) * 2)
+        >>> figures(score(rows))["accuracy"]
+        1.0
+    """
+    per_class = [
+        {
+            "class_name": name,
+            "num_images": int(evaluation.confusion[label].sum()),
+            "precision": float(evaluation.precision[label]),
+            "recall": float(evaluation.recall[label]),
+            "f1": float(evaluation.f1[label]),
+        }
+        for label, name in enumerate(evaluation.class_names)
+    ]
+    return {
+        "num_images": evaluation.num_images,
+        "num_correct": evaluation.num_correct,
+        "num_unreadable": evaluation.num_unreadable,
+        "num_groups": evaluation.num_groups,
+        **({} if evaluation.rows is None else {"rows": dict(evaluation.rows)}),
+        "accuracy": evaluation.accuracy,
+        "accuracy_interval": list(evaluation.accuracy_interval),
+        "cross_entropy": evaluation.cross_entropy,
+        "balanced_accuracy": evaluation.balanced_accuracy,
+        "macro_f1": evaluation.macro_f1,
+        "calibration_error": evaluation.calibration_error,
+        "classes": per_class,
+        "most_confused": [
+            {"given": given, "predicted": predicted, "num_images": count}
+            for given, predicted, count in evaluation.most_confused
+        ],
+        "confusion": evaluation.confusion.tolist(),
+    }
+
+
+def brief_figures(predictions: Predictions) -> dict[str, Any] | None:
+    """What is told of a member of an ensemble: counts, and accuracy with its interval.
+
+    Args:
+        predictions: with labels.
+
+    Returns:
+        num_images, num_correct, accuracy, accuracy_interval; None of no rows.
+
+    Raises:
+        InvalidValue: no labels, or no readable image.
+
+    Example:
+        >>> import numpy as np
+        >>> logits = np.array([[2.0, 0.0], [0.0, 2.0]], np.float32)
+        >>> rows = Predictions(("a", "b"), ("1", "2"), logits, 1.0, np.array([0, 0]), (None,) * 2, (None,) * 2)
+        >>> brief_figures(rows)["num_correct"]
+        1
+    """
+    if not len(predictions):
+        return None
+    alone = figures(score(predictions))
+    return {key: alone[key] for key in BRIEF}
+
+
+def run_figures(run: Run) -> dict[str, Any]:
+    """A run as `sightline train --json` prints it and metrics.json keeps it.
+
+    Args:
+        run: a finished run.
+
+    Returns:
+        run, bundle, recipe, backend, epochs, chosen_epoch, stopped_early, num_parameters,
+        validation, test, seconds, images_per_second, ensemble, teacher.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> import inspect
+        >>> list(inspect.signature(run_figures).parameters)
+        ['run']
+    """
+    return {
+        "run": str(run.path),
+        "bundle": str(run.bundle.path),
+        "recipe": dict(run.recipe),
+        "backend": run.backend,
+        "epochs": len(run.history),
+        "chosen_epoch": run.chosen_epoch,
+        "stopped_early": run.stopped_early,
+        "num_parameters": run.num_parameters,
+        "validation": figures(run.validation) if run.validation else None,
+        "test": figures(run.evaluation) if run.evaluation else None,
+        "seconds": {name: round(value, 3) for name, value in run.seconds.items()},
+        "images_per_second": round(run.images_per_second, 1),
+        "ensemble": None if run.ensemble is None else dict(run.ensemble),
+        "teacher": None if run.teacher is None else dict(run.teacher),
+    }
