@@ -65,13 +65,13 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "data/decoding",
-            "formats tiff jpeg jpeg2000 netpbm containers costs colors decoder isolation resizing",
+            "formats tiff jpeg jpeg2000 netpbm containers costs colors resizing decoder isolation",
         ),
     ),
     (Room("data/storage", "listing walking archive_members rows identities kept_rows"),),
     (Room("data/sources", "split_names assembly levels layout"),),
     (Room("data/sources/local", "folders archives cells tables ranges arrays"),),
-    (Room("data/sources", "builtin downloads loading", keras_on_use_in="downloads"),),  # keras.datasets
+    (Room("data/sources", "catalog builtin downloads loading", keras_on_use_in="downloads"),),  # keras.datasets
     (Room("data/duplicates", "fingerprints alignment clusters search"),),
     (Room("data/inputs", "backgrounds input_spec pixels"),),
     (Room("data/splitting", "assignment shortages splits"),),

@@ -10,9 +10,9 @@ from importlib.util import find_spec
 from typing import Any
 
 from sightline._version import __version__
-from sightline.configuration.names import SOURCES
 from sightline.configuration.networks import MODELS
 from sightline.configuration.presets import RECIPES
+from sightline.data.sources.catalog import SOURCES
 from sightline.data.sources.downloads import keras_home
 from sightline.errors import CannotWrite, SightlineError
 from sightline.system.backends import choose_backend, installed_backends, load_keras

@@ -13,8 +13,8 @@ from PIL import Image
 import sightline
 from sightline.bundles.bundle import load_bundle
 from sightline.bundles.prediction import predict_files
-from sightline.data.decoding.decoder import resize_image
 from sightline.data.decoding.isolation import Watchdog
+from sightline.data.decoding.resizing import resize_image
 from sightline.errors import InvalidBundle, InvalidValue
 
 

@@ -17,8 +17,9 @@ from sightline.bundles.bundle import load_bundle
 from sightline.bundles.given_images import GivenImage, given_images, paths_of
 from sightline.bundles.sessions import Session, open_session
 from sightline.data.decoding.colors import change_color
-from sightline.data.decoding.decoder import decode_image, resize_image
+from sightline.data.decoding.decoder import decode_image
 from sightline.data.decoding.isolation import Watchdog
+from sightline.data.decoding.resizing import resize_image
 from sightline.data.inputs.backgrounds import looks_inverted
 from sightline.data.inputs.pixels import Pixels, read_pixels
 from sightline.data.storage.listing import Listing, without_outputs

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 # Joiners and marks of direction stand in ordinary Persian, Hindi, Hebrew and emoji; they move no other text.
@@ -181,3 +181,35 @@ def percent(share: float) -> str:
         '46 %'
     """
     return f"{100 * share:.0f} %"
+
+
+def shorten(text: str, fits: Callable[[str], bool]) -> str:
+    """Take out of the middle of a text what does not fit.
+
+    Args:
+        text: one line.
+        fits: says whether a text is short enough.
+
+    Returns:
+        The text, or as much of its beginning (two thirds) and its end (one
+        third) as fits, "…" between them.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> shorten("predicted container ship (0.98)", lambda words: len(words) <= 22)
+        'predicted cont… (0.98)'
+    """
+    if fits(text):
+        return text
+    low, high = 0, len(text) - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(_without_middle(text, middle)) else (low, middle - 1)
+    return _without_middle(text, low)
+
+
+def _without_middle(text: str, num_kept: int) -> str:
+    num_tail = num_kept // 3
+    return f"{text[: num_kept - num_tail].rstrip()}…{text[len(text) - num_tail :]}"

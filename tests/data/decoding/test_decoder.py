@@ -18,8 +18,8 @@ from sightline.data.decoding.decoder import (
     decode_image,
     decode_picture,
     read_image,
-    resize_image,
 )
+from sightline.data.decoding.resizing import resize_image
 from sightline.errors import InvalidValue, UnreadableImage
 from sightline.records import InputSpec
 

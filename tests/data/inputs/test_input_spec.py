@@ -5,7 +5,7 @@ import pytest
 
 import sightline
 from sightline.configuration.parsing import parse_recipe
-from sightline.data.decoding.decoder import resize_image
+from sightline.data.decoding.resizing import resize_image
 from sightline.data.inputs.input_spec import input_spec, natural_shape
 from sightline.data.inputs.pixels import read_pixels
 from sightline.records import InputSpec

@@ -12,8 +12,8 @@ from PIL import Image
 from sightline.errors import InvalidValue
 from sightline.reporting.sheets import fonts
 from sightline.reporting.sheets.fonts import font_for, plain_text, with_boxes
-from sightline.reporting.sheets.grids import shorten
 from sightline.reporting.sheets.sheets import augmented_sheet, contact_sheet, example_sheet, mistakes_sheet
+from sightline.system.text import shorten
 
 ODD_CAPTIONS = ["猫", "Käfer", "кошка", "قطة", "🙂", "x\udc80y", "a\tb\x00c", "\u202eabc", "one\ntwo\nthree", "\uffff"]
 

@@ -35,7 +35,6 @@ from sightline.data.decoding.colors import (
     PILLOW_MODES,
     Levels,
     change_color,
-    check_image,
     in_color_mode,
     levels_of,
     pixels_of,
@@ -44,6 +43,7 @@ from sightline.data.decoding.containers import MAX_BYTES, Container, png_has_all
 from sightline.data.decoding.costs import DECODING, FILES, MAX_PIXELS, bytes_to_decode, check_size
 from sightline.data.decoding.formats import HEIF_READER, IMAGE_FORMATS, IMAGE_SUFFIXES, ImageFormat, recognise
 from sightline.data.decoding.netpbm import read_netpbm
+from sightline.data.decoding.resizing import resize_image
 from sightline.errors import InvalidValue, UnreadableImage, pick
 from sightline.records import ColorMode, InputSpec
 from sightline.system.text import printable
@@ -71,14 +71,6 @@ _READERS: dict[ImageFormat, type[ImageFile.ImageFile]] = {
     "AVIF": AvifImageFile,
     "JPEG2000": Jpeg2KImageFile,
 }
-_INTERPOLATIONS = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "area": Image.Resampling.BOX,
-}
-# What surrounds a padded image is what surrounds the object in it. Where that is not known, middle grey: it is
-# the nearest to zero once values are scaled, and makes the weakest edge against an unknown image.
-_PADDING = {"dark": 0, "light": 255, "mixed": 128}
 _ORIENTATION = 0x0112
 # Larger ones are reduced by whole numbers before anything else is made of them, as a JPEG is in its decoder.
 _REDUCED_ABOVE = 16_000_000
@@ -183,44 +175,6 @@ def read_header(data: bytes) -> tuple[ImageFile.ImageFile | None, Container, tup
         raise
     except Exception as error:  # damaged files bring Pillow to raise nearly every type there is
         raise UnreadableImage(_reason(error, container, len(data))) from error
-
-
-def resize_image(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
-    """An image brought to the network's size by the rule of its bundle.
-
-    "fit" keeps the whole image and pads it in the middle, with black, white or, where
-    the background of the training images is mixed, middle grey. "fill" covers the
-    size and crops the middle. "stretch" ignores the proportions. Shrinking averages
-    over all pixels (Pillow's filters widen with the scale), so nothing aliases.
-
-    Args:
-        image: (height, width, channels) uint8, channels as the specification says.
-        spec: size, rule, background and interpolation.
-
-    Returns:
-        (spec.height, spec.width, spec.channels) uint8; `image` itself where it has
-        that shape already. The same input gives the same bytes.
-
-    Raises:
-        InvalidValue: dtype or shape of the image, rule or interpolation are wrong.
-
-    Example:
-        >>> wide = np.zeros((2, 4, 1), dtype=np.uint8)
-        >>> resize_image(wide, InputSpec(4, 4, "grey", background="light"))[:, 0, 0].tolist()
-        [255, 0, 0, 255]
-    """
-    check_image(image)
-    if image.shape[2] != spec.channels:
-        raise InvalidValue(f"the image has {image.shape[2]} channels; the network takes {spec.channels}.")
-    resample = pick(_INTERPOLATIONS, spec.interpolation, kind="interpolation")
-    pick({"fit": 1, "fill": 1, "stretch": 1}, spec.resize, kind="resize rule")
-    if image.shape == spec.shape:
-        return image
-    picture = Image.fromarray(image[:, :, 0] if spec.channels == 1 else image)
-    if spec.resize == "fit":
-        return _fitted(picture, spec, resample)
-    box = _middle_box(picture.size, spec) if spec.resize == "fill" else None
-    return pixels_of(picture.resize((spec.width, spec.height), resample, box=box))
 
 
 def read_image(source: Path | str | bytes, spec: InputSpec, *, invert: bool = False) -> NDArray[np.uint8]:
@@ -436,27 +390,3 @@ def _reason(error: Exception, container: Container, num_bytes: int) -> str:
     is_meant = isinstance(error, (OSError, SyntaxError))
     is_readable = is_meant and 5 < len(detail) <= 80 and detail.isprintable() and not set(detail) & set("<>\\")
     return f"damaged {kind} ({detail})." if is_readable else f"damaged {kind}."
-
-
-def _fitted(picture: Image.Image, spec: InputSpec, resample: Image.Resampling) -> NDArray[np.uint8]:
-    scale = min(spec.height / picture.height, spec.width / picture.width)
-    height = min(spec.height, max(1, round(picture.height * scale)))
-    width = min(spec.width, max(1, round(picture.width * scale)))
-    padding = pick(_PADDING, spec.background, kind="background")
-    canvas = np.full(spec.shape, padding, dtype=np.uint8)
-    top, left = (spec.height - height) // 2, (spec.width - width) // 2
-    canvas[top : top + height, left : left + width] = pixels_of(picture.resize((width, height), resample))
-    return canvas
-
-
-def _middle_box(size: tuple[int, int], spec: InputSpec) -> tuple[float, float, float, float]:
-    """The largest part of the image, in its middle, that has the network's proportions."""
-    width, height = size
-    scale = min(width / spec.width, height / spec.height)
-    half_width, half_height = min(width, spec.width * scale) / 2, min(height, spec.height * scale) / 2
-    return (
-        max(0.0, width / 2 - half_width),
-        max(0.0, height / 2 - half_height),
-        min(float(width), width / 2 + half_width),
-        min(float(height), height / 2 + half_height),
-    )

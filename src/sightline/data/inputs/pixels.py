@@ -19,8 +19,7 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
-from sightline.data.decoding.decoder import resize_image
-from sightline.data.decoding.resizing import resized
+from sightline.data.decoding.resizing import resize_image, resized
 from sightline.data.duplicates.fingerprints import SIDE, Signatures, empty_signatures, signature
 from sightline.data.storage.identities import Identities, content_identities, file_identities
 from sightline.data.storage.kept_rows import Column, Shelf, kept_rows

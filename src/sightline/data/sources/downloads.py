@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.configuration.names import SOURCES
+from sightline.data.sources.catalog import SOURCES
 from sightline.errors import DownloadFailed, SightlineError, pick
 from sightline.system.backends import load_keras
 

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sightline.configuration.names import LABEL_LEVELS, SOURCES
+from sightline.configuration.names import LABEL_LEVELS
 from sightline.configuration.schema import DataRecipe
 from sightline.data.decoding.formats import IMAGE_SUFFIXES
 from sightline.data.sources.builtin import read_mnist
+from sightline.data.sources.catalog import SOURCES
 from sightline.data.sources.downloads import read_keras_dataset
 from sightline.data.sources.local import archives, tables
 from sightline.data.sources.local.archives import read_archive

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from sightline.errors import require
 from sightline.reporting.sheets.fonts import file_for, plain_text, with_boxes
-from sightline.reporting.sheets.grids import shorten
 from sightline.system.outputs import PNG_MARK
+from sightline.system.text import shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

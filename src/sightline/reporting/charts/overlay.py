@@ -33,7 +33,7 @@ from sightline.reporting.charts.canvas import (
 )
 from sightline.reporting.charts.curves import line_style, set_epoch_axis, set_loss_axis
 from sightline.reporting.sheets.fonts import file_for, plain_text, text_width, with_boxes
-from sightline.reporting.sheets.grids import shorten
+from sightline.system.text import shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from sightline.errors import InvalidValue
 from sightline.reporting.sheets.fonts import font_for, plain_text
 from sightline.system.outputs import PNG_MARK
+from sightline.system.text import shorten
 
 Color = tuple[int, int, int]
 _PAPER, _INK, _QUIET, _EDGE = (252, 252, 250), (32, 32, 32), (96, 96, 96), (196, 196, 192)
@@ -209,35 +210,3 @@ def fits_below(text: str) -> bool:
         (True, False)
     """
     return _text_width(text, _TEXT_SIZE) <= _WIDEST_CAPTION
-
-
-def shorten(text: str, fits: Callable[[str], bool]) -> str:
-    """Take out of the middle of a text what does not fit.
-
-    Args:
-        text: one line.
-        fits: says whether a text is short enough.
-
-    Returns:
-        The text, or as much of its beginning (two thirds) and its end (one
-        third) as fits, "…" between them.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> shorten("predicted container ship (0.98)", lambda words: len(words) <= 22)
-        'predicted cont… (0.98)'
-    """
-    if fits(text):
-        return text
-    low, high = 0, len(text) - 1
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if fits(_without_middle(text, middle)) else (low, middle - 1)
-    return _without_middle(text, low)
-
-
-def _without_middle(text: str, num_kept: int) -> str:
-    num_tail = num_kept // 3
-    return f"{text[: num_kept - num_tail].rstrip()}…{text[len(text) - num_tail :]}"

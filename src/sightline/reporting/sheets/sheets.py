@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from sightline.errors import InvalidValue
 from sightline.reporting.sheets.fonts import plain_text
-from sightline.reporting.sheets.grids import draw_grid, fits_below, make_cell, shorten
+from sightline.reporting.sheets.grids import draw_grid, fits_below, make_cell
+from sightline.system.text import shorten
 
 Images = NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
 

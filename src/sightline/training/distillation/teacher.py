@@ -11,11 +11,11 @@ import numpy as np
 from sightline.bundles.identity import NEW, Identity, content_digests, read_identity
 from sightline.bundles.prediction import match_labels
 from sightline.configuration.consistency import is_pretrained
-from sightline.configuration.names import SOURCES
 from sightline.configuration.networks import MODELS
 from sightline.configuration.parsing import parse_recipe
 from sightline.configuration.schema import Recipe
 from sightline.data.inputs.pixels import read_pixels
+from sightline.data.sources.catalog import SOURCES
 from sightline.data.sources.loading import open_as_recipe_says
 from sightline.data.splitting.splits import splits_table
 from sightline.errors import InvalidSource, InvalidValue, pick

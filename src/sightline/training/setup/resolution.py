@@ -10,12 +10,13 @@ from typing import Any
 
 from sightline.configuration.augmentation import strengths_of
 from sightline.configuration.consistency import learns_from_features, networks_of
-from sightline.configuration.names import AUGMENTATION_PARTS, SOURCES
+from sightline.configuration.names import AUGMENTATION_PARTS
 from sightline.configuration.networks import MODELS
 from sightline.configuration.parsing import override
 from sightline.configuration.presets import recipe
 from sightline.configuration.schema import AugmentationRecipe, DataRecipe, Recipe
 from sightline.data.inputs.input_spec import natural_shape
+from sightline.data.sources.catalog import SOURCES
 from sightline.data.sources.loading import is_files, open_as_recipe_says
 from sightline.errors import InvalidValue
 from sightline.records import Dataset
