@@ -80,9 +80,6 @@ def closest(name: str, known: Iterable[str]) -> str:
         "Did you mean 'lenet5'? Known: lenet5, mlp." or, if nothing is near,
         "Known: lenet5, mlp."
 
-    Raises:
-        Nothing.
-
     Example:
         >>> closest("lenet", ["mlp", "lenet5"])
         "Did you mean 'lenet5'? Known: lenet5, mlp."

@@ -42,9 +42,6 @@ def examine() -> dict[str, Any]:
     Returns:
         `found`: what to text; `missing`: a list of `what` and the `command` that brings it.
 
-    Raises:
-        Nothing.
-
     Example:
         >>> sorted(examine())
         ['found', 'missing']
@@ -103,9 +100,6 @@ def models() -> list[dict[str, Any]]:
         One mapping a network: name, parameters, input, summary, source. Parameters and
         input hold for 28x28 grey images and ten classes.
 
-    Raises:
-        Nothing.
-
     Example:
         >>> [row["parameters"] for row in models() if row["name"] == "lenet5"]
         [61706]
@@ -128,9 +122,6 @@ def datasets() -> list[dict[str, Any]]:
 
     Returns:
         One mapping a source: name, train, test, shape, classes, content, licence, origin.
-
-    Raises:
-        Nothing.
 
     Example:
         >>> [row["name"] for row in datasets()]
@@ -156,9 +147,6 @@ def recipes() -> list[dict[str, Any]]:
 
     Returns:
         One mapping a recipe: name, summary, settings (keys that differ from the defaults).
-
-    Raises:
-        Nothing.
 
     Example:
         >>> [row["name"] for row in recipes()]

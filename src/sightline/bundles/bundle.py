@@ -202,22 +202,7 @@ def _pass_over(folder: Path, capabilities: str) -> None:
 
 
 def find_bundle(path: Path) -> Path:
-    """The bundle's folder of what was named: the bundle itself, or the run it is in.
-
-    Args:
-        path: what the user typed.
-
-    Returns:
-        A folder with a manifest.
-
-    Raises:
-        InvalidBundle: no such folder, or no bundle in it.
-
-    Example:
-        >>> find_bundle(Path("nowhere"))
-        Traceback (most recent call last):
-        sightline.errors.InvalidBundle: nowhere: no such folder. Name a run or a bundle, ...
-    """
+    """The bundle's folder of what was named: the bundle itself, or the run it is in."""
     for folder in (path, path / "bundle"):
         if (folder / MANIFEST).is_file():
             return folder

@@ -56,9 +56,6 @@ def trained(
     Returns:
         The Origin.
 
-    Raises:
-        Nothing.
-
     Example:
         >>> import sightline
         >>> trained(sightline.load("mnist"), Recipe(seed=3), num_train=48000).made
@@ -94,14 +91,6 @@ def card(
 
     Returns:
         The text.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(card).parameters)
-        ['dataset', 'spec', 'origin', 'evaluation', 'ensemble', 'identity_bytes']
     """
     parts = (
         f"# {markdown(dataset.name)}: {origin.title}",

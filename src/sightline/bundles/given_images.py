@@ -36,11 +36,7 @@ class GivenImage:
 
 
 def given_images(images: Any) -> Iterator[GivenImage]:
-    """The images that were given, as they come; a path is named by itself, any other by its number.
-
-    Raises:
-        InvalidValue: one of them is nothing of that kind, or could be read in two ways.
-    """
+    """The images that were given, as they come; a path is named by itself, any other by its number."""
     if (array := _as_array(images)) is not None:
         for row, image in enumerate(_in_array(array)):
             yield GivenImage(str(row), image)

@@ -95,28 +95,12 @@ class _Reader:
 
 
 def graph_outputs(path: Path) -> tuple[Output, ...]:
-    """The outputs that a graph declares, in its order.
-
-    Raises:
-        InvalidBundle: the file is no ONNX graph.
-    """
+    """The outputs that a graph declares, in its order."""
     return _read(path, _outputs)
 
 
 def check_graph(path: Path) -> None:
-    """Refuse a graph that could run without end, needs code or files from outside, or is no graph at all.
-
-    Args:
-        path: a `model.onnx`.
-
-    Raises:
-        InvalidBundle: it holds a loop or another graph within, an operator of a domain of its own, weights in
-            other files, or more parts than any network has.
-
-    Example:
-        >>> from sightline.bundles.bundle import FOLDER
-        >>> check_graph(FOLDER / "model.onnx")
-    """
+    """Refuse a graph that could run without end, needs code or files from outside, or is no graph at all."""
     _read(path, _check)
 
 

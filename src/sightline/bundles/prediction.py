@@ -125,11 +125,6 @@ def predict_dataset(
 
     Raises:
         InvalidValue: the rows hold a class that the bundle does not know; its name is in the message.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(predict_dataset).parameters)
-        ['bundle', 'dataset', 'rows', 'with_labels', 'pixels']
     """
     labels = match_labels(bundle.class_names, dataset, rows) if with_labels else None
     chosen = dataset.take(rows)
@@ -157,11 +152,6 @@ def match_labels(class_names: tuple[str, ...], dataset: Dataset, rows: NDArray[n
 
     Raises:
         InvalidValue: a class of these rows is not among `class_names`.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(match_labels).parameters)
-        ['class_names', 'dataset', 'rows']
     """
     place = {name: label for label, name in enumerate(class_names)}
     table = np.array([place.get(name, -1) for name in dataset.class_names], dtype=np.int64)
@@ -250,11 +240,6 @@ def predict_files(
 
     Raises:
         InvalidBundle: ONNX Runtime refuses the network.
-
-    Example:
-        >>> import inspect
-        >>> inspect.isgeneratorfunction(predict_files)
-        True
     """
     answerer = _Answerer(bundle, open_session(bundle), invert, watchdog)
     listed = list(paths)

@@ -87,18 +87,7 @@ def _near(typed: str, known: Iterable[str]) -> str:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The whole command line.
-
-    Returns:
-        A parser whose result has `command`, the name of a key of COMMANDS, and its options.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> build_parser().parse_args(["show", "mnist"]).command
-        'show'
-    """
+    """The whole command line."""
     parser = _Parser(
         prog="sightline", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )

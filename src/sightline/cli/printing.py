@@ -21,18 +21,8 @@ LEAST = 20
 def mode_of(arguments: Namespace) -> Mode | None:
     """How much progress a command shows.
 
-    Args:
-        arguments: what was typed.
-
     Returns:
         "quiet" if that was asked for; None leaves it to what stderr is.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> mode_of(Namespace(quiet=True))
-        'quiet'
     """
     return "quiet" if arguments.quiet else None
 
@@ -42,10 +32,6 @@ def print_json(content: Any) -> None:
 
     Args:
         content: dicts, lists, strings, numbers, booleans, None.
-
-    Example:
-        >>> print_json({"f1": float("nan")})
-        {"f1": null}
     """
     line = json_line(without_nan(content))
     try:
@@ -62,20 +48,7 @@ def print_text(text: object) -> None:
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Print rows under their column names; text wraps inside its column.
-
-    Args:
-        rows: mappings that have all of `columns`.
-        columns: in order.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> print_table([{"name": "mlp", "parameters": 5}], ("name", "parameters"))
-         name   parameters
-         mlp             5
-    """
+    """Print rows under their column names; text wraps inside its column."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -108,19 +81,7 @@ def _cell(value: Any) -> str:
 
 
 def print_run(run: Run) -> None:
-    """Print what came of a training: figures, what it confuses, what to be careful with, where it lies.
-
-    Args:
-        run: a finished run.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(print_run).parameters)
-        ['run']
-    """
+    """Print what came of a training: figures, what it confuses, what to be careful with, where it lies."""
     for name, evaluation in (("validation", run.validation), ("test", run.evaluation)):
         if evaluation is not None:
             print_text(f"{name:<11}{evaluation}")
@@ -143,22 +104,7 @@ def print_run(run: Run) -> None:
 
 
 def ensemble_lines(ensemble: Mapping[str, Any]) -> list[str]:
-    """An ensemble in a few lines: what it is made of, how its members do alone, what it knows out of the bag.
-
-    Args:
-        ensemble: as metrics.json has it.
-
-    Returns:
-        Lines, the first word of each in a column of 11.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> soup = {"kind": "soup", "members": [{"vote": 1.0, "test": None}], "disagreement": None, "out_of_bag": None}
-        >>> ensemble_lines(soup)
-        ['ensemble   soup of 1 member']
-    """
+    """An ensemble in a few lines: what it is made of, how its members do alone, what it knows out of the bag."""
     members = [member for member in ensemble["members"] if member["vote"] > 0]
     num_members = len(ensemble["members"])
     of_how_many = f" of {num_members}" if len(members) < num_members else ""
@@ -200,21 +146,7 @@ def _combined_lines(ensemble: Mapping[str, Any]) -> list[str]:
 
 
 def teacher_line(teacher: Mapping[str, Any]) -> str:
-    """Who taught a student, and how it does on the student's validation images.
-
-    Args:
-        teacher: as metrics.json has it.
-
-    Returns:
-        A line, its first word in a column of 11.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> teacher_line({"bundle": "runs/a/bundle", "validation": None, "test_accuracy": 0.995, "num_views": 8})
-        'teacher    runs/a/bundle, test accuracy 0.9950; 8 views of each train image'
-    """
+    """Who taught a student, and how it does on the student's validation images."""
     parts = [str(teacher["bundle"])]
     if (judged := teacher["validation"]) is not None:
         lower, upper = judged["accuracy_interval"]
@@ -225,23 +157,7 @@ def teacher_line(teacher: Mapping[str, Any]) -> str:
 
 
 def small_classes(evaluation: Evaluation) -> str:
-    """Name the classes whose figure means little, because it rests on too few images.
-
-    Args:
-        evaluation: on test rows.
-
-    Returns:
-        A sentence, or "" where every class has at least 20 images. With 20 of 20 right the
-        95 % interval still reaches down to 0.84 (Wilson).
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(small_classes).parameters)
-        ['evaluation']
-    """
+    """Name the classes whose figure means little, because it rests on too few images."""
     counts = evaluation.confusion.sum(axis=1)
     few = [
         f"'{name}' ({count})" for name, count in zip(evaluation.class_names, counts, strict=True) if 0 < count < LEAST
@@ -258,19 +174,7 @@ def _figure(value: float) -> str:
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
-    """Print the figures of an evaluation, the classes as a table.
-
-    Args:
-        evaluation: from `sightline.evaluate`.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(print_evaluation).parameters)
-        ['evaluation']
-    """
+    """Print the figures of an evaluation, the classes as a table."""
     # Here, so that a command that prints a list does not wait for what evaluates.
     from sightline.evaluation.scoring import figures
 

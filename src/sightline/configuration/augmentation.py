@@ -18,9 +18,6 @@ def strengths_of(augmentation: AugmentationRecipe) -> dict[str, float | str]:
     Returns:
         Part to strength, in the recipe's units; parts that are off are left out.
 
-    Raises:
-        Nothing.
-
     Example:
         >>> strengths_of(AugmentationRecipe(policy="digits", rotation_degrees=5.0))["rotation_degrees"]
         5.0

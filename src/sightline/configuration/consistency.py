@@ -49,9 +49,6 @@ def is_pretrained(recipe: Recipe) -> bool:
     Returns:
         True if its network has a backbone whose weights are not random.
 
-    Raises:
-        Nothing.
-
     Example:
         >>> is_pretrained(Recipe())
         False
@@ -133,20 +130,7 @@ USES: dict[str, _Use] = {
 
 
 def check_uses(given: Iterable[str], recipe: Recipe, *, is_typed: bool = False) -> None:
-    """Refuse a key that its user set and that the rest of the recipe has no use for.
-
-    Args:
-        given: the keys that were set; others, and those at their default, are let pass.
-        recipe: what came of them.
-        is_typed: whether a person typed them one by one; then `--epochs 6` is refused like `--epochs 7`.
-            The file that a run wrote holds all keys, and nobody meant them.
-
-    Raises:
-        InvalidValue: a key without use; the message says with what it would matter.
-
-    Example:
-        >>> check_uses(["optimizer.momentum"], Recipe())
-    """
+    """Refuse a key that its user set and that the rest of the recipe has no use for."""
     for key in given:
         if key not in USES or USES[key].holds(recipe):
             continue
@@ -166,21 +150,6 @@ def without_useless(given: Iterable[str], recipe: Recipe) -> Recipe:
 
     `--set schedule.name=constant` on a recipe with a warm-up of its own leaves a recipe that
     can be written, and read again without a refusal.
-
-    Args:
-        given: the keys that were set; they stay as they are.
-        recipe: what came of them.
-
-    Returns:
-        The recipe.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> from sightline.configuration.schema import ScheduleRecipe
-        >>> without_useless([], Recipe(schedule=ScheduleRecipe(warmup_fraction=0.1))).schedule.warmup_fraction
-        0.3
     """
     for key in USES.keys() - set(given):
         if not USES[key].holds(recipe):
@@ -191,17 +160,7 @@ def without_useless(given: Iterable[str], recipe: Recipe) -> Recipe:
 
 
 def check_mixing(recipe: Recipe) -> None:
-    """MixUp and CutMix mix images of a batch and their labels: refuse what has no such batch or no such labels.
-
-    Args:
-        recipe: validated key by key.
-
-    Raises:
-        InvalidValue: images would be mixed and the loss, the batch or the way of fine-tuning does not bear it.
-
-    Example:
-        >>> check_mixing(Recipe())
-    """
+    """MixUp and CutMix mix images of a batch and their labels: refuse what has no such batch or no such labels."""
     keys_on = [f"augmentation.{key}" for key in ("mixup_alpha", "cutmix_alpha") if getattr(recipe.augmentation, key)]
     if not keys_on:
         return
@@ -237,11 +196,7 @@ def learns_from_features(recipe: Recipe) -> bool:
 
 
 def check_views(recipe: Recipe) -> None:
-    """Refuse augmentation that was asked for part by part where each image is looked at once, as it is.
-
-    Raises:
-        InvalidValue: a part is on, and the only view is the image itself.
-    """
+    """Refuse augmentation that was asked for part by part where each image is looked at once, as it is."""
     parts = {name: _value(f"augmentation.{name}", recipe) for name in AUGMENTATION_PARTS}
     asked = [name for name, strength in parts.items() if strength not in (None, 0, "none")]
     if asked and recipe.training.feature_variants == 1 and learns_from_features(recipe):
@@ -260,9 +215,6 @@ def networks_of(recipe: Recipe) -> tuple[str, ...]:
     Returns:
         Names of models, as they were written.
 
-    Raises:
-        Nothing.
-
     Example:
         >>> networks_of(Recipe())
         ('auto',)
@@ -272,18 +224,7 @@ def networks_of(recipe: Recipe) -> tuple[str, ...]:
 
 
 def check_ensemble(recipe: Recipe) -> None:
-    """Refuse networks that do not exist or do not go together, and a time budget for several networks.
-
-    Args:
-        recipe: validated key by key.
-
-    Raises:
-        UnknownName: no model is called that.
-        InvalidValue: the ensemble contradicts itself or the rest of the recipe.
-
-    Example:
-        >>> check_ensemble(Recipe())
-    """
+    """Refuse networks that do not exist or do not go together, and a time budget for several networks."""
     if recipe.ensemble.kind == "none":
         return
     if recipe.training.time_budget_seconds is not None:

@@ -32,9 +32,6 @@ def keys() -> dict[str, dataclasses.Field[Any]]:
     Returns:
         "training.epochs" to its dataclass field, whose metadata holds range and meaning.
 
-    Raises:
-        Nothing.
-
     Example:
         >>> keys()["training.epochs"].default
         6
@@ -98,23 +95,7 @@ def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read a recipe from a JSON file.
-
-    Args:
-        path: a file as `recipe.json` of a run is.
-
-    Returns:
-        The validated recipe.
-
-    Raises:
-        InvalidValue: the file cannot be read or is not a JSON object, or holds a bad value.
-        UnknownName: it holds a key that does not exist.
-
-    Example:
-        >>> read_recipe(Path("no.json"))
-        Traceback (most recent call last):
-        sightline.errors.InvalidValue: no.json: cannot be read as a recipe (No such file or directory).
-    """
+    """Read a recipe from a JSON file."""
     try:
         content = read_json(path)
     except OSError as error:

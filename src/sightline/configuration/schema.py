@@ -46,9 +46,6 @@ def as_typed(value: Any) -> str:
     Returns:
         "true", "null", "0.1", "sgd".
 
-    Raises:
-        Nothing.
-
     Example:
         >>> as_typed(True), as_typed(None), as_typed(0.5)
         ('true', 'null', '0.5')

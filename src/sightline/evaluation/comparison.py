@@ -260,14 +260,6 @@ def comparison_figures(comparison: Comparison) -> dict[str, Any]:
 
     Returns:
         split, runs, differences, tests, remarks, picture.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(comparison_figures).parameters)
-        ['comparison']
     """
     return {
         "split": comparison.split,

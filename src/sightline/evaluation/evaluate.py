@@ -95,11 +95,6 @@ def draw(folder: Path, evaluation: Evaluation, predictions: Predictions, images:
     Raises:
         MissingPackage: matplotlib is not installed.
         CannotWrite: the disk is full or read-only.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(draw).parameters)
-        ['folder', 'evaluation', 'predictions', 'images']
     """
     write_atomically(folder / "confusion.png", confusion_png(evaluation))
     readable = np.flatnonzero(predictions.readable)

@@ -79,14 +79,6 @@ def knows_its_rows(bundle: Bundle) -> bool:
 
     Returns:
         False where it, or a run that it was combined from, was distilled from a bundle whose rows are not known.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(knows_its_rows).parameters)
-        ['bundle']
     """
     told = (bundle.metrics.get("teacher") or {}, bundle.metrics.get("ensemble") or {})
     return all(part.get("has_same_splits", True) for part in told)

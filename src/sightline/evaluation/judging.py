@@ -77,12 +77,7 @@ class _Known:
 
 
 def choose_rows(bundle: Bundle, dataset: Dataset, split: str | None) -> Choice:
-    """The rows of a source that are judged: of the split that was asked for, or those that were not learned from.
-
-    Raises:
-        InvalidValue: no split is called so.
-        InvalidSource: no such row is there, or the bundle learned from all of them.
-    """
+    """The rows of a source that are judged: of the split that was asked for, or those that were not learned from."""
     if split not in (None, "all", *SPLIT_NAMES):
         raise InvalidValue(f"split must be {', '.join(SPLIT_NAMES)} or all; got {split!r}.")
     is_own = bundle.metrics.get("source", {}).get("fingerprint") == dataset.fingerprint

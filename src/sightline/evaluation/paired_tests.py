@@ -109,11 +109,6 @@ def pair(first: FinishedRun, second: FinishedRun, *, names: tuple[str, str], spl
 
     Raises:
         InvalidValue: they share no row, or call the same rows by different classes.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(pair).parameters)
-        ['first', 'second', 'names', 'split']
     """
     here, there = first.answers[split], second.answers[split]
     shared = [row_id for row_id in here.given if row_id in there.given]
@@ -154,14 +149,6 @@ def paired_figures(test: PairedTest) -> dict[str, Any]:
 
     Returns:
         Its attributes, is_distinguishable, and in_words.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(paired_figures).parameters)
-        ['test']
     """
     return {**dataclasses.asdict(test), "is_distinguishable": test.is_distinguishable, "in_words": str(test)}
 
@@ -211,11 +198,6 @@ def different_sources(
 
     Raises:
         InvalidValue: the rows are known by number alone, so that those of two sources are not the same.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(different_sources).parameters)
-        ['first', 'second', 'names', 'shared']
     """
     fingerprint = first.source.get("fingerprint")
     if fingerprint is not None and fingerprint == second.source.get("fingerprint"):

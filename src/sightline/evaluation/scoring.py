@@ -81,9 +81,6 @@ def figures(evaluation: Evaluation) -> dict[str, Any]:
     Returns:
         num_images, num_correct, accuracy, accuracy_interval, cross_entropy and all the rest.
 
-    Raises:
-        Nothing.
-
     Example:
         >>> import numpy as np
         >>> logits = np.array([[2.0, 0.0], [0.0, 2.0]], np.float32)
@@ -156,14 +153,6 @@ def run_figures(run: Run) -> dict[str, Any]:
     Returns:
         run, bundle, recipe, backend, epochs, chosen_epoch, stopped_early, num_parameters,
         validation, test, seconds, images_per_second, ensemble, teacher.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(run_figures).parameters)
-        ['run']
     """
     return {
         "run": str(run.path),

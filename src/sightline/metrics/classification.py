@@ -212,11 +212,7 @@ def most_confused(
 
 
 def checked_array(values: ArrayLike, *, name: str, kinds: str, content: str) -> NDArray[Any]:
-    """An array, its `dtype.kind` among `kinds`, or a refusal that names the argument and asks for `content`.
-
-    Raises:
-        InvalidValue: ragged, or of another type, such as objects or strings.
-    """
+    """An array, its `dtype.kind` among `kinds`, or a refusal that names the argument and asks for `content`."""
     try:
         array: NDArray[Any] = np.asarray(values)
     except (ValueError, TypeError) as error:
@@ -227,11 +223,7 @@ def checked_array(values: ArrayLike, *, name: str, kinds: str, content: str) -> 
 
 
 def checked_table(values: ArrayLike, *, name: str) -> NDArray[np.float64]:
-    """A finite float64 table (num_images, num_classes) of at least (1, 2), or a refusal that names the argument.
-
-    Raises:
-        InvalidValue: type, shape or a value is wrong.
-    """
+    """A finite float64 table (num_images, num_classes) of at least (1, 2), or a refusal that names the argument."""
     array = checked_array(values, name=name, kinds="iuf", content="numbers")
     if array.ndim != 2 or array.shape[0] < 1 or array.shape[1] < 2:
         shape = "(num_images, num_classes) with at least 1 image and 2 classes"
@@ -250,11 +242,7 @@ def checked_table(values: ArrayLike, *, name: str) -> NDArray[np.float64]:
 def checked_labels(
     labels: ArrayLike, *, num_images: int | None, num_classes: int, name: str = "labels"
 ) -> NDArray[np.int64]:
-    """Labels (num_images,) int64 in [0, num_classes), or a refusal; without `num_images`, any number of at least 1.
-
-    Raises:
-        InvalidValue: type, length or a label is wrong.
-    """
+    """Labels (num_images,) int64 in [0, num_classes), or a refusal; without `num_images`, any number of at least 1."""
     array = checked_array(labels, name=name, kinds="iu", content="integers")
     if array.ndim != 1 or len(array) < 1 or num_images not in (None, len(array)):
         shape = "(num_images,) with at least 1 image" if num_images is None else f"({num_images},), one label an image"

@@ -90,9 +90,6 @@ def bootstrap_counts(
     Returns:
         (num_images,) int64, every class among them; a row of 0 is out of the bag, and so is its whole group.
 
-    Raises:
-        Nothing.
-
     Source:
         Breiman, Bagging predictors, Machine Learning 24 (1996).
 
@@ -123,9 +120,6 @@ def samme_vote(error: float, *, num_classes: int, num_images: int) -> float:
     Returns:
         Positive if it is better than guessing; finite.
 
-    Raises:
-        Nothing.
-
     Source:
         Zhu, Zou, Rosset, Hastie, Multi-class AdaBoost, Statistics and Its Interface 2 (2009), SAMME.
 
@@ -148,9 +142,6 @@ def samme_weights(weights: NDArray[np.float64], is_wrong: NDArray[np.bool_], vot
 
     Returns:
         (num_images,) float64 with mean 1.
-
-    Raises:
-        Nothing.
 
     Source:
         As `samme_vote`.

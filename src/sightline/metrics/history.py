@@ -57,9 +57,6 @@ def column(history: Sequence[Mapping[str, float]], key: str) -> NDArray[np.float
     Returns:
         float64 (num_epochs,); NaN where the figure is missing or not finite.
 
-    Raises:
-        Nothing.
-
     Example:
         >>> column([{"loss": 0.5}, {}], "loss").tolist()
         [0.5, nan]
@@ -112,9 +109,6 @@ def smoothing_span(num_epochs: int) -> int:
     Returns:
         Epochs, at least 3.
 
-    Raises:
-        Nothing.
-
     Example:
         >>> smoothing_span(10), smoothing_span(60), smoothing_span(500)
         (3, 5, 42)
@@ -131,9 +125,6 @@ def settled_accuracy(curves: Sequence[NDArray[np.float64]]) -> float:
     Returns:
         A lower end in [0, 1], below every value of the last three quarters of
         the epochs; 0 if nothing was measured.
-
-    Raises:
-        Nothing.
 
     Example:
         >>> settled_accuracy([np.array([0.5, 0.98, 0.985, 0.988, 0.99, 0.991, 0.991, 0.992])]) > 0.9

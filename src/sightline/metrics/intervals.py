@@ -72,9 +72,6 @@ def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> tuple[float
     Returns:
         Lower and upper bound, in the unit of the values; the mean lies in the middle.
 
-    Raises:
-        InvalidValue: fewer than 2 values, one that is not finite, or a confidence out of range.
-
     Source:
         Student, The Probable Error of a Mean, Biometrika 6 (1908).
 

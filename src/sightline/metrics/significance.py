@@ -63,9 +63,6 @@ def mcnemar_exact(first_correct: ArrayLike, second_correct: ArrayLike) -> float:
     Returns:
         Two-sided p-value in [0, 1]; 1 if they are right on the same images. Below 1e-308 it is 0.
 
-    Raises:
-        InvalidValue: not bool, not of one dimension, of unequal length, or empty.
-
     Source:
         McNemar, Note on the Sampling Error of the Difference Between Correlated Proportions,
         Psychometrika 12 (1947), with the exact binomial distribution.
@@ -103,9 +100,6 @@ def paired_difference_interval(
 
     Returns:
         Lower and upper bound, each in [-1, 1]; above 0 the second is better.
-
-    Raises:
-        InvalidValue: not bool, of unequal length, empty, or the confidence is out of range.
 
     Source:
         Newcombe, Improved Confidence Intervals for the Difference Between Binomial Proportions

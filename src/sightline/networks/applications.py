@@ -30,15 +30,6 @@ def application(shape: tuple[int, int, int], num_classes: int, model: ModelRecip
 
     Returns:
         uint8 images (batch, height, width, 3) to float32 logits (batch, num_classes).
-
-    Raises:
-        DownloadFailed: the weights could be neither found nor fetched; the message says which
-            file to place where.
-        InvalidValue: the weights' file is missing, damaged or of another network.
-
-    Example:
-        >>> application((64, 64, 3), 10, ModelRecipe(name="mobilenet-v2", weights="random")).count_params()
-        2270794
     """
     backbone = backbone_of(model.name)
     scale, offset = PREPROCESSINGS[backbone.preprocessing]
@@ -82,12 +73,5 @@ def weights_file(backbone: Backbone, side: int) -> str:
 
     Returns:
         The name, without its folder.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> weights_file(backbone_of("mobilenet-v2"), 100)
-        'mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5'
     """
     return backbone.file.format(side=side if side in OWN_SIDES else backbone.image_size)

@@ -23,14 +23,6 @@ def start(shape: tuple[int, int, int], model: ModelRecipe, *, smallest: int = 1)
 
     Returns:
         The `images` input (batch, height, width, channels) uint8 and the tensor made of it, float.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> inputs, pixels = start((28, 28, 1), ModelRecipe(), smallest=32)
-        >>> pixels.shape
-        (None, 32, 32, 1)
     """
     inputs = keras.Input(shape, dtype="uint8", name="images")
     scale = 1 / 255 if model.pixel_scaling == "unit" else 1.0
@@ -45,22 +37,8 @@ def start(shape: tuple[int, int, int], model: ModelRecipe, *, smallest: int = 1)
 def finish(inputs: Any, tensor: Any, num_classes: int, model: ModelRecipe) -> keras.Model:
     """Close a network with dropout, if asked for, and a dense layer of logits.
 
-    Args:
-        inputs: from `start`.
-        tensor: (batch, features).
-        num_classes: at least 2.
-        model: its name and dropout.
-
     Returns:
         A network from uint8 images to float32 logits (batch, num_classes).
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> inputs, pixels = start((8, 8, 1), ModelRecipe())
-        >>> finish(inputs, layers.Flatten()(pixels), 3, ModelRecipe()).output_shape
-        (None, 3)
     """
     if model.dropout > 0:
         tensor = layers.Dropout(model.dropout, name="dropout")(tensor)

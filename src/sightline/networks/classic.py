@@ -21,15 +21,8 @@ def mlp(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -> ke
     Returns:
         uint8 images (batch, height, width, channels) to float32 logits (batch, num_classes).
 
-    Raises:
-        Nothing.
-
     Source:
         Rumelhart, Hinton, Williams, Nature 323 (1986).
-
-    Example:
-        >>> mlp((28, 28, 1), 10, ModelRecipe(name="mlp")).count_params()
-        235146
     """
     inputs, tensor = start(shape, model)
     tensor = layers.Flatten()(tensor)
@@ -51,15 +44,8 @@ def lenet5(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) ->
     Returns:
         uint8 images (batch, height, width, channels) to float32 logits (batch, num_classes).
 
-    Raises:
-        Nothing.
-
     Source:
         LeCun, Bottou, Bengio, Haffner, Proc. IEEE 86 (1998).
-
-    Example:
-        >>> lenet5((28, 28, 1), 10, ModelRecipe(name="lenet5")).count_params()
-        61706
     """
     inputs, tensor = start(shape, model, smallest=MODELS["lenet5"].smallest)
     for filters in (6, 16):
@@ -82,15 +68,8 @@ def lenet5_conv(shape: tuple[int, int, int], num_classes: int, model: ModelRecip
     Returns:
         uint8 images (batch, height, width, channels) to float32 logits (batch, num_classes).
 
-    Raises:
-        Nothing.
-
     Source:
         LeCun, Bottou, Bengio, Haffner, Proc. IEEE 86 (1998), as retold.
-
-    Example:
-        >>> lenet5_conv((28, 28, 1), 10, ModelRecipe(name="lenet5-conv")).count_params()
-        212906
     """
     inputs, tensor = start(shape, model, smallest=MODELS["lenet5-conv"].smallest)
     for filters in (6, 16, 120):

@@ -27,16 +27,9 @@ def convnet(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -
     Returns:
         uint8 images (batch, height, width, channels) to float32 logits (batch, num_classes).
 
-    Raises:
-        Nothing.
-
     Source:
         Simonyan, Zisserman, arXiv 1409.1556 (stages of 3x3); Ioffe, Szegedy, arXiv
         1502.03167 (batch normalisation); Lin, Chen, Yan, arXiv 1312.4400 (mean over positions).
-
-    Example:
-        >>> convnet((28, 28, 1), 10, ModelRecipe(name="convnet")).output_shape
-        (None, 10)
     """
     inputs, tensor = start(shape, model, smallest=MODELS["convnet"].smallest)
     stride = 2 if min(tensor.shape[1:3]) > 40 else 1

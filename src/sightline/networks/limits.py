@@ -21,9 +21,6 @@ def check_size(name: str, height: int, width: int) -> None:
     Raises:
         UnknownName: no model has that name.
         InvalidValue: a side is longer or shorter than the model takes.
-
-    Example:
-        >>> check_size("lenet5", 28, 28)
     """
     entry = pick(MODELS, name, kind="model")
     largest = entry.largest

@@ -34,16 +34,8 @@ def lite0(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -> 
     Returns:
         uint8 images (batch, height, width, 3) to float32 logits (batch, num_classes).
 
-    Raises:
-        InvalidValue: the weights' file is not one of this network.
-        MissingPackage: the package `onnx`, which reads the embedded weights, is not installed.
-
     Source:
         Tan, Le, EfficientNet, arXiv 1905.11946 (the Lite variant).
-
-    Example:
-        >>> lite0((64, 64, 3), 10, ModelRecipe(name="efficientnet-lite0", weights="random")).count_params()
-        3425834
     """
     scale, offset = PREPROCESSINGS[backbone_of("efficientnet-lite0").preprocessing]
     images = keras.Input(shape, dtype="uint8", name="images")
@@ -68,14 +60,6 @@ def embedded_weights() -> Weights:
     Returns:
         Name to float32 array; kernels as Keras has them: (height, width, in, out), depthwise
         (height, width, in, 1).
-
-    Raises:
-        MissingPackage: the package `onnx` is not installed.
-        InvalidBundle: the embedded file is missing or altered.
-
-    Example:
-        >>> embedded_weights()["_conv_stem.weight"].shape
-        (3, 3, 3, 32)
     """
     onnx = require("onnx", purpose="reading the embedded weights", install="onnx")
     model = onnx.load(str(load_bundle(EMBEDDED).path / "model.onnx"))
@@ -89,21 +73,7 @@ def embedded_weights() -> Weights:
 
 
 def set_weights(network: keras.Model, weights: Weights, *, origin: str) -> None:
-    """Fill every layer below the head.
-
-    Args:
-        network: from `lite0`.
-        weights: name to array, as `embedded_weights` gives them.
-        origin: where they come from, for messages.
-
-    Raises:
-        InvalidValue: a weight is missing or has another shape.
-
-    Example:
-        >>> set_weights(lite0((64, 64, 3), 2, ModelRecipe(weights="random")), {}, origin="mine.npz")
-        Traceback (most recent call last):
-        sightline.errors.InvalidValue: mine.npz: has no '_conv_stem.weight'; ...
-    """
+    """Fill every layer below the head."""
     for layer in network.layers:
         parts = _PARTS.get(type(layer).__name__)
         if parts is None:

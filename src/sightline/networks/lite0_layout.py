@@ -50,15 +50,8 @@ def blocks() -> tuple[Block, ...]:
     Returns:
         Their shapes.
 
-    Raises:
-        Nothing.
-
     Source:
         Tan, Le, EfficientNet, arXiv 1905.11946; the Lite variants leave out squeeze-and-excitation.
-
-    Example:
-        >>> len(blocks()), blocks()[10].filters
-        (16, 112)
     """
     made: list[Block] = []
     filters_in = STEM_FILTERS

@@ -81,9 +81,6 @@ def cheap_findings(
         Findings on class sizes and names, files left out, unreadable rows, and exact copies
         across classes, splits and within a class; errors first.
 
-    Raises:
-        Nothing.
-
     Example:
         >>> cheap_findings(load("mnist"))
         ()

@@ -27,22 +27,7 @@ WARNED_RATIO: Final = 10
 
 
 def class_findings(dataset: Dataset) -> list[Finding]:
-    """What the labels, the names and the source's own remarks say; no image is read.
-
-    Args:
-        dataset: the rows.
-
-    Returns:
-        At most one finding a kind and a reason.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> import sightline
-        >>> class_findings(sightline.load("mnist"))
-        []
-    """
+    """What the labels, the names and the source's own remarks say; no image is read."""
     counts = np.bincount(dataset.labels, minlength=dataset.num_classes)
     alike = _similar_names(dataset.class_names)
     return [

@@ -27,18 +27,6 @@ def copy_findings(dataset: Dataset, exact: Sequence[Sequence[int]], near: Sequen
         dataset: the rows.
         exact: groups of at least two rows with the same pixels; no row in two groups.
         near: pairs of rows that are near copies of one another.
-
-    Returns:
-        One finding a group of exact copies, or of near copies tied together.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> import sightline
-        >>> mnist = sightline.load("mnist")
-        >>> copy_findings(mnist, [[1, 21]], [])[0].detail
-        "2 copies in class '0'"
     """
     place = _Places(dataset)
     found = [_exact_finding(place, sorted(rows)) for rows in exact]
@@ -129,18 +117,8 @@ def _near_findings(place: _Places, exact: Sequence[Sequence[int]], near: Sequenc
 def tied(pairs: Sequence[Pair]) -> list[tuple[list[int], Counter[str]]]:
     """Pairs that share a row, tied to groups.
 
-    Args:
-        pairs: of rows; one with itself is passed over.
-
     Returns:
         (rows in ascending order, how often each kind of difference occurs), by first row.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> tied([(4, 2, "resized"), (4, 7, "flipped")])
-        [([2, 4, 7], Counter({'resized': 1, 'flipped': 1}))]
     """
     parent: dict[int, int] = {}
 

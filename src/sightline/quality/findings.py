@@ -242,9 +242,6 @@ def by_kind(findings: Sequence[Finding]) -> list[tuple[str, list[Finding]]]:
     Returns:
         (kind, its findings); a kind with two severities comes twice.
 
-    Raises:
-        Nothing.
-
     Example:
         >>> by_kind([Finding("huge", "note", ("a.png",), "40 megapixels")])[0][0]
         'huge'
@@ -272,18 +269,8 @@ def _wrapped(text: str, *, mark: str = "") -> str:
 def line_of(finding: Finding) -> str:
     """A finding in one line: its first paths and what was seen.
 
-    Args:
-        finding: any.
-
     Returns:
         "a.png, b.png: the same pixels"
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> line_of(Finding("huge", "note", ("a.png",), "40 megapixels"))
-        'a.png: 40 megapixels'
     """
     return f"{listed(finding.paths)}: {printable(finding.detail)}" if finding.paths else printable(finding.detail)
 
@@ -296,9 +283,6 @@ def audit_figures(audit: Audit) -> dict[str, Any]:
 
     Returns:
         `num_files`, `num_images`, `findings`: a list of `kind`, `severity`, `paths`, `detail`.
-
-    Raises:
-        Nothing.
 
     Example:
         >>> import sightline
@@ -326,9 +310,6 @@ def plan_csv(audit: Audit) -> str:
 
     Returns:
         CSV with the columns file and reason; the header alone where nothing is proposed.
-
-    Raises:
-        Nothing.
 
     Example:
         >>> import sightline

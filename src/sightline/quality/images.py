@@ -26,25 +26,7 @@ CONSTANT_SPREAD: Final = 16
 
 
 def picture_findings(dataset: Dataset, seen: Survey) -> list[Finding]:
-    """What is to be said about images one by one.
-
-    Args:
-        dataset: the rows.
-        seen: the survey of the same rows.
-
-    Returns:
-        One finding a reason for which files cannot be read, one a pair of suffix and format, one of each other kind.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> import sightline
-        >>> from sightline.quality.survey import survey
-        >>> few = sightline.load("mnist").take(np.arange(10))
-        >>> picture_findings(few, survey(few))
-        []
-    """
+    """What is to be said about images one by one."""
     return [
         *unreadable_findings(dataset, seen.errors),
         *_wrong_extensions(dataset, seen),
@@ -56,20 +38,7 @@ def picture_findings(dataset: Dataset, seen: Survey) -> list[Finding]:
 
 
 def unreadable_findings(dataset: Dataset, errors: Mapping[int, str]) -> list[Finding]:
-    """A finding for each reason why rows could not be read.
-
-    Args:
-        dataset: the rows.
-        errors: row to reason.
-
-    Returns:
-        Errors, each of which proposes to leave its files out.
-
-    Example:
-        >>> import sightline
-        >>> unreadable_findings(sightline.load("mnist"), {3: "truncated"})[0].paths
-        ('train/00003',)
-    """
+    """A finding for each reason why rows could not be read."""
     rows_of: dict[str, list[int]] = {}
     for row, reason in errors.items():
         rows_of.setdefault(reason, []).append(row)
@@ -83,23 +52,7 @@ def unreadable_findings(dataset: Dataset, errors: Mapping[int, str]) -> list[Fin
 
 
 def names_of(dataset: Dataset, rows: NDArray[np.int64] | list[int]) -> tuple[str, ...]:
-    """Row ids of some rows, as plain strings.
-
-    Args:
-        dataset: the rows.
-        rows: indices.
-
-    Returns:
-        As many strings.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> import sightline
-        >>> names_of(sightline.load("mnist"), [0])
-        ('train/00000',)
-    """
+    """Row ids of some rows, as plain strings."""
     return tuple(dataset.row_ids[np.asarray(rows, dtype=np.int64)].tolist())
 
 

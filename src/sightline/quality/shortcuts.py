@@ -60,24 +60,10 @@ class _Feature:
 def shortcut_findings(dataset: Dataset, seen: Survey) -> list[Finding]:
     """Which features tell a class without a look at the picture.
 
-    Args:
-        dataset: the rows.
-        seen: the survey of the same rows.
-
     Returns:
         At most one finding a feature. Format, camera and size in pixels are warnings; brightness
         and bytes a file can follow from what is on the picture, and are warnings only where
         they tell nearly all of a class.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> import sightline
-        >>> from sightline.quality.survey import survey
-        >>> few = sightline.load("mnist").take(np.arange(100))
-        >>> shortcut_findings(few, survey(few))
-        []
     """
     rows = np.flatnonzero(seen.readable)
     labels = dataset.labels[rows]
@@ -107,20 +93,9 @@ def measure(bins: ArrayLike, labels: ArrayLike, *, num_classes: int, num_tests: 
         num_tests: how many features are tried; the bounds hold for all of them and all
             classes together with 99 % (Bonferroni).
 
-    Returns:
-        A Rule for each class of at least 10 images against at least 10 others.
-
-    Raises:
-        Nothing.
-
     Source:
         Leave-one-out on a table of counts; Wilson's interval for each of the two shares, combined
         as Newcombe does (Statistics in Medicine 17, 1998).
-
-    Example:
-        >>> rules = measure([0] * 50 + [1] * 50, [0] * 50 + [1] * 50, num_classes=2)
-        >>> rules[0].accuracy, rules[0].lower > 0.8
-        (1.0, True)
     """
     place, label = np.asarray(bins, dtype=np.int64), np.asarray(labels, dtype=np.int64)
     table = np.zeros((int(place.max(initial=0)) + 1, num_classes), dtype=np.int64)
@@ -158,13 +133,6 @@ def binned(values: ArrayLike) -> NDArray[np.int64]:
     Returns:
         (num_images,) from 0: one bin a value where there are at most 32 values, else 16 bins
         of about equally many images.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> binned([5.0, 7.0, 5.0]).tolist()
-        [0, 1, 0]
     """
     array = np.asarray(values)
     distinct, place = np.unique(array, return_inverse=True)

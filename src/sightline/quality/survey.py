@@ -73,20 +73,8 @@ class Survey:
 def survey(dataset: Dataset) -> Survey:
     """Look at every image once, with as many threads as there are cores.
 
-    Args:
-        dataset: files, each read and decoded, or arrays.
-
     Returns:
         The Survey; a few hundred bytes an image.
-
-    Raises:
-        Nothing. An unreadable file is a row with an error.
-
-    Example:
-        >>> import sightline
-        >>> mnist = sightline.load("mnist")
-        >>> survey(mnist.take(np.arange(100))).heights[:3].tolist()
-        [28, 28, 28]
     """
     blank = _blank(len(dataset))
     if isinstance(dataset.images, ImageFiles):
@@ -178,13 +166,6 @@ def spreads(images: NDArray[np.uint8]) -> NDArray[np.int64]:
     Returns:
         (num_images,) int64, 0 to 255: levels between the darkest and the lightest of the middle
         99.9 % of the pixels, in the channel where they differ most. 0 is a single colour.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> spreads(np.full((1, 8, 8, 1), 7, dtype=np.uint8)).tolist()
-        [0]
     """
     channels = np.moveaxis(images, 3, 1).reshape(len(images), images.shape[3], -1)
     # "stable" is a radix sort for bytes, ten times as fast as the usual one.

@@ -25,9 +25,6 @@ def installed_backends() -> tuple[str, ...]:
     Returns:
         Some of "tensorflow", "jax", "torch".
 
-    Raises:
-        Nothing.
-
     Example:
         >>> set(installed_backends()) <= {"tensorflow", "jax", "torch"}
         True
@@ -133,9 +130,6 @@ def check_packages(backend: str, *, pretrained: bool = False) -> None:
 
     Raises:
         MissingPackage: the message names the package and the command that brings it.
-
-    Example:
-        >>> check_packages("tensorflow")
     """
     needed = ["keras", *_EXPORTERS[backend], *_ALWAYS, *["scipy"] * pretrained]
     missing = [package for package in needed if importlib.util.find_spec(package) is None]
@@ -189,9 +183,6 @@ def without_retracing_notes() -> Iterator[None]:
     """While it is open, TensorFlow does not call it an oversight that several networks are compiled in one process.
 
     Yields:
-        Nothing.
-
-    Raises:
         Nothing.
 
     Example:

@@ -58,10 +58,6 @@ def writing_to(place: Path) -> Iterator[None]:
 
     Raises:
         CannotWrite: the disk is full, the folder is read-only, missing or not a folder.
-
-    Example:
-        >>> with writing_to(Path("out.png")):
-        ...     pass
     """
     try:
         yield
@@ -184,9 +180,6 @@ def without_nan(content: Any) -> Any:
     Returns:
         A tree that every JSON reader accepts.
 
-    Raises:
-        Nothing.
-
     Example:
         >>> without_nan({"a": [1.0, float("nan")]})
         {'a': [1.0, None]}
@@ -224,18 +217,7 @@ def sha256_of(path: Path) -> str:
 
 
 def cache_folder() -> Path:
-    """Where Sightline keeps what can be made again: SIGHTLINE_CACHE, or the user's cache folder.
-
-    Returns:
-        A path that may not exist yet.
-
-    Raises:
-        CannotWrite: no folder was chosen, and the user has no home, as in some containers.
-
-    Example:
-        >>> cache_folder().is_absolute()
-        True
-    """
+    """Where Sightline keeps what can be made again: SIGHTLINE_CACHE, or the user's cache folder."""
     if chosen := os.environ.get("SIGHTLINE_CACHE"):
         return Path(os.path.abspath(os.path.expanduser(chosen)))  # noqa: PTH100, PTH111  # neither needs a home
     usual = os.environ.get("LOCALAPPDATA") if os.name == "nt" else os.environ.get("XDG_CACHE_HOME")
@@ -258,9 +240,6 @@ def check_free(out: Path, *, keep: Iterable[str | Path] = ()) -> None:
         OutputExists: it is a file, or a folder with something in it.
         CannotWrite: it cannot be looked into.
         InvalidValue: it lies in a bundle, which one more file would make useless, or in one of `keep`.
-
-    Example:
-        >>> check_free(Path("not-there-yet"))
     """
     check_place("--out", out, keep=keep)
     with writing_to(out):

@@ -26,10 +26,6 @@ def heeding_interrupts() -> Iterator[None]:
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed while it was open.
-
-    Example:
-        >>> with heeding_interrupts():
-        ...     pass
     """
     is_main = threading.current_thread() is threading.main_thread()
     if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
@@ -60,10 +56,6 @@ def noting_interrupts(stderr: int = 2) -> Iterator[None]:
 
     Raises:
         KeyboardInterrupt: at the end, if Ctrl-C was pressed; at once, if it was pressed twice.
-
-    Example:
-        >>> with noting_interrupts():
-        ...     raise_if_interrupted()
     """
     with heeding_interrupts():
         _seen.noting, _seen.stderr = _seen.noting + 1, stderr

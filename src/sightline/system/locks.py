@@ -39,12 +39,7 @@ def remove_unless_held(place: Path) -> None:
 
 
 def remove_leftovers(parent: Path, pattern: str = ".*.partial") -> None:
-    """Remove half-written files and folders whose process has ended, and never one that somebody is still at.
-
-    Args:
-        parent: where they lie; may be missing.
-        pattern: which of them, as `Path.glob` takes it; only names that Sightline gives are looked at.
-    """
+    """Remove half-written files and folders whose process has ended, and never one that somebody is still at."""
     with contextlib.suppress(OSError):
         for found in parent.glob(pattern):
             if _PARTIAL.fullmatch(found.name) and not found.is_symlink() and (found.is_dir() or found.is_file()):

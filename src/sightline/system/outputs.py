@@ -36,9 +36,6 @@ def check_output(option: str, target: Path | None, *, keep: Iterable[str | Path]
         InvalidValue: the target is standard output, is one of `keep`, or lies in one, in a bundle, or beside the
             files of a run.
         OutputExists: it is a folder, or a file that Sightline did not write.
-
-    Example:
-        >>> check_output("--csv", Path("answers.csv"), keep=["photos"])
     """
     if target is None:
         return

@@ -183,9 +183,6 @@ def reporter() -> Reporter:
     Returns:
         A Reporter.
 
-    Raises:
-        Nothing.
-
     Example:
         >>> with reporting("quiet"):
         ...     reporter().mode
@@ -203,13 +200,6 @@ def reporting(mode: Mode | None) -> Iterator[Reporter]:
 
     Yields:
         The reporter of that mode.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> with reporting("quiet") as silent:
-        ...     silent.say("nobody sees this")
     """
     chosen = Reporter(mode) if mode else reporter()
     token = _current.set(chosen)
@@ -227,9 +217,6 @@ def clock(seconds: float) -> str:
 
     Returns:
         "0:07", "12:30", "1:02:03".
-
-    Raises:
-        Nothing.
 
     Example:
         >>> clock(67.4)

@@ -132,9 +132,6 @@ def listed(names: Sequence[str], *, most: int = 3) -> str:
     Returns:
         "a, b, c and 4 more"; what cannot be printed is escaped.
 
-    Raises:
-        Nothing.
-
     Example:
         >>> listed(["a", "b", "c", "d"], most=2)
         'a, b and 2 more'
@@ -154,9 +151,6 @@ def counted(count: int, one: str, many: str = "") -> str:
     Returns:
         "1 image", "2,527 images".
 
-    Raises:
-        Nothing.
-
     Example:
         >>> counted(2527, "image")
         '2,527 images'
@@ -172,9 +166,6 @@ def percent(share: float) -> str:
 
     Returns:
         "46 %".
-
-    Raises:
-        Nothing.
 
     Example:
         >>> percent(0.456)
@@ -193,9 +184,6 @@ def shorten(text: str, fits: Callable[[str], bool]) -> str:
     Returns:
         The text, or as much of its beginning (two thirds) and its end (one
         third) as fits, "…" between them.
-
-    Raises:
-        Nothing.
 
     Example:
         >>> shorten("predicted container ship (0.98)", lambda words: len(words) <= 22)

@@ -233,9 +233,6 @@ def free_bytes() -> int | None:
     Returns:
         Bytes, within what a container allows; None where the system does not say.
 
-    Raises:
-        Nothing.
-
     Example:
         >>> free_bytes() is None or free_bytes() > 0
         True

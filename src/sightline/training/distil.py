@@ -101,11 +101,6 @@ def student_start(
 
     Raises:
         UnknownName, InvalidValue: as `sightline.recipe`, or there is no source.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(student_start).parameters)
-        ['teacher', 'source', 'name', 'settings']
     """
     if name is None:
         name = "photos" if is_files(taught_source(teacher, source)) else "fast"

@@ -28,16 +28,6 @@ def fit_network(network: keras.Model, data: Prepared, watch: Watch) -> tuple[ker
 
     Returns:
         The network, or one in float32 with its weights where it was computed otherwise; and the course of the fit.
-
-    Raises:
-        InvalidValue: the time budget is shorter than one epoch.
-        TrainingFailed: the loss diverged.
-        MissingPackage: a package that this way of training needs is not installed.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(fit_network).parameters)
-        ['network', 'data', 'watch']
     """
     with computing_in(data.recipe.training.precision):
         fitted = fit_transfer(network, data, watch) if is_pretrained(data.recipe) else _fit(network, data, watch)

@@ -112,22 +112,7 @@ class Wish:
 
 
 def fulfil(wish: Wish) -> Run:
-    """Train what was asked for and leave a run.
-
-    Args:
-        wish: checked.
-
-    Returns:
-        The Run.
-
-    Raises:
-        SightlineError: as `train` says.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(fulfil).parameters)
-        ['wish']
-    """
+    """Train what was asked for and leave a run."""
     check_packages(wish.backend, pretrained=is_pretrained(wish.recipe))
     wish = dataclasses.replace(wish, recipe=settle_precision(wish.recipe, wish.backend))
     source, asked, backend = wish.source, wish.recipe, wish.backend

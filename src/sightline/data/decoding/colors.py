@@ -45,14 +45,6 @@ def check_image(image: NDArray[np.uint8]) -> None:
 
     Args:
         image: should be (height, width, 1 or 3) uint8, not empty.
-
-    Raises:
-        InvalidValue: it is not.
-
-    Example:
-        >>> check_image(np.zeros((28, 28), dtype=np.uint8))
-        Traceback (most recent call last):
-        sightline.errors.InvalidValue: an image must have the shape (height, width, 1 or 3); got (28, 28).
     """
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
         raise InvalidValue(f"an image must be an array of uint8; got {getattr(image, 'dtype', type(image).__name__)}.")
@@ -68,9 +60,6 @@ def pixels_of(picture: Image.Image) -> NDArray[np.uint8]:
 
     Returns:
         (height, width, 1 or 3) uint8, writable.
-
-    Raises:
-        Nothing.
 
     Example:
         >>> pixels_of(Image.new("L", (3, 2))).shape

@@ -128,14 +128,6 @@ def strip(data: bytes, image_format: ImageFormat) -> Container:
     """Separate the pixels of an image file from its metadata, and tell what decoding them will take.
 
     ICC profiles are dropped too: pixel values are taken as they are stored. XMP is not read.
-
-    Raises:
-        UnreadableImage: the layout is damaged, or would keep a decoder busy without end.
-        IndexError: a layout is damaged beyond decoding.
-
-    Example:
-        >>> strip(bytes.fromhex("ffd8 fffe0006 41424344 ffda0002 00"), "JPEG").data.hex()
-        'ffd8ffda000200'
     """
     readers = {
         "JPEG": _strip_jpeg,

@@ -65,17 +65,7 @@ def check_size(container: Container, size: tuple[int, int]) -> None:
 
 
 def bytes_to_decode(container: Container, size: tuple[int, int], wanted: tuple[int, int], channels: int) -> int:
-    """What decoding takes at its peak.
-
-    Args:
-        container: the stripped file.
-        size: (width, height) as the decoder gives it, a JPEG's reduced.
-        wanted: (width, height) of the result, which is made beside it.
-        channels: of the result.
-
-    Raises:
-        UnreadableImage: more than a process may take.
-    """
+    """What decoding takes at its peak."""
     if size[0] * size[1] > MAX_PIXELS:
         raise UnreadableImage(
             f"{size[0]:,} x {size[1]:,} pixels; at most {MAX_PIXELS:,} in all are decoded. Save it smaller."

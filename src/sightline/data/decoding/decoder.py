@@ -188,14 +188,6 @@ def read_image(source: Path | str | bytes, spec: InputSpec, *, invert: bool = Fa
 
     Returns:
         (spec.height, spec.width, spec.channels) uint8.
-
-    Raises:
-        UnreadableImage: as `decode_image`.
-        InvalidValue: the specification or the kind of source is wrong.
-
-    Example:
-        >>> read_image(b"P5 2 1 255 Az", InputSpec(1, 2, "grey"), invert=True).tolist()
-        [[[190], [133]]]
     """
     image = decode_image(source, color_mode=spec.color_mode, minimum_size=(spec.height, spec.width))
     return resize_image(255 - image if invert else image, spec)

@@ -122,17 +122,6 @@ def recognise(data: bytes) -> ImageFormat:
 
     Args:
         data: the file's bytes, or at least its first 1,024.
-
-    Returns:
-        One of `IMAGE_FORMATS`.
-
-    Raises:
-        UnreadableImage: it is no image, or of a format that is never opened; the
-            message says what it looks like and how to convert it.
-
-    Example:
-        >>> recognise(b"GIF89a...")
-        'GIF'
     """
     if not data:
         raise UnreadableImage("empty file (0 bytes).")

@@ -52,13 +52,6 @@ def resized(images: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
     Returns:
         (num_images, *spec.shape) uint8: `images` itself where nothing is to be done; where the
         result would be large, something that resizes what is sliced from it.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> resized(np.zeros((2, 4, 4, 1), np.uint8), InputSpec(8, 8, "grey")).shape
-        (2, 8, 8, 1)
     """
     if images.shape[1:] == spec.shape:
         return images

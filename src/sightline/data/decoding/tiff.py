@@ -55,17 +55,6 @@ def exif_orientation(block: bytes) -> int:
 
     Args:
         block: the block without the leading "Exif" of JPEG files.
-
-    Returns:
-        1 to 8 as Exif counts them. 1, upright, wherever the block is damaged or
-        silent, as viewers do.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> exif_orientation(bytes.fromhex("4d4d002a00000008 0001 0112 0003 00000001 0006 0000"))
-        6
     """
     if block[:4] not in (b"II\x2a\x00", b"MM\x00\x2a"):
         return 1
@@ -264,9 +253,6 @@ def camera_model(data: bytes) -> str:
 
     Returns:
         At most 64 letters; "" where the file says nothing or the block is damaged.
-
-    Raises:
-        Nothing.
 
     Example:
         >>> camera_model(b"Exif\0\0" + bytes.fromhex("4d4d002a00000008 0001 0110 0002 00000003 58310000"))

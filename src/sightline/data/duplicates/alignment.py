@@ -87,13 +87,6 @@ def laid(thumbnails: Array, change: Change) -> Array:
 
     Returns:
         The same shape.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> laid(np.arange(1024, dtype=np.float32).reshape(1, 32, 32), Change(across=True))[0, 0, 0]
-        np.float32(31.0)
     """
     if change.transpose:
         thumbnails = thumbnails.swapaxes(1, 2)
@@ -110,14 +103,6 @@ def descriptors(thumbnails: Array, change: Change = UPRIGHT[0]) -> Array:
     Returns:
         (num_images, 35) of length 1: the product of two says how alike they are,
         whatever their brightness and contrast. Zeros for a uniform image.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> image = np.random.default_rng(0).random((1, 32, 32), np.float32)
-        >>> float((descriptors(image) @ descriptors(3 * image + 1).T).round(4)[0, 0])
-        1.0
     """
     if change.start != UPRIGHT[0].start:
         scale_across, shift_across, scale_down, shift_down = np.array(change.start, np.float32)[:, None]
@@ -151,16 +136,6 @@ def smoothed(thumbnails: Array) -> Smoothed:
 
     Args:
         thumbnails: (num_images, 32, 32), already laid down as they are to be compared.
-
-    Returns:
-        Their Smoothed.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> smoothed(np.ones((1, 32, 32), np.float32)).sharp.shape
-        (1, 32, 32)
     """
     stages = tuple(_standardised(blurred(thumbnails, width)) for width, _ in _STAGES)
     return Smoothed(stages, blurred(thumbnails, _FINEST))
@@ -179,16 +154,8 @@ def closeness(first: Smoothed, second: Smoothed, starts: Array) -> tuple[Array, 
         correlation of the grey values and half of their fine structure.
         (num_pairs, 4) the scales and shifts that were found.
 
-    Raises:
-        Nothing.
-
     Source:
         Baker and Matthews, Lucas-Kanade 20 Years On, IJCV 56 (2004): inverse composition.
-
-    Example:
-        >>> image = np.random.default_rng(0).random((1, 32, 32), np.float32)
-        >>> float(closeness(smoothed(image), smoothed(2 * image), np.float32([UPRIGHT[0].start]))[0].round(3)[0])
-        0.0
     """
     found = _aligned(first, second, starts)
     over, inside = _laid_over(first.sharp, found)

@@ -120,9 +120,6 @@ def joined(num_images: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
     Returns:
         (num_images,) int64, the lowest row that each row hangs together with.
 
-    Raises:
-        Nothing.
-
     Example:
         >>> joined(4, np.array([[1, 2], [2, 3]])).tolist()
         [0, 1, 1, 1]

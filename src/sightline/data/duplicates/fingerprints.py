@@ -104,9 +104,6 @@ def empty_signatures(num_images: int) -> Signatures:
     Returns:
         Signatures of which none is known yet.
 
-    Raises:
-        Nothing.
-
     Example:
         >>> empty_signatures(2).known.tolist()
         [False, False]
@@ -160,13 +157,6 @@ def blurred(thumbnails: NDArray[np.float32], width: float = 1.5) -> NDArray[np.f
 
     Returns:
         The same shape.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> float(blurred(np.ones((1, 32, 32), np.float32)).max().round(3))
-        1.0
     """
     weights = _gaussian(width)
     return np.asarray(weights @ thumbnails @ weights.T)
@@ -180,13 +170,6 @@ def fine_structure(thumbnails: NDArray[np.float32]) -> NDArray[np.float32]:
 
     Returns:
         The same shape, about 0 where the image is smooth.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> bool(abs(fine_structure(np.ones((1, 32, 32), np.float32))).max() < 1e-6)
-        True
     """
     return np.asarray(thumbnails - blurred(thumbnails))
 

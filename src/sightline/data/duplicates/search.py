@@ -66,9 +66,6 @@ def exact_duplicates(signatures: Signatures) -> tuple[NDArray[np.int64], ...]:
     Returns:
         Ascending rows of each group of two or more, in the order of their first rows.
 
-    Raises:
-        Nothing.
-
     Example:
         >>> images = empty_signatures(3)
         >>> for row in (0, 2):
@@ -122,19 +119,8 @@ def near_duplicates(signatures: Signatures, *, threshold: float = NEAR) -> Copie
     where an image has more than 64 lookalikes are the nearest alone looked at.
     Memory is bounded: no table of all pairs is ever built.
 
-    Args:
-        signatures: of all images. Of exact copies only the first takes part.
-        threshold: largest distance, above 0 and at most 0.5.
-
     Returns:
         The pairs, without the exact ones.
-
-    Raises:
-        InvalidValue: the threshold is out of range.
-
-    Example:
-        >>> near_duplicates(empty_signatures(2))
-        Copies(none among 2 images, 2 compared only exactly)
     """
     if not 0 < threshold <= 0.5:
         raise InvalidValue(f"threshold must be above 0 and at most 0.5; got {threshold!r}.")

@@ -30,13 +30,6 @@ def background_of(image: NDArray[np.uint8]) -> Background:
     Returns:
         "dark" if three quarters of the border's pixels are at most 80, "light" if
         three quarters are at least 110, else "mixed".
-
-    Raises:
-        InvalidValue: not an image.
-
-    Example:
-        >>> background_of(np.full((28, 28, 1), 200, dtype=np.uint8))
-        'light'
     """
     if image.ndim != 3:
         raise InvalidValue(f"an image must have the shape (height, width, channels); got {image.shape}.")
@@ -50,16 +43,6 @@ def background_of_dataset(images: NDArray[np.uint8]) -> Background:
     Args:
         images: (num_images, height, width, channels) uint8, not padded. At most
             2,000 of them, evenly spaced, are looked at.
-
-    Returns:
-        "dark" or "light" if at least 95 % of the images have that border, else "mixed".
-
-    Raises:
-        InvalidValue: not a batch of images.
-
-    Example:
-        >>> background_of_dataset(np.zeros((10, 28, 28, 1), dtype=np.uint8))
-        'dark'
     """
     if images.ndim != 4:
         raise InvalidValue(f"images must have the shape (num_images, height, width, channels); got {images.shape}.")

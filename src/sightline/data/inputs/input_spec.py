@@ -61,9 +61,6 @@ def input_spec(dataset: Dataset, rows: NDArray[np.int64], data: DataRecipe) -> I
     Returns:
         The specification that goes into the bundle.
 
-    Raises:
-        Nothing.
-
     Example:
         >>> import sightline
         >>> from sightline.configuration.schema import DataRecipe

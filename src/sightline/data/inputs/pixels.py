@@ -142,9 +142,6 @@ def raw_images(dataset: Dataset, rows: NDArray[np.int64]) -> tuple[list[NDArray[
         The readable images, each (height, width, channels) uint8 of its own size (large JPEGs
         reduced), and row to reason for the others.
 
-    Raises:
-        Nothing.
-
     Example:
         >>> import sightline
         >>> images, errors = raw_images(sightline.load("mnist"), np.arange(2))

@@ -57,19 +57,6 @@ def to_dataset(
         name: short name of the source.
         class_names: their order, with every class among them; in natural order if None.
         remedy: what to do where all files are of one class.
-
-    Returns:
-        One row a file. Row ids are the files' names, printable and unique.
-
-    Raises:
-        InvalidSource: one class only (OneClassOnly, which has the Dataset), or one that `class_names` does not hold.
-
-    Example:
-        >>> from pathlib import Path
-        >>> ones = np.ones(2, dtype=np.int64)
-        >>> files = ImageFiles(Path("pets"), "folder", ("cat/1.jpg", "dog/1.jpg"), ones, ones, ones[:0])
-        >>> to_dataset(LabelledFiles(files, ["cat", "dog"], ["", ""], ones), typed="pets", name="pets")
-        Dataset 'pets': 2 images, 2 classes (cat, dog)
     """
     found = sorted(set(labelled.classes), key=natural_order)
     names = tuple(found) if class_names is None else _ordered(found, class_names, typed)
@@ -103,12 +90,7 @@ def to_dataset(
 
 
 def natural_order(name: str) -> tuple[tuple[int, str], ...]:
-    """A key that sorts numbers within names by their value: 2 before 10.
-
-    Example:
-        >>> sorted(["10", "2", "a10", "a9", "01"], key=natural_order)
-        ['01', '2', '10', 'a9', 'a10']
-    """
+    """A key that sorts numbers within names by their value: 2 before 10."""
     parts = re.split("([0-9]+)", name)
     # Odd parts are numbers, of any length: the longer is the larger.
     values = [(len(part.lstrip("0")), part.lstrip("0")) if at % 2 else (0, part) for at, part in enumerate(parts)]
@@ -119,19 +101,6 @@ def unique_names(names: Sequence[str]) -> list[str]:
     """The names, with a number behind those that stand there before.
 
     Two files can have the same name once it is made printable.
-
-    Args:
-        names: in order.
-
-    Returns:
-        As many names, all different.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> unique_names(["a", "b", "a"])
-        ['a', 'b', 'a (2)']
     """
     if len(set(names)) == len(names):
         return list(names)
@@ -147,12 +116,7 @@ def unique_names(names: Sequence[str]) -> list[str]:
 
 
 def named_alike(name: str) -> str:
-    """A key that is the same for names that differ in case, outer blanks or the way of writing accents alone.
-
-    Example:
-        >>> named_alike("Cat ") == named_alike("cat")
-        True
-    """
+    """A key that is the same for names that differ in case, outer blanks or the way of writing accents alone."""
     return unicodedata.normalize("NFC", name).strip().casefold()
 
 
@@ -160,20 +124,6 @@ def fuse_classes(levels: Iterable[tuple[str, str]]) -> tuple[dict[tuple[str, str
     """Match classes by name between splits: case, outer blanks and the way of writing accents do not part them.
 
     Within one level such names are suspicious but may be meant, so they are kept apart.
-
-    Args:
-        levels: (level, class as written) pairs; a level is a split, or "" where there is none.
-
-    Returns:
-        Each pair to its class name, and what is to be said of it.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> names, remarks = fuse_classes([("train", "cat"), ("test", "Cat ")])
-        >>> names["test", "Cat "], remarks[0][:40]
-        ('cat', "'cat' and 'Cat ' are one class, 'cat': b")
     """
     spellings: dict[str, dict[str, set[str]]] = {}
     # "train" comes first: what is learned gives the name.
@@ -200,11 +150,7 @@ def fuse_classes(levels: Iterable[tuple[str, str]]) -> tuple[dict[tuple[str, str
 
 
 def checked_names(names: Iterable[object], typed: str) -> tuple[str, ...]:
-    """Class names as text; bytes are UTF-8, and what could not be written to a file at the end is refused now.
-
-    Raises:
-        InvalidSource: a name that is no text, or that no file can hold.
-    """
+    """Class names as text; bytes are UTF-8, and what could not be written to a file at the end is refused now."""
     texts = []
     for name in names:
         try:

@@ -39,25 +39,13 @@ def read_mnist(folder: Path = MNIST_FOLDER) -> tuple[Images, Labels, Images, Lab
     The MD5 of each file is checked at each call, so what is returned is the
     original or nothing. The arrays are read-only views of the bytes read.
 
-    Args:
-        folder: where the four compressed files lie; the package's own folder.
-
     Returns:
         Train images, uint8 (60000, 28, 28, 1), bright digits on 0; train labels,
         int64 (60000,), 0 to 9; test images and test labels, 10,000 likewise.
 
-    Raises:
-        InvalidSource: a file is missing, unreadable or altered; the message says
-            how to reinstall.
-
     Source:
         LeCun, Cortes, Burges, The MNIST database of handwritten digits (1998),
         licensed under CC BY-SA 3.0.
-
-    Example:
-        >>> images, labels, _, _ = read_mnist()
-        >>> images.shape, labels[:5].tolist()
-        ((60000, 28, 28, 1), [5, 0, 4, 1, 9])
     """
     # zlib and hashlib release the interpreter lock: two files at a time halve the wait.
     with ThreadPoolExecutor(max_workers=2) as pool:

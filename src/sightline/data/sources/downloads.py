@@ -30,9 +30,6 @@ def keras_home() -> Path:
     Returns:
         A path that may not exist.
 
-    Raises:
-        Nothing.
-
     Example:
         >>> isinstance(keras_home(), Path)
         True
@@ -47,23 +44,9 @@ def keras_home() -> Path:
 def read_keras_dataset(name: str) -> Arrays:
     """Load a data set that Keras knows, from its cache or by download.
 
-    Args:
-        name: "fashion-mnist" or "cifar10".
-
     Returns:
         Train images (num_images, height, width, channels) uint8, train labels
         (num_images,) int64, test images and test labels likewise.
-
-    Raises:
-        UnknownName: another name.
-        MissingPackage: Keras or a backend is not installed.
-        DownloadFailed: it could be neither found nor fetched, or is damaged; the
-            message names what to place where.
-
-    Example:
-        >>> read_keras_dataset("fashion")
-        Traceback (most recent call last):
-        sightline.errors.UnknownName: no Keras data set is called 'fashion'. Did you mean 'fashion-mnist'? ...
     """
     manual = pick(MANUAL_FILES, name, kind="Keras data set").format(home=keras_home())
     load_keras()
@@ -107,14 +90,8 @@ def load_keras_for(source: Any, backend: str) -> None:
         source: whatever `sightline.load` takes; any other needs no Keras, and none is imported.
         backend: from `choose_backend`.
 
-    Returns:
-        Nothing.
-
     Raises:
         MissingPackage, InvalidValue: as `load_keras`.
-
-    Example:
-        >>> load_keras_for("mnist", "tensorflow")
     """
     if str(source) in SOURCES and SOURCES[str(source)].origin.startswith("keras."):
         load_keras(backend)

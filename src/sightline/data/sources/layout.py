@@ -54,29 +54,7 @@ _NO_CLASS = "lies beside the class folders, in none of them"
 
 
 def arrange(listing: Listing, *, typed: str, label_from: str = "first") -> Arrangement:
-    """Tell classes and splits from where the files lie. A single folder around all of them is passed through.
-
-    Args:
-        listing: the files, with what is passed over already missing.
-        typed: the source as its user named it, for messages.
-        label_from: "first" or "last": which folder below the top, or below the split, names the class;
-            "top": the top folders do, whatever they are called.
-
-    Returns:
-        Rows with their classes and splits; files that lie in no class folder are left out.
-
-    Raises:
-        InvalidSource: no files, or none in a class folder, a class folder that cannot be entered, or folders whose
-            meaning cannot be told; the message says what to do.
-
-    Example:
-        >>> listing = Listing()
-        >>> for name in ("train/cat/1.jpg", "train/dog/1.jpg", "test/cat/2.jpg", "test/readme.jpg"):
-        ...     listing.add(name, 1, 1)
-        >>> found = arrange(listing, typed="pets")
-        >>> found.classes, found.splits, found.left_out[0][0]
-        (['cat', 'cat', 'dog'], ['test', 'train', 'train'], 'test/readme.jpg')
-    """
+    """Tell classes and splits from where the files lie. A single folder around all of them is passed through."""
     listing, remarks = without_outputs(listing)
     holders = [name.rpartition("/")[0] for name in listing.names]
     # What follows is decided once a folder, not once a file.

@@ -42,11 +42,7 @@ class _Top:
 
 
 def find_splits(counts: Counts, *, typed: str, label_from: str) -> dict[str, str]:
-    """Top folders that are splits, each with the split it is; empty if the top ones are no splits.
-
-    Raises:
-        InvalidSource: names and contents contradict each other; the message says what settles it.
-    """
+    """Top folders that are splits, each with the split it is; empty if the top ones are no splits."""
     called = {folders[0]: "" for folders in counts if folders and split_within(folders[0])}
     inner = inner_wrappers(counts, called)
     tops = _tops(merged((unpacked(folders, inner), number) for folders, number in counts.items()))
@@ -186,11 +182,7 @@ def nested_copies(counts: Counts) -> list[str]:
 
 
 def refuse_alike(counts: Counts, *, typed: str, inside: str = "") -> None:
-    """Refuse folders that all hold the same sub-folders: which of the two are the classes, nobody can tell.
-
-    Raises:
-        InvalidSource: with the options that settle it.
-    """
+    """Refuse folders that all hold the same sub-folders: which of the two are the classes, nobody can tell."""
     tops = _tops(counts)
     if len(tops) < 2 or any(top.is_flat for top in tops):
         return

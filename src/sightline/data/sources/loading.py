@@ -144,9 +144,6 @@ def is_files(source: Any) -> bool:
     Returns:
         False for names, arrays and `.npz` files.
 
-    Raises:
-        Nothing.
-
     Example:
         >>> is_files("mnist"), is_files("photos.zip")
         (False, True)

@@ -22,12 +22,7 @@ CANONICAL = frozenset({"train", "training", "validation", "valid", "val", "test"
 
 
 def split_of(name: str) -> SplitName | None:
-    """The split that a name stands for by itself: "Val", "training_set", "test-images", "train2017".
-
-    Example:
-        >>> split_of("Training"), split_of("dev_set"), split_of("cat"), split_of("crash test")
-        ('train', 'validation', None, None)
-    """
+    """The split that a name stands for by itself: "Val", "training_set", "test-images", "train2017"."""
     words = [word for word in _words(name) if not _FILLER.fullmatch(word)]
     return split_within(name) if len(words) == 1 else None
 

@@ -56,26 +56,6 @@ def assign(
     Rows go in the order of arrival, those of an earlier run first. A row that is
     free joins the group of its copies and of its explicit group. One that would
     tie two splits together is left out. A row without ties starts a group.
-
-    Args:
-        dataset: the rows, their groups and the splits that the source gives.
-        shares: of the rows that are free, for each of `SPLIT_NAMES`, 1 in all; 0 for a split that the source gives.
-        seed: the same seed gives the same splits.
-        copies: which rows are copies of which, if anybody looked.
-        kept: row to split and group of an earlier run, which stay as they are.
-
-    Returns:
-        The Assignment.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> import sightline
-        >>> images = np.zeros((4, 8, 8, 1), np.uint8)
-        >>> four = sightline.load({"x_train": images, "y_train": np.array([0, 1, 0, 1])})
-        >>> assign(four, (1.0, 0.0, 0.0, 0.0), seed=0).splits.tolist()
-        [0, 0, 0, 0]
     """
     book = _Book(dataset, shares, seed, copies)
     kept = kept or {}
@@ -89,22 +69,7 @@ def assign(
 
 
 def position(seed: int, key: str) -> float:
-    """Where in [0, 1) the hash of a key falls.
-
-    Args:
-        seed: another seed, other places.
-        key: of a group.
-
-    Returns:
-        The same number on every machine.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> round(position(0, "cat/1.jpg"), 6)
-        0.367784
-    """
+    """Where in [0, 1) the hash of a key falls."""
     digest = hashlib.blake2b(f"{seed}\0{key}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 

@@ -18,21 +18,7 @@ _NAMES_SHOWN = 5
 
 
 def refuse_empty(dataset: Dataset, data: DataRecipe, splits: Splits) -> None:
-    """Refuse splits of which one came out empty, or none of which teaches a class.
-
-    Args:
-        dataset: that was divided.
-        data: the fractions that were asked for.
-        splits: what came of it.
-
-    Raises:
-        InvalidSource: a split has a fraction and no row, or a class has no row left to train on.
-
-    Example:
-        >>> import sightline
-        >>> mnist = sightline.load("mnist")
-        >>> refuse_empty(mnist, DataRecipe(), sightline.split(mnist))
-    """
+    """Refuse splits of which one came out empty, or none of which teaches a class."""
     given = set(dataset.given_splits.tolist())
     if given and not given & {"", "train"}:
         raise InvalidSource(
@@ -119,25 +105,7 @@ def kinds_of_errors(errors: Mapping[int, str]) -> str:
 
 
 def class_remarks(dataset: Dataset, splits: Splits, shares: Sequence[float]) -> tuple[str, ...]:
-    """Which classes have too few images for every split, and what was done with those they have.
-
-    Args:
-        dataset: that was divided.
-        splits: what came of it.
-        shares: of the rows, for each of `SPLIT_NAMES`; 0 where nothing was to be drawn.
-
-    Returns:
-        A sentence for each kind of shortage.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> import sightline
-        >>> mnist = sightline.load("mnist")
-        >>> class_remarks(mnist, sightline.split(mnist), (0.8, 0.1, 0.1, 0.0))
-        ()
-    """
+    """Which classes have too few images for every split, and what was done with those they have."""
     counts = np.bincount(dataset.labels, minlength=dataset.num_classes)
     remarks = []
     single = [label for label in np.flatnonzero(counts == 1).tolist() if label not in _without(dataset, splits.train)]
@@ -163,21 +131,7 @@ def class_remarks(dataset: Dataset, splits: Splits, shares: Sequence[float]) -> 
 
 
 def groups_needed(share: float) -> int:
-    """How many groups a class needs so that a split of this share surely has one.
-
-    Args:
-        share: of the rows, above 0.
-
-    Returns:
-        A whole number. Two more than the reciprocal, as two splits may have been waiting before.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> groups_needed(0.2)
-        8
-    """
+    """How many groups a class needs so that a split of this share surely has one."""
     return math.ceil(1 / (0.95 * share)) + 2
 
 

@@ -94,9 +94,6 @@ def splits_csv(dataset: Dataset, splits: Splits) -> str:
         the name of an explicit one, or the row id of that of an image's copies that came
         first. Rows that are in no split are left out.
 
-    Raises:
-        Nothing.
-
     Example:
         >>> import sightline
         >>> mnist = sightline.load("mnist")

@@ -34,25 +34,7 @@ _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 
 
 def list_zip(path: Path) -> Listing:
-    """The members of a zip that may be images.
-
-    Args:
-        path: of a zip.
-
-    Returns:
-        Names with "/" between their parts, expanded sizes, CRCs, and where each member's
-        header lies. Members that lead out of the archive, links, encrypted ones and
-        those that are no image are in `left_out`.
-
-    Raises:
-        InvalidSource: too many members.
-        OSError, zipfile.BadZipFile: it cannot be read as a zip.
-
-    Example:
-        >>> list_zip(Path("nowhere.zip"))
-        Traceback (most recent call last):
-        FileNotFoundError: [Errno 2] No such file or directory: 'nowhere.zip'
-    """
+    """The members of a zip that may be images."""
     with zipfile.ZipFile(path) as archive, path.open("rb") as stream:
         members = archive.infolist()
         _refuse_crowd(path, len(members))
@@ -74,20 +56,8 @@ def list_zip(path: Path) -> Listing:
 def list_tar(path: Path) -> Listing:
     """The members of an uncompressed tar that may be images.
 
-    Args:
-        path: of a tar that is not compressed.
-
     Returns:
         As `list_zip`; times of last change instead of CRCs, and where each member's bytes begin.
-
-    Raises:
-        InvalidSource: too many members.
-        OSError, tarfile.TarError: it cannot be read as a tar.
-
-    Example:
-        >>> list_tar(Path("nowhere.tar"))
-        Traceback (most recent call last):
-        FileNotFoundError: [Errno 2] No such file or directory: 'nowhere.tar'
     """
     listing, last = Listing(), {}
     num_bytes = path.stat().st_size
@@ -120,15 +90,6 @@ def read_zip_member(path: Path, name: str, *, offset: int, num_bytes: int) -> by
 
     Returns:
         Exactly `num_bytes` bytes.
-
-    Raises:
-        UnreadableImage: the archive has changed, or the member is damaged; without the name.
-        OSError: the archive cannot be read.
-
-    Example:
-        >>> read_zip_member(Path("nowhere.zip"), "cat/1.jpg", offset=0, num_bytes=1)
-        Traceback (most recent call last):
-        FileNotFoundError: [Errno 2] No such file or directory: 'nowhere.zip'
     """
     data = bytearray()
     with path.open("rb") as stream:
@@ -157,15 +118,6 @@ def read_tar_member(path: Path, *, offset: int, num_bytes: int) -> bytes:
 
     Returns:
         Exactly `num_bytes` bytes.
-
-    Raises:
-        UnreadableImage: the archive has changed or ends too early; without the name.
-        OSError: the archive cannot be read.
-
-    Example:
-        >>> read_tar_member(Path("nowhere.tar"), offset=512, num_bytes=1)
-        Traceback (most recent call last):
-        FileNotFoundError: [Errno 2] No such file or directory: 'nowhere.tar'
     """
     with path.open("rb") as stream:
         stream.seek(offset - tarfile.BLOCKSIZE)

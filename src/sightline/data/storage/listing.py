@@ -67,28 +67,12 @@ class Listing:
 
 
 def is_passed_over(part: str) -> bool:
-    """True for hidden files and folders and for what systems and file managers leave behind.
-
-    Args:
-        part: one part of a path.
-
-    Returns:
-        Whether it is not even worth a reason.
-
-    Example:
-        >>> [is_passed_over(part) for part in (".DS_Store", "Thumbs.db", "$RECYCLE.BIN", "cat.jpg")]
-        [True, True, True, False]
-    """
+    """True for hidden files and folders and for what systems and file managers leave behind."""
     return part.startswith(".") or part.lower() in _JUNK
 
 
 def outputs_in(names: Iterable[str]) -> tuple[str, ...]:
-    """The outermost folders that hold nothing but what Sightline wrote: runs, bundles, evaluations.
-
-    Example:
-        >>> outputs_in(["runs/a-001/recipe.json", "runs/a-001/splits.csv", "runs/a-001/curves.png", "cat/1.jpg"])
-        ('runs',)
-    """
+    """The outermost folders that hold nothing but what Sightline wrote: runs, bundles, evaluations."""
     names = list(names)
     told: dict[str, set[str]] = {}
     for name in names:

@@ -53,23 +53,7 @@ def read_bytes(files: ImageFiles, row: int) -> Path | bytes:
 
 
 def display_name(files: ImageFiles, row: int) -> str:
-    """A row's file as messages show it.
-
-    Args:
-        files: where the images are.
-        row: index into `files.names`.
-
-    Returns:
-        Its whole path, printable; behind the path of its archive if it lies in one.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> none = np.array([5], dtype=np.int64)
-        >>> display_name(ImageFiles(Path("pets"), "folder", ("cat/a.png",), none, none, none[:0]), 0)
-        'pets/cat/a.png'
-    """
+    """A row's file as messages show it."""
     return printable(str(files.place / files.names[row]))
 
 
@@ -121,14 +105,6 @@ def image_sizes(files: ImageFiles, rows: NDArray[np.int64]) -> NDArray[np.int64]
     Returns:
         (num_rows, 3) int64: height, width and channels as `header_of` gives them; zeros for
         what cannot be read.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> none = np.array([5], dtype=np.int64)
-        >>> image_sizes(ImageFiles(Path("nowhere"), "folder", ("a.png",), none, none, none[:0]), np.array([0])).tolist()
-        [[0, 0, 0]]
     """
 
     def size_of(row: int) -> tuple[int, int, int]:
@@ -148,17 +124,6 @@ def header_of(source: Path | bytes) -> tuple[int, int, int]:
 
     Args:
         source: a path, or the bytes of a file.
-
-    Returns:
-        Height and width, upright; 1 channel where the format stores grey, or a palette of
-        greys, else 3.
-
-    Raises:
-        UnreadableImage: missing, no image, a damaged header or more than `MAX_PIXELS`; without the name.
-
-    Example:
-        >>> header_of(b"P5 2 1 255 Az")
-        (1, 2, 1)
     """
     head = source[:_HEAD_BYTES] if isinstance(source, bytes) else _head(source)
     if recognise(head) in _HEAD_FORMATS and len(head) == _HEAD_BYTES:

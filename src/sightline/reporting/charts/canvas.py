@@ -28,24 +28,7 @@ _FAMILY = "DejaVu Sans"  # the one font that matplotlib brings itself
 
 
 def new_figure(width: float, height: float, *, is_arranged: bool) -> Figure:
-    """An empty figure that no window and no pyplot knows of.
-
-    Args:
-        width: inches, positive.
-        height: inches, positive.
-        is_arranged: whether matplotlib places the axes so that nothing
-            overlaps; otherwise they stay where they are put.
-
-    Returns:
-        A white figure.
-
-    Raises:
-        MissingPackage: matplotlib is not installed.
-
-    Example:
-        >>> new_figure(4, 3, is_arranged=True).get_size_inches().tolist()
-        [4.0, 3.0]
-    """
+    """An empty figure that no window and no pyplot knows of."""
     figures = require("matplotlib.figure", purpose="drawing a chart", install="sightline[tensorflow]")
     layout = "constrained" if is_arranged else "none"
     figure: Figure = figures.Figure(
@@ -57,19 +40,8 @@ def new_figure(width: float, height: float, *, is_arranged: bool) -> Figure:
 def png(figure: Figure, *, trim: bool = False) -> bytes:
     """Render a figure.
 
-    Args:
-        figure: from `new_figure`.
-        trim: cut empty margins, so that the size follows what is drawn.
-
     Returns:
         A PNG that bears Sightline's mark and no date: the same bytes for the same figure.
-
-    Raises:
-        MissingPackage: matplotlib is not installed.
-
-    Example:
-        >>> png(new_figure(1, 1, is_arranged=True))[1:4]
-        b'PNG'
     """
     agg = require("matplotlib.backends.backend_agg", purpose="drawing a chart", install="sightline[tensorflow]")
     agg.FigureCanvasAgg(figure)  # becomes the figure's canvas
@@ -88,24 +60,7 @@ def png(figure: Figure, *, trim: bool = False) -> bytes:
 
 
 def dress(axes: Axes, *, grid: bool) -> None:
-    """Give axes the house style.
-
-    Args:
-        axes: of a figure from `new_figure`.
-        grid: whether thin rules cross the panel.
-
-    Returns:
-        Nothing; the axes are changed.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> axes = new_figure(4, 3, is_arranged=True).subplots()
-        >>> dress(axes, grid=True)
-        >>> axes.spines["top"].get_visible()
-        False
-    """
+    """Give axes the house style."""
     axes.set_facecolor(PAPER)
     for side, spine in axes.spines.items():
         spine.set(visible=side in ("left", "bottom"), color=QUIET, linewidth=0.8)
@@ -124,24 +79,7 @@ def _tick_letters(size: float) -> dict[str, Any]:
 
 
 def letters(size: float, color: str = INK, *, bold: bool = False) -> dict[str, Any]:
-    """Keyword arguments of a matplotlib text in the house style.
-
-    Args:
-        size: in points.
-        color: as matplotlib names it.
-        bold: for a heading.
-
-    Returns:
-        For `Axes.text`, `set_title`, `set_xlabel` and their like. Dollar signs
-        are left alone: class names are not formulas.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> letters(9)["fontsize"]
-        9
-    """
+    """Keyword arguments of a matplotlib text in the house style."""
     return {
         "fontsize": size,
         "color": color,
@@ -153,24 +91,7 @@ def letters(size: float, color: str = INK, *, bold: bool = False) -> dict[str, A
 
 
 def name_letters(name: str, size: float, *, longest: int) -> tuple[str, dict[str, Any]]:
-    """A class name as a chart can write it, and the letters to write it in.
-
-    Args:
-        name: any string.
-        size: in points.
-        longest: characters to keep at most; a longer name loses its middle.
-
-    Returns:
-        The text, with an empty box for each character that no font here knows,
-        and the keyword arguments of a matplotlib text.
-
-    Raises:
-        MissingPackage: Pillow was built without FreeType.
-
-    Example:
-        >>> name_letters("golden retriever", 9, longest=10)[0]
-        'golden…ver'
-    """
+    """A class name as a chart can write it, and the letters to write it in."""
     text = shorten(plain_text(name), lambda words: len(words) <= longest)
     path = file_for(text)
     style = letters(size)

@@ -39,21 +39,6 @@ def draw_confusion(evaluation: Evaluation) -> Figure:
 
     Args:
         evaluation: `confusion` int64 (num_classes, num_classes) of counts.
-
-    Returns:
-        One panel with the matrix, two colour bars beside it.
-
-    Raises:
-        InvalidValue: the matrix does not fit its class names.
-        MissingPackage: matplotlib is not installed.
-
-    Example:
-        >>> import numpy as np
-        >>> right, nan = np.array([[9, 1], [0, 10]]), np.full(2, np.nan)
-        >>> figures = Evaluation(("cat", "dog"), 20, 19, 0, 0.95, (0.764, 0.991), 0.95, 0.1, 0.02,
-        ...     right, nan, nan, nan, 0.95, (("cat", "dog", 1),))
-        >>> draw_confusion(figures).axes[0].get_ylabel()
-        'given class'
     """
     counts = _checked_counts(evaluation)
     shown = shown_classes(counts)
@@ -81,13 +66,6 @@ def shown_classes(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     Returns:
         int64, ascending: all up to 200 classes, else the 50 at most that the
         most frequently confused pairs are made of; the first 50 without errors.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> shown_classes(np.eye(3, dtype=np.int64)).tolist()
-        [0, 1, 2]
     """
     num_classes = len(counts)
     if num_classes <= MOST_CLASSES:

@@ -41,24 +41,7 @@ def _pair(history: Sequence[Mapping[str, float]], figure: str) -> list[_Curve]:
 
 
 def draw_curves(history: Sequence[Mapping[str, float]], *, chosen_epoch: int) -> Figure:
-    """The figure behind `curves_png`.
-
-    Args:
-        history: one mapping an epoch, in order.
-        chosen_epoch: the epoch whose weights were kept; one of the history's.
-
-    Returns:
-        Panels for accuracy, loss and, where it was recorded, learning rate.
-
-    Raises:
-        InvalidValue: the history or the chosen epoch cannot be drawn.
-        MissingPackage: matplotlib is not installed.
-
-    Example:
-        >>> first = {"epoch": 1, "loss": 0.3, "accuracy": 0.9, "learning_rate": 0.001}
-        >>> [panel.get_ylabel() for panel in draw_curves([first], chosen_epoch=1).axes]
-        ['accuracy', 'loss', 'learning rate']
-    """
+    """The figure behind `curves_png`."""
     epochs = checked_epochs(history, chosen_epoch)
     rates = column(history, "learning_rate")
     heights = [3, 3, 1] if np.isfinite(rates).any() else [3, 3]
@@ -101,21 +84,7 @@ def _draw_loss(panel: Axes, epochs: NDArray[np.int64], curves: list[_Curve]) -> 
 
 
 def set_loss_axis(panel: Axes, losses: NDArray[np.float64]) -> None:
-    """Name and scale the axis of losses: from 0, or logarithmic where they differ by more than 30 times.
-
-    Args:
-        panel: whose vertical axis shows losses.
-        losses: all that are drawn, finite.
-
-    Raises:
-        MissingPackage: matplotlib is not installed.
-
-    Example:
-        >>> panel = new_figure(4, 3, is_arranged=True).subplots()
-        >>> set_loss_axis(panel, np.array([0.01, 2.0]))
-        >>> panel.get_ylabel()
-        'loss (log scale)'
-    """
+    """Name and scale the axis of losses: from 0, or logarithmic where they differ by more than 30 times."""
     panel.set_ylabel("loss", **letters(10))
     if not losses.size or losses.min() < 0:
         return
@@ -151,22 +120,7 @@ def _draw_lines(panel: Axes, epochs: NDArray[np.int64], curves: list[_Curve]) ->
 
 
 def line_style(color: str, width: float) -> dict[str, Any]:
-    """Keyword arguments of a line over the epochs.
-
-    Args:
-        color: as matplotlib names it.
-        width: in points.
-
-    Returns:
-        For `Axes.plot` and `Line2D`.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> line_style(BLUE, 2.2)["linewidth"]
-        2.2
-    """
+    """Keyword arguments of a line over the epochs."""
     return {
         "color": color,
         "linewidth": width,
@@ -211,21 +165,7 @@ def _draw_rates(panel: Axes, epochs: NDArray[np.int64], rates: NDArray[np.float6
 
 
 def set_epoch_axis(panel: Axes, epochs: NDArray[np.int64]) -> None:
-    """Name and scale the axis of epochs: whole numbers, with room at both ends.
-
-    Args:
-        panel: whose horizontal axis shows epochs.
-        epochs: counting up, at least one.
-
-    Raises:
-        MissingPackage: matplotlib is not installed.
-
-    Example:
-        >>> panel = new_figure(4, 3, is_arranged=True).subplots()
-        >>> set_epoch_axis(panel, np.array([1, 2, 3]))
-        >>> panel.get_xlabel()
-        'epoch'
-    """
+    """Name and scale the axis of epochs: whole numbers, with room at both ends."""
     ticker = require("matplotlib.ticker", purpose="drawing a chart", install="sightline[tensorflow]")
     first, last = int(epochs[0]), int(epochs[-1])
     panel.set_xlim(first - 0.5, last + max(0.5, 0.01 * (last - first)))

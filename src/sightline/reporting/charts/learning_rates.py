@@ -30,17 +30,6 @@ def draw_rates(
         smoothed: float64 (num_steps,), the same without its noise.
         suggestion: the rate to begin with.
         steepest: the rate at which the loss fell fastest.
-
-    Returns:
-        One panel.
-
-    Raises:
-        MissingPackage: matplotlib is not installed.
-
-    Example:
-        >>> rates, losses = np.array([0.001, 0.01, 0.1]), np.array([2.0, 1.0, 3.0])
-        >>> draw_rates(rates, losses, losses, suggestion=0.001, steepest=0.01).axes[0].get_xlabel()
-        'learning rate (log scale)'
     """
     figure = new_figure(8.2, 4.4, is_arranged=True)
     panel: Axes = figure.subplots()

@@ -88,23 +88,7 @@ class _Line:
 
 
 def draw_overlay(courses: Sequence[Course]) -> Figure:
-    """The figure behind `overlay_png`.
-
-    Args:
-        courses: at least one, at most 24.
-
-    Returns:
-        A panel for accuracy and one for loss.
-
-    Raises:
-        InvalidValue: no course or too many, or a history that cannot be drawn.
-        MissingPackage: matplotlib is not installed.
-
-    Example:
-        >>> first = {"epoch": 1, "loss": 0.3, "accuracy": 0.9}
-        >>> [panel.get_ylabel() for panel in draw_overlay([Course("A", "runs/a", [first], 1)]).axes]
-        ['accuracy', 'loss']
-    """
+    """The figure behind `overlay_png`."""
     if not 1 <= len(courses) <= MOST_CURVES:
         raise InvalidValue(f"from 1 to {MOST_CURVES} runs can be drawn in one picture; got {len(courses)}.")
     lines = [
@@ -219,13 +203,6 @@ def spread(heights: Sequence[float]) -> list[float]:
     Returns:
         Ascending, in [0.03, 0.97], neighbours a letter apart: those that touch are
         spread about their common middle (least squares).
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> [round(height, 3) for height in spread([0.2, 0.5, 0.5])]
-        [0.2, 0.469, 0.531]
     """
     gap = min(_LETTER_HEIGHT, 0.94 / max(1, len(heights) - 1))
     # Without the gaps it is the nearest sequence that never falls: neighbours that fall are pooled.

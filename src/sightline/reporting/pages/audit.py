@@ -35,23 +35,7 @@ _MEANINGS: dict[Severity, str] = {
 
 
 def audit_page(audit: Audit) -> str:
-    """An audit as a page to be read in a browser, on a screen or a telephone.
-
-    Args:
-        audit: from `sightline.audit`. Files on the page are opened once more, for their miniatures.
-
-    Returns:
-        A whole HTML document, about 1 MB at most with all its miniatures.
-
-    Raises:
-        Nothing. An image that cannot be opened any more is named without its miniature.
-
-    Example:
-        >>> import numpy as np, sightline
-        >>> few = sightline.load("mnist").take(np.arange(100))
-        >>> audit_page(Audit("<i>", 100, 100, (), few)).count("<i>")
-        0
-    """
+    """An audit as a page to be read in a browser, on a screen or a telephone."""
     pictures = _Pictures(audit)
     sections = "".join(_section(audit, severity, pictures) for severity in SEVERITIES)
     title = escape(f"Audit of {printable(audit.name)}: {audit.verdict}")

@@ -34,22 +34,9 @@ class Miniature:
 def miniature(dataset: Dataset, row: int) -> Miniature | None:
     """A row of a source as a small picture.
 
-    Args:
-        dataset: arrays or files; a file is opened again.
-        row: its index.
-
     Returns:
         JPEG of at most 128 pixels a side, PNG for images up to 64 pixels, which stay as
         they are; None where the row cannot be read any more.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> import sightline
-        >>> found = miniature(sightline.load("mnist"), 0)
-        >>> found.address[:15], found.is_small
-        ('data:image/png;', True)
     """
     images, _ = raw_images(dataset, np.array([row]))
     if not images:

@@ -46,17 +46,6 @@ def plain_text(text: str) -> str:
 
     Args:
         text: any string, also one with undecodable bytes of a file name in it.
-
-    Returns:
-        The text with control characters as spaces, invisible formatting left
-        out, and what is no character as U+FFFD.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> plain_text("a\tb\u202ec")
-        'a bc'
     """
     return "".join(_plain_character(character) for character in text)
 
@@ -76,17 +65,6 @@ def font_for(text: str, size: int) -> ImageFont.FreeTypeFont:
     Args:
         text: as `plain_text` returns it.
         size: height of the letters in pixels, at least 1.
-
-    Returns:
-        Pillow's embedded font wherever it suffices, so that most pictures look
-        alike on every machine; otherwise the best of the fonts found here.
-
-    Raises:
-        MissingPackage: this Pillow was built without FreeType.
-
-    Example:
-        >>> font_for("cat", 12).getname()[0]
-        'Aileron'
     """
     if _num_missing(text, None) == 0:
         return _opened(None, size)
@@ -96,18 +74,8 @@ def font_for(text: str, size: int) -> ImageFont.FreeTypeFont:
 def file_for(text: str) -> str | None:
     """The font file that can draw most of a text; for libraries that want a path.
 
-    Args:
-        text: as `plain_text` returns it.
-
     Returns:
         A path, the first of `font_files` among equals; None if there is no file.
-
-    Raises:
-        MissingPackage: this Pillow was built without FreeType.
-
-    Example:
-        >>> file_for("cat") in (None, *font_files())
-        True
     """
     return _best(font_files() or (None,), text)
 
@@ -139,16 +107,6 @@ def with_boxes(text: str, path: str | None) -> str:
     Args:
         text: as `plain_text` returns it.
         path: of the font; None for the one inside Pillow.
-
-    Returns:
-        A text of the same length.
-
-    Raises:
-        MissingPackage: this Pillow was built without FreeType.
-
-    Example:
-        >>> with_boxes("5 \u732b", None)
-        '5 □'
     """
     return "".join(character if _has_glyph(character, path) else BOX for character in text)
 
@@ -160,34 +118,13 @@ def text_width(text: str, path: str | None, size: int) -> float:
         text: as `plain_text` returns it.
         path: of the font; None for the one inside Pillow.
         size: height of the letters in pixels, at least 1.
-
-    Returns:
-        Pixels.
-
-    Raises:
-        MissingPackage: this Pillow was built without FreeType.
-
-    Example:
-        >>> text_width("WW", None, 12) == 2 * text_width("W", None, 12) > text_width("ii", None, 12)
-        True
     """
     return _opened(path, size).getlength(text)
 
 
 @lru_cache(maxsize=1)
 def font_files() -> tuple[str, ...]:
-    """The known font files that exist on this machine, most preferred first.
-
-    Returns:
-        Paths; empty on a bare machine. Looked up once a process.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> all(path.endswith((".ttf", ".ttc", ".otf")) for path in font_files())
-        True
-    """
+    """The known font files that exist on this machine, most preferred first."""
     return tuple(path for name in (_matplotlib_font(), *_SYSTEM_FONTS) if (path := _found(name)))
 
 

@@ -59,17 +59,6 @@ def make_cell(image: NDArray[np.uint8], caption: str, side: int) -> Cell:
         image: uint8 (height, width, channels), 1 or 3 channels.
         caption: one or two lines with "\n" between; further lines join the second.
         side: of the square that the image fits in, in pixels, at least 1.
-
-    Returns:
-        The cell: a small image enlarged by the largest whole factor that fits,
-        a large one reduced to fit.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> make_cell(np.zeros((28, 20, 1), np.uint8), "five", 112).picture.size
-        (80, 112)
     """
     height, width = image.shape[:2]
     picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).convert("RGB")
@@ -93,16 +82,6 @@ def draw_grid(rows: Sequence[Sequence[Cell]], *, title: str, header: tuple[str, 
         title: one line above; "" for none.
         header: words above the first column and above all others, which then
             stand a little apart; None for a plain grid.
-
-    Returns:
-        A PNG.
-
-    Raises:
-        InvalidValue: it would have more than 80 million pixels.
-
-    Example:
-        >>> draw_grid([], title="no mistakes")[1:4]
-        b'PNG'
     """
     title = plain_text(title)
     if not rows:
@@ -194,19 +173,5 @@ def _shortened(text: str, size: int, width: int) -> str:
 
 
 def fits_below(text: str) -> bool:
-    """Whether one line of a caption fits below a picture without being shortened.
-
-    Args:
-        text: as `plain_text` returns it.
-
-    Returns:
-        True if the widest column has room for it.
-
-    Raises:
-        MissingPackage: this Pillow was built without FreeType.
-
-    Example:
-        >>> fits_below("predicted 9 (0.99)"), fits_below("predicted " * 9)
-        (True, False)
-    """
+    """Whether one line of a caption fits below a picture without being shortened."""
     return _text_width(text, _TEXT_SIZE) <= _WIDEST_CAPTION

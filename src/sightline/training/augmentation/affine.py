@@ -64,17 +64,6 @@ def inverse_maps(tangent: Any, turn: tuple[Any, Any], shift: tuple[Any, Any], si
         turn: (count,) zoom times cosine, and (count,) zoom times sine.
         shift: (count,) pixels in x, and (count,) in y.
         size: height and width.
-
-    Returns:
-        (count, 8), as `keras.ops.image.affine_transform` takes them.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> one, none = ops.ones((1,)), ops.zeros((1,))
-        >>> [float(value) for value in inverse_maps(none, (one, none), (2 * one, none), (8, 8))[0]]
-        [1.0, 0.0, 2.0, 0.0, 1.0, 0.0, 0.0, 0.0]
     """
     cosine, sine = turn
     x_by_x, x_by_y = cosine, tangent * cosine - sine
@@ -99,15 +88,6 @@ def warp(images: Any, maps: Any, *, fill_mode: str) -> Any:
 
     Returns:
         (count, height, width, channels) float32.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> images = np.arange(4, dtype=np.float32).reshape(1, 2, 2, 1)
-        >>> one_left = np.array([[1, 0, 1, 0, 1, 0, 0, 0]], np.float32)
-        >>> np.asarray(warp(images, one_left, fill_mode="constant")).ravel().tolist()
-        [1.0, 0.0, 3.0, 0.0]
     """
     if keras.config.backend() == "tensorflow":
         return ops.image.affine_transform(images, maps, interpolation="bilinear", fill_mode=fill_mode)
@@ -118,24 +98,7 @@ def warp(images: Any, maps: Any, *, fill_mode: str) -> Any:
 
 
 def gathered(images: Any, maps: Any, *, fill_mode: str) -> Any:
-    """`warp` by four gathers, one for each neighbour of a position; what JAX gets.
-
-    Args:
-        images: as `warp`.
-        maps: as `warp`.
-        fill_mode: as `warp`.
-
-    Returns:
-        As `warp`.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> ones, same = ops.ones((1, 2, 2, 1)), ops.convert_to_tensor([[1.0, 0, 0, 0, 1, 0, 0, 0]])
-        >>> float(ops.sum(gathered(ones, same, fill_mode="reflect")))
-        4.0
-    """
+    """`warp` by four gathers, one for each neighbour of a position; what JAX gets."""
     count, (height, width, channels) = ops.shape(images)[0], images.shape[1:]
     x, y = _positions(maps, height, width)
     pixels = ops.reshape(images, (-1, channels))

@@ -49,15 +49,8 @@ class Mixing:
         Returns:
             (batch, 6) float32, columns as PLAN_COLUMNS.
 
-        Raises:
-            Nothing.
-
         Source:
             MixUp: Zhang et al., arXiv 1710.09412; CutMix: Yun et al., arXiv 1905.04899, its boxes kept inside.
-
-        Example:
-            >>> Mixing(0.2, 0.0, 8, 8, seed=0).plan(np.arange(4)).shape
-            (4, 6)
         """
         # No state: Keras looks at a first batch before it trains, and threads read ahead.
         draw = np.random.default_rng([self.seed, zlib.crc32(np.ascontiguousarray(rows).tobytes())])
@@ -85,15 +78,6 @@ class Mixing:
 
         Returns:
             The plan, targets that sum to 1, and the weights if there are any; float32.
-
-        Raises:
-            Nothing.
-
-        Example:
-            >>> mixing = Mixing(0.2, 1.0, 8, 8, seed=0)
-            >>> plan, targets = mixing.mix(np.arange(4), [np.eye(4, dtype=np.float32)])
-            >>> targets.sum(axis=1).round(6).tolist()
-            [1.0, 1.0, 1.0, 1.0]
         """
         plan = self.plan(rows)
         partners, share = rows[plan[:, 0].astype(np.int64)], self.own_share(plan)
@@ -121,35 +105,13 @@ def mixing_of(recipe: Recipe, shape: tuple[int, ...]) -> Mixing | None:
 
     Returns:
         The mixing, or None where the recipe asks for none.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> mixing_of(Recipe(), (28, 28, 1)) is None
-        True
     """
     mixup, cutmix = recipe.augmentation.mixup_alpha or 0.0, recipe.augmentation.cutmix_alpha or 0.0
     return Mixing(mixup, cutmix, shape[0], shape[1], recipe.seed) if mixup or cutmix else None
 
 
 def unmixed(rows: NDArray[np.int64], arrays: list[NDArray[Any]]) -> tuple[NDArray[Any], ...]:
-    """A plan that nobody reads, and the arrays as they are: what rows are fed with that only judge.
-
-    Args:
-        rows: (batch,) of the arrays.
-        arrays: targets, and weights if there are any.
-
-    Returns:
-        Zeros (batch, 6), and the rows of each array.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> unmixed(np.array([1]), [np.array([5.0, 7.0])])[1].tolist()
-        [7.0]
-    """
+    """A plan that nobody reads, and the arrays as they are: what rows are fed with that only judge."""
     return (np.zeros((len(rows), len(PLAN_COLUMNS)), np.float32), *(array[rows] for array in arrays))
 
 

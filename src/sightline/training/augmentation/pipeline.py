@@ -26,21 +26,8 @@ def build_augmentation(augmentation: AugmentationRecipe, spec: InputSpec, *, see
     MixUp and CutMix are not in it: they need labels (`sightline.training.augmentation.mixing`). A policy's own
     saturation and hue are dropped on grey input.
 
-    Args:
-        augmentation: the recipe's section, resolved.
-        spec: the network's input; a dark background is filled with black, any other by reflection.
-        seed: of every draw.
-
     Returns:
         uint8 images (batch, height, width, channels) to floats that are whole, 0 to 255.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> spec = InputSpec(28, 28, "grey")
-        >>> build_augmentation(AugmentationRecipe(policy="none"), spec, seed=0) is None
-        True
     """
     parts = _parts(strengths_of(augmentation), augmentation, spec, seed)
     if not parts:

@@ -29,13 +29,6 @@ def drawn_views(rows: NDArray[np.int64], *, num_images: int, num_views: int, see
 
     Returns:
         (batch,) int64 in [0, num_views * num_images).
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> drawn_views(np.array([3, 1]), num_images=4, num_views=1, seed=0).tolist()
-        [3, 1]
     """
     # No state: Keras looks at a first batch before it trains, and threads read ahead.
     draw = np.random.default_rng([seed, zlib.crc32(np.ascontiguousarray(rows).tobytes())])
@@ -53,15 +46,6 @@ def augmented_views(images: Any, augmentation: keras.Model, *, num_views: int) -
 
     Returns:
         (num_views * num_images, height, width, channels) uint8, view after view.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> pixels = keras.Input((4, 4, 1), dtype="uint8")
-        >>> augmentation = keras.Model(pixels, keras.layers.RandomFlip(seed=0)(pixels))
-        >>> augmented_views(np.zeros((5, 4, 4, 1), np.uint8), augmentation, num_views=3).shape
-        (15, 4, 4, 1)
     """
     num_images = len(images)
     views = np.empty((num_views * num_images, *images.shape[1:]), np.uint8)

@@ -37,15 +37,6 @@ def reopen(
 
     Returns:
         The data, whose pixels are those of the judged rows alone; and what has to be typed to find them again.
-
-    Raises:
-        InvalidValue: the source is not known, or no longer what the runs were trained on.
-        UnknownName, InvalidSource: a source that was named cannot be opened, or an image of it not be read.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(reopen).parameters)
-        ['source', 'runs', 'rows', 'class_names', 'spec']
     """
     dataset, typed = _open(source, runs)
     chosen, splits = _divided(dataset, rows, class_names)
@@ -69,20 +60,8 @@ def reopen(
 def reopened_network(run: FinishedRun, class_names: tuple[str, ...]) -> Any:
     """The network of a run with calibrated logits, in the order of these classes.
 
-    Args:
-        run: whose bundle was verified.
-        class_names: those of the bundle, in any order.
-
     Returns:
         A Keras model: uint8 images to features and logits.
-
-    Raises:
-        InvalidBundle: the network gives no features.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(reopened_network).parameters)
-        ['run', 'class_names']
     """
     import keras
 

@@ -52,17 +52,6 @@ def choose(
         class_names: in the order of the combination.
         votes: (num_runs,) given ones, so that nothing is chosen; or None.
         most: steps of the selection.
-
-    Returns:
-        The Choice.
-
-    Raises:
-        InvalidValue: there is no row to choose by.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(choose).parameters)
-        ['runs', 'rows', 'class_names', 'votes', 'most']
     """
     validation = [recorded(run, rows, "validation", class_names) for run in runs]
     num_rows = len(validation[0])
@@ -104,25 +93,7 @@ def _step(
 def members_of(
     runs: Sequence[FinishedRun], rows: SharedRows, class_names: tuple[str, ...], choice: Choice
 ) -> list[dict[str, Any]]:
-    """The runs as members, with what they said of the shared rows when they were trained.
-
-    Args:
-        runs: all, chosen or not.
-        rows: that they share.
-        class_names: in the order of the combination.
-        choice: with the votes.
-
-    Returns:
-        number, run, network, vote, and the figures on validation and test rows of each.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(members_of).parameters)
-        ['runs', 'rows', 'class_names', 'choice']
-    """
+    """The runs as members, with what they said of the shared rows when they were trained."""
     return [
         {
             "number": number,

@@ -50,20 +50,6 @@ def shared_rows(runs: Sequence[FinishedRun]) -> SharedRows:
     A row that one run validated and another tested on is in no split: it has chosen the epoch of the one. Nor is
     a row that only some of the runs know, one with two classes, or one whose group, kept together by one
     run, was torn apart by another that learned from a part of it.
-
-    Args:
-        runs: two or more, of the same classes.
-
-    Returns:
-        The rows; each of the judged splits may be empty.
-
-    Raises:
-        InvalidValue: rows of different arrays, or rows that the runs call by other classes.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(shared_rows).parameters)
-        ['runs']
     """
     remarks = _check_sources(runs) + _taught_by_strangers(runs)
     known = list(dict.fromkeys(itertools.chain.from_iterable(run.splits for run in runs)))
@@ -103,22 +89,7 @@ def shared_rows(runs: Sequence[FinishedRun]) -> SharedRows:
 
 
 def shared_classes(runs: Sequence[FinishedRun]) -> tuple[str, ...]:
-    """The classes that all runs tell apart, in the order of the first.
-
-    Args:
-        runs: two or more.
-
-    Returns:
-        The names.
-
-    Raises:
-        InvalidValue: a run knows other classes.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(shared_classes).parameters)
-        ['runs']
-    """
+    """The classes that all runs tell apart, in the order of the first."""
     first, *others = runs
     class_names = first.bundle.class_names
     for run in (first, *others):
@@ -139,22 +110,7 @@ def _check_same(class_names: Sequence[str], names: Sequence[str], first: Finishe
 
 
 def shared_input(runs: Sequence[FinishedRun]) -> InputSpec:
-    """What all runs are fed.
-
-    Args:
-        runs: two or more.
-
-    Returns:
-        The specification; its background is "mixed" where the runs do not agree on one.
-
-    Raises:
-        InvalidValue: they take images of other sizes, colours or resize rules.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(shared_input).parameters)
-        ['runs']
-    """
+    """What all runs are fed."""
     specs = [run.bundle.input for run in runs]
     if len({tuple(getattr(spec, key) for key in _INPUT) for spec in specs}) > 1:
         taken = "; ".join(
@@ -172,22 +128,8 @@ def shared_input(runs: Sequence[FinishedRun]) -> InputSpec:
 def recorded(run: FinishedRun, rows: SharedRows, split: str, class_names: tuple[str, ...]) -> Predictions:
     """What a run said of the shared rows of a split when it was trained.
 
-    Args:
-        run: one of those that share the rows.
-        rows: from `shared_rows`.
-        split: "validation", "calibration" or "test".
-        class_names: in the order that is wanted.
-
     Returns:
         Predictions whose logits are divided by the temperature of the run, classes in that order.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(recorded).parameters)
-        ['run', 'rows', 'split', 'class_names']
     """
     row_ids, answers = rows.rows(split), run.answers[split]
     place = {row_id: number for number, row_id in enumerate(answers.given)}
@@ -200,42 +142,13 @@ def recorded(run: FinishedRun, rows: SharedRows, split: str, class_names: tuple[
 
 
 def class_order(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
-    """Where each of the wanted classes stands among others: what logits are sorted by.
-
-    Args:
-        names: the classes as they are ordered.
-        wanted: the same in the order that is wanted.
-
-    Returns:
-        An index into `names` for each of `wanted`.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> class_order(["b", "c", "a"], ["a", "b", "c"])
-        [2, 0, 1]
-    """
+    """Where each of the wanted classes stands among others: what logits are sorted by."""
     place = {name: number for number, name in enumerate(names)}
     return [place[name] for name in wanted]
 
 
 def shared_recipe(recipes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The part of several recipes that is the same in all.
-
-    Args:
-        recipes: nested as in JSON.
-
-    Returns:
-        The keys on which all agree, with their values.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> shared_recipe([{"seed": 1, "data": {"resize": "fit"}}, {"seed": 2, "data": {"resize": "fit"}}])
-        {'data': {'resize': 'fit'}}
-    """
+    """The part of several recipes that is the same in all."""
     first, *others = recipes
     agreed: dict[str, Any] = {}
     for key, value in first.items():

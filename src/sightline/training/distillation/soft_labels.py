@@ -27,26 +27,13 @@ FIGURES = ("num_images", "num_correct", "accuracy", "accuracy_interval", "cross_
 def lesson_of(data: Prepared, teacher: Teacher) -> Lesson:
     """Make views of the train images by the student's augmentation and ask the teacher about every one.
 
-    Args:
-        data: of the student.
-        teacher: is asked by ONNX Runtime.
-
     Returns:
         Views, each with the mean of its given label and the teacher's calibrated probabilities, which are softened by
         SOFTENING; and the teacher's figures on the validation rows, None where it may have learned from them.
 
-    Raises:
-        InvalidValue: memory holds no second view of the images.
-        TrainingFailed: the teacher gives something else than finite numbers.
-
     Source:
         Hinton, Vinyals, Dean, arXiv 1503.02531; teacher and student look at the same view: Beyer et al.,
         Knowledge distillation: a good teacher is patient and consistent, arXiv 2106.05237.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(lesson_of).parameters)
-        ['data', 'teacher']
     """
     augmentation = build_augmentation(data.recipe.augmentation, data.spec, seed=data.recipe.seed)
     images: Any = data.pixels.take(data.splits.train)

@@ -50,26 +50,7 @@ class Teacher:
 
 
 def student_recipe(asked: Recipe, into: str, bundle: Bundle) -> Recipe:
-    """What a student is trained by: what was asked for, fed as its teacher is, with a loss that takes soft answers.
-
-    Args:
-        asked: a recipe that may say "auto"; its `model.name` is replaced.
-        into: name of the student's network.
-        bundle: of the teacher.
-
-    Returns:
-        The recipe.
-
-    Raises:
-        UnknownName: no model is called that.
-        InvalidValue: the network starts from pretrained weights or does not take images of this size, or the recipe
-            asks for what goes against learning from answers.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(student_recipe).parameters)
-        ['asked', 'into', 'bundle']
-    """
+    """What a student is trained by: what was asked for, fed as its teacher is, with a loss that takes soft answers."""
     pick(MODELS, into, kind="model")
     recipe = parse_recipe({"model.name": into}, start=asked)
     _check_student(recipe, bundle)
@@ -140,17 +121,6 @@ def taught_source(bundle: Bundle, source: Any) -> Any:
     Args:
         bundle: of the teacher.
         source: whatever `sightline.load` takes, or None.
-
-    Returns:
-        What `sightline.load` takes.
-
-    Raises:
-        InvalidValue: nothing is named, and the bundle does not say what it was trained on, or lies apart from its run.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(taught_source).parameters)
-        ['bundle', 'source']
     """
     if source is not None:
         return source
@@ -164,19 +134,6 @@ def open_teacher(bundle: Bundle, source: Any, recipe: Recipe) -> tuple[Teacher, 
         bundle: opened.
         source: whatever `sightline.load` takes; None for what the bundle says it was trained on.
         recipe: from `student_recipe`.
-
-    Returns:
-        The teacher, and the recipe with the splits of the teacher's run where they are known.
-
-    Raises:
-        InvalidValue: the bundle does not say what it was trained on, a class that it does not know, or other splits
-            than the teacher's are asked for.
-        UnknownName, InvalidSource: the source cannot be opened, or none of the run's rows is in it.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(open_teacher).parameters)
-        ['bundle', 'source', 'recipe']
     """
     origin = bundle.metrics.get("source", {})
     named = taught_source(bundle, source)

@@ -15,25 +15,10 @@ from sightline.training.setup.preparation import Prepared
 def boost(job: Job, data: Prepared) -> tuple[tuple[Member, ...], NDArray[np.float64]]:
     """Train members that each look harder at what the ones before got wrong.
 
-    Args:
-        job: what a member is trained from.
-        data: the same, prepared here.
-
-    Returns:
-        The members, fewer than asked for where one is perfect or only guesses, and their votes.
-
-    Raises:
-        TrainingFailed: a member failed, or the first is no better than guessing. Finished members are kept.
-
     Source:
         Zhu, Zou, Rosset, Hastie, Multi-class AdaBoost, Statistics and Its Interface 2 (2009), SAMME. There a member
         gives its whole vote to one class; in the committee it shares it out by its probabilities, so that the
         committee has a confidence.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(boost).parameters)
-        ['job', 'data']
     """
     rows, num_classes = data.splits.train, data.dataset.num_classes
     labels = data.dataset.labels[rows]

@@ -35,18 +35,8 @@ def committee(members: Sequence[keras.Model], votes: ArrayLike, *, views: str = 
         side. With two or more members, `member_logits` (batch, num_members, num_classes) and `disagreement`
         (batch,), the share of the members, by their votes, that name another class than the committee.
 
-    Raises:
-        InvalidValue: members that do not go together, or votes that cannot be used.
-
     Source:
         Lakshminarayanan, Pritzel, Blundell, Deep ensembles, arXiv 1612.01474; the variation ratio of Freeman (1965).
-
-    Example:
-        >>> pixels = keras.Input((4, 4, 1), dtype="uint8", name="images")
-        >>> flat = keras.layers.Flatten()(pixels)
-        >>> member = keras.Model(pixels, {"features": flat, "logits": keras.layers.Dense(2)(flat)})
-        >>> sorted(committee([member, member], [1, 1]).output)
-        ['disagreement', 'features', 'logits', 'member_logits']
     """
     shares = checked_votes(votes, len(members)).tolist()
     heard = [(member, share) for member, share in zip(members, shares, strict=True) if share > 0]
@@ -75,14 +65,6 @@ def check_joined(num_parameters: int, free: int, *, said: str) -> None:
         num_parameters: weights of all members.
         free: bytes.
         said: what they are, as the start of a sentence.
-
-    Raises:
-        InvalidValue: they need more than is free.
-
-    Example:
-        >>> check_joined(10**6, 2**20, said="5 networks of 200,000 weights")
-        Traceback (most recent call last):
-        sightline.errors.InvalidValue: 5 networks of 200,000 weights need about 0.0 GiB of memory when they are ...
     """
     gib, joined = 2**30, COPIES * 4 * num_parameters
     if joined > free:
@@ -156,15 +138,6 @@ def answers_of(network: keras.Model, images: Any) -> NDArray[np.float32]:
 
     Returns:
         (num_images, num_classes) float32.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> pixels = keras.Input((4, 4, 1), dtype="uint8")
-        >>> network = keras.Model(pixels, keras.layers.Dense(3)(keras.layers.Flatten()(pixels)))
-        >>> answers_of(network, np.zeros((5, 4, 4, 1), np.uint8)).shape
-        (5, 3)
     """
     size = min(max(PORTION_VALUES // math.prod(images.shape[1:]), 1), MOST_IN_PORTION)
     parts = []

@@ -30,17 +30,6 @@ def member_data(data: Prepared, number: int, weights: NDArray[np.float64] | None
         data: of the run.
         number: from 1.
         weights: (num_train,) what each train row counts; rows of 0 are left out. None: all as they are.
-
-    Returns:
-        The same images, with the member's own recipe, train rows and weights.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(member_data).parameters)
-        ['data', 'number', 'weights']
     """
     own = dataclasses.replace(data, recipe=member_recipe(data.recipe, number))
     if weights is None:
@@ -56,24 +45,7 @@ def member_data(data: Prepared, number: int, weights: NDArray[np.float64] | None
 
 
 def member_recipe(recipe: Recipe, number: int) -> Recipe:
-    """The recipe by which one member of an ensemble learns.
-
-    Args:
-        recipe: of the run, resolved.
-        number: from 1.
-
-    Returns:
-        A recipe for a single network: with a seed and a network of its own, and the epochs that its kind gives it.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> from sightline.configuration.parsing import parse_recipe
-        >>> recipe = parse_recipe({"ensemble.kind": "boosting", "ensemble.members": 4, "training.epochs": 20})
-        >>> member_recipe(recipe, 2).training.epochs, member_recipe(recipe, 2).seed
-        (5, 1)
-    """
+    """The recipe by which one member of an ensemble learns."""
     names = networks_of(recipe)
     training, optimizer, schedule = recipe.training, recipe.optimizer, recipe.schedule
     if recipe.ensemble.kind == "boosting":
@@ -100,19 +72,7 @@ def member_recipe(recipe: Recipe, number: int) -> Recipe:
 
 
 def check_differ(data: Prepared) -> None:
-    """Refuse members that would all be the same: heads on frozen features, which are fitted without chance.
-
-    Args:
-        data: of the run.
-
-    Raises:
-        InvalidValue: neither rows nor networks nor fine-tuning make them differ.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(check_differ).parameters)
-        ['data']
-    """
+    """Refuse members that would all be the same: heads on frozen features, which are fitted without chance."""
     recipe = data.recipe
     if recipe.ensemble.kind in ("bagging", "boosting") or not is_pretrained(recipe):
         return
@@ -127,43 +87,12 @@ def check_differ(data: Prepared) -> None:
 
 
 def starts_from_first(recipe: Recipe, number: int) -> bool:
-    """Whether a member learns on from the weights of the first: in a soup, unless pretrained weights are the start.
-
-    Args:
-        recipe: of the run.
-        number: of the member, from 1.
-
-    Returns:
-        True for all but the first of a soup that starts from nothing.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> starts_from_first(Recipe(), 2)
-        False
-    """
+    """Whether a member learns on from the weights of the first: in a soup, unless pretrained weights are the start."""
     return recipe.ensemble.kind in SOUPS and number > 1 and not is_pretrained(recipe)
 
 
 def num_weights(data: Prepared) -> int:
-    """The weights of all members together.
-
-    Args:
-        data: its recipe names the networks.
-
-    Returns:
-        Their number; each network is built once.
-
-    Raises:
-        InvalidValue, MissingPackage, UnknownName: a network that cannot be built here, such as one whose pretrained
-            weights are not to be had.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(num_weights).parameters)
-        ['data']
-    """
+    """The weights of all members together."""
     sizes: dict[str, int] = {}
     total = 0
     for number in range(1, data.recipe.ensemble.members + 1):
@@ -176,21 +105,7 @@ def num_weights(data: Prepared) -> int:
 
 
 def check_possible(data: Prepared, *, jobs: int) -> None:
-    """Refuse a soup that nothing can judge, equal members, and more than memory allows, before any is trained.
-
-    Args:
-        data: its recipe says how many members there will be.
-        jobs: how many are trained at once.
-
-    Raises:
-        InvalidValue: there are no validation rows, members would be the same, or need more memory than is free.
-        MissingPackage, UnknownName: as `num_weights`.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(check_possible).parameters)
-        ['data', 'jobs']
-    """
+    """Refuse a soup that nothing can judge, equal members, and more than memory allows, before any is trained."""
     if data.recipe.ensemble.kind in SOUPS and not len(data.splits.validation):
         raise InvalidValue(
             f"ensemble.kind={data.recipe.ensemble.kind} judges weights on validation rows, and '{data.dataset.name}' "

@@ -111,23 +111,7 @@ def sharing(job: Job, data: Prepared) -> Iterator[None]:
 
 
 def attempt(job: Job, number: int) -> Outcome:
-    """Train a member, and say what went wrong instead of raising it: others are not to be taken along.
-
-    Args:
-        job: of the run.
-        number: from 1.
-
-    Returns:
-        How it ended.
-
-    Raises:
-        Nothing but KeyboardInterrupt and its like.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(attempt).parameters)
-        ['job', 'number']
-    """
+    """Train a member, and say what went wrong instead of raising it: others are not to be taken along."""
     try:
         # Another process would write between the lines of this one.
         with contextlib.nullcontext() if job.folder in _shared else reporting("quiet"):
@@ -147,15 +131,6 @@ def train_member(job: Job, number: int, *, weights: NDArray[np.float64] | None =
         job: of the run.
         number: from 1.
         weights: (num_train,) what each train row counts, as boosting has it; else by the kind of the ensemble.
-
-    Raises:
-        InvalidSource: the data is no longer what the run was divided from.
-        TrainingFailed, InvalidValue, CannotWrite: as `sightline.train`.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(train_member).parameters)
-        ['job', 'number', 'weights']
     """
     data = _data(job)
     rows, is_bagging = data.splits.train, data.recipe.ensemble.kind == "bagging"
@@ -190,23 +165,7 @@ def train_member(job: Job, number: int, *, weights: NDArray[np.float64] | None =
 
 
 def read_member(job: Job, number: int) -> Member | None:
-    """A finished member, or None where there is none.
-
-    Args:
-        job: of the run.
-        number: from 1.
-
-    Returns:
-        What `train_member` wrote.
-
-    Raises:
-        InvalidValue: its folder is damaged.
-
-    Example:
-        >>> from sightline.configuration.schema import Recipe
-        >>> read_member(Job("mnist", Recipe(), Path("nowhere"), ""), 1) is None
-        True
-    """
+    """A finished member, or None where there is none."""
     path = job.place(number) / FINISHED
     if not path.is_file():
         return None

@@ -33,18 +33,9 @@ def soup(
     Returns:
         The soup, and (num_members,) int64: 1 for who is in it.
 
-    Raises:
-        InvalidValue: the networks differ, or the uniform soup is worse than every one of its members in accuracy
-            and in cross-entropy: between them lies a barrier, they share no start.
-
     Source:
         Wortsman et al., Model soups, arXiv 2203.05482; the barrier: Frankle et al., arXiv 1912.05671; averages taken
         anew: Izmailov et al., arXiv 1803.05407.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(soup).parameters)
-        ['members', 'train', 'validation', 'greedy']
     """
     weights = [member.get_weights() for member in members]
     if len({tuple(array.shape for array in arrays) for arrays in weights}) > 1:

@@ -68,27 +68,9 @@ class Ensemble:
 def fit(job: Job, data: Prepared, *, map: Map = builtins.map) -> Ensemble:  # noqa: A002  # what is passed is a map
     """Train the members of an ensemble that are not there yet, and join all of them.
 
-    Args:
-        job: what a member is trained from, in whatever process.
-        data: the same, prepared here.
-        map: how members are trained: Python's own in sequence, the one of an executor several at once, or that of
-            a cluster. Called with a function that can be pickled and the numbers of members; results in any order.
-
-    Returns:
-        The ensemble.
-
-    Raises:
-        TrainingFailed: a member failed; those that are finished are kept, and the same call trains only the missing.
-        InvalidValue: a soup of networks between which there is a barrier.
-
     Source:
         Breiman (1996); Zhu et al., SAMME (2009); Lakshminarayanan et al., arXiv 1612.01474; Wortsman et al.,
         arXiv 2203.05482.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(fit).parameters)
-        ['job', 'data', 'map']
     """
     recipe = data.recipe.ensemble
     with sharing(job, data), without_retracing_notes():
@@ -115,41 +97,15 @@ def _joined(job: Job, data: Prepared, members: tuple[Member, ...], votes: NDArra
 
 
 def lost(number: int) -> Outcome:
-    """What became of a member whose process ended without a word.
-
-    Args:
-        number: from 1.
-
-    Returns:
-        The outcome.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> lost(2).error.startswith("its process ended")
-        True
-    """
+    """What became of a member whose process ended without a word."""
     return Outcome(number, LOST)
 
 
 def described(ensemble: Ensemble, kind: str) -> dict[str, Any]:
     """An ensemble as metrics.json has it, before its members were judged.
 
-    Args:
-        ensemble: from `fit`.
-        kind: of the recipe.
-
     Returns:
         kind, members with number, network, seed, vote, epochs and seconds; out_of_bag.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(described).parameters)
-        ['ensemble', 'kind']
     """
     members = [
         {

@@ -63,16 +63,6 @@ def drawn_rows(labels: NDArray[np.int64], sampling: str) -> NDArray[np.int64]:
         labels: (num_images,) int64.
         sampling: "natural": each once; "balanced": rare classes repeated until they are as
             frequent as the largest, each image ten times at most.
-
-    Returns:
-        Row indices.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> drawn_rows(np.array([0, 0, 1]), "balanced").tolist()
-        [0, 1, 2, 2]
     """
     rows = np.arange(len(labels))
     if sampling == "natural":
@@ -88,23 +78,11 @@ def drawn_rows(labels: NDArray[np.int64], sampling: str) -> NDArray[np.int64]:
 def row_weights(data: LabelledImages, class_weights: str) -> NDArray[np.float32] | None:
     """What each row counts in the loss.
 
-    Args:
-        data: its labels, and its own weights if there are any.
-        class_weights: "none" or "balanced".
-
     Returns:
         (num_images,) float32 with mean 1, or None where all count the same.
 
-    Raises:
-        Nothing.
-
     Source:
         King, Zeng, Logistic regression in rare events data (2001), as scikit-learn's "balanced".
-
-    Example:
-        >>> weights = row_weights(LabelledImages(None, np.array([0, 0, 0, 1])), "balanced")
-        >>> [round(float(weight), 2) for weight in weights]
-        [0.67, 0.67, 0.67, 2.0]
     """
     if class_weights == "none" and data.weights is None:
         return None
@@ -123,24 +101,7 @@ def targets_of(labels: NDArray[np.int64], loss_name: str, num_classes: int) -> N
 
 
 def training_feed(data: LabelledImages, recipe: Recipe, *, num_classes: int) -> dict[str, Any]:
-    """The arguments that feed `fit` with training images.
-
-    Args:
-        data: what is learned from.
-        recipe: batch size, seed, loss, sampling, class weights, memory limit.
-        num_classes: width of one-hot targets.
-
-    Returns:
-        Keyword arguments of `keras.Model.fit`.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> data = LabelledImages(np.zeros((4, 2, 2, 1), np.uint8), np.array([0, 1, 0, 1]))
-        >>> "x" in training_feed(data, Recipe(), num_classes=2)
-        True
-    """
+    """The arguments that feed `fit` with training images."""
     labels = targets_of(data.labels, recipe.loss.name, num_classes)
     arrays = [labels if data.answers is None else data.answers]
     weights, num_views = row_weights(data, recipe.training.class_weights), data.num_views
@@ -174,13 +135,6 @@ def validation_feed(data: LabelledImages | None, recipe: Recipe, *, num_classes:
 
     Returns:
         Keyword arguments of `keras.Model.fit`, none without rows.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> validation_feed(None, Recipe(), num_classes=2)
-        {}
     """
     if data is None:
         return {}
@@ -281,22 +235,7 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no ann
 
 
 def learned_rows(data: Prepared) -> LabelledImages:
-    """The train rows as `fit` takes them: with their labels, or with a teacher's answers.
-
-    Args:
-        data: where they are.
-
-    Returns:
-        Images, labels, weights, and the answers of a lesson; nothing is copied.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(learned_rows).parameters)
-        ['data']
-    """
+    """The train rows as `fit` takes them: with their labels, or with a teacher's answers."""
     train = labelled(data, data.splits.train)
     if data.lesson is None:
         return train
@@ -309,17 +248,6 @@ def labelled(data: Prepared, rows: NDArray[np.int64]) -> LabelledImages:
     Args:
         data: where they are.
         rows: (num_images,) row indices.
-
-    Returns:
-        Images, labels, and the rows' own weights if the source has any; nothing is copied.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(labelled).parameters)
-        ['data', 'rows']
     """
     weights = None if data.dataset.weights is None else data.dataset.weights[rows]
     return LabelledImages(data.pixels.take(rows), data.dataset.labels[rows], weights)

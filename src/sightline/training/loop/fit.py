@@ -62,23 +62,6 @@ def fit(
         recipe: resolved; its optimizer, schedule, loss and training sections are used.
         augmentation: put before the network while training only, as MixUp and CutMix are if the recipe asks for them.
         watch: where history and progress go.
-
-    Returns:
-        History and figures of the fit.
-
-    Raises:
-        InvalidValue: the whole run has fewer batches than make one step of the optimizer.
-        TrainingFailed: the loss became NaN or infinite; the message says when and what to try.
-
-    Example:
-        >>> import numpy as np
-        >>> pixels, layers = keras.Input((4, 4, 1), dtype="uint8"), keras.layers
-        >>> network = keras.Sequential([pixels, layers.Flatten(), layers.Dense(2)])
-        >>> data = LabelledImages(np.zeros((8, 4, 4, 1), np.uint8), np.arange(8) % 2)
-        >>> from sightline.configuration.parsing import parse_recipe
-        >>> recipe = parse_recipe({"training.epochs": 2, "training.batch_size": 4})
-        >>> len(fit(network, data, validation=None, recipe=recipe, watch=Watch()).history)
-        2
     """
     num_drawn = len(drawn_rows(train.labels, recipe.training.sampling))
     steps = math.ceil(num_drawn / int(recipe.training.batch_size))

@@ -17,22 +17,7 @@ from sightline.training.setup.preparation import Prepared
 
 @contextlib.contextmanager
 def computing_in(policy: str) -> Iterator[None]:
-    """While it is open, new layers compute in this precision.
-
-    Args:
-        policy: a name of `sightline.configuration.names.PRECISIONS`.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> with computing_in("mixed_bfloat16"):
-        ...     keras.layers.Dense(1).compute_dtype
-        'bfloat16'
-    """
+    """While it is open, new layers compute in this precision."""
     usual = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
@@ -44,19 +29,8 @@ def computing_in(policy: str) -> Iterator[None]:
 def new_network(data: Prepared) -> keras.Model:
     """The network that a recipe names, at the start that its seed gives; seeds all that is drawn from here on.
 
-    Args:
-        data: its resolved recipe, the size of its images and its classes.
-
     Returns:
         uint8 images to float32 logits.
-
-    Raises:
-        InvalidValue, DownloadFailed: the weights it should start from cannot be used.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(new_network).parameters)
-        ['data']
     """
     keras.utils.set_random_seed(data.recipe.seed)
     with computing_in(data.recipe.training.precision):
@@ -68,11 +42,6 @@ class FusedNormalization(layers.Layer):  # type: ignore[misc]  # Keras carries n
 
     Keras composes it of a dozen operations that each read and write all pixels, in float32 whatever the precision:
     a third of the time of a small network on a CPU, and two thirds in mixed precision.
-
-    Example:
-        >>> usual = layers.BatchNormalization()
-        >>> tuple(FusedNormalization(usual)(ops.ones((1, 2, 2, 3))).shape)
-        (1, 2, 2, 3)
     """
 
     def __init__(self, layer: layers.BatchNormalization, **kwargs: Any) -> None:
@@ -111,23 +80,7 @@ class FusedNormalization(layers.Layer):  # type: ignore[misc]  # Keras carries n
 
 
 def with_fused_normalization(network: keras.Model) -> keras.Model:
-    """The same network on the same weights, for training: on TensorFlow its normalisations are single operations.
-
-    Args:
-        network: of any backend; nothing about it changes, and it is what is saved. A `Sequential` is left as it is.
-
-    Returns:
-        A network that learns into the weights of the first; the first itself where there is nothing to replace.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> pixels = keras.Input((4, 4, 3))
-        >>> network = keras.Model(pixels, layers.BatchNormalization()(pixels))
-        >>> with_fused_normalization(network).layers[-1].weights[0] is network.weights[0]
-        True
-    """
+    """The same network on the same weights, for training: on TensorFlow its normalisations are single operations."""
     is_chain = isinstance(network, keras.Sequential)
     if keras.config.backend() != "tensorflow" or is_chain or not any(map(_is_fusible, network.layers)):
         return network
@@ -158,14 +111,6 @@ def training_network(network: keras.Model, augmentation: keras.Model | None, *, 
     Returns:
         Images, or [images, plan], to logits; the network itself where nothing stands before it and nothing in it
             can be computed faster while it learns.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> network = keras.Sequential([keras.Input((4, 4, 1), dtype="uint8"), layers.Flatten(), layers.Dense(2)])
-        >>> len(training_network(network, None, mixes=True).inputs)
-        2
     """
     network = with_fused_normalization(network)
     if augmentation is None and not mixes:

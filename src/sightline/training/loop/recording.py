@@ -22,21 +22,7 @@ FILE_NAME = "events.out.tfevents.sightline"
 
 
 def check_tensorboard(folder: Path) -> None:
-    """Refuse before training what could not be logged.
-
-    Args:
-        folder: where runs shall be logged.
-
-    Returns:
-        Nothing.
-
-    Raises:
-        MissingPackage: tensorboard is not installed.
-        InvalidValue: `folder` is a file or would lie in one.
-
-    Example:
-        >>> check_tensorboard(Path("logs"))
-    """
+    """Refuse before training what could not be logged."""
     # A link that leads nowhere is there, too: nothing can be made in its place.
     there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
     if not there.is_dir():
@@ -45,24 +31,7 @@ def check_tensorboard(folder: Path) -> None:
 
 
 def make_log_folder(parent: Path, name: str) -> Path:
-    """A folder of its own for the figures of one run.
-
-    Args:
-        parent: what `tensorboard --logdir` is given.
-        name: of the run; counted up where it is taken.
-
-    Returns:
-        An empty folder that now exists: parent/first, parent/first-2, ...
-
-    Raises:
-        CannotWrite: it cannot be made.
-
-    Example:
-        >>> import tempfile
-        >>> parent = Path(tempfile.mkdtemp())
-        >>> [make_log_folder(parent, "first").name for _ in range(2)]
-        ['first', 'first-2']
-    """
+    """A folder of its own for the figures of one run."""
     number, folder = 1, parent / name
     with writing_to(parent):
         parent.mkdir(parents=True, exist_ok=True)
@@ -82,18 +51,6 @@ def append_scalars(folder: Path, row: Mapping[str, float]) -> None:
     Args:
         folder: of the run; `train` and `validation` are made inside it.
         row: of the history: `epoch`, `loss`, `accuracy`, `learning_rate`, `seconds` and those of validation.
-
-    Returns:
-        Nothing.
-
-    Raises:
-        MissingPackage: tensorboard is not installed.
-        CannotWrite: the disk is full or read-only.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(append_scalars).parameters)
-        ['folder', 'row']
     """
     prefix = "validation_"
     judged = {key.removeprefix(prefix): value for key, value in row.items() if key.startswith(prefix)}
@@ -151,15 +108,6 @@ def record_epoch(watch: Watch, row: Mapping[str, float]) -> None:
     Args:
         watch: its `history_path` and `tensorboard`; nothing is written where both are None.
         row: of the history.
-
-    Returns:
-        Nothing.
-
-    Raises:
-        CannotWrite: the disk is full or read-only.
-
-    Example:
-        >>> record_epoch(Watch(), {"epoch": 1, "loss": 0.3, "accuracy": 0.9})
     """
     if watch.history_path is not None:
         with writing_to(watch.history_path), watch.history_path.open("a", encoding="utf-8") as stream:

@@ -43,18 +43,6 @@ def epochs_within(
         num_judged: images of all other splits, each of which is looked at once more at the end.
         recipe: resolved.
         augmentation: put before the network while training, or None.
-
-    Returns:
-        At least 1.
-
-    Raises:
-        InvalidValue: not even one epoch fits; the message says how much time is enough.
-        TrainingFailed: the loss diverged in the trial.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(epochs_within).parameters)[:3]
-        ['deadline', 'network', 'train']
     """
     kept = network.get_weights()
     tracing, a_image = _trial(network, train, recipe, augmentation)

@@ -10,22 +10,12 @@ from sightline.configuration.schema import LossRecipe
 def build_loss(loss: LossRecipe) -> keras.losses.Loss:
     """Keras' loss of the recipe's name, on logits.
 
-    Args:
-        loss: the recipe's section.
-
     Returns:
         A loss that takes integer or one-hot labels, as its name says; without the penalties of
         `penalise`, which belong to the weights.
 
-    Raises:
-        Nothing.
-
     Source:
         focal: Lin et al., arXiv 1708.02002; label smoothing: Szegedy et al., arXiv 1512.00567.
-
-    Example:
-        >>> build_loss(LossRecipe()).name
-        'sparse_categorical_crossentropy'
     """
     if loss.name == "categorical_crossentropy":
         return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=loss.label_smoothing)
@@ -43,24 +33,8 @@ def penalise(network: keras.Model, loss: LossRecipe) -> None:
     Biases and the parameters of batch normalisation are left alone. The penalty is a property
     of the weights in memory: a saved network knows nothing of it.
 
-    Args:
-        network: built; changed in place.
-        loss: its `l1` and `l2`; nothing is done where both are zero.
-
-    Returns:
-        Nothing.
-
-    Raises:
-        Nothing.
-
     Source:
         L2: Hoerl, Kennard, Technometrics 12 (1970); L1: Tibshirani, J. R. Stat. Soc. B 58 (1996).
-
-    Example:
-        >>> network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, kernel_initializer="ones")])
-        >>> penalise(network, LossRecipe(l2=0.5))
-        >>> float(network.losses[0])
-        1.0
     """
     if loss.l1 == 0 and loss.l2 == 0:
         return

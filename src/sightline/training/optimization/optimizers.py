@@ -11,22 +11,7 @@ from sightline.configuration.schema import OptimizerRecipe
 
 
 def build_optimizer(optimizer: OptimizerRecipe, rate: Any) -> keras.optimizers.Optimizer:
-    """Keras' optimizer of the recipe's name.
-
-    Args:
-        optimizer: the recipe's section.
-        rate: a number or a schedule.
-
-    Returns:
-        The optimizer, not yet built.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> type(build_optimizer(OptimizerRecipe(name="sgd"), 0.1)).__name__
-        'SGD'
-    """
+    """Keras' optimizer of the recipe's name."""
     options: dict[str, Any] = {"learning_rate": rate, "weight_decay": optimizer.weight_decay or None}
     options["global_clipnorm"] = optimizer.clip_norm
     if optimizer.accumulation_steps > 1:

@@ -12,23 +12,9 @@ from sightline.configuration.schema import Recipe
 def build_schedule(recipe: Recipe, *, total_steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
     """The learning rate, as a number or as Keras' schedule over all steps.
 
-    Args:
-        recipe: its `schedule` and the largest rate in `optimizer`.
-        total_steps: batches of the whole run, at least 1.
-
-    Returns:
-        What Keras' optimizers take as `learning_rate`.
-
-    Raises:
-        Nothing.
-
     Source:
         one-cycle: Smith, Topin, arXiv 1708.07120; cosine: Loshchilov, Hutter, arXiv 1608.03983;
         step: He et al., arXiv 1512.03385.
-
-    Example:
-        >>> build_schedule(Recipe(), total_steps=10)
-        0.004
     """
     rate = recipe.optimizer.learning_rate
     factor, num_drops = recipe.schedule.decay_factor, recipe.schedule.num_drops
@@ -58,22 +44,6 @@ def last_rate(rate: Any, *, num_batches: int, accumulation_steps: int = 1) -> fl
     """The learning rate of the last step that was taken after so many batches.
 
     Keras' `optimizer.learning_rate` is that of the step to come.
-
-    Args:
-        rate: a number or a schedule, as `build_schedule` gives it.
-        num_batches: seen so far.
-        accumulation_steps: batches that make one step.
-
-    Returns:
-        The rate; before the first step, the one that the first batch has.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> halving = keras.optimizers.schedules.ExponentialDecay(1.0, decay_steps=1, decay_rate=0.5)
-        >>> last_rate(halving, num_batches=3), last_rate(halving, num_batches=3, accumulation_steps=2)
-        (0.25, 0.5)
     """
     if isinstance(rate, int | float):
         return float(rate)

@@ -62,19 +62,6 @@ def make_bundle(
         origin: where the network comes from.
         watch: gets the laps "export" and "evaluate".
         ensemble: what metrics.json says of one and its members; their figures are added to it.
-
-    Returns:
-        Predictions and figures of validation, calibration and test rows, and of the members.
-
-    Raises:
-        TrainingFailed: the export went wrong, or its answers differ from the network's.
-        MissingPackage: the ONNX exporter is not installed.
-        CannotWrite: the disk is full.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(make_bundle).parameters)
-        ['network', 'data', 'folder', 'origin', 'watch', 'ensemble']
     """
     with staged_folder(folder / "bundle") as staged:
         session = save_network(network, staged)

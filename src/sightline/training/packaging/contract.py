@@ -32,14 +32,6 @@ def contract_of(network: keras.Model) -> keras.Model:
 
     Returns:
         uint8 `images` to a dictionary of float32 `features` (batch, width) and `logits` (batch, num_classes).
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(contract_of).parameters)
-        ['network']
     """
     if isinstance(network.output, dict):
         return network
@@ -49,24 +41,7 @@ def contract_of(network: keras.Model) -> keras.Model:
 
 
 def save_network(network: keras.Model, folder: Path) -> Session:
-    """Write `model.keras` and `model.onnx` with the tensor contract of a bundle.
-
-    Args:
-        network: as `contract_of` takes it.
-        folder: an existing folder.
-
-    Returns:
-        `model.onnx`, opened: what will be deployed.
-
-    Raises:
-        MissingPackage: the ONNX exporter is not installed.
-        TrainingFailed: the export went wrong.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(save_network).parameters)
-        ['network', 'folder']
-    """
+    """Write `model.keras` and `model.onnx` with the tensor contract of a bundle."""
     contract = contract_of(network)
     contract.save(folder / "model.keras")
     export_onnx(folder / "model.keras", folder / "model.onnx")
@@ -84,13 +59,6 @@ def save_outputs(model: keras.Model, *, name: str) -> Session:
     Args:
         model: uint8 images to a dictionary of outputs.
         name: of its architecture, for who looks at the cache.
-
-    Returns:
-        The network, opened.
-
-    Raises:
-        MissingPackage: the ONNX exporter is not installed.
-        TrainingFailed: the export went wrong.
     """
     digest = hashlib.sha256(json.dumps([keras.__version__, model.get_config()], sort_keys=True, default=str).encode())
     for weight in model.get_weights():
@@ -140,17 +108,6 @@ def compare(keras_path: Path, images: NDArray[np.uint8], onnx_logits: NDArray[np
         keras_path: `model.keras`, read back from the disk as its owner will read it.
         images: (num_images, height, width, channels) uint8.
         onnx_logits: (num_images, num_classes), what `model.onnx` gave for them.
-
-    Returns:
-        The largest difference in any probability.
-
-    Raises:
-        TrainingFailed: it is more than 1e-4, or not a number.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(compare).parameters)
-        ['keras_path', 'images', 'onnx_logits']
     """
     if not len(images):
         return 0.0

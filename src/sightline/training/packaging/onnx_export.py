@@ -32,15 +32,6 @@ def export_onnx(keras_path: Path, onnx_path: Path) -> None:
     Args:
         keras_path: a saved network from `images` to a dictionary with `logits`.
         onnx_path: what to write.
-
-    Raises:
-        MissingPackage: the exporter of this backend is not installed.
-        TrainingFailed: the export went wrong; the reason is in the message.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(export_onnx).parameters)
-        ['keras_path', 'onnx_path']
     """
     keras = load_keras()
     backend = keras.config.backend()

@@ -140,19 +140,6 @@ def suggest(rates: NDArray[np.float64], losses: NDArray[np.float64]) -> tuple[fl
     Args:
         rates: float64 (num_steps,), positive and growing.
         losses: float64 (num_steps,).
-
-    Returns:
-        The rate of the lowest smoothed loss, and of its steepest descent over the logarithm of the rate.
-
-    Raises:
-        TrainingFailed: the loss did not fall.
-
-    Example:
-        >>> rates = 10.0 ** np.arange(-6, 2, 0.05)
-        >>> losses = 2 - np.exp(-((np.log10(rates) + 2) ** 2))
-        >>> lowest, steepest = suggest(rates, losses)
-        >>> round(lowest, 3), round(steepest, 3)
-        (0.01, 0.002)
     """
     smoothed = smoothed_losses(losses)
     lowest = int(smoothed.argmin()) if len(losses) else 0
@@ -175,13 +162,6 @@ def smoothed_losses(losses: NDArray[np.float64]) -> NDArray[np.float64]:
     Returns:
         float64 (num_steps,). A loss far above where it began counts as a fifth above: how far it
         ran away is chance, and would be smeared over the steps before the edge.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> float(smoothed_losses(np.array([1.0, 1.0, 1e9])).max().round(1))
-        1.2
     """
     capped = np.minimum(losses, CAPPED_AT_RATIO * _mean_at_start(losses))
     return smooth(capped, max(3.0, len(losses) * SMOOTHED_SHARE))

@@ -49,19 +49,8 @@ def range_test(
         Rates and losses, float64 (num_taken,) each; a loss is measured before its step is taken. Where
         gradients are accumulated it is the mean of the batches that make the step. All are finite.
 
-    Raises:
-        Nothing.
-
     Source:
         Smith, Cyclical Learning Rates for Training Neural Networks, arXiv 1506.01186.
-
-    Example:
-        >>> pixels, layers = keras.Input((4, 4, 1), dtype="uint8"), keras.layers
-        >>> network = keras.Sequential([pixels, layers.Flatten(), layers.Dense(2)])
-        >>> data = LabelledImages(np.zeros((8, 4, 4, 1), np.uint8), np.arange(8) % 2)
-        >>> rates, losses = range_test(network, data, Recipe(), num_steps=8)
-        >>> rates.round(6).tolist()
-        [1e-06, 1e-05, 0.0001, 0.001, 0.01, 0.1, 1.0, 10.0]
     """
     every = recipe.optimizer.accumulation_steps
     num_batches = num_steps * every

@@ -77,18 +77,8 @@ SWAPPED_SHARE = 2 / 3
 def named_mirrors(class_names: Sequence[str], axis: Axis) -> tuple[str, str] | None:
     """Two classes whose names say that one is the mirror image of the other.
 
-    Args:
-        class_names: of a dataset.
-        axis: along which images are mirrored: "horizontal" is left to right.
-
     Returns:
         The first such pair, or None.
-
-    Example:
-        >>> named_mirrors(["turnLeft", "stop", "turnRight"], "horizontal")
-        ('turnLeft', 'turnRight')
-        >>> named_mirrors(["right", "wrong"], "horizontal") is None
-        True
     """
     found = _by_words(class_names, axis) or _by_parts(class_names, axis)
     if found:

@@ -92,18 +92,6 @@ def prepare(source: Any, asked: Recipe, *, spec: InputSpec | None = None, splits
         asked: a recipe that may say "auto".
         spec: what the network is fed, where that is settled; by the recipe and the images if left out.
         splits: the content of a `splits.csv`, where that is settled; by what the recipe says if left out.
-
-    Returns:
-        The prepared data.
-
-    Raises:
-        UnknownName, InvalidSource, InvalidValue: the source, or a file that the recipe names, cannot be used.
-        CannotWrite: neither cache nor memory can hold the images.
-
-    Example:
-        >>> from sightline.configuration.presets import recipe
-        >>> prepare("mnist", recipe("fast")).splits
-        Splits(train 54,000, validation 3,000, calibration 3,000, test 10,000)
     """
     # Read first: what cannot be read is refused before anything is decoded.
     exclusions, listed = read_exclusions(asked.data.exclude_file), read_splits_file(asked.data.splits_file)

@@ -55,16 +55,6 @@ def default_recipe(source: Any, data: DataRecipe | None = None) -> str:
     Args:
         source: whatever `sightline.load` takes.
         data: what is said of its folders and columns, without which it may not be opened.
-
-    Returns:
-        "transfer", "photos" or "fast".
-
-    Raises:
-        InvalidSource: files are named and cannot be used.
-
-    Example:
-        >>> default_recipe("mnist")
-        'fast'
     """
     if not is_files(source):
         return "fast"
@@ -79,17 +69,6 @@ def chosen_recipe(source: Any, name: str | Path | None, settings: Sequence[str] 
         source: whatever `sightline.load` takes.
         name: of a recipe or its JSON file; None for the one that `default_recipe` says.
         settings: texts as `--set` takes them.
-
-    Returns:
-        The validated recipe, "auto" not yet resolved.
-
-    Raises:
-        UnknownName, InvalidValue: as `recipe`.
-        InvalidSource: none is named, and the files by which one would be taken cannot be used.
-
-    Example:
-        >>> chosen_recipe("mnist", None, ["training.epochs=3"]).name
-        'fast'
     """
     return opened_and_chosen(source, name, settings)[1]
 
@@ -109,36 +88,12 @@ def say_default(name: str) -> None:
 
     Args:
         name: of the recipe.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> from sightline.system.progress import reporting
-        >>> with reporting("quiet"):
-        ...     say_default("transfer")
     """
     reporter().say(f"recipe {name}, by the rule: {DEFAULT_RULE}")
 
 
 def settle_length(resolved: Recipe, num_train: int) -> Recipe:
-    """Put numbers for "auto" epochs and batch size: about 80,000 images are seen, in 8 epochs at least and 40 at most.
-
-    Args:
-        resolved: a recipe whose other "auto" are resolved.
-        num_train: train rows.
-
-    Returns:
-        A recipe with whole numbers; batches of 32 below 20,000 rows and of 128 from there.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> settled = settle_length(recipe("photos"), 2000).training
-        >>> settled.epochs, settled.batch_size
-        (40, 32)
-    """
+    """Put numbers for "auto" epochs and batch size: about 80,000 images are seen, in 8 epochs at least and 40 at most."""
     training = resolved.training
     epochs, batch_size = training.epochs, training.batch_size
     if epochs == "auto":
@@ -164,20 +119,8 @@ def settle_length(resolved: Recipe, num_train: int) -> Recipe:
 def resolve(asked: Recipe, dataset: Dataset) -> Recipe:
     """Put what "auto" stands for into a recipe, now that the data is known.
 
-    Args:
-        asked: a recipe that may say "auto".
-        dataset: whose size, colour and kind decide.
-
     Returns:
         A recipe without "auto"; it is what the run records.
-
-    Raises:
-        InvalidValue: a pretrained network is asked to take grey images, or colours of grey images to be changed.
-
-    Example:
-        >>> import sightline
-        >>> resolve(recipe("fast"), sightline.load("mnist")).model.name
-        'lenet5'
     """
     if asked.ensemble.networks is not None:
         # The first of several networks decides on the size of the images; it is what the run is called after.
@@ -221,20 +164,6 @@ def settle_precision(asked: Recipe, backend: str) -> Recipe:
 
     TensorFlow on a processor that multiplies in bfloat16 (Intel's AMX) is twice as fast in it; everywhere else
     "auto" is float32.
-
-    Args:
-        asked: a recipe that may say "auto".
-        backend: from `choose_backend`.
-
-    Returns:
-        The recipe with a precision of `sightline.configuration.names.PRECISIONS`.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> settle_precision(Recipe(), "tensorflow").training.precision
-        'float32'
     """
     if asked.training.precision != "auto":
         return asked
@@ -256,23 +185,6 @@ def label_risk(augmentation: AugmentationRecipe, dataset: Dataset) -> str:
 
     A mirrored b is a d and a turned 6 a 9. Sources that the catalog marks show letters or digits, and so may any
     whose class names mostly are single letters or digits.
-
-    Args:
-        augmentation: a resolved recipe section.
-        dataset: whose name and class names are looked at.
-
-    Returns:
-        The sentence, or "" where nothing speaks against the augmentation.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> import sightline
-        >>> label_risk(AugmentationRecipe(flip="horizontal"), sightline.load("mnist"))[:41]
-        'augmentation may change the label: flips '
-        >>> label_risk(AugmentationRecipe(policy="digits"), sightline.load("mnist"))
-        ''
     """
     strengths = strengths_of(augmentation)
     turned = float(strengths.get("rotation_degrees", 0.0))
@@ -311,18 +223,7 @@ def settle_flips(augmentation: AugmentationRecipe, dataset: Dataset) -> Augmenta
 
 
 def warn_of_labels(augmentation: AugmentationRecipe, dataset: Dataset, *, asked: AugmentationRecipe) -> None:
-    """Print `label_risk` as a warning, if there is one, or that a policy's flips were left out.
-
-    Args:
-        augmentation: a resolved recipe section.
-        dataset: what it will change.
-        asked: the section before it was resolved.
-
-    Example:
-        >>> import sightline
-        >>> digits = AugmentationRecipe(policy="digits")
-        >>> warn_of_labels(digits, sightline.load("mnist"), asked=digits)
-    """
+    """Print `label_risk` as a warning, if there is one, or that a policy's flips were left out."""
     risk = label_risk(augmentation, dataset)
     if risk:
         reporter().say(f"warning: {risk}")

@@ -33,18 +33,7 @@ LOCK = "lock"
 
 
 def check_jobs(jobs: int, recipe: Recipe) -> None:
-    """Refuse a number of processes that cannot be, or that nothing can be spread over.
-
-    Args:
-        jobs: members trained at once.
-        recipe: as it was asked for.
-
-    Raises:
-        InvalidValue: not a whole number of at least 1, no ensemble, or one whose members build on one another.
-
-    Example:
-        >>> check_jobs(1, Recipe())
-    """
+    """Refuse a number of processes that cannot be, or that nothing can be spread over."""
     if not (type(jobs) is int and jobs >= 1):
         raise InvalidValue(f"jobs must be a whole number of at least 1; got {jobs!r}.")
     if jobs == 1:
@@ -76,18 +65,6 @@ def run_folder(out: Path | None, data: Prepared) -> Iterator[Path]:
         out: what the user asked for, or None for `runs/<source>-<recipe>-001`, counted up; an ensemble of the same
             recipe, data and splits that was left unfinished, and that nobody is at, is gone on with.
         data: prepared.
-
-    Yields:
-        A folder that holds recipe.json, splits.csv and excluded.csv; gone again where a run is refused with that alone.
-
-    Raises:
-        OutputExists: `out` holds something else, or another command is at it.
-        CannotWrite: the folder cannot be written.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(run_folder).parameters)
-        ['out', 'data']
     """
     stem = f"{data.dataset.name}-{data.recipe.name}"
     splits, is_ensemble = splits_csv(data.dataset, data.splits), data.recipe.ensemble.kind != "none"
@@ -191,18 +168,6 @@ def make_run_folder(out: Path | None, *, stem: str) -> Path:
     Args:
         out: what the user asked for, or None for `runs/<stem>-001`, counted up.
         stem: "mnist-fast".
-
-    Returns:
-        A folder that now exists; one that was named holds an empty recipe.json, and no other command gets it.
-
-    Raises:
-        OutputExists: `out` is a file or a folder with something in it, or another command was faster.
-        CannotWrite: the folder cannot be made.
-
-    Example:
-        >>> import tempfile
-        >>> make_run_folder(Path(tempfile.mkdtemp()) / "first", stem="mnist-fast").name
-        'first'
     """
     if out is not None:
         with writing_to(out):
@@ -238,21 +203,7 @@ def give_up(folder: Path) -> None:
 
 
 def earlier_runs(stem: str) -> dict[int, Path]:
-    """The folders that are counted up under one name.
-
-    Args:
-        stem: "mnist-fast".
-
-    Returns:
-        Number to folder; whether each holds a finished run is another question.
-
-    Raises:
-        CannotWrite: the folder around them cannot be looked into.
-
-    Example:
-        >>> earlier_runs("never-trained")
-        {}
-    """
+    """The folders that are counted up under one name."""
     pattern = re.compile(rf"{re.escape(_clean(stem))}-(\d+)")
     with writing_to(PARENT):
         found = tuple(PARENT.iterdir()) if PARENT.is_dir() else ()

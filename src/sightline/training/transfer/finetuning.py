@@ -37,21 +37,9 @@ def fit_transfer(network: keras.Model, data: Prepared, watch: Watch) -> Fitted:
         data: rows, pixels and the resolved recipe.
         watch: where history and progress go.
 
-    Returns:
-        The course: one row for the head, then one an epoch of fine-tuning.
-
-    Raises:
-        MissingPackage: SciPy is not installed.
-        TrainingFailed: the backbone gives something else than finite numbers.
-
     Source:
         Features and a linear head: Donahue et al., DeCAF, arXiv 1310.1531; fine-tuning after the head:
         Kumar et al., arXiv 2202.10054.
-
-    Example:
-        >>> import inspect
-        >>> list(inspect.signature(fit_transfer).parameters)
-        ['network', 'data', 'watch']
     """
     started = time.perf_counter()
     tables = Tables(network, data)

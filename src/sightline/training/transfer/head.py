@@ -79,22 +79,8 @@ def fit_head(train: Rows, validation: Rows | None, *, num_classes: int, penaltie
         num_classes: at least 2.
         penalties: strengths to choose among, strong before weak.
 
-    Returns:
-        The head.
-
-    Raises:
-        MissingPackage: SciPy is not installed.
-
     Source:
         Softmax regression with a squared penalty, fitted by L-BFGS (Liu, Nocedal, 1989).
-
-    Example:
-        >>> features = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
-        >>> labels = np.arange(60) % 2
-        >>> features[:, 0] += 6 * labels
-        >>> head = fit_head(Rows(features[:40], labels[:40]), Rows(features[40:], labels[40:]), num_classes=2)
-        >>> bool((head.logits(features[40:]).argmax(axis=1) == labels[40:]).all())
-        True
     """
     mean = train.features.mean(axis=0, dtype=np.float64).astype(np.float32)
     deviation = train.features.astype(np.float32).std(axis=0) + 1e-3
@@ -123,13 +109,6 @@ def judge(logits: NDArray[Any], labels: NDArray[np.int64]) -> float:
 
     Returns:
         Nats; NaN without rows.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> round(judge(np.zeros((4, 2)), np.array([0, 1, 0, 1])), 3)
-        0.693
     """
     if not len(labels):
         return float("nan")

@@ -55,19 +55,6 @@ def read_archive(
         label_from: "first" or "last", as for folders.
         name: short name; that of the file if None.
         class_names: their order; sorted by name if None.
-
-    Returns:
-        One row a member that may be an image. Members with absolute paths or "..", links,
-        devices, encrypted members and those that are no image are in `left_out`.
-
-    Raises:
-        InvalidSource: it is damaged, expands without end, or has no class folders or one class only.
-        CannotWrite: a compressed tar, and the cache has no room for its plain form.
-
-    Example:
-        >>> read_archive(Path("nowhere.zip"))
-        Traceback (most recent call last):
-        sightline.errors.InvalidSource: nowhere.zip: cannot be read as an archive (No such file or directory).
     """
     typed = printable(str(path))
     try:

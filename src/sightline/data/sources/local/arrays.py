@@ -25,19 +25,7 @@ ARRAY_KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
 def read_npz(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
-    """The arrays of an `.npz` file that mean something here, and the names of the others.
-
-    Raises:
-        InvalidSource: it is no archive of arrays, or holds objects, which are never loaded.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "a.npz"
-        >>> np.savez(path, x_train=0, y_train=0, x_test=0, y_test=0, other=1)
-        >>> arrays, unused = read_npz(path)
-        >>> list(arrays), unused
-        (['x_train', 'y_train', 'x_test', 'y_test'], ('other',))
-    """
+    """The arrays of an `.npz` file that mean something here, and the names of the others."""
     try:
         # Opened here, since NumPy leaves a file open that turns out to be no archive.
         with path.open("rb") as stream:
@@ -97,23 +85,7 @@ def _refuse_overstated(path: Path, archive: Any, keys: Sequence[str]) -> None:
 
 
 def missing_arrays(typed: str | Path, needed: Sequence[str], found: Iterable[str]) -> str:
-    """The sentence for arrays that are not there: what is missing, what is there instead, how to save it.
-
-    Args:
-        typed: what the user named.
-        needed: names that have to be there.
-        found: names that are.
-
-    Returns:
-        The sentence.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> missing_arrays("a.npz", ["x_train"], ["x"]).split(". ")[0]
-        'a.npz: x_train missing; found x'
-    """
+    """The sentence for arrays that are not there: what is missing, what is there instead, how to save it."""
     there = sorted(found)
     missing = [key for key in needed if key not in there]
     return (
@@ -134,17 +106,6 @@ def from_arrays(
         name: short name of the source.
         class_names: what the labels stand for, or None.
         unused: names of arrays that mean nothing here.
-
-    Returns:
-        The Dataset.
-
-    Raises:
-        InvalidSource: an array is missing, or of the wrong type, rank, length or range; or `y_train` holds one class
-            only (OneClassOnly, which has the Dataset).
-
-    Example:
-        >>> from_arrays({"x_train": np.zeros((2, 4, 4), np.uint8), "y_train": np.arange(2)}, "arrays", "pair", None)
-        Dataset 'pair': 2 images of 4x4x1, 2 classes (0, 1)
     """
     needed = ARRAY_KEYS if "x_test" in arrays or "y_test" in arrays or typed != "arrays" else ARRAY_KEYS[:2]
     missing = [key for key in needed if key not in arrays]
@@ -313,11 +274,6 @@ def assemble(
         licence: of the data, "" if unknown.
         fingerprint: of content that was checked otherwise; hashed here if None.
         remarks: what was noticed.
-
-    Example:
-        >>> images, labels = np.zeros((2, 4, 4, 1), np.uint8), np.arange(2)
-        >>> assemble("pair", {"train": (images, labels)}, ("a", "b")).row_ids.tolist()
-        ['train/00000', 'train/00001']
     """
     # One pair alone fixes nothing: every split is drawn from its rows.
     given = [split if len(pairs) > 1 else "" for split, (_, labels) in pairs.items() for _ in labels]

@@ -51,26 +51,7 @@ class Cells:
 
 
 def read_cells(table: Any, typed: str) -> Cells:
-    r"""Read a table whole.
-
-    Args:
-        table: path of a .csv, .tsv or .parquet file, or a pandas frame.
-        typed: what its user called it, for messages.
-
-    Returns:
-        Its cells.
-
-    Raises:
-        InvalidSource: it cannot be read, is not UTF-8, or a line has more cells than there are columns.
-        MissingPackage: a Parquet file needs pyarrow.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "pets.csv"
-        >>> _ = path.write_text("path;label\n1.jpg;cat\n")
-        >>> read_cells(path, "pets.csv").rows
-        [['1.jpg', 'cat']]
-    """
+    r"""Read a table whole."""
     if not isinstance(table, Path):
         columns = [table.iloc[:, at].tolist() for at in range(len(table.columns))]
         return _from_columns([str(header) for header in table.columns], columns)
@@ -163,18 +144,6 @@ def several_labels(cells: Sequence[str]) -> str:
     A list does. Names parted by ; or | do where one of the names also stands in another
     cell: "black|white" may be the name of one class. Names parted by what stands in ordinary
     names, too (a comma, a plus, a blank), do where each of them is the label of another image.
-
-    Args:
-        cells: all labels of a table.
-
-    Returns:
-        The first such cell.
-
-    Example:
-        >>> several_labels(["cat;dog", "dog"]), several_labels(["black|white", "grey"])
-        ('cat;dog', '')
-        >>> several_labels(["scab", "rust", "scab rust"]), several_labels(["black cat", "cat"])
-        ('scab rust', '')
     """
     distinct = list(dict.fromkeys(cell for cell in cells if cell))
     parts_of = {cell: _parts(cell) for cell in distinct}
@@ -204,10 +173,6 @@ def cleaned_labels(cells: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
 
     A list of one label is that label; what programs write for "no label" is none; whole numbers that a program
     wrote as 1.0 are 1, where all labels are numbers.
-
-    Example:
-        >>> cleaned_labels(["0", "1.0", "nan"])[0]
-        ['0', '1', '']
     """
     single = list(map(single_label, cells))
     remarks = []
@@ -232,21 +197,7 @@ def cleaned_labels(cells: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
 
 
 def single_label(cell: str) -> str:
-    """The label of a cell that holds no more than one; a list of one label is that label.
-
-    Args:
-        cell: text of a cell.
-
-    Returns:
-        The label, or "".
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> single_label('["cat"]'), single_label("cat"), single_label("[]")
-        ('cat', 'cat', '')
-    """
+    """The label of a cell that holds no more than one; a list of one label is that label."""
     listed = _as_list(cell)
     return cell if listed is None else "".join(listed[:1])
 

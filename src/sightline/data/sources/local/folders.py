@@ -38,14 +38,6 @@ def read_folder(
     Returns:
         One row a file that may be an image: by its suffix, or else by its first bytes. All
         others are in `left_out`.
-
-    Raises:
-        InvalidSource: no images, no class folders, one class, or a folder that cannot be read.
-
-    Example:
-        >>> read_folder(Path("nowhere"))
-        Traceback (most recent call last):
-        sightline.errors.InvalidSource: nowhere: cannot be read (No such file or directory).
     """
     typed = printable(str(path))
     listing, remarks = list_folder(path)
@@ -67,22 +59,7 @@ def read_folder(
 
 
 def list_folder(path: Path) -> tuple[Listing, tuple[str, ...]]:
-    """Walk a folder and all below it.
-
-    Args:
-        path: where to begin.
-
-    Returns:
-        What lies there, in no particular order, and what was noticed: folders that cannot be read.
-
-    Raises:
-        InvalidSource: `path` itself cannot be read.
-
-    Example:
-        >>> list_folder(Path("nowhere"))
-        Traceback (most recent call last):
-        sightline.errors.InvalidSource: nowhere: cannot be read (No such file or directory).
-    """
+    """Walk a folder and all below it."""
     listing = walk(path, _sort_in)
     closed = dict(listing.closed)
     if "" in closed:

@@ -68,16 +68,6 @@ def read_table(
     Returns:
         One row a file. Lines without path or label, of missing files, and lines that
         contradict each other are in `left_out`.
-
-    Raises:
-        InvalidSource: columns are missing, cells hold several labels, a split or weight makes no
-            sense, no file exists, or there is one class only.
-        MissingPackage: a Parquet file needs pyarrow.
-
-    Example:
-        >>> read_table(Path("nowhere.csv"))
-        Traceback (most recent call last):
-        sightline.errors.InvalidSource: nowhere.csv: cannot be read (No such file or directory).
     """
     typed = printable(str(table)) if isinstance(table, Path) else "the table"
     folder = table.absolute().parent if isinstance(table, Path) else Path.cwd()
@@ -94,21 +84,7 @@ def read_table(
 
 
 def is_frame(source: Any) -> bool:
-    """True for a pandas frame, told without importing pandas.
-
-    Args:
-        source: anything.
-
-    Returns:
-        Whether it is a DataFrame or of a class made from it.
-
-    Raises:
-        Nothing.
-
-    Example:
-        >>> is_frame("photos.csv")
-        False
-    """
+    """True for a pandas frame, told without importing pandas."""
     return any(
         kind.__name__ == "DataFrame" and kind.__module__.split(".")[0] == "pandas" for kind in type(source).__mro__
     )
