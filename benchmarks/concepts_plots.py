@@ -9,7 +9,16 @@ import numpy as np
 from concepts_table import Experiment
 
 from sightline.metrics.intervals import mean_interval
-from sightline.reporting.charts.canvas import BLUE, INK, QUIET, VERMILLION, dress, letters, new_figure, png
+from sightline.reporting.charts.canvas import (
+    BLUE,
+    INK,
+    QUIET,
+    VERMILLION,
+    new_figure,
+    render_png,
+    style_axes,
+    text_style,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +42,7 @@ def draw(experiment: Experiment, rows: list[dict[str, Any]], courses: Courses) -
         grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for axes, name in zip(grid, panels, strict=True):
             dots(axes, labels, [row[name] for row in rows], HEADS[name])
-        return png(figure)
+        return render_png(figure)
     figure = new_figure(10.2, max(3.6, height), is_arranged=True)
     left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
     if experiment.picture == "curves":
@@ -42,7 +51,7 @@ def draw(experiment: Experiment, rows: list[dict[str, Any]], courses: Courses) -
     else:
         overfitting(left, courses[0], courses[-1] if labels[-1] == "early stopping" else [])
         dots(right, labels, [row["accuracy"] for row in rows], HEADS["accuracy"])
-    return png(figure)
+    return render_png(figure)
 
 
 HEADS = {
@@ -54,7 +63,7 @@ HEADS = {
 
 def dots(axes: Axes, labels: list[str], values: list[list[float]], head: str, *, colors: tuple[str, ...] = ()) -> None:
     """A mean an entry with its interval, from top to bottom; a rule marks the first."""
-    dress(axes, grid=False)
+    style_axes(axes, grid=False)
     axes.grid(visible=True, axis="y", color="#EEEEEA", linewidth=0.8)
     middle = [100 * statistics.mean(seeds) for seeds in values]
     axes.axvline(middle[0], color=QUIET, linewidth=0.9, linestyle=(0, (4, 3)))
@@ -66,10 +75,10 @@ def dots(axes: Axes, labels: list[str], values: list[list[float]], head: str, *,
         below = [place + 0.24] * len(seeds)
         axes.plot([100 * seed for seed in seeds], below, "o", color=color, markersize=3, alpha=0.55, markeredgewidth=0)
         axes.plot([mean], [place], "o", color=color, markersize=6.5, markeredgecolor="white")
-    axes.set_yticks(range(len(labels)), labels, **letters(9))
+    axes.set_yticks(range(len(labels)), labels, **text_style(9))
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_xlim(*limits(values))
-    axes.set_xlabel(head, **letters(9))
+    axes.set_xlabel(head, **text_style(9))
     axes.xaxis.set_major_locator(locator(6))
 
 
@@ -89,7 +98,7 @@ def locator(most: int) -> Any:
 
 def curves(axes: Axes, labels: list[str], courses: Courses) -> None:
     """The training loss of each entry, mean over seeds, on a logarithmic scale; names at the ends."""
-    dress(axes, grid=True)
+    style_axes(axes, grid=True)
     # More ranges than this lie on top of each other and hide the curves.
     is_shaded = len(labels) <= 5
     ends: list[tuple[float, str, str]] = []
@@ -108,9 +117,9 @@ def curves(axes: Axes, labels: list[str], courses: Courses) -> None:
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(plain_numbers())
     axes.yaxis.set_minor_formatter(plain_numbers(fewer=True))
-    axes.set_xlabel("epoch", **letters(9))
+    axes.set_xlabel("epoch", **text_style(9))
     said = "mean and range of the seeds" if is_shaded else "mean of the seeds"
-    axes.set_title(f"training loss, {said}", loc="left", **letters(9.5))
+    axes.set_title(f"training loss, {said}", loc="left", **text_style(9.5))
     axes.xaxis.set_major_locator(locator(8))
     name_ends(axes, ends)
 
@@ -146,13 +155,13 @@ def name_ends(axes: Axes, ends: list[tuple[float, str, str]]) -> None:
             xytext=(5, 0),
             textcoords="offset points",
             va="center",
-            **letters(8.5, color),
+            **text_style(8.5, color),
         )
 
 
 def overfitting(axes: Axes, plain: list[dict[str, Any]], stopped: list[dict[str, Any]]) -> None:
     """Training and validation loss without any regularisation, and where early stopping goes back to."""
-    dress(axes, grid=True)
+    style_axes(axes, grid=True)
     for name, said, color in (("loss", "training", BLUE), ("validation_loss", "validation", VERMILLION)):
         losses = whole_curves(plain, name)
         if not len(losses):
@@ -166,7 +175,7 @@ def overfitting(axes: Axes, plain: list[dict[str, Any]], stopped: list[dict[str,
             xytext=(5, 3),
             textcoords="offset points",
             va="center",
-            **letters(8.5, color),
+            **text_style(8.5, color),
         )
         if name == "validation_loss":
             # The first epochs may leave the panel: what counts is where the two part and the one turns.
@@ -181,17 +190,17 @@ def overfitting(axes: Axes, plain: list[dict[str, Any]], stopped: list[dict[str,
             xytext=(5, 0),
             textcoords="offset points",
             va="center",
-            **letters(8.5, QUIET),
+            **text_style(8.5, QUIET),
         )
-    axes.set_xlabel("epoch", **letters(9))
-    axes.set_title("loss without regularisation, mean and range of the seeds", loc="left", **letters(9.5))
+    axes.set_xlabel("epoch", **text_style(9))
+    axes.set_title("loss without regularisation, mean and range of the seeds", loc="left", **text_style(9.5))
 
 
 def lines(experiment: Experiment, rows: list[dict[str, Any]]) -> bytes:
     """Accuracy over a number, a line a series."""
     figure = new_figure(6.8, 3.5, is_arranged=True)
     axes = figure.subplots()
-    dress(axes, grid=True)
+    style_axes(axes, grid=True)
     at = {entry.label: entry.at for entry in experiment.entries}
     placed = [(at[row["label"]], row["accuracy"]) for row in rows]
     for color, series in zip((BLUE, VERMILLION), dict.fromkeys(key[0] for key, _ in placed if key), strict=False):
@@ -204,9 +213,9 @@ def lines(experiment: Experiment, rows: list[dict[str, Any]]) -> bytes:
     places = sorted({key[1] for key, _ in placed if key})
     axes.set_xticks(places, [f"{place:g}" for place in places])
     axes.set_xlim(places[0] * 0.8, places[-1] * 1.25)
-    axes.set_xlabel(experiment.axis, **letters(9))
-    axes.set_title(f"{HEADS['accuracy']}: mean with its interval", loc="left", **letters(9.5))
-    return png(figure)
+    axes.set_xlabel(experiment.axis, **text_style(9))
+    axes.set_title(f"{HEADS['accuracy']}: mean with its interval", loc="left", **text_style(9.5))
+    return render_png(figure)
 
 
 def line(axes: Axes, points: list[tuple[float, list[float]]], name: str, color: str) -> None:
@@ -219,5 +228,5 @@ def line(axes: Axes, points: list[tuple[float, list[float]]], name: str, color: 
             lower, upper = (100 * bound for bound in mean_interval(values))
             axes.plot([place, place], [max(lower, 0), min(upper, 100)], color=color, linewidth=2.2, alpha=0.5)
     axes.annotate(
-        name, (places[-1], means[-1]), xytext=(8, 0), textcoords="offset points", va="center", **letters(8.5, color)
+        name, (places[-1], means[-1]), xytext=(8, 0), textcoords="offset points", va="center", **text_style(8.5, color)
     )

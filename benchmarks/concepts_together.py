@@ -47,12 +47,12 @@ class Learned:
 
 def seen_from_all_sides(network: Any, views: str) -> tuple[Any, int]:
     """The network as it answers for several views of an image, and for how many."""
-    from sightline.training.ensembles.graph import VIEWS, committee
+    from sightline.training.ensembles.graph import VIEWS, ensemble_network
     from sightline.training.packaging.contract import contract_of
 
     if views == "none":
         return network, 1
-    return committee([contract_of(network)], [1], views=views), len(VIEWS[views])
+    return ensemble_network([contract_of(network)], [1], views=views), len(VIEWS[views])
 
 
 @functools.cache

@@ -108,7 +108,7 @@ class Trainer:
         from sightline.training.augmentation.pipeline import build_augmentation
         from sightline.training.loop.batches import LabelledImages
         from sightline.training.loop.fit import fit
-        from sightline.training.loop.recording import Watch
+        from sightline.training.loop.recording import FitOutputs
 
         shape: tuple[int, int, int] = self.images.shape[1:]
         network = build(shape, self.data.num_classes, recipe, dense)
@@ -120,7 +120,7 @@ class Trainer:
                 validation=LabelledImages(self.images[self.validation], self.data.labels[self.validation]),
                 recipe=recipe,
                 augmentation=build_augmentation(recipe.augmentation, spec, seed=recipe.seed),
-                watch=Watch(),
+                watch=FitOutputs(),
             )
         except TrainingFailed:
             return Learned(network, failed=True)

@@ -37,7 +37,7 @@ from sightline.training.augmentation.views import augmented_views  # noqa: E402
 from sightline.training.ensembles.graph import answers_of  # noqa: E402
 from sightline.training.loop.batches import LabelledImages  # noqa: E402
 from sightline.training.loop.fit import fit  # noqa: E402
-from sightline.training.loop.recording import Watch  # noqa: E402
+from sightline.training.loop.recording import FitOutputs  # noqa: E402
 from sightline.training.setup.resolution import resolve  # noqa: E402
 
 MOST_JUDGED = 20_000
@@ -120,7 +120,7 @@ class School:
             rows = LabelledImages(views[:count], rows.labels, answers=answers)
         changing = augmentation if on_top else None
         with reporting("quiet"):
-            fit(network, rows, validation=None, recipe=recipe, augmentation=changing, watch=Watch())
+            fit(network, rows, validation=None, recipe=recipe, augmentation=changing, watch=FitOutputs())
         known = answers_of(network, self.images[self.calibration])
         logits = answers_of(network, self.images[self.judged])
         return {

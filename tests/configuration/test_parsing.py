@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import sightline
-from sightline.configuration.consistency import USES
+from sightline.configuration.consistency import KEY_CONDITIONS
 from sightline.configuration.parsing import keys, override, parse_recipe, read_recipe
 from sightline.configuration.schema import Recipe
 from sightline.errors import InvalidValue, SightlineError, UnknownName
@@ -71,7 +71,7 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("key", USES)
+@pytest.mark.parametrize("key", KEY_CONDITIONS)
 def test_a_key_that_would_change_nothing_is_refused_with_what_it_needs(key: str) -> None:
     value, others, words = OTHERS[key]
     section, _, name = key.partition(".")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from sightline.system import workers
-from sightline.system.workers import available_processors, free_bytes, in_order, num_workers, processes
+from sightline.system.workers import available_processors, free_bytes, map_in_order, num_workers, process_map
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2, 5])
@@ -23,8 +23,8 @@ def test_results_come_in_the_order_of_their_items(workers: int) -> None:
         time.sleep(0.02 if number == 0 else 0)
         return -number
 
-    assert list(in_order(slow_at_first, iter(range(20)), workers=workers)) == [-number for number in range(20)]
-    assert list(in_order(slow_at_first, [], workers=workers)) == []
+    assert list(map_in_order(slow_at_first, iter(range(20)), workers=workers)) == [-number for number in range(20)]
+    assert list(map_in_order(slow_at_first, [], workers=workers)) == []
 
 
 def test_no_more_than_two_items_a_thread_are_taken_ahead() -> None:
@@ -35,7 +35,7 @@ def test_no_more_than_two_items_a_thread_are_taken_ahead() -> None:
             taken.append(number)
             yield number
 
-    results = in_order(lambda number: number, items(), workers=3)
+    results = map_in_order(lambda number: number, items(), workers=3)
     assert next(results) == 0
     assert len(taken) == 6
     assert next(results) == 1
@@ -53,7 +53,7 @@ def test_who_stops_listening_waits_for_what_is_under_way_alone() -> None:
             gate.wait(5)
         return number
 
-    results = in_order(work, range(100), workers=2)
+    results = map_in_order(work, range(100), workers=2)
     assert next(results) == 0
     gate.set()
     results.close()
@@ -62,20 +62,20 @@ def test_who_stops_listening_waits_for_what_is_under_way_alone() -> None:
 
 
 def test_an_error_comes_at_the_place_of_its_item() -> None:
-    results = in_order(lambda number: 1 // (2 - number), range(10), workers=2)
+    results = map_in_order(lambda number: 1 // (2 - number), range(10), workers=2)
     assert [next(results), next(results)] == [0, 1]
     with pytest.raises(ZeroDivisionError):
         next(results)
 
 
 def test_one_process_is_this_one_and_its_map_that_of_python() -> None:
-    with processes(1, dict) as each:
+    with process_map(1, dict) as each:
         assert each is map
 
 
 @pytest.mark.slow
 def test_several_processes_share_the_processors_out() -> None:
-    with processes(2, dict) as each:
+    with process_map(2, dict) as each:
         share = max(1, available_processors() // 2)
         assert list(each(os.getenv, ["OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"])) == [str(share)] * 2
         assert list(each(num_workers, [100, 100])) == [share] * 2, "threads keep to it, too"
@@ -93,7 +93,7 @@ def test_an_error_ends_what_the_other_processes_are_at_and_no_child_of_the_calle
         mine[0].start()
         list(each(time.sleep, ["a while", 600, 600, 600]))
 
-    with pytest.raises(TypeError), processes(2, dict) as each:
+    with pytest.raises(TypeError), process_map(2, dict) as each:
         fail_beside_one_more(each)
     assert time.monotonic() - started < 100
     assert multiprocessing.active_children() == mine
@@ -124,14 +124,14 @@ def test_the_quota_of_a_container_counts(
 
 @pytest.mark.slow
 def test_a_process_that_is_ended_from_outside_is_told() -> None:
-    with pytest.raises(BrokenProcessPool), processes(2, dict) as each:
+    with pytest.raises(BrokenProcessPool), process_map(2, dict) as each:
         list(each(os._exit, [1]))
 
 
 @pytest.mark.slow
 def test_a_process_that_is_ended_from_outside_takes_no_other_item_along() -> None:
     items = ["__import__('os')._exit(1)", "1 + 1", "2 + 2", "__import__('os')._exit(1)", "3 + 3"]
-    with processes(2, dict, lost=lambda item: f"lost: {item[-7:]}") as each:
+    with process_map(2, dict, lost=lambda item: f"lost: {item[-7:]}") as each:
         assert sorted(map(str, each(eval, items))) == ["2", "4", "6", "lost: exit(1)", "lost: exit(1)"]
     assert not multiprocessing.active_children()
 
@@ -142,7 +142,7 @@ def _exit_at_once() -> None:
 
 @pytest.mark.slow
 def test_a_process_that_cannot_begin_is_told_at_once() -> None:
-    with pytest.raises(BrokenProcessPool), processes(2, _exit_at_once, lost=str) as each:
+    with pytest.raises(BrokenProcessPool), process_map(2, _exit_at_once, lost=str) as each:
         list(each(abs, [1, 2, 3]))
 
 

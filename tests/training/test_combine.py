@@ -18,11 +18,11 @@ from PIL import Image
 import sightline
 from sightline.bundles.bundle import write_manifest
 from sightline.errors import InvalidBundle, InvalidSource, InvalidValue, OutputExists
-from sightline.evaluation.finished_runs import knows_its_rows, read_run
+from sightline.evaluation.finished_runs import has_known_train_rows, read_run
 from sightline.metrics.classification import cross_entropy
 from sightline.metrics.ensembles import committee_logits, selection_course
 from sightline.training.combination.selection import choose
-from sightline.training.combination.shared_rows import recorded, shared_classes, shared_rows
+from sightline.training.combination.shared_rows import predictions_of, shared_classes, shared_rows
 
 CLASSES = ("one", "seven", "zero")
 DIGITS = {"zero": 0, "one": 1, "seven": 7}
@@ -110,7 +110,7 @@ def test_classes_in_another_order_are_turned_inside_the_network(
     rows = shared_rows(runs)
     arrays = arrays_of(combined.path)
     for split in ("validation", "calibration", "test"):
-        said = [recorded(run, rows, split, CLASSES) for run in runs]
+        said = [predictions_of(run, rows, split, CLASSES) for run in runs]
         assert len(said[0]) > 5
         assert said[0].labels.tolist() == said[1].labels.tolist()
         place = {row_id: number for number, row_id in enumerate(said[0].row_ids)}
@@ -124,7 +124,7 @@ def test_classes_in_another_order_are_turned_inside_the_network(
 def test_a_run_is_heard_as_it_is_calibrated(first: Path) -> None:
     run = read_run(first)
     rows = shared_rows([run, run])
-    said = recorded(run, rows, "validation", run.class_names)
+    said = predictions_of(run, rows, "validation", run.class_names)
     raw = dict(zip(run.answers["validation"].given, run.answers["validation"].logits, strict=True))
     assert run.bundle.temperature != 1
     expected = np.stack([raw[row_id] for row_id in said.row_ids]) / run.bundle.temperature
@@ -167,10 +167,10 @@ def test_that_a_teacher_is_a_stranger_stays_with_what_is_combined(
     describe(copies[1], "metrics.json", lambda metrics: metrics | {"teacher": {"has_same_splits": False}})
     run = sightline.combine(copies, votes=[1, 1], out=tmp_path / "both", source=photos, mode="quiet")
     assert not run.ensemble["has_same_splits"]
-    assert not knows_its_rows(run.bundle)
+    assert not has_known_train_rows(run.bundle)
     assert "learned from is not known; the test images may be among it" in (run.bundle.path / "card.md").read_text()
     unheard = sightline.combine(copies, votes=[1, 0], out=tmp_path / "one", source=photos, mode="quiet")
-    assert knows_its_rows(unheard.bundle)
+    assert has_known_train_rows(unheard.bundle)
 
 
 def test_the_run_says_how_it_does_against_the_best_member(combined: sightline.Run, first: Path, turned: Path) -> None:

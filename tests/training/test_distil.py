@@ -23,7 +23,7 @@ from sightline.system.backends import load_keras
 
 keras = load_keras()
 
-from sightline.training.distillation.soft_labels import SOFTENING, lesson_of  # noqa: E402  # the backend is chosen first
+from sightline.training.distillation.soft_labels import SOFTENING, distillation_targets  # noqa: E402  # the backend is chosen first
 from sightline.training.distillation.teacher import open_teacher, student_recipe  # noqa: E402
 from sightline.training.setup.preparation import prepare  # noqa: E402
 
@@ -81,7 +81,7 @@ def test_half_of_a_lesson_are_labels_and_half_what_the_teacher_answers_to_the_ve
     recipe = student_recipe(quick(training__epochs=3), "mlp", tiny_run.bundle)
     teacher, recipe = open_teacher(tiny_run.bundle, None, recipe)
     data = prepare(teacher.dataset, recipe, spec=tiny_run.bundle.input)
-    lesson = lesson_of(data, teacher)
+    lesson = distillation_targets(data, teacher)
     train = data.pixels.take(data.splits.train)[:]
     assert lesson.images.shape == (3 * len(train), 28, 28, 1)
     np.testing.assert_array_equal(lesson.images[: len(train)], train)
@@ -100,7 +100,7 @@ def test_what_the_teacher_of_a_teacher_learned_from_counts_too(tiny_run: sightli
     for is_known in (True, False):
         metrics = {**tiny_run.bundle.metrics, "teacher": {"bundle": "elsewhere", "has_same_splits": is_known}}
         teacher, recipe = open_teacher(dataclasses.replace(tiny_run.bundle, metrics=metrics), None, asked)
-        told = lesson_of(prepare(teacher.dataset, recipe, spec=tiny_run.bundle.input), teacher).teacher
+        told = distillation_targets(prepare(teacher.dataset, recipe, spec=tiny_run.bundle.input), teacher).teacher
         assert told["has_same_splits"] is is_known
         # It may have learned from the validation rows: of these it has no figures then.
         assert (told["validation"] is not None) is is_known
@@ -259,7 +259,7 @@ def test_views_that_memory_does_not_hold_are_refused(small_arrays: dict[str, np.
     teacher, recipe = open_teacher(tiny_run.bundle, arrays, recipe)
     data = prepare(teacher.dataset, recipe, spec=tiny_run.bundle.input)
     with pytest.raises(InvalidValue, match=r"holds no second view of 1,\d+ train images"):
-        lesson_of(data, teacher)
+        distillation_targets(data, teacher)
 
 
 def test_distil_by_hand_prints_the_teacher_beside_the_student(command, tiny_run: sightline.Run, tmp_path: Path) -> None:

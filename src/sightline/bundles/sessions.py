@@ -16,7 +16,7 @@ from sightline.bundles.graphs import check_graph
 from sightline.errors import InvalidBundle, require
 from sightline.records import Bundle
 from sightline.system.progress import reporter
-from sightline.system.workers import available_processors, free_bytes, in_order, num_workers
+from sightline.system.workers import available_processors, free_bytes, map_in_order, num_workers
 
 # Pixels of one portion: four images of 224x224. Larger ones leave the processor's cache and are slower an image.
 PORTION_BYTES = 600 * 1024
@@ -66,7 +66,7 @@ class Session:
         """The outputs of these names for (num_images, height, width, channels) uint8, at once."""
         options = self._run_options()
         run = functools.partial(self._run, self._session, names, options=options)
-        return next(in_order(run, [images], workers=1, stop=functools.partial(_terminate, options)))
+        return next(map_in_order(run, [images], workers=1, stop=functools.partial(_terminate, options)))
 
     def _run_options(self) -> Any:
         """Of one call, which is ended by them."""
@@ -113,7 +113,7 @@ class Session:
             return self._run(session, names, part if change is None else change(first, part), options=options)
 
         stop = functools.partial(_terminate, options)
-        yield from zip(starts, in_order(answer, starts, workers=workers, stop=stop), strict=True)
+        yield from zip(starts, map_in_order(answer, starts, workers=workers, stop=stop), strict=True)
 
     def logits(self, images: Any, *, with_progress: bool = False) -> NDArray[np.float32]:
         """(num_images, height, width, channels) uint8 to (num_images, num_classes) float32, in bounded memory."""

@@ -63,7 +63,7 @@ _BUILT_HERE = _Use(
     "for a network without a backbone of its own (see `sightline models`)",
     ("model.name",),
 )
-USES: dict[str, _Use] = {
+KEY_CONDITIONS: dict[str, _Use] = {
     "model.name": _Use(
         lambda recipe: recipe.model.name in ("auto", networks_of(recipe)[0]),
         "without ensemble.networks",
@@ -132,9 +132,9 @@ USES: dict[str, _Use] = {
 def check_uses(given: Iterable[str], recipe: Recipe, *, is_typed: bool = False) -> None:
     """Refuse a key that its user set and that the rest of the recipe has no use for."""
     for key in given:
-        if key not in USES or USES[key].holds(recipe):
+        if key not in KEY_CONDITIONS or KEY_CONDITIONS[key].holds(recipe):
             continue
-        value, use = _value(key, recipe), USES[key]
+        value, use = _value(key, recipe), KEY_CONDITIONS[key]
         if value == _value(key, Recipe()) and not (is_typed and use.has_shorthand):
             continue
         now = " and ".join(f"{other} is {as_typed(_value(other, recipe))}" for other in use.decided_by)
@@ -145,14 +145,14 @@ def check_uses(given: Iterable[str], recipe: Recipe, *, is_typed: bool = False) 
         )
 
 
-def without_useless(given: Iterable[str], recipe: Recipe) -> Recipe:
+def reset_unused_keys(given: Iterable[str], recipe: Recipe) -> Recipe:
     """Set back to its default what a recipe was started with and no longer has a use for.
 
     `--set schedule.name=constant` on a recipe with a warm-up of its own leaves a recipe that
     can be written, and read again without a refusal.
     """
-    for key in USES.keys() - set(given):
-        if not USES[key].holds(recipe):
+    for key in KEY_CONDITIONS.keys() - set(given):
+        if not KEY_CONDITIONS[key].holds(recipe):
             section, _, name = key.partition(".")
             changed = dataclasses.replace(getattr(recipe, section), **{name: _value(key, Recipe())})
             recipe = dataclasses.replace(recipe, **{section: changed})

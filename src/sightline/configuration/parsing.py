@@ -19,7 +19,7 @@ from sightline.configuration.consistency import (
     check_mixing,
     check_uses,
     check_views,
-    without_useless,
+    reset_unused_keys,
 )
 from sightline.configuration.schema import Recipe
 from sightline.errors import InvalidValue, UnknownName, closest
@@ -152,7 +152,7 @@ def _build(values: Mapping[str, Any], start: Recipe, check: Callable[[str, Any],
     recipe = dataclasses.replace(start, **top, **sections)
     _check_together(recipe)
     check_uses(values, recipe, is_typed=check is _check_text)
-    return without_useless(values, recipe)
+    return reset_unused_keys(values, recipe)
 
 
 def _field_kind(key: str) -> set[str]:

@@ -79,11 +79,11 @@ def evaluate(
     evaluation = dataclasses.replace(score(predictions), rows={**choice.told, "in_words": in_words(choice.told)})
     if folder is not None:
         write_json(folder / "metrics.json", figures(evaluation))
-        draw(folder, evaluation, predictions, read_pixels(dataset.take(rows), opened.input))
+        write_figures(folder, evaluation, predictions, read_pixels(dataset.take(rows), opened.input))
     return evaluation
 
 
-def draw(folder: Path, evaluation: Evaluation, predictions: Predictions, images: Pixels) -> None:
+def write_figures(folder: Path, evaluation: Evaluation, predictions: Predictions, images: Pixels) -> None:
     """Write `confusion.png` and `mistakes.png` into a folder.
 
     Args:

@@ -71,7 +71,7 @@ class FinishedRun:
     bundle: Bundle
 
 
-def knows_its_rows(bundle: Bundle) -> bool:
+def has_known_train_rows(bundle: Bundle) -> bool:
     """Whether all that a bundle learned from, by labels or by a teacher's answers, is in the splits of its run.
 
     Args:

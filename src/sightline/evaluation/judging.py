@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.bundles.identity import NEW, STATES, Identity, content_digests, read_identity
-from sightline.data.duplicates.clusters import joined, outstanding
+from sightline.data.duplicates.clusters import connected_components, outstanding
 from sightline.data.duplicates.search import remembered_copies
 from sightline.data.inputs.pixels import Pixels, read_pixels
 from sightline.errors import InvalidSource, InvalidValue
-from sightline.evaluation.finished_runs import knows_its_rows, read_splits
+from sightline.evaluation.finished_runs import has_known_train_rows, read_splits
 from sightline.records import SPLIT_NAMES, Bundle, Dataset, ImageFiles
 from sightline.system.text import printable
 
@@ -90,7 +90,7 @@ def choose_rows(bundle: Bundle, dataset: Dataset, split: str | None) -> Choice:
             "not known. Name the folder of its run, other images, or --split all for a figure that flatters."
         )
     told = _told(known, asked, split=split, remarks=dataset.remarks)
-    if not ((identity is not None and identity.is_whole) or knows_its_rows(bundle)):
+    if not ((identity is not None and identity.is_whole) or has_known_train_rows(bundle)):
         told["notes"].append("what its teacher, or one of its members, learned from may be among these images")
     if not len(asked):
         raise InvalidSource(_refusal(bundle, dataset, split, told))
@@ -229,4 +229,4 @@ def _groups(dataset: Dataset, known: _Known, listed: Mapping[str, tuple[str, str
         pairs.append(outstanding(remembered_copies(known.pixels.signatures))[0].rows)
     if len(pairs) == 1:
         return None
-    return joined(len(rows), np.concatenate(pairs)).astype(str)
+    return connected_components(len(rows), np.concatenate(pairs)).astype(str)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.data.duplicates.clusters import joined
+from sightline.data.duplicates.clusters import connected_components
 from sightline.errors import InvalidValue
 from sightline.evaluation.finished_runs import FinishedRun
 from sightline.metrics.grouped import difference_interval, num_groups, paired_p_value
@@ -161,7 +161,7 @@ def _groups(first: FinishedRun, second: FinishedRun, row_ids: Sequence[str]) -> 
         for which, run in enumerate((first, second))
         for row, row_id in enumerate(row_ids)
     ]
-    return joined(len(row_ids), np.array(pairs, np.int64).reshape(-1, 2))
+    return connected_components(len(row_ids), np.array(pairs, np.int64).reshape(-1, 2))
 
 
 def _test(first: np.ndarray, second: np.ndarray, names: tuple[str, str], groups: NDArray[np.int64]) -> PairedTest:

@@ -14,7 +14,7 @@ from sightline.configuration.networks import PREPROCESSINGS, Backbone, backbone_
 from sightline.configuration.schema import ModelRecipe
 from sightline.data.sources.downloads import keras_home
 from sightline.errors import DownloadFailed, InvalidValue
-from sightline.networks.building import finish
+from sightline.networks.building import logits_head
 
 # Sizes for which MobileNetV2 has weights of its own.
 OWN_SIDES = (96, 128, 160, 192, 224)
@@ -37,7 +37,7 @@ def application(shape: tuple[int, int, int], num_classes: int, model: ModelRecip
     pixels = layers.Rescaling(scale, offset, name="pixels")(images)
     lower = _load(backbone, pixels, shape, model.weights)
     tensor = layers.GlobalAveragePooling2D(name="features")(lower.output)
-    return finish(images, tensor, num_classes, model)
+    return logits_head(images, tensor, num_classes, model)
 
 
 def _load(backbone: Backbone, pixels: Any, shape: tuple[int, int, int], weights: str) -> keras.Model:

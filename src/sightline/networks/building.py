@@ -13,7 +13,7 @@ from sightline.configuration.schema import ModelRecipe
 from sightline.networks.limits import check_size, check_weights
 
 
-def start(shape: tuple[int, int, int], model: ModelRecipe, *, smallest: int = 1) -> tuple[Any, Any]:
+def input_pixels(shape: tuple[int, int, int], model: ModelRecipe, *, smallest: int = 1) -> tuple[Any, Any]:
     """The input of a network and its scaled, padded pixels.
 
     Args:
@@ -34,7 +34,7 @@ def start(shape: tuple[int, int, int], model: ModelRecipe, *, smallest: int = 1)
     return inputs, pixels
 
 
-def finish(inputs: Any, tensor: Any, num_classes: int, model: ModelRecipe) -> keras.Model:
+def logits_head(inputs: Any, tensor: Any, num_classes: int, model: ModelRecipe) -> keras.Model:
     """Close a network with dropout, if asked for, and a dense layer of logits.
 
     Returns:

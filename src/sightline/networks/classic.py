@@ -7,7 +7,7 @@ from keras import layers
 
 from sightline.configuration.networks import MODELS
 from sightline.configuration.schema import ModelRecipe
-from sightline.networks.building import finish, start
+from sightline.networks.building import input_pixels, logits_head
 
 
 def mlp(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -> keras.Model:
@@ -24,11 +24,11 @@ def mlp(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -> ke
     Source:
         Rumelhart, Hinton, Williams, Nature 323 (1986).
     """
-    inputs, tensor = start(shape, model)
+    inputs, tensor = input_pixels(shape, model)
     tensor = layers.Flatten()(tensor)
     tensor = layers.Dense(256, activation=model.activation)(tensor)
     tensor = layers.Dense(128, activation=model.activation)(tensor)
-    return finish(inputs, tensor, num_classes, model)
+    return logits_head(inputs, tensor, num_classes, model)
 
 
 def lenet5(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -> keras.Model:
@@ -47,14 +47,14 @@ def lenet5(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) ->
     Source:
         LeCun, Bottou, Bengio, Haffner, Proc. IEEE 86 (1998).
     """
-    inputs, tensor = start(shape, model, smallest=MODELS["lenet5"].smallest)
+    inputs, tensor = input_pixels(shape, model, smallest=MODELS["lenet5"].smallest)
     for filters in (6, 16):
         tensor = layers.Conv2D(filters, 5, activation=model.activation)(tensor)
         tensor = layers.MaxPooling2D(2)(tensor)
     tensor = layers.Conv2D(120, 5, activation=model.activation)(tensor)
     tensor = layers.Flatten()(tensor)
     tensor = layers.Dense(84, activation=model.activation)(tensor)
-    return finish(inputs, tensor, num_classes, model)
+    return logits_head(inputs, tensor, num_classes, model)
 
 
 def lenet5_conv(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -> keras.Model:
@@ -71,10 +71,10 @@ def lenet5_conv(shape: tuple[int, int, int], num_classes: int, model: ModelRecip
     Source:
         LeCun, Bottou, Bengio, Haffner, Proc. IEEE 86 (1998), as retold.
     """
-    inputs, tensor = start(shape, model, smallest=MODELS["lenet5-conv"].smallest)
+    inputs, tensor = input_pixels(shape, model, smallest=MODELS["lenet5-conv"].smallest)
     for filters in (6, 16, 120):
         tensor = layers.Conv2D(filters, 5, padding="same", activation=model.activation)(tensor)
         tensor = layers.MaxPooling2D(2)(tensor)
     tensor = layers.Conv2D(84, 4, activation=model.activation)(tensor)
     tensor = layers.Flatten()(tensor)
-    return finish(inputs, tensor, num_classes, model)
+    return logits_head(inputs, tensor, num_classes, model)

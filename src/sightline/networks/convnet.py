@@ -9,7 +9,7 @@ from keras import layers
 
 from sightline.configuration.networks import MODELS
 from sightline.configuration.schema import ModelRecipe
-from sightline.networks.building import finish, start
+from sightline.networks.building import input_pixels, logits_head
 
 
 def convnet(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -> keras.Model:
@@ -31,7 +31,7 @@ def convnet(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -
         Simonyan, Zisserman, arXiv 1409.1556 (stages of 3x3); Ioffe, Szegedy, arXiv
         1502.03167 (batch normalisation); Lin, Chen, Yan, arXiv 1312.4400 (mean over positions).
     """
-    inputs, tensor = start(shape, model, smallest=MODELS["convnet"].smallest)
+    inputs, tensor = input_pixels(shape, model, smallest=MODELS["convnet"].smallest)
     stride = 2 if min(tensor.shape[1:3]) > 40 else 1
     filters = 32
     while True:
@@ -42,7 +42,7 @@ def convnet(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -
         tensor = layers.MaxPooling2D(2)(tensor)
         filters, stride = min(2 * filters, 256), 1
     tensor = layers.GlobalAveragePooling2D(name="features")(tensor)
-    return finish(inputs, tensor, num_classes, model)
+    return logits_head(inputs, tensor, num_classes, model)
 
 
 def _normalised_convolution(tensor: Any, filters: int, activation: str, *, stride: int = 1) -> Any:

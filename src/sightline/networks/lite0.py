@@ -16,7 +16,7 @@ from sightline.bundles.bundle import EMBEDDED, load_bundle
 from sightline.configuration.networks import PREPROCESSINGS, backbone_of
 from sightline.configuration.schema import ModelRecipe
 from sightline.errors import InvalidValue, require
-from sightline.networks.building import finish
+from sightline.networks.building import logits_head
 from sightline.networks.lite0_layout import EPSILON, NUM_FEATURES, STEM_FILTERS, Block, blocks
 
 Weights = dict[str, NDArray[Any]]
@@ -47,7 +47,7 @@ def lite0(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -> 
     tensor = _convolution(tensor, "conv_head", NUM_FEATURES, 1)
     tensor = _normalisation(tensor, "bn1")
     tensor = layers.GlobalAveragePooling2D(name="features")(tensor)
-    network = finish(images, tensor, num_classes, model)
+    network = logits_head(images, tensor, num_classes, model)
     if model.weights != "random":
         weights = embedded_weights() if model.weights == "imagenet" else _archived(Path(model.weights))
         set_weights(network, weights, origin=model.weights)

@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 
-# Where Linux says how much of the processors a container may use, and what a process of `processes` was promised.
+# Where Linux says how much of the processors a container may use, and what a process of `process_map` was promised.
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _SHARE = "SIGHTLINE_PROCESSORS"
 
@@ -58,7 +58,7 @@ def num_workers(num_items: int) -> int:
     return min(available_processors(), num_items)
 
 
-def in_order(
+def map_in_order(
     work: Callable[[Item], Result],
     items: Iterable[Item],
     *,
@@ -84,7 +84,7 @@ def in_order(
         Whatever `work` raises, at the place of its item.
 
     Example:
-        >>> list(in_order(lambda number: number * number, range(5), workers=2))
+        >>> list(map_in_order(lambda number: number * number, range(5), workers=2))
         [0, 1, 4, 9, 16]
     """
     if workers <= 1 and stop is None:
@@ -109,7 +109,7 @@ def in_order(
 
 
 @contextlib.contextmanager
-def processes(count: int, start: Callable[[], Any], *, lost: Callable[[Any], Any] | None = None) -> Iterator[Map]:
+def process_map(count: int, start: Callable[[], Any], *, lost: Callable[[Any], Any] | None = None) -> Iterator[Map]:
     """A map whose work is done by several processes, each bounded to its share of the processors.
 
     Args:
@@ -125,7 +125,7 @@ def processes(count: int, start: Callable[[], Any], *, lost: Callable[[Any], Any
         BrokenProcessPool: no process could begin, or one was ended from outside without `lost`; raised by the map.
 
     Example:
-        >>> with processes(1, dict) as each:
+        >>> with process_map(1, dict) as each:
         ...     list(each(abs, [-1, 2]))
         [1, 2]
     """

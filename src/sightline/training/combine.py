@@ -16,13 +16,13 @@ from sightline.bundles.card import Origin, licences_of
 from sightline.bundles.identity import merged, read_identity
 from sightline.data.splitting.splits import splits_table
 from sightline.errors import InvalidValue
-from sightline.evaluation.evaluate import draw
+from sightline.evaluation.evaluate import write_figures
 from sightline.evaluation.finished_runs import (
     JUDGED_SPLITS,
     Answers,
     FinishedRun,
     distinct_places,
-    knows_its_rows,
+    has_known_train_rows,
     read_run,
 )
 from sightline.evaluation.paired_tests import pair, paired_figures
@@ -201,14 +201,14 @@ def _whole_folder(out: Path | None, *, stem: str) -> Iterator[tuple[Path, Path]]
 
 def _joined(combination: _Combination) -> Any:
     """The network of all that are heard."""
-    from sightline.training.ensembles.graph import check_joined, committee
+    from sightline.training.ensembles.graph import check_joined, ensemble_network
 
     heard = combination.heard()
     free, num_parameters = free_bytes(), sum(int(run.metrics["num_parameters"]) for run, _ in heard)
     if free is not None:
         check_joined(num_parameters, free, said=f"{len(heard)} networks of together {num_parameters:,} weights")
     networks = [reopened_network(run, combination.data.dataset.class_names) for run, _ in heard]
-    return committee(networks, [vote for _, vote in heard])
+    return ensemble_network(networks, [vote for _, vote in heard])
 
 
 def _recipe(combination: _Combination) -> dict[str, Any]:
@@ -238,7 +238,7 @@ def _origin(combination: _Combination) -> Origin:
 
 
 def _knows_its_rows(combination: _Combination) -> bool:
-    return all(knows_its_rows(run.bundle) for run, _ in combination.heard())
+    return all(has_known_train_rows(run.bundle) for run, _ in combination.heard())
 
 
 def _judge(network: Any, combination: _Combination, folder: Path, staged: Path, *, watch: Stopwatch) -> Run:
@@ -257,7 +257,9 @@ def _judge(network: Any, combination: _Combination, folder: Path, staged: Path, 
     }
     judged = make_bundle(network, data, staged, _origin(combination), watch=watch, ensemble=ensemble)
     if "test" in judged.evaluations:
-        draw(staged, judged.evaluations["test"], judged.predictions["test"], data.pixels.take(data.splits.test))
+        write_figures(
+            staged, judged.evaluations["test"], judged.predictions["test"], data.pixels.take(data.splits.test)
+        )
     watch.lap("evaluate")
     bundle = dataclasses.replace(load_bundle(staged / "bundle"), path=folder / "bundle")
     against = _against_best(combination, judged.predictions, bundle)

@@ -16,8 +16,8 @@ from sightline.system.backends import choose_backend
 from sightline.system.files import check_free
 from sightline.system.outputs import places_of
 from sightline.system.progress import Mode, reporting
-from sightline.training.distillation.teacher import open_teacher, student_recipe, taught_source
-from sightline.training.train import Wish, fulfil
+from sightline.training.distillation.teacher import open_teacher, source_of_teacher, student_recipe
+from sightline.training.train import TrainingRequest, run_training
 
 
 def distil(  # noqa: PLR0913  # each is an option of the command line, and none is a group of others
@@ -75,14 +75,14 @@ def distil(  # noqa: PLR0913  # each is an option of the command line, and none 
     backend = choose_backend(backend)
     place = Path(out) if out is not None else None
     if place is not None:
-        check_free(place, keep=places_of(taught_source(teacher, source)))
+        check_free(place, keep=places_of(source_of_teacher(teacher, source)))
     with reporting(mode):
         asked = recipe if isinstance(recipe, Recipe) else student_start(teacher, source, recipe)
         asked = student_recipe(asked, into, teacher)
         # Where Keras fetches the source, it is loaded here, with the backend that was chosen.
-        load_keras_for(taught_source(teacher, source), backend)
+        load_keras_for(source_of_teacher(teacher, source), backend)
         opened, settled = open_teacher(teacher, source, asked)
-        return fulfil(Wish(opened.dataset, settled, place, backend, teacher=opened))
+        return run_training(TrainingRequest(opened.dataset, settled, place, backend, teacher=opened))
 
 
 def student_start(
@@ -103,5 +103,5 @@ def student_start(
         UnknownName, InvalidValue: as `sightline.recipe`, or there is no source.
     """
     if name is None:
-        name = "photos" if is_files(taught_source(teacher, source)) else "fast"
+        name = "photos" if is_files(source_of_teacher(teacher, source)) else "fast"
     return named_recipe(name, settings)

@@ -9,16 +9,16 @@ import keras
 from sightline.configuration.consistency import is_pretrained
 from sightline.networks.building import build_network
 from sightline.training.augmentation.pipeline import build_augmentation
-from sightline.training.loop.batches import labelled, learned_rows
+from sightline.training.loop.batches import rows_for_fit, train_rows_for_fit
 from sightline.training.loop.fit import Fitted, fit
-from sightline.training.loop.network import computing_in
-from sightline.training.loop.recording import Watch
+from sightline.training.loop.network import dtype_policy
+from sightline.training.loop.recording import FitOutputs
 from sightline.training.loop.time_budget import epochs_within
 from sightline.training.setup.preparation import Prepared
 from sightline.training.transfer.finetuning import fit_transfer
 
 
-def fit_network(network: keras.Model, data: Prepared, watch: Watch) -> tuple[keras.Model, Fitted]:
+def fit_network(network: keras.Model, data: Prepared, watch: FitOutputs) -> tuple[keras.Model, Fitted]:
     """Let a network learn the train rows as its recipe says.
 
     Args:
@@ -29,7 +29,7 @@ def fit_network(network: keras.Model, data: Prepared, watch: Watch) -> tuple[ker
     Returns:
         The network, or one in float32 with its weights where it was computed otherwise; and the course of the fit.
     """
-    with computing_in(data.recipe.training.precision):
+    with dtype_policy(data.recipe.training.precision):
         fitted = fit_transfer(network, data, watch) if is_pretrained(data.recipe) else _fit(network, data, watch)
     if data.recipe.training.precision == "float32":
         return network, fitted
@@ -38,8 +38,8 @@ def fit_network(network: keras.Model, data: Prepared, watch: Watch) -> tuple[ker
     return exact, fitted
 
 
-def _fit(network: keras.Model, data: Prepared, watch: Watch) -> Fitted:
-    recipe, train = data.recipe, learned_rows(data)
+def _fit(network: keras.Model, data: Prepared, watch: FitOutputs) -> Fitted:
+    recipe, train = data.recipe, train_rows_for_fit(data)
     augmentation = None
     if data.lesson is None:
         # A teacher answered for the views of a lesson as they are: they are not changed again.
@@ -50,5 +50,5 @@ def _fit(network: keras.Model, data: Prepared, watch: Watch) -> Fitted:
             watch.deadline, network, train, num_judged=num_judged, recipe=recipe, augmentation=augmentation
         )
         recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, epochs=epochs))
-    validation = labelled(data, data.splits.validation) if len(data.splits.validation) else None
+    validation = rows_for_fit(data, data.splits.validation) if len(data.splits.validation) else None
     return fit(network, train, validation=validation, recipe=recipe, augmentation=augmentation, watch=watch)

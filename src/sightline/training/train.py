@@ -16,7 +16,7 @@ from sightline.configuration.schema import Recipe
 from sightline.data.sources.downloads import load_keras_for
 from sightline.data.sources.loading import is_files
 from sightline.errors import InvalidValue
-from sightline.evaluation.evaluate import draw
+from sightline.evaluation.evaluate import write_figures
 from sightline.evaluation.scoring import run_figures
 from sightline.records import SPLIT_NAMES, Run
 from sightline.reporting.charts.curves import curves_png
@@ -25,11 +25,11 @@ from sightline.system.files import check_free, write_atomically, write_json
 from sightline.system.interruption import heeding_interrupts
 from sightline.system.outputs import check_place, places_of
 from sightline.system.progress import Mode, Stopwatch, reporter, reporting
-from sightline.system.workers import processes
+from sightline.system.workers import process_map
 from sightline.training.distillation.teacher import Teacher
 from sightline.training.loop.recording import check_tensorboard, make_log_folder
 from sightline.training.setup.preparation import Prepared, identified, prepare
-from sightline.training.setup.resolution import opened_and_chosen, say_default, settle_precision
+from sightline.training.setup.resolution import announce_recipe, opened_and_chosen, settle_precision
 from sightline.training.setup.run_folder import check_jobs, may_go_on, run_folder
 
 
@@ -92,13 +92,13 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
         check_tensorboard(logs)
     with reporting(mode):
         if recipe is None and is_files(source):
-            say_default(asked.name)
-        wish = Wish(source, asked, place, backend, log_every, logs, jobs)
-        return fulfil(wish)
+            announce_recipe(asked.name)
+        wish = TrainingRequest(source, asked, place, backend, log_every, logs, jobs)
+        return run_training(wish)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Wish:
+class TrainingRequest:
     """What was asked for; a `teacher` is what `sightline.training.distillation.teacher.open_teacher` gives."""
 
     source: Any
@@ -111,7 +111,7 @@ class Wish:
     teacher: Teacher | None = None
 
 
-def fulfil(wish: Wish) -> Run:
+def run_training(wish: TrainingRequest) -> Run:
     """Train what was asked for and leave a run."""
     check_packages(wish.backend, pretrained=is_pretrained(wish.recipe))
     wish = dataclasses.replace(wish, recipe=settle_precision(wish.recipe, wish.backend))
@@ -129,13 +129,13 @@ def fulfil(wish: Wish) -> Run:
         return _carry_out(wish, data, watch)
 
 
-def _carry_out(wish: Wish, data: Prepared, watch: Stopwatch) -> Run:
+def _carry_out(wish: TrainingRequest, data: Prepared, watch: Stopwatch) -> Run:
     network = _begin(data, wish)
     watch.lap("import")
     if wish.teacher is not None:
-        from sightline.training.distillation.soft_labels import lesson_of
+        from sightline.training.distillation.soft_labels import distillation_targets
 
-        data = dataclasses.replace(data, lesson=lesson_of(data, wish.teacher))
+        data = dataclasses.replace(data, lesson=distillation_targets(data, wish.teacher))
         data = identified(data, read_identity(wish.teacher.bundle))
     else:
         data = identified(data)
@@ -152,7 +152,7 @@ def _carry_out(wish: Wish, data: Prepared, watch: Stopwatch) -> Run:
     return run
 
 
-def _begin(data: Prepared, wish: Wish) -> Any:
+def _begin(data: Prepared, wish: TrainingRequest) -> Any:
     """The network that is to learn, None for an ensemble; what cannot be is refused before there is a folder."""
     if data.recipe.ensemble.kind == "none":
         from sightline.training.loop.network import new_network
@@ -165,7 +165,7 @@ def _begin(data: Prepared, wish: Wish) -> Any:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Learned:
+class _TrainedNetwork:
     """A network ready to be bundled, how it came about, and what is to be told of its members."""
 
     network: Any
@@ -173,25 +173,25 @@ class _Learned:
     ensemble: dict[str, Any] | None = None
 
 
-def _learn(network: Any, data: Prepared, folder: Path, wish: Wish, watch: Stopwatch) -> _Learned:
+def _learn(network: Any, data: Prepared, folder: Path, wish: TrainingRequest, watch: Stopwatch) -> _TrainedNetwork:
     recipe, logs = data.recipe, wish.logs
     if recipe.ensemble.kind != "none":
         from sightline.training.ensembles.members import Job
-        from sightline.training.ensembles.train_members import described, fit, lost
+        from sightline.training.ensembles.train_members import ensemble_summary, fit, outcome_of_lost_process
 
         job = Job(wish.source, wish.recipe, folder, data.dataset.fingerprint, wish.log_every, logs)
-        with processes(wish.jobs, functools.partial(load_keras, wish.backend), lost=lost) as each:
+        with process_map(wish.jobs, functools.partial(load_keras, wish.backend), lost=outcome_of_lost_process) as each:
             ensemble = fit(job, data, map=each)
         lines = "".join(json.dumps(row) + "\n" for row in ensemble.fitted.history)
         write_atomically(folder / "history.jsonl", lines)
-        return _Learned(ensemble.network, ensemble.fitted, described(ensemble, recipe.ensemble.kind))
-    from sightline.training.ensembles.graph import committee
+        return _TrainedNetwork(ensemble.network, ensemble.fitted, ensemble_summary(ensemble, recipe.ensemble.kind))
+    from sightline.training.ensembles.graph import ensemble_network
     from sightline.training.fit_network import fit_network
-    from sightline.training.loop.recording import Watch
+    from sightline.training.loop.recording import FitOutputs
     from sightline.training.packaging.contract import contract_of
 
     budget = recipe.training.time_budget_seconds
-    seen = Watch(
+    seen = FitOutputs(
         history_path=folder / "history.jsonl",
         log_every=wish.log_every,
         curves_path=folder / "curves.png",
@@ -201,11 +201,11 @@ def _learn(network: Any, data: Prepared, folder: Path, wish: Wish, watch: Stopwa
     )
     fitted_network, fitted = fit_network(network, data, seen)
     if recipe.ensemble.test_views != "none":
-        fitted_network = committee([contract_of(fitted_network)], [1], views=recipe.ensemble.test_views)
-    return _Learned(fitted_network, fitted)
+        fitted_network = ensemble_network([contract_of(fitted_network)], [1], views=recipe.ensemble.test_views)
+    return _TrainedNetwork(fitted_network, fitted)
 
 
-def _judge(learned: _Learned, data: Prepared, folder: Path, typed: str, *, watch: Stopwatch) -> Run:
+def _judge(learned: _TrainedNetwork, data: Prepared, folder: Path, typed: str, *, watch: Stopwatch) -> Run:
     import keras
 
     from sightline.training.packaging.bundling import make_bundle
@@ -215,7 +215,9 @@ def _judge(learned: _Learned, data: Prepared, folder: Path, typed: str, *, watch
     origin = trained(data.dataset, data.recipe, num_train=len(data.splits.train), typed=typed, teacher=teacher)
     judged = make_bundle(learned.network, data, folder, origin, watch=watch, ensemble=learned.ensemble)
     if "test" in judged.evaluations:
-        draw(folder, judged.evaluations["test"], judged.predictions["test"], data.pixels.take(data.splits.test))
+        write_figures(
+            folder, judged.evaluations["test"], judged.predictions["test"], data.pixels.take(data.splits.test)
+        )
     watch.lap("evaluate")
     return Run(
         path=folder,

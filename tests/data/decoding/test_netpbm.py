@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sightline.data.decoding.containers import strip
+from sightline.data.decoding.containers import without_metadata
 from sightline.data.decoding.netpbm import netpbm_header, read_netpbm
 from sightline.errors import UnreadableImage
 
@@ -70,5 +70,5 @@ def test_the_usual_case_is_read_where_pillow_goes_pixel_by_pixel():
 
 
 def test_numbers_written_out_are_counted_in_what_decoding_takes() -> None:
-    assert strip(b"P2 1 1 9 " + b"1 " * 50, "PPM").held_bytes == 4 * 109
-    assert strip(b"P5 1 1 255 z", "PPM").held_bytes == 0
+    assert without_metadata(b"P2 1 1 9 " + b"1 " * 50, "PPM").held_bytes == 4 * 109
+    assert without_metadata(b"P5 1 1 255 z", "PPM").held_bytes == 0

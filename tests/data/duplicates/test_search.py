@@ -11,8 +11,16 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 import sightline
 from sightline.data.decoding.decoder import decode_image
-from sightline.data.duplicates.alignment import CROPPED, UPRIGHT, Change, closeness, descriptors, laid, smoothed
-from sightline.data.duplicates.clusters import LONGEST_CHAIN, Copies, joined, outstanding
+from sightline.data.duplicates.alignment import (
+    CROPPED,
+    UPRIGHT,
+    Change,
+    descriptors,
+    distance_after_alignment,
+    smoothed,
+    transposed,
+)
+from sightline.data.duplicates.clusters import LONGEST_CHAIN, Copies, connected_components, outstanding
 from sightline.data.duplicates.fingerprints import Signatures, empty_signatures, fine_structure, signature
 from sightline.data.duplicates.search import NEAR, exact_duplicates, find_copies, near_duplicates
 from sightline.errors import InvalidValue
@@ -214,8 +222,8 @@ def slow_near(table: Signatures, threshold: float) -> set[tuple[int, int]]:
             if one == other or max(words) <= 0.87:
                 continue
             change = changes[int(np.argmax(words))]
-            first = np.ascontiguousarray(laid(thumbnails[[one]], change))
-            distance, _ = closeness(
+            first = np.ascontiguousarray(transposed(thumbnails[[one]], change))
+            distance, _ = distance_after_alignment(
                 smoothed(first), smoothed(thumbnails[[other]]), np.array([change.start], np.float32)
             )
             if distance[0] <= threshold:
@@ -272,10 +280,10 @@ def test_the_quick_word_is_a_cosine_transform():
 @pytest.mark.parametrize("change", UPRIGHT, ids=str)
 def test_the_eight_ways_are_those_of_a_square(change: Change):
     image = np.arange(32 * 32, dtype=np.float32).reshape(1, 32, 32)
-    shapes = {laid(image, other).tobytes() for other in UPRIGHT}
+    shapes = {transposed(image, other).tobytes() for other in UPRIGHT}
     assert len(shapes) == 8
     turns = {np.rot90(image[0], quarter).tobytes() for quarter in range(1, 4)}
-    assert (laid(image, change)[0].tobytes() in turns) == (change.name == "turned")
+    assert (transposed(image, change)[0].tobytes() in turns) == (change.name == "turned")
 
 
 def test_brightness_and_contrast_leave_the_quick_word_alone(originals):
@@ -286,7 +294,7 @@ def test_brightness_and_contrast_leave_the_quick_word_alone(originals):
 def test_a_shift_is_found_again():
     large = np.asarray(picture(9).convert("L").resize((80, 80)), np.float32)
     first, second = large[None, 8:72:2, 8:72:2], large[None, 8:72:2, 12:76:2]
-    distance, crop = closeness(smoothed(first), smoothed(second), np.array([[1, 0, 1, 0]], np.float32))
+    distance, crop = distance_after_alignment(smoothed(first), smoothed(second), np.array([[1, 0, 1, 0]], np.float32))
     assert distance[0] < 0.01
     np.testing.assert_allclose(crop[0], [1, 4 / 32, 1, 0], atol=0.01)  # two of 32 pixels, where the side is 2
 
@@ -313,7 +321,7 @@ def test_clusters_are_what_can_be_reached_pair_by_pair(seed):
             todo += new
         return seen
 
-    found = joined(60, copies.rows)
+    found = connected_components(60, copies.rows)
     assert found.tolist() == [min(reached(row, rows.tolist())) for row in range(60)]
 
 
@@ -332,7 +340,7 @@ def chained(lengths, num_images, *, kind="resized", distance=0.01) -> Copies:
 def test_a_chain_that_is_too_long_for_a_burst_is_of_lookalikes():
     heeded, num_untold = outstanding(chained([LONGEST_CHAIN, 4, LONGEST_CHAIN + 1, 3], 1000))
     assert num_untold == LONGEST_CHAIN + 1
-    assert np.unique(joined(1000, heeded.rows), return_counts=True)[1].max() == LONGEST_CHAIN
+    assert np.unique(connected_components(1000, heeded.rows), return_counts=True)[1].max() == LONGEST_CHAIN
     assert len(heeded) == 49 + 3 + 2
 
 

@@ -15,7 +15,7 @@ from sightline.training.loop import batches as feeding  # noqa: E402  # the back
 from sightline.training.loop.batches import LabelledImages, training_feed, validation_feed  # noqa: E402  # as above
 from sightline.training.loop.fit import fit  # noqa: E402  # as above
 from sightline.training.loop.network import training_network  # noqa: E402  # as above
-from sightline.training.loop.recording import Watch  # noqa: E402  # as above
+from sightline.training.loop.recording import FitOutputs  # noqa: E402  # as above
 
 HEIGHT, WIDTH = 8, 12
 ROWS = np.arange(40)
@@ -159,7 +159,7 @@ def fitted(recipe, weights: bool = False):
     )
     augmentation = build_augmentation(recipe.augmentation, InputSpec(8, 8, "rgb"), seed=recipe.seed)
     data = small_data(weights)
-    done = fit(network, data, validation=small_data(), recipe=recipe, augmentation=augmentation, watch=Watch())
+    done = fit(network, data, validation=small_data(), recipe=recipe, augmentation=augmentation, watch=FitOutputs())
     return network, done
 
 

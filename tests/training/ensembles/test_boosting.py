@@ -16,13 +16,13 @@ from sightline.system.progress import reporting
 load_keras()
 
 from sightline.training.ensembles.boosting import boost  # noqa: E402  # the backend is chosen first
-from sightline.training.ensembles.members import sharing, train_answers  # noqa: E402
+from sightline.training.ensembles.members import train_answers, with_data  # noqa: E402
 
 BOOSTING = {"ensemble.kind": "boosting", "training.epochs": 3, "optimizer.learning_rate": 0.002}
 
 
 def _boost(job, data):
-    with sharing(job, data), reporting("plain"):
+    with with_data(job, data), reporting("plain"):
         return boost(job, data)
 
 

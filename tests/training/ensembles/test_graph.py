@@ -14,7 +14,7 @@ from sightline.system.backends import load_keras
 keras = load_keras()
 
 from sightline.training.ensembles import graph as module  # noqa: E402  # the backend is chosen first
-from sightline.training.ensembles.graph import answers_of, committee  # noqa: E402
+from sightline.training.ensembles.graph import answers_of, ensemble_network  # noqa: E402
 from sightline.training.packaging.contract import save_network  # noqa: E402
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (9, 5, 6, 1), dtype=np.uint8)
@@ -73,16 +73,16 @@ def test_the_disagreement_of_one_in_three_and_of_none_by_hand() -> None:
     sign = keras.Model(pixels, {"features": values, "logits": values})
     turned = keras.Model(pixels, {"features": values, "logits": -values})
     images = np.array([[[[0], [9]]], [[[4], [4]]]], np.uint8)
-    answer = committee([sign, sign, turned], [1, 1, 1])(images)
+    answer = ensemble_network([sign, sign, turned], [1, 1, 1])(images)
     np.testing.assert_allclose(np.asarray(answer["disagreement"]), [1 / 3, 0], atol=1e-6)
-    twice = committee([sign, sign, turned], [1, 2, 1])(images)
+    twice = ensemble_network([sign, sign, turned], [1, 2, 1])(images)
     np.testing.assert_allclose(np.asarray(twice["disagreement"]), [1 / 4, 0], atol=1e-6)
 
 
 @pytest.mark.parametrize("views", ["none", "mirror", "shifts"])
 def test_the_graph_answers_as_its_definition_and_so_does_its_onnx_file(views: str, tmp_path: Path) -> None:
     members, votes = [_member(seed) for seed in range(3)], [1.0, 2.0, 0.5]
-    network = committee(members, votes, views=views)
+    network = ensemble_network(members, votes, views=views)
     alone = _answers_slowly(members, _views_slowly(views))
     expected = {
         "member_logits": alone,
@@ -101,29 +101,32 @@ def test_the_graph_answers_as_its_definition_and_so_does_its_onnx_file(views: st
 
 def test_a_member_without_a_vote_is_left_out() -> None:
     members = [_member(seed) for seed in range(3)]
-    answer, expected = committee(members, [1, 0, 1])(IMAGES), committee([members[0], members[2]], [1, 1])(IMAGES)
+    answer, expected = (
+        ensemble_network(members, [1, 0, 1])(IMAGES),
+        ensemble_network([members[0], members[2]], [1, 1])(IMAGES),
+    )
     assert answer["member_logits"].shape == (9, 2, 3)
     np.testing.assert_allclose(np.asarray(answer["logits"]), np.asarray(expected["logits"]))
 
 
 def test_a_committee_of_one_is_that_one() -> None:
     member = _member(0)
-    answer = committee([member], [3])(IMAGES)
+    answer = ensemble_network([member], [3])(IMAGES)
     assert set(answer) == {"features", "logits"}
     np.testing.assert_array_equal(np.asarray(answer["logits"]), np.asarray(member(IMAGES)["logits"]))
 
 
 def test_members_for_other_images_or_classes_are_refused() -> None:
     with pytest.raises(InvalidValue, match=r"images of one size .*; got 5x6x1 and 3 classes; 8x6x1 and 3 classes"):
-        committee([_member(0), _member(1, shape=(8, 6, 1))], [1, 1])
+        ensemble_network([_member(0), _member(1, shape=(8, 6, 1))], [1, 1])
     with pytest.raises(InvalidValue, match=r"the same classes; got 5x6x1 and 3 classes; 5x6x1 and 4 classes"):
-        committee([_member(0), _member(1, num_classes=4)], [1, 1])
+        ensemble_network([_member(0), _member(1, num_classes=4)], [1, 1])
 
 
 @pytest.mark.parametrize("votes", [[1], [1, -1], [0, 0], [1, float("nan")]])
 def test_votes_that_cannot_be_used_are_refused(votes: list[float]) -> None:
     with pytest.raises(InvalidValue, match=r"weights? "):
-        committee([_member(0), _member(1)], votes)
+        ensemble_network([_member(0), _member(1)], votes)
 
 
 def test_answers_come_portion_by_portion_and_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,12 +16,12 @@ from sightline.system.backends import load_keras
 keras = load_keras()
 
 from sightline.training.ensembles.members import (  # noqa: E402  # as above
-    attempt,
     load_member,
     read_member,
-    sharing,
     train_answers,
     train_member,
+    train_member_or_report,
+    with_data,
 )
 from sightline.training.loop import monitor  # noqa: E402  # the backend is chosen first
 
@@ -37,7 +37,7 @@ ABSURD = {
 
 
 def _train(job, data, number: int) -> None:
-    with sharing(job, data):
+    with with_data(job, data):
         train_member(job, number)
 
 
@@ -95,8 +95,8 @@ def test_an_interrupted_member_leaves_nothing_behind(prepared_job, monkeypatch: 
 
     # A signal may reach Python where an interrupt is swallowed; this one comes between two epochs.
     monkeypatch.setattr(monitor, "record_epoch", interrupt)
-    with pytest.raises(KeyboardInterrupt), sharing(job, data):
-        attempt(job, 1)
+    with pytest.raises(KeyboardInterrupt), with_data(job, data):
+        train_member_or_report(job, 1)
     assert [epoch for epoch, _ in seen] == [1, 2]
     assert all(half for _, half in seen), "it was being written"
     assert not list((job.folder / "members").iterdir())
@@ -104,8 +104,8 @@ def test_an_interrupted_member_leaves_nothing_behind(prepared_job, monkeypatch: 
 
 def test_a_member_that_diverges_is_reported_and_leaves_nothing_behind(prepared_job) -> None:
     job, data = prepared_job(ABSURD)
-    with sharing(job, data):
-        outcome = attempt(job, 1)
+    with with_data(job, data):
+        outcome = train_member_or_report(job, 1)
     assert "no longer a finite number" in outcome.error
     assert outcome.trace == ""
     assert not list((job.folder / "members").iterdir())
@@ -113,15 +113,15 @@ def test_a_member_that_diverges_is_reported_and_leaves_nothing_behind(prepared_j
 
 def test_a_mistake_of_ours_is_reported_with_its_traceback(prepared_job) -> None:
     job, data = prepared_job({})
-    with sharing(job, dataclasses.replace(data, pixels=None)):
-        outcome = attempt(job, 1)
+    with with_data(job, dataclasses.replace(data, pixels=None)):
+        outcome = train_member_or_report(job, 1)
     assert outcome.error.startswith("AttributeError: ")
     assert "Traceback" in outcome.trace
 
 
 def test_data_that_changed_since_the_run_was_divided_is_refused(prepared_job) -> None:
     job, _ = prepared_job({})
-    outcome = attempt(dataclasses.replace(job, fingerprint="of other images"), 1)
+    outcome = train_member_or_report(dataclasses.replace(job, fingerprint="of other images"), 1)
     assert outcome.error == "corners: the images changed while members were trained. Train anew."
 
 

@@ -14,7 +14,7 @@ from sightline.system.backends import load_keras
 keras = load_keras()
 
 from sightline.training.ensembles.graph import answers_of  # noqa: E402  # the backend is chosen first
-from sightline.training.ensembles.soups import soup  # noqa: E402
+from sightline.training.ensembles.soups import weight_average  # noqa: E402
 from sightline.training.loop.batches import LabelledImages  # noqa: E402
 
 
@@ -88,9 +88,9 @@ def _accuracy(network) -> float:
 def test_a_soup_is_the_mean_of_the_weights_and_members_stay_as_they_are() -> None:
     members = _members()
     before = [member.get_weights() for member in members]
-    pot, chosen = soup(members, TRAIN, VALIDATION, greedy=False)
+    average, chosen = weight_average(members, TRAIN, VALIDATION, greedy=False)
     assert chosen.tolist() == [1, 1, 1]
-    for mean, *each in zip(pot.get_weights(), *before, strict=True):
+    for mean, *each in zip(average.get_weights(), *before, strict=True):
         np.testing.assert_allclose(mean, sum(each) / 3, atol=1e-6)
     for member, weights in zip(members, before, strict=True):
         assert all(np.array_equal(now, then) for now, then in zip(member.get_weights(), weights, strict=True))
@@ -100,24 +100,24 @@ def test_a_soup_by_hand() -> None:
     first, second = _network(0), _network(0)
     first.set_weights([np.zeros_like(array) for array in first.get_weights()])
     second.set_weights([np.full_like(array, 3.0) for array in second.get_weights()])
-    pot, _ = soup([first, second], TRAIN, VALIDATION, greedy=False)
-    assert all((array == 1.5).all() for array in pot.get_weights())
+    average, _ = weight_average([first, second], TRAIN, VALIDATION, greedy=False)
+    assert all((array == 1.5).all() for array in average.get_weights())
 
 
 def test_a_soup_ignores_the_order_of_its_members_and_of_one_is_that_one() -> None:
     members = _members()
-    forth, back = (soup(order, TRAIN, VALIDATION, greedy=False)[0] for order in (members, members[::-1]))
+    forth, back = (weight_average(order, TRAIN, VALIDATION, greedy=False)[0] for order in (members, members[::-1]))
     for one, other in zip(forth.get_weights(), back.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
-    alone, _ = soup(members[:1], TRAIN, VALIDATION, greedy=False)
+    alone, _ = weight_average(members[:1], TRAIN, VALIDATION, greedy=False)
     np.testing.assert_array_equal(answers_of(alone, VALIDATION.images), answers_of(members[0], VALIDATION.images))
 
 
 def test_a_greedy_soup_is_never_worse_on_validation_than_its_best_member() -> None:
     strangers = [_network(1), _good(), _mirrored(_good())]
     for members in (_members(), strangers):
-        pot, chosen = soup(members, TRAIN, VALIDATION, greedy=True)
-        assert _loss(pot) <= min(_loss(member) for member in members) + 1e-6
+        average, chosen = weight_average(members, TRAIN, VALIDATION, greedy=True)
+        assert _loss(average) <= min(_loss(member) for member in members) + 1e-6
         assert chosen[int(np.argmin([_loss(member) for member in members]))] == 1
 
 
@@ -125,31 +125,31 @@ def test_a_barrier_between_networks_that_are_good_alone_is_refused() -> None:
     good = [_good(), _mirrored(_good())]
     assert min(_accuracy(network) for network in good) > 0.95
     with pytest.raises(InvalidValue, match=r"between their weights lies a barrier, .* Combine them as a committee"):
-        soup(good, TRAIN, VALIDATION, greedy=False)
-    pot, chosen = soup(good, TRAIN, VALIDATION, greedy=True)
+        weight_average(good, TRAIN, VALIDATION, greedy=False)
+    average, chosen = weight_average(good, TRAIN, VALIDATION, greedy=True)
     assert chosen.sum() == 1
-    assert _accuracy(pot) > 0.95
+    assert _accuracy(average) > 0.95
 
 
 def test_averages_of_normalisation_are_those_of_the_train_rows_under_the_mean_weights() -> None:
     members = _members(normalises=True)
-    pot, _ = soup(members, TRAIN, VALIDATION, greedy=False)
-    layer = pot.get_layer("normalised")
-    entering = np.asarray(keras.Model(pot.input, layer.input)(TRAIN.images))
+    average, _ = weight_average(members, TRAIN, VALIDATION, greedy=False)
+    layer = average.get_layer("normalised")
+    entering = np.asarray(keras.Model(average.input, layer.input)(TRAIN.images))
     # 256 rows are four batches of 64; the mean of their variances lacks what their means differ by.
     np.testing.assert_allclose(np.asarray(layer.moving_mean), entering.mean(axis=0), atol=1e-4)
     np.testing.assert_allclose(np.asarray(layer.moving_variance), entering.var(axis=0), rtol=0.1)
     assert layer.momentum == 0.9
-    assert _accuracy(pot) >= min(_accuracy(member) for member in members)
+    assert _accuracy(average) >= min(_accuracy(member) for member in members)
 
 
 def test_a_last_batch_of_one_image_counts_as_one_image() -> None:
     few = LabelledImages(TRAIN.images[:65].copy(), TRAIN.labels[:65])
     # The last in the order in which they are passed is unlike all others.
     few.images[np.random.default_rng(0).permutation(65)[-1]] = 255
-    pot, _ = soup(_members(normalises=True), few, VALIDATION, greedy=False)
-    layer = pot.get_layer("normalised")
-    entering = np.asarray(keras.Model(pot.input, layer.input)(few.images))
+    average, _ = weight_average(_members(normalises=True), few, VALIDATION, greedy=False)
+    layer = average.get_layer("normalised")
+    entering = np.asarray(keras.Model(average.input, layer.input)(few.images))
     np.testing.assert_allclose(np.asarray(layer.moving_mean), entering.mean(axis=0), atol=0.05)
     np.testing.assert_allclose(np.asarray(layer.moving_variance), entering.var(axis=0), rtol=0.2)
 
@@ -164,12 +164,12 @@ def test_averages_that_no_member_moved_stay_as_they_are(is_fixed: bool) -> None:
         kernel, _ = member.get_layer("logits").get_weights()
         member.get_layer("logits").set_weights([kernel, np.array([0.0, bias])])
         members.append(member)
-    pot, _ = soup(members, TRAIN, VALIDATION, greedy=False)
-    assert (np.asarray(pot.get_layer("normalised").moving_mean) == 0.25).all()
-    assert (np.asarray(pot.get_layer("normalised").moving_variance) == 2.0).all()
-    np.testing.assert_allclose(pot.get_layer("logits").get_weights()[1], [0, 0.5])
+    average, _ = weight_average(members, TRAIN, VALIDATION, greedy=False)
+    assert (np.asarray(average.get_layer("normalised").moving_mean) == 0.25).all()
+    assert (np.asarray(average.get_layer("normalised").moving_variance) == 2.0).all()
+    np.testing.assert_allclose(average.get_layer("logits").get_weights()[1], [0, 0.5])
 
 
 def test_networks_of_different_shapes_are_refused() -> None:
     with pytest.raises(InvalidValue, match=r"networks of one shape; these differ\. Combine them as a committee"):
-        soup([_network(0, units=4), _network(0, units=5)], TRAIN, VALIDATION, greedy=False)
+        weight_average([_network(0, units=4), _network(0, units=5)], TRAIN, VALIDATION, greedy=False)

@@ -25,14 +25,14 @@ from sightline.metrics.classification import softmax
 from sightline.metrics.ensembles import committee_logits
 from sightline.system.backends import installed_backends, load_keras
 from sightline.system.progress import reporting
-from sightline.system.workers import processes
+from sightline.system.workers import process_map
 
 keras = load_keras()
 
 from sightline.training.ensembles import train_members as module  # noqa: E402  # the backend is chosen first
 from sightline.training.ensembles.members import Member, load_member, read_member, train_answers  # noqa: E402
-from sightline.training.ensembles.soups import soup  # noqa: E402
-from sightline.training.ensembles.train_members import Ensemble, _mean_course, described, fit  # noqa: E402
+from sightline.training.ensembles.soups import weight_average  # noqa: E402
+from sightline.training.ensembles.train_members import Ensemble, _mean_course, ensemble_summary, fit  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_the_run_tells_of_its_members(bagged: sightline.Run) -> None:
 
 def test_a_member_with_the_smallest_vote_is_still_told_as_heard() -> None:
     members = tuple(Member(number, "mlp", number, (), 1, False, 1.0, 1.0) for number in (1, 2))
-    told = described(Ensemble(None, None, members, np.array([1e-9, 2.0])), "boosting")  # type: ignore[arg-type]
+    told = ensemble_summary(Ensemble(None, None, members, np.array([1e-9, 2.0])), "boosting")  # type: ignore[arg-type]
     assert [member["vote"] for member in told["members"]] == [1e-9, 2.0]
 
 
@@ -274,7 +274,7 @@ def test_a_soup_is_made_of_the_members_and_judged_on_validation_rows(prepared_jo
     ensemble = _fit(job, data)
     members = [load_member(job, number) for number in (1, 2, 3)]
     rows = (module.labelled(data, data.splits.train), module.labelled(data, data.splits.validation))
-    pot, chosen = soup(members, *rows, greedy=True)
+    pot, chosen = weight_average(members, *rows, greedy=True)
     np.testing.assert_array_equal(ensemble.votes, chosen)
     assert _bytes_of(ensemble.network) == _bytes_of(pot)
     assert set(ensemble.network.output) == {"features", "logits"}
@@ -313,7 +313,7 @@ def test_two_at_once_train_the_members_that_one_by_one_gives(prepared_job, tmp_p
     job, data = prepared_job({"ensemble.members": 2})
     alone = _fit(job, data)
     apart = dataclasses.replace(job, folder=tmp_path / "apart")
-    with processes(2, functools.partial(load_keras, "tensorflow")) as each:
+    with process_map(2, functools.partial(load_keras, "tensorflow")) as each:
         together = _fit(apart, data, map=each)
     assert [member.seed for member in together.members] == [0, 1]
     # Another number of threads adds up in another order.

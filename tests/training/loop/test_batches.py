@@ -144,7 +144,7 @@ def test_answers_are_what_the_loss_sees():
     """One step without learning: the loss that is recorded is the cross-entropy with the answers, by hand."""
     keras = pytest.importorskip("keras")
     from sightline.training.loop.fit import fit
-    from sightline.training.loop.recording import Watch
+    from sightline.training.loop.recording import FitOutputs
 
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (6, 4, 4, 1), dtype=np.uint8)
@@ -159,5 +159,5 @@ def test_answers_are_what_the_loss_sees():
             expected -= answers[row, label] * np.log(np.exp(logits[row, label]) / total) / 6
     recipe = parse_recipe({**ANSWERED, "training.epochs": 1, "optimizer.learning_rate": 1e-9})
     data = LabelledImages(images, np.zeros(6, np.int64), answers=answers)
-    fitted = fit(network, data, validation=None, recipe=recipe, watch=Watch())
+    fitted = fit(network, data, validation=None, recipe=recipe, watch=FitOutputs())
     assert fitted.history[0]["loss"] == pytest.approx(expected, rel=1e-4)

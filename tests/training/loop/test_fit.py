@@ -23,8 +23,8 @@ from sightline.training.augmentation.pipeline import build_augmentation  # noqa:
 from sightline.training.loop import monitor  # noqa: E402
 from sightline.training.loop.batches import LabelledImages  # noqa: E402
 from sightline.training.loop.fit import Fitted, fit  # noqa: E402
-from sightline.training.loop.monitor import Watcher  # noqa: E402
-from sightline.training.loop.recording import Watch  # noqa: E402
+from sightline.training.loop.monitor import TrainingMonitor  # noqa: E402
+from sightline.training.loop.recording import FitOutputs  # noqa: E402
 from sightline.training.optimization.losses import build_loss  # noqa: E402
 
 NUMBERS = np.random.default_rng(0)
@@ -35,7 +35,7 @@ TRAIN, VALIDATION = LabelledImages(BRIGHT[:120], LABELS[:120]), LabelledImages(B
 
 
 def fitted(
-    validation: LabelledImages | None = VALIDATION, *, augmentation=None, watch: Watch | None = None, **settings
+    validation: LabelledImages | None = VALIDATION, *, augmentation=None, watch: FitOutputs | None = None, **settings
 ):
     keras.utils.set_random_seed(0)
     usual = {"model.name": "mlp", "training.epochs": 3, "training.batch_size": 16, "optimizer.learning_rate": 0.003}
@@ -43,7 +43,7 @@ def fitted(
     network = build_network((8, 8, 1), 2, recipe.model)
     with reporting("quiet"):
         result = fit(
-            network, TRAIN, validation=validation, recipe=recipe, augmentation=augmentation, watch=watch or Watch()
+            network, TRAIN, validation=validation, recipe=recipe, augmentation=augmentation, watch=watch or FitOutputs()
         )
     return network, result
 
@@ -61,7 +61,7 @@ def test_a_separable_problem_is_learned() -> None:
 
 def test_the_history_has_a_row_an_epoch_in_memory_and_on_disk(tmp_path: Path) -> None:
     path = tmp_path / "history.jsonl"
-    _, result = fitted(watch=Watch(path))
+    _, result = fitted(watch=FitOutputs(path))
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert rows == list(result.history)
     assert [row["epoch"] for row in rows] == [1, 2, 3]
@@ -162,7 +162,7 @@ def test_an_epoch_is_a_line_with_the_best_so_far_and_the_remaining_time(capsys: 
     recipe = parse_recipe({"model.name": "mlp", "training.epochs": 3, "training.batch_size": 16})
     with reporting("plain"):
         network = build_network((8, 8, 1), 2, recipe.model)
-        result = fit(network, TRAIN, validation=VALIDATION, recipe=recipe, watch=Watch(before=({"epoch": 1},)))
+        result = fit(network, TRAIN, validation=VALIDATION, recipe=recipe, watch=FitOutputs(before=({"epoch": 1},)))
     lines = capsys.readouterr().err.splitlines()
     assert [line.split("  ")[0] for line in lines] == [f"fine-tuning epoch {number}/3" for number in (1, 2, 3)]
     best = min(result.history, key=lambda row: row["validation_loss"])
@@ -181,7 +181,7 @@ def test_an_epoch_is_a_line_with_the_best_so_far_and_the_remaining_time(capsys: 
 )
 def test_the_best_epoch_is_the_one_that_early_stopping_keeps(settings: dict[str, float], best: int) -> None:
     recipe = parse_recipe({"model.name": "mlp", **{f"training.{key}": value for key, value in settings.items()}})
-    watcher = Watcher(Watch(), recipe, None, rate=0.01, steps=8, num_images=120)
+    watcher = TrainingMonitor(FitOutputs(), recipe, None, rate=0.01, steps=8, num_images=120)
     # The lowest loss, the highest accuracy and the last epoch are three.
     for epoch, (loss, accuracy) in enumerate([(0.5, 0.99), (0.32, 0.8), (0.3, 0.7), (0.4, 0.9)], start=1):
         row = {"epoch": epoch, "loss": loss, "accuracy": accuracy, "learning_rate": 0.01, "seconds": 1.0}
@@ -194,7 +194,7 @@ def test_what_stands_below_the_bar_fits_into_80_columns() -> None:
     recipe = parse_recipe({"model.name": "mlp", "training.epochs": 3, "training.batch_size": 16})
     network = build_network((8, 8, 1), 2, recipe.model)
     network.compile(optimizer="sgd", loss=build_loss(recipe.loss), metrics=["accuracy"])
-    watcher = Watcher(Watch(), recipe, network, rate=0.01, steps=8, num_images=120)
+    watcher = TrainingMonitor(FitOutputs(), recipe, network, rate=0.01, steps=8, num_images=120)
     watcher.bar = Bar("", total=360, unit="images", stream=None)
     feed = {"x": TRAIN.images, "y": TRAIN.labels, "validation_data": (VALIDATION.images, VALIDATION.labels)}
     with reporting("quiet"):
@@ -225,7 +225,7 @@ def test_loss_and_accuracy_are_printed_every_so_many_steps(
     recipe = parse_recipe({"model.name": "mlp", "training.epochs": 2, "training.batch_size": 16})
     with reporting("plain"):
         network = build_network((8, 8, 1), 2, recipe.model)
-        fit(network, TRAIN, validation=None, recipe=recipe, watch=Watch(log_every=log_every))
+        fit(network, TRAIN, validation=None, recipe=recipe, watch=FitOutputs(log_every=log_every))
     lines = [line for line in capsys.readouterr().err.splitlines() if " step " in line]
     expected = [f"epoch {epoch} step {step}/8  loss " for epoch in (1, 2) for step in logged]
     assert len(lines) == len(expected)
@@ -249,7 +249,7 @@ def test_a_loss_that_is_no_number_stops_the_run_with_a_remedy() -> None:
 def test_the_step_and_the_rate_of_a_diverged_loss_are_told(log_every: int | None) -> None:
     settings = {"optimizer.name": "sgd", "optimizer.learning_rate": 10, "optimizer.weight_decay": 1}
     with pytest.raises(TrainingFailed, match=r"epoch \d+, step \d+ \(learning rate 10, the largest 10\)") as refusal:
-        fitted(watch=Watch(log_every=log_every), **settings, **{"training.epochs": 200})
+        fitted(watch=FitOutputs(log_every=log_every), **settings, **{"training.epochs": 200})
     step = int(re.search(r"step (\d+)", str(refusal.value))[1])
     if keras.config.backend() == "tensorflow":
         # Several steps are one execution there.
@@ -259,7 +259,7 @@ def test_the_step_and_the_rate_of_a_diverged_loss_are_told(log_every: int | None
 def test_figures_that_were_left_unread_still_name_the_first_step_that_diverged(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = parse_recipe({"model.name": "mlp", "training.epochs": 1, "training.batch_size": 16})
     network = build_network((8, 8, 1), 2, recipe.model)
-    watcher = Watcher(Watch(), recipe, network, rate=0.01, steps=8, num_images=120)
+    watcher = TrainingMonitor(FitOutputs(), recipe, network, rate=0.01, steps=8, num_images=120)
     end_steps = watcher.callbacks([], network).on_train_batch_end
     monkeypatch.setattr(monitor, "SECONDS_BETWEEN_LOOKS", math.inf)
     watcher._looked = 0.0
@@ -280,7 +280,7 @@ def test_a_step_whose_figures_are_not_wanted_is_not_waited_for(monkeypatch: pyte
 
     recipe = parse_recipe({"model.name": "mlp", "training.epochs": 1, "training.batch_size": 16})
     network = build_network((8, 8, 1), 2, recipe.model)
-    watcher = Watcher(Watch(log_every=5), recipe, network, rate=0.01, steps=8, num_images=120)
+    watcher = TrainingMonitor(FitOutputs(log_every=5), recipe, network, rate=0.01, steps=8, num_images=120)
     monkeypatch.setattr(monitor, "SECONDS_BETWEEN_LOOKS", math.inf)
     watcher._looked = 0.0
     with reporting("quiet"):
@@ -303,7 +303,7 @@ def test_the_last_good_weights_are_kept_when_the_loss_is_no_number(tmp_path: Pat
     )
     network = build_network((8, 8, 1), 2, recipe.model)
     with pytest.raises(TrainingFailed, match=r"The weights of epoch \d+, the last good ones, are kept in ") as refusal:
-        fit(network, TRAIN, validation=None, recipe=recipe, watch=Watch(rescue_path=tmp_path / "last-good.keras"))
+        fit(network, TRAIN, validation=None, recipe=recipe, watch=FitOutputs(rescue_path=tmp_path / "last-good.keras"))
     assert str(tmp_path / "last-good.keras") in str(refusal.value)
     assert "learning rate 10" in str(refusal.value)
     saved = keras.saving.load_model(tmp_path / "last-good.keras")
@@ -317,7 +317,7 @@ def test_curves_are_drawn_while_it_trains(tmp_path: Path, monkeypatch: pytest.Mo
     seen = []
     usual = monitor.write_atomically
     monkeypatch.setattr(monitor, "write_atomically", lambda path, png: (seen.append(png[1:4]), usual(path, png)))
-    fitted(watch=Watch(curves_path=tmp_path / "curves.png"))
+    fitted(watch=FitOutputs(curves_path=tmp_path / "curves.png"))
     assert seen[0] == b"PNG"
     assert (tmp_path / "curves.png").is_file()
 
@@ -327,7 +327,7 @@ def test_a_fit_that_breaks_off_leaves_all_its_epochs_drawn(tmp_path: Path, monke
     monkeypatch.setattr(curves, "curves_png", lambda history, *, chosen_epoch: drawn.append(chosen_epoch) or b"PNG")
     with pytest.raises(TrainingFailed, match=r"at epoch (\d+)") as refusal:
         fitted(
-            watch=Watch(curves_path=tmp_path / "curves.png"),
+            watch=FitOutputs(curves_path=tmp_path / "curves.png"),
             **{"optimizer.name": "sgd", "optimizer.learning_rate": 10, "optimizer.weight_decay": 1},
             **{"training.epochs": 200, "training.batch_size": 120},
         )
@@ -354,7 +354,9 @@ def test_rates_and_times_are_positive_numbers() -> None:
 
 def test_speed_counts_steps_alone_and_neither_compilation_nor_validation(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = parse_recipe({"model.name": "mlp", "training.epochs": 2, "training.batch_size": 16})
-    watcher = Watcher(Watch(), recipe, build_network((8, 8, 1), 2, recipe.model), rate=0.01, steps=4, num_images=64)
+    watcher = TrainingMonitor(
+        FitOutputs(), recipe, build_network((8, 8, 1), 2, recipe.model), rate=0.01, steps=4, num_images=64
+    )
     now = [0.0]
     monkeypatch.setattr("sightline.training.loop.monitor.time.perf_counter", lambda: now[0])
     # Begin, and after how many seconds a quarter of an epoch is done each time; then validation.

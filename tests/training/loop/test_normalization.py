@@ -15,7 +15,7 @@ from sightline.records import InputSpec  # noqa: E402  # as above
 from sightline.training.augmentation.pipeline import build_augmentation  # noqa: E402  # as above
 from sightline.training.loop.network import (  # noqa: E402  # as above
     FusedNormalization,
-    computing_in,  # as above
+    dtype_policy,  # as above
     training_network,  # as above
     with_fused_normalization,
 )
@@ -30,7 +30,7 @@ def learned(*, fused: bool, policy: str = "float32") -> tuple[list[np.ndarray], 
     keras.utils.set_random_seed(5)
     draw = np.random.default_rng(5)
     images, labels = draw.integers(0, 256, (96, 16, 16, 1), dtype=np.uint8), draw.integers(0, 3, 96)
-    with computing_in(policy):
+    with dtype_policy(policy):
         network = build_network((16, 16, 1), 3, CONVNET)
         model = with_fused_normalization(network) if fused else network
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -11,7 +11,7 @@ from sightline.system.backends import load_keras
 
 keras = load_keras()
 
-from sightline.training.optimization.losses import build_loss, penalise  # noqa: E402  # the backend is chosen first
+from sightline.training.optimization.losses import add_weight_penalties, build_loss  # noqa: E402  # the backend is chosen first
 from sightline.training.optimization.optimizers import build_optimizer  # noqa: E402  # the backend is chosen first
 from sightline.training.optimization.schedules import build_schedule, last_rate  # noqa: E402  # the backend is chosen first
 
@@ -177,7 +177,7 @@ def test_penalties_are_of_kernels_alone() -> None:
         [keras.Input((3, 3, 1)), layers.Conv2D(2, 2), layers.BatchNormalization(), layers.Flatten()]
     )
     kernel = np.asarray(network.layers[0].kernel)
-    penalise(network, parse_recipe({"loss.l1": 0.1, "loss.l2": 0.01}).loss)
+    add_weight_penalties(network, parse_recipe({"loss.l1": 0.1, "loss.l2": 0.01}).loss)
     assert len(network.losses) == 1
     penalty = float(keras.ops.convert_to_numpy(network.losses[0]))
     assert penalty == pytest.approx(0.1 * abs(kernel).sum() + 0.01 * (kernel**2).sum(), rel=1e-5)
@@ -185,7 +185,7 @@ def test_penalties_are_of_kernels_alone() -> None:
 
 def test_without_strengths_there_is_no_penalty() -> None:
     network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    penalise(network, parse_recipe({}).loss)
+    add_weight_penalties(network, parse_recipe({}).loss)
     assert network.losses == []
 
 

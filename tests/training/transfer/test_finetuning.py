@@ -32,7 +32,7 @@ from sightline.training.fit_network import fit_network  # noqa: E402
 from sightline.training.loop.batches import LabelledImages  # noqa: E402
 from sightline.training.loop.fit import Fitted, fit  # noqa: E402
 from sightline.training.loop.network import new_network  # noqa: E402
-from sightline.training.loop.recording import Watch  # noqa: E402
+from sightline.training.loop.recording import FitOutputs  # noqa: E402
 from sightline.training.packaging import contract  # noqa: E402
 from sightline.training.packaging.contract import save_outputs  # noqa: E402
 from sightline.training.setup.preparation import prepare  # noqa: E402
@@ -89,7 +89,7 @@ def learn(photos: Path, settings: dict[str, Any], mode: str = "quiet", **outputs
     """A network taught as in a run, and how; what a run makes of it afterwards takes twice as long."""
     data = prepare(sightline.load(photos), sightline.recipe("transfer", QUICK | settings))
     with reporting(mode):
-        return fit_network(new_network(data), data, Watch(**outputs))
+        return fit_network(new_network(data), data, FitOutputs(**outputs))
 
 
 def test_the_run_is_a_run_like_any_other(run: sightline.Run) -> None:
@@ -113,7 +113,7 @@ def test_the_live_history_counts_on_from_the_head_and_the_curves_begin_with_it(t
     head = {"epoch": 1, "loss": 0.5, "accuracy": 0.8, "learning_rate": 0.0, "seconds": 3.0}
     network = keras.Sequential([keras.Input((4, 4, 1), dtype="uint8"), keras.layers.Flatten(), keras.layers.Dense(2)])
     recipe = parse_recipe({"training.epochs": 2, "training.batch_size": 4})
-    watch = Watch(history_path=tmp_path / "history.jsonl", curves_path=tmp_path / "curves.png", before=(head,))
+    watch = FitOutputs(history_path=tmp_path / "history.jsonl", curves_path=tmp_path / "curves.png", before=(head,))
     with reporting("plain"):
         data = LabelledImages(np.zeros((8, 4, 4, 1), np.uint8), np.arange(8) % 2)
         fitted = fit(network, data, validation=None, recipe=recipe, watch=watch)

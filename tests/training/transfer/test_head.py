@@ -13,8 +13,8 @@ from sightline.training.transfer.head import (  # noqa: E402  # the backend is c
     SAFE_PENALTY,
     Rows,
     _Fitter,
+    calibrated_cross_entropy,
     fit_head,
-    judge,
 )
 
 
@@ -115,5 +115,7 @@ def test_the_judge_forgives_a_wrong_temperature_and_nothing_else() -> None:
     generator = np.random.default_rng(0)
     labels = generator.integers(0, 3, 200)
     logits = generator.normal(size=(200, 3)) + 2 * np.eye(3)[labels]
-    assert judge(logits * 4, labels) == pytest.approx(judge(logits, labels), abs=1e-3)
-    assert np.isnan(judge(np.zeros((0, 3)), np.zeros(0, np.int64)))
+    assert calibrated_cross_entropy(logits * 4, labels) == pytest.approx(
+        calibrated_cross_entropy(logits, labels), abs=1e-3
+    )
+    assert np.isnan(calibrated_cross_entropy(np.zeros((0, 3)), np.zeros(0, np.int64)))

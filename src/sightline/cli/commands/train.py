@@ -61,14 +61,14 @@ def _settings(arguments: Namespace, options: Iterable[str]) -> list[str]:
 def train(arguments: Namespace) -> int:
     """Train and say what came of it."""
     from sightline.data.sources.loading import is_files
-    from sightline.training.setup.resolution import opened_and_chosen, say_default
+    from sightline.training.setup.resolution import announce_recipe, opened_and_chosen
     from sightline.training.train import train as train_network
 
     _check_folders(arguments, "out", "tensorboard")
     source, asked = opened_and_chosen(arguments.source, arguments.recipe, _settings(arguments, SHORTHANDS))
     if arguments.recipe is None and is_files(arguments.source):
         with reporting(mode_of(arguments)):
-            say_default(asked.name)
+            announce_recipe(asked.name)
     run = train_network(
         source,
         recipe=asked,

@@ -124,7 +124,7 @@ class Container:
     jpeg: Jpeg | None = None
 
 
-def strip(data: bytes, image_format: ImageFormat) -> Container:
+def without_metadata(data: bytes, image_format: ImageFormat) -> Container:
     """Separate the pixels of an image file from its metadata, and tell what decoding them will take.
 
     ICC profiles are dropped too: pixel values are taken as they are stored. XMP is not read.

@@ -39,9 +39,9 @@ from sightline.data.decoding.colors import (
     levels_of,
     pixels_of,
 )
-from sightline.data.decoding.containers import MAX_BYTES, Container, png_has_all_rows, read_bytes, strip
+from sightline.data.decoding.containers import MAX_BYTES, Container, png_has_all_rows, read_bytes, without_metadata
 from sightline.data.decoding.costs import DECODING, FILES, MAX_PIXELS, bytes_to_decode, check_size
-from sightline.data.decoding.formats import HEIF_READER, IMAGE_FORMATS, IMAGE_SUFFIXES, ImageFormat, recognise
+from sightline.data.decoding.formats import HEIF_READER, IMAGE_FORMATS, IMAGE_SUFFIXES, ImageFormat, format_of
 from sightline.data.decoding.netpbm import read_netpbm
 from sightline.data.decoding.resizing import resize_image
 from sightline.errors import InvalidValue, UnreadableImage, pick
@@ -154,7 +154,7 @@ def decode_picture(
     name = "image bytes" if isinstance(source, bytes) else printable(str(source))
     try:
         with _content(source) as data:
-            return _decode(data, recognise(data), color_mode, minimum_size)
+            return _decode(data, format_of(data), color_mode, minimum_size)
     except UnreadableImage as error:
         raise UnreadableImage(f"{name}: {error}") from error
 
@@ -165,10 +165,10 @@ def read_header(data: bytes) -> tuple[ImageFile.ImageFile | None, Container, tup
     Raises:
         UnreadableImage: as `decode_image`, without a name; what follows the header is not looked at.
     """
-    image_format = recognise(data)
+    image_format = format_of(data)
     container = Container(image_format, data)
     try:
-        container = strip(data, image_format)
+        container = without_metadata(data, image_format)
         _refuse_size(container)
         return _opened(container)
     except UnreadableImage:
@@ -212,7 +212,7 @@ def _decode(
 ) -> Picture:
     container = Container(image_format, data)
     try:
-        container = strip(data, image_format)
+        container = without_metadata(data, image_format)
         _refuse_size(container)
         lacks_end = container.jpeg is not None and not container.jpeg.has_end
         decode = _decode_without_end if lacks_end else _decode_stripped

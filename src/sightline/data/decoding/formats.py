@@ -117,7 +117,7 @@ _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b
 _TEXT_BYTES = frozenset(range(0x20, 0x7F)) | set(b"\t\n\r\f")
 
 
-def recognise(data: bytes) -> ImageFormat:
+def format_of(data: bytes) -> ImageFormat:
     """The image format of a file, by its first bytes.
 
     Args:

@@ -78,7 +78,7 @@ CROPPED: Final = tuple(
 """Six slight crops, so near one another that the search finds the rest of the way."""
 
 
-def laid(thumbnails: Array, change: Change) -> Array:
+def transposed(thumbnails: Array, change: Change) -> Array:
     """Thumbnails mirrored and turned.
 
     Args:
@@ -108,7 +108,7 @@ def descriptors(thumbnails: Array, change: Change = UPRIGHT[0]) -> Array:
         scale_across, shift_across, scale_down, shift_down = np.array(change.start, np.float32)[:, None]
         across, down = _resampling(scale_across, shift_across)[0], _resampling(scale_down, shift_down)[0]
         thumbnails = np.asarray(down @ thumbnails @ across.swapaxes(1, 2), np.float32)
-    table = _COSINES @ laid(thumbnails, change) @ _COSINES.T
+    table = _COSINES @ transposed(thumbnails, change) @ _COSINES.T
     words = (table * _WEIGHTS)[:, _KEPT]
     lengths = np.sqrt((words * words).sum(axis=1, keepdims=True))
     return np.asarray(np.where(lengths > 1e-3, words / np.maximum(lengths, 1e-3), 0), np.float32)
@@ -132,7 +132,7 @@ class Smoothed:
 
 
 def smoothed(thumbnails: Array) -> Smoothed:
-    """What `closeness` compares thumbnails by.
+    """What `distance_after_alignment` compares thumbnails by.
 
     Args:
         thumbnails: (num_images, 32, 32), already laid down as they are to be compared.
@@ -141,7 +141,7 @@ def smoothed(thumbnails: Array) -> Smoothed:
     return Smoothed(stages, blurred(thumbnails, _FINEST))
 
 
-def closeness(first: Smoothed, second: Smoothed, starts: Array) -> tuple[Array, Array]:
+def distance_after_alignment(first: Smoothed, second: Smoothed, starts: Array) -> tuple[Array, Array]:
     """Lay the first thumbnail of each pair over the second and compare.
 
     Args:

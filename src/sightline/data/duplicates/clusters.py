@@ -80,8 +80,8 @@ def outstanding(copies: Copies) -> tuple[Copies, int]:
     num_images, is_exact = len(copies.can_tell), copies.kinds == "exact"
     near = ~is_exact & (copies.distances <= _reach(copies))
     # Exact copies are one picture: a hundred of them do not make a chain.
-    pictures = joined(num_images, copies.rows[is_exact])
-    chains = joined(num_images, pictures[copies.rows[near]])[pictures]
+    pictures = connected_components(num_images, copies.rows[is_exact])
+    chains = connected_components(num_images, pictures[copies.rows[near]])[pictures]
     sizes = np.bincount(chains[np.unique(pictures)], minlength=num_images)
     is_long = sizes > min(LONGEST_CHAIN, max(ALWAYS_ALLOWED, num_images // 3))
     if is_long[chains].sum() > MOST_IN_CHAINS * num_images:
@@ -110,7 +110,7 @@ def _reach(copies: Copies) -> float:
     return 0.0
 
 
-def joined(num_images: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+def connected_components(num_images: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
     """Rows that hang together by pairs, chains included.
 
     Args:
@@ -121,7 +121,7 @@ def joined(num_images: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
         (num_images,) int64, the lowest row that each row hangs together with.
 
     Example:
-        >>> joined(4, np.array([[1, 2], [2, 3]])).tolist()
+        >>> connected_components(4, np.array([[1, 2], [2, 3]])).tolist()
         [0, 1, 1, 1]
     """
     lowest = list(range(num_images))

@@ -17,7 +17,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.data.duplicates.alignment import CROPPED, UPRIGHT, Array, closeness, descriptors, laid, smoothed
+from sightline.data.duplicates.alignment import (
+    CROPPED,
+    UPRIGHT,
+    Array,
+    descriptors,
+    distance_after_alignment,
+    smoothed,
+    transposed,
+)
 from sightline.data.duplicates.clusters import COPY_KINDS, Copies
 from sightline.data.duplicates.fingerprints import Signature, Signatures, empty_signatures, signature
 from sightline.errors import CannotWrite, InvalidValue, OutputExists
@@ -25,7 +33,7 @@ from sightline.system.caches import discard, find_entry, new_entry
 from sightline.system.files import write_atomically
 from sightline.system.progress import reporter
 from sightline.system.stored import read_arrays
-from sightline.system.workers import in_order, num_workers
+from sightline.system.workers import map_in_order, num_workers
 
 # Raised when the search finds other pairs for the same signatures.
 SEARCH_VERSION = 2
@@ -132,7 +140,7 @@ def near_duplicates(signatures: Signatures, *, threshold: float = NEAR) -> Copie
 
     looks = []
     with reporter().bar("looking for copies", total=len(told.rows)) as bar:
-        for part, found in zip(parts, in_order(looks_of, parts, workers=num_workers(len(parts))), strict=True):
+        for part, found in zip(parts, map_in_order(looks_of, parts, workers=num_workers(len(parts))), strict=True):
             looks.append(found)
             bar.advance(part.stop - part.start)
     pairs = _closest(looks)
@@ -215,7 +223,7 @@ def _looks_of(told: _Told, part: slice, *, furthest: float) -> _Looks:
     looks = []
     for change, queries, others in _candidates(_floats(told.pixels[part]), told.words, part):
         asked, which = np.unique(queries, return_inverse=True)
-        asked_smoothed = smoothed(np.ascontiguousarray(laid(_floats(told.pixels[asked]), _CHANGES[change])))
+        asked_smoothed = smoothed(np.ascontiguousarray(transposed(_floats(told.pixels[asked]), _CHANGES[change])))
         # Pairs with the same other image stand together, so that it is smoothed once.
         order = np.argsort(others, kind="stable")
         for some in _parts(len(order), _PAIRS):
@@ -224,7 +232,7 @@ def _looks_of(told: _Told, part: slice, *, furthest: float) -> _Looks:
             ones = asked_smoothed.take(which[pairs])
             twos = smoothed(_floats(told.pixels[other])).take(place)
             starts = np.tile(np.array([_CHANGES[change].start], np.float32), (len(pairs), 1))
-            distances, crops = closeness(ones, twos, starts)
+            distances, crops = distance_after_alignment(ones, twos, starts)
             places = np.stack([queries[pairs], others[pairs]], axis=1)
             contrasts = told.contrasts[places]
             near = (distances <= furthest) & (np.abs(contrasts[:, 0] - contrasts[:, 1]) < _MOST_CONTRAST)

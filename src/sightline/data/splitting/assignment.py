@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.data.duplicates.clusters import Copies, joined
+from sightline.data.duplicates.clusters import Copies, connected_components
 from sightline.records import SPLIT_NAMES, Dataset, ImageFiles
 
 LEFT_OUT: Final = -1
@@ -57,7 +57,7 @@ def assign(
     free joins the group of its copies and of its explicit group. One that would
     tie two splits together is left out. A row without ties starts a group.
     """
-    book = _Book(dataset, shares, seed, copies)
+    book = _SplitAssigner(dataset, shares, seed, copies)
     kept = kept or {}
     order = _arrival_order(dataset).tolist()
     for row in [row for row in order if row in kept]:
@@ -74,7 +74,7 @@ def position(seed: int, key: str) -> float:
     return int.from_bytes(digest, "big") / 2**64
 
 
-class _Book:
+class _SplitAssigner:
     """Who came before, in which group and split; grows row by row."""
 
     def __init__(self, dataset: Dataset, shares: Sequence[float], seed: int, copies: Copies | None) -> None:
@@ -219,7 +219,7 @@ def _graph(num_images: int, copies: Copies | None) -> tuple[list[int], dict[int,
     if copies is None:
         return list(range(num_images)), neighbours
     is_exact = copies.kinds == "exact"
-    nodes = joined(num_images, copies.rows[is_exact]).tolist()
+    nodes = connected_components(num_images, copies.rows[is_exact]).tolist()
     for low, high in copies.rows[~is_exact].tolist():
         neighbours.setdefault(nodes[low], []).append(nodes[high])
         neighbours.setdefault(nodes[high], []).append(nodes[low])

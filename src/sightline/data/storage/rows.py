@@ -13,7 +13,7 @@ from PIL import Image
 from sightline.data.decoding import containers
 from sightline.data.decoding.costs import FILES
 from sightline.data.decoding.decoder import Picture, decode_picture, read_header
-from sightline.data.decoding.formats import recognise
+from sightline.data.decoding.formats import format_of
 from sightline.data.storage.archive_members import read_tar_member, read_zip_member
 from sightline.errors import UnreadableImage
 from sightline.records import ColorMode, ImageFiles
@@ -126,7 +126,7 @@ def header_of(source: Path | bytes) -> tuple[int, int, int]:
         source: a path, or the bytes of a file.
     """
     head = source[:_HEAD_BYTES] if isinstance(source, bytes) else _head(source)
-    if recognise(head) in _HEAD_FORMATS and len(head) == _HEAD_BYTES:
+    if format_of(head) in _HEAD_FORMATS and len(head) == _HEAD_BYTES:
         try:
             return _header(head)
         except UnreadableImage:

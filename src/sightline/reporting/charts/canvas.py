@@ -37,7 +37,7 @@ def new_figure(width: float, height: float, *, is_arranged: bool) -> Figure:
     return figure
 
 
-def png(figure: Figure, *, trim: bool = False) -> bytes:
+def render_png(figure: Figure, *, trim: bool = False) -> bytes:
     """Render a figure.
 
     Returns:
@@ -59,7 +59,7 @@ def png(figure: Figure, *, trim: bool = False) -> bytes:
     return stream.getvalue()
 
 
-def dress(axes: Axes, *, grid: bool) -> None:
+def style_axes(axes: Axes, *, grid: bool) -> None:
     """Give axes the house style."""
     axes.set_facecolor(PAPER)
     for side, spine in axes.spines.items():
@@ -78,7 +78,7 @@ def _tick_letters(size: float) -> dict[str, Any]:
     return {"labelsize": size, "labelcolor": QUIET, "labelfontfamily": _FAMILY}
 
 
-def letters(size: float, color: str = INK, *, bold: bool = False) -> dict[str, Any]:
+def text_style(size: float, color: str = INK, *, bold: bool = False) -> dict[str, Any]:
     """Keyword arguments of a matplotlib text in the house style."""
     return {
         "fontsize": size,
@@ -94,7 +94,7 @@ def name_letters(name: str, size: float, *, longest: int) -> tuple[str, dict[str
     """A class name as a chart can write it, and the letters to write it in."""
     text = shorten(plain_text(name), lambda words: len(words) <= longest)
     path = file_for(text)
-    style = letters(size)
+    style = text_style(size)
     if path is not None:
         managers = require("matplotlib.font_manager", purpose="drawing a chart", install="sightline[tensorflow]")
         del style["fontfamily"]

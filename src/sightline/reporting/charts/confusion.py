@@ -14,11 +14,11 @@ from sightline.reporting.charts.canvas import (
     INK,
     QUIET,
     RULE,
-    dress,
-    letters,
     name_letters,
     new_figure,
-    png,
+    render_png,
+    style_axes,
+    text_style,
 )
 
 if TYPE_CHECKING:
@@ -48,12 +48,12 @@ def draw_confusion(evaluation: Evaluation) -> Figure:
     # The matrix decides; what is left empty around it is trimmed.
     figure = new_figure(side + 5, side + 4, is_arranged=False)
     panel = figure.add_axes((3 / (side + 5), 2.5 / (side + 4), side / (side + 5), side / (side + 4)))
-    dress(panel, grid=False)
+    style_axes(panel, grid=False)
     _paint(panel, shares, side)
     if len(shown) <= MOST_CLASSES_WITH_COUNTS:
         _write_counts(panel, part, shares)
     _name_classes(panel, [evaluation.class_names[label] for label in shown], side / len(shown))
-    panel.set_title(_heading(evaluation, part, num_classes=len(counts)), loc="left", pad=10, **letters(10.5))
+    panel.set_title(_heading(evaluation, part, num_classes=len(counts)), loc="left", pad=10, **text_style(10.5))
     return figure
 
 
@@ -122,9 +122,9 @@ def _paint(panel: Axes, shares: NDArray[np.float64], side: float) -> None:
 def _add_bar(panel: Axes, image: Any, label: str, place: tuple[float, float, float, float]) -> None:
     ticker = require("matplotlib.ticker", purpose="drawing a chart", install="sightline[tensorflow]")
     bar = panel.figure.colorbar(image, cax=panel.inset_axes(place))
-    dress(bar.ax, grid=False)
+    style_axes(bar.ax, grid=False)
     bar.outline.set(visible=False)
-    bar.ax.set_title(label, loc="left", pad=6, **letters(9, QUIET))
+    bar.ax.set_title(label, loc="left", pad=6, **text_style(9, QUIET))
     bar.locator = ticker.MaxNLocator(nbins=4)
     bar.formatter = ticker.FuncFormatter(lambda share, _: f"{100 * share:.3g} %")
     bar.update_ticks()
@@ -134,7 +134,7 @@ def _write_counts(panel: Axes, part: NDArray[np.int64], shares: NDArray[np.float
     highest = np.nanmax(np.where(np.eye(len(part), dtype=bool), np.nan, shares), initial=0.0)
     for row, column in np.argwhere(part > 0):
         is_dark = row != column and shares[row, column] > 0.6 * highest
-        style = letters(9, "white" if is_dark else INK)
+        style = text_style(9, "white" if is_dark else INK)
         panel.text(column, row, f"{part[row, column]:,}", ha="center", va="center", **style)
 
 
@@ -146,7 +146,7 @@ def _name_classes(panel: Axes, names: list[str], cell_inches: float) -> None:
         axis.set_ticks(range(len(names)), labels=[text for text, _ in drawn])
         for tick, (_, style) in zip(axis.get_major_ticks(), drawn, strict=True):
             tick.label1.set(**style)
-        axis.set_label_text(label, **letters(10))
+        axis.set_label_text(label, **text_style(10))
     if is_long:
         for tick in panel.xaxis.get_major_ticks():
             tick.label1.set(rotation=90, ha="center", va="top")
@@ -195,4 +195,4 @@ def confusion_png(evaluation: Evaluation) -> bytes:
         >>> confusion_png(figures)[1:4]
         b'PNG'
     """
-    return png(draw_confusion(evaluation), trim=True)
+    return render_png(draw_confusion(evaluation), trim=True)

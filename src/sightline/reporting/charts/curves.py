@@ -18,7 +18,17 @@ from sightline.metrics.history import (
     smooth,
     smoothing_span,
 )
-from sightline.reporting.charts.canvas import BLUE, GREEN, INK, QUIET, VERMILLION, dress, letters, new_figure, png
+from sightline.reporting.charts.canvas import (
+    BLUE,
+    GREEN,
+    INK,
+    QUIET,
+    VERMILLION,
+    new_figure,
+    render_png,
+    style_axes,
+    text_style,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,7 +73,7 @@ def draw_curves(history: Sequence[Mapping[str, float]], *, chosen_epoch: int) ->
 
 def _draw_accuracy(panel: Axes, epochs: NDArray[np.int64], curves: list[_Curve]) -> None:
     _draw_lines(panel, epochs, curves)
-    panel.set_ylabel("accuracy", **letters(10))
+    panel.set_ylabel("accuracy", **text_style(10))
     lower = settled_accuracy([curve.values for curve in curves])
     known = _known(curves)
     highest = float(known.max()) if known.size else 1.0
@@ -75,7 +85,7 @@ def _draw_accuracy(panel: Axes, epochs: NDArray[np.int64], curves: list[_Curve])
     if below:
         which = f"epoch {below[0]} lies" if set(below) == {below[0]} else f"epochs up to {max(below)} lie"
         note = f"the axis begins at {lower:.3f}; {which} partly below"
-        panel.set_title(note, loc="left", pad=5, **letters(8.5, QUIET))
+        panel.set_title(note, loc="left", pad=5, **text_style(8.5, QUIET))
 
 
 def _draw_loss(panel: Axes, epochs: NDArray[np.int64], curves: list[_Curve]) -> None:
@@ -85,7 +95,7 @@ def _draw_loss(panel: Axes, epochs: NDArray[np.int64], curves: list[_Curve]) -> 
 
 def set_loss_axis(panel: Axes, losses: NDArray[np.float64]) -> None:
     """Name and scale the axis of losses: from 0, or logarithmic where they differ by more than 30 times."""
-    panel.set_ylabel("loss", **letters(10))
+    panel.set_ylabel("loss", **text_style(10))
     if not losses.size or losses.min() < 0:
         return
     if losses.min() > 0 and losses.max() > _LOG_SCALE_FROM_RATIO * losses.min():
@@ -94,7 +104,7 @@ def set_loss_axis(panel: Axes, losses: NDArray[np.float64]) -> None:
         panel.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5), numticks=12))
         panel.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
         panel.yaxis.set_minor_locator(ticker.NullLocator())
-        panel.set_ylabel("loss (log scale)", **letters(10))
+        panel.set_ylabel("loss (log scale)", **text_style(10))
     else:
         panel.set_ylim(0, 1.06 * float(losses.max()) or 1.0)
 
@@ -105,7 +115,7 @@ def _known(curves: list[_Curve]) -> NDArray[np.float64]:
 
 
 def _draw_lines(panel: Axes, epochs: NDArray[np.int64], curves: list[_Curve]) -> None:
-    dress(panel, grid=True)
+    style_axes(panel, grid=True)
     span = smoothing_span(len(epochs))
     for curve in curves:
         if len(epochs) < FEWEST_EPOCHS_TO_SMOOTH:
@@ -146,11 +156,11 @@ def _mark(panel: Axes, epochs: NDArray[np.int64], curves: list[_Curve], chosen_e
             zorder=4,
         )
     listed = ", ".join(f"{curve.name} {value:.4f}" for curve, value in values)
-    panel.set_title(f"chosen epoch {chosen_epoch}: {listed or 'not measured'}", loc="right", pad=5, **letters(9))
+    panel.set_title(f"chosen epoch {chosen_epoch}: {listed or 'not measured'}", loc="right", pad=5, **text_style(9))
 
 
 def _draw_rates(panel: Axes, epochs: NDArray[np.int64], rates: NDArray[np.float64]) -> None:
-    dress(panel, grid=True)
+    style_axes(panel, grid=True)
     panel.plot(
         epochs,
         rates,
@@ -161,7 +171,7 @@ def _draw_rates(panel: Axes, epochs: NDArray[np.int64], rates: NDArray[np.float6
     highest = float(np.nanmax(rates))
     panel.set_ylim(0, 1.15 * highest if highest > 0 else 1.0)
     panel.set_yticks([0, highest] if highest > 0 else [0], labels=["0", f"{highest:.2g}"] if highest > 0 else ["0"])
-    panel.set_ylabel("learning rate", **letters(10))
+    panel.set_ylabel("learning rate", **text_style(10))
 
 
 def set_epoch_axis(panel: Axes, epochs: NDArray[np.int64]) -> None:
@@ -170,7 +180,7 @@ def set_epoch_axis(panel: Axes, epochs: NDArray[np.int64]) -> None:
     first, last = int(epochs[0]), int(epochs[-1])
     panel.set_xlim(first - 0.5, last + max(0.5, 0.01 * (last - first)))
     panel.xaxis.set_major_locator(ticker.MaxNLocator(nbins=12, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
-    panel.set_xlabel("epoch", **letters(10))
+    panel.set_xlabel("epoch", **text_style(10))
 
 
 def _add_legend(figure: Figure, *, num_epochs: int, num_curves: int) -> None:
@@ -191,7 +201,7 @@ def _add_legend(figure: Figure, *, num_epochs: int, num_curves: int) -> None:
         borderaxespad=0.6,
     )
     for text in legend.get_texts():
-        text.set(**letters(9, INK))
+        text.set(**text_style(9, INK))
 
 
 def curves_png(history: Sequence[Mapping[str, float]], *, chosen_epoch: int) -> bytes:
@@ -225,4 +235,4 @@ def curves_png(history: Sequence[Mapping[str, float]], *, chosen_epoch: int) -> 
         >>> curves_png([first], chosen_epoch=1)[1:4]
         b'PNG'
     """
-    return png(draw_curves(history, chosen_epoch=chosen_epoch))
+    return render_png(draw_curves(history, chosen_epoch=chosen_epoch))

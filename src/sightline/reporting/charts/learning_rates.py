@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.reporting.charts.canvas import BLUE, GREEN, QUIET, VERMILLION, dress, letters, new_figure, png
+from sightline.reporting.charts.canvas import (
+    BLUE,
+    GREEN,
+    QUIET,
+    VERMILLION,
+    new_figure,
+    render_png,
+    style_axes,
+    text_style,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +42,7 @@ def draw_rates(
     """
     figure = new_figure(8.2, 4.4, is_arranged=True)
     panel: Axes = figure.subplots()
-    dress(panel, grid=True)
+    style_axes(panel, grid=True)
     panel.set_xscale("log")
     panel.plot(rates, losses, color=BLUE, linewidth=0.8, alpha=0.4, linestyle="-", marker="", label="each step")
     panel.plot(rates, smoothed, color=BLUE, linewidth=2.2, linestyle="-", marker="", label="smoothed")
@@ -46,11 +55,11 @@ def draw_rates(
     _mark(panel, steepest, GREEN, f"fell fastest at {steepest:.2g}", (0, (4, 3)), top=0.89)
     edge = float(rates[int(smoothed.argmin())])
     _mark(panel, edge, QUIET, f"lowest at {edge:.2g}", (0, (1, 2)), top=0.81)
-    panel.set_xlabel("learning rate (log scale)", **letters(10))
-    panel.set_ylabel("training loss", **letters(10))
+    panel.set_xlabel("learning rate (log scale)", **text_style(10))
+    panel.set_ylabel("training loss", **text_style(10))
     legend = panel.legend(loc="lower left", frameon=False, fontsize=9)
     for text in legend.get_texts():
-        text.set(**letters(9))
+        text.set(**text_style(9))
     return figure
 
 
@@ -69,7 +78,7 @@ def _mark(panel: Axes, rate: float, color: str, words: str, line: object, *, top
         va="center",
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.85},
         zorder=4,
-        **letters(9, color),
+        **text_style(9, color),
     )
 
 
@@ -104,4 +113,4 @@ def rates_png(
         >>> rates_png(rates, losses, losses, suggestion=0.001, steepest=0.01)[1:4]
         b'PNG'
     """
-    return png(draw_rates(rates, losses, smoothed, suggestion=suggestion, steepest=steepest))
+    return render_png(draw_rates(rates, losses, smoothed, suggestion=suggestion, steepest=steepest))

@@ -25,11 +25,11 @@ from sightline.reporting.charts.canvas import (
     PAPER,
     QUIET,
     VERMILLION,
-    dress,
-    letters,
     name_letters,
     new_figure,
-    png,
+    render_png,
+    style_axes,
+    text_style,
 )
 from sightline.reporting.charts.curves import line_style, set_epoch_axis, set_loss_axis
 from sightline.reporting.sheets.fonts import file_for, plain_text, text_width, with_boxes
@@ -115,7 +115,7 @@ def draw_overlay(courses: Sequence[Course]) -> Figure:
 
 def _draw_accuracy(panel: Axes, lines: list[_Line]) -> None:
     _draw(panel, lines, "accuracy")
-    panel.set_ylabel("accuracy", **letters(10))
+    panel.set_ylabel("accuracy", **text_style(10))
     drawn = [[line.values("accuracy"), line.train("accuracy")] for line in lines]
     lower = min(settled_accuracy([_late(values) for values in pair]) for pair in drawn)
     known = np.concatenate([values for pair in drawn for values in pair])
@@ -127,7 +127,7 @@ def _draw_accuracy(panel: Axes, lines: list[_Line]) -> None:
     panel.set_yticks([tick for tick in panel.get_yticks() if lower <= tick <= min(1, limits[1])])
     if (known < lower).any():
         note = f"the axis begins at {lower:.3f}; some early epochs lie below"
-        panel.set_title(note, loc="right", pad=5, **letters(8.5, QUIET))
+        panel.set_title(note, loc="right", pad=5, **text_style(8.5, QUIET))
     _set_letters(panel, lines, "accuracy")
 
 
@@ -148,7 +148,7 @@ def _draw_loss(panel: Axes, lines: list[_Line]) -> None:
 
 
 def _draw(panel: Axes, lines: list[_Line], figure: str) -> None:
-    dress(panel, grid=True)
+    style_axes(panel, grid=True)
     for line in lines:
         style = {**line_style(line.color, 2.2), "linestyle": line.dashes}
         dots = {"marker": "o", "markersize": 4} if len(line.epochs) < FEWEST_EPOCHS_TO_SMOOTH else {}
@@ -190,7 +190,7 @@ def _set_letters(panel: Axes, lines: list[_Line], figure: str) -> None:
                 ha="left",
                 zorder=5,
                 bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 0.6},
-                **letters(9.5, line.color, bold=True),
+                **text_style(9.5, line.color, bold=True),
             )
 
 
@@ -287,4 +287,4 @@ def overlay_png(courses: Sequence[Course]) -> bytes:
         >>> overlay_png([Course("A", "runs/a", [first], 1), Course("B", "runs/b", [first], 1)])[1:4]
         b'PNG'
     """
-    return png(draw_overlay(courses))
+    return render_png(draw_overlay(courses))

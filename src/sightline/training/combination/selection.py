@@ -14,7 +14,7 @@ from sightline.evaluation.finished_runs import FinishedRun
 from sightline.evaluation.scoring import brief_figures
 from sightline.metrics.classification import cross_entropy
 from sightline.metrics.ensembles import committee_logits, selection_course
-from sightline.training.combination.shared_rows import SharedRows, recorded
+from sightline.training.combination.shared_rows import SharedRows, predictions_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ def choose(
         votes: (num_runs,) given ones, so that nothing is chosen; or None.
         most: steps of the selection.
     """
-    validation = [recorded(run, rows, "validation", class_names) for run in runs]
+    validation = [predictions_of(run, rows, "validation", class_names) for run in runs]
     num_rows = len(validation[0])
     if not num_rows and (votes is None or not rows.rows("test")):
         listed = ", ".join(str(run.path) for run in runs)
@@ -100,7 +100,7 @@ def members_of(
             "run": str(run.path),
             "network": _network(run),
             "vote": vote,
-            **{name: brief_figures(recorded(run, rows, name, class_names)) for name in ("validation", "test")},
+            **{name: brief_figures(predictions_of(run, rows, name, class_names)) for name in ("validation", "test")},
         }
         for number, (run, vote) in enumerate(zip(runs, choice.votes.tolist(), strict=True), start=1)
     ]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import InvalidValue
-from sightline.evaluation.finished_runs import JUDGED_SPLITS, FinishedRun, knows_its_rows
+from sightline.evaluation.finished_runs import JUDGED_SPLITS, FinishedRun, has_known_train_rows
 from sightline.evaluation.paired_tests import MOST_DISAGREEING, different_sources
 from sightline.records import InputSpec, Predictions
 
@@ -125,7 +125,7 @@ def shared_input(runs: Sequence[FinishedRun]) -> InputSpec:
     return specs[0] if agreed else dataclasses.replace(specs[0], background="mixed")
 
 
-def recorded(run: FinishedRun, rows: SharedRows, split: str, class_names: tuple[str, ...]) -> Predictions:
+def predictions_of(run: FinishedRun, rows: SharedRows, split: str, class_names: tuple[str, ...]) -> Predictions:
     """What a run said of the shared rows of a split when it was trained.
 
     Returns:
@@ -174,7 +174,7 @@ def _taught_by_strangers(runs: Sequence[FinishedRun]) -> list[str]:
         f"{run.path} was distilled, and what its teacher learned from is not known: the rows that the runs share may "
         "be among it."
         for run in runs
-        if not knows_its_rows(run.bundle)
+        if not has_known_train_rows(run.bundle)
     ]
 
 

@@ -15,7 +15,7 @@ from sightline.system.progress import reporter
 from sightline.training.augmentation.pipeline import build_augmentation
 from sightline.training.augmentation.views import augmented_views
 from sightline.training.distillation.teacher import Teacher
-from sightline.training.setup.preparation import Lesson, Prepared
+from sightline.training.setup.preparation import DistillationTargets, Prepared
 
 # Settled on validation rows: docs/decisions/0021-how-distilling-learns.md and 0024-half-of-a-lesson-are-labels.md.
 MOST_VIEWS = 8
@@ -24,7 +24,7 @@ PART_OF_LABELS = 0.5
 FIGURES = ("num_images", "num_correct", "accuracy", "accuracy_interval", "cross_entropy")
 
 
-def lesson_of(data: Prepared, teacher: Teacher) -> Lesson:
+def distillation_targets(data: Prepared, teacher: Teacher) -> DistillationTargets:
     """Make views of the train images by the student's augmentation and ask the teacher about every one.
 
     Returns:
@@ -58,7 +58,7 @@ def lesson_of(data: Prepared, teacher: Teacher) -> Lesson:
         "num_views": num_views,
         "has_same_splits": teacher.is_known,
     }
-    return Lesson(images, answers, told)
+    return DistillationTargets(images, answers, told)
 
 
 def _num_views(data: Prepared, num_bytes: int) -> int:

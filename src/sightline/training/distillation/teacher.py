@@ -19,7 +19,7 @@ from sightline.data.sources.catalog import SOURCES
 from sightline.data.sources.loading import open_as_recipe_says
 from sightline.data.splitting.splits import splits_table
 from sightline.errors import InvalidSource, InvalidValue, pick
-from sightline.evaluation.finished_runs import knows_its_rows, read_splits
+from sightline.evaluation.finished_runs import has_known_train_rows, read_splits
 from sightline.evaluation.judging import recorded_source
 from sightline.records import SPLIT_NAMES, Bundle, Dataset, ImageFiles, InputSpec
 from sightline.system.progress import reporter
@@ -115,7 +115,7 @@ def _check_student(recipe: Recipe, bundle: Bundle) -> None:
             )
 
 
-def taught_source(bundle: Bundle, source: Any) -> Any:
+def source_of_teacher(bundle: Bundle, source: Any) -> Any:
     """What a student learns from, as it was named now or when its teacher was trained.
 
     Args:
@@ -136,7 +136,7 @@ def open_teacher(bundle: Bundle, source: Any, recipe: Recipe) -> tuple[Teacher, 
         recipe: from `student_recipe`.
     """
     origin = bundle.metrics.get("source", {})
-    named = taught_source(bundle, source)
+    named = source_of_teacher(bundle, source)
     dataset = open_as_recipe_says(named, recipe.data)
     labels = match_labels(bundle.class_names, dataset, np.arange(len(dataset)))
     is_same = origin.get("fingerprint") == dataset.fingerprint
@@ -152,14 +152,16 @@ def open_teacher(bundle: Bundle, source: Any, recipe: Recipe) -> tuple[Teacher, 
         dataset, splits = _by_content(bundle, dataset, identity)
         if splits is not None:
             _refuse_splits(recipe, "what the bundle knows of these images")
-        return Teacher(bundle, named, dataset, splits, is_known=identity.is_whole or knows_its_rows(bundle)), recipe
+        return Teacher(
+            bundle, named, dataset, splits, is_known=identity.is_whole or has_known_train_rows(bundle)
+        ), recipe
     if not is_same:
         reporter().say(f"note: '{dataset.name}' has changed since the teacher learned from it")
     _refuse_splits(recipe, str(table))
     dataset = _listed(dataset, table)
     divided = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, splits_file=str(table)))
     splits = table.read_text(encoding="utf-8")
-    return Teacher(bundle, named, dataset, splits, is_known=knows_its_rows(bundle)), divided
+    return Teacher(bundle, named, dataset, splits, is_known=has_known_train_rows(bundle)), divided
 
 
 def _refuse_splits(recipe: Recipe, by: str) -> None:

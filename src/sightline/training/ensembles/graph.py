@@ -21,7 +21,7 @@ PORTION_VALUES = 2**23
 MOST_IN_PORTION = 500
 
 
-def committee(members: Sequence[keras.Model], votes: ArrayLike, *, views: str = "none") -> keras.Model:
+def ensemble_network(members: Sequence[keras.Model], votes: ArrayLike, *, views: str = "none") -> keras.Model:
     """One network that asks all members and answers with the weighted mean of their probabilities.
 
     Args:

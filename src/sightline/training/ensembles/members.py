@@ -29,7 +29,7 @@ from sightline.training.ensembles.graph import answers_of
 from sightline.training.ensembles.member_recipes import member_data, starts_from_first
 from sightline.training.fit_network import fit_network
 from sightline.training.loop.network import new_network
-from sightline.training.loop.recording import Watch, make_log_folder
+from sightline.training.loop.recording import FitOutputs, make_log_folder
 from sightline.training.packaging.contract import contract_of
 from sightline.training.setup.preparation import Prepared, prepare
 
@@ -101,7 +101,7 @@ _prepared: dict[Path, Prepared] = {}
 
 
 @contextlib.contextmanager
-def sharing(job: Job, data: Prepared) -> Iterator[None]:
+def with_data(job: Job, data: Prepared) -> Iterator[None]:
     """While it is open, members that are trained in this process use this data."""
     _shared[job.folder] = data
     try:
@@ -110,7 +110,7 @@ def sharing(job: Job, data: Prepared) -> Iterator[None]:
         del _shared[job.folder]
 
 
-def attempt(job: Job, number: int) -> Outcome:
+def train_member_or_report(job: Job, number: int) -> Outcome:
     """Train a member, and say what went wrong instead of raising it: others are not to be taken along."""
     try:
         # Another process would write between the lines of this one.
@@ -144,7 +144,7 @@ def train_member(job: Job, number: int, *, weights: NDArray[np.float64] | None =
         log = None
         if job.tensorboard is not None:
             log = make_log_folder(job.tensorboard, f"{job.folder.resolve().name}-member-{number:02d}")
-        watch = Watch(history_path=staged / "history.jsonl", log_every=job.log_every, tensorboard=log)
+        watch = FitOutputs(history_path=staged / "history.jsonl", log_every=job.log_every, tensorboard=log)
         network, fitted = fit_network(network, own, watch)
         seconds = time.perf_counter() - started
         contract = contract_of(network)

@@ -19,7 +19,7 @@ MOST_NORMALISED = 6_400
 BATCH = 64
 
 
-def soup(
+def weight_average(
     members: Sequence[keras.Model], train: LabelledImages, validation: LabelledImages, *, greedy: bool
 ) -> tuple[keras.Model, NDArray[np.int64]]:
     """Average the weights of members, of all or of those that validation rows like.
@@ -41,19 +41,19 @@ def soup(
     if len({tuple(array.shape for array in arrays) for arrays in weights}) > 1:
         raise InvalidValue("a soup is made of networks of one shape; these differ. Combine them as a committee.")
     alone = [_judge(member, validation) for member in members]
-    pot = keras.models.clone_model(members[0])
+    average = keras.models.clone_model(members[0])
     if greedy:
-        chosen = _greedy(pot, weights, [loss for loss, _ in alone], train, validation)
+        chosen = _greedy(average, weights, [loss for loss, _ in alone], train, validation)
     else:
         chosen = np.ones(len(members), np.int64)
-        _fill(pot, weights, chosen, train)
-        _refuse_barrier(_judge(pot, validation), alone)
-    _fill(pot, weights, chosen, train)
-    return pot, chosen
+        _fill(average, weights, chosen, train)
+        _refuse_barrier(_judge(average, validation), alone)
+    _fill(average, weights, chosen, train)
+    return average, chosen
 
 
 def _greedy(
-    pot: keras.Model,
+    average: keras.Model,
     weights: list[list[NDArray[np.float32]]],
     losses: list[float],
     train: LabelledImages,
@@ -63,31 +63,31 @@ def _greedy(
     for place in np.argsort(losses, kind="stable"):
         tried = chosen.copy()
         tried[place] = 1
-        _fill(pot, weights, tried, train)
-        loss, _ = _judge(pot, validation)
+        _fill(average, weights, tried, train)
+        loss, _ = _judge(average, validation)
         if loss <= best:
             chosen, best = tried, loss
     return chosen
 
 
 def _fill(
-    pot: keras.Model, weights: list[list[NDArray[np.float32]]], chosen: NDArray[np.int64], train: LabelledImages
+    average: keras.Model, weights: list[list[NDArray[np.float32]]], chosen: NDArray[np.int64], train: LabelledImages
 ) -> None:
-    """Put the mean of the chosen weights into the pot."""
+    """Put the mean of the chosen weights into the average."""
     taken = [arrays for arrays, is_in in zip(weights, chosen, strict=True) if is_in]
     together = list(zip(*taken, strict=True))
-    pot.set_weights([np.mean(arrays, axis=0) for arrays in together])
+    average.set_weights([np.mean(arrays, axis=0) for arrays in together])
     moved = {
         variable.path
-        for variable, arrays in zip(pot.weights, together, strict=True)
+        for variable, arrays in zip(average.weights, together, strict=True)
         if any(not np.array_equal(arrays[0], other) for other in arrays[1:])
     }
-    _renormalise(pot, moved, train)
+    _renormalise(average, moved, train)
 
 
-def _renormalise(pot: keras.Model, moved: set[str], train: LabelledImages) -> None:
+def _renormalise(average: keras.Model, moved: set[str], train: LabelledImages) -> None:
     """Averages of normalisation layers belong to the weights they were taken with; take them anew where they moved."""
-    normalising = [layer for layer in pot.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    normalising = [layer for layer in average.layers if isinstance(layer, keras.layers.BatchNormalization)]
     # Those of a backbone that did not learn are the same in all members, and stay.
     moving = [layer for layer in normalising if layer.trainable and layer.moving_mean.path in moved]
     if not moving:
@@ -100,7 +100,7 @@ def _renormalise(pot: keras.Model, moved: set[str], train: LabelledImages) -> No
     for layer in moving:
         layer.momentum = 0.0
     for batch in batches:
-        pot(np.asarray(train.images[batch]), training=True)
+        average(np.asarray(train.images[batch]), training=True)
         for layer, totals in zip(moving, sums, strict=True):
             totals[0] += np.asarray(layer.moving_mean) / len(batches)
             totals[1] += np.asarray(layer.moving_variance) / len(batches)

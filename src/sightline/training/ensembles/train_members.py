@@ -23,20 +23,20 @@ from sightline.system.files import write_atomically
 from sightline.system.progress import reporter
 from sightline.system.workers import Map
 from sightline.training.ensembles.boosting import boost
-from sightline.training.ensembles.graph import committee
+from sightline.training.ensembles.graph import ensemble_network
 from sightline.training.ensembles.member_recipes import starts_from_first
 from sightline.training.ensembles.members import (
     Job,
     Member,
     Outcome,
-    attempt,
     load_member,
     read_member,
-    sharing,
     train_answers,
+    train_member_or_report,
+    with_data,
 )
-from sightline.training.ensembles.soups import soup
-from sightline.training.loop.batches import labelled
+from sightline.training.ensembles.soups import weight_average
+from sightline.training.loop.batches import rows_for_fit
 from sightline.training.loop.fit import Fitted
 from sightline.training.setup.preparation import Prepared
 
@@ -73,7 +73,7 @@ def fit(job: Job, data: Prepared, *, map: Map = builtins.map) -> Ensemble:  # no
         arXiv 2203.05482.
     """
     recipe = data.recipe.ensemble
-    with sharing(job, data), without_retracing_notes():
+    with with_data(job, data), without_retracing_notes():
         if recipe.kind == "boosting":
             members, votes = boost(job, data)
         else:
@@ -86,22 +86,22 @@ def _joined(job: Job, data: Prepared, members: tuple[Member, ...], votes: NDArra
     networks = [load_member(job, member.number) for member in members]
     course = _mean_course(members)
     if recipe.kind in SOUPS:
-        train, validation = labelled(data, data.splits.train), labelled(data, data.splits.validation)
-        pot, chosen = soup(networks, train, validation, greedy=recipe.kind == "greedy-soup")
+        train, validation = rows_for_fit(data, data.splits.train), rows_for_fit(data, data.splits.validation)
+        pot, chosen = weight_average(networks, train, validation, greedy=recipe.kind == "greedy-soup")
         reporter().say(f"soup of {int(chosen.sum())} of {len(chosen)} members")
-        network = pot if recipe.test_views == "none" else committee([pot], [1], views=recipe.test_views)
+        network = pot if recipe.test_views == "none" else ensemble_network([pot], [1], views=recipe.test_views)
         return Ensemble(network, course, members, chosen.astype(float))
-    network = committee(networks, votes, views=recipe.test_views)
+    network = ensemble_network(networks, votes, views=recipe.test_views)
     out_of_bag = _out_of_bag(job, data) if recipe.kind == "bagging" else None
     return Ensemble(network, course, members, votes, out_of_bag)
 
 
-def lost(number: int) -> Outcome:
+def outcome_of_lost_process(number: int) -> Outcome:
     """What became of a member whose process ended without a word."""
     return Outcome(number, LOST)
 
 
-def described(ensemble: Ensemble, kind: str) -> dict[str, Any]:
+def ensemble_summary(ensemble: Ensemble, kind: str) -> dict[str, Any]:
     """An ensemble as metrics.json has it, before its members were judged.
 
     Returns:
@@ -137,13 +137,17 @@ def _train_missing(job: Job, data: Prepared, each: Map) -> tuple[Member, ...]:
         if failed:
             break
         try:
-            for outcome in each(functools.partial(attempt, job), wave):
+            for outcome in each(functools.partial(train_member_or_report, job), wave):
                 _say_outcome(job, outcome, len(numbers))
                 if outcome.error is not None:
                     failed.append(outcome)
         except BrokenProcessPool:
             told = {outcome.number for outcome in failed}
-            failed.extend(lost(number) for number in wave if number not in told and read_member(job, number) is None)
+            failed.extend(
+                outcome_of_lost_process(number)
+                for number in wave
+                if number not in told and read_member(job, number) is None
+            )
     if failed:
         raise TrainingFailed(_failure(job, failed, len(numbers)))
     found = [read_member(job, number) for number in numbers]

@@ -234,15 +234,15 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no ann
             self.rows = self.generator.permutation(self.rows)
 
 
-def learned_rows(data: Prepared) -> LabelledImages:
+def train_rows_for_fit(data: Prepared) -> LabelledImages:
     """The train rows as `fit` takes them: with their labels, or with a teacher's answers."""
-    train = labelled(data, data.splits.train)
+    train = rows_for_fit(data, data.splits.train)
     if data.lesson is None:
         return train
     return LabelledImages(data.lesson.images, train.labels, train.weights, data.lesson.answers)
 
 
-def labelled(data: Prepared, rows: NDArray[np.int64]) -> LabelledImages:
+def rows_for_fit(data: Prepared, rows: NDArray[np.int64]) -> LabelledImages:
     """Some rows as `fit` takes them.
 
     Args:

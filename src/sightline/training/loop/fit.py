@@ -14,10 +14,10 @@ from sightline.system.interruption import noting_interrupts
 from sightline.system.progress import reporter
 from sightline.training.augmentation.mixing import mixing_of
 from sightline.training.loop.batches import LabelledImages, drawn_rows, training_feed, validation_feed
-from sightline.training.loop.monitor import Watcher
+from sightline.training.loop.monitor import TrainingMonitor
 from sightline.training.loop.network import training_network
-from sightline.training.loop.recording import Watch
-from sightline.training.optimization.losses import build_loss, penalise
+from sightline.training.loop.recording import FitOutputs
+from sightline.training.optimization.losses import add_weight_penalties, build_loss
 from sightline.training.optimization.optimizers import build_optimizer
 from sightline.training.optimization.schedules import build_schedule
 
@@ -51,7 +51,7 @@ def fit(
     validation: LabelledImages | None,
     recipe: Recipe,
     augmentation: keras.Model | None = None,
-    watch: Watch,
+    watch: FitOutputs,
 ) -> Fitted:
     """Train a network in place.
 
@@ -67,7 +67,7 @@ def fit(
     steps = math.ceil(num_drawn / int(recipe.training.batch_size))
     mixes = mixing_of(recipe, train.images.shape[1:]) is not None
     model = training_network(network, augmentation, mixes=mixes)
-    penalise(network, recipe.loss)
+    add_weight_penalties(network, recipe.loss)
     total_steps = steps * int(recipe.training.epochs)
     _check_accumulation(recipe.optimizer.accumulation_steps, total_steps)
     rate = build_schedule(recipe, total_steps=total_steps)
@@ -80,7 +80,7 @@ def fit(
         # XLA runs convolution gradients on a CPU through a slow path; on TensorFlow it stays off.
         jit_compile=False if keras.config.backend() == "tensorflow" else "auto",
     )
-    watcher = Watcher(watch, recipe, network, rate=rate, steps=steps, num_images=num_drawn)
+    watcher = TrainingMonitor(watch, recipe, network, rate=rate, steps=steps, num_images=num_drawn)
     stopping = _early_stopping(recipe)
     callbacks = watcher.callbacks([*_averaging(recipe), watcher.callback, *stopping], model)
     num_classes = int(network.output_shape[-1])

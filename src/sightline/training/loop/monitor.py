@@ -17,7 +17,7 @@ from sightline.errors import SightlineError, TrainingFailed
 from sightline.system.files import write_atomically, writing_to
 from sightline.system.interruption import raise_if_interrupted
 from sightline.system.progress import Bar, clock, reporter
-from sightline.training.loop.recording import Watch, record_epoch
+from sightline.training.loop.recording import FitOutputs, record_epoch
 from sightline.training.optimization.schedules import last_rate
 
 SECONDS_BETWEEN_CURVES = 10.0
@@ -26,11 +26,11 @@ SECONDS_BETWEEN_NOTES = 0.2
 SECONDS_BETWEEN_LOOKS = 0.1
 
 
-class Watcher:
+class TrainingMonitor:
     """Turns Keras' callbacks into history, progress, curves and the stop at a NaN."""
 
     def __init__(
-        self, watch: Watch, recipe: Recipe, network: keras.Model, *, rate: Any, steps: int, num_images: int
+        self, watch: FitOutputs, recipe: Recipe, network: keras.Model, *, rate: Any, steps: int, num_images: int
     ) -> None:
         """`network` learns at `rate`, a number or a schedule; `steps` and `num_images` are those of one epoch."""
         self.watch, self.recipe, self.network, self.rate = watch, recipe, network, rate

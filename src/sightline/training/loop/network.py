@@ -16,7 +16,7 @@ from sightline.training.setup.preparation import Prepared
 
 
 @contextlib.contextmanager
-def computing_in(policy: str) -> Iterator[None]:
+def dtype_policy(policy: str) -> Iterator[None]:
     """While it is open, new layers compute in this precision."""
     usual = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
@@ -33,7 +33,7 @@ def new_network(data: Prepared) -> keras.Model:
         uint8 images to float32 logits.
     """
     keras.utils.set_random_seed(data.recipe.seed)
-    with computing_in(data.recipe.training.precision):
+    with dtype_policy(data.recipe.training.precision):
         return build_network(data.spec.shape, data.dataset.num_classes, data.recipe.model)
 
 

@@ -80,7 +80,7 @@ def _part(name: str) -> ModuleType:
 
 
 @dataclass(frozen=True)
-class Watch:
+class FitOutputs:
     """Where the course of a fit is written.
 
     Attributes:
@@ -102,7 +102,7 @@ class Watch:
     before: tuple[dict[str, float], ...] = ()
 
 
-def record_epoch(watch: Watch, row: Mapping[str, float]) -> None:
+def record_epoch(watch: FitOutputs, row: Mapping[str, float]) -> None:
     """Write one epoch wherever it is to be read.
 
     Args:

@@ -15,7 +15,7 @@ from sightline.errors import InvalidValue
 from sightline.system.progress import reporter, reporting
 from sightline.training.loop.batches import LabelledImages, drawn_rows
 from sightline.training.loop.fit import fit
-from sightline.training.loop.recording import Watch
+from sightline.training.loop.recording import FitOutputs
 
 SHARE_FOR_THE_REST = 0.05
 # What a forward pass costs beside a step of training.
@@ -87,7 +87,7 @@ def _trial(
             validation=None,
             recipe=dataclasses.replace(recipe, training=settings, optimizer=optimizer),
             augmentation=augmentation,
-            watch=Watch(),
+            watch=FitOutputs(),
         )
     first, *others = (row["seconds"] for row in fitted.history)
     usual = min(others)

@@ -12,7 +12,7 @@ def build_loss(loss: LossRecipe) -> keras.losses.Loss:
 
     Returns:
         A loss that takes integer or one-hot labels, as its name says; without the penalties of
-        `penalise`, which belong to the weights.
+        `add_weight_penalties`, which belong to the weights.
 
     Source:
         focal: Lin et al., arXiv 1708.02002; label smoothing: Szegedy et al., arXiv 1512.00567.
@@ -27,7 +27,7 @@ def build_loss(loss: LossRecipe) -> keras.losses.Loss:
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
-def penalise(network: keras.Model, loss: LossRecipe) -> None:
+def add_weight_penalties(network: keras.Model, loss: LossRecipe) -> None:
     """Let Keras add L1 and L2 penalties of the kernels to the loss while this network is trained.
 
     Biases and the parameters of batch normalisation are left alone. The penalty is a property

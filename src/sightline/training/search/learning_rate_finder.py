@@ -175,8 +175,8 @@ def _try_rates(data: Prepared, steps: int) -> tuple[NDArray[np.float64], NDArray
     import keras
 
     from sightline.training.augmentation.pipeline import build_augmentation
-    from sightline.training.loop.batches import labelled
-    from sightline.training.loop.network import computing_in, new_network
+    from sightline.training.loop.batches import rows_for_fit
+    from sightline.training.loop.network import dtype_policy, new_network
     from sightline.training.search.rate_sweep import range_test
 
     recipe, rows = data.recipe, data.splits.train
@@ -185,6 +185,6 @@ def _try_rates(data: Prepared, steps: int) -> tuple[NDArray[np.float64], NDArray
         f"{recipe.model.name}, recipe {recipe.name}, {keras.config.backend()}"
     )
     network = new_network(data)
-    with computing_in(recipe.training.precision):
+    with dtype_policy(recipe.training.precision):
         augmentation = build_augmentation(recipe.augmentation, data.spec, seed=recipe.seed)
-        return range_test(network, labelled(data, rows), recipe, augmentation=augmentation, num_steps=steps)
+        return range_test(network, rows_for_fit(data, rows), recipe, augmentation=augmentation, num_steps=steps)

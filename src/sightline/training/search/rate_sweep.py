@@ -16,7 +16,7 @@ from sightline.system.progress import Bar, reporter
 from sightline.training.augmentation.mixing import mixing_of
 from sightline.training.loop.batches import LabelledImages, drawn_rows, training_feed
 from sightline.training.loop.network import training_network
-from sightline.training.optimization.losses import build_loss, penalise
+from sightline.training.optimization.losses import add_weight_penalties, build_loss
 from sightline.training.optimization.optimizers import build_optimizer
 
 LOWEST_RATE, HIGHEST_RATE = 1e-6, 10.0
@@ -59,7 +59,7 @@ def range_test(
     )
     mixes = mixing_of(recipe, train.images.shape[1:]) is not None
     model = training_network(network, augmentation, mixes=mixes)
-    penalise(network, recipe.loss)
+    add_weight_penalties(network, recipe.loss)
     model.compile(
         optimizer=build_optimizer(dataclasses.replace(recipe.optimizer, ema_momentum=None), rate),
         loss=build_loss(recipe.loss),

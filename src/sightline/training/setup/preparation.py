@@ -37,7 +37,7 @@ from sightline.training.setup.resolution import resolve, say_unmirrored, settle_
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Lesson:
+class DistillationTargets:
     """What a teacher says of the train rows, together with their labels.
 
     Attributes:
@@ -72,7 +72,7 @@ class Prepared:
     splits: Splits
     spec: InputSpec
     recipe: Recipe
-    lesson: Lesson | None = None
+    lesson: DistillationTargets | None = None
     identity: Identity | None = None
 
     def excluded_csv(self) -> str:

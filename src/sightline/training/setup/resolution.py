@@ -83,7 +83,7 @@ def opened_and_chosen(source: Any, name: str | Path | None, settings: Sequence[s
     return source, recipe(default_recipe(source) if name is None else name, settings)
 
 
-def say_default(name: str) -> None:
+def announce_recipe(name: str) -> None:
     """Print which recipe was taken where none was named, and by which rule.
 
     Args:
@@ -93,7 +93,7 @@ def say_default(name: str) -> None:
 
 
 def settle_length(resolved: Recipe, num_train: int) -> Recipe:
-    """Put numbers for "auto" epochs and batch size: about 80,000 images are seen, in 8 epochs at least and 40 at most."""
+    """Put numbers for "auto" epochs and batch size: about 80,000 images are seen, in 8 to 40 epochs."""
     training = resolved.training
     epochs, batch_size = training.epochs, training.batch_size
     if epochs == "auto":

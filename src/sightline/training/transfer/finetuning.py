@@ -16,16 +16,16 @@ from sightline.metrics.classification import cross_entropy
 from sightline.system.files import write_atomically
 from sightline.system.progress import reporter
 from sightline.training.augmentation.pipeline import build_augmentation
-from sightline.training.loop.batches import LabelledImages, labelled, row_weights
+from sightline.training.loop.batches import LabelledImages, row_weights, rows_for_fit
 from sightline.training.loop.fit import Fitted, fit
-from sightline.training.loop.recording import Watch, record_epoch
+from sightline.training.loop.recording import FitOutputs, record_epoch
 from sightline.training.loop.time_budget import epochs_within
 from sightline.training.setup.preparation import Prepared
 from sightline.training.transfer.activations import FEATURES, MIDDLE, StoredRows, Tables
-from sightline.training.transfer.head import Head, Rows, fit_head, judge
+from sightline.training.transfer.head import Head, Rows, calibrated_cross_entropy, fit_head
 
 
-def fit_transfer(network: keras.Model, data: Prepared, watch: Watch) -> Fitted:
+def fit_transfer(network: keras.Model, data: Prepared, watch: FitOutputs) -> Fitted:
     """Fit a network that has a pretrained backbone, in place.
 
     The head is fitted on features of the frozen backbone. Then, if the recipe asks for it, the
@@ -90,14 +90,14 @@ def _head(tables: Tables, data: Prepared) -> Head:
 
 
 def _train_rows(features: StoredRows, data: Prepared, times: int) -> Rows:
-    train = labelled(data, data.splits.train)
+    train = rows_for_fit(data, data.splits.train)
     weights = row_weights(train, data.recipe.training.class_weights)
     repeated = None if weights is None else np.tile(weights, times)
     return Rows(features[:], np.tile(train.labels, times), repeated, num_views=times)
 
 
 def _finetune(
-    network: keras.Model, tables: Tables, data: Prepared, watch: Watch, *, before: float
+    network: keras.Model, tables: Tables, data: Prepared, watch: FitOutputs, *, before: float
 ) -> tuple[Fitted, bool]:
     """Let the upper part or the whole learn; go back to the head alone if validation is not better."""
     for layer in network.layers:
@@ -120,7 +120,9 @@ def _finetune(
         return Fitted((), 0, stopped_early=True, seconds=0.0, images_per_second=0.0), False
     after = float("nan")
     if validation is not None:
-        after = judge(learner.predict(validation.images[:], batch_size=64, verbose=0), validation.labels)
+        after = calibrated_cross_entropy(
+            learner.predict(validation.images[:], batch_size=64, verbose=0), validation.labels
+        )
     is_kept = after < before
     if not is_kept:
         network.set_weights(kept)
@@ -145,7 +147,7 @@ def _learner(
     network: keras.Model, tables: Tables, data: Prepared
 ) -> tuple[keras.Model, LabelledImages, keras.Model | None]:
     """What is fine-tuned, on what, and the augmentation before it: the upper part on stored activations, or all."""
-    train = labelled(data, tables.train)
+    train = rows_for_fit(data, tables.train)
     if not tables.has_middle:
         augmentation = build_augmentation(data.recipe.augmentation, data.spec, seed=data.recipe.seed)
         return network, train, augmentation
@@ -160,7 +162,7 @@ def _validation(tables: Tables, data: Prepared) -> LabelledImages | None:
     if not len(rows):
         return None
     if not tables.has_middle:
-        return labelled(data, rows)
+        return rows_for_fit(data, rows)
     return LabelledImages(StoredRows([(tables.whole[MIDDLE], rows)]), data.dataset.labels[rows])
 
 

@@ -100,7 +100,7 @@ def fit_head(train: Rows, validation: Rows | None, *, num_classes: int, penaltie
     return min(heads, key=lambda head: head.judged)
 
 
-def judge(logits: NDArray[Any], labels: NDArray[np.int64]) -> float:
+def calibrated_cross_entropy(logits: NDArray[Any], labels: NDArray[np.int64]) -> float:
     """Cross-entropy at the temperature that suits these rows best: what fine-tuning has to lower to be kept.
 
     Args:
@@ -118,7 +118,7 @@ def judge(logits: NDArray[Any], labels: NDArray[np.int64]) -> float:
 def _judge(kernel: NDArray[np.float32], bias: NDArray[np.float32], rows: Rows | None) -> float:
     if rows is None or not len(rows):
         return float("nan")
-    return judge(rows.features.astype(np.float32) @ kernel + bias, rows.labels)
+    return calibrated_cross_entropy(rows.features.astype(np.float32) @ kernel + bias, rows.labels)
 
 
 class _Fitter:
