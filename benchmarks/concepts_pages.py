@@ -10,7 +10,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from sightline.metrics.intervals import mean_interval
+from seeds import mean_interval
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {"en": "concepts.md", "zh": "concepts.zh.md"}

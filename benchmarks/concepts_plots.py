@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from concepts_table import Experiment
+from seeds import mean_interval
 
-from sightline.metrics.intervals import mean_interval
 from sightline.reporting.charts.canvas import (
     BLUE,
     INK,

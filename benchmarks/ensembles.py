@@ -27,11 +27,11 @@ import ensembles_committees
 import numpy as np
 from numpy.typing import NDArray
 from records import finished, machine, ordered
+from seeds import mean_interval
 
 import sightline
 from sightline.bundles.bundle import load_bundle
 from sightline.errors import SightlineError
-from sightline.metrics.intervals import mean_interval
 
 HEADING = "Looks by benchmarks/ensembles.py"
 TARGET = 5.0

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from seeds import mean_interval
 
 from sightline.metrics.ensembles import committee_logits
-from sightline.metrics.intervals import mean_interval
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -20,12 +20,12 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
+from seeds import mean_interval
 
 import sightline
 from sightline.bundles.bundle import load_bundle
 from sightline.bundles.features import feature_tables
 from sightline.bundles.sessions import open_session
-from sightline.metrics.intervals import mean_interval
 from sightline.system.backends import load_keras
 from sightline.system.progress import reporting
 

@@ -1,5 +1,6 @@
-"""What benchmarks write down: rows where they belong, committees that differ, labels corrected and left out."""
+"""What benchmarks write down: rows where they belong, committees that differ, labels corrected, means over seeds."""
 
+import math
 import sys
 from pathlib import Path
 
@@ -17,7 +18,7 @@ def modules(monkeypatch):
 
     yield records, ensembles_committees
     # Their names are too plain to stay.
-    for name in ("records", "ensembles_committees"):
+    for name in ("records", "ensembles_committees", "seeds"):
         sys.modules.pop(name)
 
 
@@ -65,3 +66,21 @@ def test_a_label_without_agreement_leaves_the_image_out(modules, tmp_path):
     path.write_text("row_id,label\ntest/9,b\n")
     with pytest.raises(SystemExit, match="test/9"):
         committees.corrected(answers, path)
+
+
+def test_the_mean_over_seeds_by_hand(modules):
+    records, _ = modules
+    # Mean 2, standard error 1 / sqrt(3), t(2) = 4.302653.
+    spread = 4.302653 / math.sqrt(3)
+    assert records.mean_interval([1, 2, 3]) == pytest.approx((2 - spread, 2 + spread))
+    values = np.array([0.91, 0.94, 0.93, 0.97])
+    lower, upper = records.mean_interval(values)
+    assert records.mean_interval(values[::-1] * 10 + 3) == pytest.approx((lower * 10 + 3, upper * 10 + 3))
+    assert records.mean_interval([0.1] * 3) == (0.1, 0.1)
+
+
+@pytest.mark.parametrize("values", [[], [1.0], 1.0, [[1.0, 2.0]], [1.0, math.nan], ["1", "2"], [None, 1.0]])
+def test_a_mean_over_seeds_refuses_what_has_no_spread(values, modules):
+    records, _ = modules
+    with pytest.raises(ValueError, match=r"^values must"):
+        records.mean_interval(values)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sightline.errors import InvalidValue
-from sightline.metrics.intervals import mean_interval, wilson_interval
+from sightline.metrics.intervals import student_t_quantile, wilson_interval
 from sightline.metrics.significance import paired_difference_interval
 
 NAN = math.nan
@@ -109,20 +109,12 @@ def test_wilson_refuses_no_images_and_more_right_than_there_are() -> None:
 def test_every_interval_refuses_a_confidence_outside_zero_and_one(confidence: Any) -> None:
     calls: list[Callable[[], object]] = [
         lambda: wilson_interval(5, 10, confidence=confidence),
-        lambda: mean_interval([1.0, 2.0], confidence=confidence),
+        lambda: student_t_quantile(confidence, degrees=1),
         lambda: paired_difference_interval([True], [True], confidence=confidence),
     ]
     for call in calls:
         with pytest.raises(InvalidValue, match=r"^confidence must be a number in \(0, 1\), such as 0.95; got"):
             call()
-
-
-def _quantile(confidence: float, degrees: int) -> float:
-    # Values whose mean is 0 and whose standard error is 1, so that the upper bound is the quantile itself.
-    num_values = degrees + 1
-    values = np.zeros(num_values)
-    values[0], values[1] = 1.0, -1.0
-    return mean_interval(values * math.sqrt(num_values * degrees / 2), confidence=confidence)[1]
 
 
 @pytest.mark.parametrize(
@@ -137,27 +129,27 @@ def _quantile(confidence: float, degrees: int) -> float:
         (120, 1.658, 1.980, 2.617),
     ],
 )
-def test_mean_interval_uses_the_quantiles_of_students_table(
-    degrees: int, at_90: float, at_95: float, at_99: float
-) -> None:
-    quantiles = [_quantile(confidence, degrees) for confidence in (0.90, 0.95, 0.99)]
+def test_the_quantiles_of_t_are_those_of_students_table(degrees: int, at_90: float, at_95: float, at_99: float) -> None:
+    quantiles = [student_t_quantile(confidence, degrees=degrees) for confidence in (0.90, 0.95, 0.99)]
     assert quantiles == [pytest.approx(at, abs=6e-4) for at in (at_90, at_95, at_99)]
 
 
 @pytest.mark.parametrize("confidence", [1e-9, 0.01, 0.5, 0.95, 0.999, 1 - 1e-10])
-def test_mean_interval_agrees_with_the_closed_forms_of_two_three_and_five_values(confidence: float) -> None:
+def test_the_quantiles_of_t_agree_with_their_closed_forms_for_one_two_and_four_degrees(confidence: float) -> None:
     outside = 1 - confidence
-    assert _quantile(confidence, 1) == pytest.approx(1 / math.tan(math.pi * outside / 2), rel=1e-9, abs=1e-14)
+    assert student_t_quantile(confidence, degrees=1) == pytest.approx(
+        1 / math.tan(math.pi * outside / 2), rel=1e-9, abs=1e-14
+    )
     two = confidence * math.sqrt(2 / (outside * (1 + confidence)))
-    assert _quantile(confidence, 2) == pytest.approx(two, rel=1e-7)
+    assert student_t_quantile(confidence, degrees=2) == pytest.approx(two, rel=1e-7)
     root = math.sqrt(outside * (1 + confidence))
     four = 2 * math.sqrt(max(0.0, math.cos(math.acos(root) / 3) / root - 1))
-    assert _quantile(confidence, 4) == pytest.approx(four, rel=1e-6, abs=1e-7)
+    assert student_t_quantile(confidence, degrees=4) == pytest.approx(four, rel=1e-6, abs=1e-7)
 
 
 @pytest.mark.parametrize("degrees", [3, 7, 25])
 def test_the_density_of_t_between_the_bounds_integrates_to_the_confidence(degrees: int) -> None:
-    quantile = _quantile(0.95, degrees)
+    quantile = student_t_quantile(0.95, degrees=degrees)
     places = np.linspace(-quantile, quantile, 2001)
     factor = math.gamma((degrees + 1) / 2) / (math.sqrt(degrees * math.pi) * math.gamma(degrees / 2))
     density = factor * (1 + places**2 / degrees) ** (-(degrees + 1) / 2)
@@ -165,31 +157,5 @@ def test_the_density_of_t_between_the_bounds_integrates_to_the_confidence(degree
     assert (density * weights).sum() * (places[1] - places[0]) / 3 == pytest.approx(0.95, abs=1e-11)
 
 
-def test_mean_interval_of_very_many_values_is_the_normal_one() -> None:
-    assert _quantile(0.95, 100_000) == pytest.approx(Z95 * (1 + (Z95**2 + 1) / 400_000), rel=1e-9)
-
-
-def test_mean_interval_by_hand_of_one_two_and_three() -> None:
-    # Mean 2, standard error 1 / sqrt(3), t(2) = 4.302653.
-    spread = 4.302653 / math.sqrt(3)
-    assert mean_interval([1, 2, 3]) == pytest.approx((2 - spread, 2 + spread))
-
-
-def test_mean_interval_moves_and_stretches_with_its_values() -> None:
-    values = np.array([0.91, 0.94, 0.93, 0.97])
-    lower, upper = mean_interval(values)
-    assert mean_interval(values * 10 + 3) == pytest.approx((lower * 10 + 3, upper * 10 + 3))
-    assert mean_interval(values[::-1]) == (lower, upper)
-
-
-def test_mean_interval_of_equal_values_has_no_width() -> None:
-    assert mean_interval([0.1] * 3) == (0.1, 0.1)
-
-
-@pytest.mark.parametrize(
-    "values",
-    [[], [1.0], 1.0, [[1.0, 2.0]], [1.0, NAN], [1.0, math.inf], ["1", "2"], [True, False], [None, 1.0], [[1], [2, 3]]],
-)
-def test_mean_interval_refuses_what_has_no_spread(values: Any) -> None:
-    with pytest.raises(InvalidValue, match=r"^values must"):
-        mean_interval(values)
+def test_the_quantile_of_t_with_very_many_degrees_is_the_normal_one() -> None:
+    assert student_t_quantile(0.95, degrees=100_000) == pytest.approx(Z95 * (1 + (Z95**2 + 1) / 400_000), rel=1e-9)

@@ -1,4 +1,4 @@
-"""How far a figure can be trusted: intervals of an accuracy, of a mean over seeds."""
+"""How far an accuracy can be trusted: its interval, and the quantiles that intervals are made with."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ import math
 import numbers
 import statistics
 
-import numpy as np
-from numpy.typing import ArrayLike
-
 from sightline.errors import InvalidValue
-from sightline.metrics.classification import checked_array, checked_count
+from sightline.metrics.classification import checked_count
 
 
 def wilson_interval(num_correct: int, num_images: int, *, confidence: float = 0.95) -> tuple[float, float]:
@@ -62,42 +59,12 @@ def normal_quantile(confidence: float) -> float:
     return -statistics.NormalDist().inv_cdf((1 - checked_confidence(confidence)) / 2)
 
 
-def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> tuple[float, float]:
-    """Interval of the mean that repeated trainings tend to, from a few seeds, by Student's t.
-
-    Args:
-        values: (num_values,) numbers, finite, at least 2: one figure a seed.
-        confidence: in (0, 1).
-
-    Returns:
-        Lower and upper bound, in the unit of the values; the mean lies in the middle.
-
-    Source:
-        Student, The Probable Error of a Mean, Biometrika 6 (1908).
-
-    Example:
-        >>> lower, upper = mean_interval([0.97, 0.98, 0.99])
-        >>> round(lower, 4), round(upper, 4)
-        (0.9552, 1.0048)
-    """
-    array = checked_array(values, name="values", kinds="iuf", content="numbers")
-    if array.ndim != 1 or len(array) < 2:
-        raise InvalidValue(
-            f"values must have shape (num_values,) with at least 2 values, as one says nothing "
-            f"about the spread; got shape {array.shape}."
-        )
-    if not np.isfinite(array).all():
-        raise InvalidValue(f"values must be finite; got {array[~np.isfinite(array)][0]}.")
-    figures = [float(value) for value in array]
-    quantile = student_t_quantile(confidence, degrees=len(figures) - 1)
-    mean = statistics.mean(figures)
-    spread = quantile * statistics.stdev(figures) / math.sqrt(len(figures))
-    return mean - spread, mean + spread
-
-
 @functools.lru_cache(maxsize=64)
 def student_t_quantile(confidence: float, *, degrees: int) -> float:
-    """The t at which a fraction `confidence` lies between -t and t, by bisection."""
+    """The t at which a fraction `confidence` lies between -t and t, by bisection.
+
+    SciPy has it too, but comes with training alone, and runs are compared without it.
+    """
     checked_confidence(confidence)
     upper = 1.0
     while _outside(upper, degrees) > 1 - confidence:
