@@ -121,8 +121,8 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("information"),),
     (Room("__init__"),),
     (Room("cli", "opening streams printing options"),),
-    (Room("cli/commands", "lists look predict train"),),
-    (Room("cli", "main"),),
+    (Room("cli/commands", "sources runs bundles lists machine"),),
+    (Room("cli", "parser main"),),
     (Room("__main__"),),
 )
 

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 from PIL import Image
 
 import sightline
-from sightline.cli.options import COMMANDS
+from sightline.cli.parser import COMMANDS, Command
 from sightline.system.caches import new_entry
 
 
@@ -51,6 +52,20 @@ def test_the_program_tells_its_version_and_its_commands(command) -> None:
     assert listed.code == 0
     assert all(re.search(rf"^    {name}\s", listed.out, re.MULTILINE) for name in COMMANDS)
     assert command().code == 2
+
+
+def test_a_command_is_a_function_and_a_row(command, monkeypatch) -> None:
+    def count(arguments: Namespace) -> int:
+        print(len(arguments.images))
+        return 1
+
+    row = Command("count images", count, lambda parser: parser.add_argument("images", nargs="+"))
+    monkeypatch.setitem(COMMANDS, "count", row)
+    assert re.search(r"^    count\s+count images$", command("--help").out, re.MULTILINE)
+    assert command("count", "--help").out.startswith("usage: sightline count")
+    answer = command("count", "a.png", "b.png", "--quiet")
+    assert (answer.code, answer.out) == (1, "2\n")
+    assert "Did you mean 'count'?" in command("cuont", "a.png").err
 
 
 @pytest.mark.parametrize("name", ["models", "datasets", "recipes"])

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
-import importlib
 import os
 import sys
 import traceback
 from argparse import ArgumentParser, Namespace
 
-from sightline.cli.options import COMMANDS, build_parser
+from sightline.cli.parser import COMMANDS, build_parser
 from sightline.cli.streams import prepare_streams, silence_stdout
 from sightline.errors import SightlineError
 from sightline.system.interruption import heeding_interrupts
@@ -80,10 +79,8 @@ def _complete(parser: ArgumentParser) -> None:
 
 
 def _carry_out(arguments: Namespace) -> int:
-    module, _, _ = COMMANDS[arguments.command]
-    command = getattr(importlib.import_module(f"sightline.cli.commands.{module}"), arguments.command.replace("-", "_"))
     with heeding_interrupts():
-        code: int = command(arguments)
+        code = COMMANDS[arguments.command].carry_out(arguments)
     sys.stdout.flush()
     return code
 

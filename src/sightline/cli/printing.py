@@ -6,13 +6,13 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sightline.configuration.schema import as_typed
-from sightline.records import Evaluation, Run
-from sightline.system.files import without_nan
 from sightline.system.progress import Mode
-from sightline.system.text import json_line, printable_lines
+from sightline.system.text import json_line, printable_lines, without_nan
+
+if TYPE_CHECKING:
+    from sightline.records import Evaluation, Run
 
 # Fewer test images than this say little about a class.
 LEAST = 20
@@ -70,6 +70,8 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> No
 
 def _cell(value: Any) -> str:
     if isinstance(value, bool) or value is None:
+        from sightline.configuration.schema import as_typed
+
         return as_typed(value)
     if isinstance(value, int):
         return f"{value:,}"

@@ -24,6 +24,7 @@ from sightline.errors import CannotWrite, OutputExists
 from sightline.system.locks import hold_file, holding, remove_leftovers
 from sightline.system.outputs import check_place
 from sightline.system.stored import open_plain
+from sightline.system.text import without_nan
 
 # What a disk says that takes no more; no reading ends so.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -169,28 +170,6 @@ def write_json(path: Path, content: Any) -> None:
         {'f1': None}
     """
     write_atomically(path, json.dumps(without_nan(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def without_nan(content: Any) -> Any:
-    """The same tree with null where a number is NaN or infinite.
-
-    Args:
-        content: plain values.
-
-    Returns:
-        A tree that every JSON reader accepts.
-
-    Example:
-        >>> without_nan({"a": [1.0, float("nan")]})
-        {'a': [1.0, None]}
-    """
-    if isinstance(content, dict):
-        return {key: without_nan(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [without_nan(value) for value in content]
-    if isinstance(content, float) and not abs(content) < float("inf"):
-        return None
-    return content
 
 
 def sha256_of(path: Path) -> str:

@@ -82,6 +82,28 @@ def json_line(content: Any) -> str:
     return "".join(json.dumps(letter)[1:-1] if _is_active(letter) else letter for letter in written)
 
 
+def without_nan(content: Any) -> Any:
+    """The same tree with null where a number is NaN or infinite.
+
+    Args:
+        content: plain values.
+
+    Returns:
+        A tree that every JSON reader accepts.
+
+    Example:
+        >>> without_nan({"a": [1.0, float("nan")]})
+        {'a': [1.0, None]}
+    """
+    if isinstance(content, dict):
+        return {key: without_nan(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [without_nan(value) for value in content]
+    if isinstance(content, float) and not abs(content) < float("inf"):
+        return None
+    return content
+
+
 def markdown(text: str) -> str:
     r"""A name within a line of Markdown, in which it begins nothing: no cell, link, emphasis, code or HTML.
 

@@ -1,19 +1,60 @@
-"""`predict`: a row an image, as the answers come."""
+"""`evaluate`, `predict`, `similar`: commands that ask a bundle."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-from sightline.cli.printing import mode_of, print_json, print_text
+from sightline.cli.opening import opened
+from sightline.cli.options import OPENING_SHORTHANDS, check_folders, overwrite_option, shorthand_options
+from sightline.cli.printing import mode_of, print_evaluation, print_json, print_text
 from sightline.cli.streams import silence_stdout
 from sightline.errors import InvalidValue
-from sightline.system.outputs import check_output
+from sightline.system.outputs import check_output, default_output
 from sightline.system.progress import reporter, reporting
 from sightline.system.text import printable
+
+
+def evaluate_options(parser: ArgumentParser) -> None:
+    """What `evaluate` takes."""
+    parser.add_argument("bundle", help="folder of a run or a bundle")
+    parser.add_argument("source", nargs="?", help="what to measure on (default: what the run was trained on)")
+    parser.add_argument(
+        "--split", help="train, validation, calibration, test or all (default: what the bundle did not learn from)"
+    )
+    parser.add_argument("--out", type=Path, help="folder for confusion.png, mistakes.png and metrics.json")
+    shorthand_options(parser, OPENING_SHORTHANDS)
+
+
+def evaluate(arguments: Namespace) -> int:
+    """Measure a bundle on a source."""
+    from sightline.evaluation.evaluate import evaluate as evaluate_bundle
+    from sightline.evaluation.scoring import figures
+
+    check_folders(arguments, "out")
+    with reporting(mode_of(arguments)):
+        evaluation = evaluate_bundle(
+            arguments.bundle, opened(arguments, to_judge=True), split=arguments.split, out=arguments.out
+        )
+    if arguments.json:
+        print_json({"bundle": arguments.bundle, "source": arguments.source, **figures(evaluation)})
+    else:
+        print_evaluation(evaluation)
+    return 1 if evaluation.num_unreadable else 0
+
+
+def predict_options(parser: ArgumentParser) -> None:
+    """What `predict` takes."""
+    parser.add_argument("bundle", help="folder of a run or a bundle, or imagenet: the network inside the package")
+    parser.add_argument("images", nargs="+", metavar="image_or_folder", help="folders are searched to the bottom")
+    parser.add_argument("--top", type=int, default=3, metavar="K", help="how many classes to name (default: 3)")
+    parser.add_argument("--invert", action="store_true", help="turn light into dark first")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the rows as a table, too")
+    overwrite_option(parser)
 
 
 def predict(arguments: Namespace) -> int:
@@ -126,3 +167,45 @@ def _print_row(row: dict[str, Any], arguments: Namespace) -> None:
         notice = f"  ({row['disagreement']:.0%} of the members disagree){notice}"
     beside = f"  | {others}" if others else ""
     print_text(f"{path}: {printable(row['label'])} {row['confidence']:.3f}{beside}{notice}")
+
+
+def similar_options(parser: ArgumentParser) -> None:
+    """What `similar` takes."""
+    parser.add_argument("bundle", help="folder of a run or a bundle, or imagenet: the network inside the package")
+    parser.add_argument("image", help="what the others are compared with")
+    parser.add_argument(
+        "--in", dest="folder", nargs="+", action="extend", required=True, metavar="FOLDER", help="where to look"
+    )
+    parser.add_argument("--count", type=int, default=10, help="how many to name (default: 10)")
+    parser.add_argument("--out", type=Path, help="the PNG to write (default: <image>-similar.png)")
+    overwrite_option(parser)
+
+
+def similar(arguments: Namespace) -> int:
+    """Name the images that look most like one, and draw them."""
+    from sightline.evaluation.similarity import similar as find_similar
+
+    keep = [arguments.image, *arguments.folder]
+    out = arguments.out or default_output(arguments.image, "-similar", keep=keep)
+    check_output("--out", out, keep=keep, overwrite=arguments.overwrite)
+    with reporting(mode_of(arguments)):
+        found = find_similar(
+            arguments.bundle,
+            arguments.image,
+            folder=arguments.folder,
+            count=arguments.count,
+            out=out,
+            overwrite=arguments.overwrite,
+        )
+    rows = [
+        {"path": path, "similarity": round(float(similarity), 6)}
+        for path, similarity in zip(found.paths, found.similarities, strict=True)
+    ]
+    if arguments.json:
+        errors = [{"path": path, "error": reason} for path, reason in found.errors]
+        print_json({"image": found.image, "picture": str(out), "similar": rows, "errors": errors})
+    else:
+        for row in rows:
+            print_text(f"{row['similarity']:.3f}  {printable(str(row['path']))}")
+        print_text(f"written to {out}")
+    return 1 if found.errors else 0

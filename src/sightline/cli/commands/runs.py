@@ -1,0 +1,172 @@
+"""`train`, `combine`, `distil`, `compare`: commands that make runs, and set them side by side."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sightline.cli.options import (
+    BACKEND_HELP,
+    DISTIL_SHORTHANDS,
+    SHORTHANDS,
+    SOURCE_HELP,
+    check_folders,
+    identity_option,
+    overwrite_option,
+    parity_option,
+    recipe_options,
+    settings_of,
+    shorthand_options,
+)
+from sightline.cli.printing import mode_of, print_json, print_run, print_text
+from sightline.errors import InvalidValue
+from sightline.system.outputs import check_output, default_output
+from sightline.system.progress import reporting
+
+if TYPE_CHECKING:
+    from sightline.records import Run
+
+
+def train_options(parser: ArgumentParser) -> None:
+    """What `train` takes."""
+    parser.add_argument("source", help=SOURCE_HELP)
+    recipe_options(parser)
+    shorthand_options(parser, SHORTHANDS)
+    parity_option(parser)
+    parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<source>-<recipe>-001, counted up)")
+    parser.add_argument("--backend", help=BACKEND_HELP)
+    identity_option(parser)
+    parser.add_argument("--log-every", type=int, metavar="STEPS", help="print loss and accuracy every so many steps")
+    parser.add_argument("--jobs", type=int, default=1, help="members of an ensemble trained at once (default: 1)")
+    parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="log each epoch for TensorBoard, too")
+
+
+def train(arguments: Namespace) -> int:
+    """Train and say what came of it."""
+    from sightline.data.sources.loading import is_files
+    from sightline.training.setup.resolution import announce_recipe, opened_and_chosen
+    from sightline.training.train import train as train_network
+
+    check_folders(arguments, "out", "tensorboard")
+    source, asked = opened_and_chosen(arguments.source, arguments.recipe, settings_of(arguments, SHORTHANDS))
+    if arguments.recipe is None and is_files(arguments.source):
+        with reporting(mode_of(arguments)):
+            announce_recipe(asked.name)
+    run = train_network(
+        source,
+        recipe=asked,
+        out=arguments.out,
+        backend=arguments.backend,
+        log_every=arguments.log_every,
+        tensorboard=arguments.tensorboard,
+        jobs=arguments.jobs,
+        mode=mode_of(arguments),
+    )
+    return _told(run, arguments)
+
+
+def _told(run: Run, arguments: Namespace) -> int:
+    """Say what came of a run, in the form that was asked for."""
+    from sightline.evaluation.scoring import run_figures
+
+    if arguments.json:
+        print_json(run_figures(run))
+    else:
+        print_run(run)
+    return 0
+
+
+def combine_options(parser: ArgumentParser) -> None:
+    """What `combine` takes."""
+    parser.add_argument("runs", nargs="+", metavar="run", help="folders of finished runs, trained on the same splits")
+    parser.add_argument("--votes", metavar="2,1,1", help="a weight for each run (default: chosen on validation rows)")
+    parser.add_argument("--most", type=int, metavar="N", help="steps of that choice at most (default: 20)")
+    parser.add_argument("--source", help="where the images are (default: what the runs were trained on)")
+    parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<source>-combined-001, counted up)")
+
+
+def combine(arguments: Namespace) -> int:
+    """Make one run of several and say what came of it."""
+    from sightline.training.combine import combine as combine_runs
+
+    check_folders(arguments, "out")
+    run = combine_runs(
+        arguments.runs,
+        out=arguments.out,
+        votes=_votes(arguments.votes),
+        most=arguments.most,
+        source=arguments.source,
+        mode=mode_of(arguments),
+    )
+    return _told(run, arguments)
+
+
+def _votes(typed: str | None) -> list[float] | None:
+    if typed is None:
+        return None
+    try:
+        return [float(vote) for vote in typed.split(",")]
+    except ValueError as error:
+        raise InvalidValue(f"--votes takes a weight for each run, such as 2,1,1; got {typed!r}.") from error
+
+
+def distil_options(parser: ArgumentParser) -> None:
+    """What `distil` takes."""
+    parser.add_argument("bundle", help="the teacher: folder of a run or a bundle, of an ensemble for instance")
+    parser.add_argument("source", nargs="?", help="what to learn from (default: what the teacher was trained on)")
+    parser.add_argument("--into", default="lenet5", metavar="MODEL", help="the student's network (default: lenet5)")
+    recipe_options(parser)
+    shorthand_options(parser, DISTIL_SHORTHANDS)
+    parity_option(parser)
+    identity_option(parser)
+    parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<source>-<recipe>-001, counted up)")
+    parser.add_argument("--backend", help=BACKEND_HELP)
+
+
+def distil(arguments: Namespace) -> int:
+    """Train a student and say what came of it."""
+    from sightline.bundles.bundle import load_bundle
+    from sightline.training.distil import distil as distil_bundle, student_start
+
+    check_folders(arguments, "out")
+    settings = settings_of(arguments, DISTIL_SHORTHANDS)
+    for text in settings:
+        if text.partition("=")[0].strip() == "model.name":
+            raise InvalidValue(f"--into names the student's network; got --set {text}. Leave that out.")
+    teacher = load_bundle(arguments.bundle)
+    run = distil_bundle(
+        teacher,
+        arguments.source,
+        into=arguments.into,
+        recipe=student_start(teacher, arguments.source, arguments.recipe, settings),
+        out=arguments.out,
+        backend=arguments.backend,
+        mode=mode_of(arguments),
+    )
+    return _told(run, arguments)
+
+
+def compare_options(parser: ArgumentParser) -> None:
+    """What `compare` takes."""
+    parser.add_argument(
+        "runs", nargs="+", metavar="run", help="folders of finished runs; the others are tested against the first"
+    )
+    parser.add_argument("--split", default="test", help="rows to test on, test or validation (default: test)")
+    parser.add_argument("--out", type=Path, help="the PNG to write (default: comparison.png)")
+    overwrite_option(parser)
+
+
+def compare(arguments: Namespace) -> int:
+    """Set runs side by side and draw their curves in one picture."""
+    from sightline.evaluation.comparison import compare as compare_runs, comparison_figures
+
+    out = arguments.out or default_output("comparison", "", keep=[])
+    check_output("--out", out, overwrite=arguments.overwrite)
+    with reporting(mode_of(arguments)):
+        found = compare_runs(arguments.runs, split=arguments.split, out=out, overwrite=arguments.overwrite)
+    if arguments.json:
+        print_json(comparison_figures(found))
+    else:
+        print_text(f"{found}\n\nwritten to {out}")
+    return 0

@@ -1,0 +1,136 @@
+"""`show`, `audit`, `find-learning-rate`: commands that look at a source of labelled images."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from sightline.cli.opening import opened
+from sightline.cli.options import (
+    BACKEND_HELP,
+    OPENING_SHORTHANDS,
+    RANGE_TEST_SHORTHANDS,
+    SOURCE_HELP,
+    overwrite_option,
+    recipe_options,
+    settings_of,
+    shorthand_options,
+)
+from sightline.cli.printing import mode_of, print_json, print_text
+from sightline.system.outputs import check_output, default_output
+from sightline.system.progress import reporting
+
+
+def show_options(parser: ArgumentParser) -> None:
+    """What `show` takes."""
+    parser.add_argument("source", help=SOURCE_HELP)
+    parser.add_argument("--count", type=int, default=25, help="how many images (default: 25)")
+    parser.add_argument("--augmented", action="store_true", help="beside each image, variants as the network sees them")
+    parser.add_argument("--out", type=Path, help="the PNG to write (default: <source>.png)")
+    recipe_options(parser)
+    shorthand_options(parser, OPENING_SHORTHANDS)
+    overwrite_option(parser)
+
+
+def show(arguments: Namespace) -> int:
+    """Write a sheet of images and say what is on it."""
+    from sightline.training.preview import show as show_images
+    from sightline.training.setup.resolution import opened_and_chosen
+
+    keep = [arguments.source]
+    out = arguments.out or default_output(arguments.source, "-augmented" * arguments.augmented, keep=keep)
+    check_output("--out", out, keep=keep, overwrite=arguments.overwrite)
+    source, asked = opened_and_chosen(opened(arguments), arguments.recipe, arguments.settings)
+    with reporting(mode_of(arguments)):
+        picture = show_images(
+            source,
+            count=arguments.count,
+            augmented=arguments.augmented,
+            recipe=asked,
+            out=out,
+            overwrite=arguments.overwrite,
+        )
+    if arguments.json:
+        print_json({"picture": str(out), "labels": list(picture.labels)})
+    else:
+        print_text(f"{picture.description}\nwritten to {out}")
+    return 0
+
+
+def audit_options(parser: ArgumentParser) -> None:
+    """What `audit` takes."""
+    parser.add_argument("source", help=SOURCE_HELP)
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write everything as one page with small pictures")
+    parser.add_argument("--plan", type=Path, metavar="FILE", help="write what could be left out, for train --exclude")
+    parser.add_argument("--no-near-duplicates", action="store_true", help="look for exact copies alone")
+    shorthand_options(parser, OPENING_SHORTHANDS)
+    overwrite_option(parser)
+
+
+def audit(arguments: Namespace) -> int:
+    """Say what may be wrong with a source; write the page and the plan that were asked for."""
+    from sightline.quality.audit import audit as audit_source
+    from sightline.quality.findings import audit_figures, plan_csv
+    from sightline.reporting.pages.audit import write_audit_page
+    from sightline.system.files import write_atomically
+
+    for option, target in (("--html", arguments.html), ("--plan", arguments.plan)):
+        check_output(option, target, keep=[arguments.source], overwrite=arguments.overwrite)
+    with reporting(mode_of(arguments)):
+        found = audit_source(opened(arguments), near_duplicates=not arguments.no_near_duplicates)
+        if arguments.plan is not None:
+            write_atomically(arguments.plan, plan_csv(found))
+        if arguments.html is not None:
+            write_audit_page(found, arguments.html, overwrite=arguments.overwrite)
+    if arguments.json:
+        print_json(audit_figures(found))
+    else:
+        print_text(found)
+        for what, path in (("page", arguments.html), ("plan", arguments.plan)):
+            if path is not None:
+                print_text(f"{what} written to {path}")
+    return 0 if found.is_clean else 1
+
+
+def find_learning_rate_options(parser: ArgumentParser) -> None:
+    """What `find-learning-rate` takes."""
+    parser.add_argument("source", help=SOURCE_HELP)
+    recipe_options(parser)
+    shorthand_options(parser, RANGE_TEST_SHORTHANDS)
+    parser.add_argument("--steps", type=int, default=200, help="how many rates to try (default: 200)")
+    parser.add_argument("--out", type=Path, help="the PNG to write (default: <source>-learning-rate.png)")
+    parser.add_argument("--backend", help=BACKEND_HELP)
+    overwrite_option(parser)
+
+
+def find_learning_rate(arguments: Namespace) -> int:
+    """Try rates, draw what the loss did, and suggest one."""
+    from sightline.training.search.learning_rate_finder import find_learning_rate as try_rates
+    from sightline.training.setup.resolution import opened_and_chosen
+
+    out = arguments.out or default_output(arguments.source, "-learning-rate", keep=[arguments.source])
+    check_output("--out", out, keep=[arguments.source], overwrite=arguments.overwrite)
+    source, asked = opened_and_chosen(arguments.source, arguments.recipe, settings_of(arguments, RANGE_TEST_SHORTHANDS))
+    found = try_rates(
+        source,
+        recipe=asked,
+        out=out,
+        overwrite=arguments.overwrite,
+        steps=arguments.steps,
+        backend=arguments.backend,
+        mode=mode_of(arguments),
+    )
+    if arguments.json:
+        print_json(
+            {
+                "suggestion": found.suggestion,
+                "steepest": found.steepest,
+                "lowest": found.lowest,
+                "rates": found.rates.tolist(),
+                "losses": found.losses.tolist(),
+                "picture": str(out),
+            }
+        )
+    else:
+        print_text(f"{found}\nwritten to {out}")
+    return 0
