@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -56,6 +56,22 @@ class InputSpec:
     def shape(self) -> tuple[int, int, int]:
         """(height, width, channels)."""
         return (self.height, self.width, self.channels)
+
+
+@dataclass(frozen=True)
+class View:
+    """How images are looked at: as they are, or changed.
+
+    Attributes:
+        number: 0 for the images as they are; another number draws another random view.
+        name: what it is called in the key of a table: whatever its numbers depend on.
+        change: rows and their images, (num_rows, height, width, channels) uint8, to the images that are looked at; the
+            same row and image give the same bytes, whatever stands beside them.
+    """
+
+    number: int = 0
+    name: str = "as-is"
+    change: Callable[[NDArray[np.int64], NDArray[np.uint8]], NDArray[np.uint8]] | None = None
 
 
 @dataclass(frozen=True, eq=False)

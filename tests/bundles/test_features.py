@@ -13,10 +13,10 @@ from PIL import Image
 import sightline
 from sightline.bundles import features as module
 from sightline.bundles.bundle import load_bundle
-from sightline.bundles.features import View, feature_tables
+from sightline.bundles.features import feature_tables
 from sightline.bundles.sessions import open_session
 from sightline.data.inputs.pixels import read_pixels
-from sightline.records import InputSpec
+from sightline.records import InputSpec, View
 
 OUTPUTS = {"features": (1280,)}
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from sightline.bundles.sessions import Session
 from sightline.data.inputs.pixels import Pixels
 from sightline.data.storage.identities import Identities, content_identities
 from sightline.data.storage.kept_rows import Column, KeptRows, Shelf, kept_rows
+from sightline.records import View
 from sightline.system.files import sha256_of
 from sightline.system.progress import reporter
 
@@ -26,22 +26,6 @@ from sightline.system.progress import reporter
 TABLE_VERSION = 1
 # float16 keeps a feature to 3 digits, far below what telling classes apart needs, in half the bytes.
 STORED = np.float16
-
-
-@dataclass(frozen=True)
-class View:
-    """How images are looked at: as they are, or changed.
-
-    Attributes:
-        number: 0 for the images as they are; another number draws another random view.
-        name: what it is called in the key of a table: whatever its numbers depend on.
-        change: rows and their images, (num_rows, height, width, channels) uint8, to the images that are looked at; the
-            same row and image give the same bytes, whatever stands beside them.
-    """
-
-    number: int = 0
-    name: str = "as-is"
-    change: Callable[[NDArray[np.int64], NDArray[np.uint8]], NDArray[np.uint8]] | None = None
 
 
 def feature_tables(

@@ -170,8 +170,9 @@ def _augmented(dataset: Dataset, rows: NDArray[np.int64], asked: Recipe, title: 
 def _variant(originals: NDArray[np.uint8], augmentation: Any, mixing: Any, number: int) -> NDArray[Any]:
     """All images once more as training would see them, each mixed with another of the sheet if the recipe mixes."""
     from sightline.training.augmentation.mixing import MixImages
+    from sightline.training.augmentation.pipeline import draw
 
-    changed = originals if augmentation is None else np.asarray(augmentation(originals, training=True))
+    changed = originals if augmentation is None else draw(augmentation, originals)
     if mixing is None:
         return changed
     rows = np.arange(len(originals)) + number * len(originals)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -19,18 +20,36 @@ from sightline.training.setup.resolution import settle_length
 load_keras()
 
 from sightline.training.augmentation.pipeline import build_augmentation  # noqa: E402
-from sightline.training.augmentation.views import BLOCK, RowViews  # noqa: E402
-from sightline.training.transfer.activations import _views  # noqa: E402  # the backend is chosen first
+from sightline.training.augmentation.views import BLOCK, augmented_views, row_views  # noqa: E402
 
 IMAGES = np.random.default_rng(0).integers(60, 200, (40, 24, 24, 3), dtype=np.uint8)
 ROWS = np.arange(len(IMAGES))
+SPEC = InputSpec(24, 24, "rgb")
 EVERYTHING = AugmentationRecipe(policy="strong", blur_sigma=2.0, randaugment_magnitude=0.5, shear_degrees=10.0)
 
 
-def view(number: int = 1) -> RowViews:
-    augmentation = build_augmentation(EVERYTHING, InputSpec(24, 24, "rgb"), seed=0)
+def view(number: int = 1) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    change = row_views(EVERYTHING, SPEC, count=number)[-1].change
+    assert change is not None
+    return change
+
+
+def test_a_view_of_a_row_is_the_draw_of_the_one_augmentation_from_the_state_of_its_block() -> None:
+    augmentation = build_augmentation(EVERYTHING, SPEC, seed=0)
     assert augmentation is not None
-    return RowViews(augmentation, number)
+    states = [variable for variable in augmentation.variables if "seed" in variable.path]
+    for place, state in enumerate(states):
+        state.assign(np.array([2000 + place, 1000], np.uint32))
+    expected = np.asarray(augmentation(IMAGES[BLOCK : 2 * BLOCK], training=True))
+    assert np.array_equal(view(2)(ROWS[BLOCK : 2 * BLOCK], IMAGES[BLOCK : 2 * BLOCK]), expected)
+
+
+def test_views_in_memory_are_the_images_and_then_the_draws_of_the_one_augmentation() -> None:
+    augmentation, same = (build_augmentation(EVERYTHING, SPEC, seed=3) for _ in range(2))
+    assert augmentation is not None
+    assert same is not None
+    expected = [IMAGES, *(np.asarray(same(IMAGES, training=True)) for _ in range(2))]
+    assert np.array_equal(augmented_views(IMAGES, augmentation, num_views=3), np.concatenate(expected))
 
 
 def test_a_row_is_seen_the_same_way_alone_and_among_others_in_whatever_order_and_thread() -> None:
@@ -67,12 +86,12 @@ STRONG = {"flip": "both", "rotation_degrees": 40, "shear_degrees": 40, "blur_sig
 def test_every_part_of_the_augmentation_changes_what_a_head_learns_from(part: str) -> None:
     settings = {"training.feature_variants": 2, "augmentation.policy": "none", "data.image_size": 24}
     asked = recipe("transfer", {**settings, "data.color_mode": "rgb", f"augmentation.{part}": STRONG.get(part, 0.5)})
-    (seen,) = _views(asked)
+    (seen,) = row_views(asked.augmentation, SPEC, count=1)
     assert seen.change is not None
     changed = seen.change(ROWS[:BLOCK], IMAGES[:BLOCK])
     assert not np.array_equal(changed, IMAGES[:BLOCK])
     other = recipe("transfer", {**settings, "data.color_mode": "rgb", "augmentation.contrast": 0.1})
-    assert seen.name != _views(other)[0].name
+    assert seen.name != row_views(other.augmentation, SPEC, count=1)[0].name
 
 
 def test_one_view_is_the_image_as_it_is_and_the_recipe_says_so(capsys) -> None:

@@ -6,7 +6,9 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
+from numpy.typing import NDArray
 
 from sightline.configuration.augmentation import strengths_of
 from sightline.configuration.schema import AugmentationRecipe
@@ -38,6 +40,12 @@ def build_augmentation(augmentation: AugmentationRecipe, spec: InputSpec, *, see
     for layer in parts:
         tensor = layer(tensor)
     return keras.Model(images, ToPixels()(tensor), name="augmentation")
+
+
+def draw(augmentation: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Images as the next draw of `build_augmentation`'s model shows them: uint8, as whole as it gives them."""
+    drawn: NDArray[np.uint8] = keras.ops.convert_to_numpy(augmentation(images, training=True)).astype(np.uint8)
+    return drawn
 
 
 def _parts(

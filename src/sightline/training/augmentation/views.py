@@ -1,7 +1,8 @@
-"""Several views of each train image, made before a training: as it is, and augmented."""
+"""Views of train images, made before a training: drawn by the one augmentation, in memory or row by row."""
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import zlib
 from typing import Any
@@ -10,7 +11,11 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.configuration.augmentation import strengths_of
+from sightline.configuration.schema import AugmentationRecipe
+from sightline.records import InputSpec, View
 from sightline.system.progress import reporter
+from sightline.training.augmentation.pipeline import build_augmentation, draw
 
 # Images that are augmented at once.
 PORTION = 500
@@ -53,42 +58,51 @@ def augmented_views(images: Any, augmentation: keras.Model, *, num_views: int) -
     with reporter().bar("views", total=len(views) - num_images) as bar:
         for start in range(num_images, len(views), num_images):
             for first in range(0, num_images, PORTION):
-                seen = keras.ops.convert_to_numpy(
-                    augmentation(views[first : min(first + PORTION, num_images)], training=True)
-                )
-                views[start + first : start + first + len(seen)] = np.rint(seen)
+                seen = draw(augmentation, views[first : min(first + PORTION, num_images)])
+                views[start + first : start + first + len(seen)] = seen
                 bar.advance(len(seen))
     return views
 
 
-class RowViews:
-    """One random view of each row of a source: the same row gives the same bytes, alone or among others, in any thread.
+def row_views(augmentation: AugmentationRecipe, spec: InputSpec, *, count: int) -> list[View]:
+    """Random views of the rows of a source, drawn as by any training; none where nothing is augmented.
+
+    The same row of the same view gives the same bytes, alone or among others, in any thread.
+    """
+    # A seed for all: number and row alone say what is drawn, so that a run with another seed finds the features kept.
+    model = build_augmentation(augmentation, spec, seed=0)
+    if model is None:
+        return []
+    settings = (strengths_of(augmentation), augmentation.randaugment_operations, spec.background)
+    known_by = hashlib.sha256(repr((*settings, keras.__version__, keras.config.backend())).encode()).hexdigest()[:16]
+    return [View(number, f"{number}-{known_by}", _RowDraw(model, number)) for number in range(1, count + 1)]
+
+
+class _RowDraw:
+    """What a view sees of a row, whatever rows stand beside it.
 
     Keras' layers draw for a batch at once, from a state that goes on. Here the state is set before each draw, by the
     number of the view and the block of rows; rows of a block that are not asked for are drawn for all the same.
     """
 
     def __init__(self, augmentation: keras.Model, number: int) -> None:
-        """`augmentation` is as `build_augmentation` gives it, `number` that of the view."""
         self.augmentation, self.number = augmentation, number
         self.states = [variable for variable in augmentation.variables if "seed" in variable.path]
         self.lock = threading.Lock()
 
     def __call__(self, rows: NDArray[np.int64], images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(num_rows,) and (num_rows, height, width, channels) to images of that shape."""
         seen = np.empty_like(images)
         for block in np.unique(rows // BLOCK):
             here = np.flatnonzero(rows // BLOCK == block)
             places = rows[here] % BLOCK
             whole = np.zeros((BLOCK, *images.shape[1:]), np.uint8)
             whole[places] = images[here]
-            seen[here] = np.rint(self._drawn(whole, int(block)))[places]
+            seen[here] = self._drawn(whole, int(block))[places]
         return seen
 
-    def _drawn(self, images: NDArray[np.uint8], block: int) -> NDArray[np.float32]:
+    def _drawn(self, images: NDArray[np.uint8], block: int) -> NDArray[np.uint8]:
         with self.lock:
             for place, state in enumerate(self.states):
                 # Two whole numbers; each draw from a state adds to the second.
                 state.assign(np.array([1000 * self.number + place, 1000 * block], np.uint32))
-            drawn: NDArray[np.float32] = keras.ops.convert_to_numpy(self.augmentation(images, training=True))
-        return drawn
+            return draw(self.augmentation, images)

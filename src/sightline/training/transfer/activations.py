@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -11,15 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.bundles.bundle import EMBEDDED, load_bundle
-from sightline.bundles.features import View, feature_tables
+from sightline.bundles.features import feature_tables
 from sightline.bundles.sessions import Session, open_session
-from sightline.configuration.augmentation import strengths_of
 from sightline.configuration.networks import backbone_of
-from sightline.configuration.schema import Recipe
 from sightline.data.storage.kept_rows import KeptRows
-from sightline.records import InputSpec
-from sightline.training.augmentation.pipeline import build_augmentation
-from sightline.training.augmentation.views import RowViews
+from sightline.training.augmentation.views import row_views
 from sightline.training.setup.preparation import Prepared
 
 Background = Literal["dark", "light", "mixed"]
@@ -42,7 +37,7 @@ class Tables:
         self.whole = feature_tables(session, data.pixels, outputs=shapes)
         self.train = data.splits.train
         self.views = [{name: StoredRows([(table, self.train)]) for name, table in self.whole.items()}]
-        for view in _views(data.recipe, data.spec.background):
+        for view in row_views(data.recipe.augmentation, data.spec, count=int(training.feature_variants) - 1):
             tables = feature_tables(session, data.pixels.take(self.train), outputs=shapes, view=view)
             everything = np.arange(len(self.train))
             self.views.append({name: StoredRows([(table, everything)]) for name, table in tables.items()})
@@ -79,21 +74,6 @@ class StoredRows:
             here = part == number
             picked[here] = table[rows[wanted[here] - self.starts[number]]]
         return picked
-
-
-def _views(recipe: Recipe, background: Background = "light") -> list[View]:
-    """The random views of the train images that the recipe asks for, drawn as by any other training; none without."""
-    side = int(recipe.data.image_size)
-    spec = InputSpec(side, side, "grey" if recipe.data.color_mode == "grey" else "rgb", background=background)
-    augmentation = build_augmentation(recipe.augmentation, spec, seed=0)
-    if augmentation is None:
-        return []
-    settings = (strengths_of(recipe.augmentation), recipe.augmentation.randaugment_operations, background)
-    known_by = hashlib.sha256(repr((*settings, keras.__version__, keras.config.backend())).encode()).hexdigest()[:16]
-    return [
-        View(number, f"{number}-{known_by}", RowViews(augmentation, number))
-        for number in range(1, int(recipe.training.feature_variants))
-    ]
 
 
 def _session(network: keras.Model, data: Prepared, shapes: dict[str, tuple[int, ...]]) -> Session:
