@@ -1,1 +1,1 @@
-"""The deployed part of a run, and all that runs it: no Keras."""
+"""The deployed part of a run, and all that opens it, checks it and answers with it: no Keras."""

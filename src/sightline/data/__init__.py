@@ -1,1 +1,1 @@
-"""Bytes to arrays: sources of labelled images, their splits, and the one decoder and one resize for all of them."""
+"""From bytes to arrays: labelled images as a lazy table, decoded and resized in one way, divided without leaks."""

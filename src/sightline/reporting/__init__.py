@@ -1,1 +1,1 @@
-"""Pictures of a run: sheets of images, learning curves and the confusion matrix, each as PNG bytes."""
+"""What is drawn: sheets of images, charts and pages, from arrays and records alone."""

@@ -1,1 +1,1 @@
-"""The steps of training, one by one, and `train` itself."""
+"""The verbs that make a network, and the steps that they are made of."""

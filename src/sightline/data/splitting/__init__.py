@@ -1,1 +1,1 @@
-"""Train, validation, calibration and test."""
+"""Train, validation, calibration and test, with what belongs together in one of them."""

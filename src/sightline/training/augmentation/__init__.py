@@ -1,1 +1,1 @@
-"""Random changes of training images, and views of them."""
+"""Random changes of training images: one pipeline, from which batches, views and previews draw."""

@@ -1,1 +1,1 @@
-"""Finished runs made into one."""
+"""Finished runs made into one: their shared rows, their weights, their networks opened again."""

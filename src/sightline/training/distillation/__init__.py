@@ -1,1 +1,1 @@
-"""Learning from a finished bundle's answers."""
+"""What a small network learns from the answers of a finished bundle."""

@@ -1,1 +1,1 @@
-"""Several networks as one."""
+"""Several networks trained to answer as one."""

@@ -1,1 +1,1 @@
-"""Optimizers, schedules, losses, normalisation."""
+"""From a recipe's words to Keras' optimizer, schedule and loss."""

@@ -1,1 +1,1 @@
-"""From a fitted network to a sealed bundle."""
+"""From a fitted network to a sealed bundle: float32, ONNX, calibration, figures."""

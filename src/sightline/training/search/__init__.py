@@ -1,1 +1,1 @@
-"""Looking for settings: the learning rate."""
+"""Looking for settings before a training: the learning rate."""

@@ -1,1 +1,1 @@
-"""Training on a pretrained backbone."""
+"""A new head on a pretrained backbone, then fine-tuning: stored features, activations, views."""
