@@ -59,9 +59,10 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             keras_on_use_in="backends",
         ),
     ),
-    (Room("records"),),
+    (Room("records", "data results"),),
+    (Room("records/__init__"),),  # hands on what is in both
     (Room("configuration", "names networks schema augmentation consistency parsing presets"),),
-    (Room("metrics", "classification intervals significance grouped calibration ensembles history"),),
+    (Room("metrics", "classification intervals significance grouped calibration ensembles history figures"),),
     (
         Room(
             "data/decoding",

@@ -18,6 +18,7 @@ import sightline
 from sightline.errors import CannotWrite, InvalidBundle, InvalidValue
 from sightline.evaluation.comparison import comparison_figures
 from sightline.evaluation.paired_tests import PairedTest
+from sightline.metrics.figures import FIGURES, Metric
 from sightline.metrics.significance import holm, mcnemar_exact, paired_difference_interval
 
 Arrays = dict[str, np.ndarray]
@@ -450,6 +451,22 @@ def test_figures_that_are_not_there_are_refused(tiny_run: sightline.Run, run_cop
     del metrics["test"]["cross_entropy"]
     (run_copy / "metrics.json").write_text(json.dumps(metrics))
     with pytest.raises(InvalidBundle, match="a file of this run is not what was saved"):
+        sightline.compare([tiny_run, run_copy])
+
+
+def test_a_figure_that_came_after_a_run_is_a_dash_in_it(
+    tiny_run: sightline.Run, run_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FIGURES, "error_rate", Metric("error rate", lambda rows: 0.25, is_higher_better=False))
+    metrics = json.loads((run_copy / "metrics.json").read_text())
+    metrics["test"]["error_rate"] = 0.25
+    (run_copy / "metrics.json").write_text(json.dumps(metrics))
+    lines = str(sightline.compare([tiny_run, run_copy])).splitlines()
+    head = next(number for number, line in enumerate(lines) if "test error rate" in line)
+    assert [line.split()[2] for line in lines[head + 1 : head + 3]] == ["-", "0.2500"]
+    metrics["test"]["error_rate"] = "0.25"
+    (run_copy / "metrics.json").write_text(json.dumps(metrics))
+    with pytest.raises(InvalidBundle, match="a figure is no number"):
         sightline.compare([tiny_run, run_copy])
 
 

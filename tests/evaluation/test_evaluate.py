@@ -18,11 +18,10 @@ from sightline.metrics.intervals import wilson_interval
 
 def predictions_of(logits, labels, errors=None) -> sightline.Predictions:
     logits = np.array(logits, np.float32)
-    nothing = (None,) * len(logits)
     names = tuple("abcdef"[: logits.shape[1]])
     rows = tuple(map(str, range(len(logits))))
     labels = None if labels is None else np.array(labels)
-    return sightline.Predictions(names, rows, logits, 1.0, labels, errors or nothing, nothing)
+    return sightline.Predictions.of(rows, logits, class_names=names, labels=labels, errors=errors or ())
 
 
 def same_figures(one: sightline.Evaluation, two: sightline.Evaluation) -> bool:

@@ -14,7 +14,8 @@ from sightline.configuration.consistency import networks_of
 from sightline.configuration.names import SOUPS
 from sightline.configuration.networks import MODELS
 from sightline.configuration.schema import EnsembleRecipe, Recipe
-from sightline.records import Dataset, Evaluation, InputSpec
+from sightline.metrics.figures import FIGURES, told_in
+from sightline.records import Dataset, Evaluation, Figure, InputSpec
 from sightline.system.text import markdown
 
 IDENTITY, LICENCES, LIMITS = "## What it knows of its images", "## Data and licences", "## Limits"
@@ -197,12 +198,9 @@ def _architecture(recipe: Recipe) -> str:
 def _figures(evaluation: Evaluation | None) -> str:
     if evaluation is None:
         return "There were no test images: nothing is known about how good it is."
-    lower, upper = evaluation.accuracy_interval
+    told = "; ".join(_figure(name, evaluation.figures[name]) for name in told_in("card", evaluation.figures))
     lines = [
-        f"On {_test_images(evaluation)} that took no part in any choice: "
-        f"accuracy {evaluation.accuracy:.4f}, "
-        f"95 % interval {lower:.4f} to {upper:.4f} (Wilson); cross-entropy {evaluation.cross_entropy:.4f}; "
-        f"expected calibration error {evaluation.calibration_error:.4f}.",
+        f"On {_test_images(evaluation)} that took no part in any choice: {told}.",
         "",
         "| class | images | precision | recall | F1 |",
         "|---|---|---|---|---|",
@@ -212,6 +210,15 @@ def _figures(evaluation: Evaluation | None) -> str:
         shown = " | ".join("-" if math.isnan(figure) else f"{figure:.4f}" for figure in figures)
         lines.append(f"| {markdown(name)} | {int(evaluation.confusion[label].sum()):,} | {shown} |")
     return "\n".join(lines)
+
+
+def _figure(name: str, figure: Figure) -> str:
+    metric = FIGURES[name]
+    text = f"{metric.full_words or metric.words} {figure.written(figure.value)}"
+    if figure.interval is None:
+        return text
+    lower, upper = map(figure.written, figure.interval)
+    return f"{text}, 95 % interval {lower} to {upper} ({metric.interval_method})"
 
 
 def _test_images(evaluation: Evaluation) -> str:

@@ -134,9 +134,15 @@ def predict_dataset(
     for part in found.values():
         part[list(pixels.errors)] = np.nan
     errors = tuple(pixels.errors.get(row) for row in range(len(rows)))
-    row_ids, nothing = tuple(chosen.row_ids.tolist()), (None,) * len(rows)
-    logits, temperature, disagreements = found["logits"], bundle.temperature, found.get("disagreement")
-    return Predictions(bundle.class_names, row_ids, logits, temperature, labels, errors, nothing, disagreements)
+    return Predictions.of(
+        chosen.row_ids,
+        found["logits"],
+        class_names=bundle.class_names,
+        temperature=bundle.temperature,
+        labels=labels,
+        errors=errors,
+        disagreements=found.get("disagreement"),
+    )
 
 
 def match_labels(class_names: tuple[str, ...], dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -322,15 +328,14 @@ class _Answerer:
         for name, part in self.session.collect(pixels, ANSWERS).items():
             found[name] = np.full((len(names), *part.shape[1:]), np.nan, dtype=np.float32)
             found[name][list(readable)] = part
-        errors = tuple(reading.error for reading in readings)
-        notices = tuple(reading.notice for reading in readings)
-        class_names, temperature, disagreements = (
-            self.bundle.class_names,
-            self.bundle.temperature,
-            found.get("disagreement"),
-        )
-        return Predictions(
-            class_names, tuple(names), found["logits"], temperature, None, errors, notices, disagreements
+        return Predictions.of(
+            names,
+            found["logits"],
+            class_names=self.bundle.class_names,
+            temperature=self.bundle.temperature,
+            errors=[reading.error for reading in readings],
+            notices=[reading.notice for reading in readings],
+            disagreements=found.get("disagreement"),
         )
 
 
@@ -338,13 +343,12 @@ def _join(bundle: Bundle, portions: list[Predictions]) -> Predictions:
     if not portions:
         raise InvalidValue("no image was given, so there is nothing to predict.")
     disagreements: list[Any] = [portion.disagreements for portion in portions]
-    return Predictions(
-        bundle.class_names,
-        tuple(row_id for portion in portions for row_id in portion.row_ids),
+    return Predictions.of(
+        [row_id for portion in portions for row_id in portion.row_ids],
         np.concatenate([portion.logits for portion in portions]),
-        bundle.temperature,
-        None,
-        tuple(error for portion in portions for error in portion.errors),
-        tuple(notice for portion in portions for notice in portion.notices),
-        None if disagreements[0] is None else np.concatenate(disagreements),
+        class_names=bundle.class_names,
+        temperature=bundle.temperature,
+        errors=[error for portion in portions for error in portion.errors],
+        notices=[notice for portion in portions for notice in portion.notices],
+        disagreements=None if disagreements[0] is None else np.concatenate(disagreements),
     )

@@ -84,12 +84,16 @@ def _cell(value: Any) -> str:
 
 def print_run(run: Run) -> None:
     """Print what came of a training: figures, what it confuses, what to be careful with, where it lies."""
+    # Here, so that a command that prints a list does not wait for what evaluates.
+    from sightline.metrics.figures import told_in
+
     for name, evaluation in (("validation", run.validation), ("test", run.evaluation)):
         if evaluation is not None:
             print_text(f"{name:<11}{evaluation}")
     if run.evaluation is not None:
         test = run.evaluation
-        print_text(f"{'':<11}balanced accuracy {test.balanced_accuracy:.4f}, macro F1 {test.macro_f1:.4f}")
+        # The first of them stands in the line above.
+        print_text(f"{'':<11}{', '.join(str(test.figures[name]) for name in told_in('training', test.figures)[1:])}")
         if test.most_confused:
             pairs = (f"{given} as {taken} ({count})" for given, taken, count in test.most_confused[:5])
             print_text(f"{'confused':<11}{', '.join(pairs)}")
@@ -183,10 +187,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
     print_text(evaluation)
     if evaluation.rows is not None:
         print_text("\n".join([evaluation.rows["in_words"], *evaluation.rows["notes"]]))
-    print_text(
-        f"cross-entropy {evaluation.cross_entropy:.4f}, balanced accuracy {evaluation.balanced_accuracy:.4f}, "
-        f"macro F1 {evaluation.macro_f1:.4f}, calibration error {evaluation.calibration_error:.4f}"
-    )
+    print_text(evaluation.other_figures)
     rows = [
         {
             "class": row["class_name"],

@@ -14,6 +14,7 @@ from sightline.configuration.schema import as_typed
 from sightline.errors import InvalidValue
 from sightline.evaluation.finished_runs import FinishedRun, distinct_places, read_run
 from sightline.evaluation.paired_tests import PairedTest, pair, paired_figures
+from sightline.metrics.figures import FIGURES, figure_in, told_in
 from sightline.metrics.significance import holm
 from sightline.records import Run, image_tag
 from sightline.reporting.charts.canvas import check_drawable
@@ -25,6 +26,7 @@ from sightline.system.text import shorten
 SPLITS = ("test", "validation")
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _LONGEST_VALUE = 24
+_WIDTH, _GAP = 80, "  "
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,53 +205,55 @@ def _losses_differ(differences: Mapping[str, Any]) -> bool:
     return len(is_focal) > 1 or any(key.startswith("loss.") for key in set(differences) - {"loss.name"})
 
 
-def _figure_tables(comparison: Comparison) -> tuple[str, str]:
-    """Two tables that fit 80 columns: how well, and at what cost."""
-    split = comparison.split
-    well = [["", "test accuracy", "validation accuracy", f"{split} cross-entropy"]]
-    cost = [["", f"{split} calibration error", "parameters", "epochs", "seconds"]]
+def _figure_tables(comparison: Comparison) -> list[str]:
+    """How well, and at what cost: as many tables as fit 80 columns."""
+    letters = ["", *(run.letter for run in comparison.runs)]
+    columns = [
+        [f"{split} {FIGURES[name].words}", *(_figure(name, run.metrics[split]) for run in comparison.runs)]
+        for name in told_in("comparison", FIGURES)
+        # What has an interval stands for both splits: it says how much of a difference between them is chance.
+        for split in (SPLITS if FIGURES[name].interval else (comparison.split,))
+    ]
+    columns += [list(column) for column in zip(*_costs(comparison), strict=True)]
+    tables = [[letters]]
+    for column in columns:
+        if sum(_width(taken) + len(_GAP) for taken in tables[-1]) + _width(column) > _WIDTH:
+            tables.append([letters])
+        tables[-1].append(column)
+    return [_columns(list(zip(*table, strict=True))) for table in tables]
+
+
+def _costs(comparison: Comparison) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [("parameters", "epochs", "seconds")]
     for run in comparison.runs:
-        metrics = run.metrics
-        well.append(
-            [
-                run.letter,
-                _accuracy(metrics["test"]),
-                _accuracy(metrics["validation"]),
-                f"{metrics[split]['cross_entropy']:.4f}",
-            ]
-        )
-        epochs = f"{metrics['chosen_epoch']} of {metrics['epochs']}"
-        cost.append(
-            [
-                run.letter,
-                f"{metrics[split]['calibration_error']:.4f}",
-                f"{metrics['num_parameters']:,}",
-                epochs,
-                f"{metrics['seconds']['total']:,.1f}",
-            ]
-        )
-    return _columns(well), _columns(cost)
+        epochs = f"{run.metrics['chosen_epoch']} of {run.metrics['epochs']}"
+        rows.append((f"{run.metrics['num_parameters']:,}", epochs, f"{run.metrics['seconds']['total']:,.1f}"))
+    return rows
 
 
-def _accuracy(figures: Mapping[str, Any] | None) -> str:
-    if figures is None:
+def _figure(name: str, told: Mapping[str, Any] | None) -> str:
+    if told is None:
         return "no rows"
-    lower, upper = figures["accuracy_interval"]
-    return f"{figures['accuracy']:.4f} [{lower:.4f}, {upper:.4f}]"
+    figure = figure_in(told, name)
+    return "-" if figure is None else figure.numbers
 
 
 def _value(value: Any) -> str:
     return shorten(as_typed(value), lambda words: len(words) <= _LONGEST_VALUE)
 
 
+def _width(column: Sequence[str]) -> int:
+    return max(map(len, column))
+
+
 def _columns(rows: Sequence[Sequence[str]]) -> str:
     """Rows under their head, text to the left and numbers to the right."""
     columns = []
     for head, *cells in zip(*rows, strict=True):
-        width = max(map(len, (head, *cells)))
+        width = _width((head, *cells))
         is_numeric = all(cell.replace(",", "").replace(".", "").isdecimal() for cell in cells)
         columns.append([cell.rjust(width) if is_numeric else cell.ljust(width) for cell in (head, *cells)])
-    return "\n".join("  ".join(cells).rstrip() for cells in zip(*columns, strict=True))
+    return "\n".join(_GAP.join(cells).rstrip() for cells in zip(*columns, strict=True))
 
 
 def comparison_figures(comparison: Comparison) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sightline.bundles.bundle import MANIFEST, load_bundle, readable
 from sightline.errors import InvalidBundle, InvalidValue
+from sightline.metrics.figures import FIGURES, figure_in, told_in
 from sightline.metrics.history import checked_epochs
 from sightline.records import SPLIT_NAMES, Bundle, Run, SplitName
 from sightline.system.stored import MOST_ARRAY_BYTES, parse_json, read_arrays, read_json, read_plain
@@ -22,9 +23,10 @@ from sightline.system.workers import free_bytes
 JUDGED_SPLITS: tuple[SplitName, ...] = ("validation", "calibration", "test")
 # metrics.json is written last: with it a run is finished.
 FILES = ("recipe.json", "splits.csv", "history.jsonl", "predictions.npz", "metrics.json")
-ACCURACY = ("accuracy", "accuracy_interval", "cross_entropy", "calibration_error")
+# Of the figures, those that every run has; one that was added later is missing in older runs.
+SINCE_THE_FIRST_RUN = ("accuracy", "accuracy_interval", "cross_entropy", "calibration_error")
 DRAWN = ("epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds")
-FIGURES = ("backend", "chosen_epoch", "epochs", "num_parameters", "seconds", "validation", "test")
+NEEDED = ("backend", "chosen_epoch", "epochs", "num_parameters", "seconds", "validation", "test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,7 +213,7 @@ def _metrics(content: Any) -> dict[str, Any]:
     """What `compare` shows of metrics.json; a KeyError, TypeError or ValueError where it is not what was written."""
     if not isinstance(content, dict):
         raise TypeError("metrics.json is no object")
-    metrics = {key: content[key] for key in FIGURES}
+    metrics = {key: content[key] for key in NEEDED}
     if not isinstance(metrics["backend"], str):
         raise TypeError("metrics.json: backend is no text")
     numbers = [metrics[key] for key in ("chosen_epoch", "epochs", "num_parameters")]
@@ -220,9 +222,17 @@ def _metrics(content: Any) -> dict[str, Any]:
     _check_numbers(metrics["seconds"]["total"])
     for split in ("validation", "test"):
         if metrics[split] is not None:
-            lower, upper = metrics[split]["accuracy_interval"]
-            _check_numbers(lower, upper, *(metrics[split][key] for key in ACCURACY if key != "accuracy_interval"))
+            _check_figures(metrics[split])
     return metrics
+
+
+def _check_figures(told: Mapping[str, Any]) -> None:
+    if any(told[key] is None for key in SINCE_THE_FIRST_RUN):
+        raise ValueError("metrics.json: a figure is no number (None)")
+    found = [figure_in(told, name) for name in told_in("comparison", FIGURES)]
+    for figure in found:
+        if figure is not None:
+            _check_numbers(figure.value, *(figure.interval or ()))
 
 
 def _check_numbers(*values: Any, name: str = "metrics.json") -> None:

@@ -7,17 +7,9 @@ from typing import Any
 import numpy as np
 
 from sightline.errors import InvalidValue
-from sightline.metrics.calibration import expected_calibration_error
-from sightline.metrics.classification import (
-    balanced_accuracy,
-    confusion_matrix,
-    cross_entropy,
-    macro_f1,
-    most_confused,
-    precision_recall_f1,
-    softmax,
-)
-from sightline.metrics.grouped import accuracy_interval, num_groups
+from sightline.metrics.classification import most_confused, precision_recall_f1
+from sightline.metrics.figures import FIGURES, confusion_of, plain
+from sightline.metrics.grouped import num_groups
 from sightline.records import Evaluation, Predictions, Run
 
 # Of a member of an ensemble no more is told.
@@ -39,36 +31,28 @@ def score(predictions: Predictions) -> Evaluation:
     Example:
         >>> import numpy as np
         >>> logits = np.array([[2.0, 0.0], [0.0, 2.0], [2.0, 0.0]], np.float32)
-        >>> rows = Predictions(("a", "b"), ("1", "2", "3"), logits, 1.0, np.array([0, 1, 1]), (None,) * 3, (None,) * 3)
+        >>> rows = Predictions.of("123", logits, class_names=("a", "b"), labels=np.array([0, 1, 1]))
         >>> score(rows).num_correct
         2
     """
     readable = predictions.readable
     if predictions.labels is None or not readable.any():
         raise InvalidValue("an evaluation needs at least one readable image whose label is known; got none.")
-    logits, labels = predictions.logits[readable], predictions.labels[readable]
-    confusion = confusion_matrix(labels, logits.argmax(axis=1), num_classes=len(predictions.class_names))
-    num_correct, num_images = int(np.trace(confusion)), len(labels)
-    groups = None if predictions.groups is None else predictions.groups[readable]
+    rows = predictions.take(np.flatnonzero(readable))
+    confusion = confusion_of(rows)
     precision, recall, f1 = precision_recall_f1(confusion)
-    probabilities = softmax(logits, temperature=predictions.temperature)
     return Evaluation(
-        class_names=predictions.class_names,
-        num_images=num_images,
-        num_correct=num_correct,
+        class_names=rows.class_names,
+        num_images=len(rows),
+        num_correct=int(np.trace(confusion)),
         num_unreadable=int((~readable).sum()),
-        accuracy=num_correct / num_images,
-        accuracy_interval=accuracy_interval(logits.argmax(axis=1) == labels, groups),
-        balanced_accuracy=balanced_accuracy(confusion),
-        cross_entropy=cross_entropy(logits, labels, temperature=predictions.temperature),
-        calibration_error=expected_calibration_error(probabilities, labels),
+        figures={name: metric.measure(rows) for name, metric in FIGURES.items()},
         confusion=confusion,
         precision=precision,
         recall=recall,
         f1=f1,
-        macro_f1=macro_f1(confusion),
-        most_confused=most_confused(confusion, predictions.class_names),
-        num_groups=num_groups(groups),
+        most_confused=most_confused(confusion, rows.class_names),
+        num_groups=num_groups(rows.groups),
     )
 
 
@@ -84,7 +68,7 @@ def figures(evaluation: Evaluation) -> dict[str, Any]:
     Example:
         >>> import numpy as np
         >>> logits = np.array([[2.0, 0.0], [0.0, 2.0]], np.float32)
-        >>> rows = Predictions(("a", "b"), ("1", "2"), logits, 1.0, np.array([0, 1]), (None,) * 2, (None,) * 2)
+        >>> rows = Predictions.of("12", logits, class_names=("a", "b"), labels=np.array([0, 1]))
         >>> figures(score(rows))["accuracy"]
         1.0
     """
@@ -104,12 +88,7 @@ def figures(evaluation: Evaluation) -> dict[str, Any]:
         "num_unreadable": evaluation.num_unreadable,
         "num_groups": evaluation.num_groups,
         **({} if evaluation.rows is None else {"rows": dict(evaluation.rows)}),
-        "accuracy": evaluation.accuracy,
-        "accuracy_interval": list(evaluation.accuracy_interval),
-        "cross_entropy": evaluation.cross_entropy,
-        "balanced_accuracy": evaluation.balanced_accuracy,
-        "macro_f1": evaluation.macro_f1,
-        "calibration_error": evaluation.calibration_error,
+        **plain(evaluation.figures),
         "classes": per_class,
         "most_confused": [
             {"given": given, "predicted": predicted, "num_images": count}
@@ -134,7 +113,7 @@ def brief_figures(predictions: Predictions) -> dict[str, Any] | None:
     Example:
         >>> import numpy as np
         >>> logits = np.array([[2.0, 0.0], [0.0, 2.0]], np.float32)
-        >>> rows = Predictions(("a", "b"), ("1", "2"), logits, 1.0, np.array([0, 0]), (None,) * 2, (None,) * 2)
+        >>> rows = Predictions.of("12", logits, class_names=("a", "b"), labels=np.array([0, 0]))
         >>> brief_figures(rows)["num_correct"]
         1
     """

@@ -1,1 +1,1 @@
-"""Mathematics on arrays: scores, intervals, calibration; NumPy alone, no images, no files."""
+"""Mathematics on arrays: scores, intervals, calibration, and the table of figures; NumPy alone, no images, no files."""

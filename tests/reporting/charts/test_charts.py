@@ -8,7 +8,7 @@ from PIL import Image
 
 from sightline.errors import InvalidValue
 from sightline.metrics.history import settled_accuracy, smooth
-from sightline.records import Evaluation
+from sightline.records import Evaluation, Figure
 from sightline.reporting.charts.canvas import VERMILLION
 from sightline.reporting.charts.confusion import confusion_png, draw_confusion, shown_classes
 from sightline.reporting.charts.curves import curves_png, draw_curves
@@ -41,16 +41,11 @@ def evaluation(counts: np.ndarray, names: list[str] | None = None) -> Evaluation
         num_images=num_images,
         num_correct=num_correct,
         num_unreadable=0,
-        accuracy=accuracy,
-        accuracy_interval=(accuracy - 0.01, accuracy + 0.005),
-        balanced_accuracy=accuracy,
-        cross_entropy=0.1,
-        calibration_error=0.01,
+        figures={"accuracy": Figure("accuracy", accuracy, (accuracy - 0.01, accuracy + 0.005))},
         confusion=counts,
         precision=some,
         recall=some,
         f1=some,
-        macro_f1=0.5,
         most_confused=(),
     )
 

@@ -190,9 +190,10 @@ def confusion_png(evaluation: Evaluation) -> bytes:
 
     Example:
         >>> right, nan = np.array([[9, 1], [0, 10]]), np.full(2, np.nan)
-        >>> figures = Evaluation(("cat", "dog"), 20, 19, 0, 0.95, (0.764, 0.991), 0.95, 0.1, 0.02,
-        ...     right, nan, nan, nan, 0.95, (("cat", "dog", 1),))
-        >>> confusion_png(figures)[1:4]
+        >>> from sightline.records import Figure
+        >>> figures = {"accuracy": Figure("accuracy", 0.95, (0.764, 0.991))}
+        >>> judged = Evaluation(("cat", "dog"), 20, 19, 0, figures, right, nan, nan, nan, (("cat", "dog", 1),))
+        >>> confusion_png(judged)[1:4]
         b'PNG'
     """
     return render_png(draw_confusion(evaluation), trim=True)

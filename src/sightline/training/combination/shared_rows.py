@@ -136,9 +136,9 @@ def predictions_of(run: FinishedRun, rows: SharedRows, split: str, class_names: 
     found = np.array([place[row_id] for row_id in row_ids], np.int64)
     order = class_order(run.class_names, class_names)
     labels: NDArray[np.int64] = np.array([class_names.index(rows.given[row_id]) for row_id in row_ids], np.int64)
-    nothing, logits = (None,) * len(row_ids), answers.logits[found][:, order] / np.float32(run.bundle.temperature)
+    logits = answers.logits[found][:, order] / np.float32(run.bundle.temperature)
     groups = np.array([rows.groups[row_id] for row_id in row_ids], dtype=str)
-    return Predictions(class_names, tuple(row_ids), logits, 1.0, labels, nothing, nothing, groups=groups)
+    return Predictions.of(row_ids, logits, class_names=class_names, labels=labels, groups=groups)
 
 
 def class_order(names: Sequence[str], wanted: Sequence[str]) -> list[int]:

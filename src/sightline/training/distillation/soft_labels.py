@@ -21,7 +21,7 @@ from sightline.training.setup.preparation import DistillationTargets, Prepared
 MOST_VIEWS = 8
 SOFTENING = 4.0
 PART_OF_LABELS = 0.5
-FIGURES = ("num_images", "num_correct", "accuracy", "accuracy_interval", "cross_entropy")
+TOLD = ("num_images", "num_correct", "accuracy", "accuracy_interval", "cross_entropy")
 
 
 def distillation_targets(data: Prepared, teacher: Teacher) -> DistillationTargets:
@@ -80,11 +80,14 @@ def _judged(session: Session, data: Prepared, teacher: Teacher) -> dict[str, Any
     rows = data.splits.validation
     if not len(rows):
         return None
-    row_ids, nothing = tuple(data.dataset.row_ids[rows].tolist()), (None,) * len(rows)
-    logits, labels = session.logits(data.pixels.take(rows)), data.dataset.labels[rows]
-    names, temperature = data.dataset.class_names, teacher.bundle.temperature
-    groups = None if data.splits.groups is None else data.splits.groups[rows]
-    answers = Predictions(names, row_ids, logits, temperature, labels, nothing, nothing, groups=groups)
+    answers = Predictions.of(
+        data.dataset.row_ids[rows],
+        session.logits(data.pixels.take(rows)),
+        class_names=data.dataset.class_names,
+        temperature=teacher.bundle.temperature,
+        labels=data.dataset.labels[rows],
+        groups=None if data.splits.groups is None else data.splits.groups[rows],
+    )
     judged = figures(score(answers))
     reporter().say(f"teacher: accuracy {judged['accuracy']:.4f} on the {len(rows):,} validation images")
-    return {key: judged[key] for key in FIGURES}
+    return {key: judged[key] for key in TOLD}

@@ -206,16 +206,12 @@ def _out_of_bag(job: Job, data: Prepared) -> Evaluation | None:
         return None
     rows = np.array(sorted(heard))
     together = [committee_logits(np.stack(heard[row])[None], np.ones(len(heard[row])))[0] for row in rows.tolist()]
-    nothing = (None,) * len(rows)
     return score(
-        Predictions(
-            data.dataset.class_names,
-            tuple(data.dataset.row_ids[rows].tolist()),
+        Predictions.of(
+            data.dataset.row_ids[rows],
             np.stack(together).astype(np.float32),
-            1.0,
-            data.dataset.labels[rows],
-            nothing,
-            nothing,
+            class_names=data.dataset.class_names,
+            labels=data.dataset.labels[rows],
             groups=None if data.splits.groups is None else data.splits.groups[rows],
         )
     )

@@ -114,11 +114,14 @@ def _predict(session: Session, data: Prepared) -> tuple[dict[SplitName, Predicti
     predictions: dict[SplitName, Predictions] = {}
     for name in JUDGED:
         rows = data.splits.rows(name)
-        row_ids, nothing = tuple(data.dataset.row_ids[rows].tolist()), (None,) * len(rows)
-        labels, groups = data.dataset.labels[rows], None if data.splits.groups is None else data.splits.groups[rows]
-        logits, disagreements = answers[name]["logits"], answers[name].get("disagreement")
-        predictions[name] = Predictions(
-            data.dataset.class_names, row_ids, logits, temperature, labels, nothing, nothing, disagreements, groups
+        predictions[name] = Predictions.of(
+            data.dataset.row_ids[rows],
+            answers[name]["logits"],
+            class_names=data.dataset.class_names,
+            temperature=temperature,
+            labels=data.dataset.labels[rows],
+            disagreements=answers[name].get("disagreement"),
+            groups=None if data.splits.groups is None else data.splits.groups[rows],
         )
     return predictions, answers
 

@@ -6,13 +6,11 @@ import pytest
 from sightline.evaluation.scoring import score
 from sightline.records import NO_NUMBER, Predictions
 
-NOTHING = (None, None, None)
-
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_an_answer_that_is_no_number_is_a_row_with_an_error(value: float) -> None:
     logits = np.array([[1, 0], [value, 1], [0, 1]], np.float32)
-    rows = Predictions(("a", "b"), ("x", "y", "z"), logits, 1.0, np.array([0, 1, 1]), NOTHING, NOTHING)
+    rows = Predictions.of("xyz", logits, class_names=("a", "b"), labels=np.array([0, 1, 1]))
     assert rows.predicted == ("a", None, "b")
     assert rows.errors == (None, NO_NUMBER, None)
     assert np.isnan(rows.confidences).tolist() == [False, True, False]
@@ -22,5 +20,6 @@ def test_an_answer_that_is_no_number_is_a_row_with_an_error(value: float) -> Non
 def test_a_disagreement_that_is_no_number_is_an_error_too_and_older_errors_stay() -> None:
     logits = np.array([[1, 0], [np.nan, np.nan], [0, 1]], np.float32)
     shares = np.array([0.5, np.nan, np.inf], np.float32)
-    rows = Predictions(("a", "b"), ("x", "y", "z"), logits, 1.0, None, (None, "torn", None), NOTHING, shares)
+    errors = (None, "torn", None)
+    rows = Predictions.of("xyz", logits, class_names=("a", "b"), errors=errors, disagreements=shares)
     assert rows.errors == (None, "torn", NO_NUMBER)

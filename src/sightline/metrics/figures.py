@@ -1,0 +1,145 @@
+"""The figures of an evaluation: a new metric is one more entry of `FIGURES`, and all that tells figures tells it.
+
+The card of a bundle, what `train` and `evaluate` print, their JSON, `compare` and notebooks walk over the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.metrics.calibration import expected_calibration_error
+from sightline.metrics.classification import balanced_accuracy, confusion_matrix, cross_entropy, macro_f1, softmax
+from sightline.metrics.grouped import accuracy_interval
+from sightline.records import Figure, Predictions
+
+# Where room is short, so that a figure may be left out; `evaluate`, JSON and notebooks tell every one.
+Place = Literal["card", "training", "comparison"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a figure is made and told.
+
+    Attributes:
+        words: what it is called in a line: "macro F1".
+        value: of predictions whose rows are all readable and labelled; NaN where there is none.
+        is_higher_better: the direction in which a better network lies.
+        digits: behind the point.
+        interval: of the same predictions, its lower and upper bound at 95 %; None where none is known.
+        interval_method: whose interval it is, for the card: "Wilson".
+        full_words: what it is called on the card, where that is longer.
+        left_out_of: the places that pass it over.
+    """
+
+    words: str
+    value: Callable[[Predictions], float]
+    is_higher_better: bool
+    digits: int = 4
+    interval: Callable[[Predictions], tuple[float, float]] | None = None
+    interval_method: str = ""
+    full_words: str = ""
+    left_out_of: tuple[Place, ...] = ()
+
+    def measure(self, rows: Predictions) -> Figure:
+        """The figure of these rows, all of them readable and labelled."""
+        return self.figure(float(self.value(rows)), None if self.interval is None else self.interval(rows))
+
+    def figure(self, value: float, interval: tuple[float, float] | None = None) -> Figure:
+        """A figure of this metric from numbers that are known."""
+        return Figure(self.words, value, interval, self.digits)
+
+
+def _predicted(rows: Predictions) -> NDArray[np.int64]:
+    return np.asarray(rows.logits.argmax(axis=1))
+
+
+def _is_right(rows: Predictions) -> NDArray[np.bool_]:
+    return np.asarray(_predicted(rows) == rows.labels)
+
+
+def confusion_of(rows: Predictions) -> NDArray[np.int64]:
+    """(num_classes, num_classes) counts of rows that are all readable and labelled; row the given class."""
+    return confusion_matrix(np.asarray(rows.labels), _predicted(rows), num_classes=len(rows.class_names))
+
+
+def _cross_entropy(rows: Predictions) -> float:
+    return cross_entropy(rows.logits, np.asarray(rows.labels), temperature=rows.temperature)
+
+
+def _calibration_error(rows: Predictions) -> float:
+    probabilities = softmax(rows.logits, temperature=rows.temperature)
+    return expected_calibration_error(probabilities, np.asarray(rows.labels))
+
+
+# In the order in which they are told; the first stands for all where there is room for one.
+FIGURES: dict[str, Metric] = {
+    "accuracy": Metric(
+        "accuracy",
+        lambda rows: float(_is_right(rows).mean()),
+        is_higher_better=True,
+        interval=lambda rows: accuracy_interval(_is_right(rows), rows.groups),
+        interval_method="Wilson",
+    ),
+    "cross_entropy": Metric("cross-entropy", _cross_entropy, is_higher_better=False, left_out_of=("training",)),
+    "balanced_accuracy": Metric(
+        "balanced accuracy",
+        lambda rows: balanced_accuracy(confusion_of(rows)),
+        is_higher_better=True,
+        left_out_of=("card", "comparison"),
+    ),
+    "macro_f1": Metric(
+        "macro F1",
+        lambda rows: macro_f1(confusion_of(rows)),
+        is_higher_better=True,
+        left_out_of=("card", "comparison"),
+    ),
+    "calibration_error": Metric(
+        "calibration error",
+        _calibration_error,
+        is_higher_better=False,
+        full_words="expected calibration error",
+        left_out_of=("training",),
+    ),
+}
+
+
+def told_in(place: Place, names: Iterable[str]) -> list[str]:
+    """Those of the named figures that a place tells, in their order."""
+    return [name for name in names if place not in FIGURES[name].left_out_of]
+
+
+def plain(figures: Mapping[str, Figure]) -> dict[str, Any]:
+    """Figures as plain JSON types: under its name the value, and behind it the bounds of its interval, if it has one.
+
+    Example:
+        >>> plain({"accuracy": FIGURES["accuracy"].figure(0.9, (0.8, 0.95))})
+        {'accuracy': 0.9, 'accuracy_interval': [0.8, 0.95]}
+    """
+    told: dict[str, Any] = {}
+    for name, figure in figures.items():
+        told[name] = figure.value
+        if figure.interval is not None:
+            told[f"{name}_interval"] = list(figure.interval)
+    return told
+
+
+def figure_in(told: Mapping[str, Any], name: str) -> Figure | None:
+    """A figure read back from what `plain` made; None where it has no value, or the file is older than the metric.
+
+    A TypeError or ValueError where an interval is no pair.
+
+    Example:
+        >>> str(figure_in({"accuracy": 0.9, "accuracy_interval": [0.8, 0.95]}, "accuracy"))
+        'accuracy 0.9000 [0.8000, 0.9500]'
+    """
+    if told.get(name) is None:
+        return None
+    if (bounds := told.get(f"{name}_interval")) is None:
+        return FIGURES[name].figure(told[name])
+    lower, upper = bounds
+    return FIGURES[name].figure(told[name], (lower, upper))

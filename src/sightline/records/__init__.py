@@ -1,0 +1,40 @@
+"""The frozen records that cross layers: Dataset, Splits, Predictions, Evaluation, Bundle, Run.
+
+They hold values and print themselves; they decide nothing. The seventh noun,
+Recipe, lives in `sightline.configuration.parsing` beside its parser.
+"""
+
+from __future__ import annotations
+
+from sightline.records.data import (
+    SPLIT_NAMES,
+    ColorMode,
+    Dataset,
+    ImageFiles,
+    InputSpec,
+    ResizeRule,
+    SplitName,
+    Splits,
+    View,
+    image_tag,
+)
+from sightline.records.results import NO_NUMBER, Bundle, Evaluation, Figure, Predictions, Run
+
+__all__ = [
+    "NO_NUMBER",
+    "SPLIT_NAMES",
+    "Bundle",
+    "ColorMode",
+    "Dataset",
+    "Evaluation",
+    "Figure",
+    "ImageFiles",
+    "InputSpec",
+    "Predictions",
+    "ResizeRule",
+    "Run",
+    "SplitName",
+    "Splits",
+    "View",
+    "image_tag",
+]

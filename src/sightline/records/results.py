@@ -1,0 +1,380 @@
+"""What comes of networks: Predictions, Evaluation with its figures, Bundle, Run."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.records.data import InputSpec, Splits, image_tag
+
+NO_NUMBER = "the network answers this image with something else than finite numbers"
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a bundle says of a list of images; an unreadable one is a row with an error.
+
+    Attributes:
+        class_names: (num_classes) names, in the order of the logits.
+        row_ids: (num_images) strings: paths, or row ids of a Dataset.
+        logits: (num_images, num_classes) float32; NaN in a row that has an error.
+        temperature: positive; logits are divided by it before the softmax.
+        labels: (num_images,) int64 into `class_names`, or None where unknown.
+        errors: (num_images) messages, None where the image was read.
+        notices: (num_images) remarks on a row that was read ("looks inverted"), else None.
+        disagreements: (num_images,) float32 in [0, 1], the share of an ensemble's members that name another
+            class than it does; NaN in a row that has an error; None where one network answers.
+        groups: (num_images,) strings, images of one hang together: of one object, or copies; None: each stands alone.
+    """
+
+    class_names: tuple[str, ...]
+    row_ids: tuple[str, ...]
+    logits: NDArray[np.float32]
+    temperature: float
+    labels: NDArray[np.int64] | None
+    errors: tuple[str | None, ...]
+    notices: tuple[str | None, ...]
+    disagreements: NDArray[np.float32] | None = None
+    groups: NDArray[np.str_] | None = None
+
+    def __post_init__(self) -> None:
+        """Make an error row of each whose answer is no number: it names no class, whoever made the bundle."""
+        is_sound = np.asarray(np.isfinite(self.logits).all(axis=1))
+        if self.disagreements is not None:
+            is_sound = np.logical_and(is_sound, np.isfinite(self.disagreements))
+        if is_sound.all():
+            return
+        errors = tuple(
+            error if sound or error is not None else NO_NUMBER
+            for error, sound in zip(self.errors, is_sound.tolist(), strict=True)
+        )
+        object.__setattr__(self, "errors", errors)
+        object.__setattr__(self, "logits", np.where(is_sound[:, None], self.logits, np.float32(np.nan)))
+
+    @classmethod
+    def of(  # noqa: PLR0913  # each is an attribute, and none is a group of others
+        cls,
+        row_ids: Sequence[str] | NDArray[np.str_],
+        logits: NDArray[np.float32],
+        *,
+        class_names: tuple[str, ...],
+        temperature: float = 1.0,
+        labels: NDArray[np.int64] | None = None,
+        errors: Iterable[str | None] = (),
+        notices: Iterable[str | None] = (),
+        disagreements: NDArray[np.float32] | None = None,
+        groups: NDArray[np.str_] | None = None,
+    ) -> Predictions:
+        """Predictions of which only what there is has to be named; see the attributes.
+
+        Args:
+            row_ids: a row each.
+            logits: a row each.
+            class_names: in the order of the logits.
+            temperature: 1 leaves the logits as they are.
+            labels: left out where they are not known.
+            errors: left out where every image was read.
+            notices: left out where there is none.
+            disagreements: left out where one network answers.
+            groups: left out where each image stands alone.
+
+        Returns:
+            The Predictions.
+
+        Example:
+            >>> logits = np.array([[2.0, 0.0], [0.0, 1.0]], np.float32)
+            >>> Predictions.of(["a.png", "b.png"], logits, class_names=("cat", "dog")).predicted
+            ('cat', 'dog')
+        """
+        nothing = (None,) * len(row_ids)
+        return cls(
+            class_names=class_names,
+            row_ids=tuple(row_ids.tolist() if isinstance(row_ids, np.ndarray) else row_ids),
+            logits=logits,
+            temperature=temperature,
+            labels=labels,
+            errors=tuple(errors) or nothing,
+            notices=tuple(notices) or nothing,
+            disagreements=disagreements,
+            groups=groups,
+        )
+
+    def __len__(self) -> int:
+        return len(self.row_ids)
+
+    def take(self, rows: NDArray[np.int64]) -> Predictions:
+        """The same for some of the rows."""
+        listed = rows.tolist()
+        return replace(
+            self,
+            row_ids=tuple(self.row_ids[row] for row in listed),
+            logits=self.logits[rows],
+            labels=None if self.labels is None else self.labels[rows],
+            errors=tuple(self.errors[row] for row in listed),
+            notices=tuple(self.notices[row] for row in listed),
+            disagreements=None if self.disagreements is None else self.disagreements[rows],
+            groups=None if self.groups is None else self.groups[rows],
+        )
+
+    @property
+    def readable(self) -> NDArray[np.bool_]:
+        """(num_images,) True where the image could be read."""
+        return np.array([error is None for error in self.errors], dtype=bool)
+
+    @property
+    def predicted(self) -> tuple[str | None, ...]:
+        """(num_images) name of the most probable class, None in a row that has an error."""
+        best = np.where(self.readable, np.nan_to_num(self.logits).argmax(axis=1), -1)
+        return tuple(self.class_names[label] if label >= 0 else None for label in best.tolist())
+
+    @property
+    def confidences(self) -> NDArray[np.float64]:
+        """(num_images,) calibrated probability of the predicted class, NaN in a row that has an error."""
+        scaled = self.logits.astype(np.float64) / self.temperature
+        confidences: NDArray[np.float64] = 1 / np.exp(scaled - scaled.max(axis=1, keepdims=True)).sum(axis=1)
+        return confidences
+
+    def __repr__(self) -> str:
+        unreadable = len(self) - int(self.readable.sum())
+        return f"Predictions({len(self):,} images, {unreadable} unreadable)"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of an evaluation, and how it is written.
+
+    Attributes:
+        words: what it is called in a line: "macro F1".
+        value: NaN where there is none.
+        interval: lower and upper bound at 95 %, or None.
+        digits: behind the point.
+
+    Example:
+        >>> print(Figure("accuracy", 0.9, (0.83, 0.945)))
+        accuracy 0.9000 [0.8300, 0.9450]
+    """
+
+    words: str
+    value: float
+    interval: tuple[float, float] | None = None
+    digits: int = 4
+
+    def written(self, number: float) -> str:
+        """A number with the digits of this figure; a dash for one that there is none of."""
+        return "-" if math.isnan(number) else f"{number:.{self.digits}f}"
+
+    @property
+    def numbers(self) -> str:
+        """The value, and its interval if it has one."""
+        value = self.written(self.value)
+        if self.interval is None:
+            return value
+        lower, upper = map(self.written, self.interval)
+        return f"{value} [{lower}, {upper}]"
+
+    def __str__(self) -> str:
+        return f"{self.words} {self.numbers}"
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The figures of one Predictions whose labels are known.
+
+    Attributes:
+        class_names: ordered names; rows and columns of the matrix follow it.
+        num_images: readable images that were judged.
+        num_correct: those whose most probable class was the given one.
+        num_unreadable: rows with an error; they are in no other figure.
+        figures: name to Figure, each with its interval if one is known: all of `sightline.metrics.figures.FIGURES`,
+            in its order. Those with an attribute of their own are below.
+        confusion: (num_classes, num_classes) int64, row the given, column the predicted class.
+        precision: (num_classes,) in [0, 1]; NaN for a class that was never predicted.
+        recall: (num_classes,) in [0, 1]; NaN for a class without images.
+        f1: (num_classes,) in [0, 1]; NaN for a class without images.
+        most_confused: (given, predicted, count), most frequent first.
+        num_groups: of images that hang together; the interval counts them. None where each image stands alone.
+        rows: of what `sightline.evaluate` gave: which rows these are, and which were left out; see there.
+        accuracy: num_correct / num_images.
+        accuracy_interval: Wilson interval of the accuracy at 95 %; of the effective number of images where they
+            come in groups.
+        balanced_accuracy: mean recall over the classes that occur.
+        cross_entropy: mean, in nats, of the calibrated probabilities.
+        macro_f1: mean F1 over the classes that occur.
+        calibration_error: expected calibration error over 15 bins, in [0, 1].
+    """
+
+    class_names: tuple[str, ...]
+    num_images: int
+    num_correct: int
+    num_unreadable: int
+    figures: Mapping[str, Figure]
+    confusion: NDArray[np.int64]
+    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
+    f1: NDArray[np.float64]
+    most_confused: tuple[tuple[str, str, int], ...]
+    num_groups: int | None = None
+    rows: Mapping[str, Any] | None = None
+
+    @property
+    def accuracy(self) -> float:
+        """num_correct / num_images."""
+        return self.figures["accuracy"].value
+
+    @property
+    def accuracy_interval(self) -> tuple[float, float]:
+        """Lower and upper bound of the accuracy at 95 %."""
+        return self.figures["accuracy"].interval or (math.nan, math.nan)
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean recall over the classes that occur."""
+        return self.figures["balanced_accuracy"].value
+
+    @property
+    def cross_entropy(self) -> float:
+        """Mean, in nats, of the calibrated probabilities."""
+        return self.figures["cross_entropy"].value
+
+    @property
+    def macro_f1(self) -> float:
+        """Mean F1 over the classes that occur."""
+        return self.figures["macro_f1"].value
+
+    @property
+    def calibration_error(self) -> float:
+        """Expected calibration error over 15 bins, in [0, 1]."""
+        return self.figures["calibration_error"].value
+
+    @property
+    def num_errors(self) -> int:
+        """Images that were given a wrong class."""
+        return self.num_images - self.num_correct
+
+    def __str__(self) -> str:
+        told = "" if self.rows is None or not self.rows["mixed"] else f", {self.rows['mixed']}"
+        return f"{next(iter(self.figures.values()))} on {self.images}{told}"
+
+    @property
+    def images(self) -> str:
+        """How many images were judged, and in how many groups: "500 images in 100 groups"."""
+        images = f"{self.num_images:,} image{'s' * (self.num_images != 1)}"
+        if self.num_groups is None:
+            return images
+        return f"{images} in {self.num_groups:,} group{'s' * (self.num_groups != 1)}"
+
+    @property
+    def other_figures(self) -> str:
+        """All figures but the first, which `str` tells, in a line."""
+        return ", ".join(map(str, list(self.figures.values())[1:]))
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{html.escape(name)}</td><td>{int(self.confusion[label].sum()):,}</td>"
+            f"<td>{self.precision[label]:.4f}</td><td>{self.recall[label]:.4f}</td>"
+            f"<td>{self.f1[label]:.4f}</td></tr>"
+            for label, name in enumerate(self.class_names)
+        )
+        head = "<tr><th>class</th><th>images</th><th>precision</th><th>recall</th><th>F1</th></tr>"
+        return f"<p>{self}</p><p>{self.other_figures}</p><table>{head}{rows}</table>"
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """One directory that predicts, opened and verified.
+
+    Attributes:
+        path: the directory.
+        class_names: ordered as the logits are.
+        input: what the network is fed.
+        temperature: fitted on the calibration rows; 1 where there were none.
+        num_calibration_images: how many rows stand behind the temperature.
+        metrics: the test figures as JSON has them.
+        manifest: format version, package versions, hashes.
+    """
+
+    path: Path
+    class_names: tuple[str, ...]
+    input: InputSpec
+    temperature: float
+    num_calibration_images: int
+    metrics: Mapping[str, Any]
+    manifest: Mapping[str, Any]
+
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """What it can do beyond predicting, as its manifest says: "parity"."""
+        return tuple(self.manifest.get("capabilities", ()))
+
+    def __repr__(self) -> str:
+        height, width, channels = self.input.shape
+        return f"Bundle '{self.path}': {len(self.class_names)} classes, {height}x{width}x{channels} uint8 in"
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What one training leaves behind.
+
+    Attributes:
+        path: the run's folder.
+        recipe: the whole configuration, as plain JSON types.
+        splits: which rows were used for what.
+        history: one mapping an epoch: epoch, loss, accuracy, validation_loss,
+            validation_accuracy, learning_rate, seconds.
+        chosen_epoch: 1-based; the epoch whose weights were kept. Of an ensemble the mean of its members', each of
+            which has one of its own in `ensemble`.
+        stopped_early: True if fewer epochs were trained than the recipe allows.
+        validation: figures on validation rows, None if there are none.
+        evaluation: figures on test rows, looked at once; None if there are none.
+        bundle: the deployed part.
+        backend: "tensorflow", "jax" or "torch".
+        num_parameters: weights of the network, trained or not.
+        seconds: wall time of import, data, fit, evaluate, export and total.
+        images_per_second: training images a second, over all epochs, without compilation and validation.
+        ensemble: of an ensemble: `kind`; `members`, each with `network`, `seed`, `vote` and its own figures;
+            `disagreement`, by split the mean share of members that name another class than all together, None where
+            the graph has one network; `out_of_bag` figures of bagging; of combined runs also `against_best`. None for
+            a single network.
+        teacher: of a student: `bundle`, its `test_accuracy`, `num_views`, `has_same_splits`, and its figures on the
+            same `validation` rows, None where it may have learned from them. None where labels were learned.
+    """
+
+    path: Path
+    recipe: Mapping[str, Any]
+    splits: Splits
+    history: tuple[Mapping[str, float], ...]
+    chosen_epoch: int
+    stopped_early: bool
+    validation: Evaluation | None
+    evaluation: Evaluation | None
+    bundle: Bundle
+    backend: str
+    num_parameters: int
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    images_per_second: float = 0.0
+    ensemble: Mapping[str, Any] | None = None
+    teacher: Mapping[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        figure = f"test {self.evaluation}" if self.evaluation else "no test rows"
+        if self.ensemble is not None and self.ensemble["kind"] == "combined":
+            num_heard = sum(member["vote"] > 0 for member in self.ensemble["members"])
+            return f"Run '{self.path}': {figure}, {num_heard} run{'s' * (num_heard != 1)} combined"
+        return f"Run '{self.path}': {figure}, {len(self.history)} epochs on {self.backend}"
+
+    def _repr_html_(self) -> str:
+        pictures = "".join(
+            image_tag((self.path / name).read_bytes(), height=320)
+            for name in ("curves.png", "confusion.png", "mistakes.png")
+            if (self.path / name).is_file()
+        )
+        return f"<p>{html.escape(repr(self))}</p>{pictures}"
