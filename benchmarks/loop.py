@@ -64,8 +64,8 @@ OURS = (
     + """
 from sightline.training.loop.batches import LabelledImages
 from sightline.training.loop.fit import fit
-from sightline.training.loop.recording import Watch
-fitted = fit(network, LabelledImages(images, labels), validation=None, recipe=recipe, watch=Watch())
+from sightline.training.loop.recording import FitOutputs
+fitted = fit(network, LabelledImages(images, labels), validation=None, recipe=recipe, watch=FitOutputs())
 print(json.dumps([row["seconds"] for row in fitted.history]))
 """
 )

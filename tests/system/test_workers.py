@@ -148,9 +148,9 @@ def test_a_process_that_cannot_begin_is_told_at_once() -> None:
 
 PROGRAM = """
 import time
-from sightline.system.workers import processes
+from sightline.system.workers import process_map
 if __name__ == "__main__":
-    with processes(2, dict) as each:
+    with process_map(2, dict) as each:
         for number in each(eval, ["__import__('os').getpid()", "__import__('os').getpid()"]):
             print(number, flush=True)
         list(each(time.sleep, [600, 600]))

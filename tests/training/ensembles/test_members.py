@@ -88,7 +88,7 @@ def test_an_interrupted_member_leaves_nothing_behind(prepared_job, monkeypatch: 
     job, data = prepared_job({"training.epochs": 3})
     seen = []
 
-    def interrupt(_: monitor.Watch, row: dict[str, float]) -> None:
+    def interrupt(_: monitor.FitOutputs, row: dict[str, float]) -> None:
         seen.append((row["epoch"], list(job.folder.glob("members/.*.partial"))))
         if row["epoch"] == 2:
             raise KeyboardInterrupt

@@ -273,7 +273,7 @@ def test_a_soup_is_made_of_the_members_and_judged_on_validation_rows(prepared_jo
     job, data = prepared_job({"ensemble.kind": "greedy-soup", "training.epochs": 4, "ensemble.test_views": "shifts"})
     ensemble = _fit(job, data)
     members = [load_member(job, number) for number in (1, 2, 3)]
-    rows = (module.labelled(data, data.splits.train), module.labelled(data, data.splits.validation))
+    rows = (module.rows_for_fit(data, data.splits.train), module.rows_for_fit(data, data.splits.validation))
     pot, chosen = weight_average(members, *rows, greedy=True)
     np.testing.assert_array_equal(ensemble.votes, chosen)
     assert _bytes_of(ensemble.network) == _bytes_of(pot)
