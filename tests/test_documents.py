@@ -21,7 +21,7 @@ from PIL import Image
 import sightline
 from sightline.bundles.bundle import REQUIRED_FILES
 from sightline.bundles.identity import FILE as IDENTITY_FILE
-from sightline.cli.parser import build_parser
+from sightline.cli.parser import COMMANDS, build_parser
 from sightline.configuration.parsing import keys
 from sightline.data.sources.downloads import MANUAL_FILES
 from sightline.evaluation.finished_runs import FILES as RUN_FILES
@@ -219,6 +219,15 @@ CHECKS = {"sightline": check_sightline, "make": check_make, "pip": check_pip}
 
 def test_the_install_lines_of_the_readme_name_extras_that_exist():
     check_extras((ROOT / "README.md").read_text(encoding="utf-8"))
+
+
+def test_the_readme_names_every_command_and_the_functions_of_the_same_names():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    listed = re.search(r"functions of the same names: (.+?)\.\n", text, re.DOTALL)[1]
+    # These two serve the machine and the shell.
+    functions = [name.replace("-", "_") for name in COMMANDS if name not in ("doctor", "completion")]
+    assert sorted(re.findall(r"`(\w+)`", listed)) == sorted(functions)
+    assert [name for name in COMMANDS if not re.search(rf"sightline {name}\b", text)] == []
 
 
 def test_the_readme_says_what_to_place_where_without_a_network():

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
+import sys
+import types
+
 import numpy as np
 import pytest
 
@@ -7,12 +11,13 @@ import sightline
 from sightline.configuration.names import ACTIVATIONS
 from sightline.configuration.networks import MODELS
 from sightline.configuration.parsing import parse_recipe
+from sightline.configuration.schema import ModelRecipe
 from sightline.errors import InvalidValue, UnknownName
 from sightline.system.backends import load_keras
 
 keras = load_keras()
 
-from sightline.networks.building import build_network  # noqa: E402  # the backend is chosen first
+from sightline.networks.building import build_network, input_pixels, logits_head  # noqa: E402  # the backend is chosen first
 
 # Those that start from nothing; the pretrained ones have a test file of their own.
 FROM_NOTHING = [name for name, entry in MODELS.items() if entry.backbone is None]
@@ -138,3 +143,17 @@ def test_convnet_normalises_and_larger_pictures_cost_no_more_weights() -> None:
     network = network_of("convnet", (64, 64, 3))
     assert any(isinstance(layer, keras.layers.BatchNormalization) for layer in network.layers)
     assert network.count_params() == network_of("convnet", (32, 32, 3)).count_params()
+
+
+def test_a_new_network_is_one_function_and_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    def linear(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -> keras.Model:
+        inputs, pixels = input_pixels(shape, model)
+        return logits_head(inputs, keras.layers.Flatten()(pixels), num_classes, model)
+
+    entry = dataclasses.replace(MODELS["mlp"], builder="linear:linear", num_parameters=7850, summary="a single layer")
+    monkeypatch.setitem(MODELS, "linear", entry)
+    monkeypatch.setitem(sys.modules, "sightline.networks.linear", types.SimpleNamespace(linear=linear))
+    network = build_network((28, 28, 1), 10, ModelRecipe(name="linear"))
+    assert (network.name, network.count_params()) == ("linear", 7850)
+    (listed,) = [row for row in sightline.models() if row["name"] == "linear"]
+    assert (listed["parameters"], listed["summary"]) == (7850, "a single layer")

@@ -7,6 +7,7 @@ import pytest
 
 from sightline.configuration.names import LOSSES, OPTIMIZERS, SCHEDULES
 from sightline.configuration.parsing import parse_recipe
+from sightline.errors import UnknownName
 from sightline.system.backends import load_keras
 
 keras = load_keras()
@@ -205,3 +206,12 @@ def test_accumulated_gradients_make_one_step_of_their_mean() -> None:
         assert float(np.asarray(weights)[0]) == 0
         optimizer.apply([keras.ops.convert_to_tensor(np.float32([gradient]))], [weights])
     assert float(np.asarray(weights)[0]) == pytest.approx(-2)
+
+
+def test_a_new_optimizer_is_one_row_of_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UnknownName, match="'nadam'"):
+        parse_recipe({"optimizer.name": "nadam"})
+    monkeypatch.setitem(OPTIMIZERS, "nadam", "Nadam")
+    built = build_optimizer(parse_recipe({"optimizer.name": "nadam"}).optimizer, 0.125)
+    assert isinstance(built, keras.optimizers.Nadam)
+    assert float(built.learning_rate) == 0.125
