@@ -60,6 +60,8 @@ def test_votes_are_those_of_the_definition_and_the_same_when_a_run_goes_on(
     assert files == {path: path.stat().st_mtime_ns for path in job.folder.rglob("*.keras")}
 
 
+@pytest.mark.soak
+@pytest.mark.slow
 def test_a_member_that_is_lost_is_trained_again_by_the_weights_that_it_had(prepared_job) -> None:
     job, data = prepared_job(BOOSTING)
     _, votes = _boost(job, data)
@@ -74,6 +76,8 @@ def test_a_member_that_is_lost_is_trained_again_by_the_weights_that_it_had(prepa
         np.testing.assert_array_equal(train_answers(job, number)[1], logits)
 
 
+@pytest.mark.soak
+@pytest.mark.slow
 def test_a_failed_member_says_that_those_before_it_are_kept_and_the_same_call_goes_on(prepared_job) -> None:
     job, data = prepared_job(BOOSTING)
     # A file where a folder has to be: whatever member 2 learns cannot be kept.

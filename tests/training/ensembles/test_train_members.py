@@ -287,6 +287,7 @@ def test_an_image_size_that_one_of_several_networks_does_not_take_is_refused_bef
         prepared_job({"model.name": "auto", "ensemble.networks": "convnet,lenet5"}, source=large)
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_training_takes_up_the_unfinished_run_that_has_no_name(
     corners, small_recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
