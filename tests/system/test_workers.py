@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from sightline.system import workers
+from sightline.system.progress import Mode, reporter, reporting
 from sightline.system.workers import available_processors, free_bytes, map_in_order, num_workers, process_map
 
 
@@ -25,6 +26,37 @@ def test_results_come_in_the_order_of_their_items(workers: int) -> None:
 
     assert list(map_in_order(slow_at_first, iter(range(20)), workers=workers)) == [-number for number in range(20)]
     assert list(map_in_order(slow_at_first, [], workers=workers)) == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_quiet_holds_in_every_thread_that_works(workers: int, capsys: pytest.CaptureFixture[str]) -> None:
+    def work(number: int) -> str:
+        with reporter().bar("work", total=1) as bar:
+            bar.advance(1)
+        reporter().say(f"a remark on {number}")
+        return reporter().mode
+
+    with reporting("quiet"):
+        assert list(map_in_order(work, range(6), workers=workers)) == ["quiet"] * 6
+    assert capsys.readouterr().err == ""
+    with reporting("plain"):
+        assert list(map_in_order(work, range(2), workers=workers)) == ["plain"] * 2
+    assert sorted(capsys.readouterr().err.splitlines()) == ["a remark on 0", "a remark on 1"]
+
+
+def test_two_callers_at_once_keep_a_mode_each() -> None:
+    found: dict[str, set[str]] = {}
+
+    def call(mode: Mode) -> None:
+        with reporting(mode):
+            found[mode] = set(map_in_order(lambda _: reporter().mode, range(20), workers=2))
+
+    callers = [threading.Thread(target=call, args=(mode,)) for mode in ("quiet", "plain")]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert found == {"quiet": {"quiet"}, "plain": {"plain"}}
 
 
 def test_no_more_than_two_items_a_thread_are_taken_ahead() -> None:

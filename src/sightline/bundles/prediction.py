@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from sightline.errors import InvalidValue, UnreadableImage
 from sightline.records import Bundle, Dataset, ImageFiles, Predictions, Run
 from sightline.system.progress import reporter, reporting
 from sightline.system.text import printable
-from sightline.system.workers import available_processors
+from sightline.system.workers import Item, map_in_order
 
 CHUNK = 64
 # Outputs of a network that a prediction is made of; only an ensemble has the second.
@@ -96,11 +96,7 @@ def _predict_inverted(bundle: Bundle, dataset: Dataset) -> Iterator[Predictions]
     """From the images themselves: what the cache holds has a border, which must not be inverted."""
     answerer = _Answerer(bundle, open_session(bundle), invert=True)
     names = dataset.row_ids.tolist()
-    with ThreadPoolExecutor(available_processors()) as threads:
-        for first in range(0, len(names), CHUNK):
-            part = range(first, min(first + CHUNK, len(names)))
-            readings = list(threads.map(lambda row: answerer.read_row(dataset, row), part))
-            yield answerer.answer(names[first : part.stop], readings)
+    yield from answerer.portions(range(len(names)), names.__getitem__, lambda row: answerer.read_row(dataset, row))
 
 
 def predict_dataset(
@@ -248,19 +244,12 @@ def predict_files(
         InvalidBundle: ONNX Runtime refuses the network.
     """
     answerer = _Answerer(bundle, open_session(bundle), invert, watchdog)
-    listed = list(paths)
-    with ThreadPoolExecutor(available_processors()) as threads:
-        for first in range(0, len(listed), CHUNK):
-            part = listed[first : first + CHUNK]
-            yield answerer.answer(part, list(threads.map(answerer.read_file, part)))
+    yield from answerer.portions(paths, str, answerer.read_file)
 
 
 def _predict_given(bundle: Bundle, images: Any, *, invert: bool) -> Iterator[Predictions]:
     answerer = _Answerer(bundle, open_session(bundle), invert=invert)
-    stream = _expanded(given_images(images))
-    with ThreadPoolExecutor(available_processors()) as threads:
-        while part := list(itertools.islice(stream, CHUNK)):
-            yield answerer.answer([image.name for image in part], list(threads.map(answerer.read_given, part)))
+    yield from answerer.portions(_expanded(given_images(images)), lambda image: image.name, answerer.read_given)
 
 
 def _expanded(images: Iterable[GivenImage]) -> Iterator[GivenImage]:
@@ -320,6 +309,15 @@ class _Answerer:
         upright = 255 - image if self.invert else image
         notice = INVERTED_NOTICE if looks_inverted(upright, self.bundle.input) else None
         return _Reading(resize_image(upright, self.bundle.input), notice=notice)
+
+    def portions(
+        self, images: Iterable[Item], name: Callable[[Item], str], read: Callable[[Item], _Reading]
+    ) -> Iterator[Predictions]:
+        """Predictions of up to `CHUNK` images each, in order; several threads read ahead."""
+        readings = map_in_order(lambda image: (name(image), read(image)), images)
+        with contextlib.closing(readings):  # whoever stops listening waits for what is under way alone
+            while part := list(itertools.islice(readings, CHUNK)):
+                yield self.answer([name for name, _ in part], [reading for _, reading in part])
 
     def answer(self, names: list[str], readings: list[_Reading]) -> Predictions:
         readable = {row: reading.pixels for row, reading in enumerate(readings) if reading.pixels is not None}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -16,7 +15,7 @@ from sightline.data.storage.rows import picture_of_row
 from sightline.errors import UnreadableImage
 from sightline.records import Dataset, ImageFiles
 from sightline.system.progress import reporter
-from sightline.system.workers import available_processors
+from sightline.system.workers import map_in_order
 
 # A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, never below this: plenty for whatever is asked here.
 LOOKED_AT = (256, 256)
@@ -118,10 +117,9 @@ def _look_at_files(files: ImageFiles, into: Survey) -> None:
 
 
 def _with_threads(look: Callable[[int], None], num_images: int) -> None:
-    with ThreadPoolExecutor(available_processors()) as threads, reporter().bar("auditing", total=num_images) as bar:
-        for first in range(0, num_images, CHUNK):
-            for _ in threads.map(look, range(first, min(first + CHUNK, num_images))):
-                bar.advance(1)
+    with reporter().bar("auditing", total=num_images) as bar:
+        for _ in map_in_order(look, range(num_images)):
+            bar.advance(1)
 
 
 def _look_at_file(files: ImageFiles, row: int, into: Survey) -> None:

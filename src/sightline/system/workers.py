@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import contextvars
 import math
 import multiprocessing
 import multiprocessing.context
@@ -14,7 +15,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -62,9 +63,9 @@ def map_in_order(
     work: Callable[[Item], Result],
     items: Iterable[Item],
     *,
-    workers: int,
+    workers: int | None = None,
     stop: Callable[[], None] | None = None,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """The results of some work, in the order of its items, worked off by several threads.
 
     At most two items a thread are under way, so that results do not pile up before a slow listener, and
@@ -73,7 +74,7 @@ def map_in_order(
     Args:
         work: called in the threads, once an item.
         items: taken as they are needed.
-        workers: how many threads; with one or none the caller's own does it.
+        workers: how many threads, one a processor if left out; with one or none the caller's own does it.
         stop: called where nobody listens any more, to end what is under way; with it the work is never done in the
             caller's own thread, so that Ctrl-C is heard while it lasts.
 
@@ -87,18 +88,25 @@ def map_in_order(
         >>> list(map_in_order(lambda number: number * number, range(5), workers=2))
         [0, 1, 4, 9, 16]
     """
+    workers = available_processors() if workers is None else workers
     if workers <= 1 and stop is None:
         yield from map(work, items)
         return
     workers = max(workers, 1)
     waiting: collections.deque[Future[Result]] = collections.deque()
     upcoming = iter(items)
+
+    def submit(item: Item) -> Future[Result]:
+        # A thread begins with no context of its own: without the caller's it would not know that it is to be quiet.
+        # A copy for each item, since a context can be entered by one thread at a time.
+        return threads.submit(contextvars.copy_context().run, work, item)
+
     with ThreadPoolExecutor(max_workers=workers) as threads:
         try:
-            waiting.extend(threads.submit(work, item) for _, item in zip(range(2 * workers), upcoming, strict=False))
+            waiting.extend(submit(item) for _, item in zip(range(2 * workers), upcoming, strict=False))
             while waiting:
                 yield waiting.popleft().result()
-                waiting.extend(threads.submit(work, item) for _, item in zip(range(1), upcoming, strict=False))
+                waiting.extend(submit(item) for _, item in zip(range(1), upcoming, strict=False))
         except BaseException:
             if stop is not None:
                 stop()
@@ -136,7 +144,7 @@ def process_map(count: int, start: Callable[[], Any], *, lost: Callable[[Any], A
     with ThreadPoolExecutor(count) as threads:
 
         def each(work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-            futures = [threads.submit(slots.result, work, item) for item in items]
+            futures = [threads.submit(contextvars.copy_context().run, slots.result, work, item) for item in items]
             try:
                 for future in as_completed(futures):
                     yield future.result()

@@ -12,7 +12,6 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -28,13 +27,12 @@ from sightline.errors import UnreadableImage
 from sightline.records import Dataset, ImageFiles, InputSpec
 from sightline.system.caches import limit_bytes
 from sightline.system.progress import reporter
-from sightline.system.workers import available_processors
+from sightline.system.workers import map_in_order
 
 # Raised when the decoder or the resize gives other bytes for the same file.
 DECODER_VERSION = 2
 # Of the search for copies; each is a column beside the images.
 _SIGNATURES = empty_signatures(0).to_arrays()
-CHUNK = 256
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -201,9 +199,7 @@ def _decode_all(
         signatures.put(row, signature(image))
         stored[row] = resize_image(image, spec)
 
-    with ThreadPoolExecutor(available_processors()) as threads, reporter().bar("decoding", total=len(files)) as bar:
-        for first in range(0, len(files), CHUNK):
-            part = range(first, min(first + CHUNK, len(files)))
-            for _ in threads.map(decode, part):
-                bar.advance(1)
+    with reporter().bar("decoding", total=len(files)) as bar:
+        for _ in map_in_order(decode, range(len(files))):
+            bar.advance(1)
     return dict(sorted(errors.items()))

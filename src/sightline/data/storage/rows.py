@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from sightline.data.storage.archive_members import read_tar_member, read_zip_mem
 from sightline.errors import UnreadableImage
 from sightline.records import ColorMode, ImageFiles
 from sightline.system.text import printable
-from sightline.system.workers import available_processors
+from sightline.system.workers import map_in_order
 
 # Sizes and colours stand at the beginning of these; the others are read whole.
 _HEAD_FORMATS = {"JPEG", "PNG", "GIF", "BMP", "PPM"}
@@ -113,8 +112,7 @@ def image_sizes(files: ImageFiles, rows: NDArray[np.int64]) -> NDArray[np.int64]
         except UnreadableImage:
             return 0, 0, 0
 
-    with ThreadPoolExecutor(available_processors()) as threads:
-        return np.array(list(threads.map(size_of, rows.tolist())), dtype=np.int64).reshape(-1, 3)
+    return np.array(list(map_in_order(size_of, rows.tolist())), dtype=np.int64).reshape(-1, 3)
 
 
 def header_of(source: Path | bytes) -> tuple[int, int, int]:

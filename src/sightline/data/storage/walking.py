@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sightline.data.storage.listing import Listing, is_passed_over
 from sightline.system.progress import reporter
 from sightline.system.text import printable
+from sightline.system.workers import map_in_order
 
 # Waiting for the disk is most of the work: eight threads list 2.5 times as fast as one, on two cores.
 _THREADS = 8
@@ -62,21 +62,21 @@ def walk(path: str | Path, visit: Visit) -> Listing:
     listing = Listing()
     level = [_Folder(str(path), "")]
     walked: set[tuple[str, Identity]] = set()
-    with ThreadPoolExecutor(_THREADS) as threads:
-        while level:
-            deeper: list[_Folder] = []
-            with reporter().bar("listing", total=len(level), unit="folders") as bar:
-                for folder, content in zip(level, threads.map(lambda one: _look_into(one, visit), level), strict=True):
-                    bar.advance(1)
-                    if reason := _why_not_walked(folder, content, walked):
-                        listing.left_out.append((printable(folder.prefix.rstrip("/")), reason))
-                    if content.error:
-                        listing.closed.append((folder.prefix.rstrip("/"), content.error))
-                    if not reason:
-                        _join(listing, content)
-                        deeper += content.folders
-            # Links last, so that it is the link that is passed over where both lead to one folder.
-            level = sorted(deeper, key=lambda folder: (folder.is_link, folder.prefix))
+    while level:
+        deeper: list[_Folder] = []
+        contents = map_in_order(lambda one: _look_into(one, visit), level, workers=min(_THREADS, len(level)))
+        with reporter().bar("listing", total=len(level), unit="folders") as bar:
+            for folder, content in zip(level, contents, strict=True):
+                bar.advance(1)
+                if reason := _why_not_walked(folder, content, walked):
+                    listing.left_out.append((printable(folder.prefix.rstrip("/")), reason))
+                if content.error:
+                    listing.closed.append((folder.prefix.rstrip("/"), content.error))
+                if not reason:
+                    _join(listing, content)
+                    deeper += content.folders
+        # Links last, so that it is the link that is passed over where both lead to one folder.
+        level = sorted(deeper, key=lambda folder: (folder.is_link, folder.prefix))
     listing.left_out.sort()
     return listing
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import math
 import threading
 import time
@@ -262,7 +263,9 @@ class _Painter:
         if self.path is None or busy or time.perf_counter() - self._last < SECONDS_BETWEEN_CURVES:
             return
         self._last = time.perf_counter()
-        self._thread = threading.Thread(target=self._draw, args=(list(history),), daemon=True)
+        # A thread begins with no context; what is said in this one goes where the others' words go.
+        run = contextvars.copy_context().run
+        self._thread = threading.Thread(target=run, args=(self._draw, list(history)), daemon=True)
         self._thread.start()
 
     def finish(self, history: list[dict[str, float]] | None = None) -> None:
