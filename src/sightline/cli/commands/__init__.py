@@ -1,1 +1,1 @@
-"""The commands: each parses, calls one function of the library, prints."""
+"""The commands, one module a noun: each parses, calls one function of the library, prints."""
