@@ -59,10 +59,12 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             keras_on_use_in="backends",
         ),
     ),
+    (Room("metrics", "classification intervals significance grouped calibration ensembles history"),),
+    (Room("tasks", "task single_label table"),),
     (Room("records", "data results"),),
     (Room("records/__init__"),),  # hands on what is in both
     (Room("configuration", "names networks schema augmentation consistency parsing presets"),),
-    (Room("metrics", "classification intervals significance grouped calibration ensembles history figures"),),
+    (Room("metrics", "figures"),),
     (
         Room(
             "data/decoding",

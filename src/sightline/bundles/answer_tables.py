@@ -16,6 +16,8 @@ from sightline.system.files import open_as_it_is, writing_to
 from sightline.system.locks import hold_file, remove_unless_held
 from sightline.system.progress import reporter
 from sightline.system.text import csv_line
+from sightline.tasks.single_label import SINGLE_LABEL
+from sightline.tasks.task import Task
 
 PARTIAL = ".partial"
 NOTE = ".partial.jsonl"
@@ -32,9 +34,16 @@ class AnswerTable:
     """
 
     def __init__(
-        self, path: Path, *, most_classes: int, asked: Mapping[str, Any] | None = None, overwrite: bool = False
+        self,
+        path: Path,
+        task: Task = SINGLE_LABEL,
+        *,
+        most_classes: int,
+        asked: Mapping[str, Any] | None = None,
+        overwrite: bool = False,
     ) -> None:
         """A table at `path` that names so many classes a row; the note begins with `asked`."""
+        self.task = task
         self.path = Path(os.path.realpath(path))
         self.typed = path
         self.most_classes, self.asked, self.overwrite = most_classes, dict(asked or {}), overwrite
@@ -153,14 +162,12 @@ class AnswerTable:
                 self._note.flush()
 
     def _columns(self) -> list[str]:
-        ranked = [f"{what}_{rank}" for rank in range(2, self.most_classes + 1) for what in ("label", "confidence")]
-        return ["path", "label", "confidence", *ranked, *["disagreement"] * self._disagrees, "notice", "error"]
+        answer = self.task.columns(self.most_classes)
+        return ["path", *answer, *["disagreement"] * self._disagrees, "notice", "error"]
 
     def _cells(self, row: Mapping[str, Any]) -> list[str | float | None]:
-        ranked = [entry[what] for entry in row["top"][1:] for what in ("label", "confidence")]
-        ranked += [None] * (2 * (self.most_classes - 1) - len(ranked))
         asked = [row.get("disagreement")] * self._disagrees
-        return [row["path"], row["label"], row["confidence"], *ranked, *asked, row.get("notice"), row["error"]]
+        return [row["path"], *self.task.cells(row, self.most_classes), *asked, row.get("notice"), row["error"]]
 
 
 def _size_and_time(path: str) -> list[int] | None:

@@ -18,6 +18,7 @@ from sightline.bundles.checks import (
     checked_json,
     checked_labels,
     checked_metrics,
+    checked_task,
 )
 from sightline.bundles.graphs import graph_outputs
 from sightline.errors import InvalidBundle
@@ -25,6 +26,8 @@ from sightline.records import Bundle, InputSpec
 from sightline.system.files import sha256_of, write_json
 from sightline.system.progress import reporter
 from sightline.system.text import printable
+from sightline.tasks.single_label import SINGLE_LABEL
+from sightline.tasks.task import Task
 
 # The backbone inside the package: opened by name, its bytes verified as any other's. Its `model.onnx` takes `images`,
 # uint8 (batch, height, width, 3) with sides of 32 pixels and more, and gives `logits` (batch, 1000), `features`
@@ -71,7 +74,7 @@ RECORDED_PACKAGES = (
 )
 
 
-def write_manifest(folder: Path, *, kind: str = "trained") -> None:
+def write_manifest(folder: Path, *, kind: str = "trained", task: Task = SINGLE_LABEL) -> None:
     """Seal a folder: its files with size and SHA-256, what made it, its outputs and its capabilities.
 
     Files that belong to no bundle are not listed, and nobody will read them.
@@ -79,6 +82,7 @@ def write_manifest(folder: Path, *, kind: str = "trained") -> None:
     Args:
         folder: with all the files of a bundle but the manifest, and those of its capabilities.
         kind: "trained", or "embedded" for the one inside the package, which has no `model.keras`.
+        task: what its logits say.
 
     Raises:
         InvalidBundle: a file is missing, or `model.onnx` is no graph.
@@ -102,6 +106,7 @@ def write_manifest(folder: Path, *, kind: str = "trained") -> None:
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             **({} if kind == "trained" else {"kind": kind}),
+            **({} if task == SINGLE_LABEL else {"task": task.name}),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": _versions(),
             "capabilities": capabilities,
@@ -180,6 +185,7 @@ def load_bundle(path: str | Path | Bundle) -> Bundle:
         num_calibration_images=num_calibration_images,
         metrics=checked_metrics(folder / "metrics.json"),
         manifest=manifest,
+        task=checked_task(folder / MANIFEST, manifest),
     )
 
 

@@ -10,6 +10,9 @@ from typing import Any, get_args
 from sightline.errors import InvalidBundle
 from sightline.records import ColorMode, InputSpec, ResizeRule
 from sightline.system.stored import read_json
+from sightline.tasks.single_label import SINGLE_LABEL
+from sightline.tasks.table import TASKS
+from sightline.tasks.task import Task
 
 MOST_CLASSES, LONGEST_NAME = 100_000, 1_000
 # Pixels a side of what a network is fed; recipes go to 1,024.
@@ -129,6 +132,17 @@ def check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
     outputs = manifest.get("outputs", {})
     if not isinstance(outputs, dict) or not all(map(_is_output, outputs.values())):
         raise _refuse(path, "outputs must give each output its dtype, shape and meaning")
+
+
+def checked_task(path: Path, manifest: Mapping[str, Any]) -> Task:
+    """What the logits of a bundle say, from its manifest; one class an image where that names nothing."""
+    name = manifest.get("task", SINGLE_LABEL.name)
+    if not isinstance(name, str) or name not in TASKS:
+        raise InvalidBundle(
+            f"{path}: answers of the task {_shown(name)}; this Sightline knows {', '.join(TASKS)}. "
+            "Run: pip install --upgrade sightline."
+        )
+    return TASKS[name]
 
 
 def _is_output(entry: Any) -> bool:

@@ -80,7 +80,7 @@ def predict(
 def _predict_whole(bundle: Bundle, dataset: Dataset, *, invert: bool) -> Predictions:
     """Predictions for all of a Dataset; with its labels where the bundle knows its classes."""
     rows = np.arange(len(dataset))
-    present = (dataset.class_names[label] for label in np.unique(dataset.labels))
+    present = (name for name, count in dataset.class_counts().items() if count)
     unknown = [printable(name) for name in present if name not in bundle.class_names]
     if unknown:
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
@@ -138,6 +138,7 @@ def predict_dataset(
         labels=labels,
         errors=errors,
         disagreements=found.get("disagreement"),
+        task=bundle.task,
     )
 
 
@@ -156,15 +157,16 @@ def match_labels(class_names: tuple[str, ...], dataset: Dataset, rows: NDArray[n
         InvalidValue: a class of these rows is not among `class_names`.
     """
     place = {name: label for label, name in enumerate(class_names)}
-    table = np.array([place.get(name, -1) for name in dataset.class_names], dtype=np.int64)
-    labels = table[dataset.labels[rows]]
-    if (labels < 0).any():
-        unknown = [dataset.class_names[label] for label in np.unique(dataset.labels[rows][labels < 0])]
+    numbers = np.array([place.get(name, -1) for name in dataset.class_names], dtype=np.int64)
+    labels, task = dataset.labels[rows], dataset.task
+    is_unknown = (task.counts(labels, num_classes=dataset.num_classes) > 0) & (numbers < 0)
+    if is_unknown.any():
+        unknown = [dataset.class_names[number] for number in np.flatnonzero(is_unknown)]
         raise InvalidValue(
             f"the source '{dataset.name}' has classes the bundle does not know: {_first(unknown, 5)}. "
             f"The bundle knows: {_first(class_names, 20)}. Call them as it does, or leave them out."
         )
-    return labels
+    return task.renumbered(labels, numbers, num_classes=len(class_names))
 
 
 def _first(names: Sequence[str], most: int) -> str:
@@ -334,6 +336,7 @@ class _Answerer:
             errors=[reading.error for reading in readings],
             notices=[reading.notice for reading in readings],
             disagreements=found.get("disagreement"),
+            task=self.bundle.task,
         )
 
 
@@ -349,4 +352,5 @@ def _join(bundle: Bundle, portions: list[Predictions]) -> Predictions:
         errors=[error for portion in portions for error in portion.errors],
         notices=[notice for portion in portions for notice in portion.notices],
         disagreements=None if disagreements[0] is None else np.concatenate(disagreements),
+        task=bundle.task,
     )

@@ -14,9 +14,6 @@ from sightline.data.inputs.pixels import Pixels, read_pixels
 from sightline.data.sources.loading import open_again
 from sightline.evaluation.judging import choose_rows, in_words, recorded_source
 from sightline.evaluation.scoring import figures, score
-from sightline.metrics.classification import (
-    softmax,
-)
 from sightline.records import Bundle, Evaluation, Predictions, Run
 from sightline.reporting.charts.canvas import check_drawable
 from sightline.reporting.charts.confusion import confusion_png
@@ -103,8 +100,8 @@ def write_figures(folder: Path, evaluation: Evaluation, predictions: Predictions
     sheet = mistakes_sheet(
         images.take(readable),  # type: ignore[arg-type]  # a lazy sequence: only what is drawn is read
         labels,
-        predicted=logits.argmax(axis=1),
-        confidences=softmax(logits, temperature=predictions.temperature).max(axis=1),
+        predicted=predictions.task.decided(logits),
+        confidences=predictions.confidences[readable],
         class_names=predictions.class_names,
     )
     write_atomically(folder / "mistakes.png", sheet)

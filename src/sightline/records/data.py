@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.system.text import printable
+from sightline.tasks.single_label import SINGLE_LABEL
+from sightline.tasks.task import Task
 
 ColorMode = Literal["grey", "rgb"]
 ResizeRule = Literal["fit", "fill", "stretch"]
@@ -122,6 +124,7 @@ class Dataset:
         remarks: what was noticed while the source was opened, a sentence each.
         left_out: (file, reason) of what the source names and cannot be a row.
         typed: what was named to the command that opened it; "" where it was opened apart, in whatever way.
+        task: what a label is.
 
     Example:
         >>> import sightline
@@ -142,6 +145,7 @@ class Dataset:
     remarks: tuple[str, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
     typed: str = ""
+    task: Task = SINGLE_LABEL
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -167,7 +171,7 @@ class Dataset:
 
     def class_counts(self) -> dict[str, int]:
         """Images a class, in the order of `class_names`."""
-        counts = np.bincount(self.labels, minlength=self.num_classes)
+        counts = self.task.counts(self.labels, num_classes=self.num_classes)
         return dict(zip(self.class_names, counts.tolist(), strict=True))
 
     def __repr__(self) -> str:

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.records.data import InputSpec, Splits, image_tag
+from sightline.tasks.single_label import SINGLE_LABEL
+from sightline.tasks.task import Task
 
 NO_NUMBER = "the network answers this image with something else than finite numbers"
 
@@ -32,6 +34,7 @@ class Predictions:
         disagreements: (num_images,) float32 in [0, 1], the share of an ensemble's members that name another
             class than it does; NaN in a row that has an error; None where one network answers.
         groups: (num_images,) strings, images of one hang together: of one object, or copies; None: each stands alone.
+        task: what the logits say and what a label is.
     """
 
     class_names: tuple[str, ...]
@@ -43,6 +46,7 @@ class Predictions:
     notices: tuple[str | None, ...]
     disagreements: NDArray[np.float32] | None = None
     groups: NDArray[np.str_] | None = None
+    task: Task = SINGLE_LABEL
 
     def __post_init__(self) -> None:
         """Make an error row of each whose answer is no number: it names no class, whoever made the bundle."""
@@ -71,6 +75,7 @@ class Predictions:
         notices: Iterable[str | None] = (),
         disagreements: NDArray[np.float32] | None = None,
         groups: NDArray[np.str_] | None = None,
+        task: Task = SINGLE_LABEL,
     ) -> Predictions:
         """Predictions of which only what there is has to be named; see the attributes.
 
@@ -84,6 +89,7 @@ class Predictions:
             notices: left out where there is none.
             disagreements: left out where one network answers.
             groups: left out where each image stands alone.
+            task: left out where an image has one class.
 
         Returns:
             The Predictions.
@@ -104,6 +110,7 @@ class Predictions:
             notices=tuple(notices) or nothing,
             disagreements=disagreements,
             groups=groups,
+            task=task,
         )
 
     def __len__(self) -> int:
@@ -131,14 +138,16 @@ class Predictions:
     @property
     def predicted(self) -> tuple[str | None, ...]:
         """(num_images) name of the most probable class, None in a row that has an error."""
-        best = np.where(self.readable, np.nan_to_num(self.logits).argmax(axis=1), -1)
-        return tuple(self.class_names[label] if label >= 0 else None for label in best.tolist())
+        names = np.full(len(self), None)
+        names[self.readable] = self.task.named(self.task.decided(self.logits[self.readable]), self.class_names)
+        return tuple(names.tolist())
 
     @property
     def confidences(self) -> NDArray[np.float64]:
         """(num_images,) calibrated probability of the predicted class, NaN in a row that has an error."""
-        scaled = self.logits.astype(np.float64) / self.temperature
-        confidences: NDArray[np.float64] = 1 / np.exp(scaled - scaled.max(axis=1, keepdims=True)).sum(axis=1)
+        confidences = np.full(len(self), np.nan)
+        readable = self.readable
+        confidences[readable] = self.task.confidences(self.logits[readable], temperature=self.temperature)
         return confidences
 
     def __repr__(self) -> str:
@@ -300,6 +309,7 @@ class Bundle:
         num_calibration_images: how many rows stand behind the temperature.
         metrics: the test figures as JSON has them.
         manifest: format version, package versions, hashes.
+        task: what its logits say.
     """
 
     path: Path
@@ -309,6 +319,7 @@ class Bundle:
     num_calibration_images: int
     metrics: Mapping[str, Any]
     manifest: Mapping[str, Any]
+    task: Task = SINGLE_LABEL
 
     @property
     def capabilities(self) -> tuple[str, ...]:

@@ -96,7 +96,7 @@ def _answer(bundle: Any, paths: Sequence[str], arguments: Namespace) -> tuple[in
             }
             most = min(arguments.top, len(bundle.class_names))
             table = open_now.enter_context(
-                AnswerTable(arguments.csv, most_classes=most, asked=asked, overwrite=arguments.overwrite)
+                AnswerTable(arguments.csv, bundle.task, most_classes=most, asked=asked, overwrite=arguments.overwrite)
             )
         # On a terminal the rows are the progress: a bar would share their lines.
         open_now.enter_context(reporting("quiet" if sys.stdout.isatty() else None))
@@ -104,7 +104,7 @@ def _answer(bundle: Any, paths: Sequence[str], arguments: Namespace) -> tuple[in
         for portion in predict_files(bundle, paths, invert=arguments.invert):
             rows = list(_rows(portion, arguments.top))
             num_unreadable += sum(row["error"] is not None for row in rows)
-            fault = fault or _print_rows(rows, arguments)
+            fault = fault or _print_rows(rows, bundle.task, arguments)
             if fault is not None and table is None:
                 raise fault
             if table is not None:
@@ -114,38 +114,23 @@ def _answer(bundle: Any, paths: Sequence[str], arguments: Namespace) -> tuple[in
 
 
 def _rows(portion: Any, top: int) -> Iterator[dict[str, Any]]:
-    import numpy as np
-
-    from sightline.metrics.classification import softmax
-
-    for place, path in enumerate(portion.row_ids):
-        row: dict[str, Any] = {
-            "path": path,
-            "label": None,
-            "confidence": None,
-            "top": [],
-            "error": portion.errors[place],
-        }
-        if row["error"] is None:
-            probabilities = softmax(portion.logits[place : place + 1], temperature=portion.temperature)[0]
-            best = np.argsort(-probabilities, kind="stable")[:top]
-            row["top"] = [
-                {"label": portion.class_names[label], "confidence": round(float(probabilities[label]), 6)}
-                for label in best
-            ]
-            row |= row["top"][0]
-            if portion.disagreements is not None:
-                row["disagreement"] = round(float(portion.disagreements[place]), 6)
+    logits = portion.logits[portion.readable]
+    answers = iter(portion.task.answers(logits, portion.class_names, temperature=portion.temperature, top=top))
+    for place, (path, error) in enumerate(zip(portion.row_ids, portion.errors, strict=True)):
+        answer = portion.task.unanswered if error is not None else next(answers)
+        row: dict[str, Any] = {"path": path, **answer, "error": error}
+        if error is None and portion.disagreements is not None:
+            row["disagreement"] = round(float(portion.disagreements[place]), 6)
         if portion.notices[place]:
             row["notice"] = portion.notices[place]
         yield row
 
 
-def _print_rows(rows: Sequence[dict[str, Any]], arguments: Namespace) -> OSError | None:
+def _print_rows(rows: Sequence[dict[str, Any]], task: Any, arguments: Namespace) -> OSError | None:
     """Print a portion; where stdout takes no more, say why, once: a table may still be written."""
     try:
         for row in rows:
-            _print_row(row, arguments)
+            _print_row(row, task, arguments)
         sys.stdout.flush()
     except OSError as error:
         silence_stdout()
@@ -153,7 +138,7 @@ def _print_rows(rows: Sequence[dict[str, Any]], arguments: Namespace) -> OSError
     return None
 
 
-def _print_row(row: dict[str, Any], arguments: Namespace) -> None:
+def _print_row(row: dict[str, Any], task: Any, arguments: Namespace) -> None:
     if arguments.json:
         print_json(row)
         return
@@ -161,12 +146,10 @@ def _print_row(row: dict[str, Any], arguments: Namespace) -> None:
     if row["error"]:
         print_text(f"{path}: error: {printable(row['error']).removeprefix(f'{path}: ')}")
         return
-    others = "  ".join(f"{printable(entry['label'])} {entry['confidence']:.3f}" for entry in row["top"][1:])
     notice = f"  ({row['notice']})" if "notice" in row else ""
     if row.get("disagreement"):
         notice = f"  ({row['disagreement']:.0%} of the members disagree){notice}"
-    beside = f"  | {others}" if others else ""
-    print_text(f"{path}: {printable(row['label'])} {row['confidence']:.3f}{beside}{notice}")
+    print_text(f"{path}: {task.line(row)}{notice}")
 
 
 def similar_options(parser: ArgumentParser) -> None:
