@@ -34,6 +34,13 @@ class Independent(SingleLabel):
     def probabilities(self, logits, *, temperature=1.0):
         return 1 / (1 + np.exp(-np.asarray(logits, np.float64) / temperature))
 
+    def is_right(self, logits, labels):
+        return self.probabilities(logits)[np.arange(len(labels)), labels] > 0.5
+
+    def cross_entropy(self, logits, labels, *, temperature=1.0):
+        signs = np.where(np.eye(logits.shape[1])[labels] > 0, 1, -1)
+        return float(-np.log(self.probabilities(signs * logits, temperature=temperature)).sum(axis=1).mean())
+
     def answers(self, logits, class_names, *, temperature, top):
         rows = self.probabilities(logits, temperature=temperature)
         found = [[name for name, share in zip(class_names, row, strict=True) if share > 0.5][:top] for row in rows]
@@ -85,6 +92,18 @@ def test_another_task_writes_its_own_answer(independent: Path, digits: Path, com
     assert [line.rpartition(": ")[2] for line in said[:3]] == [" and ".join(row["found"]) for row in rows[:3]]
     with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as stream:
         assert [line["found"] for line in csv.DictReader(stream)] == ["+".join(row["found"] or []) for row in rows]
+
+
+def test_another_task_says_itself_what_is_right(independent: Path, tiny_run: sightline.Run) -> None:
+    found = sightline.evaluate(independent)
+    arrays = np.load(independent / "predictions.npz")
+    logits, labels = arrays["test_logits"].astype(np.float64), arrays["test_labels"]
+    given = logits[np.arange(len(labels)), labels]
+    assert found.num_correct == (given > 0).sum() != tiny_run.evaluation.num_correct
+    assert found.accuracy == (given > 0).mean()
+    scaled = logits / tiny_run.bundle.temperature
+    surprise = np.log1p(np.exp(scaled)).sum(axis=1) - given / tiny_run.bundle.temperature
+    assert found.cross_entropy == pytest.approx(surprise.mean())
 
 
 def test_a_bundle_of_a_task_that_is_not_known_is_refused(independent: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,15 +158,14 @@ def match_labels(class_names: tuple[str, ...], dataset: Dataset, rows: NDArray[n
     """
     place = {name: label for label, name in enumerate(class_names)}
     numbers = np.array([place.get(name, -1) for name in dataset.class_names], dtype=np.int64)
-    labels, task = dataset.labels[rows], dataset.task
-    is_unknown = (task.counts(labels, num_classes=dataset.num_classes) > 0) & (numbers < 0)
+    is_unknown = (dataset.counts(rows) > 0) & (numbers < 0)
     if is_unknown.any():
         unknown = [dataset.class_names[number] for number in np.flatnonzero(is_unknown)]
         raise InvalidValue(
             f"the source '{dataset.name}' has classes the bundle does not know: {_first(unknown, 5)}. "
             f"The bundle knows: {_first(class_names, 20)}. Call them as it does, or leave them out."
         )
-    return task.renumbered(labels, numbers, num_classes=len(class_names))
+    return dataset.task.renumbered(dataset.labels[rows], numbers, num_classes=len(class_names))
 
 
 def _first(names: Sequence[str], most: int) -> str:

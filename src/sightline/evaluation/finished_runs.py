@@ -19,6 +19,7 @@ from sightline.metrics.history import checked_epochs
 from sightline.records import SPLIT_NAMES, Bundle, Run, SplitName
 from sightline.system.stored import MOST_ARRAY_BYTES, parse_json, read_arrays, read_json, read_plain
 from sightline.system.workers import free_bytes
+from sightline.tasks.task import Task
 
 JUDGED_SPLITS: tuple[SplitName, ...] = ("validation", "calibration", "test")
 # metrics.json is written last: with it a run is finished.
@@ -145,7 +146,7 @@ def read_run(run: str | Path | Run) -> FinishedRun:
         history = _history(folder / "history.jsonl")
         checked_epochs(history, metrics["chosen_epoch"])
         table = read_splits(folder / "splits.csv")
-        class_names, answers = _answers(folder / "predictions.npz")
+        class_names, answers = _answers(folder / "predictions.npz", bundle.task)
         return FinishedRun(
             path=folder,
             recipe=_recipe(read_json(folder / "recipe.json")),
@@ -240,7 +241,7 @@ def _check_numbers(*values: Any, name: str = "metrics.json") -> None:
         raise ValueError(f"{name}: a figure is no number ({ascii(values)[:80]})")
 
 
-def _answers(path: Path) -> tuple[tuple[str, ...], dict[str, Answers]]:
+def _answers(path: Path, task: Task) -> tuple[tuple[str, ...], dict[str, Answers]]:
     """What was said of each judged row; one without finite numbers counts as an image that could not be read."""
     parts = ("row_ids", "labels", "logits")
     wanted = ["class_names", *(f"{split}_{part}" for split in JUDGED_SPLITS for part in parts)]
@@ -268,8 +269,8 @@ def _answers(path: Path) -> tuple[tuple[str, ...], dict[str, Answers]]:
         is_sound = np.isfinite(logits).all(axis=1)
         row_ids, labels, logits = row_ids[is_sound].tolist(), labels[is_sound], logits[is_sound]
         answers[split] = Answers(
-            given=dict(zip(row_ids, (names[label] for label in labels.tolist()), strict=True)),
-            predicted=dict(zip(row_ids, (names[label] for label in logits.argmax(axis=1).tolist()), strict=True)),
+            given=dict(zip(row_ids, task.named(labels, names), strict=True)),
+            predicted=dict(zip(row_ids, task.named(task.decided(logits), names), strict=True)),
             logits=logits,
         )
     return names, answers

@@ -8,7 +8,7 @@ import numpy as np
 
 from sightline.errors import InvalidValue
 from sightline.metrics.classification import most_confused, precision_recall_f1
-from sightline.metrics.figures import FIGURES, confusion_of, plain
+from sightline.metrics.figures import FIGURES, confusion_of, is_right, plain
 from sightline.metrics.grouped import num_groups
 from sightline.records import Evaluation, Predictions, Run
 
@@ -44,7 +44,7 @@ def score(predictions: Predictions) -> Evaluation:
     return Evaluation(
         class_names=rows.class_names,
         num_images=len(rows),
-        num_correct=int(np.trace(confusion)),
+        num_correct=int(is_right(rows).sum()),
         num_unreadable=int((~readable).sum()),
         figures={name: metric.measure(rows) for name, metric in FIGURES.items()},
         confusion=confusion,

@@ -97,13 +97,22 @@ def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike, *, n
     """
     table = _checked_probabilities(probabilities)
     rows = checked_labels(labels, num_images=table.shape[0], num_classes=table.shape[1])
+    return confidence_error(table.max(axis=1), table.argmax(axis=1) == rows, num_bins=num_bins)
+
+
+def confidence_error(confidences: NDArray[np.float64], is_right: NDArray[np.bool_], *, num_bins: int = 15) -> float:
+    """The expected calibration error of answers of which only is known how sure each is, and whether it is right.
+
+    Example:
+        >>> confidence_error(np.array([0.75] * 4), np.array([True, True, False, False]))
+        0.25
+    """
     num_bins = checked_count(num_bins, name="num_bins", at_least=1)
-    confidence, is_correct = table.max(axis=1), table.argmax(axis=1) == rows
     # The inner edges as quotients, so that a confidence of exactly 2/5 falls below the edge 6/15.
     inner_edges = np.arange(1, num_bins) / num_bins
-    bins = np.searchsorted(inner_edges, confidence, side="left")
-    surplus = np.bincount(bins, weights=is_correct - confidence, minlength=num_bins)
-    return float(np.abs(surplus).sum() / len(rows))
+    bins = np.searchsorted(inner_edges, confidences, side="left")
+    surplus = np.bincount(bins, weights=is_right - confidences, minlength=num_bins)
+    return float(np.abs(surplus).sum() / len(confidences))
 
 
 def _loss(gaps: NDArray[np.float64], rows: NDArray[np.int64], sharpness: float) -> float:

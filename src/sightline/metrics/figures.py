@@ -12,8 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.metrics.calibration import expected_calibration_error
-from sightline.metrics.classification import balanced_accuracy, confusion_matrix, cross_entropy, macro_f1, softmax
+from sightline.metrics.calibration import confidence_error
+from sightline.metrics.classification import balanced_accuracy, confusion_matrix, macro_f1
 from sightline.metrics.grouped import accuracy_interval
 from sightline.records import Figure, Predictions
 
@@ -54,35 +54,32 @@ class Metric:
         return Figure(self.words, value, interval, self.digits)
 
 
-def _predicted(rows: Predictions) -> NDArray[np.int64]:
-    return np.asarray(rows.logits.argmax(axis=1))
-
-
-def _is_right(rows: Predictions) -> NDArray[np.bool_]:
-    return np.asarray(_predicted(rows) == rows.labels)
+def is_right(rows: Predictions) -> NDArray[np.bool_]:
+    """Whether each answer is the given one; of rows that are all readable and labelled."""
+    return rows.task.is_right(rows.logits, np.asarray(rows.labels))
 
 
 def confusion_of(rows: Predictions) -> NDArray[np.int64]:
     """(num_classes, num_classes) counts of rows that are all readable and labelled; row the given class."""
-    return confusion_matrix(np.asarray(rows.labels), _predicted(rows), num_classes=len(rows.class_names))
+    decided = rows.task.decided(rows.logits)
+    return confusion_matrix(np.asarray(rows.labels), decided, num_classes=len(rows.class_names))
 
 
 def _cross_entropy(rows: Predictions) -> float:
-    return cross_entropy(rows.logits, np.asarray(rows.labels), temperature=rows.temperature)
+    return rows.task.cross_entropy(rows.logits, np.asarray(rows.labels), temperature=rows.temperature)
 
 
 def _calibration_error(rows: Predictions) -> float:
-    probabilities = softmax(rows.logits, temperature=rows.temperature)
-    return expected_calibration_error(probabilities, np.asarray(rows.labels))
+    return confidence_error(rows.confidences, is_right(rows))
 
 
 # In the order in which they are told; the first stands for all where there is room for one.
 FIGURES: dict[str, Metric] = {
     "accuracy": Metric(
         "accuracy",
-        lambda rows: float(_is_right(rows).mean()),
+        lambda rows: float(is_right(rows).mean()),
         is_higher_better=True,
-        interval=lambda rows: accuracy_interval(_is_right(rows), rows.groups),
+        interval=lambda rows: accuracy_interval(is_right(rows), rows.groups),
         interval_method="Wilson",
     ),
     "cross_entropy": Metric("cross-entropy", _cross_entropy, is_higher_better=False, left_out_of=("training",)),

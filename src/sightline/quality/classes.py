@@ -28,7 +28,7 @@ WARNED_RATIO: Final = 10
 
 def class_findings(dataset: Dataset) -> list[Finding]:
     """What the labels, the names and the source's own remarks say; no image is read."""
-    counts = np.bincount(dataset.labels, minlength=dataset.num_classes)
+    counts = dataset.counts()
     alike = _similar_names(dataset.class_names)
     return [
         *_too_small(dataset, counts),
@@ -53,7 +53,7 @@ def _too_small(dataset: Dataset, counts: NDArray[np.int64]) -> list[Finding]:
             paths = tuple(dataset.row_ids[rows].tolist())
             findings.append(Finding("class-too-small", "error", paths, f"{_quoted(dataset, labels)}: {what}"))
     is_train = (dataset.given_splits == "train") | (dataset.given_splits == "")
-    in_train = np.bincount(dataset.labels[is_train], minlength=dataset.num_classes)
+    in_train = dataset.counts(is_train)
     unseen = np.flatnonzero((in_train == 0) & (counts > 0))
     if len(unseen):
         detail = f"{_quoted(dataset, unseen)}: images in test or validation, none to learn from"
@@ -94,7 +94,7 @@ def _imbalance(dataset: Dataset, counts: NDArray[np.int64]) -> list[Finding]:
 def _few_images(dataset: Dataset, counts: NDArray[np.int64]) -> list[Finding]:
     is_test = dataset.given_splits == "test"
     given = bool(is_test.any())
-    tested = np.bincount(dataset.labels[is_test], minlength=dataset.num_classes)
+    tested = dataset.counts(is_test)
     expected = tested if given else np.floor(counts * TEST_FRACTION + 0.5).astype(np.int64)
     few = np.flatnonzero((expected < LEAST_TEST_IMAGES) & (counts > 1))
     if not len(few):

@@ -8,7 +8,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -169,10 +169,13 @@ class Dataset:
             left_out=(*self.left_out, *left_out),
         )
 
+    def counts(self, rows: NDArray[Any] | slice = slice(None)) -> NDArray[np.int64]:
+        """(num_classes,) images of each class, of all rows or of some."""
+        return self.task.counts(self.labels[rows], num_classes=self.num_classes)
+
     def class_counts(self) -> dict[str, int]:
         """Images a class, in the order of `class_names`."""
-        counts = self.task.counts(self.labels, num_classes=self.num_classes)
-        return dict(zip(self.class_names, counts.tolist(), strict=True))
+        return dict(zip(self.class_names, self.counts().tolist(), strict=True))
 
     def __repr__(self) -> str:
         shape = "" if isinstance(self.images, ImageFiles) else f" of {'x'.join(map(str, self.images.shape[1:]))}"

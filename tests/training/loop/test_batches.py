@@ -11,7 +11,6 @@ from sightline.training.loop.batches import (
     LabelledImages,
     drawn_rows,
     row_weights,
-    targets_of,
     training_feed,
     validation_feed,
 )
@@ -57,8 +56,9 @@ def test_without_weights_nothing_is_weighed():
 
 
 def test_targets_are_whole_numbers_or_one_hot_rows():
-    assert targets_of(np.array([1, 0]), "sparse_categorical_crossentropy", 3).tolist() == [1, 0]
-    assert targets_of(np.array([1, 0]), "categorical_crossentropy", 3).tolist() == [[0, 1, 0], [1, 0, 0]]
+    data = LabelledImages(None, np.array([1, 0]))
+    assert data.targets("sparse_categorical_crossentropy", 3).tolist() == [1, 0]
+    assert data.targets("categorical_crossentropy", 3).tolist() == [[0, 1, 0], [1, 0, 0]]
 
 
 def epoch_of(feed: dict) -> list[tuple[int, int]]:

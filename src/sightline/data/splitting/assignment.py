@@ -80,7 +80,7 @@ class _SplitAssigner:
     def __init__(self, dataset: Dataset, shares: Sequence[float], seed: int, copies: Copies | None) -> None:
         self.dataset, self.shares, self.seed = dataset, shares, seed
         self.row_ids: list[str] = dataset.row_ids.tolist()
-        self.labels: list[int] = dataset.labels.tolist()
+        self.strata: list[int] = dataset.task.strata(dataset.labels).tolist()
         self.given: list[str] = dataset.given_splits.tolist()
         self.names: list[str] = [""] * len(dataset) if dataset.groups is None else dataset.groups.tolist()
         # Rows with the same pixels are one node; near copies are pairs of nodes, so that it does not matter
@@ -91,7 +91,7 @@ class _SplitAssigner:
         self.ages = [0] * len(dataset)
         self.keys = list(self.row_ids)
         self.members: dict[tuple[str, str | int], list[int]] = {}
-        self.counts = [[0] * len(SPLIT_NAMES) for _ in dataset.class_names]
+        self.counts: dict[int, list[int]] = {stratum: [0] * len(SPLIT_NAMES) for stratum in self.strata}
         self.totals = [0] * len(SPLIT_NAMES)
         self.left_out: list[tuple[str, str]] = []
         self.num_placed = self.num_crossing = 0
@@ -115,7 +115,7 @@ class _SplitAssigner:
         if found:
             split = found[0]
         else:
-            split = allowed[0] if len(allowed) == 1 else self._chosen(self.labels[row], position(self.seed, key))
+            split = allowed[0] if len(allowed) == 1 else self._chosen(self.strata[row], position(self.seed, key))
         self._enter(row, split, known, key)
 
     def closed(self) -> Assignment:
@@ -157,7 +157,7 @@ class _SplitAssigner:
         if self.names[row]:
             self._list("group", self.names[row], row)
         if self.shares[split] > 0 and self.given[row] in ("", "train"):
-            self.counts[self.labels[row]][split] += 1
+            self.counts[self.strata[row]][split] += 1
             self.totals[split] += 1
 
     def _list(self, kind: str, name: str | int, row: int) -> None:
@@ -177,9 +177,9 @@ class _SplitAssigner:
             row = self.parents[row]
         return row
 
-    def _chosen(self, label: int, place: float) -> int:
+    def _chosen(self, stratum: int, place: float) -> int:
         """The split of a new group: the one its hash says, unless its class would stray from its fractions."""
-        counts = self.counts[label]
+        counts = self.counts[stratum]
         if not any(counts) and self.shares[_TRAIN] > 0:
             return _TRAIN
         for entered in (counts, self.totals):

@@ -42,7 +42,7 @@ def refuse_empty(dataset: Dataset, data: DataRecipe, splits: Splits) -> None:
     if splits.groups is not None and len(splits.train):
         # Of files, a class whose few images went with their copies is told in a remark and stops nobody.
         is_free = (dataset.given_splits == "") | (dataset.given_splits == "train")
-        lost = [label for label in lost if not (is_free & (dataset.labels == label)).any()]
+        lost = [label for label in lost if not dataset.counts(is_free)[label]]
     if lost or not len(splits.train):
         name = dataset.class_names[lost[0] if lost else int(dataset.labels[0])]
         raise InvalidSource(
@@ -106,7 +106,7 @@ def kinds_of_errors(errors: Mapping[int, str]) -> str:
 
 def class_remarks(dataset: Dataset, splits: Splits, shares: Sequence[float]) -> tuple[str, ...]:
     """Which classes have too few images for every split, and what was done with those they have."""
-    counts = np.bincount(dataset.labels, minlength=dataset.num_classes)
+    counts = dataset.counts()
     remarks = []
     single = [label for label in np.flatnonzero(counts == 1).tolist() if label not in _without(dataset, splits.train)]
     if single:
@@ -137,9 +137,7 @@ def groups_needed(share: float) -> int:
 
 def _without(dataset: Dataset, rows: NDArray[np.int64]) -> list[int]:
     """Labels that the dataset has and these rows have not."""
-    there = np.bincount(dataset.labels, minlength=dataset.num_classes)
-    here = np.bincount(dataset.labels[rows], minlength=dataset.num_classes)
-    return np.flatnonzero((there > 0) & (here == 0)).tolist()
+    return np.flatnonzero((dataset.counts() > 0) & (dataset.counts(rows) == 0)).tolist()
 
 
 def _named(dataset: Dataset, labels: Sequence[int]) -> str:

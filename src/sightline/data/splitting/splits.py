@@ -67,16 +67,16 @@ def split(dataset: Dataset, data: DataRecipe | None = None, *, seed: int = 0, co
         splits = _assigned(dataset, assign(dataset, shares, seed=seed, copies=copies), shares, remarks)
         refuse_empty(dataset, data, splits)
         return splits
-    generator = np.random.default_rng([seed, 0x5EED])
+    generator, strata = np.random.default_rng([seed, 0x5EED]), dataset.task.strata(dataset.labels)
     given = dataset.given_splits
     free = np.flatnonzero((given == "") | (given == "train"))
     test, validation = np.flatnonzero(given == "test"), np.flatnonzero(given == "validation")
     if not len(test):
-        test, free = _draw(dataset.labels, free, round(data.test_fraction * len(free)), generator)
+        test, free = _draw(strata, free, round(data.test_fraction * len(free)), generator)
     num_free = len(free)
     if not len(validation):
-        validation, free = _draw(dataset.labels, free, round(data.validation_fraction * num_free), generator)
-    calibration, train = _draw(dataset.labels, free, round(data.calibration_fraction * num_free), generator)
+        validation, free = _draw(strata, free, round(data.validation_fraction * num_free), generator)
+    calibration, train = _draw(strata, free, round(data.calibration_fraction * num_free), generator)
     drawn = Splits(train, validation, calibration, test, dataset.fingerprint)
     refuse_empty(dataset, data, drawn)
     return drawn
@@ -200,9 +200,10 @@ def sample_fraction(dataset: Dataset, fraction: float, *, seed: int) -> NDArray[
     for row, name in enumerate(names.tolist()):
         groups.setdefault(name, []).append(row)
     # A group belongs to the class and split of its first row, whatever else is in it.
+    stratum_of = dataset.task.strata(dataset.labels)
     strata: dict[tuple[int, str], list[str]] = {}
     for name, rows in groups.items():
-        strata.setdefault((int(dataset.labels[rows[0]]), str(dataset.given_splits[rows[0]])), []).append(name)
+        strata.setdefault((int(stratum_of[rows[0]]), str(dataset.given_splits[rows[0]])), []).append(name)
     taken: list[int] = []
     for members in strata.values():
         members.sort(key=lambda name: position(seed, name))
@@ -229,11 +230,11 @@ def _shares(dataset: Dataset, data: DataRecipe) -> tuple[float, ...]:
 
 
 def _draw(
-    labels: NDArray[np.int64], rows: NDArray[np.int64], count: int, generator: np.random.Generator
+    strata: NDArray[np.int64], rows: NDArray[np.int64], count: int, generator: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """`count` of `rows`, the classes in proportion, and the rows left over; both ascending."""
     shuffled = generator.permutation(rows)
-    ordered = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    ordered = shuffled[np.argsort(strata[shuffled], kind="stable")]
     # Every k-th of the rows sorted by class: exact in number, and each class within one of its share.
     drawn = np.zeros(len(rows), dtype=bool)
     if count:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from sightline.errors import InvalidValue
 from sightline.evaluation.finished_runs import FinishedRun
 from sightline.evaluation.scoring import brief_figures
-from sightline.metrics.classification import cross_entropy
 from sightline.metrics.ensembles import committee_logits, selection_course
+from sightline.records import Predictions
 from sightline.training.combination.shared_rows import SharedRows, predictions_of
 
 
@@ -68,25 +68,23 @@ def choose(
         steps = f"{len(order)} step{'s' * (len(order) != 1)}"
         made = f"chosen in {steps} on {num_rows:,} validation images that none of them learned from"
         history = [
-            _step(step + 1, said, labels, taken) | {"run": str(runs[order[step]].path)}
+            _step(step + 1, said, validation[0], taken) | {"run": str(runs[order[step]].path)}
             for step, taken in enumerate(counts)
         ]
     else:
         counts, made = [np.asarray(votes, np.float64)], "with weights that were given"
-        history = [_step(1, said, labels, counts[0])]
+        history = [_step(1, said, validation[0], counts[0])]
     best = int(selection_course(said, labels, most=1)[0][0]) if num_rows else int(np.argmax(counts[-1]))
     return Choice(counts[-1], tuple(history), best, made, votes is None)
 
 
-def _step(
-    number: int, said: NDArray[np.float32], labels: NDArray[np.int64], votes: NDArray[np.float64]
-) -> dict[str, Any]:
+def _step(number: int, said: NDArray[np.float32], rows: Predictions, votes: NDArray[np.float64]) -> dict[str, Any]:
     """A line of the history; nothing learned, so that there is no loss on train rows."""
     line: dict[str, Any] = {"epoch": number, "loss": None, "accuracy": None}
-    if len(labels):
-        together = committee_logits(said, votes)
-        line["validation_loss"] = cross_entropy(together, labels)
-        line["validation_accuracy"] = float(np.mean(together.argmax(axis=1) == labels))
+    if len(rows):
+        together, labels = committee_logits(said, votes), np.asarray(rows.labels)
+        line["validation_loss"] = rows.task.cross_entropy(together, labels)
+        line["validation_accuracy"] = float(np.mean(rows.task.is_right(together, labels)))
     return line
 
 

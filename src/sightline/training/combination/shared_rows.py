@@ -138,7 +138,7 @@ def predictions_of(run: FinishedRun, rows: SharedRows, split: str, class_names: 
     labels: NDArray[np.int64] = np.array([class_names.index(rows.given[row_id]) for row_id in row_ids], np.int64)
     logits = answers.logits[found][:, order] / np.float32(run.bundle.temperature)
     groups = np.array([rows.groups[row_id] for row_id in row_ids], dtype=str)
-    return Predictions.of(row_ids, logits, class_names=class_names, labels=labels, groups=groups)
+    return Predictions.of(row_ids, logits, class_names=class_names, labels=labels, groups=groups, task=run.bundle.task)
 
 
 def class_order(names: Sequence[str], wanted: Sequence[str]) -> list[int]:

@@ -9,7 +9,6 @@ import numpy as np
 from sightline.bundles.sessions import Session, open_session
 from sightline.errors import InvalidValue, TrainingFailed
 from sightline.evaluation.scoring import figures, score
-from sightline.metrics.classification import softmax
 from sightline.records import Predictions
 from sightline.system.progress import reporter
 from sightline.training.augmentation.pipeline import build_augmentation
@@ -46,8 +45,10 @@ def distillation_targets(data: Prepared, teacher: Teacher) -> DistillationTarget
         raise TrainingFailed(f"{teacher.bundle.path}: this teacher answers with something else than finite numbers.")
     # The calibration of the student takes the softening back; without rows for it, there must be none.
     softening = SOFTENING if len(data.splits.calibration) else 1.0
-    said = softmax(logits, temperature=teacher.bundle.temperature * softening)
-    given = np.eye(data.dataset.num_classes)[np.tile(data.dataset.labels[data.splits.train], num_views)]
+    task, dataset = data.dataset.task, data.dataset
+    said = task.probabilities(logits, temperature=teacher.bundle.temperature * softening)
+    given = task.targets(dataset.labels[data.splits.train], num_classes=dataset.num_classes, one_hot=True)
+    given = np.tile(given, (num_views, 1))
     answers = (PART_OF_LABELS * given + (1 - PART_OF_LABELS) * said).astype(np.float32)
     test = teacher.bundle.metrics.get("test") or {}
     told = {
@@ -87,6 +88,7 @@ def _judged(session: Session, data: Prepared, teacher: Teacher) -> dict[str, Any
         temperature=teacher.bundle.temperature,
         labels=data.dataset.labels[rows],
         groups=None if data.splits.groups is None else data.splits.groups[rows],
+        task=data.dataset.task,
     )
     judged = figures(score(answers))
     reporter().say(f"teacher: accuracy {judged['accuracy']:.4f} on the {len(rows):,} validation images")

@@ -33,7 +33,7 @@ def boost(job: Job, data: Prepared) -> tuple[tuple[Member, ...], NDArray[np.floa
         member = read_member(job, number)
         if member is None:
             raise TrainingFailed(f"{job.place(number)}: the member that was just trained is not there.")
-        is_wrong = train_answers(job, number)[1].argmax(axis=1) != labels
+        is_wrong = ~data.dataset.task.is_right(train_answers(job, number)[1], labels)
         error = float(np.average(is_wrong, weights=given * weights))
         reporter().say(f"member {number}: wrong on {error:.2%} of the train rows as they are weighted")
         if error >= 1 - 1 / num_classes:

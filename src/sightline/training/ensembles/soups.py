@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import InvalidValue
-from sightline.metrics.classification import cross_entropy
 from sightline.training.ensembles.graph import answers_of
 from sightline.training.loop.batches import LabelledImages
 
@@ -113,10 +112,11 @@ def _renormalise(average: keras.Model, moved: set[str], train: LabelledImages) -
 def _judge(network: keras.Model, validation: LabelledImages) -> tuple[float, float]:
     """Cross-entropy and accuracy."""
     logits = answers_of(network, validation.images)
-    accuracy = float((logits.argmax(axis=1) == validation.labels).mean())
+    task, labels = validation.task, validation.labels
+    accuracy = float(task.is_right(logits, labels).mean())
     if not np.isfinite(logits).all():
         return float("inf"), accuracy
-    return cross_entropy(logits, validation.labels), accuracy
+    return task.cross_entropy(logits, labels), accuracy
 
 
 def _refuse_barrier(together: tuple[float, float], alone: list[tuple[float, float]]) -> None:

@@ -213,5 +213,6 @@ def _out_of_bag(job: Job, data: Prepared) -> Evaluation | None:
             class_names=data.dataset.class_names,
             labels=data.dataset.labels[rows],
             groups=None if data.splits.groups is None else data.splits.groups[rows],
+            task=data.dataset.task,
         )
     )

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from sightline.configuration.names import ONE_HOT_LOSSES
 from sightline.configuration.schema import Recipe
+from sightline.tasks.single_label import SINGLE_LABEL
+from sightline.tasks.task import Task
 from sightline.training.augmentation.mixing import PLAN_COLUMNS, mixing_of, unmixed
 from sightline.training.augmentation.views import drawn_views
 from sightline.training.setup.preparation import Prepared
@@ -40,15 +42,26 @@ class LabelledImages:
         weights: (num_images,) float64, positive, or None.
         answers: (num_views * num_images, num_classes) float32, rows that sum to 1: what is learned in place of the
             labels, for a loss that takes one-hot ones; or None.
+        task: what a label is.
     """
 
     images: Any
     labels: NDArray[np.int64]
     weights: NDArray[np.float64] | None = None
     answers: NDArray[np.float32] | None = None
+    task: Task = SINGLE_LABEL
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def strata(self) -> NDArray[np.int64]:
+        """(num_images,) the class of each, as far as rare ones are to be seen more often or to count more."""
+        return self.task.strata(self.labels)
+
+    def targets(self, loss_name: str, num_classes: int) -> NDArray[Any]:
+        """Labels as the loss takes them: whole numbers, or one row of zeros and a one for each."""
+        return self.task.targets(self.labels, num_classes=num_classes, one_hot=loss_name in ONE_HOT_LOSSES)
 
     @property
     def num_views(self) -> int:
@@ -56,21 +69,21 @@ class LabelledImages:
         return 1 if self.answers is None else len(self.answers) // len(self.labels)
 
 
-def drawn_rows(labels: NDArray[np.int64], sampling: str) -> NDArray[np.int64]:
+def drawn_rows(strata: NDArray[np.int64], sampling: str) -> NDArray[np.int64]:
     """Rows of one epoch, before they are shuffled.
 
     Args:
-        labels: (num_images,) int64.
+        strata: (num_images,) int64, the class of each.
         sampling: "natural": each once; "balanced": rare classes repeated until they are as
             frequent as the largest, each image ten times at most.
     """
-    rows = np.arange(len(labels))
+    rows = np.arange(len(strata))
     if sampling == "natural":
         return rows
-    counts = np.bincount(labels)
+    counts = np.bincount(strata)
     parts = []
-    for label in np.flatnonzero(counts):
-        own = rows[labels == label]
+    for stratum in np.flatnonzero(counts):
+        own = rows[strata == stratum]
         parts.append(np.resize(own, min(counts.max(), MOST_REPETITIONS * len(own))))
     return np.sort(np.concatenate(parts))
 
@@ -88,26 +101,19 @@ def row_weights(data: LabelledImages, class_weights: str) -> NDArray[np.float32]
         return None
     weights = np.ones(len(data)) if data.weights is None else data.weights
     if class_weights == "balanced":
-        weights = weights / np.bincount(data.labels)[data.labels]
+        weights = weights / np.bincount(data.strata)[data.strata]
     scaled: NDArray[np.float32] = (weights / weights.mean()).astype(np.float32)
     return scaled
 
 
-def targets_of(labels: NDArray[np.int64], loss_name: str, num_classes: int) -> NDArray[Any]:
-    """Labels as the loss takes them: whole numbers, or one row of zeros and a one for each."""
-    if loss_name in ONE_HOT_LOSSES:
-        return np.eye(num_classes, dtype=np.float32)[labels]
-    return labels.astype(np.int32)
-
-
 def training_feed(data: LabelledImages, recipe: Recipe, *, num_classes: int) -> dict[str, Any]:
     """The arguments that feed `fit` with training images."""
-    labels = targets_of(data.labels, recipe.loss.name, num_classes)
+    labels = data.targets(recipe.loss.name, num_classes)
     arrays = [labels if data.answers is None else data.answers]
     weights, num_views = row_weights(data, recipe.training.class_weights), data.num_views
     if weights is not None:
         arrays.append(np.tile(weights, num_views))
-    rows = drawn_rows(data.labels, recipe.training.sampling)
+    rows = drawn_rows(data.strata, recipe.training.sampling)
     in_memory = data.images.nbytes <= recipe.data.memory_limit_mib * 2**20
     batch_size = int(recipe.training.batch_size)
     mixing = mixing_of(recipe, data.images.shape[1:])
@@ -138,7 +144,7 @@ def validation_feed(data: LabelledImages | None, recipe: Recipe, *, num_classes:
     """
     if data is None:
         return {}
-    targets = targets_of(data.labels, recipe.loss.name, num_classes)
+    targets = data.targets(recipe.loss.name, num_classes)
     in_memory = data.images.nbytes <= recipe.data.memory_limit_mib * 2**20
     images = np.asarray(data.images[:]) if in_memory else data.images
     size = VALIDATION_BATCH if in_memory else 256
@@ -239,7 +245,7 @@ def train_rows_for_fit(data: Prepared) -> LabelledImages:
     train = rows_for_fit(data, data.splits.train)
     if data.lesson is None:
         return train
-    return LabelledImages(data.lesson.images, train.labels, train.weights, data.lesson.answers)
+    return LabelledImages(data.lesson.images, train.labels, train.weights, data.lesson.answers, train.task)
 
 
 def rows_for_fit(data: Prepared, rows: NDArray[np.int64]) -> LabelledImages:
@@ -250,4 +256,4 @@ def rows_for_fit(data: Prepared, rows: NDArray[np.int64]) -> LabelledImages:
         rows: (num_images,) row indices.
     """
     weights = None if data.dataset.weights is None else data.dataset.weights[rows]
-    return LabelledImages(data.pixels.take(rows), data.dataset.labels[rows], weights)
+    return LabelledImages(data.pixels.take(rows), data.dataset.labels[rows], weights, task=data.dataset.task)

@@ -63,7 +63,7 @@ def fit(
         augmentation: put before the network while training only, as MixUp and CutMix are if the recipe asks for them.
         watch: where history and progress go.
     """
-    num_drawn = len(drawn_rows(train.labels, recipe.training.sampling))
+    num_drawn = len(drawn_rows(train.strata, recipe.training.sampling))
     steps = math.ceil(num_drawn / int(recipe.training.batch_size))
     mixes = mixing_of(recipe, train.images.shape[1:]) is not None
     model = training_network(network, augmentation, mixes=mixes)
@@ -74,7 +74,7 @@ def fit(
     model.compile(
         optimizer=build_optimizer(recipe.optimizer, rate),
         loss=build_loss(recipe.loss),
-        metrics=["accuracy"],
+        metrics=list(train.task.keras_metrics),
         weighted_metrics=[],
         steps_per_execution=_steps_per_execution(steps, watch.log_every),
         # XLA runs convolution gradients on a CPU through a slow path; on TensorFlow it stays off.

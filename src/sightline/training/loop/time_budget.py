@@ -49,7 +49,7 @@ def epochs_within(
     network.set_weights(kept)
     num_validation = round(num_judged * 0.25)
     # Balanced sampling sees rare classes several times an epoch.
-    num_drawn = len(drawn_rows(train.labels, recipe.training.sampling))
+    num_drawn = len(drawn_rows(train.strata, recipe.training.sampling))
     epoch = a_image * (num_drawn + FORWARD_SHARE * num_validation)
     left = deadline - time.perf_counter()
     rest = SECONDS_FOR_THE_REST + SHARE_FOR_THE_REST * max(left, 0.0) + FORWARD_SHARE * a_image * num_judged
@@ -73,7 +73,7 @@ def _trial(
     """Seconds to get started, and seconds an image from then on."""
     most = int(recipe.training.batch_size) * TRIAL_STEPS
     rows = np.random.default_rng(recipe.seed).permutation(len(train))[:most]
-    part = LabelledImages(train.images[np.sort(rows)], train.labels[np.sort(rows)])
+    part = LabelledImages(train.images[np.sort(rows)], train.labels[np.sort(rows)], task=train.task)
     settings = dataclasses.replace(recipe.training, epochs=3, early_stopping_patience=None, sampling="natural")
     # The trial may be too short for a single step of many batches, which the run is not.
     most_batches = math.ceil(len(part) / int(recipe.training.batch_size))

@@ -18,7 +18,6 @@ from sightline.bundles.identity import write_identity
 from sightline.bundles.parity import made_images, parity_section, write_parity
 from sightline.bundles.sessions import Session
 from sightline.evaluation.scoring import brief_figures, figures, score
-from sightline.metrics.calibration import fit_temperature
 from sightline.records import Evaluation, Predictions, SplitName
 from sightline.system.backends import without_retracing_notes
 from sightline.system.files import staged_folder, write_atomically, write_json
@@ -94,7 +93,7 @@ def make_bundle(
         text = card(data.dataset, data.spec, origin, evaluation=test, ensemble=ensemble, identity_bytes=num_bytes)
         text += _write_parity(staged, session, data)
         write_atomically(staged / "card.md", text)
-        write_manifest(staged)
+        write_manifest(staged, task=data.dataset.task)
     watch.lap("export")
     return Judged(predictions, evaluations, ensemble)
 
@@ -110,7 +109,7 @@ def _predict(session: Session, data: Prepared) -> tuple[dict[SplitName, Predicti
     temperature = 1.0
     if len(data.splits.calibration):
         labels = data.dataset.labels[data.splits.calibration]
-        temperature = fit_temperature(answers["calibration"]["logits"], labels)
+        temperature = data.dataset.task.fit_temperature(answers["calibration"]["logits"], labels)
     predictions: dict[SplitName, Predictions] = {}
     for name in JUDGED:
         rows = data.splits.rows(name)
@@ -122,6 +121,7 @@ def _predict(session: Session, data: Prepared) -> tuple[dict[SplitName, Predicti
             labels=data.dataset.labels[rows],
             disagreements=answers[name].get("disagreement"),
             groups=None if data.splits.groups is None else data.splits.groups[rows],
+            task=data.dataset.task,
         )
     return predictions, answers
 

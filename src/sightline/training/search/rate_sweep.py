@@ -67,7 +67,7 @@ def range_test(
         steps_per_execution=1,
         jit_compile=False if keras.config.backend() == "tensorflow" else "auto",
     )
-    num_drawn = len(drawn_rows(train.labels, recipe.training.sampling))
+    num_drawn = len(drawn_rows(train.strata, recipe.training.sampling))
     epochs = math.ceil(num_batches / math.ceil(num_drawn / int(recipe.training.batch_size)))
     feed = training_feed(train, recipe, num_classes=int(network.output_shape[-1]))
     with reporter().bar("trying rates", total=num_batches, unit="batches") as bar:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from sightline.configuration.schema import Recipe
 from sightline.errors import InvalidValue, TrainingFailed
-from sightline.metrics.classification import cross_entropy
 from sightline.system.files import write_atomically
 from sightline.system.progress import reporter
 from sightline.training.augmentation.pipeline import build_augmentation
@@ -154,7 +153,7 @@ def _learner(
     upper = keras.Model(network.get_layer(tables.cut).output, network.output, name="upper")
     times = len(tables.views)
     repeated = None if train.weights is None else np.tile(train.weights, times)
-    return upper, LabelledImages(tables.of_train(MIDDLE), np.tile(train.labels, times), repeated), None
+    return upper, LabelledImages(tables.of_train(MIDDLE), np.tile(train.labels, times), repeated, task=train.task), None
 
 
 def _validation(tables: Tables, data: Prepared) -> LabelledImages | None:
@@ -163,7 +162,8 @@ def _validation(tables: Tables, data: Prepared) -> LabelledImages | None:
         return None
     if not tables.has_middle:
         return rows_for_fit(data, rows)
-    return LabelledImages(StoredRows([(tables.whole[MIDDLE], rows)]), data.dataset.labels[rows])
+    stored = StoredRows([(tables.whole[MIDDLE], rows)])
+    return LabelledImages(stored, data.dataset.labels[rows], task=data.dataset.task)
 
 
 def _head_row(head: Head, tables: Tables, data: Prepared, seconds: float) -> dict[str, float]:
@@ -177,8 +177,9 @@ def _head_row(head: Head, tables: Tables, data: Prepared, seconds: float) -> dic
 
 def _figures(prefix: str, head: Head, tables: Tables, data: Prepared, rows: NDArray[np.int64]) -> dict[str, float]:
     logits, labels = head.logits(np.asarray(tables.whole[FEATURES][rows])), data.dataset.labels[rows]
-    accuracy = float((logits.argmax(axis=1) == labels).mean())
-    return {f"{prefix}loss": float(cross_entropy(logits, labels)), f"{prefix}accuracy": accuracy}
+    task = data.dataset.task
+    accuracy = float(task.is_right(logits, labels).mean())
+    return {f"{prefix}loss": task.cross_entropy(logits, labels), f"{prefix}accuracy": accuracy}
 
 
 def _head_line(head: Head, row: dict[str, float]) -> str:
