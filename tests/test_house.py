@@ -71,7 +71,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             "formats tiff jpeg jpeg2000 netpbm containers costs colors resizing decoder isolation",
         ),
     ),
-    (Room("data/storage", "listing walking archive_members rows identities kept_rows"),),
+    (Room("data/storage", "listing walking archive_members identities stores rows kept_rows"),),
     (Room("data/sources", "split_names assembly levels layout"),),
     (Room("data/sources/local", "folders archives cells tables ranges arrays"),),
     (Room("data/sources", "catalog builtin downloads loading", keras_on_use_in="downloads"),),  # keras.datasets

@@ -47,7 +47,7 @@ def tried(name: str, path: Path) -> None:
     except BaseException as error:  # noqa: BLE001  # whatever it is, it is what is looked for
         outcome = f"crash: {type(error).__name__}: {error}"
     try:
-        header_of(path)
+        header_of(path.read_bytes())
     except UnreadableImage:
         pass
     except BaseException as error:  # noqa: BLE001

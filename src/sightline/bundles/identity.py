@@ -19,7 +19,7 @@ from sightline.data.decoding.colors import change_color
 from sightline.data.duplicates.fingerprints import content_digest
 from sightline.data.inputs.pixels import Pixels
 from sightline.errors import InvalidBundle
-from sightline.records import Bundle, Dataset, ImageFiles, InputSpec, Splits
+from sightline.records import Bundle, Dataset, InputSpec, Splits, Store
 from sightline.system.files import write_atomically
 from sightline.system.stored import read_arrays
 
@@ -84,7 +84,7 @@ def content_digests(dataset: Dataset, pixels: Pixels, spec: InputSpec) -> NDArra
 
     The pixels are those of the whole image in the colours of the network, before they are brought to its size.
     """
-    if isinstance(dataset.images, ImageFiles):
+    if isinstance(dataset.images, Store):
         return np.zeros(len(dataset), "S32") if pixels.signatures is None else pixels.signatures.digests
     found = [content_digest(change_color(image, spec.color_mode)) for image in dataset.images]
     return np.array(found, dtype="S32")

@@ -26,7 +26,7 @@ from sightline.data.storage.listing import Listing, without_outputs
 from sightline.data.storage.rows import decode_row
 from sightline.data.storage.walking import walk
 from sightline.errors import InvalidValue, UnreadableImage
-from sightline.records import Bundle, Dataset, ImageFiles, Predictions, Run
+from sightline.records import Bundle, Dataset, Predictions, Run, Store
 from sightline.system.progress import reporter, reporting
 from sightline.system.text import printable
 from sightline.system.workers import Item, map_in_order
@@ -290,7 +290,7 @@ class _Answerer:
 
     def read_row(self, dataset: Dataset, row: int) -> _Reading:
         spec = self.bundle.input
-        if not isinstance(dataset.images, ImageFiles):
+        if not isinstance(dataset.images, Store):
             return self.read(change_color(dataset.images[row], spec.color_mode))
         try:
             size = (spec.height, spec.width)

@@ -17,7 +17,7 @@ from sightline.data.duplicates.search import remembered_copies
 from sightline.data.inputs.pixels import Pixels, read_pixels
 from sightline.errors import InvalidSource, InvalidValue
 from sightline.evaluation.finished_runs import has_known_train_rows, read_splits
-from sightline.records import SPLIT_NAMES, Bundle, Dataset, ImageFiles
+from sightline.records import SPLIT_NAMES, Bundle, Dataset, Store
 from sightline.system.text import printable
 
 # A class of more of the known images than this has changed: this is another source, or they were sorted anew.
@@ -116,7 +116,7 @@ def _known(
         looked = np.flatnonzero(dataset.given_splits == "test")
     if identity is not None:
         return _by_content(bundle, dataset, identity, looked)
-    if listed and isinstance(dataset.images, ImageFiles):
+    if listed and isinstance(dataset.images, Store):
         note = "what the bundle learned from is known by names alone: files of one name are taken for one image"
         states = np.array([listed.get(row_id, (NEW, ""))[0] for row_id in row_ids])
         return _Known(states, looked, "names", notes=(note,))

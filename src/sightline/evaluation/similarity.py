@@ -18,8 +18,9 @@ from sightline.bundles.given_images import check_there
 from sightline.bundles.prediction import find_images
 from sightline.bundles.sessions import Session, open_session
 from sightline.data.inputs.pixels import raw_images, read_pixels
+from sightline.data.storage.stores import FolderStore
 from sightline.errors import InvalidBundle, InvalidValue, UnreadableImage
-from sightline.records import NO_NUMBER, Bundle, Dataset, ImageFiles, Run, image_tag
+from sightline.records import NO_NUMBER, Bundle, Dataset, Run, image_tag
 from sightline.reporting.sheets.sheets import contact_sheet
 from sightline.system.files import write_atomically
 from sightline.system.outputs import check_output
@@ -145,7 +146,7 @@ def _unlabelled(paths: Sequence[str]) -> Dataset:
             stats.append((-1, -1))
     absolute = tuple(map(_real, paths))
     sizes, times = (np.array(column, dtype=np.int64) for column in zip(*stats, strict=True))
-    files = ImageFiles(Path(), "folder", absolute, sizes, times, np.empty(0, np.int64))
+    files = FolderStore(absolute, sizes, times, Path())
     fingerprint = hashlib.sha256(json.dumps([absolute, stats]).encode(errors="surrogatepass")).hexdigest()
     nothing = np.full(len(paths), "")
     return Dataset("images", ("",), np.array(paths), np.zeros(len(paths), np.int64), files, nothing, fingerprint)

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sightline.data.decoding.containers import read_bytes as read_file
 from sightline.data.decoding.decoder import read_header
-from sightline.data.storage.rows import picture_of_row, read_bytes
+from sightline.data.storage.rows import picture_of_row
 from sightline.errors import UnreadableImage
 from sightline.quality.findings import Finding
-from sightline.records import Dataset, ImageFiles
+from sightline.records import Dataset, Store
 from sightline.system.text import counted
 
 _NUM_SAMPLED = 16
@@ -40,17 +39,16 @@ def range_findings(dataset: Dataset, peaks: Mapping[int, int]) -> list[Finding]:
 
 def sampled_peaks(dataset: Dataset) -> dict[int, int]:
     """`peaks` of some images, for training, which has forgotten how they were stored."""
-    if not isinstance(dataset.images, ImageFiles):
+    if not isinstance(dataset.images, Store):
         return {}
     rows = np.unique(np.linspace(0, len(dataset) - 1, _NUM_SAMPLED).astype(np.int64))
     found = {row: _peak(dataset.images, row) for row in rows.tolist()}
     return {row: peak for row, peak in found.items() if peak is not None}
 
 
-def _peak(files: ImageFiles, row: int) -> int | None:
+def _peak(files: Store, row: int) -> int | None:
     try:
-        stored = read_bytes(files, row)
-        _, container, _ = read_header(stored if isinstance(stored, bytes) else read_file(stored))
+        _, container, _ = read_header(files.read(row))
         if container.bits <= 8:
             return None
         return int(picture_of_row(files, row, color_mode="rgb", minimum_size=_LOOKED_AT).pixels.max())

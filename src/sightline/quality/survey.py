@@ -13,7 +13,7 @@ from sightline.data.decoding.tiff import camera_model
 from sightline.data.duplicates.fingerprints import Signatures, empty_signatures, signature
 from sightline.data.storage.rows import picture_of_row
 from sightline.errors import UnreadableImage
-from sightline.records import Dataset, ImageFiles
+from sightline.records import Dataset, Store
 from sightline.system.progress import reporter
 from sightline.system.workers import map_in_order
 
@@ -76,7 +76,7 @@ def survey(dataset: Dataset) -> Survey:
         The Survey; a few hundred bytes an image.
     """
     blank = _blank(len(dataset))
-    if isinstance(dataset.images, ImageFiles):
+    if isinstance(dataset.images, Store):
         _look_at_files(dataset.images, blank)
     else:
         _look_at_arrays(dataset.images, blank)
@@ -103,7 +103,7 @@ def _blank(num_images: int) -> Survey:
     )
 
 
-def _look_at_files(files: ImageFiles, into: Survey) -> None:
+def _look_at_files(files: Store, into: Survey) -> None:
     def look(row: int) -> None:
         try:
             _look_at_file(files, row, into)
@@ -122,7 +122,7 @@ def _with_threads(look: Callable[[int], None], num_images: int) -> None:
             bar.advance(1)
 
 
-def _look_at_file(files: ImageFiles, row: int, into: Survey) -> None:
+def _look_at_file(files: Store, row: int, into: Survey) -> None:
     picture = picture_of_row(files, row, color_mode="rgb", minimum_size=LOOKED_AT)
     into.formats[row], into.orientations[row] = picture.format, picture.orientation
     if picture.bits > 8:

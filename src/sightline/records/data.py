@@ -1,14 +1,14 @@
-"""What networks learn from and what they are fed: InputSpec, View, ImageFiles, Dataset, Splits."""
+"""What networks learn from and what they are fed: InputSpec, View, Store, Dataset, Splits."""
 
 from __future__ import annotations
 
+import abc
 import base64
 import html
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,36 +72,47 @@ class View:
 
 
 @dataclass(frozen=True, eq=False)
-class ImageFiles:
-    """Images that lie in files: where their bytes are, and nothing of them in memory.
+class Store(abc.ABC):
+    """Images that lie encoded somewhere, one a row, and nothing of them in memory; each kind of source reads its own.
 
     Attributes:
-        place: the folder, or the archive, that `names` are relative to.
-        kind: "folder", "zip" or "tar".
-        names: (num_images,) paths inside the place, "/" between their parts; absolute
-            ones (from a table) stand for themselves.
-        num_bytes: (num_images,) int64, size of each file.
-        arrivals: (num_images,) int64, grows with the order in which the files came: time
-            of last change in nanoseconds for a folder, position in a table or an archive.
-        offsets: (num_images,) int64, where the bytes begin in a tar, and the header before them
-            in a zip; empty for a folder.
+        names: (num_images,) paths inside the source, "/" between their parts; the name of a row in messages.
+        num_bytes: (num_images,) int64, size of each encoded image.
+        arrivals: (num_images,) int64, grows with the order in which the images came: time of last change in
+            nanoseconds for a folder, position in a table or an archive.
     """
 
-    place: Path
-    kind: Literal["folder", "zip", "tar"]
     names: tuple[str, ...]
     num_bytes: NDArray[np.int64]
     arrivals: NDArray[np.int64]
-    offsets: NDArray[np.int64]
+
+    @abc.abstractmethod
+    def read(self, row: int) -> bytes:
+        """The whole encoded image; called by several threads at once.
+
+        Raises:
+            UnreadableImage: with the reason alone, since who prints it knows the name.
+        """
+
+    def size(self, row: int) -> int:
+        """How many bytes `read` will hold, by which it waits for its turn."""
+        return int(self.num_bytes[row])
+
+    def head(self, row: int, num_bytes: int) -> bytes:  # noqa: ARG002  # for kinds that can read less than all
+        """As `read`, where its first `num_bytes` are enough."""
+        return self.read(row)
+
+    def identities(self, rows: NDArray[np.int64]) -> Sequence[tuple[Any, ...] | None]:
+        """By what each image is known again without being read; None: by nothing, and it is read each time."""
+        return [None] * len(rows)
+
+    def take(self, rows: NDArray[np.int64]) -> Self:
+        """The same for some of the rows; a kind with columns of its own takes of them, too."""
+        names = tuple(self.names[row] for row in rows.tolist())
+        return replace(self, names=names, num_bytes=self.num_bytes[rows], arrivals=self.arrivals[rows])
 
     def __len__(self) -> int:
         return len(self.names)
-
-    def take(self, rows: NDArray[np.int64]) -> ImageFiles:
-        """The same for some of the rows."""
-        names = tuple(self.names[row] for row in rows)
-        offsets = self.offsets[rows] if len(self.offsets) else self.offsets
-        return ImageFiles(self.place, self.kind, names, self.num_bytes[rows], self.arrivals[rows], offsets)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,8 +124,8 @@ class Dataset:
         class_names: ordered; a label is an index into it.
         row_ids: (num_images,) strings, unique: "train/00012".
         labels: (num_images,) int64 in [0, num_classes).
-        images: (num_images, height, width, channels) uint8, 0 to 255, or ImageFiles:
-            where the files are.
+        images: (num_images, height, width, channels) uint8, 0 to 255, or a Store
+            that reads them.
         given_splits: (num_images,) strings, "train", "validation", "test" or ""
             where the source says nothing.
         fingerprint: SHA-256 over pixels or file names, sizes and times, labels and names.
@@ -136,7 +147,7 @@ class Dataset:
     class_names: tuple[str, ...]
     row_ids: NDArray[np.str_]
     labels: NDArray[np.int64]
-    images: NDArray[np.uint8] | ImageFiles
+    images: NDArray[np.uint8] | Store
     given_splits: NDArray[np.str_]
     fingerprint: str
     licence: str = ""
@@ -157,7 +168,7 @@ class Dataset:
 
     def take(self, rows: NDArray[np.int64], left_out: tuple[tuple[str, str], ...] = ()) -> Dataset:
         """The same source with some of its rows, and why the others were left out, if that is to be remembered."""
-        images = self.images.take(rows) if isinstance(self.images, ImageFiles) else self.images[rows]
+        images = self.images.take(rows) if isinstance(self.images, Store) else self.images[rows]
         return replace(
             self,
             row_ids=self.row_ids[rows],
@@ -178,7 +189,7 @@ class Dataset:
         return dict(zip(self.class_names, self.counts().tolist(), strict=True))
 
     def __repr__(self) -> str:
-        shape = "" if isinstance(self.images, ImageFiles) else f" of {'x'.join(map(str, self.images.shape[1:]))}"
+        shape = "" if isinstance(self.images, Store) else f" of {'x'.join(map(str, self.images.shape[1:]))}"
         return (
             f"Dataset '{printable(self.name)}': {len(self):,} images{shape}, "
             f"{self.num_classes} classes ({', '.join(map(printable, self.class_names[:10]))}"
@@ -197,7 +208,7 @@ class Dataset:
     def _thumbnails_html(self, label: int) -> str:
         from PIL import Image
 
-        if isinstance(self.images, ImageFiles):
+        if isinstance(self.images, Store):
             return ""
         tags = []
         for row in np.flatnonzero(self.labels == label)[:5]:

@@ -23,8 +23,9 @@ from sightline.data.duplicates.alignment import (
 from sightline.data.duplicates.clusters import LONGEST_CHAIN, Copies, connected_components, outstanding
 from sightline.data.duplicates.fingerprints import Signatures, empty_signatures, fine_structure, signature
 from sightline.data.duplicates.search import NEAR, exact_duplicates, find_copies, near_duplicates
+from sightline.data.storage.stores import FolderStore
 from sightline.errors import InvalidValue
-from sightline.records import SPLIT_NAMES, Dataset, ImageFiles
+from sightline.records import SPLIT_NAMES, Dataset
 
 SIGN_DIGITS = Path(__file__).parents[4] / "shared" / "data" / "sign_digits"
 
@@ -426,7 +427,7 @@ def test_planted_copies_never_cross_the_splits(seed, originals):
     images = [*originals, *(makers[generator.integers(len(makers))](originals[row % 40]) for row in range(60))]
     names = np.array([f"{row:03d}.jpg" for row in range(100)])
     order = generator.permutation(100)
-    places = ImageFiles(Path(), "folder", tuple(names.tolist()), order, order, np.zeros(0, np.int64))
+    places = FolderStore(tuple(names.tolist()), order, order, Path())
     labels = generator.integers(0, 2, 100)
     dataset = Dataset("photos", ("a", "b"), names, labels, places, np.full(100, ""), "")
     copies = find_copies(signatures_of(images))

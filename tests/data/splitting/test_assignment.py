@@ -10,8 +10,9 @@ import sightline
 from sightline.configuration.schema import DataRecipe
 from sightline.data.duplicates.clusters import Copies
 from sightline.data.splitting.splits import read_splits_csv, sample_fraction, splits_csv
+from sightline.data.storage.stores import FolderStore
 from sightline.errors import InvalidSource, InvalidValue
-from sightline.records import SPLIT_NAMES, Dataset, ImageFiles, Splits
+from sightline.records import SPLIT_NAMES, Dataset, Splits
 
 SHARES = {"train": 0.64, "validation": 0.08, "calibration": 0.08, "test": 0.2}
 
@@ -22,7 +23,7 @@ def files(labels, *, names=None, groups=None, given=None, arrivals=None) -> Data
     num_images = len(labels)
     names = np.array(names if names is not None else [f"{label}/{row:05d}.jpg" for row, label in enumerate(labels)])
     arrivals = np.asarray(arrivals if arrivals is not None else range(num_images), np.int64)
-    places = ImageFiles(Path("photos"), "folder", tuple(names.tolist()), arrivals, arrivals, np.zeros(0, np.int64))
+    places = FolderStore(tuple(names.tolist()), arrivals, arrivals, Path("photos"))
     return Dataset(
         name="photos",
         class_names=tuple("abcdefghijklmnopqrst"[: max(2, labels.max() + 1)]),

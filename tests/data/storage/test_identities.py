@@ -9,15 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from sightline.data.storage.identities import content_identities, file_identities
-from sightline.records import ImageFiles
+from sightline.data.storage.stores import FolderStore, TarStore
+from sightline.records import Store
 
 
-def listed(folder: Path, *names: str) -> ImageFiles:
+def listed(folder: Path, *names: str) -> Store:
     sizes = np.array([(folder / name).stat().st_size for name in names], dtype=np.int64)
-    return ImageFiles(folder, "folder", names, sizes, sizes, sizes[:0])
+    return FolderStore(names, sizes, sizes, folder)
 
 
-def known_by(files: ImageFiles, salt: str = "") -> list[bytes]:
+def known_by(files: Store, salt: str = "") -> list[bytes]:
     return file_identities(files, np.arange(len(files)), salt=salt).tolist()
 
 
@@ -53,7 +54,7 @@ def test_another_file_of_the_same_name_size_and_time_is_another(tmp_path: Path) 
 def test_members_of_an_archive_are_known_by_it_and_their_place(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(bytes(100))
     sizes = np.array([4, 4], dtype=np.int64)
-    files = ImageFiles(tmp_path / "a.tar", "tar", ("a", "b"), sizes, sizes, np.array([0, 50]))
+    files = TarStore(("a", "b"), sizes, sizes, tmp_path / "a.tar", np.array([0, 50]))
     first = known_by(files)
     assert len({*first, b""}) == 3
     os.utime(tmp_path / "a.tar", ns=(7, 7))

@@ -11,7 +11,7 @@ from sightline.configuration.schema import DataRecipe
 from sightline.data.inputs.backgrounds import background_of, background_of_dataset
 from sightline.data.storage.rows import decode_row, image_sizes
 from sightline.errors import InvalidSource, UnreadableImage
-from sightline.records import Dataset, ImageFiles, InputSpec
+from sightline.records import Dataset, InputSpec, Store
 
 # Photographs are brought to this side where the recipe says "auto".
 USUAL_SIDE = 64
@@ -36,7 +36,7 @@ def natural_shape(dataset: Dataset) -> tuple[int, int, int]:
         >>> natural_shape(sightline.load("mnist"))
         (28, 28, 1)
     """
-    if not isinstance(dataset.images, ImageFiles):
+    if not isinstance(dataset.images, Store):
         height, width, channels = dataset.images.shape[1:]
         return height, width, channels
     sizes = image_sizes(dataset.images, _sample(np.arange(len(dataset)), NUM_SAMPLED))
@@ -69,7 +69,7 @@ def input_spec(dataset: Dataset, rows: NDArray[np.int64], data: DataRecipe) -> I
         ((28, 28, 1), 'dark')
     """
     height = width = int(data.image_size)
-    if isinstance(dataset.images, ImageFiles):
+    if isinstance(dataset.images, Store):
         background = _background_of_files(dataset.images, _sample(rows, NUM_SAMPLED))
     else:
         if max(dataset.images.shape[1:3]) == height:
@@ -78,7 +78,7 @@ def input_spec(dataset: Dataset, rows: NDArray[np.int64], data: DataRecipe) -> I
     return InputSpec(height, width, data.color_mode, data.resize, background)  # type: ignore[arg-type]  # checked names
 
 
-def _why_unreadable(files: ImageFiles) -> str:
+def _why_unreadable(files: Store) -> str:
     try:
         decode_row(files, 0, color_mode="grey", minimum_size=(USUAL_SIDE, USUAL_SIDE))
     except UnreadableImage as error:
@@ -90,7 +90,7 @@ def _sample(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
     return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)]
 
 
-def _background_of_files(files: ImageFiles, rows: NDArray[np.int64]) -> Any:
+def _background_of_files(files: Store, rows: NDArray[np.int64]) -> Any:
     """The background that at least 95 % of the readable files share, else "mixed"."""
     found = []
     for row in rows.tolist():

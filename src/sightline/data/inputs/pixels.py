@@ -24,7 +24,7 @@ from sightline.data.storage.identities import Identities, content_identities, fi
 from sightline.data.storage.kept_rows import Column, Shelf, kept_rows
 from sightline.data.storage.rows import decode_row
 from sightline.errors import UnreadableImage
-from sightline.records import Dataset, ImageFiles, InputSpec
+from sightline.records import Dataset, InputSpec, Store
 from sightline.system.caches import limit_bytes
 from sightline.system.progress import reporter
 from sightline.system.workers import map_in_order
@@ -115,7 +115,7 @@ def read_pixels(dataset: Dataset, spec: InputSpec, *, limit_gib: float | None = 
         (70000, 28, 28, 1)
     """
     rows = np.arange(len(dataset))
-    if not isinstance(dataset.images, ImageFiles):
+    if not isinstance(dataset.images, Store):
         return Pixels(resized(dataset.images, spec), rows, {})
     key = _key(spec)
     known_by = file_identities(dataset.images, rows, salt=key)
@@ -146,7 +146,7 @@ def raw_images(dataset: Dataset, rows: NDArray[np.int64]) -> tuple[list[NDArray[
         >>> images[0].shape, errors
         ((28, 28, 1), {})
     """
-    if not isinstance(dataset.images, ImageFiles):
+    if not isinstance(dataset.images, Store):
         return [dataset.images[row] for row in rows], {}
     images, errors = [], {}
     for row in rows.tolist():
@@ -164,7 +164,7 @@ def _key(spec: InputSpec) -> str:
 
 
 def _fill(
-    files: ImageFiles,
+    files: Store,
     spec: InputSpec,
     known: tuple[Identities, str],
     errors: dict[int, str],
@@ -182,9 +182,7 @@ def _fill(
     return may_be_kept
 
 
-def _decode_all(
-    files: ImageFiles, spec: InputSpec, stored: NDArray[np.uint8], signatures: Signatures
-) -> dict[int, str]:
+def _decode_all(files: Store, spec: InputSpec, stored: NDArray[np.uint8], signatures: Signatures) -> dict[int, str]:
     """Decode every file into its row; threads, since Pillow lets go of Python's lock while it works."""
     errors: dict[int, str] = {}
     # A thumbnail for finding copies needs twice its own size, however small the network's.

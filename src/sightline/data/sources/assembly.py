@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import InvalidSource, OneClassOnly, closest
-from sightline.records import Dataset, ImageFiles
+from sightline.records import Dataset, Store
 from sightline.system.text import printable
 
 Reasons = tuple[tuple[str, str], ...]
@@ -35,7 +35,7 @@ class LabelledFiles:
         seal: what else the fingerprint covers, such as size and time of the archive.
     """
 
-    files: ImageFiles
+    files: Store
     classes: Sequence[str]
     splits: Sequence[str]
     stamps: NDArray[np.int64]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from sightline.data.sources.local.arrays import ARRAY_KEYS, assemble, from_array
 from sightline.data.sources.local.folders import read_folder
 from sightline.data.sources.local.tables import Columns, is_frame, read_table
 from sightline.errors import InvalidSource, InvalidValue, OneClassOnly, UnknownName, closest, pick
-from sightline.records import Dataset, ImageFiles
+from sightline.records import Dataset, Store
 from sightline.system.text import printable
 
 
@@ -69,14 +70,14 @@ def load(
     if isinstance(source, Dataset):
         return source
     pick(LABEL_LEVELS, label_from, kind="label level")
-    name = printable(name) if name else None
+    how = Opening(printable(name) if name else None, class_names, label_from, columns)
     if columns and not is_table(source):
         what = printable(str(source)) if isinstance(source, str | Path) else type(source).__name__
         raise InvalidSource(f"columns are named for tables, and {what} is none. Leave them out.")
     if isinstance(source, Mapping):
-        return from_arrays(source, "arrays", name or "arrays", class_names)
+        return from_arrays(source, "arrays", how.name or "arrays", class_names)
     if is_frame(source):
-        return read_table(source, columns=columns, name=name, class_names=class_names)
+        return read_table(source, columns=columns, name=how.name, class_names=class_names)
     if not isinstance(source, str | Path):
         raise InvalidSource(f"a source is a path, a name, a table or arrays; got {type(source).__name__}.")
     if str(source) in SOURCES:
@@ -84,15 +85,79 @@ def load(
     if not str(source):  # an empty path would be the folder one happens to be in
         raise UnknownName(f"no source was named. {closest('', SOURCES)}")
     # A shell opens "~" before a program sees it; a notebook does not.
-    path = Path(os.path.expanduser(source))  # noqa: PTH111  # Path's own raises where there is no home
-    return _from_path(path, name, class_names, label_from=label_from, columns=columns)
+    return _from_path(Path(os.path.expanduser(source)), how)  # noqa: PTH111  # Path's own raises where there is no home
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What is said of a source beside where it is, as `load` takes it."""
+
+    name: str | None = None
+    class_names: Sequence[str] | None = None
+    label_from: str = "first"
+    columns: Columns | None = None
+
+
+@dataclass(frozen=True)
+class SourceKind:
+    """A kind of path that can be opened.
+
+    Attributes:
+        words: what it is, where a path is refused that is none.
+        fits: whether a path is of it, by its name or by being a folder; nothing is opened.
+        read: opens it.
+        holds_files: False where it holds pixels, which are drawn at random and learned from by another recipe.
+        has_columns: whether `columns` say something to it.
+    """
+
+    words: str
+    fits: Callable[[Path], bool]
+    read: Callable[[Path, Opening], Dataset]
+    holds_files: bool = True
+    has_columns: bool = False
+
+
+def _read_npz(path: Path, how: Opening) -> Dataset:
+    arrays, unused = read_npz(path)
+    return from_arrays(arrays, str(path), how.name or path.stem, how.class_names, unused=unused)
+
+
+def _ending(*suffixes: str) -> Callable[[Path], bool]:
+    return lambda path: path.name.lower().endswith(suffixes)
+
+
+# The first that fits counts: a folder may be called as archives are.
+KINDS: tuple[SourceKind, ...] = (
+    SourceKind(
+        "a folder with a sub-folder a class",
+        os.path.isdir,  # Path's own raises inside a folder that may not be entered
+        lambda path, how: read_folder(path, label_from=how.label_from, name=how.name, class_names=how.class_names),
+    ),
+    SourceKind(
+        f"a table ({', '.join(tables.SUFFIXES)})",
+        _ending(*tables.SUFFIXES),
+        lambda path, how: read_table(path, columns=how.columns, name=how.name, class_names=how.class_names),
+        has_columns=True,
+    ),
+    SourceKind(
+        "an archive (.zip, .tar)",
+        _ending(*archives.SUFFIXES),
+        lambda path, how: read_archive(path, label_from=how.label_from, name=how.name, class_names=how.class_names),
+    ),
+    SourceKind(f"an .npz file with {', '.join(ARRAY_KEYS)}", _ending(".npz"), _read_npz, holds_files=False),
+)
+
+
+def _kind_of(path: str | Path) -> SourceKind | None:
+    return next((kind for kind in KINDS if kind.fits(Path(path))), None)
 
 
 def is_table(source: Any) -> bool:
     """True if a source is a table: a pandas frame, or a file that is called as tables are."""
     if not isinstance(source, str | Path):
         return is_frame(source)
-    return str(source).lower().endswith(tables.SUFFIXES) and not os.path.isdir(source)  # noqa: PTH112  # Path's own raises
+    kind = _kind_of(source)
+    return kind is not None and kind.has_columns
 
 
 def open_as_recipe_says(source: Any, data: DataRecipe) -> Dataset:
@@ -149,33 +214,24 @@ def is_files(source: Any) -> bool:
         (False, True)
     """
     if isinstance(source, Dataset):
-        return isinstance(source.images, ImageFiles)
+        return isinstance(source.images, Store)
     if not isinstance(source, str | Path):
         return is_frame(source)
-    suffixes = (*tables.SUFFIXES, *archives.SUFFIXES)
-    is_folder = os.path.isdir(source)  # noqa: PTH112  # Path's own raises inside a folder that may not be entered
-    return str(source) not in SOURCES and (is_folder or str(source).lower().endswith(suffixes))
+    kind = None if str(source) in SOURCES else _kind_of(source)
+    return kind is not None and kind.holds_files
 
 
-def _from_path(
-    path: Path, name: str | None, class_names: Sequence[str] | None, *, label_from: str, columns: Columns | None
-) -> Dataset:
+def _from_path(path: Path, how: Opening) -> Dataset:
     _check_there(path)
-    lowered = path.name.lower()
-    if path.is_dir():
-        return read_folder(path, label_from=label_from, name=name, class_names=class_names)
-    if lowered.endswith(".npz"):
-        arrays, unused = read_npz(path)
-        return from_arrays(arrays, str(path), name or path.stem, class_names, unused=unused)
-    if lowered.endswith(tables.SUFFIXES):
-        return read_table(path, columns=columns, name=name, class_names=class_names)
-    if lowered.endswith(archives.SUFFIXES):
-        return read_archive(path, label_from=label_from, name=name, class_names=class_names)
-    hint = "It is one image: `sightline predict` takes it. " if lowered.endswith(tuple(IMAGE_SUFFIXES)) else ""
+    kind = _kind_of(path)
+    if kind is not None:
+        return kind.read(path, how)
+    hint = (
+        "It is one image: `sightline predict` takes it. " if path.name.lower().endswith(tuple(IMAGE_SUFFIXES)) else ""
+    )
     raise InvalidSource(
-        f"{printable(str(path))}: cannot be opened as a source. {hint}It must be a folder with a sub-folder a class, "
-        f"a table ({', '.join(tables.SUFFIXES)}), an archive (.zip, .tar), an .npz file with {', '.join(ARRAY_KEYS)}, "
-        f"or one of {', '.join(SOURCES)}."
+        f"{printable(str(path))}: cannot be opened as a source. {hint}It must be "
+        f"{', '.join(kind.words for kind in KINDS)}, or one of {', '.join(SOURCES)}."
     )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.data.duplicates.clusters import Copies, connected_components
-from sightline.records import SPLIT_NAMES, Dataset, ImageFiles
+from sightline.records import SPLIT_NAMES, Dataset, Store
 
 LEFT_OUT: Final = -1
 SLACK: Final = 0.05
@@ -228,6 +228,6 @@ def _graph(num_images: int, copies: Copies | None) -> tuple[list[int], dict[int,
 
 def _arrival_order(dataset: Dataset) -> NDArray[np.int64]:
     """Files by their arrival, then by row id; arrays as they lie."""
-    if isinstance(dataset.images, ImageFiles):
+    if isinstance(dataset.images, Store):
         return np.asarray(np.lexsort((dataset.row_ids, dataset.images.arrivals)), np.int64)
     return np.arange(len(dataset))

@@ -15,7 +15,7 @@ from sightline.data.duplicates.clusters import Copies, outstanding
 from sightline.data.splitting.assignment import Assignment, assign, position
 from sightline.data.splitting.shortages import class_remarks, refuse_empty
 from sightline.errors import InvalidSource, InvalidValue, closest
-from sightline.records import SPLIT_NAMES, Dataset, ImageFiles, Splits
+from sightline.records import SPLIT_NAMES, Dataset, Splits, Store
 
 COLUMNS = ("row_id", "split", "group")
 
@@ -34,7 +34,7 @@ def split(dataset: Dataset, data: DataRecipe | None = None, *, seed: int = 0, co
     their group, and the result is stable: files that are added later move none that
     were there. An explicit group and the copies of an image stay in one split, near copies
     where they stand out from images that merely look alike (`sightline.data.duplicates.clusters.outstanding`). Files
-    count as added in the order of `ImageFiles.arrivals`, the time of their last
+    count as added in the order of `Store.arrivals`, the time of their last
     change in a folder; where older files are added later, give the first run's
     `splits.csv` back instead (`read_splits_csv`). A row that would tie two splits
     together is in none of them and among `left_out`. The first group of a class goes
@@ -61,7 +61,7 @@ def split(dataset: Dataset, data: DataRecipe | None = None, *, seed: int = 0, co
         Splits(train 48,000, validation 6,000, calibration 6,000, test 10,000)
     """
     data = data or DataRecipe()
-    if isinstance(dataset.images, ImageFiles) or dataset.groups is not None or copies is not None:
+    if isinstance(dataset.images, Store) or dataset.groups is not None or copies is not None:
         shares = _shares(dataset, data)
         copies, remarks = _heeded(copies)
         splits = _assigned(dataset, assign(dataset, shares, seed=seed, copies=copies), shares, remarks)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.records import ImageFiles
+from sightline.records import Store
 
 Identities = NDArray[np.bytes_]
 """(num_images,) of 32 hexadecimal digits each; b"" where nothing can be told."""
@@ -29,7 +29,7 @@ def status_of(path: Path | str) -> tuple[int, ...]:
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
-def file_identities(files: ImageFiles, rows: NDArray[np.int64], *, salt: str) -> Identities:
+def file_identities(files: Store, rows: NDArray[np.int64], *, salt: str) -> Identities:
     """What the images of some rows are known by.
 
     Args:
@@ -40,11 +40,7 @@ def file_identities(files: ImageFiles, rows: NDArray[np.int64], *, salt: str) ->
     Returns:
         (num_rows,) identities; b"" for files that are gone or not of the size that they had.
     """
-    place = os.path.realpath(files.place)
-    if files.kind == "folder":
-        found = [_of_file(os.path.join(place, files.names[row]), int(files.num_bytes[row])) for row in rows.tolist()]  # noqa: PTH118
-    else:
-        found = _of_members(place, files, rows)
+    found = files.identities(rows)
     return np.array([b"" if parts is None else _digest(salt, parts) for parts in found], dtype="S32")
 
 
@@ -55,22 +51,6 @@ def content_identities(images: Any, *, salt: str = "") -> Identities:
         part = np.ascontiguousarray(images[first : first + _PORTION])
         found += [hashlib.blake2b(image.data, digest_size=16).hexdigest() for image in part]
     return np.array([_digest(salt, (images.shape[1:], name)) for name in found], dtype="S32")
-
-
-def _of_file(path: str, num_bytes: int) -> tuple[Any, ...] | None:
-    try:
-        status = status_of(path)
-    except (OSError, ValueError):
-        return None
-    return (path, *status) if status[0] == num_bytes else None
-
-
-def _of_members(place: str, files: ImageFiles, rows: NDArray[np.int64]) -> list[tuple[Any, ...] | None]:
-    try:
-        archive = (place, *status_of(place))
-    except OSError:
-        return [None] * len(rows)
-    return [(archive, files.names[row], int(files.offsets[row]), int(files.num_bytes[row])) for row in rows.tolist()]
 
 
 def _digest(salt: str, parts: tuple[Any, ...]) -> str:

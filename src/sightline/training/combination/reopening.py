@@ -16,7 +16,7 @@ from sightline.data.sources.downloads import load_keras_for
 from sightline.data.sources.loading import open_again
 from sightline.errors import InvalidBundle, InvalidSource, InvalidValue, UnknownName
 from sightline.evaluation.finished_runs import JUDGED_SPLITS, FinishedRun
-from sightline.records import SPLIT_NAMES, Dataset, ImageFiles, InputSpec, Splits
+from sightline.records import SPLIT_NAMES, Dataset, InputSpec, Splits, Store
 from sightline.system.backends import choose_backend
 from sightline.system.progress import reporter
 from sightline.training.combination.shared_rows import SharedRows, class_order
@@ -96,7 +96,7 @@ def _open(source: Any, runs: Sequence[FinishedRun]) -> tuple[Dataset, str]:
         ) from error
     if dataset.fingerprint not in {run.source.get("fingerprint") for run in runs}:
         # A folder that was copied has other times; that its files are the same images was the user's word.
-        if source is None or not isinstance(dataset.images, ImageFiles):
+        if source is None or not isinstance(dataset.images, Store):
             raise InvalidValue(
                 f"{dataset.name}: these are not the images that the runs were trained on, or some changed since. "
                 "Name the right ones with --source."

@@ -21,7 +21,7 @@ from sightline.data.splitting.splits import splits_table
 from sightline.errors import InvalidSource, InvalidValue, pick
 from sightline.evaluation.finished_runs import has_known_train_rows, read_splits
 from sightline.evaluation.judging import recorded_source
-from sightline.records import SPLIT_NAMES, Bundle, Dataset, ImageFiles, InputSpec
+from sightline.records import SPLIT_NAMES, Bundle, Dataset, InputSpec, Store
 from sightline.system.progress import reporter
 
 ANSWERED_BY = "categorical_crossentropy"
@@ -143,7 +143,7 @@ def open_teacher(bundle: Bundle, source: Any, recipe: Recipe) -> tuple[Teacher, 
     dataset = dataclasses.replace(dataset, class_names=bundle.class_names, labels=labels)
     table = bundle.path.absolute().parent / "splits.csv"
     # Of files that were changed since, each is known by its name; of arrays, by its number alone.
-    is_listed = is_same or (source is None and isinstance(dataset.images, ImageFiles))
+    is_listed = is_same or (source is None and isinstance(dataset.images, Store))
     if not (table.is_file() and is_listed):
         identity = read_identity(bundle)
         if identity is None:

@@ -28,7 +28,7 @@ from sightline.data.splitting.splits import read_splits_csv, sample_fraction, sp
 from sightline.errors import InvalidSource, InvalidValue
 from sightline.networks.limits import check_size, check_weights
 from sightline.quality.audit import cheap_findings
-from sightline.records import Dataset, ImageFiles, InputSpec, Splits
+from sightline.records import Dataset, InputSpec, Splits, Store
 from sightline.system.progress import reporter
 from sightline.system.stored import read_plain
 from sightline.system.text import printable
@@ -182,7 +182,7 @@ def _grouped(dataset: Dataset, pattern: str | None) -> Dataset:
         raise InvalidValue(
             f"data.group_by needs a bracket around what names the group; got {pattern!r}. For instance: '(.*)_[0-9]+'."
         )
-    if not isinstance(dataset.images, ImageFiles):
+    if not isinstance(dataset.images, Store):
         raise InvalidValue(f"data.group_by goes by paths, and '{dataset.name}' holds arrays. Leave it out.")
     found = [compiled.search(name) for name in dataset.row_ids.tolist()]
     if not any(found):

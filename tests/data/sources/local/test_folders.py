@@ -53,7 +53,6 @@ def test_the_columns_of_a_dataset_are_what_they_promise(photos):
     assert data.row_ids.dtype.kind == data.given_splits.dtype.kind == "U"
     assert data.groups is None
     assert data.weights is None
-    assert data.images.offsets.tolist() == []
     assert data.take(data.labels[:1] * 0).images.names == ("cat/1.jpg",)
 
 

@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO
 
 import numpy as np
 
@@ -20,8 +20,9 @@ from sightline.data.sources.assembly import LabelledFiles, to_dataset
 from sightline.data.sources.layout import arrange
 from sightline.data.storage.archive_members import list_tar, list_zip
 from sightline.data.storage.identities import status_of
+from sightline.data.storage.stores import TarStore, ZipStore
 from sightline.errors import CannotWrite, InvalidSource, OutputExists
-from sightline.records import Dataset, ImageFiles
+from sightline.records import Dataset
 from sightline.system.caches import LIMIT_VARIABLE, cache_root, discard, find_entry, limit_bytes, make_room, new_entry
 from sightline.system.progress import Bar, reporter
 from sightline.system.text import printable
@@ -59,24 +60,23 @@ def read_archive(
     typed = printable(str(path))
     try:
         status = path.stat()
-        kind, place = _kind_and_place(path)
-        listing = list_zip(place) if kind == "zip" else list_tar(place)
+        store, place = _store_and_place(path)
+        listing = list_zip(place) if store is ZipStore else list_tar(place)
     except _DAMAGED as error:
         reason = getattr(error, "strerror", None) or printable(str(error)) or type(error).__name__
         raise InvalidSource(f"{typed}: cannot be read as an archive ({reason}).") from error
     _refuse_bomb(typed, sum(listing.num_bytes), status.st_size)
     found = arrange(listing, typed=typed, label_from=label_from)
     stamps = np.array(listing.stamps, dtype=np.int64)[found.rows]
-    files = ImageFiles(
+    files = store(
         place=place.absolute(),
-        kind=kind,
         names=tuple(listing.names[row] for row in found.rows.tolist()),
         num_bytes=np.array(listing.num_bytes, dtype=np.int64)[found.rows],
         arrivals=found.rows,
         offsets=np.array(listing.offsets, dtype=np.int64)[found.rows],
     )
     # A zip has a checksum for each member; of a tar only the whole can tell that bytes have changed.
-    seal = f"{status.st_size} {status.st_mtime_ns}" if kind == "tar" else ""
+    seal = f"{status.st_size} {status.st_mtime_ns}" if store is TarStore else ""
     labelled = LabelledFiles(
         files, found.classes, found.splits, stamps, remarks=found.remarks, left_out=found.left_out, seal=seal
     )
@@ -88,17 +88,17 @@ def _stem(path: Path) -> str:
     return printable(path.name[: len(path.name) - len(ending)]) or "archive"
 
 
-def _kind_and_place(path: Path) -> tuple[Literal["zip", "tar"], Path]:
+def _store_and_place(path: Path) -> tuple[type[ZipStore | TarStore], Path]:
     with path.open("rb") as stream:
         head = stream.read(6)
     if head.startswith(b"PK") or zipfile.is_zipfile(path):
-        return "zip", path
+        return ZipStore, path
     openers = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
     opener = next((opener for magic, opener in openers.items() if head.startswith(magic)), None)
     if opener is None:
-        return "tar", path
+        return TarStore, path
     with path.open("rb") as raw, opener(raw, "rb") as stream:  # type: ignore[operator]  # three functions of one shape
-        return "tar", _plain_tar(path, raw, stream)
+        return TarStore, _plain_tar(path, raw, stream)
 
 
 def _plain_tar(path: Path, raw: IO[bytes], stream: IO[bytes]) -> Path:

@@ -13,9 +13,10 @@ from sightline.data.decoding.formats import IMAGE_SUFFIXES, why_no_image
 from sightline.data.sources.assembly import LabelledFiles, to_dataset
 from sightline.data.sources.layout import arrange
 from sightline.data.storage.listing import Listing
+from sightline.data.storage.stores import FolderStore
 from sightline.data.storage.walking import walk
 from sightline.errors import InvalidSource
-from sightline.records import Dataset, ImageFiles
+from sightline.records import Dataset
 from sightline.system.stored import open_without_waiting
 from sightline.system.text import printable
 
@@ -43,13 +44,11 @@ def read_folder(
     listing, remarks = list_folder(path)
     found = arrange(listing, typed=typed, label_from=label_from)
     stamps = np.array(listing.stamps, dtype=np.int64)[found.rows]
-    files = ImageFiles(
+    files = FolderStore(
         place=Path(os.path.abspath(path)),  # noqa: PTH100  # the same rows, wherever the process goes; links stay
-        kind="folder",
         names=tuple(listing.names[row] for row in found.rows.tolist()),
         num_bytes=np.array(listing.num_bytes, dtype=np.int64)[found.rows],
         arrivals=stamps,
-        offsets=np.empty(0, dtype=np.int64),
     )
     labelled = LabelledFiles(
         files, found.classes, found.splits, stamps, remarks=(*remarks, *found.remarks), left_out=found.left_out

@@ -15,8 +15,9 @@ import numpy as np
 from sightline.data.sources.assembly import LabelledFiles, fuse_classes, to_dataset
 from sightline.data.sources.local.cells import NO_LABEL, Cells, cleaned_labels, read_cells, several_labels
 from sightline.data.sources.split_names import split_of
+from sightline.data.storage.stores import FolderStore
 from sightline.errors import InvalidSource, closest, pick
-from sightline.records import Dataset, ImageFiles
+from sightline.records import Dataset
 from sightline.system.text import is_address, printable
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
@@ -185,13 +186,11 @@ def _files_of(
             f"{repeated:,} lines name a file that stands in the table already, with the same label; they were ignored"
         )
     kept = [one.line for one in found]
-    files = ImageFiles(
+    files = FolderStore(
         place=folder,
-        kind="folder",
         names=tuple(one.path for one in found),
         num_bytes=np.array([one.status.st_size for one in found], dtype=np.int64),
         arrivals=np.arange(len(found)),
-        offsets=np.empty(0, dtype=np.int64),
     )
     return LabelledFiles(
         files,
