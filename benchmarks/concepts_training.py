@@ -120,7 +120,7 @@ class Trainer:
                 validation=LabelledImages(self.images[self.validation], self.data.labels[self.validation]),
                 recipe=recipe,
                 augmentation=build_augmentation(recipe.augmentation, spec, seed=recipe.seed),
-                watch=FitOutputs(),
+                outputs=FitOutputs(),
             )
         except TrainingFailed:
             return Learned(network, failed=True)

@@ -120,7 +120,7 @@ class School:
             rows = LabelledImages(views[:count], rows.labels, answers=answers)
         changing = augmentation if on_top else None
         with reporting("quiet"):
-            fit(network, rows, validation=None, recipe=recipe, augmentation=changing, watch=FitOutputs())
+            fit(network, rows, validation=None, recipe=recipe, augmentation=changing, outputs=FitOutputs())
         known = answers_of(network, self.images[self.calibration])
         logits = answers_of(network, self.images[self.judged])
         return {

@@ -65,7 +65,7 @@ OURS = (
 from sightline.training.loop.batches import LabelledImages
 from sightline.training.loop.fit import fit
 from sightline.training.loop.recording import FitOutputs
-fitted = fit(network, LabelledImages(images, labels), validation=None, recipe=recipe, watch=FitOutputs())
+fitted = fit(network, LabelledImages(images, labels), validation=None, recipe=recipe, outputs=FitOutputs())
 print(json.dumps([row["seconds"] for row in fitted.history]))
 """
 )

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sightline.quality.duplicates import copy_findings, tied
+from sightline.quality.duplicates import copy_findings, near_groups
 from sightline.quality.findings import Finding
 from sightline.records import Dataset
 
@@ -99,9 +99,9 @@ def test_near_copies_of_exact_copies_are_told_once() -> None:
 
 def test_pairs_are_tied_whatever_their_order() -> None:
     pairs = [(5, 6, "a"), (1, 2, "b"), (2, 5, "a"), (8, 9, "c")]
-    groups = [rows for rows, _ in tied(pairs)]
+    groups = [rows for rows, _ in near_groups(pairs)]
     assert groups == [[1, 2, 5, 6], [8, 9]]
-    assert [rows for rows, _ in tied(pairs[::-1])] == groups
+    assert [rows for rows, _ in near_groups(pairs[::-1])] == groups
 
 
 def test_near_copies_are_told_with_their_differences() -> None:

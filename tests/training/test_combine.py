@@ -125,7 +125,7 @@ def test_a_run_is_heard_as_it_is_calibrated(first: Path) -> None:
     run = read_run(first)
     rows = shared_rows([run, run])
     said = predictions_of(run, rows, "validation", run.class_names)
-    raw = dict(zip(run.answers["validation"].given, run.answers["validation"].logits, strict=True))
+    raw = dict(zip(run.predictions["validation"].given, run.predictions["validation"].logits, strict=True))
     assert run.bundle.temperature != 1
     expected = np.stack([raw[row_id] for row_id in said.row_ids]) / run.bundle.temperature
     np.testing.assert_allclose(said.logits, expected, rtol=1e-5)

@@ -81,18 +81,18 @@ def test_half_of_a_lesson_are_labels_and_half_what_the_teacher_answers_to_the_ve
     recipe = student_recipe(quick(training__epochs=3), "mlp", tiny_run.bundle)
     teacher, recipe = open_teacher(tiny_run.bundle, None, recipe)
     data = prepare(teacher.dataset, recipe, spec=tiny_run.bundle.input)
-    lesson = distillation_targets(data, teacher)
+    targets = distillation_targets(data, teacher)
     train = data.pixels.take(data.splits.train)[:]
-    assert lesson.images.shape == (3 * len(train), 28, 28, 1)
-    np.testing.assert_array_equal(lesson.images[: len(train)], train)
-    assert (lesson.images[len(train) : 2 * len(train)] != train).any()
-    assert (lesson.images[len(train) : 2 * len(train)] != lesson.images[2 * len(train) :]).any()
+    assert targets.images.shape == (3 * len(train), 28, 28, 1)
+    np.testing.assert_array_equal(targets.images[: len(train)], train)
+    assert (targets.images[len(train) : 2 * len(train)] != train).any()
+    assert (targets.images[len(train) : 2 * len(train)] != targets.images[2 * len(train) :]).any()
     session = open_session(tiny_run.bundle)
     for row in (0, len(train) + 7, 3 * len(train) - 1):
-        (logits,) = session.outputs(lesson.images[row : row + 1], ["logits"])
+        (logits,) = session.outputs(targets.images[row : row + 1], ["logits"])
         given = np.eye(10)[data.dataset.labels[data.splits.train[[row % len(train)]]]]
         expected = (given + softmax(logits, temperature=tiny_run.bundle.temperature * SOFTENING)) / 2
-        np.testing.assert_allclose(lesson.answers[row : row + 1], expected, atol=1e-5)
+        np.testing.assert_allclose(targets.answers[row : row + 1], expected, atol=1e-5)
 
 
 def test_what_the_teacher_of_a_teacher_learned_from_counts_too(tiny_run: sightline.Run) -> None:

@@ -75,13 +75,13 @@ class _Reader:
 
     def varint(self, at: int, stop: int) -> tuple[int, int]:
         value = 0
-        for place in range(10):
-            if at + place >= stop:
+        for number in range(10):
+            if at + number >= stop:
                 break
-            byte = self.content[at + place]
-            value |= (byte & 127) << (7 * place)
+            byte = self.content[at + number]
+            value |= (byte & 127) << (7 * number)
             if byte < 128:
-                return value, at + place + 1
+                return value, at + number + 1
         raise ValueError("it is cut off or damaged")
 
     def parts(self, start: int, stop: int, *wanted: int) -> Iterator[tuple[int, int, int]]:

@@ -156,8 +156,8 @@ def match_labels(class_names: tuple[str, ...], dataset: Dataset, rows: NDArray[n
     Raises:
         InvalidValue: a class of these rows is not among `class_names`.
     """
-    place = {name: label for label, name in enumerate(class_names)}
-    numbers = np.array([place.get(name, -1) for name in dataset.class_names], dtype=np.int64)
+    label_of = {name: label for label, name in enumerate(class_names)}
+    numbers = np.array([label_of.get(name, -1) for name in dataset.class_names], dtype=np.int64)
     is_unknown = (dataset.counts(rows) > 0) & (numbers < 0)
     if is_unknown.any():
         unknown = [dataset.class_names[number] for number in np.flatnonzero(is_unknown)]

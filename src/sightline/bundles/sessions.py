@@ -197,11 +197,11 @@ def _is_bounded() -> bool:
     if free is None:
         return False
     runtime = require("onnxruntime", purpose="prediction", install="onnxruntime")
-    place = runtime.OrtMemoryInfo("Cpu", runtime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, runtime.OrtMemType.DEFAULT)
+    memory = runtime.OrtMemoryInfo("Cpu", runtime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, runtime.OrtMemType.DEFAULT)
     usual = dict.fromkeys(("arena_extend_strategy", "initial_chunk_size_bytes", "max_dead_bytes_per_chunk"), -1)
     try:
         bound = runtime.OrtArenaCfg({"max_mem": int(SHARE_OF_MEMORY * free), **usual})
-        runtime.create_and_register_allocator(place, bound)
+        runtime.create_and_register_allocator(memory, bound)
     except Exception:  # noqa: BLE001  # ONNX Runtime's exceptions share no class of their own
         return False
     return True

@@ -121,9 +121,9 @@ def compare(
     places = distinct_places(runs, command="compare", most=MOST_CURVES)
     finished = [read_run(place) for place in places]
     for run in finished:
-        if not run.answers[split].given:
+        if not run.predictions[split].given:
             other = SPLITS[1 - SPLITS.index(split)]
-            remedy = f"Try --split {other}." if run.answers[other].given else f"It has no {other} rows either."
+            remedy = f"Try --split {other}." if run.predictions[other].given else f"It has no {other} rows either."
             raise InvalidValue(f"{run.path}: this run has no {split} rows. {remedy}")
     tests = _adjusted(
         [

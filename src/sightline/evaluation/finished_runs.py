@@ -31,7 +31,7 @@ NEEDED = ("backend", "chosen_epoch", "epochs", "num_parameters", "seconds", "val
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class SplitPredictions:
     """What a network said of the rows of one split.
 
     Attributes:
@@ -58,7 +58,7 @@ class FinishedRun:
         groups: row id to the group that was kept together with it.
         source: name and fingerprint of the data, and what was typed for it.
         class_names: ordered as the logits are.
-        answers: split to what was said of its rows; validation, calibration and test.
+        predictions: split to what was said of its rows; validation, calibration and test.
         bundle: opened and verified.
     """
 
@@ -70,7 +70,7 @@ class FinishedRun:
     groups: Mapping[str, str]
     source: Mapping[str, Any]
     class_names: tuple[str, ...]
-    answers: Mapping[str, Answers]
+    predictions: Mapping[str, SplitPredictions]
     bundle: Bundle
 
 
@@ -146,7 +146,7 @@ def read_run(run: str | Path | Run) -> FinishedRun:
         history = _history(folder / "history.jsonl")
         checked_epochs(history, metrics["chosen_epoch"])
         table = read_splits(folder / "splits.csv")
-        class_names, answers = _answers(folder / "predictions.npz", bundle.task)
+        class_names, predictions = _read_predictions(folder / "predictions.npz", bundle.task)
         return FinishedRun(
             path=folder,
             recipe=_recipe(read_json(folder / "recipe.json")),
@@ -156,7 +156,7 @@ def read_run(run: str | Path | Run) -> FinishedRun:
             groups={line["row_id"]: line.get("group") or line["row_id"] for line in table},
             source=bundle.metrics.get("source", {}),
             class_names=class_names,
-            answers=answers,
+            predictions=predictions,
             bundle=bundle,
         )
     except (OSError, csv.Error, KeyError, TypeError, ValueError) as error:
@@ -241,7 +241,7 @@ def _check_numbers(*values: Any, name: str = "metrics.json") -> None:
         raise ValueError(f"{name}: a figure is no number ({ascii(values)[:80]})")
 
 
-def _answers(path: Path, task: Task) -> tuple[tuple[str, ...], dict[str, Answers]]:
+def _read_predictions(path: Path, task: Task) -> tuple[tuple[str, ...], dict[str, SplitPredictions]]:
     """What was said of each judged row; one without finite numbers counts as an image that could not be read."""
     parts = ("row_ids", "labels", "logits")
     wanted = ["class_names", *(f"{split}_{part}" for split in JUDGED_SPLITS for part in parts)]
@@ -252,7 +252,7 @@ def _answers(path: Path, task: Task) -> tuple[tuple[str, ...], dict[str, Answers
     names = tuple(arrays["class_names"].tolist())
     if arrays["class_names"].dtype.kind != "U" or len(set(names)) != len(names):
         raise ValueError(f"{path.name}: class_names holds something else than different names")
-    answers: dict[str, Answers] = {}
+    predictions: dict[str, SplitPredictions] = {}
     for split in JUDGED_SPLITS:
         row_ids, labels, logits = (arrays[f"{split}_{part}"] for part in parts)
         if (
@@ -268,9 +268,9 @@ def _answers(path: Path, task: Task) -> tuple[tuple[str, ...], dict[str, Answers
             raise ValueError(f"{path.name}: rows, labels and logits of {split} do not belong together")
         is_sound = np.isfinite(logits).all(axis=1)
         row_ids, labels, logits = row_ids[is_sound].tolist(), labels[is_sound], logits[is_sound]
-        answers[split] = Answers(
+        predictions[split] = SplitPredictions(
             given=dict(zip(row_ids, task.named(labels, names), strict=True)),
             predicted=dict(zip(row_ids, task.named(task.decided(logits), names), strict=True)),
             logits=logits,
         )
-    return names, answers
+    return names, predictions

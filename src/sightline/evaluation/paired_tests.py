@@ -110,7 +110,7 @@ def pair(first: FinishedRun, second: FinishedRun, *, names: tuple[str, str], spl
     Raises:
         InvalidValue: they share no row, or call the same rows by different classes.
     """
-    here, there = first.answers[split], second.answers[split]
+    here, there = first.predictions[split], second.predictions[split]
     shared = [row_id for row_id in here.given if row_id in there.given]
     both_ways = ((first, second, names), (second, first, (names[1], names[0])))
     remarks = different_sources(first, second, names, shared)
@@ -216,7 +216,7 @@ def different_sources(
 
 def _fates(one: FinishedRun, other: FinishedRun, split: str) -> Counter[str]:
     """What the rows of the split that only one of the two was judged on were in the other."""
-    mine, theirs = one.answers[split].given, other.answers[split].given
+    mine, theirs = one.predictions[split].given, other.predictions[split].given
     return Counter(other.splits.get(row_id, _ELSEWHERE) for row_id in mine if row_id not in theirs)
 
 
@@ -225,7 +225,7 @@ def _left_out(one: FinishedRun, other: FinishedRun, names: tuple[str, str], spli
     if not fates:
         return []
     parts = [_fate(count, fate, names[1]) for fate, count in fates.most_common()]
-    return [f"Of the {len(one.answers[split].given):,} {split} rows of {names[0]}, {' and '.join(parts)}."]
+    return [f"Of the {len(one.predictions[split].given):,} {split} rows of {names[0]}, {' and '.join(parts)}."]
 
 
 def _warnings(one: FinishedRun, other: FinishedRun, names: tuple[str, str], split: str) -> list[str]:

@@ -207,7 +207,7 @@ def most_confused(
         raise InvalidValue(f"class_names must be {len(counts)} names, one a row of confusion; got {class_names!r}.")
     np.fill_diagonal(counts, 0)
     order = np.argsort(-counts, axis=None, kind="stable")[:count]
-    pairs = ((int(place) // len(counts), int(place) % len(counts)) for place in order if counts.flat[place])
+    pairs = ((int(cell) // len(counts), int(cell) % len(counts)) for cell in order if counts.flat[cell])
     return tuple((class_names[given], class_names[found], int(counts[given, found])) for given, found in pairs)
 
 

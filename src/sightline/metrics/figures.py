@@ -18,7 +18,7 @@ from sightline.metrics.grouped import accuracy_interval
 from sightline.records import Figure, Predictions
 
 # Where room is short, so that a figure may be left out; `evaluate`, JSON and notebooks tell every one.
-Place = Literal["card", "training", "comparison"]
+Report = Literal["card", "training", "comparison"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Metric:
         interval: of the same predictions, its lower and upper bound at 95 %; None where none is known.
         interval_method: whose interval it is, for the card: "Wilson".
         full_words: what it is called on the card, where that is longer.
-        left_out_of: the places that pass it over.
+        left_out_of: the reports that pass it over.
     """
 
     words: str
@@ -43,7 +43,7 @@ class Metric:
     interval: Callable[[Predictions], tuple[float, float]] | None = None
     interval_method: str = ""
     full_words: str = ""
-    left_out_of: tuple[Place, ...] = ()
+    left_out_of: tuple[Report, ...] = ()
 
     def measure(self, rows: Predictions) -> Figure:
         """The figure of these rows, all of them readable and labelled."""
@@ -105,9 +105,9 @@ FIGURES: dict[str, Metric] = {
 }
 
 
-def told_in(place: Place, names: Iterable[str]) -> list[str]:
-    """Those of the named figures that a place tells, in their order."""
-    return [name for name in names if place not in FIGURES[name].left_out_of]
+def told_in(report: Report, names: Iterable[str]) -> list[str]:
+    """Those of the named figures that a report tells, in their order."""
+    return [name for name in names if report not in FIGURES[name].left_out_of]
 
 
 def plain(figures: Mapping[str, Figure]) -> dict[str, Any]:

@@ -6,6 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
+
+from sightline.data.duplicates.clusters import connected_components
 from sightline.quality.findings import Finding, Severity
 from sightline.records import Dataset
 from sightline.system.text import counted, listed
@@ -28,12 +31,12 @@ def copy_findings(dataset: Dataset, exact: Sequence[Sequence[int]], near: Sequen
         exact: groups of at least two rows with the same pixels; no row in two groups.
         near: pairs of rows that are near copies of one another.
     """
-    place = _Places(dataset)
-    found = [_exact_finding(place, sorted(rows)) for rows in exact]
-    return found + _near_findings(place, exact, near)
+    lookup = _RowLookup(dataset)
+    found = [_exact_finding(lookup, sorted(rows)) for rows in exact]
+    return found + _near_findings(lookup, exact, near)
 
 
-class _Places:
+class _RowLookup:
     """Class, split and name of each row, looked up by row."""
 
     def __init__(self, dataset: Dataset) -> None:
@@ -64,43 +67,43 @@ class _Places:
         return sorted(rows, key=lambda row: (_RANK.get(self.split(row), 9), row))
 
 
-def _exact_finding(place: _Places, rows: list[int]) -> Finding:
-    classes, splits = place.classes(rows), place.splits(rows)
+def _exact_finding(lookup: _RowLookup, rows: list[int]) -> Finding:
+    classes, splits = lookup.classes(rows), lookup.splits(rows)
     if len(rows) >= PLACEHOLDER_COPIES:
-        return _placeholder(place, rows, classes)
+        return _placeholder(lookup, rows, classes)
     if len(classes) > 1:
         across = f", in {_and(splits)}" if len(splits) > 1 else ""
         detail = f"{len(rows)} copies, labelled {_tally(classes)}{across}"
         reason = f"the same picture is labelled {_quoted(classes)}"
-        return Finding("contradicting-labels", "error", place.names(rows), detail, _all_of(place, rows, reason))
-    kept, *others = place.best_first(rows)
+        return Finding("contradicting-labels", "error", lookup.names(rows), detail, _all_of(lookup, rows, reason))
+    kept, *others = lookup.best_first(rows)
     if len(splits) > 1:
         detail = f"{len(rows)} copies of class {_tally(classes)}, in {_and(splits)}"
-        reason = f"copy of {place.name(kept)}, which is in {place.split(kept)}"
-        return Finding("leak", "error", place.names(rows), detail, _all_of(place, others, reason))
+        reason = f"copy of {lookup.name(kept)}, which is in {lookup.split(kept)}"
+        return Finding("leak", "error", lookup.names(rows), detail, _all_of(lookup, others, reason))
     detail = f"{len(rows)} copies in class {_quoted(classes)}"
-    reason = f"copy of {place.name(kept)}"
-    return Finding("duplicates", "warning", place.names(rows), detail, _all_of(place, others, reason))
+    reason = f"copy of {lookup.name(kept)}"
+    return Finding("duplicates", "warning", lookup.names(rows), detail, _all_of(lookup, others, reason))
 
 
-def _placeholder(place: _Places, rows: list[int], classes: Counter[str]) -> Finding:
+def _placeholder(lookup: _RowLookup, rows: list[int], classes: Counter[str]) -> Finding:
     detail = f"one picture {len(rows):,} times, labelled {_tally(classes)}"
     if len(classes) > 1:
         reason = f"one picture {len(rows):,} times over, in {len(classes)} classes"
-        return Finding("placeholder", "error", place.names(rows), detail, _all_of(place, rows, reason))
-    kept, *others = place.best_first(rows)
-    splits = place.splits(rows)
+        return Finding("placeholder", "error", lookup.names(rows), detail, _all_of(lookup, rows, reason))
+    kept, *others = lookup.best_first(rows)
+    splits = lookup.splits(rows)
     severity: Severity = "error" if len(splits) > 1 else "warning"
     across = f", in {_and(splits)}" if len(splits) > 1 else ""
-    reason = f"copy of {place.name(kept)}, one picture {len(rows):,} times over"
-    return Finding("placeholder", severity, place.names(rows), detail + across, _all_of(place, others, reason))
+    reason = f"copy of {lookup.name(kept)}, one picture {len(rows):,} times over"
+    return Finding("placeholder", severity, lookup.names(rows), detail + across, _all_of(lookup, others, reason))
 
 
-def _all_of(place: _Places, rows: Sequence[int], reason: str) -> tuple[tuple[str, str], ...]:
-    return tuple((place.name(row), reason) for row in rows)
+def _all_of(lookup: _RowLookup, rows: Sequence[int], reason: str) -> tuple[tuple[str, str], ...]:
+    return tuple((lookup.name(row), reason) for row in rows)
 
 
-def _near_findings(place: _Places, exact: Sequence[Sequence[int]], near: Sequence[Pair]) -> list[Finding]:
+def _near_findings(lookup: _RowLookup, exact: Sequence[Sequence[int]], near: Sequence[Pair]) -> list[Finding]:
     if not near:
         return []
     first_of = {row: min(rows) for rows in exact for row in rows}
@@ -108,55 +111,47 @@ def _near_findings(place: _Places, exact: Sequence[Sequence[int]], near: Sequenc
     pairs = [(first_of.get(a, a), first_of.get(b, b), kind) for a, b, kind in near]
     copies = {min(rows): sorted(rows) for rows in exact}
     findings = []
-    for rows, kinds in tied(pairs):
+    for rows, kinds in near_groups(pairs):
         whole = [copy for row in rows for copy in copies.get(row, [row])]
-        findings.append(_near_finding(place, whole, kinds))
+        findings.append(_near_finding(lookup, whole, kinds))
     return findings
 
 
-def tied(pairs: Sequence[Pair]) -> list[tuple[list[int], Counter[str]]]:
-    """Pairs that share a row, tied to groups.
+def near_groups(pairs: Sequence[Pair]) -> list[tuple[list[int], Counter[str]]]:
+    """Rows that hang together by pairs, chains included.
 
     Returns:
         (rows in ascending order, how often each kind of difference occurs), by first row.
     """
-    parent: dict[int, int] = {}
-
-    def root(row: int) -> int:
-        while parent.setdefault(row, row) != row:
-            parent[row] = parent[parent[row]]
-            row = parent[row]
-        return row
-
     real = [pair for pair in pairs if pair[0] != pair[1]]
-    for first, second, _ in real:
-        low, high = sorted((root(first), root(second)))
-        parent[high] = low
+    # Few of many rows are in a pair: they alone are nodes, numbered in their order.
+    rows, nodes = np.unique(np.array([pair[:2] for pair in real], np.int64), return_inverse=True)
+    components = connected_components(len(rows), nodes.reshape(-1, 2)).tolist()
     members: dict[int, list[int]] = {}
-    for row in sorted(parent):
-        members.setdefault(root(row), []).append(row)
-    kinds: dict[int, Counter[str]] = {}
-    for first, _, kind in real:
-        kinds.setdefault(root(first), Counter())[kind] += 1
-    return [(rows, kinds[first]) for first, rows in members.items()]
+    for row, component in zip(rows.tolist(), components, strict=True):
+        members.setdefault(component, []).append(row)
+    kinds: dict[int, Counter[str]] = {component: Counter() for component in members}
+    for node, (_, _, kind) in zip(nodes.reshape(-1, 2)[:, 0].tolist(), real, strict=True):
+        kinds[components[node]][kind] += 1
+    return [(rows_of, kinds[component]) for component, rows_of in members.items()]
 
 
-def _near_finding(place: _Places, rows: list[int], kinds: Counter[str]) -> Finding:
-    classes, splits = place.classes(rows), place.splits(rows)
+def _near_finding(lookup: _RowLookup, rows: list[int], kinds: Counter[str]) -> Finding:
+    classes, splits = lookup.classes(rows), lookup.splits(rows)
     how = f"alike as if {' or '.join(kind for kind, _ in kinds.most_common(3))}"
     if len(classes) > 1:
         across = f", in {_and(splits)}" if len(splits) > 1 else ""
         detail = f"{counted(len(rows), 'image')} {how}, labelled {_tally(classes)}{across}"
-        return Finding("near-contradiction", "warning", place.names(rows), detail)
+        return Finding("near-contradiction", "warning", lookup.names(rows), detail)
     if len(splits) > 1:
         # All copies outside the most important split go: one alone would still leak.
-        kept = [row for row in rows if place.split(row) == splits[0]]
-        others = [row for row in rows if place.split(row) != splits[0]]
+        kept = [row for row in rows if lookup.split(row) == splits[0]]
+        others = [row for row in rows if lookup.split(row) != splits[0]]
         detail = f"{counted(len(rows), 'image')} of class {_tally(classes)}, {how}, in {_and(splits)}"
-        reason = f"near copy of {place.name(kept[0])}, which is in {splits[0]}"
-        return Finding("near-leak", "warning", place.names(rows), detail, _all_of(place, others, reason))
+        reason = f"near copy of {lookup.name(kept[0])}, which is in {splits[0]}"
+        return Finding("near-leak", "warning", lookup.names(rows), detail, _all_of(lookup, others, reason))
     detail = f"{counted(len(rows), 'image')} in class {_quoted(classes)}, {how}"
-    return Finding("near-duplicates", "note", place.names(rows), detail)
+    return Finding("near-duplicates", "note", lookup.names(rows), detail)
 
 
 def _tally(classes: Counter[str]) -> str:

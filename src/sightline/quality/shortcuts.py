@@ -97,9 +97,9 @@ def measure(bins: ArrayLike, labels: ArrayLike, *, num_classes: int, num_tests: 
         Leave-one-out on a table of counts; Wilson's interval for each of the two shares, combined
         as Newcombe does (Statistics in Medicine 17, 1998).
     """
-    place, label = np.asarray(bins, dtype=np.int64), np.asarray(labels, dtype=np.int64)
-    table = np.zeros((int(place.max(initial=0)) + 1, num_classes), dtype=np.int64)
-    np.add.at(table, (place, label), 1)
+    bin_number, label = np.asarray(bins, dtype=np.int64), np.asarray(labels, dtype=np.int64)
+    table = np.zeros((int(bin_number.max(initial=0)) + 1, num_classes), dtype=np.int64)
+    np.add.at(table, (bin_number, label), 1)
     totals = table.sum(axis=0)
     judged = [
         one for one in range(num_classes) if totals[one] >= LEAST_IMAGES and totals.sum() - totals[one] >= LEAST_IMAGES
@@ -135,9 +135,9 @@ def binned(values: ArrayLike) -> NDArray[np.int64]:
         of about equally many images.
     """
     array = np.asarray(values)
-    distinct, place = np.unique(array, return_inverse=True)
+    distinct, inverse = np.unique(array, return_inverse=True)
     if len(distinct) <= _MOST_VALUES:
-        return np.asarray(place, dtype=np.int64)
+        return np.asarray(inverse, dtype=np.int64)
     # At least about 10 images a bin: emptier ones would tell noise.
     num_bins = int(min(_MOST_BINS, max(2, len(array) // 10)))
     edges = np.unique(np.quantile(array, np.arange(1, num_bins) / num_bins))
@@ -163,9 +163,9 @@ def _features(seen: Survey, rows: NDArray[np.int64]) -> list[_Feature]:
 
 def _most_common(names: list[str]) -> NDArray[np.int64]:
     """A bin for each of the commonest names, one for all others."""
-    _, place, counts = np.unique(np.array(names), return_inverse=True, return_counts=True)
+    _, inverse, counts = np.unique(np.array(names), return_inverse=True, return_counts=True)
     rank = np.argsort(np.argsort(-counts, kind="stable"), kind="stable")
-    return np.asarray(np.minimum(rank[place], _MOST_VALUES - 1), dtype=np.int64)
+    return np.asarray(np.minimum(rank[inverse], _MOST_VALUES - 1), dtype=np.int64)
 
 
 def _words(dataset: Dataset, feature: _Feature, proven: list[Rule]) -> str:

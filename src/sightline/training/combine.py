@@ -19,8 +19,8 @@ from sightline.errors import InvalidValue
 from sightline.evaluation.evaluate import write_figures
 from sightline.evaluation.finished_runs import (
     JUDGED_SPLITS,
-    Answers,
     FinishedRun,
+    SplitPredictions,
     distinct_places,
     has_known_train_rows,
     read_run,
@@ -112,7 +112,7 @@ def combine(
         check_free(place, keep=places_of(source))
     check_packages(choose_backend())
     with reporting(mode):
-        watch = Stopwatch()
+        stopwatch = Stopwatch()
         finished = [read_run(one) for one in places]
         class_names, spec = shared_classes(finished), shared_input(finished)
         rows = shared_rows(finished)
@@ -120,14 +120,14 @@ def combine(
             reporter().say(f"note: {remark}")
         reporter().say(_opening(finished, rows))
         choice = choose(finished, rows, class_names, votes=votes, most=steps)
-        watch.lap("choose")
+        stopwatch.lap("choose")
         data, typed = reopen(source, finished, rows, class_names=class_names, spec=spec)
         heard = [run for run, vote in zip(finished, choice.votes.tolist(), strict=True) if vote > 0]
         data = dataclasses.replace(data, identity=merged(read_identity(run.bundle) for run in heard))
-        watch.lap("data")
+        stopwatch.lap("data")
         combination = _Combination(tuple(finished), rows, choice, data, typed)
         reporter().say(_chosen(combination))
-        return _write(combination, place=place, watch=watch)
+        return _write(combination, place=place, stopwatch=stopwatch)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,10 +158,10 @@ def _chosen(combination: _Combination) -> str:
     return f"{len(heard)} of {len(runs)} runs {combination.choice.made}"
 
 
-def _write(combination: _Combination, *, place: Path | None, watch: Stopwatch) -> Run:
+def _write(combination: _Combination, *, place: Path | None, stopwatch: Stopwatch) -> Run:
     data = combination.data
     load_keras()
-    watch.lap("import")
+    stopwatch.lap("import")
     stem = f"{data.dataset.name}-combined"
     with heeding_interrupts(), usual_keras(), _whole_folder(place, stem=stem) as (folder, staged):
         network = _joined(combination)
@@ -172,7 +172,7 @@ def _write(combination: _Combination, *, place: Path | None, watch: Stopwatch) -
         write_atomically(staged / "excluded.csv", data.excluded_csv())
         history = "".join(json.dumps(line) + "\n" for line in combination.choice.history)
         write_atomically(staged / "history.jsonl", history)
-        run = _judge(network, combination, folder, staged, watch=watch)
+        run = _judge(network, combination, folder, staged, stopwatch=stopwatch)
         write_json(staged / "metrics.json", run_figures(run))
     return run
 
@@ -241,7 +241,7 @@ def _knows_its_rows(combination: _Combination) -> bool:
     return all(has_known_train_rows(run.bundle) for run, _ in combination.heard())
 
 
-def _judge(network: Any, combination: _Combination, folder: Path, staged: Path, *, watch: Stopwatch) -> Run:
+def _judge(network: Any, combination: _Combination, folder: Path, staged: Path, *, stopwatch: Stopwatch) -> Run:
     import keras
 
     from sightline.training.packaging.bundling import make_bundle
@@ -255,12 +255,12 @@ def _judge(network: Any, combination: _Combination, folder: Path, staged: Path, 
         "is_selected": choice.is_selected,
         "has_same_splits": _knows_its_rows(combination),
     }
-    judged = make_bundle(network, data, staged, _origin(combination), watch=watch, ensemble=ensemble)
+    judged = make_bundle(network, data, staged, _origin(combination), stopwatch=stopwatch, ensemble=ensemble)
     if "test" in judged.evaluations:
         write_figures(
             staged, judged.evaluations["test"], judged.predictions["test"], data.pixels.take(data.splits.test)
         )
-    watch.lap("evaluate")
+    stopwatch.lap("evaluate")
     bundle = dataclasses.replace(load_bundle(staged / "bundle"), path=folder / "bundle")
     against = _against_best(combination, judged.predictions, bundle)
     return Run(
@@ -275,7 +275,7 @@ def _judge(network: Any, combination: _Combination, folder: Path, staged: Path, 
         bundle=bundle,
         backend=keras.config.backend(),
         num_parameters=int(network.count_params()),
-        seconds={**watch.seconds, "total": watch.total()},
+        seconds={**stopwatch.seconds, "total": stopwatch.total()},
         ensemble={**(judged.ensemble or ensemble), "against_best": against},
     )
 
@@ -288,12 +288,12 @@ def _against_best(
     is_best_alone = [run for run, _ in combination.heard()] == [best]
     if is_best_alone or not len(predictions["test"]):
         return None
-    answers: dict[str, Answers] = {}
+    told: dict[str, SplitPredictions] = {}
     for name in JUDGED_SPLITS:
         found = predictions[name]
         given = {row_id: rows.given[row_id] for row_id in found.row_ids}
         said = dict(zip(found.row_ids, map(str, found.predicted), strict=True))
-        answers[name] = Answers(given, said, found.logits)
+        told[name] = SplitPredictions(given, said, found.logits)
     these = dataclasses.replace(
         best,
         path=bundle.path.parent,
@@ -301,7 +301,7 @@ def _against_best(
         groups=rows.groups,
         source=bundle.metrics["source"],
         class_names=class_names,
-        answers=answers,
+        predictions=told,
         bundle=bundle,
     )
     names = (str(best.path), "the combined run")

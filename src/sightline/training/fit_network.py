@@ -18,19 +18,19 @@ from sightline.training.setup.preparation import Prepared
 from sightline.training.transfer.finetuning import fit_transfer
 
 
-def fit_network(network: keras.Model, data: Prepared, watch: FitOutputs) -> tuple[keras.Model, Fitted]:
+def fit_network(network: keras.Model, data: Prepared, outputs: FitOutputs) -> tuple[keras.Model, Fitted]:
     """Let a network learn the train rows as its recipe says.
 
     Args:
         network: from `sightline.training.loop.network.new_network`, or one that learned before.
         data: rows, pixels and the resolved recipe.
-        watch: where history and progress go.
+        outputs: where history and progress go.
 
     Returns:
         The network, or one in float32 with its weights where it was computed otherwise; and the course of the fit.
     """
     with dtype_policy(data.recipe.training.precision):
-        fitted = fit_transfer(network, data, watch) if is_pretrained(data.recipe) else _fit(network, data, watch)
+        fitted = fit_transfer(network, data, outputs) if is_pretrained(data.recipe) else _fit(network, data, outputs)
     if data.recipe.training.precision == "float32":
         return network, fitted
     exact = build_network(data.spec.shape, data.dataset.num_classes, data.recipe.model)
@@ -38,17 +38,17 @@ def fit_network(network: keras.Model, data: Prepared, watch: FitOutputs) -> tupl
     return exact, fitted
 
 
-def _fit(network: keras.Model, data: Prepared, watch: FitOutputs) -> Fitted:
+def _fit(network: keras.Model, data: Prepared, outputs: FitOutputs) -> Fitted:
     recipe, train = data.recipe, train_rows_for_fit(data)
     augmentation = None
-    if data.lesson is None:
-        # A teacher answered for the views of a lesson as they are: they are not changed again.
+    if data.distillation is None:
+        # A teacher answered for the views that a student learns as they are: they are not changed again.
         augmentation = build_augmentation(recipe.augmentation, data.spec, seed=recipe.seed)
-    if watch.deadline is not None:
+    if outputs.deadline is not None:
         num_judged = len(data.dataset) - len(train)
         epochs = epochs_within(
-            watch.deadline, network, train, num_judged=num_judged, recipe=recipe, augmentation=augmentation
+            outputs.deadline, network, train, num_judged=num_judged, recipe=recipe, augmentation=augmentation
         )
         recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, epochs=epochs))
     validation = rows_for_fit(data, data.splits.validation) if len(data.splits.validation) else None
-    return fit(network, train, validation=validation, recipe=recipe, augmentation=augmentation, watch=watch)
+    return fit(network, train, validation=validation, recipe=recipe, augmentation=augmentation, outputs=outputs)

@@ -93,8 +93,8 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
     with reporting(mode):
         if recipe is None and is_files(source):
             announce_recipe(asked.name)
-        wish = TrainingRequest(source, asked, place, backend, log_every, logs, jobs)
-        return run_training(wish)
+        request = TrainingRequest(source, asked, place, backend, log_every, logs, jobs)
+        return run_training(request)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -111,48 +111,48 @@ class TrainingRequest:
     teacher: Teacher | None = None
 
 
-def run_training(wish: TrainingRequest) -> Run:
+def run_training(request: TrainingRequest) -> Run:
     """Train what was asked for and leave a run."""
-    check_packages(wish.backend, pretrained=is_pretrained(wish.recipe))
-    wish = dataclasses.replace(wish, recipe=settle_precision(wish.recipe, wish.backend))
-    source, asked, backend = wish.source, wish.recipe, wish.backend
-    watch = Stopwatch()
+    check_packages(request.backend, pretrained=is_pretrained(request.recipe))
+    request = dataclasses.replace(request, recipe=settle_precision(request.recipe, request.backend))
+    source, asked, backend = request.source, request.recipe, request.backend
+    stopwatch = Stopwatch()
     load_keras_for(source, backend)
-    watch.lap("import")
-    teacher = wish.teacher
+    stopwatch.lap("import")
+    teacher = request.teacher
     spec, splits = (None, None) if teacher is None else (teacher.bundle.input, teacher.splits)
     data = prepare(source, asked, spec=spec, splits=splits)
-    watch.lap("data")
+    stopwatch.lap("data")
     reporter().say(_opening(data, backend))
     load_keras(backend)
     with heeding_interrupts(), usual_keras():
-        return _carry_out(wish, data, watch)
+        return _carry_out(request, data, stopwatch)
 
 
-def _carry_out(wish: TrainingRequest, data: Prepared, watch: Stopwatch) -> Run:
-    network = _begin(data, wish)
-    watch.lap("import")
-    if wish.teacher is not None:
+def _carry_out(request: TrainingRequest, data: Prepared, stopwatch: Stopwatch) -> Run:
+    network = _begin(data, request)
+    stopwatch.lap("import")
+    if request.teacher is not None:
         from sightline.training.distillation.soft_labels import distillation_targets
 
-        data = dataclasses.replace(data, lesson=distillation_targets(data, wish.teacher))
-        data = identified(data, read_identity(wish.teacher.bundle))
+        data = dataclasses.replace(data, distillation=distillation_targets(data, request.teacher))
+        data = identified(data, read_identity(request.teacher.bundle))
     else:
         data = identified(data)
-    named = wish.source if wish.teacher is None else wish.teacher.source
+    named = request.source if request.teacher is None else request.teacher.source
     typed = str(named) if isinstance(named, str | Path) else getattr(named, "typed", "")
-    with run_folder(wish.out, data) as folder:
-        watch.lap("data")
-        learned = _learn(network, data, folder, wish, watch)
+    with run_folder(request.out, data) as folder:
+        stopwatch.lap("data")
+        learned = _learn(network, data, folder, request, stopwatch)
         curves = curves_png(learned.fitted.history, chosen_epoch=learned.fitted.chosen_epoch)
         write_atomically(folder / "curves.png", curves)
-        watch.lap("fit")
-        run = _judge(learned, data, folder, typed, watch=watch)
+        stopwatch.lap("fit")
+        run = _judge(learned, data, folder, typed, stopwatch=stopwatch)
         write_json(folder / "metrics.json", run_figures(run))
     return run
 
 
-def _begin(data: Prepared, wish: TrainingRequest) -> Any:
+def _begin(data: Prepared, request: TrainingRequest) -> Any:
     """The network that is to learn, None for an ensemble; what cannot be is refused before there is a folder."""
     if data.recipe.ensemble.kind == "none":
         from sightline.training.loop.network import new_network
@@ -160,7 +160,7 @@ def _begin(data: Prepared, wish: TrainingRequest) -> Any:
         return new_network(data)
     from sightline.training.ensembles.member_recipes import check_possible
 
-    check_possible(data, jobs=wish.jobs)
+    check_possible(data, jobs=request.jobs)
     return None
 
 
@@ -173,14 +173,18 @@ class _TrainedNetwork:
     ensemble: dict[str, Any] | None = None
 
 
-def _learn(network: Any, data: Prepared, folder: Path, wish: TrainingRequest, watch: Stopwatch) -> _TrainedNetwork:
-    recipe, logs = data.recipe, wish.logs
+def _learn(
+    network: Any, data: Prepared, folder: Path, request: TrainingRequest, stopwatch: Stopwatch
+) -> _TrainedNetwork:
+    recipe, logs = data.recipe, request.logs
     if recipe.ensemble.kind != "none":
         from sightline.training.ensembles.members import Job
         from sightline.training.ensembles.train_members import ensemble_summary, fit, outcome_of_lost_process
 
-        job = Job(wish.source, wish.recipe, folder, data.dataset.fingerprint, wish.log_every, logs)
-        with process_map(wish.jobs, functools.partial(load_keras, wish.backend), lost=outcome_of_lost_process) as each:
+        job = Job(request.source, request.recipe, folder, data.dataset.fingerprint, request.log_every, logs)
+        with process_map(
+            request.jobs, functools.partial(load_keras, request.backend), lost=outcome_of_lost_process
+        ) as each:
             ensemble = fit(job, data, map=each)
         lines = "".join(json.dumps(row) + "\n" for row in ensemble.fitted.history)
         write_atomically(folder / "history.jsonl", lines)
@@ -191,34 +195,34 @@ def _learn(network: Any, data: Prepared, folder: Path, wish: TrainingRequest, wa
     from sightline.training.packaging.contract import contract_of
 
     budget = recipe.training.time_budget_seconds
-    seen = FitOutputs(
+    outputs = FitOutputs(
         history_path=folder / "history.jsonl",
-        log_every=wish.log_every,
+        log_every=request.log_every,
         curves_path=folder / "curves.png",
-        deadline=None if budget is None else watch.started + budget,
+        deadline=None if budget is None else stopwatch.started + budget,
         rescue_path=folder / "last-good.keras",
         tensorboard=None if logs is None else make_log_folder(logs, folder.resolve().name),
     )
-    fitted_network, fitted = fit_network(network, data, seen)
+    fitted_network, fitted = fit_network(network, data, outputs)
     if recipe.ensemble.test_views != "none":
         fitted_network = ensemble_network([contract_of(fitted_network)], [1], views=recipe.ensemble.test_views)
     return _TrainedNetwork(fitted_network, fitted)
 
 
-def _judge(learned: _TrainedNetwork, data: Prepared, folder: Path, typed: str, *, watch: Stopwatch) -> Run:
+def _judge(learned: _TrainedNetwork, data: Prepared, folder: Path, typed: str, *, stopwatch: Stopwatch) -> Run:
     import keras
 
     from sightline.training.packaging.bundling import make_bundle
 
     fitted = learned.fitted
-    teacher = None if data.lesson is None else data.lesson.teacher
+    teacher = None if data.distillation is None else data.distillation.teacher
     origin = trained(data.dataset, data.recipe, num_train=len(data.splits.train), typed=typed, teacher=teacher)
-    judged = make_bundle(learned.network, data, folder, origin, watch=watch, ensemble=learned.ensemble)
+    judged = make_bundle(learned.network, data, folder, origin, stopwatch=stopwatch, ensemble=learned.ensemble)
     if "test" in judged.evaluations:
         write_figures(
             folder, judged.evaluations["test"], judged.predictions["test"], data.pixels.take(data.splits.test)
         )
-    watch.lap("evaluate")
+    stopwatch.lap("evaluate")
     return Run(
         path=folder,
         recipe=data.recipe.to_dict(),
@@ -231,7 +235,7 @@ def _judge(learned: _TrainedNetwork, data: Prepared, folder: Path, typed: str, *
         bundle=load_bundle(folder / "bundle"),
         backend=keras.config.backend(),
         num_parameters=int(learned.network.count_params()),
-        seconds={**watch.seconds, "total": watch.total()},
+        seconds={**stopwatch.seconds, "total": stopwatch.total()},
         images_per_second=fitted.images_per_second,
         ensemble=judged.ensemble,
         teacher=teacher,

@@ -159,7 +159,7 @@ def fitted(recipe, weights: bool = False):
     )
     augmentation = build_augmentation(recipe.augmentation, InputSpec(8, 8, "rgb"), seed=recipe.seed)
     data = small_data(weights)
-    done = fit(network, data, validation=small_data(), recipe=recipe, augmentation=augmentation, watch=FitOutputs())
+    done = fit(network, data, validation=small_data(), recipe=recipe, augmentation=augmentation, outputs=FitOutputs())
     return network, done
 
 

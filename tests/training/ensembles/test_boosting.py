@@ -67,9 +67,9 @@ def test_a_member_that_is_lost_is_trained_again_by_the_weights_that_it_had(prepa
     _, votes = _boost(job, data)
     before = [train_answers(job, number)[1] for number in (2, 3)]
     for number in (2, 3):
-        for path in job.place(number).iterdir():
+        for path in job.folder_of(number).iterdir():
             path.unlink()
-        job.place(number).rmdir()
+        job.folder_of(number).rmdir()
     _, again = _boost(job, data)
     np.testing.assert_array_equal(again, votes)
     for number, logits in zip((2, 3), before, strict=True):
@@ -81,14 +81,14 @@ def test_a_member_that_is_lost_is_trained_again_by_the_weights_that_it_had(prepa
 def test_a_failed_member_says_that_those_before_it_are_kept_and_the_same_call_goes_on(prepared_job) -> None:
     job, data = prepared_job(BOOSTING)
     # A file where a folder has to be: whatever member 2 learns cannot be kept.
-    job.place(2).parent.mkdir(parents=True)
-    job.place(2).write_text("in the way")
+    job.folder_of(2).parent.mkdir(parents=True)
+    job.folder_of(2).write_text("in the way")
     with pytest.raises(TrainingFailed, match=r"^Member 2 failed: .*before it are kept in .*members; the same command"):
         _boost(job, data)
-    kept = job.place(1).stat().st_mtime_ns
-    job.place(2).unlink()
+    kept = job.folder_of(1).stat().st_mtime_ns
+    job.folder_of(2).unlink()
     assert len(_boost(job, data)[0]) == 3
-    assert job.place(1).stat().st_mtime_ns == kept
+    assert job.folder_of(1).stat().st_mtime_ns == kept
 
 
 def test_a_perfect_member_ends_boosting(prepared_job, capsys: pytest.CaptureFixture[str]) -> None:

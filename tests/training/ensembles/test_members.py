@@ -45,12 +45,12 @@ def test_a_member_is_kept_whole_and_read_back(prepared_job) -> None:
     job, data = prepared_job({})
     assert read_member(job, 2) is None
     _train(job, data, 2)
-    assert sorted(path.name for path in job.place(2).iterdir()) == ["history.jsonl", "member.json", "model.keras"]
+    assert sorted(path.name for path in job.folder_of(2).iterdir()) == ["history.jsonl", "member.json", "model.keras"]
     member = read_member(job, 2)
     assert (member.number, member.network, member.seed, member.chosen_epoch) == (2, "mlp", 1, 2)
     assert [row["epoch"] for row in member.history] == [1, 2]
     assert not member.stopped_early
-    lines = (job.place(2) / "history.jsonl").read_text().splitlines()
+    lines = (job.folder_of(2) / "history.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == list(member.history)
     assert set(load_member(job, 2).output) == {"features", "logits"}
 
@@ -128,9 +128,11 @@ def test_data_that_changed_since_the_run_was_divided_is_refused(prepared_job) ->
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"history": 3}', '{"number": 1, "more": 2, "history": []}'])
 def test_a_damaged_member_is_refused_and_the_remedy_told(content: str, prepared_job) -> None:
     job, _ = prepared_job({})
-    job.place(1).mkdir(parents=True)
-    (job.place(1) / "member.json").write_text(content)
-    with pytest.raises(InvalidValue, match=rf"member\.json: cannot be read \(.*\)\. Delete {job.place(1)}, and it is"):
+    job.folder_of(1).mkdir(parents=True)
+    (job.folder_of(1) / "member.json").write_text(content)
+    with pytest.raises(
+        InvalidValue, match=rf"member\.json: cannot be read \(.*\)\. Delete {job.folder_of(1)}, and it is"
+    ):
         read_member(job, 1)
 
 
@@ -138,11 +140,11 @@ def test_a_damaged_network_or_table_of_a_member_is_refused_and_the_remedy_told(p
     job, data = prepared_job({"ensemble.kind": "bagging", "training.epochs": 1})
     _train(job, data, 1)
     for name, read in (("model.keras", load_member), ("train_answers.npz", train_answers)):
-        path = job.place(1) / name
+        path = job.folder_of(1) / name
         whole = path.read_bytes()
         for damage in (whole[: len(whole) // 2], b"", b"no network", None):
             path.unlink() if damage is None else path.write_bytes(damage)
-            told = rf"{name}: cannot be read \(.*\)\. Delete {job.place(1)}, and it is trained anew"
+            told = rf"{name}: cannot be read \(.*\)\. Delete {job.folder_of(1)}, and it is trained anew"
             with pytest.raises(InvalidValue, match=told):
                 read(job, 1)
 

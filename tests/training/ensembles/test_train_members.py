@@ -203,10 +203,10 @@ def test_going_on_trains_only_what_is_missing_and_ends_as_if_never_interrupted(p
     again = dataclasses.replace(job, folder=tmp_path / "again")
     # What an interrupted run leaves: two of three members.
     for number in (1, 3):
-        shutil.copytree(job.place(number), again.place(number))
-    kept = again.place(1).stat().st_mtime_ns
+        shutil.copytree(job.folder_of(number), again.folder_of(number))
+    kept = again.folder_of(1).stat().st_mtime_ns
     resumed = _fit(again, data)
-    assert again.place(1).stat().st_mtime_ns == kept
+    assert again.folder_of(1).stat().st_mtime_ns == kept
     assert _bytes_of(resumed.network) == _bytes_of(whole.network)
     np.testing.assert_array_equal(train_answers(again, 2)[1], train_answers(job, 2)[1])
     images = np.asarray(data.pixels.take(data.splits.test)[:])
@@ -222,31 +222,31 @@ def test_a_soup_that_goes_on_is_the_soup_of_one_that_was_never_interrupted(prepa
     job, data = prepared_job(settings)
     whole = _fit(job, data)
     again = dataclasses.replace(job, folder=tmp_path / "again")
-    shutil.copytree(job.place(1), again.place(1))
+    shutil.copytree(job.folder_of(1), again.folder_of(1))
     assert _bytes_of(_fit(again, data).network) == _bytes_of(whole.network)
 
 
 def test_a_failed_member_takes_no_other_along_and_the_same_call_goes_on(prepared_job) -> None:
     job, data = prepared_job({})
     # A file where a folder has to be: whatever member 2 learns cannot be kept.
-    job.place(2).parent.mkdir(parents=True)
-    job.place(2).write_text("in the way")
+    job.folder_of(2).parent.mkdir(parents=True)
+    job.folder_of(2).write_text("in the way")
     with pytest.raises(TrainingFailed) as failure:
         _fit(job, data)
     told = str(failure.value)
     assert told.startswith("1 of 3 members failed. Member 2: ")
     assert f"finished are kept in {job.folder / 'members'}; the same command trains only the missing ones." in told
     assert [read_member(job, number) is not None for number in (1, 2, 3)] == [True, False, True]
-    kept = job.place(1).stat().st_mtime_ns
-    job.place(2).unlink()
+    kept = job.folder_of(1).stat().st_mtime_ns
+    job.folder_of(2).unlink()
     assert [member.number for member in _fit(job, data).members] == [1, 2, 3]
-    assert job.place(1).stat().st_mtime_ns == kept
+    assert job.folder_of(1).stat().st_mtime_ns == kept
 
 
 def test_without_the_first_member_of_a_soup_the_others_do_not_begin(prepared_job) -> None:
     job, data = prepared_job({"ensemble.kind": "soup"})
-    job.place(1).parent.mkdir(parents=True)
-    job.place(1).write_text("in the way")
+    job.folder_of(1).parent.mkdir(parents=True)
+    job.folder_of(1).write_text("in the way")
     with pytest.raises(TrainingFailed, match=r"1 of 3 members failed\. Member 1"):
         _fit(job, data)
     assert read_member(job, 2) is None
@@ -274,9 +274,9 @@ def test_a_soup_is_made_of_the_members_and_judged_on_validation_rows(prepared_jo
     ensemble = _fit(job, data)
     members = [load_member(job, number) for number in (1, 2, 3)]
     rows = (module.rows_for_fit(data, data.splits.train), module.rows_for_fit(data, data.splits.validation))
-    pot, chosen = weight_average(members, *rows, greedy=True)
+    average, chosen = weight_average(members, *rows, greedy=True)
     np.testing.assert_array_equal(ensemble.votes, chosen)
-    assert _bytes_of(ensemble.network) == _bytes_of(pot)
+    assert _bytes_of(ensemble.network) == _bytes_of(average)
     assert set(ensemble.network.output) == {"features", "logits"}
     assert [len(member.history) for member in ensemble.members] == [4, 1, 1]
 

@@ -159,5 +159,5 @@ def test_answers_are_what_the_loss_sees():
             expected -= answers[row, label] * np.log(np.exp(logits[row, label]) / total) / 6
     recipe = parse_recipe({**ANSWERED, "training.epochs": 1, "optimizer.learning_rate": 1e-9})
     data = LabelledImages(images, np.zeros(6, np.int64), answers=answers)
-    fitted = fit(network, data, validation=None, recipe=recipe, watch=FitOutputs())
+    fitted = fit(network, data, validation=None, recipe=recipe, outputs=FitOutputs())
     assert fitted.history[0]["loss"] == pytest.approx(expected, rel=1e-4)

@@ -35,7 +35,7 @@ TRAIN, VALIDATION = LabelledImages(BRIGHT[:120], LABELS[:120]), LabelledImages(B
 
 
 def fitted(
-    validation: LabelledImages | None = VALIDATION, *, augmentation=None, watch: FitOutputs | None = None, **settings
+    validation: LabelledImages | None = VALIDATION, *, augmentation=None, outputs: FitOutputs | None = None, **settings
 ):
     keras.utils.set_random_seed(0)
     usual = {"model.name": "mlp", "training.epochs": 3, "training.batch_size": 16, "optimizer.learning_rate": 0.003}
@@ -43,7 +43,12 @@ def fitted(
     network = build_network((8, 8, 1), 2, recipe.model)
     with reporting("quiet"):
         result = fit(
-            network, TRAIN, validation=validation, recipe=recipe, augmentation=augmentation, watch=watch or FitOutputs()
+            network,
+            TRAIN,
+            validation=validation,
+            recipe=recipe,
+            augmentation=augmentation,
+            outputs=outputs or FitOutputs(),
         )
     return network, result
 
@@ -61,7 +66,7 @@ def test_a_separable_problem_is_learned() -> None:
 
 def test_the_history_has_a_row_an_epoch_in_memory_and_on_disk(tmp_path: Path) -> None:
     path = tmp_path / "history.jsonl"
-    _, result = fitted(watch=FitOutputs(path))
+    _, result = fitted(outputs=FitOutputs(path))
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert rows == list(result.history)
     assert [row["epoch"] for row in rows] == [1, 2, 3]
@@ -162,7 +167,7 @@ def test_an_epoch_is_a_line_with_the_best_so_far_and_the_remaining_time(capsys: 
     recipe = parse_recipe({"model.name": "mlp", "training.epochs": 3, "training.batch_size": 16})
     with reporting("plain"):
         network = build_network((8, 8, 1), 2, recipe.model)
-        result = fit(network, TRAIN, validation=VALIDATION, recipe=recipe, watch=FitOutputs(before=({"epoch": 1},)))
+        result = fit(network, TRAIN, validation=VALIDATION, recipe=recipe, outputs=FitOutputs(before=({"epoch": 1},)))
     lines = capsys.readouterr().err.splitlines()
     assert [line.split("  ")[0] for line in lines] == [f"fine-tuning epoch {number}/3" for number in (1, 2, 3)]
     best = min(result.history, key=lambda row: row["validation_loss"])
@@ -225,7 +230,7 @@ def test_loss_and_accuracy_are_printed_every_so_many_steps(
     recipe = parse_recipe({"model.name": "mlp", "training.epochs": 2, "training.batch_size": 16})
     with reporting("plain"):
         network = build_network((8, 8, 1), 2, recipe.model)
-        fit(network, TRAIN, validation=None, recipe=recipe, watch=FitOutputs(log_every=log_every))
+        fit(network, TRAIN, validation=None, recipe=recipe, outputs=FitOutputs(log_every=log_every))
     lines = [line for line in capsys.readouterr().err.splitlines() if " step " in line]
     expected = [f"epoch {epoch} step {step}/8  loss " for epoch in (1, 2) for step in logged]
     assert len(lines) == len(expected)
@@ -249,7 +254,7 @@ def test_a_loss_that_is_no_number_stops_the_run_with_a_remedy() -> None:
 def test_the_step_and_the_rate_of_a_diverged_loss_are_told(log_every: int | None) -> None:
     settings = {"optimizer.name": "sgd", "optimizer.learning_rate": 10, "optimizer.weight_decay": 1}
     with pytest.raises(TrainingFailed, match=r"epoch \d+, step \d+ \(learning rate 10, the largest 10\)") as refusal:
-        fitted(watch=FitOutputs(log_every=log_every), **settings, **{"training.epochs": 200})
+        fitted(outputs=FitOutputs(log_every=log_every), **settings, **{"training.epochs": 200})
     step = int(re.search(r"step (\d+)", str(refusal.value))[1])
     if keras.config.backend() == "tensorflow":
         # Several steps are one execution there.
@@ -303,7 +308,9 @@ def test_the_last_good_weights_are_kept_when_the_loss_is_no_number(tmp_path: Pat
     )
     network = build_network((8, 8, 1), 2, recipe.model)
     with pytest.raises(TrainingFailed, match=r"The weights of epoch \d+, the last good ones, are kept in ") as refusal:
-        fit(network, TRAIN, validation=None, recipe=recipe, watch=FitOutputs(rescue_path=tmp_path / "last-good.keras"))
+        fit(
+            network, TRAIN, validation=None, recipe=recipe, outputs=FitOutputs(rescue_path=tmp_path / "last-good.keras")
+        )
     assert str(tmp_path / "last-good.keras") in str(refusal.value)
     assert "learning rate 10" in str(refusal.value)
     saved = keras.saving.load_model(tmp_path / "last-good.keras")
@@ -317,7 +324,7 @@ def test_curves_are_drawn_while_it_trains(tmp_path: Path, monkeypatch: pytest.Mo
     seen = []
     usual = monitor.write_atomically
     monkeypatch.setattr(monitor, "write_atomically", lambda path, png: (seen.append(png[1:4]), usual(path, png)))
-    fitted(watch=FitOutputs(curves_path=tmp_path / "curves.png"))
+    fitted(outputs=FitOutputs(curves_path=tmp_path / "curves.png"))
     assert seen[0] == b"PNG"
     assert (tmp_path / "curves.png").is_file()
 
@@ -327,7 +334,7 @@ def test_a_fit_that_breaks_off_leaves_all_its_epochs_drawn(tmp_path: Path, monke
     monkeypatch.setattr(curves, "curves_png", lambda history, *, chosen_epoch: drawn.append(chosen_epoch) or b"PNG")
     with pytest.raises(TrainingFailed, match=r"at epoch (\d+)") as refusal:
         fitted(
-            watch=FitOutputs(curves_path=tmp_path / "curves.png"),
+            outputs=FitOutputs(curves_path=tmp_path / "curves.png"),
             **{"optimizer.name": "sgd", "optimizer.learning_rate": 10, "optimizer.weight_decay": 1},
             **{"training.epochs": 200, "training.batch_size": 120},
         )

@@ -116,13 +116,13 @@ def _answer(bundle: Any, paths: Sequence[str], arguments: Namespace) -> tuple[in
 def _rows(portion: Any, top: int) -> Iterator[dict[str, Any]]:
     logits = portion.logits[portion.readable]
     answers = iter(portion.task.answers(logits, portion.class_names, temperature=portion.temperature, top=top))
-    for place, (path, error) in enumerate(zip(portion.row_ids, portion.errors, strict=True)):
+    for index, (path, error) in enumerate(zip(portion.row_ids, portion.errors, strict=True)):
         answer = portion.task.unanswered if error is not None else next(answers)
         row: dict[str, Any] = {"path": path, **answer, "error": error}
         if error is None and portion.disagreements is not None:
-            row["disagreement"] = round(float(portion.disagreements[place]), 6)
-        if portion.notices[place]:
-            row["notice"] = portion.notices[place]
+            row["disagreement"] = round(float(portion.disagreements[index]), 6)
+        if portion.notices[index]:
+            row["notice"] = portion.notices[index]
         yield row
 
 

@@ -85,13 +85,13 @@ class Watchdog:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ask(self, data: bytes, wish: dict[str, Any]) -> NDArray[np.uint8] | str:
+    def _ask(self, data: bytes, request: dict[str, Any]) -> NDArray[np.uint8] | str:
         child = self._child = self._child or self._begun()
         assert child.stdin is not None and child.stdout is not None  # noqa: S101, PT018  # pipes were asked for
         timer = threading.Timer(self.timeout_seconds, child.kill)
         timer.start()
         try:
-            _write(child.stdin, json.dumps(wish).encode(), data)
+            _write(child.stdin, json.dumps(request).encode(), data)
             about, content = _read(child.stdout)
         except (OSError, EOFError):
             took_long = not timer.is_alive()
@@ -137,14 +137,14 @@ def serve(memory_mib: int) -> None:
     _write(answers, b"ready", b"")
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
-            wish, data = _read(questions)
-            _answer(answers, json.loads(wish), data)
+            request, data = _read(questions)
+            _answer(answers, json.loads(request), data)
 
 
-def _answer(answers: IO[bytes], wish: dict[str, Any], data: bytes) -> None:
-    least = tuple(wish["minimum_size"]) if wish["minimum_size"] else None
+def _answer(answers: IO[bytes], request: dict[str, Any], data: bytes) -> None:
+    least = tuple(request["minimum_size"]) if request["minimum_size"] else None
     try:
-        pixels = decode_image(data, color_mode=wish["color_mode"], minimum_size=least)
+        pixels = decode_image(data, color_mode=request["color_mode"], minimum_size=least)
     except UnreadableImage as error:
         _write(answers, json.dumps({"error": str(error)}).encode(), b"")
         return

@@ -132,5 +132,5 @@ def _read_scan(found: Jpeg, body: bytes, precision: dict[tuple[int, int], int]) 
     numbers = body[1 : 1 + 2 * count : 2]
     first, last, low = body[1 + 2 * count], body[2 + 2 * count], body[3 + 2 * count] & 15
     for number in numbers:
-        precision.update({(number, place): low for place in range(first, min(last, 63) + 1)})
+        precision.update({(number, index): low for index in range(first, min(last, 63) + 1)})
     return sum(found.blocks.get(number, 0) for number in numbers)

@@ -188,7 +188,7 @@ def _check_pieces(tags: _Tags) -> int:
     if tags.one(259, 1) == 1 and tags.one(262, 1) != 6:  # colours of which several pixels share one may take less
         # What it needs is known, whatever it says; the last strip is as high as what is left.
         last = row_bytes * (high if is_tiled else height - (down - 1) * high)
-        sizes = tuple(last if place % down == down - 1 else row_bytes * high for place in range(len(starts)))
+        sizes = tuple(last if piece % down == down - 1 else row_bytes * high for piece in range(len(starts)))
     _check_lengths(tags, starts, sizes, image_bytes)
     return row_bytes * high + max(sizes, default=0)
 

@@ -29,7 +29,7 @@ _STEPS = np.arange(SIDE)
 _COSINES = np.asarray(np.cos(np.pi * (_STEPS[None] + 0.5) * np.arange(_FREQUENCIES)[:, None] / SIDE), np.float32)
 
 # From -1 to 1 over the thumbnail, so that a crop is a scale and a shift: 1 - left - right and left - right.
-_PLACES = np.asarray((_STEPS + 0.5) / SIDE * 2 - 1, np.float32)
+_COORDINATES = np.asarray((_STEPS + 0.5) / SIDE * 2 - 1, np.float32)
 _CROPS = (
     ((0.05, 0.05), (0.05, 0.05)),
     ((0.09, 0.09), (0.09, 0.09)),
@@ -126,9 +126,9 @@ class Smoothed:
     stages: tuple[Array, ...]
     sharp: Array
 
-    def take(self, places: NDArray[np.int64]) -> Smoothed:
+    def take(self, rows: NDArray[np.int64]) -> Smoothed:
         """The same for some of the thumbnails."""
-        return Smoothed(tuple(stage[places] for stage in self.stages), self.sharp[places])
+        return Smoothed(tuple(stage[rows] for stage in self.stages), self.sharp[rows])
 
 
 def smoothed(thumbnails: Array) -> Smoothed:
@@ -165,10 +165,10 @@ def distance_after_alignment(first: Smoothed, second: Smoothed, starts: Array) -
 
 
 def _resampling(scales: Array, shifts: Array) -> tuple[Array, NDArray[np.bool_]]:
-    """(num, 32, 32) matrices that read a line at scale * place + shift, and which results lie inside of it."""
-    places = ((scales[:, None] * _PLACES + shifts[:, None]) + 1) * (SIDE / 2) - 0.5
-    inside = (places >= -0.5) & (places <= SIDE - 0.5)
-    distances = np.abs(np.clip(places, 0, SIDE - 1)[:, :, None] - _STEPS.astype(np.float32))
+    """(num, 32, 32) matrices that read a line at scale * coordinate + shift, and which results lie inside of it."""
+    coordinates = ((scales[:, None] * _COORDINATES + shifts[:, None]) + 1) * (SIDE / 2) - 0.5
+    inside = (coordinates >= -0.5) & (coordinates <= SIDE - 0.5)
+    distances = np.abs(np.clip(coordinates, 0, SIDE - 1)[:, :, None] - _STEPS.astype(np.float32))
     return np.maximum(0, 1 - distances), inside
 
 
@@ -177,8 +177,8 @@ def _aligned(first: Smoothed, second: Smoothed, starts: Array) -> Array:
     found = np.array(starts, np.float32)
     for (_, iterations), moving, still in zip(_STAGES, first.stages, second.stages, strict=True):
         slope_down, slope_across = np.gradient(still, 2 / SIDE, axis=(1, 2))
-        slopes = np.stack([slope_across * _PLACES, slope_across, slope_down * _PLACES[:, None], slope_down], axis=1)
-        slopes = slopes.reshape(len(found), 4, -1)
+        scaling_across, scaling_down = slope_across * _COORDINATES, slope_down * _COORDINATES[:, None]
+        slopes = np.stack([scaling_across, slope_across, scaling_down, slope_down], axis=1).reshape(len(found), 4, -1)
         # The ridge keeps a thumbnail without slopes in one direction from running off in it.
         solver = np.linalg.inv(slopes @ slopes.swapaxes(1, 2) + 5 * np.eye(4, dtype=np.float32))
         for _ in range(iterations):

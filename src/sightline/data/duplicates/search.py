@@ -228,9 +228,9 @@ def _looks_of(told: _Told, part: slice, *, furthest: float) -> _Looks:
         order = np.argsort(others, kind="stable")
         for some in _parts(len(order), _PAIRS):
             pairs = order[some]
-            other, place = np.unique(others[pairs], return_inverse=True)
+            other, inverse = np.unique(others[pairs], return_inverse=True)
             ones = asked_smoothed.take(which[pairs])
-            twos = smoothed(_floats(told.pixels[other])).take(place)
+            twos = smoothed(_floats(told.pixels[other])).take(inverse)
             starts = np.tile(np.array([_CHANGES[change].start], np.float32), (len(pairs), 1))
             distances, crops = distance_after_alignment(ones, twos, starts)
             places = np.stack([queries[pairs], others[pairs]], axis=1)

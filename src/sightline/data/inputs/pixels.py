@@ -82,8 +82,8 @@ class Pixels:
 
     def take(self, rows: NDArray[np.int64]) -> Pixels:
         """The same for some of the rows; nothing is copied."""
-        place = {int(row): new for new, row in enumerate(rows)}
-        errors = {place[row]: reason for row, reason in self.errors.items() if row in place}
+        new_row = {int(row): new for new, row in enumerate(rows)}
+        errors = {new_row[row]: reason for row, reason in self.errors.items() if row in new_row}
         signatures = self.signatures.take(rows) if self.signatures is not None else None
         known_by = self.known_by[rows] if self.known_by is not None else None
         return Pixels(self.stored, self.rows[rows], errors, signatures, known_by)

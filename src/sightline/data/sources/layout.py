@@ -61,13 +61,13 @@ def arrange(listing: Listing, *, typed: str, label_from: str = "first") -> Arran
     counts = {_parts(holder): number for holder, number in Counter(holders).items()}
     plan = _plan(counts, typed=typed, label_from=label_from)
     _refuse_closed(listing, plan, typed)
-    placed = {holder: plan.place(_parts(holder)) for holder in set(holders)}
-    names, fused = fuse_classes(pair for pair in placed.values() if not isinstance(pair, str))
+    found = {holder: plan.level_and_class(_parts(holder)) for holder in set(holders)}
+    names, fused = fuse_classes(pair for pair in found.values() if not isinstance(pair, str))
     rows: list[int] = []
     strays: list[tuple[str, str]] = []
     pairs: list[tuple[str, str]] = []
     for row in sorted(range(len(holders)), key=listing.names.__getitem__):
-        pair = placed[holders[row]]
+        pair = found[holders[row]]
         if isinstance(pair, str):
             strays.append((printable(listing.names[row]), pair))
         else:
@@ -117,7 +117,7 @@ class _Plan:
         """A folder without those that everything is packed in."""
         return unpacked(folders[self.top :], self.inner)
 
-    def place(self, folders: Folders) -> tuple[str, str] | str:
+    def level_and_class(self, folders: Folders) -> tuple[str, str] | str:
         """Level and class, as they are written, of what lies in a folder; or why it has none."""
         at = self.below(folders)
         reasons = (self.no_class.get(at[:length], "") for length in range(1, len(at) + 1))

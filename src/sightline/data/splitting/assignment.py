@@ -57,15 +57,15 @@ def assign(
     free joins the group of its copies and of its explicit group. One that would
     tie two splits together is left out. A row without ties starts a group.
     """
-    book = _SplitAssigner(dataset, shares, seed, copies)
+    assigner = _SplitAssigner(dataset, shares, seed, copies)
     kept = kept or {}
     order = _arrival_order(dataset).tolist()
     for row in [row for row in order if row in kept]:
-        book.keep(row, *kept[row])
+        assigner.keep(row, *kept[row])
     for row in order:
         if row not in kept:
-            book.place(row)
-    return book.closed()
+            assigner.assign(row)
+    return assigner.closed()
 
 
 def position(seed: int, key: str) -> float:
@@ -101,7 +101,7 @@ class _SplitAssigner:
         self._enter(row, split, [*self._ties(row), *self.members.get(("kept", key), ())], key)
         self._list("kept", key, row)
 
-    def place(self, row: int) -> None:
+    def assign(self, row: int) -> None:
         """Find the split of a row, or leave it out."""
         allowed, known = self._allowed(row), self._ties(row)
         ties = [other for other in known if self.splits[other] in allowed]
@@ -177,7 +177,7 @@ class _SplitAssigner:
             row = self.parents[row]
         return row
 
-    def _chosen(self, stratum: int, place: float) -> int:
+    def _chosen(self, stratum: int, hashed: float) -> int:
         """The split of a new group: the one its hash says, unless its class would stray from its fractions."""
         counts = self.counts[stratum]
         if not any(counts) and self.shares[_TRAIN] > 0:
@@ -189,7 +189,7 @@ class _SplitAssigner:
         edge = 0.0
         for split in _ORDER:
             edge += self.shares[split]
-            if place < edge:
+            if hashed < edge:
                 break
         num_images = sum(counts) + 1
         wanted = [share * num_images for share in self.shares]

@@ -133,11 +133,11 @@ def read_tar_member(path: Path, *, offset: int, num_bytes: int) -> bytes:
     return data
 
 
-def _take(listing: Listing, name: str, reason: str, place: tuple[int, int, int]) -> None:
+def _take(listing: Listing, name: str, reason: str, entry: tuple[int, int, int]) -> None:
     if reason:
         listing.left_out.append((printable(name), reason))
     else:
-        listing.add(name, *place)
+        listing.add(name, *entry)
 
 
 def _zip_name(name: str) -> str:

@@ -119,9 +119,9 @@ def _paint(panel: Axes, shares: NDArray[np.float64], side: float) -> None:
         panel.axhspan(row - 0.5, row + 0.5, color=RULE, linewidth=0)
 
 
-def _add_bar(panel: Axes, image: Any, label: str, place: tuple[float, float, float, float]) -> None:
+def _add_bar(panel: Axes, image: Any, label: str, bounds: tuple[float, float, float, float]) -> None:
     ticker = require("matplotlib.ticker", purpose="drawing a chart", install="sightline[tensorflow]")
-    bar = panel.figure.colorbar(image, cax=panel.inset_axes(place))
+    bar = panel.figure.colorbar(image, cax=panel.inset_axes(bounds))
     style_axes(bar.ax, grid=False)
     bar.outline.set(visible=False)
     bar.ax.set_title(label, loc="left", pad=6, **text_style(9, QUIET))

@@ -95,10 +95,10 @@ def draw_overlay(courses: Sequence[Course]) -> Figure:
         _Line(
             course,
             checked_epochs(course.history, course.chosen_epoch),
-            COLORS[place % len(COLORS)],
-            _DASHES[place // len(COLORS)],
+            COLORS[index % len(COLORS)],
+            _DASHES[index // len(COLORS)],
         )
-        for place, course in enumerate(courses)
+        for index, course in enumerate(courses)
     ]
     num_rows = -(-len(lines) // 2)
     figure = new_figure(8.2, 6.6 + 0.21 * num_rows, is_arranged=True)
@@ -207,13 +207,13 @@ def spread(heights: Sequence[float]) -> list[float]:
     gap = min(_LETTER_HEIGHT, 0.94 / max(1, len(heights) - 1))
     # Without the gaps it is the nearest sequence that never falls: neighbours that fall are pooled.
     pools: list[list[float]] = []
-    for place, height in enumerate(heights):
-        pools.append([height - place * gap])
+    for index, height in enumerate(heights):
+        pools.append([height - index * gap])
         while len(pools) > 1 and np.mean(pools[-2]) >= np.mean(pools[-1]):
             pools[-2:] = [pools[-2] + pools[-1]]
     level = [float(np.mean(pool)) for pool in pools for _ in pool]
     most = 0.97 - (len(heights) - 1) * gap
-    return [min(max(height, 0.03), most) + place * gap for place, height in enumerate(level)]
+    return [min(max(height, 0.03), most) + index * gap for index, height in enumerate(level)]
 
 
 def _add_legends(figure: Figure, lines: list[_Line]) -> None:

@@ -115,16 +115,16 @@ def _positions(maps: Any, height: int, width: int) -> tuple[Any, Any]:
     """(count, height, width) each: x and y in the input of every pixel of the output."""
     row = ops.convert_to_tensor(np.arange(height, dtype=np.float32)[:, None])
     column = ops.convert_to_tensor(np.arange(width, dtype=np.float32))
-    x_by_x, x_by_y, offset_x, y_by_x, y_by_y, offset_y = (maps[:, place][:, None, None] for place in range(6))
+    x_by_x, x_by_y, offset_x, y_by_x, y_by_y, offset_y = (maps[:, column][:, None, None] for column in range(6))
     return x_by_x * column + x_by_y * row + offset_x, y_by_x * column + y_by_y * row + offset_y
 
 
 def _neighbours(positions: Any, side: int, fill_mode: str) -> list[tuple[Any, Any]]:
     """The two whole places about each position, moved inside, and what each counts."""
     lower = ops.floor(positions)
-    share, place = positions - lower, ops.cast(lower, "int32")
+    share, pixel = positions - lower, ops.cast(lower, "int32")
     pairs = []
-    for index, weight in ((place, 1 - share), (place + 1, share)):
+    for index, weight in ((pixel, 1 - share), (pixel + 1, share)):
         if fill_mode == "constant":
             is_inside = ops.logical_and(index >= 0, index < side)
             pairs.append((ops.clip(index, 0, side - 1), ops.where(is_inside, weight, 0.0)))

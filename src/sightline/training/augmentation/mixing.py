@@ -128,7 +128,7 @@ class MixImages(layers.Layer):  # type: ignore[misc]  # Keras carries no annotat
         if not training:
             return images
         others = ops.take(images, ops.cast(plan[:, 0], "int32"), axis=0)
-        share, top, bottom, left, right = (plan[:, place][:, None, None, None] for place in range(1, 6))
+        share, top, bottom, left, right = (plan[:, column][:, None, None, None] for column in range(1, 6))
         row = ops.convert_to_tensor(np.arange(images.shape[1], dtype=np.float32)[:, None, None])
         column = ops.convert_to_tensor(np.arange(images.shape[2], dtype=np.float32)[:, None])
         in_box = (row >= top) & (row < bottom) & (column >= left) & (column < right)

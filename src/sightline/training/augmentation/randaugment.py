@@ -53,7 +53,7 @@ class RandomOperations(layers.Layer):  # type: ignore[misc]  # Keras carries no 
             return images
         chosen, signs = self._draw(ops.shape(images)[0])
         # (batch, operations) to one (batch,) column each: 0 where it is left out, else -1 or 1
-        columns = {name: (chosen * signs)[:, place] for place, name in enumerate(OPERATIONS)}
+        columns = {name: (chosen * signs)[:, column] for column, name in enumerate(OPERATIONS)}
         pictures = self._warp(ops.cast(images, "float32"), columns)
         columns = {name: column[:, None, None, None] for name, column in columns.items()}
         return self._repaint(self._blend(pictures, columns), columns)

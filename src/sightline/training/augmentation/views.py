@@ -102,7 +102,7 @@ class _RowDraw:
 
     def _drawn(self, images: NDArray[np.uint8], block: int) -> NDArray[np.uint8]:
         with self.lock:
-            for place, state in enumerate(self.states):
+            for index, state in enumerate(self.states):
                 # Two whole numbers; each draw from a state adds to the second.
-                state.assign(np.array([1000 * self.number + place, 1000 * block], np.uint32))
+                state.assign(np.array([1000 * self.number + index, 1000 * block], np.uint32))
             return draw(self.augmentation, images)

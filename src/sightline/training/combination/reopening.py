@@ -109,14 +109,14 @@ def _open(source: Any, runs: Sequence[FinishedRun]) -> tuple[Dataset, str]:
 
 def _divided(dataset: Dataset, rows: SharedRows, class_names: tuple[str, ...]) -> tuple[Dataset, Splits]:
     """The rows that are in a split, their classes in the order wanted."""
-    place = {row_id: row for row, row_id in enumerate(dataset.row_ids.tolist())}
-    missing = [row_id for row_id in rows.given if row_id not in place]
+    row_of = {row_id: row for row, row_id in enumerate(dataset.row_ids.tolist())}
+    missing = [row_id for row_id in rows.given if row_id not in row_of]
     if missing:
         raise InvalidValue(
             f"{dataset.name}: {len(missing):,} images that the runs were judged on are not in it, such as "
             f"{missing[0]!r}. Name the images that they were trained on with --source."
         )
-    used = np.array(sorted(place[row_id] for row_id in rows.splits if row_id in place), np.int64)
+    used = np.array(sorted(row_of[row_id] for row_id in rows.splits if row_id in row_of), np.int64)
     taken, labels = dataset.take(used), match_labels(class_names, dataset, used)
     taken = dataclasses.replace(taken, class_names=class_names, labels=labels)
     row_ids = taken.row_ids.tolist()

@@ -131,20 +131,20 @@ def predictions_of(run: FinishedRun, rows: SharedRows, split: str, class_names: 
     Returns:
         Predictions whose logits are divided by the temperature of the run, classes in that order.
     """
-    row_ids, answers = rows.rows(split), run.answers[split]
-    place = {row_id: number for number, row_id in enumerate(answers.given)}
-    found = np.array([place[row_id] for row_id in row_ids], np.int64)
+    row_ids, told = rows.rows(split), run.predictions[split]
+    row_of = {row_id: row for row, row_id in enumerate(told.given)}
+    found = np.array([row_of[row_id] for row_id in row_ids], np.int64)
     order = class_order(run.class_names, class_names)
     labels: NDArray[np.int64] = np.array([class_names.index(rows.given[row_id]) for row_id in row_ids], np.int64)
-    logits = answers.logits[found][:, order] / np.float32(run.bundle.temperature)
+    logits = told.logits[found][:, order] / np.float32(run.bundle.temperature)
     groups = np.array([rows.groups[row_id] for row_id in row_ids], dtype=str)
     return Predictions.of(row_ids, logits, class_names=class_names, labels=labels, groups=groups, task=run.bundle.task)
 
 
 def class_order(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
     """Where each of the wanted classes stands among others: what logits are sorted by."""
-    place = {name: number for number, name in enumerate(names)}
-    return [place[name] for name in wanted]
+    index_of = {name: number for number, name in enumerate(names)}
+    return [index_of[name] for name in wanted]
 
 
 def shared_recipe(recipes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -189,7 +189,7 @@ def _torn_groups(run: FinishedRun, learned: set[str]) -> set[str]:
 
 
 def _class_of(run: FinishedRun, row_id: str, split: str) -> str | None:
-    return run.answers[split].given.get(row_id) if split in JUDGED_SPLITS else None
+    return run.predictions[split].given.get(row_id) if split in JUDGED_SPLITS else None
 
 
 def _each(runs: Sequence[FinishedRun], fates: Sequence[str]) -> str:

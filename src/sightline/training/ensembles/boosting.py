@@ -32,7 +32,7 @@ def boost(job: Job, data: Prepared) -> tuple[tuple[Member, ...], NDArray[np.floa
             _train(job, number, weights)
         member = read_member(job, number)
         if member is None:
-            raise TrainingFailed(f"{job.place(number)}: the member that was just trained is not there.")
+            raise TrainingFailed(f"{job.folder_of(number)}: the member that was just trained is not there.")
         is_wrong = ~data.dataset.task.is_right(train_answers(job, number)[1], labels)
         error = float(np.average(is_wrong, weights=given * weights))
         reporter().say(f"member {number}: wrong on {error:.2%} of the train rows as they are weighted")
@@ -60,5 +60,5 @@ def _train(job: Job, number: int, weights: NDArray[np.float64]) -> None:
     try:
         train_member(job, number, weights=weights)
     except SightlineError as error:
-        kept = f" Those before it are kept in {job.place(number).parent}; the same command goes on with this one."
+        kept = f" Those before it are kept in {job.folder_of(number).parent}; the same command goes on with this one."
         raise TrainingFailed(f"Member {number} failed: {error}{kept if number > 1 else ''}") from error

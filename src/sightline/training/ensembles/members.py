@@ -56,7 +56,7 @@ class Job:
     log_every: int | None = None
     tensorboard: Path | None = None
 
-    def place(self, number: int) -> Path:
+    def folder_of(self, number: int) -> Path:
         """The folder of a member; it is there when the member is finished."""
         return self.folder / "members" / f"{number:02d}"
 
@@ -140,12 +140,12 @@ def train_member(job: Job, number: int, *, weights: NDArray[np.float64] | None =
     own = member_data(data, number, weights)
     network = _start(job, number, own)
     started = time.perf_counter()
-    with staged_folder(job.place(number)) as staged:
+    with staged_folder(job.folder_of(number)) as staged:
         log = None
         if job.tensorboard is not None:
             log = make_log_folder(job.tensorboard, f"{job.folder.resolve().name}-member-{number:02d}")
-        watch = FitOutputs(history_path=staged / "history.jsonl", log_every=job.log_every, tensorboard=log)
-        network, fitted = fit_network(network, own, watch)
+        outputs = FitOutputs(history_path=staged / "history.jsonl", log_every=job.log_every, tensorboard=log)
+        network, fitted = fit_network(network, own, outputs)
         seconds = time.perf_counter() - started
         contract = contract_of(network)
         contract.save(staged / "model.keras")
@@ -166,7 +166,7 @@ def train_member(job: Job, number: int, *, weights: NDArray[np.float64] | None =
 
 def read_member(job: Job, number: int) -> Member | None:
     """A finished member, or None where there is none."""
-    path = job.place(number) / FINISHED
+    path = job.folder_of(number) / FINISHED
     if not path.is_file():
         return None
     with _whole(path):
@@ -176,14 +176,14 @@ def read_member(job: Job, number: int) -> Member | None:
 
 def load_member(job: Job, number: int) -> keras.Model:
     """The network of a finished member: uint8 images to a dictionary of features and logits."""
-    path = job.place(number) / "model.keras"
+    path = job.folder_of(number) / "model.keras"
     with _whole(path):
         return keras.saving.load_model(path, compile=False, safe_mode=True)
 
 
 def train_answers(job: Job, number: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """What a member of a bagged or boosted ensemble said of train rows: row indices and logits."""
-    path = job.place(number) / "train_answers.npz"
+    path = job.folder_of(number) / "train_answers.npz"
     with _whole(path):
         arrays = read_arrays(path, names=("rows", "logits"))
         return arrays["rows"], arrays["logits"]

@@ -59,9 +59,9 @@ def _greedy(
     validation: LabelledImages,
 ) -> NDArray[np.int64]:
     chosen, best = np.zeros(len(weights), np.int64), np.inf
-    for place in np.argsort(losses, kind="stable"):
+    for member in np.argsort(losses, kind="stable"):
         tried = chosen.copy()
-        tried[place] = 1
+        tried[member] = 1
         _fill(average, weights, tried, train)
         loss, _ = _judge(average, validation)
         if loss <= best:

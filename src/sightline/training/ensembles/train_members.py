@@ -87,9 +87,9 @@ def _joined(job: Job, data: Prepared, members: tuple[Member, ...], votes: NDArra
     course = _mean_course(members)
     if recipe.kind in SOUPS:
         train, validation = rows_for_fit(data, data.splits.train), rows_for_fit(data, data.splits.validation)
-        pot, chosen = weight_average(networks, train, validation, greedy=recipe.kind == "greedy-soup")
+        average, chosen = weight_average(networks, train, validation, greedy=recipe.kind == "greedy-soup")
         reporter().say(f"soup of {int(chosen.sum())} of {len(chosen)} members")
-        network = pot if recipe.test_views == "none" else ensemble_network([pot], [1], views=recipe.test_views)
+        network = average if recipe.test_views == "none" else ensemble_network([average], [1], views=recipe.test_views)
         return Ensemble(network, course, members, chosen.astype(float))
     network = ensemble_network(networks, votes, views=recipe.test_views)
     out_of_bag = _out_of_bag(job, data) if recipe.kind == "bagging" else None

@@ -243,9 +243,9 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no ann
 def train_rows_for_fit(data: Prepared) -> LabelledImages:
     """The train rows as `fit` takes them: with their labels, or with a teacher's answers."""
     train = rows_for_fit(data, data.splits.train)
-    if data.lesson is None:
+    if data.distillation is None:
         return train
-    return LabelledImages(data.lesson.images, train.labels, train.weights, data.lesson.answers, train.task)
+    return LabelledImages(data.distillation.images, train.labels, train.weights, data.distillation.answers, train.task)
 
 
 def rows_for_fit(data: Prepared, rows: NDArray[np.int64]) -> LabelledImages:

@@ -51,7 +51,7 @@ def fit(
     validation: LabelledImages | None,
     recipe: Recipe,
     augmentation: keras.Model | None = None,
-    watch: FitOutputs,
+    outputs: FitOutputs,
 ) -> Fitted:
     """Train a network in place.
 
@@ -61,7 +61,7 @@ def fit(
         validation: what early stopping and the curves go by, or None.
         recipe: resolved; its optimizer, schedule, loss and training sections are used.
         augmentation: put before the network while training only, as MixUp and CutMix are if the recipe asks for them.
-        watch: where history and progress go.
+        outputs: where history and progress go.
     """
     num_drawn = len(drawn_rows(train.strata, recipe.training.sampling))
     steps = math.ceil(num_drawn / int(recipe.training.batch_size))
@@ -76,26 +76,26 @@ def fit(
         loss=build_loss(recipe.loss),
         metrics=list(train.task.keras_metrics),
         weighted_metrics=[],
-        steps_per_execution=_steps_per_execution(steps, watch.log_every),
+        steps_per_execution=_steps_per_execution(steps, outputs.log_every),
         # XLA runs convolution gradients on a CPU through a slow path; on TensorFlow it stays off.
         jit_compile=False if keras.config.backend() == "tensorflow" else "auto",
     )
-    watcher = TrainingMonitor(watch, recipe, network, rate=rate, steps=steps, num_images=num_drawn)
+    monitor = TrainingMonitor(outputs, recipe, network, rate=rate, steps=steps, num_images=num_drawn)
     stopping = _early_stopping(recipe)
-    callbacks = watcher.callbacks([*_averaging(recipe), watcher.callback, *stopping], model)
+    callbacks = monitor.callbacks([*_averaging(recipe), monitor.callback, *stopping], model)
     num_classes = int(network.output_shape[-1])
     feed = training_feed(train, recipe, num_classes=num_classes)
     feed |= validation_feed(validation, recipe, num_classes=num_classes)
     started = time.perf_counter()
     with reporter().bar("epoch 1", total=num_drawn * int(recipe.training.epochs), lines=False) as bar:
-        watcher.bar = bar
+        monitor.bar = bar
         # A step of TensorFlow that is broken off may leave an error of its own, or none at all.
-        with watcher.painting(), noting_interrupts():
+        with monitor.painting(), noting_interrupts():
             model.fit(**feed, epochs=int(recipe.training.epochs), verbose=0, callbacks=callbacks)
     seconds = time.perf_counter() - started
-    chosen = stopping[0].best_epoch + 1 if stopping else len(watcher.history)
-    stopped_early = len(watcher.history) < int(recipe.training.epochs)
-    return Fitted(tuple(watcher.history), chosen, stopped_early, seconds, watcher.images_per_second)
+    chosen = stopping[0].best_epoch + 1 if stopping else len(monitor.history)
+    stopped_early = len(monitor.history) < int(recipe.training.epochs)
+    return Fitted(tuple(monitor.history), chosen, stopped_early, seconds, monitor.images_per_second)
 
 
 def _check_accumulation(accumulation_steps: int, total_steps: int) -> None:

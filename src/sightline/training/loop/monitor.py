@@ -31,14 +31,14 @@ class TrainingMonitor:
     """Turns Keras' callbacks into history, progress, curves and the stop at a NaN."""
 
     def __init__(
-        self, watch: FitOutputs, recipe: Recipe, network: keras.Model, *, rate: Any, steps: int, num_images: int
+        self, outputs: FitOutputs, recipe: Recipe, network: keras.Model, *, rate: Any, steps: int, num_images: int
     ) -> None:
         """`network` learns at `rate`, a number or a schedule; `steps` and `num_images` are those of one epoch."""
-        self.watch, self.recipe, self.network, self.rate = watch, recipe, network, rate
+        self.outputs, self.recipe, self.network, self.rate = outputs, recipe, network, rate
         self.steps, self.num_images = steps, num_images
         self.num_epochs = int(recipe.training.epochs)
         # What was there before is a head, and this fit tunes the network below it.
-        self.named = "fine-tuning epoch" if watch.before else "epoch"
+        self.named = "fine-tuning epoch" if outputs.before else "epoch"
         self.history: list[dict[str, float]] = []
         self.bar: Bar | None = None
         self._good: list[Any] | None = None
@@ -49,7 +49,7 @@ class TrainingMonitor:
         self._mark: float | None = None
         self._noted = self._looked = -math.inf
         self._unread: list[tuple[int, Any]] = []
-        self._painter = _Painter(watch.curves_path)
+        self._painter = _Painter(outputs.curves_path)
         self.callback = keras.callbacks.LambdaCallback(on_epoch_begin=self._begin_epoch, on_epoch_end=self._end_epoch)
 
     def callbacks(self, others: list[keras.callbacks.Callback], model: keras.Model) -> keras.callbacks.CallbackList:
@@ -69,7 +69,7 @@ class TrainingMonitor:
 
     def _course(self) -> list[dict[str, float]]:
         """All rows there are, those from before this fit first."""
-        return [*self.watch.before, *self.history]
+        return [*self.outputs.before, *self.history]
 
     def _begin_epoch(self, epoch: int, logs: Any = None) -> None:  # Keras hands both on
         raise_if_interrupted()
@@ -83,7 +83,7 @@ class TrainingMonitor:
         # Keras counts the last execution of an epoch as full, however few steps were left.
         step, epoch = min(batch + 1, self.steps), len(self.history) + 1
         self._unread.append((step, logs["loss"]))
-        is_logged = bool(self.watch.log_every) and step % (self.watch.log_every or 1) == 0
+        is_logged = bool(self.outputs.log_every) and step % (self.outputs.log_every or 1) == 0
         if not is_logged and step < self.steps and time.monotonic() - self._looked < SECONDS_BETWEEN_LOOKS:
             return
         loss, accuracy = float(logs["loss"]), float(logs["accuracy"])
@@ -135,7 +135,7 @@ class TrainingMonitor:
         return notes
 
     def _name_of(self, row: dict[str, float]) -> str:
-        epoch = int(row["epoch"]) - len(self.watch.before)
+        epoch = int(row["epoch"]) - len(self.outputs.before)
         return f"epoch {epoch}" if epoch > 0 else "head"
 
     def _rate_after(self, step: int) -> float:
@@ -158,7 +158,7 @@ class TrainingMonitor:
         )
 
     def _kept(self, epoch: int) -> str:
-        path = self.watch.rescue_path
+        path = self.outputs.rescue_path
         if path is None:
             return ""
         if self._good is None:
@@ -191,7 +191,7 @@ class TrainingMonitor:
         if all(math.isfinite(value) for value in row.values()):
             self._good = self.network.get_weights()
         self._painter.paint(self._course())
-        record_epoch(self.watch, row)
+        record_epoch(self.outputs, row)
         if reporter().mode == "plain":
             reporter().say(self._epoch_line(row))
 
@@ -204,7 +204,7 @@ class TrainingMonitor:
 
     def _epoch_line(self, row: dict[str, float]) -> str:
         speed = self.images_per_second
-        epoch = int(row["epoch"]) - len(self.watch.before)
+        epoch = int(row["epoch"]) - len(self.outputs.before)
         left = (self.num_epochs - epoch) * row["seconds"]
         judged = ""
         if "validation_loss" in row:

@@ -102,15 +102,15 @@ class FitOutputs:
     before: tuple[dict[str, float], ...] = ()
 
 
-def record_epoch(watch: FitOutputs, row: Mapping[str, float]) -> None:
+def record_epoch(outputs: FitOutputs, row: Mapping[str, float]) -> None:
     """Write one epoch wherever it is to be read.
 
     Args:
-        watch: its `history_path` and `tensorboard`; nothing is written where both are None.
+        outputs: its `history_path` and `tensorboard`; nothing is written where both are None.
         row: of the history.
     """
-    if watch.history_path is not None:
-        with writing_to(watch.history_path), watch.history_path.open("a", encoding="utf-8") as stream:
+    if outputs.history_path is not None:
+        with writing_to(outputs.history_path), outputs.history_path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")
-    if watch.tensorboard is not None:
-        append_scalars(watch.tensorboard, row)
+    if outputs.tensorboard is not None:
+        append_scalars(outputs.tensorboard, row)

@@ -87,7 +87,7 @@ def _trial(
             validation=None,
             recipe=dataclasses.replace(recipe, training=settings, optimizer=optimizer),
             augmentation=augmentation,
-            watch=FitOutputs(),
+            outputs=FitOutputs(),
         )
     first, *others = (row["seconds"] for row in fitted.history)
     usual = min(others)

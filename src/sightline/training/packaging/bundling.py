@@ -49,7 +49,7 @@ def make_bundle(
     folder: Path,
     origin: Origin,
     *,
-    watch: Stopwatch,
+    stopwatch: Stopwatch,
     ensemble: dict[str, Any] | None = None,
 ) -> Judged:
     """Write `bundle/` and `predictions.npz` into a run's folder.
@@ -59,21 +59,21 @@ def make_bundle(
         data: the rows and splits, and the pixels of the judged rows.
         folder: of the run; `bundle/` appears in it only when all went well.
         origin: where the network comes from.
-        watch: gets the laps "export" and "evaluate".
+        stopwatch: gets the laps "export" and "evaluate".
         ensemble: what metrics.json says of one and its members; their figures are added to it.
     """
     with staged_folder(folder / "bundle") as staged:
         session = save_network(network, staged)
-        watch.lap("export")
-        predictions, answers = _predict(session, data)
+        stopwatch.lap("export")
+        predictions, outputs = _predict(session, data)
         evaluations = {name: score(rows) for name, rows in predictions.items() if len(rows)}
         if ensemble is not None:
             ensemble = ensemble | {
-                "members": _judged_members(ensemble["members"], predictions, answers),
+                "members": _judged_members(ensemble["members"], predictions, outputs),
                 "disagreement": _mean_disagreement(predictions),
             }
-        _write_predictions(folder / "predictions.npz", data, predictions, answers)
-        watch.lap("evaluate")
+        _write_predictions(folder / "predictions.npz", data, predictions, outputs)
+        stopwatch.lap("evaluate")
         difference = _compare(staged, session, data, predictions["test"])
         write_description(
             staged,
@@ -86,58 +86,58 @@ def make_bundle(
         metrics = _metrics(data, origin, test, difference)
         if ensemble is not None:
             metrics["ensemble"] = ensemble
-        if data.lesson is not None:
-            metrics["teacher"] = dict(data.lesson.teacher)
+        if data.distillation is not None:
+            metrics["teacher"] = dict(data.distillation.teacher)
         write_json(staged / "metrics.json", metrics)
         num_bytes = None if data.identity is None else write_identity(staged, data.identity)
         text = card(data.dataset, data.spec, origin, evaluation=test, ensemble=ensemble, identity_bytes=num_bytes)
         text += _write_parity(staged, session, data)
         write_atomically(staged / "card.md", text)
         write_manifest(staged, task=data.dataset.task)
-    watch.lap("export")
+    stopwatch.lap("export")
     return Judged(predictions, evaluations, ensemble)
 
 
-Answers = dict[SplitName, dict[str, NDArray[np.float32]]]
+GraphOutputs = dict[SplitName, dict[str, NDArray[np.float32]]]
 
 
-def _predict(session: Session, data: Prepared) -> tuple[dict[SplitName, Predictions], Answers]:
+def _predict(session: Session, data: Prepared) -> tuple[dict[SplitName, Predictions], GraphOutputs]:
     """Answers of the deployed graph for every judged split, at the temperature of the calibration rows."""
-    answers: Answers = {
+    outputs: GraphOutputs = {
         name: session.collect(data.pixels.take(data.splits.rows(name)), OUTPUTS, with_progress=True) for name in JUDGED
     }
     temperature = 1.0
     if len(data.splits.calibration):
         labels = data.dataset.labels[data.splits.calibration]
-        temperature = data.dataset.task.fit_temperature(answers["calibration"]["logits"], labels)
+        temperature = data.dataset.task.fit_temperature(outputs["calibration"]["logits"], labels)
     predictions: dict[SplitName, Predictions] = {}
     for name in JUDGED:
         rows = data.splits.rows(name)
         predictions[name] = Predictions.of(
             data.dataset.row_ids[rows],
-            answers[name]["logits"],
+            outputs[name]["logits"],
             class_names=data.dataset.class_names,
             temperature=temperature,
             labels=data.dataset.labels[rows],
-            disagreements=answers[name].get("disagreement"),
+            disagreements=outputs[name].get("disagreement"),
             groups=None if data.splits.groups is None else data.splits.groups[rows],
             task=data.dataset.task,
         )
-    return predictions, answers
+    return predictions, outputs
 
 
 def _judged_members(
-    members: list[dict[str, Any]], predictions: dict[SplitName, Predictions], answers: Answers
+    members: list[dict[str, Any]], predictions: dict[SplitName, Predictions], outputs: GraphOutputs
 ) -> list[dict[str, Any]]:
     """Members with their own figures, where their answers are in the graph; those of a soup are not."""
     judged: list[dict[str, Any]] = [{"validation": None, "test": None, **member} for member in members]
     for name in ("validation", "test"):
-        logits, rows = answers[name].get("member_logits"), predictions[name]
+        logits, rows = outputs[name].get("member_logits"), predictions[name]
         if logits is None or not len(rows):
             continue
         # Members without a vote are not in the graph.
-        for place, member in enumerate(member for member in judged if member["vote"] > 0):
-            member[name] = brief_figures(dataclasses.replace(rows, logits=logits[:, place]))
+        for index, member in enumerate(member for member in judged if member["vote"] > 0):
+            member[name] = brief_figures(dataclasses.replace(rows, logits=logits[:, index]))
     return judged
 
 
@@ -148,7 +148,9 @@ def _mean_disagreement(predictions: dict[SplitName, Predictions]) -> dict[str, f
     return told or None
 
 
-def _write_predictions(path: Path, data: Prepared, predictions: dict[SplitName, Predictions], answers: Answers) -> None:
+def _write_predictions(
+    path: Path, data: Prepared, predictions: dict[SplitName, Predictions], outputs: GraphOutputs
+) -> None:
     arrays: dict[str, Any] = {"class_names": np.array(data.dataset.class_names)}
     for name, rows in predictions.items():
         arrays[f"{name}_row_ids"] = np.array(rows.row_ids, dtype=str)
@@ -156,8 +158,8 @@ def _write_predictions(path: Path, data: Prepared, predictions: dict[SplitName, 
         arrays[f"{name}_logits"] = rows.logits
         if rows.groups is not None:
             arrays[f"{name}_groups"] = rows.groups.astype(str)
-        if "member_logits" in answers[name]:
-            arrays[f"{name}_member_logits"] = answers[name]["member_logits"]
+        if "member_logits" in outputs[name]:
+            arrays[f"{name}_member_logits"] = outputs[name]["member_logits"]
     stream = io.BytesIO()
     np.savez_compressed(stream, **arrays)
     write_atomically(path, stream.getvalue())

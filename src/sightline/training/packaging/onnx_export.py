@@ -82,8 +82,8 @@ def _settle_names(path: Path) -> None:
     ordered = _in_order_of_content(graph)
     for number, node in enumerate(ordered):
         node.name = f"{node.op_type}_{number}"
-        for place, name in enumerate([*node.input, *node.output]):
-            names.setdefault(name, f"{node.name}:{place}" if name else "")
+        for index, name in enumerate([*node.input, *node.output]):
+            names.setdefault(name, f"{node.name}:{index}" if name else "")
         node.input[:] = [names[name] for name in node.input]
         node.output[:] = [names[name] for name in node.output]
     _replace(graph.node, ordered)
@@ -124,7 +124,7 @@ def _in_order_of_content(graph: Any) -> list[Any]:
             content = repr((node.domain, node.op_type, attributes, inputs, len(node.output)))
             found.append((hashlib.sha256(content.encode()).hexdigest(), len(found), node))
         for digest, _, node in sorted(found):
-            digests |= {name: f"{digest}:{place}" for place, name in enumerate(node.output)}
+            digests |= {name: f"{digest}:{index}" for index, name in enumerate(node.output)}
             ordered.append(node)
     return ordered
 

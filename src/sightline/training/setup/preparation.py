@@ -63,7 +63,7 @@ class Prepared:
         splits: rows of `dataset`.
         spec: what the network is fed.
         recipe: without "auto".
-        lesson: of a student; None where labels are learned.
+        distillation: of a student; None where labels are learned.
         identity: by what the bundle will know its images; None: by nothing.
     """
 
@@ -72,7 +72,7 @@ class Prepared:
     splits: Splits
     spec: InputSpec
     recipe: Recipe
-    lesson: DistillationTargets | None = None
+    distillation: DistillationTargets | None = None
     identity: Identity | None = None
 
     def excluded_csv(self) -> str:

@@ -24,7 +24,7 @@ from sightline.training.transfer.activations import FEATURES, MIDDLE, StoredRows
 from sightline.training.transfer.head import Head, Rows, calibrated_cross_entropy, fit_head
 
 
-def fit_transfer(network: keras.Model, data: Prepared, watch: FitOutputs) -> Fitted:
+def fit_transfer(network: keras.Model, data: Prepared, outputs: FitOutputs) -> Fitted:
     """Fit a network that has a pretrained backbone, in place.
 
     The head is fitted on features of the frozen backbone. Then, if the recipe asks for it, the
@@ -34,7 +34,7 @@ def fit_transfer(network: keras.Model, data: Prepared, watch: FitOutputs) -> Fit
     Args:
         network: from `sightline.networks.building`, its backbone filled with weights.
         data: rows, pixels and the resolved recipe.
-        watch: where history and progress go.
+        outputs: where history and progress go.
 
     Source:
         Features and a linear head: Donahue et al., DeCAF, arXiv 1310.1531; fine-tuning after the head:
@@ -45,7 +45,7 @@ def fit_transfer(network: keras.Model, data: Prepared, watch: FitOutputs) -> Fit
     head = _head(tables, data)
     network.get_layer("logits").set_weights([head.kernel, head.bias])
     row = _head_row(head, tables, data, time.perf_counter() - started)
-    record_epoch(watch, row)
+    record_epoch(outputs, row)
     reporter().say(_head_line(head, row))
     num_seen, trained_seconds = len(data.splits.train) * len(tables.views), row["seconds"]
     history: tuple[dict[str, float], ...] = (row,)
@@ -54,7 +54,7 @@ def fit_transfer(network: keras.Model, data: Prepared, watch: FitOutputs) -> Fit
         reporter().say("no fine-tuning: there are no validation rows to judge it by. The head alone stays.")
     elif data.recipe.training.finetune_epochs:
         # What is worth keeping of a failed fine-tuning is the head, and that is in the network.
-        later = dataclasses.replace(watch, before=history, rescue_path=None)
+        later = dataclasses.replace(outputs, before=history, rescue_path=None)
         tuned, is_kept = _finetune(network, tables, data, later, before=head.judged)
         history += tuned.history
         chosen = 1 + tuned.chosen_epoch if is_kept else 1
@@ -96,7 +96,7 @@ def _train_rows(features: StoredRows, data: Prepared, times: int) -> Rows:
 
 
 def _finetune(
-    network: keras.Model, tables: Tables, data: Prepared, watch: FitOutputs, *, before: float
+    network: keras.Model, tables: Tables, data: Prepared, outputs: FitOutputs, *, before: float
 ) -> tuple[Fitted, bool]:
     """Let the upper part or the whole learn; go back to the head alone if validation is not better."""
     for layer in network.layers:
@@ -108,14 +108,14 @@ def _finetune(
     learner, train, augmentation = _learner(network, tables, data)
     validation = _validation(tables, data)
     try:
-        if watch.deadline is not None:
-            recipe = _within(watch.deadline, learner, train, data, augmentation)
-        fitted = fit(learner, train, validation=validation, recipe=recipe, augmentation=augmentation, watch=watch)
+        if outputs.deadline is not None:
+            recipe = _within(outputs.deadline, learner, train, data, augmentation)
+        fitted = fit(learner, train, validation=validation, recipe=recipe, augmentation=augmentation, outputs=outputs)
     except (TrainingFailed, InvalidValue) as error:
         network.set_weights(kept)
         reporter().say(f"no fine-tuning, the head alone stays: {error}")
-        if watch.history_path is not None:
-            write_atomically(watch.history_path, "".join(json.dumps(row) + "\n" for row in watch.before))
+        if outputs.history_path is not None:
+            write_atomically(outputs.history_path, "".join(json.dumps(row) + "\n" for row in outputs.before))
         return Fitted((), 0, stopped_early=True, seconds=0.0, images_per_second=0.0), False
     after = float("nan")
     if validation is not None:

@@ -38,12 +38,12 @@ class Cells:
     Attributes:
         headers: names of the columns.
         rows: their cells, outer blanks taken off; "" where a cell is empty or missing.
-        places: where each row stands, for messages: "line 2".
+        line_names: where each row stands, for messages: "line 2".
     """
 
     headers: tuple[str, ...]
     rows: list[list[str]]
-    places: list[str]
+    line_names: list[str]
 
     def column(self, position: int) -> list[str]:
         """The cells of one column."""
@@ -78,12 +78,12 @@ def _from_text(text: str, typed: str) -> Cells:
     lines.seek(told.end() if told else 0)
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
     headers: tuple[str, ...] = ()
-    rows, places = [], []
+    rows, line_names = [], []
     skipped = int(told is not None)
-    first, place = 1 + skipped, ""
+    first, line_name = 1 + skipped, ""
     try:
         for raw in reader:
-            place, first = f"line {first}", reader.line_num + 1 + skipped
+            line_name, first = f"line {first}", reader.line_num + 1 + skipped
             cells = [cell.strip() for cell in raw]
             if not any(cells):
                 continue
@@ -91,17 +91,17 @@ def _from_text(text: str, typed: str) -> Cells:
                 headers = tuple(cells)
             elif any(cells[len(headers) :]):
                 raise InvalidSource(
-                    f"{typed}: {place} has {len(cells)} cells and the header {len(headers)}. "
+                    f"{typed}: {line_name} has {len(cells)} cells and the header {len(headers)}. "
                     f'Put cells that hold {delimiter!r} into double quotes: "a{delimiter}b".'
                 )
             else:
                 rows.append([*cells, *[""] * len(headers)][: len(headers)])
-                places.append(place)
+                line_names.append(line_name)
     except csv.Error as error:
         raise InvalidSource(f"{typed}: is not a readable table (line {reader.line_num}: {error}).") from error
     if sum(cell.count("\n") for row in rows[-1:] for cell in row) and _ends_in_quotes(text):
-        raise InvalidSource(f"{typed}: a double quote in {place} is never closed, so all below it is one cell.")
-    return Cells(headers, rows, places)
+        raise InvalidSource(f"{typed}: a double quote in {line_name} is never closed, so all below it is one cell.")
+    return Cells(headers, rows, line_names)
 
 
 def _ends_in_quotes(text: str) -> bool:

@@ -40,7 +40,7 @@ Columns = Mapping[str, str | Sequence[str]]
 class _Line:
     """One line that says what it must."""
 
-    place: str
+    name: str
     path: str
     label: str
     split: str
@@ -75,10 +75,10 @@ def read_table(
     cells = read_cells(table, typed)
     for meaning in columns or {}:
         pick(COLUMNS, meaning, kind="meaning of a column")
-    places = {meaning: _column(typed, cells, meaning, (columns or {}).get(meaning)) for meaning in COLUMNS}
+    positions = {meaning: _column(typed, cells, meaning, (columns or {}).get(meaning)) for meaning in COLUMNS}
     left_out: list[tuple[str, str]] = []
-    lines, remarks = _complete(typed, cells, places, left_out)
-    labelled = _files_of(typed, folder, lines, left_out, has_weights=places["weight"] is not None)
+    lines, remarks = _complete(typed, cells, positions, left_out)
+    labelled = _files_of(typed, folder, lines, left_out, has_weights=positions["weight"] is not None)
     labelled = replace(labelled, remarks=(*remarks, *labelled.remarks))
     named = name or (printable(table.stem) if isinstance(table, Path) else "table")
     return to_dataset(labelled, typed=typed, name=named, class_names=class_names)
@@ -125,16 +125,16 @@ def _complete(
         )
     labels, remarks = cleaned_labels(filled["label"])
     lines, untold = [], Counter[str]()
-    for row, (place, path, label) in enumerate(zip(cells.places, filled["path"], labels, strict=True)):
-        split = _split(typed, place, filled["split"][row]) if filled["split"] else ""
-        weight = _weight(typed, place, filled["weight"][row]) if filled["weight"] else 1.0
+    for row, (line_name, path, label) in enumerate(zip(cells.line_names, filled["path"], labels, strict=True)):
+        split = _split(typed, line_name, filled["split"][row]) if filled["split"] else ""
+        weight = _weight(typed, line_name, filled["weight"][row]) if filled["weight"] else 1.0
         group = filled["group"][row] if filled["group"] else ""
         if reason := _why_none(path, label):
-            left_out.append((printable(path), f"{reason} ({place})") if path else (place, reason))
+            left_out.append((printable(path), f"{reason} ({line_name})") if path else (line_name, reason))
             # Of cells that say "nan" it is told already.
             untold[reason] += filled["label"][row].lower() not in NO_LABEL
         else:
-            lines.append(_Line(place, str(PurePosixPath(path)), label, split, group, weight))
+            lines.append(_Line(line_name, str(PurePosixPath(path)), label, split, group, weight))
     told = [f"lines left out: {number:,} of {len(labels):,} ({why})" for why, number in untold.items() if number]
     return lines, (*remarks, *told)
 
@@ -148,20 +148,22 @@ def _why_none(path: str, label: str) -> str:
     return "is an address, and nothing is downloaded" if is_address(path) else ""
 
 
-def _split(typed: str, place: str, cell: str) -> str:
+def _split(typed: str, line_name: str, cell: str) -> str:
     split = split_of(cell)
     if cell and split is None:
-        raise InvalidSource(f"{typed}: {place} has the split {cell!r}; it must be train, validation, test or empty.")
+        raise InvalidSource(
+            f"{typed}: {line_name} has the split {cell!r}; it must be train, validation, test or empty."
+        )
     return split or ""
 
 
-def _weight(typed: str, place: str, cell: str) -> float:
+def _weight(typed: str, line_name: str, cell: str) -> float:
     try:
         weight = float(cell)
     except ValueError:
         weight = float("nan")
     if not 0 < weight < float("inf"):
-        raise InvalidSource(f"{typed}: {place} has the weight {cell!r}; it must be a number above 0.")
+        raise InvalidSource(f"{typed}: {line_name} has the weight {cell!r}; it must be a number above 0.")
     return weight
 
 
@@ -238,7 +240,7 @@ def _existing(
         elif is_new:
             missing.append(line.path)
             reason = "there is no such file" if status is None else "is a folder or a device, not an image file"
-            left_out.append((printable(line.path), f"{reason} ({line.place})"))
+            left_out.append((printable(line.path), f"{reason} ({line.name})"))
     return found, tuple(missing)
 
 
@@ -257,7 +259,7 @@ def _agreeing(
         splits = sorted({one.line.split or "no split" for one in same})
         what, which = ("labels", labels) if len(labels) > 1 else ("splits", splits)
         if len(which) > 1:
-            numbers = ", ".join(one.line.place.split()[-1] for one in same)
+            numbers = ", ".join(one.line.name.split()[-1] for one in same)
             spelled = dict.fromkeys(printable(one.line.path) for one in same)
             reason = f"has different {what}: {', '.join(which)} (lines {numbers})"
             left_out += [(path, reason) for path in spelled]
