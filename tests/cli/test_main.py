@@ -24,6 +24,8 @@ REFUSED = [
     (["train", "mnist", "--set", "training.epoch=3"], "no recipe key is called 'training.epoch'. Did you mean"),
     (["train", "mnist", "--set", "epochs"], "--set takes key=value; got 'epochs'."),
     (["train", "mnist", "--set", "optimizer.learning_rate=nan"], "optimizer.learning_rate must be a number above 0"),
+    (["train", "mnist", "--epochs", "3", "--set", "training.epochs=4"], "training.epochs is set twice, to 4 and to 3."),
+    (["train", "mnist", "--set", "seed=1", "--set", "seed=2"], "seed is set twice, to 1 and to 2. Set it once."),
     (["train", "mnist", "--backend", "tensorfow"], "no backend is called 'tensorfow'. Did you mean 'tensorflow'?"),
     (["train", "mnist", "--log-every", "0"], "log_every must be a whole number of at least 1; got 0."),
     (["train", "mnist", "--out", "taken"], "taken is a folder that is not empty; nothing in it was changed."),

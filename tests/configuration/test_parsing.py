@@ -10,7 +10,15 @@ import pytest
 import sightline
 from sightline.configuration.consistency import KEY_CONDITIONS
 from sightline.configuration.parsing import keys, override, parse_recipe, read_recipe
-from sightline.configuration.schema import Recipe
+from sightline.configuration.schema import (
+    DataRecipe,
+    EnsembleRecipe,
+    LossRecipe,
+    ModelRecipe,
+    OptimizerRecipe,
+    Recipe,
+    TrainingRecipe,
+)
 from sightline.errors import InvalidValue, SightlineError, UnknownName
 
 KEYS = keys()
@@ -552,3 +560,73 @@ def test_every_error_of_the_house_is_a_sightline_error() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
     assert len(kinds) > 5
     assert all(issubclass(kind, SightlineError) for kind in kinds)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: TrainingRecipe(epochs=-3), r"training\.epochs must be a whole number of at least 1; got -3\."),
+        (
+            lambda: OptimizerRecipe(name="adamz"),
+            r"optimizer\.name: no optimizer is called 'adamz'\. Did you mean",
+        ),
+        (
+            lambda: OptimizerRecipe(learning_rate=math.nan),
+            r"optimizer\.learning_rate must be a number above 0.* nan",
+        ),
+        (lambda: DataRecipe(validation_fraction=2.0), r"data\.validation_fraction must be .* at most 0\.9; got 2\.0"),
+        (lambda: DataRecipe(identity="yes"), r"data\.identity must be true or false; got 'yes'"),
+        (lambda: ModelRecipe(dropout="some"), r"model\.dropout must be a number"),
+        (lambda: EnsembleRecipe(members=2.5), r"ensemble\.members must be a whole number"),
+        (lambda: Recipe(seed=-1), r"seed must be a whole number of at least 0; got -1"),
+        (lambda: Recipe(name=3), r"name must be a text; got 3"),
+        (lambda: Recipe(training={"epochs": 3}), r"training must be a TrainingRecipe; got \{'epochs': 3\}"),
+        (lambda: Recipe(training=OptimizerRecipe()), r"training must be a TrainingRecipe; got OptimizerRecipe"),
+        (lambda: Recipe(loss=LossRecipe(label_smoothing=0.1)), r"loss\.label_smoothing=0\.1 needs labels"),
+        (lambda: dataclasses.replace(TrainingRecipe(), batch_size=0), r"training\.batch_size must be"),
+        (
+            lambda: dataclasses.replace(Recipe(), data=DataRecipe(validation_fraction=0.6, calibration_fraction=0.5)),
+            r"together must leave at least 5 % to train on",
+        ),
+    ],
+)
+def test_a_recipe_made_in_python_is_checked_as_one_that_is_typed(make, told: str) -> None:
+    with pytest.raises((InvalidValue, UnknownName), match=told):
+        make()
+
+
+def test_a_recipe_made_in_python_is_the_one_that_is_parsed() -> None:
+    made = Recipe(seed=3.0, training=TrainingRecipe(epochs=4.0), optimizer=OptimizerRecipe(learning_rate=1))
+    assert made == parse_recipe({"seed": 3, "training.epochs": 4, "optimizer.learning_rate": 1.0})
+    assert json.dumps(made.to_dict()) == json.dumps(parse_recipe(made.to_dict()).to_dict())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: override(DEFAULT, ["training.epochs=1", "training.epochs=2"]),
+        lambda: override(DEFAULT, ["training.epochs=1", " training.epochs = 2"]),
+        lambda: parse_recipe({"training": {"epochs": 1}, "training.epochs": 2}),
+        lambda: sightline.recipe("photos", {"training.epochs": 1, "training": {"epochs": 2}}),
+    ],
+)
+def test_a_key_with_two_values_is_refused_with_both(make) -> None:
+    with pytest.raises(InvalidValue, match=r"^training\.epochs is set twice, to 1 and to 2\. Set it once\.$"):
+        make()
+
+
+def test_a_recipe_file_with_a_key_twice_is_refused_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.json"
+    path.write_text('{"training": {"epochs": 1, "epochs": 2}}', encoding="utf-8")
+    with pytest.raises(InvalidValue, match=r"the key 'epochs' is given twice"):
+        read_recipe(path)
+
+
+def test_mixing_is_refused_where_any_of_several_networks_learns_from_stored_activations() -> None:
+    several = {
+        "ensemble.kind": "deep",
+        "ensemble.networks": "convnext,mobilenet-v2",
+        "training.finetune_epochs": 2,
+    }
+    with pytest.raises(InvalidValue, match=r"finetune_part=upper learns from stored activations"):
+        parse_recipe({**several, "augmentation.mixup_alpha": 0.2, "loss.name": "categorical_crossentropy"})

@@ -70,7 +70,7 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> No
 
 def _cell(value: Any) -> str:
     if isinstance(value, bool) or value is None:
-        from sightline.configuration.schema import as_typed
+        from sightline.configuration.values import as_typed
 
         return as_typed(value)
     if isinstance(value, int):

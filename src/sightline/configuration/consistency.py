@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sightline.configuration.names import AUGMENTATION_PARTS, ONE_HOT_LOSSES, SOUPS
 from sightline.configuration.networks import MODELS, backbone_of
-from sightline.configuration.schema import Recipe, as_typed
+from sightline.configuration.values import as_typed
 from sightline.errors import InvalidValue, pick
+
+if TYPE_CHECKING:  # a recipe asks these checks when it is made
+    from sightline.configuration.schema import Recipe
 
 # What comes after the last epoch: calibrating, evaluating, drawing, exporting and comparing.
 SECONDS_FOR_THE_REST = 15.0
@@ -50,6 +53,7 @@ def is_pretrained(recipe: Recipe) -> bool:
         True if its network has a backbone whose weights are not random.
 
     Example:
+        >>> from sightline.configuration.schema import Recipe
         >>> is_pretrained(Recipe())
         False
     """
@@ -135,7 +139,7 @@ def check_uses(given: Iterable[str], recipe: Recipe, *, is_typed: bool = False) 
         if key not in KEY_CONDITIONS or KEY_CONDITIONS[key].holds(recipe):
             continue
         value, use = _value(key, recipe), KEY_CONDITIONS[key]
-        if value == _value(key, Recipe()) and not (is_typed and use.has_shorthand):
+        if value == _value(key, type(recipe)()) and not (is_typed and use.has_shorthand):
             continue
         now = " and ".join(f"{other} is {as_typed(_value(other, recipe))}" for other in use.decided_by)
         instead = use.instead or f"Change that, or leave {key} out."
@@ -154,9 +158,43 @@ def reset_unused_keys(given: Iterable[str], recipe: Recipe) -> Recipe:
     for key in KEY_CONDITIONS.keys() - set(given):
         if not KEY_CONDITIONS[key].holds(recipe):
             section, _, name = key.partition(".")
-            changed = dataclasses.replace(getattr(recipe, section), **{name: _value(key, Recipe())})
+            changed = dataclasses.replace(getattr(recipe, section), **{name: _value(key, type(recipe)())})
             recipe = dataclasses.replace(recipe, **{section: changed})
     return recipe
+
+
+def check_together(recipe: Recipe) -> None:
+    """Refuse what is valid field by field and contradicts itself as a whole."""
+    data = recipe.data
+    if not data.validation_fraction + data.calibration_fraction < 0.95:
+        raise InvalidValue(
+            "data.validation_fraction and data.calibration_fraction together must leave at least 5 % to train on; "
+            f"got {data.validation_fraction:g} and {data.calibration_fraction:g}."
+        )
+    budget = recipe.training.time_budget_seconds
+    if budget is not None and budget <= SECONDS_FOR_THE_REST:
+        raise InvalidValue(
+            f"training.time_budget_seconds={budget:g} leaves no time to learn: calibrating, evaluating and exporting "
+            f"take about {SECONDS_FOR_THE_REST:g} s after the last epoch. Give a minute or more: 1m."
+        )
+    if recipe.training.early_stopping_patience is not None and data.validation_fraction == 0:
+        raise InvalidValue(
+            "training.early_stopping_patience needs validation rows; got data.validation_fraction=0. "
+            "Set it above 0, or the patience to null."
+        )
+    if recipe.training.early_stopping_min_change > 0 and recipe.training.early_stopping_patience is None:
+        raise InvalidValue(
+            "training.early_stopping_min_change means nothing without training.early_stopping_patience. "
+            "Set both or neither."
+        )
+    if recipe.loss.label_smoothing > 0 and recipe.loss.name == "sparse_categorical_crossentropy":
+        raise InvalidValue(
+            f"loss.label_smoothing={recipe.loss.label_smoothing:g} needs labels it can soften. "
+            "Set loss.name=categorical_crossentropy, or loss.label_smoothing=0."
+        )
+    check_mixing(recipe)
+    check_views(recipe)
+    check_ensemble(recipe)
 
 
 def check_mixing(recipe: Recipe) -> None:
@@ -180,7 +218,7 @@ def check_mixing(recipe: Recipe) -> None:
             "head on features only. Set training.finetune_epochs=auto and training.finetune_part=all, or leave the "
             "mixing out."
         )
-    if recipe.training.finetune_part == "upper" and backbone_of(recipe.model.name).cut:
+    if recipe.training.finetune_part == "upper" and any(backbone_of(name).cut for name in networks_of(recipe)):
         raise InvalidValue(
             f"{asked}: training.finetune_part=upper learns from stored activations, which are not mixed. "
             "Set training.finetune_part=all, or leave the mixing out."
@@ -216,6 +254,7 @@ def networks_of(recipe: Recipe) -> tuple[str, ...]:
         Names of models, as they were written.
 
     Example:
+        >>> from sightline.configuration.schema import Recipe
         >>> networks_of(Recipe())
         ('auto',)
     """

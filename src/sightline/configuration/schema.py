@@ -13,7 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sightline.configuration import names
+from sightline.configuration.consistency import check_together
 from sightline.configuration.networks import MODELS
+from sightline.configuration.values import Section, check_fields
+from sightline.errors import InvalidValue
 
 
 def _number(default: float | None, low: float, high: float = math.inf, *, above: bool = False, doc: str) -> Any:
@@ -37,26 +40,8 @@ def _flag(*, default: bool, doc: str) -> Any:
     return field(default=default, metadata={"doc": doc})
 
 
-def as_typed(value: Any) -> str:
-    """A value as its user would type it, and as JSON has it.
-
-    Args:
-        value: of a recipe key.
-
-    Returns:
-        "true", "null", "0.1", "sgd".
-
-    Example:
-        >>> as_typed(True), as_typed(None), as_typed(0.5)
-        ('true', 'null', '0.5')
-    """
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 @dataclass(frozen=True)
-class DataRecipe:
+class DataRecipe(Section, section="data"):
     """How rows are divided and what size and colour the network is fed."""
 
     validation_fraction: float = _number(0.1, 0, 0.9, doc="of the train rows, kept to choose by")
@@ -95,7 +80,7 @@ class DataRecipe:
 
 
 @dataclass(frozen=True)
-class ModelRecipe:
+class ModelRecipe(Section, section="model"):
     """Which network."""
 
     name: str = _name(
@@ -108,7 +93,7 @@ class ModelRecipe:
 
 
 @dataclass(frozen=True)
-class AugmentationRecipe:
+class AugmentationRecipe(Section, section="augmentation"):
     """Random changes of the training images; a part left at null takes the policy's strength.
 
     Every image draws its own strengths anew each time it is seen; validation and test images are never changed.
@@ -173,7 +158,7 @@ class AugmentationRecipe:
 
 
 @dataclass(frozen=True)
-class OptimizerRecipe:
+class OptimizerRecipe(Section, section="optimizer"):
     """Keras' optimizer of that name; meanings are Keras' own."""
 
     name: str = _name("adamw", names.OPTIMIZERS, "the rule that turns gradients into steps")
@@ -193,7 +178,7 @@ class OptimizerRecipe:
 
 
 @dataclass(frozen=True)
-class ScheduleRecipe:
+class ScheduleRecipe(Section, section="schedule"):
     """How the learning rate changes over the run."""
 
     name: str = _name("constant", names.SCHEDULES, "its course")
@@ -207,7 +192,7 @@ class ScheduleRecipe:
 
 
 @dataclass(frozen=True)
-class LossRecipe:
+class LossRecipe(Section, section="loss"):
     """What is made small."""
 
     name: str = _name("sparse_categorical_crossentropy", names.LOSSES, "Keras' name")
@@ -218,7 +203,7 @@ class LossRecipe:
 
 
 @dataclass(frozen=True)
-class TrainingRecipe:
+class TrainingRecipe(Section, section="training"):
     """How long and in what portions."""
 
     epochs: int | str = _number_or_auto(6, 1, 100_000, doc="passes over the train rows, at most; auto: by their number")
@@ -252,7 +237,7 @@ class TrainingRecipe:
 
 
 @dataclass(frozen=True)
-class EnsembleRecipe:
+class EnsembleRecipe(Section, section="ensemble"):
     """Several networks instead of one, and several views of an image that is predicted.
 
     Source:
@@ -270,11 +255,10 @@ class EnsembleRecipe:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The whole configuration of a run.
+    """The whole configuration of a run; made in whatever way, what it cannot be is refused at once.
 
     Example:
-        >>> from sightline.configuration.parsing import parse_recipe
-        >>> parse_recipe({"training": {"epochs": 3}}).training.epochs
+        >>> Recipe(training=TrainingRecipe(epochs=3)).training.epochs
         3
     """
 
@@ -288,6 +272,15 @@ class Recipe:
     loss: LossRecipe = field(default_factory=LossRecipe)
     training: TrainingRecipe = field(default_factory=TrainingRecipe)
     ensemble: EnsembleRecipe = field(default_factory=EnsembleRecipe)
+
+    def __post_init__(self) -> None:
+        """Refuse what is no section, what a field does not take, and what contradicts itself."""
+        check_fields(self, "")
+        for entry in dataclasses.fields(self):
+            value, section = getattr(self, entry.name), entry.default_factory
+            if isinstance(section, type) and not isinstance(value, section):
+                raise InvalidValue(f"{entry.name} must be a {section.__name__}; got {value!r}.")
+        check_together(self)
 
     def to_dict(self) -> dict[str, Any]:
         """The tree as plain JSON types."""

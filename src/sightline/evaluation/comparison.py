@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline.configuration.parsing import flatten
-from sightline.configuration.schema import as_typed
+from sightline.configuration.values import as_typed
 from sightline.errors import InvalidValue
 from sightline.evaluation.finished_runs import FinishedRun, distinct_places, read_run
 from sightline.evaluation.paired_tests import PairedTest, pair, paired_figures

@@ -115,7 +115,8 @@ def parse_json(text: str, *, allow_nan: bool = False) -> Any:
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
-        raise ValueError("a key is given twice")
+        repeated = next(key for place, (key, _) in enumerate(pairs) if key in dict(pairs[:place]))
+        raise ValueError(f"the key {repeated!r} is given twice")
     return content
 
 

@@ -54,7 +54,7 @@ def member_recipe(recipe: Recipe, number: int) -> Recipe:
         training = dataclasses.replace(
             training,
             epochs=max(1, round(int(training.epochs) / members)),
-            finetune_epochs=round(int(training.finetune_epochs) / members),
+            finetune_epochs=max(min(1, int(training.finetune_epochs)), round(int(training.finetune_epochs) / members)),
         )
     elif starts_from_first(recipe, number):
         training = dataclasses.replace(training, epochs=max(1, round(int(training.epochs) * SOUP_EPOCHS)))

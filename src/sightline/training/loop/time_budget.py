@@ -74,7 +74,9 @@ def _trial(
     most = int(recipe.training.batch_size) * TRIAL_STEPS
     rows = np.random.default_rng(recipe.seed).permutation(len(train))[:most]
     part = LabelledImages(train.images[np.sort(rows)], train.labels[np.sort(rows)], task=train.task)
-    settings = dataclasses.replace(recipe.training, epochs=3, early_stopping_patience=None, sampling="natural")
+    settings = dataclasses.replace(
+        recipe.training, epochs=3, early_stopping_patience=None, early_stopping_min_change=0.0, sampling="natural"
+    )
     # The trial may be too short for a single step of many batches, which the run is not.
     most_batches = math.ceil(len(part) / int(recipe.training.batch_size))
     optimizer = dataclasses.replace(
