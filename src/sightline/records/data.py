@@ -6,8 +6,9 @@ import abc
 import base64
 import html
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -105,6 +106,10 @@ class Store(abc.ABC):
     def identities(self, rows: NDArray[np.int64]) -> Sequence[tuple[Any, ...] | None]:
         """By what each image is known again without being read; None: by nothing, and it is read each time."""
         return [None] * len(rows)
+
+    def places(self) -> Iterable[Path]:
+        """Files and folders that are read, which nothing is written into."""
+        return ()
 
     def take(self, rows: NDArray[np.int64]) -> Self:
         """The same for some of the rows; a kind with columns of its own takes of them, too."""

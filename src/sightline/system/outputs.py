@@ -57,13 +57,8 @@ def places_of(source: Any) -> list[Path]:
     """Where the images of a source lie, as far as it says so: a path itself, or what a Dataset was opened from."""
     if isinstance(source, str | Path):
         return [Path(source)]
-    files: Any = getattr(source, "images", None)
-    if not hasattr(files, "place"):
-        return []
-    if files.kind != "folder":
-        return [files.place]
-    # Around them there may be a table, and whatever else its folder holds.
-    return [files.place / top for top in {name.partition("/")[0] for name in files.names if "/" in name} if top]
+    store: Any = getattr(source, "images", None)
+    return [*store.places()] if hasattr(store, "places") else []  # an array lies nowhere
 
 
 def check_place(option: str, target: Path, *, keep: Iterable[str | Path] = ()) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -42,6 +42,10 @@ class FolderStore(Store):
         place = os.path.realpath(self.place)
         return [_of_file(os.path.join(place, self.names[row]), int(self.num_bytes[row])) for row in rows.tolist()]  # noqa: PTH118
 
+    def places(self) -> Iterable[Path]:
+        """The folders that the images are in; around them there may be a table, and whatever else lies beside it."""
+        return [self.place / top for top in {name.partition("/")[0] for name in self.names if "/" in name} if top]
+
     def _unchanged(self, row: int) -> Path:
         path = self.place / self.names[row]
         try:
@@ -79,6 +83,10 @@ class ArchiveStore(Store):
         except OSError:
             return [None] * len(rows)
         return [(archive, self.names[row], int(self.offsets[row]), int(self.num_bytes[row])) for row in rows.tolist()]
+
+    def places(self) -> Iterable[Path]:
+        """The archive."""
+        return (self.place,)
 
     def take(self, rows: NDArray[np.int64]) -> Self:
         """The same for some of the rows."""
