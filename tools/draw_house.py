@@ -43,6 +43,8 @@ def picture() -> str:
 def _lines(rooms: list[Any]) -> Iterator[str]:
     shown: set[str] = set()
     for room in rooms:
+        if room.path.endswith("/__init__"):
+            continue  # it stands for its folder, which has a line
         if not room.files:
             yield from _entry(room.path, _first_line(SOURCE / f"{room.path}.py"))
             continue
