@@ -74,6 +74,7 @@ class _Reader:
             at += size
 
     def varint(self, at: int, stop: int) -> tuple[int, int]:
+        # Seven bits a byte, the lowest first; the eighth says that more follow. Ten bytes hold 64 bits.
         value = 0
         for number in range(10):
             if at + number >= stop:
@@ -206,12 +207,14 @@ def _read_node(reader: _Reader, start: int, stop: int) -> tuple[str, str]:
 
 def _check_tensor(reader: _Reader, start: int, stop: int) -> None:
     for number, kind, _, value in reader.fields(start, stop):
+        # Where the weights lie is a varint, and 0 says "in this file"; the list of other files is bytes.
         if number in _EXTERNAL and (kind != _VARINT or value):
             raise ValueError("its weights lie in another file")
 
 
 def _count_nodes(functions: dict[tuple[str, str], list[tuple[str, str]]], calls: list[tuple[str, str]]) -> None:
     """Refuse foreign operators, and functions that call one another until there are too many nodes."""
+    # Each function is counted once: fifteen of which each calls the next one ten times would be walked 10^15 times.
     sizes: dict[tuple[str, str], int] = {}
 
     def size(call: tuple[str, str], depth: int) -> int:

@@ -36,6 +36,7 @@ class Budget:
     @contextmanager
     def hold(self, num_bytes: int) -> Iterator[None]:
         """Take some of it, all of it at most, until the block ends."""
+        # More than there is would be waited for without end; who asks for it waits until it is alone.
         taken = min(num_bytes, self.num_bytes)
         with self._changed:
             self._changed.wait_for(lambda: self._taken + taken <= self.num_bytes)
@@ -72,6 +73,7 @@ def bytes_to_decode(container: Container, size: tuple[int, int], wanted: tuple[i
         )
     pixels = size[0] * size[1]
     num_bytes = pixels * _BYTES_A_PIXEL.get(container.format, _USUAL_BYTES) + container.held_bytes
+    # The resized image, and what Pillow keeps for every row.
     num_bytes += wanted[0] * wanted[1] * channels + 24 * size[1]
     if num_bytes > DECODING.num_bytes:
         raise UnreadableImage(

@@ -1,10 +1,13 @@
 """How alike two thumbnails are: a quick word of a few numbers, then a close look with one laid over the other.
 
-The quick word is the low part of the cosine transform. Mirroring an image only
-changes signs in it, and turning it swaps the axes, so the eight ways to lay an
-image down cost nothing; six slight crops are taken besides. The close look
-finds how one thumbnail has to be shifted and stretched to lie over the other, by
-least squares as Lucas and Kanade do, and then compares light and fine structure.
+All pairs of a source are too many to be looked at closely, so most are dismissed by one product of two short
+vectors. The quick word is the low part of the cosine transform: mirroring an image only changes signs in it, and
+turning it swaps the axes, so that a word keeps its length however the image is laid down, and the eight ways are
+eight words of the one image against one of the other. A crop changes it further; six slight ones are tried besides.
+
+What passes is looked at closely. A crop of a tenth moves edges by three pixels of a thumbnail, enough to make the
+same picture differ everywhere; so one thumbnail is first shifted and stretched until it lies over the other, by least
+squares as Lucas and Kanade do. Only then are light and shade compared, and fine structure with equal weight.
 """
 
 from __future__ import annotations
@@ -61,6 +64,7 @@ class Change:
     @property
     def name(self) -> str:
         """Either "flipped" or "turned"; "" where the image stands as it was."""
+        # Swapping rows and columns is a mirroring, too: two mirrorings make a turn, one or three a flip.
         if not (self.transpose or self.across or self.down):
             return ""
         return "flipped" if (self.transpose + self.across + self.down) % 2 else "turned"
@@ -108,6 +112,8 @@ def descriptors(thumbnails: Array, change: Change = UPRIGHT[0]) -> Array:
         scale_across, shift_across, scale_down, shift_down = np.array(change.start, np.float32)[:, None]
         across, down = _resampling(scale_across, shift_across)[0], _resampling(scale_down, shift_down)[0]
         thumbnails = np.asarray(down @ thumbnails @ across.swapaxes(1, 2), np.float32)
+    # The cosine transform of a square, its two sides one after the other. (0, 0), the mean, is not among what is kept,
+    # and the length is divided out: neither brightness nor contrast is left in a word.
     table = _COSINES @ transposed(thumbnails, change) @ _COSINES.T
     words = (table * _WEIGHTS)[:, _KEPT]
     lengths = np.sqrt((words * words).sum(axis=1, keepdims=True))
@@ -158,6 +164,7 @@ def distance_after_alignment(first: Smoothed, second: Smoothed, starts: Array) -
         Baker and Matthews, Lucas-Kanade 20 Years On, IJCV 56 (2004): inverse composition.
     """
     found = _aligned(first, second, starts)
+    # The search goes by smoothed thumbnails; what is compared is all but the traces of resampling and JPEG.
     over, inside = _laid_over(first.sharp, found)
     light = _correlation(over, second.sharp, inside)
     structure = _correlation(fine_structure(over), fine_structure(second.sharp), inside)
@@ -167,15 +174,21 @@ def distance_after_alignment(first: Smoothed, second: Smoothed, starts: Array) -
 def _resampling(scales: Array, shifts: Array) -> tuple[Array, NDArray[np.bool_]]:
     """(num, 32, 32) matrices that read a line at scale * coordinate + shift, and which results lie inside of it."""
     coordinates = ((scales[:, None] * _COORDINATES + shifts[:, None]) + 1) * (SIDE / 2) - 0.5
+    # Half a pixel past the outermost centres the picture ends; what is read from beyond is the edge, and not compared.
     inside = (coordinates >= -0.5) & (coordinates <= SIDE - 0.5)
     distances = np.abs(np.clip(coordinates, 0, SIDE - 1)[:, :, None] - _STEPS.astype(np.float32))
+    # Linear interpolation as a matrix: a shift and a stretch along rows and columns is then two products for any number
+    # of pairs, and no gathering of single pixels.
     return np.maximum(0, 1 - distances), inside
 
 
 def _aligned(first: Smoothed, second: Smoothed, starts: Array) -> Array:
     """Scales and shifts that lay `first` over `second`: roughly on smoothed thumbnails, then on sharper ones."""
     found = np.array(starts, np.float32)
+    # The smoother, the further a slope points the right way: rough first, so that the exact search begins near its end.
     for (_, iterations), moving, still in zip(_STAGES, first.stages, second.stages, strict=True):
+        # How the still thumbnail would change with each of the four numbers. That it is the still one ("inverse
+        # composition") makes slopes and solver the same in every iteration: they are made once.
         slope_down, slope_across = np.gradient(still, 2 / SIDE, axis=(1, 2))
         scaling_across, scaling_down = slope_across * _COORDINATES, slope_down * _COORDINATES[:, None]
         slopes = np.stack([scaling_across, slope_across, scaling_down, slope_down], axis=1).reshape(len(found), 4, -1)
@@ -183,8 +196,11 @@ def _aligned(first: Smoothed, second: Smoothed, starts: Array) -> Array:
         solver = np.linalg.inv(slopes @ slopes.swapaxes(1, 2) + 5 * np.eye(4, dtype=np.float32))
         for _ in range(iterations):
             over, inside = _laid_over(moving, found)
+            # Of both only what lies in both, and there at one mean and one contrast: a brightened copy is no error.
             error = (_standardised(over, inside) - _standardised(still, inside)).reshape(len(found), -1, 1)
             step = (solver @ (slopes @ error))[:, :, 0]
+            # The step was found for the still thumbnail, so the other takes it backwards: x -> scale * x + shift after
+            # the inverse of x -> (1 + step) * x + step. Scales stand in columns 0 and 2, shifts in 1 and 3.
             scales = found[:, 0::2] / (1 + step[:, 0::2])
             shifts = found[:, 1::2] - scales * step[:, 1::2]
             found[:, 0::2] = np.clip(scales, _LEAST_SCALE, _MOST_SCALE)

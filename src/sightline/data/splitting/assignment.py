@@ -1,7 +1,16 @@
 """Which split each group of images belongs to, decided one image after the other in the order of their arrival.
 
-What an image gets depends on itself and on those that came before it, never on
-those that come later. So a source may grow without any image of it changing sides.
+What an image gets depends on itself and on those that came before it, never on those that come later. So a
+source may grow without any image of it changing sides: a test row that became a train row would make the figures of
+an earlier run untrue. The usual way, to cluster all images and deal out the clusters, cannot promise that: a new image
+may be a copy of two that were unrelated so far, and then one of the two clusters has to move. Here the new image goes.
+
+So groups are components of a graph that grows row by row (union-find). A new row looks at those of its pixels, of
+its explicit group and of its near copies that have a split already. If all of them are in one, it follows them; if
+they are in two, it is left out; if there are none, a seeded hash of its name picks the split. The hash asks nobody
+else, so that a file that is removed moves few others; but it gives binomial sizes, and of classes of 20 images one in
+five would be without a validation image. So it is overruled where a class would stray from its fractions (`_chosen`).
+Why it was chosen: docs/decisions/0011-files-are-split-in-the-order-of-their-arrival.md.
 """
 
 from __future__ import annotations
@@ -59,6 +68,7 @@ def assign(
     """
     assigner = _SplitAssigner(dataset, shares, seed, copies)
     kept = kept or {}
+    # Rows of an earlier run have their split already, however late they arrived: they are what the others go by.
     order = _arrival_order(dataset).tolist()
     for row in [row for row in order if row in kept]:
         assigner.keep(row, *kept[row])
@@ -70,6 +80,7 @@ def assign(
 
 def position(seed: int, key: str) -> float:
     """Where in [0, 1) the hash of a key falls."""
+    # Python's own `hash` differs from process to process; bytes of a file name that are not UTF-8 are surrogates.
     digest = hashlib.blake2b(f"{seed}\0{key}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 
@@ -87,9 +98,11 @@ class _SplitAssigner:
         # which of several exact copies the pair was found with.
         self.nodes, self.neighbours = _graph(len(dataset), copies)
         self.splits = [LEFT_OUT] * len(dataset)
+        # A forest of groups: each row points at another of its group, the first of them at itself.
         self.parents = list(range(len(dataset)))
         self.ages = [0] * len(dataset)
         self.keys = list(self.row_ids)
+        # By what later rows find earlier ones: ("pixels", node), ("group", name) or ("kept", key of an earlier run).
         self.members: dict[tuple[str, str | int], list[int]] = {}
         self.counts: dict[int, list[int]] = {stratum: [0] * len(SPLIT_NAMES) for stratum in self.strata}
         self.totals = [0] * len(SPLIT_NAMES)
@@ -98,19 +111,23 @@ class _SplitAssigner:
 
     def keep(self, row: int, split: int, key: str) -> None:
         """Enter a row of an earlier run where it was."""
+        # Its group is in the file of splits, too: the copy that once held two rows together may be gone by now.
         self._enter(row, split, [*self._ties(row), *self.members.get(("kept", key), ())], key)
         self._list("kept", key, row)
 
     def assign(self, row: int) -> None:
         """Find the split of a row, or leave it out."""
         allowed, known = self._allowed(row), self._ties(row)
+        # Where the source itself gives splits, it has the last word: a copy on the other side is counted, not followed.
         ties = [other for other in known if self.splits[other] in allowed]
         self.num_crossing += len(ties) < len(known)
         found = sorted({self.splits[other] for other in ties})
         if len(found) > 1:
             first, second = (next(other for other in ties if self.splits[other] == split) for split in found[:2])
+            # It is not entered: what is in no split ties nothing that comes after it.
             self.left_out.append((self.row_ids[row], self._reason(first, second)))
             return
+        # By the group's name where it has one, so that it goes there whichever of its rows comes first.
         key = self.names[row] or self.row_ids[row]
         if found:
             split = found[0]
@@ -151,41 +168,48 @@ class _SplitAssigner:
         self.num_placed += 1
         self.ages[row] = self.num_placed
         for other in ties:
+            # Two groups in two splits stay two, even where the source has put copies on both sides.
             if self.splits[other] == split:
                 self._join(row, other)
         self._list("pixels", self.nodes[row], row)
         if self.names[row]:
             self._list("group", self.names[row], row)
+        # Rows that the source has put where they are say nothing about whether the others have their fractions.
         if self.shares[split] > 0 and self.given[row] in ("", "train"):
             self.counts[self.strata[row]][split] += 1
             self.totals[split] += 1
 
     def _list(self, kind: str, name: str | int, row: int) -> None:
-        """Let later rows find this one; one row a split is enough, a long list would be walked again and again."""
+        """Let later rows find this one; a list of all rows would be walked again and again."""
+        # One is enough: rows under one name in one split are one group by the time the next one asks.
         listed = self.members.setdefault((kind, name), [])
         if self.splits[row] not in [self.splits[other] for other in listed]:
             listed.append(row)
 
     def _join(self, row: int, other: int) -> None:
         """Make one group of two; the one that came first gives it its key."""
+        # The oldest, not the larger: a group must not change its name because a file was added.
         one, two = sorted((self._root(row), self._root(other)), key=lambda root: self.ages[root])
         self.parents[two] = one
 
     def _root(self, row: int) -> int:
         while self.parents[row] != row:
-            self.parents[row] = self.parents[self.parents[row]]
+            self.parents[row] = self.parents[self.parents[row]]  # path halving: each walk shortens the way of the next
             row = self.parents[row]
         return row
 
     def _chosen(self, stratum: int, hashed: float) -> int:
         """The split of a new group: the one its hash says, unless its class would stray from its fractions."""
         counts = self.counts[stratum]
+        # A class that has nothing in train cannot be learned; one of a single image is all there.
         if not any(counts) and self.shares[_TRAIN] > 0:
             return _TRAIN
+        # Of many small classes each may lag by less than an image, and all together by a whole split.
         for entered in (counts, self.totals):
             wanting = self._wanting(entered)
             if wanting is not None:
                 return wanting
+        # [0, 1) is cut into one stretch a split.
         edge = 0.0
         for split in _ORDER:
             edge += self.shares[split]
@@ -195,6 +219,7 @@ class _SplitAssigner:
         wanted = [share * num_images for share in self.shares]
         if counts[split] + 1 <= wanted[split] + 1 + SLACK * wanted[split]:
             return split
+        # Full: the one that wants most takes it.
         return max(_ORDER, key=lambda other: wanted[other] - counts[other])
 
     def _wanting(self, counts: Sequence[int]) -> int | None:
@@ -203,9 +228,10 @@ class _SplitAssigner:
         furthest, found = 1.0, None
         for split in _ORDER:
             wanted = self.shares[split] * num_images
+            # In units of what is allowed: an image, and 5 % of what there should be.
             lag = (wanted - counts[split]) / (1 + SLACK * wanted)
             if lag >= furthest:
-                furthest, found = lag + 1e-9, split
+                furthest, found = lag + 1e-9, split  # of equal lags the first in _ORDER, whatever rounding does
         return found
 
     def _reason(self, first: int, second: int) -> str:

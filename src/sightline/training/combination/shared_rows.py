@@ -1,4 +1,12 @@
-"""What finished runs have in common: classes, input, and the rows that none of them learned from. Imports no Keras."""
+"""What finished runs have in common: classes, input, and the rows that none of them learned from. Imports no Keras.
+
+Runs that are combined may have been divided differently, by another seed or at another time. A row that one of them
+tested on may be a row that another learned from; votes and figures found on it would flatter the whole. So the rows
+are divided anew, by what happened to each in every run: one that any run learned from trains, one that was the same
+in all of them (validated, calibrated, tested) stays that, and all others are in no split. A row is known by its row
+id, and that two runs mean the same row is checked by the class that both call it by: two folders may both have
+a 0001.jpg. Why it was chosen: docs/decisions/0023-combining-on-rows-that-no-run-learned-from.md.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +24,7 @@ from sightline.evaluation.finished_runs import JUDGED_SPLITS, FinishedRun, has_k
 from sightline.evaluation.paired_tests import MOST_DISAGREEING, different_sources
 from sightline.records import InputSpec, Predictions
 
+# Stands where the name of a split would, and is told like one: "test in runs/a, not in runs/b".
 _ELSEWHERE = "not"
 _INPUT = ("height", "width", "color_mode", "resize", "interpolation")
 
@@ -52,6 +61,7 @@ def shared_rows(runs: Sequence[FinishedRun]) -> SharedRows:
     run, was torn apart by another that learned from a part of it.
     """
     remarks = _check_sources(runs) + _taught_by_strangers(runs)
+    # Each once, in the order of the runs.
     known = list(dict.fromkeys(itertools.chain.from_iterable(run.splits for run in runs)))
     learned = {row_id for run in runs for row_id, split in run.splits.items() if split == "train"}
     torn = [_torn_groups(run, learned) for run in runs]
@@ -64,11 +74,13 @@ def shared_rows(runs: Sequence[FinishedRun]) -> SharedRows:
             splits[row_id] = "train"
             continue
         fates = [run.splits.get(row_id, _ELSEWHERE) for run in runs]
+        # None where the run does not know the row, or has no finite answer for it.
         classes = [_class_of(run, row_id, fate) for run, fate in zip(runs, fates, strict=True)]
         if len(set(fates)) > 1 or None in classes:
             left_out.append((row_id, _each(runs, fates)))
         elif any(run.groups.get(row_id) in groups for run, groups in zip(runs, torn, strict=True)):
             left_out.append((row_id, "a run learned from a part of its group"))
+        # Last, so that it is counted only of rows that would be shared: these tell whether the runs mean one source.
         elif len(set(classes)) > 1:
             num_disagreeing += 1
             left_out.append((row_id, _each(runs, [f"'{name}'" for name in classes])))
@@ -84,6 +96,7 @@ def shared_rows(runs: Sequence[FinishedRun]) -> SharedRows:
             f"{len(left_out):,} {'row is' if len(left_out) == 1 else 'rows are'} in no split that all runs share and "
             "left out (excluded.csv)."
         )
+    # Runs that agree on the split of a row may still have grouped it differently; the first that knows it is heard.
     groups = {row_id: next(run.groups[row_id] for run in runs if row_id in run.groups) for row_id in splits}
     return SharedRows(splits, groups, given, tuple(left_out), tuple(remarks))
 
@@ -134,6 +147,7 @@ def predictions_of(run: FinishedRun, rows: SharedRows, split: str, class_names: 
     row_ids, told = rows.rows(split), run.predictions[split]
     row_of = {row_id: row for row, row_id in enumerate(told.given)}
     found = np.array([row_of[row_id] for row_id in row_ids], np.int64)
+    # Each run has its own order of rows and of classes.
     order = class_order(run.class_names, class_names)
     labels: NDArray[np.int64] = np.array([class_names.index(rows.given[row_id]) for row_id in row_ids], np.int64)
     logits = told.logits[found][:, order] / np.float32(run.bundle.temperature)
@@ -180,6 +194,8 @@ def _taught_by_strangers(runs: Sequence[FinishedRun]) -> list[str]:
 
 def _torn_groups(run: FinishedRun, learned: set[str]) -> set[str]:
     """Groups that this run kept in one split that it did not learn from, while another learned from a part."""
+    # What this run judged on a group that another has seen a part of would flatter the combined run as much as if the
+    # row itself had been seen: the images of a group are right or wrong together.
     splits: dict[str, set[str]] = {}
     for row_id, group in run.groups.items():
         splits.setdefault(group, set()).add(run.splits[row_id])

@@ -1,4 +1,12 @@
-"""What is seen of a training while it runs: progress, history, curves, and the end at a NaN."""
+"""What is seen of a training while it runs: progress, history, curves, and the end at a NaN.
+
+To be seen must cost nothing. On JAX and on a GPU a step is only started when Keras reports it done; to turn its loss
+into a number is to wait for it, and a monitor that did so after every step would make the device idle in between. So
+figures are kept as they are, unread, and read ten times a second, at steps that are logged, and at the end of an
+epoch. A NaN is therefore found late, and the unread figures tell at which step it began: Keras' loss is a mean over the
+epoch, and stays NaN after the first. Learning stops there, with the weights of the last epoch whose figures were all
+finite. Curves are drawn in a thread of their own.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +49,9 @@ class TrainingMonitor:
         self.named = "fine-tuning epoch" if outputs.before else "epoch"
         self.history: list[dict[str, float]] = []
         self.bar: Bar | None = None
+        # The weights of the last epoch that was sound: what a NaN is answered with.
         self._good: list[Any] | None = None
+        # Images of this epoch that the bar has been told of.
         self._counted = 0
         self._epoch_started = 0.0
         # Images and seconds of steps alone: neither the first, which is compiled, nor validation.
@@ -64,7 +74,7 @@ class TrainingMonitor:
         except BaseException:
             self._painter.finish(self._course())
             raise
-        # The end of a run draws them itself, with the epoch that was chosen.
+        # The end of a run draws them itself, with the epoch that was chosen, which is known only then.
         self._painter.finish()
 
     def _course(self) -> list[dict[str, float]]:
@@ -81,6 +91,7 @@ class TrainingMonitor:
     def _end_steps(self, batch: int, logs: dict[str, Any]) -> None:
         raise_if_interrupted()
         # Keras counts the last execution of an epoch as full, however few steps were left.
+        # Epochs are counted by rows of history: Keras' own count is not handed on with a step.
         step, epoch = min(batch + 1, self.steps), len(self.history) + 1
         self._unread.append((step, logs["loss"]))
         is_logged = bool(self.outputs.log_every) and step % (self.outputs.log_every or 1) == 0
@@ -188,6 +199,7 @@ class TrainingMonitor:
         row["learning_rate"] = self._rate_of_last_step()
         row["seconds"] = time.perf_counter() - self._epoch_started
         self.history.append(row)
+        # A copy on the host, once an epoch; a NaN within the next epoch then costs no more than that epoch.
         if all(math.isfinite(value) for value in row.values()):
             self._good = self.network.get_weights()
         self._painter.paint(self._course())
@@ -199,6 +211,7 @@ class TrainingMonitor:
         """As the optimizer counts: in mixed_float16 it leaves out a batch whose gradients overflow."""
         optimizer = self.callback.model.optimizer
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+        # Keras' `iterations` counts the steps that were taken, the schedule the batches they were made of.
         every = self.recipe.optimizer.accumulation_steps
         return last_rate(self.rate, num_batches=int(optimizer.iterations) * every, accumulation_steps=every)
 

@@ -91,6 +91,7 @@ def fit_head(train: Rows, validation: Rows | None, *, num_classes: int, penaltie
     heads: list[Head] = []
     for penalty in (SAFE_PENALTY,) if is_safe else penalties:
         kernel, bias = fitter.fit(penalty)
+        # (x - mean) / deviation @ kernel + bias as one product with x: the head needs no layer that standardises.
         folded = kernel / deviation[:, None]
         shift = bias - mean @ folded
         heads.append(Head(folded, shift, penalty, _judge(folded, shift, validation), is_safe))
@@ -129,6 +130,7 @@ class _Fitter:
         weights = np.ones(len(train), np.float32) if train.weights is None else train.weights
         self.weights = (weights / weights.sum())[:, None]
         self.wanted = np.eye(num_classes, dtype=np.float32)[train.labels]
+        # From strong to weak penalties each solution lies near the one before, so that a fit takes few iterations.
         self.point = np.zeros((scaled.shape[1] + 1) * num_classes)
 
     def fit(self, penalty: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -149,6 +151,7 @@ class _Fitter:
         sums = exponentials.sum(axis=1, keepdims=True)
         likelihood = (logits * self.wanted).sum(axis=1, keepdims=True) - np.log(sums)
         slope = (exponentials / sums - self.wanted) * self.weights
+        # The bias bears no penalty: it only says how frequent the classes are.
         gradient = np.concatenate([self.scaled.T @ slope + penalty * kernel, slope.sum(axis=0)[None]])
         loss = float(-(likelihood * self.weights).sum() + penalty / 2 * (kernel**2).sum())
         return loss, gradient.astype(np.float64).ravel()
