@@ -78,7 +78,8 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
         sightline.errors.UnknownName: no source is called 'mnits', ...
     """
     keep = places_of(source)
-    source, asked = (source, recipe) if isinstance(recipe, Recipe) else opened_and_chosen(source, recipe)
+    with reporting(mode):
+        source, asked = (source, recipe) if isinstance(recipe, Recipe) else opened_and_chosen(source, recipe)
     backend = choose_backend(backend)
     place = Path(out) if out is not None else None
     check_jobs(jobs, asked)

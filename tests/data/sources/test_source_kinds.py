@@ -19,6 +19,7 @@ from sightline.data.sources.assembly import LabelledFiles, to_dataset
 from sightline.data.sources.loading import KINDS, Opening, SourceKind, is_files
 from sightline.errors import InvalidSource, UnreadableImage
 from sightline.records import SPLIT_NAMES, Dataset, InputSpec, Store
+from sightline.system.progress import reporter
 from sightline.training.setup.preparation import prepare
 from sightline.training.setup.resolution import opened_and_chosen
 
@@ -102,3 +103,31 @@ def test_what_is_no_source_is_told_of_every_kind_there_is(pictures: Path) -> Non
         sightline.load(pictures.parent / "notes.txt")
     with pytest.raises(InvalidSource, match="columns are named for tables"):
         sightline.load(pictures, columns={"path": "name"})
+
+
+@pytest.fixture
+def listed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """A mode for each time that a folder is listed, by a kind that does what folders do and counts."""
+    modes: list[str] = []
+
+    def read(path: Path, how: Opening) -> Dataset:
+        modes.append(reporter().mode)
+        return KINDS[0].read(path, how)
+
+    monkeypatch.setattr(loading, "KINDS", (SourceKind("a counted folder", KINDS[0].fits, read), *KINDS[1:]))
+    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
+    for name in ("goldfish", "tench"):
+        (tmp_path / "fish" / name).mkdir(parents=True)
+        for number in range(2):
+            Image.effect_noise((40, 40), 90).convert("RGB").save(tmp_path / "fish" / name / f"{number}.png")
+    return modes
+
+
+def test_training_and_evaluation_list_a_folder_once_and_quietly_if_asked(listed: list[str], tmp_path: Path, command):
+    # So few that no network is trained: it is refused where the rows were divided.
+    with pytest.raises(InvalidSource, match="too few"):
+        sightline.train(tmp_path / "fish", mode="quiet")
+    assert command("train", tmp_path / "fish", "--quiet").code == 2
+    assert listed == ["quiet", "quiet"], "once by each"
+    assert command("evaluate", "imagenet", tmp_path / "fish", "--quiet").code == 0
+    assert listed[2:] == ["quiet"]

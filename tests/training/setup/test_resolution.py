@@ -37,12 +37,13 @@ def folder(place: Path, *, side: int, channels: int) -> Path:
 )
 def test_the_default_goes_by_colour_and_size(tmp_path: Path, side: int, channels: int, name: str, image_size) -> None:
     place = folder(tmp_path / "photos", side=side, channels=channels)
-    assert default_recipe(place) == name
+    assert default_recipe(sightline.load(place)) == name
     assert resolve(sightline.recipe(name), sightline.load(place)).data.image_size == image_size
 
 
 def test_names_and_arrays_are_trained_fast() -> None:
-    assert default_recipe("mnist") == "fast"
+    assert default_recipe(sightline.load("mnist")) == "fast"
+    assert opened_and_chosen("mnist", None)[0] == "mnist", "opened when its backend is loaded"
 
 
 def test_a_folder_is_walked_once_though_the_rule_looks_into_it_first(tmp_path: Path, command, monkeypatch) -> None:
@@ -55,13 +56,14 @@ def test_a_folder_is_walked_once_though_the_rule_looks_into_it_first(tmp_path: P
     assert command("show", place).code == 0
     assert len(walked) == 2, "once for each of the two"
     assert opened_and_chosen(place, "photos")[0] == place
+    assert chosen_recipe(source, "photos", ["training.epochs=3"]).training.epochs == 3
 
 
 def test_the_rule_opens_nested_folders_the_way_the_settings_say(tmp_path: Path, command) -> None:
     for place in ("one", "two"):
         folder(tmp_path / "photos" / place, side=32, channels=3)
     last = "data.label_from=last"
-    assert chosen_recipe(tmp_path / "photos", None, [last]).name == "transfer"
+    assert opened_and_chosen(tmp_path / "photos", None, [last])[1].name == "transfer"
     refused = command("show", tmp_path / "photos")
     assert refused.code == 2
     assert "label_from='last'" in refused.err

@@ -49,9 +49,9 @@ def train(arguments: Namespace) -> int:
     from sightline.training.train import train as train_network
 
     check_folders(arguments, "out", "tensorboard")
-    source, asked = opened_and_chosen(arguments.source, arguments.recipe, settings_of(arguments, SHORTHANDS))
-    if arguments.recipe is None and is_files(arguments.source):
-        with reporting(mode_of(arguments)):
+    with reporting(mode_of(arguments)):
+        source, asked = opened_and_chosen(arguments.source, arguments.recipe, settings_of(arguments, SHORTHANDS))
+        if arguments.recipe is None and is_files(source):
             announce_recipe(asked.name)
     run = train_network(
         source,

@@ -40,8 +40,8 @@ def show(arguments: Namespace) -> int:
     keep = [arguments.source]
     out = arguments.out or default_output(arguments.source, "-augmented" * arguments.augmented, keep=keep)
     check_output("--out", out, keep=keep, overwrite=arguments.overwrite)
-    source, asked = opened_and_chosen(opened(arguments), arguments.recipe, arguments.settings)
     with reporting(mode_of(arguments)):
+        source, asked = opened_and_chosen(opened(arguments), arguments.recipe, arguments.settings)
         picture = show_images(
             source,
             count=arguments.count,
@@ -110,7 +110,9 @@ def find_learning_rate(arguments: Namespace) -> int:
 
     out = arguments.out or default_output(arguments.source, "-learning-rate", keep=[arguments.source])
     check_output("--out", out, keep=[arguments.source], overwrite=arguments.overwrite)
-    source, asked = opened_and_chosen(arguments.source, arguments.recipe, settings_of(arguments, RANGE_TEST_SHORTHANDS))
+    settings = settings_of(arguments, RANGE_TEST_SHORTHANDS)
+    with reporting(mode_of(arguments)):
+        source, asked = opened_and_chosen(arguments.source, arguments.recipe, settings)
     found = try_rates(
         source,
         recipe=asked,

@@ -112,7 +112,8 @@ def find_learning_rate(  # noqa: PLR0913  # each is an option of the command lin
         raise InvalidValue(f"steps must be a whole number from {FEWEST_STEPS} to {MOST_STEPS}; got {steps!r}.")
     path = Path(out) if out is not None else None
     check_output("out", path, keep=places_of(source), overwrite=overwrite)
-    source, asked = (source, recipe) if isinstance(recipe, Recipe) else opened_and_chosen(source, recipe)
+    with reporting(mode):
+        source, asked = (source, recipe) if isinstance(recipe, Recipe) else opened_and_chosen(source, recipe)
     if is_pretrained(asked):
         raise InvalidValue(
             f"a range test is for networks that learn from scratch. The recipe '{asked.name}' fits the head of "

@@ -14,12 +14,12 @@ from sightline.configuration.names import AUGMENTATION_PARTS
 from sightline.configuration.networks import MODELS
 from sightline.configuration.parsing import override
 from sightline.configuration.presets import recipe
-from sightline.configuration.schema import AugmentationRecipe, DataRecipe, Recipe
+from sightline.configuration.schema import AugmentationRecipe, Recipe
 from sightline.data.inputs.input_spec import natural_shape
 from sightline.data.sources.catalog import SOURCES
 from sightline.data.sources.loading import is_files, open_as_recipe_says
 from sightline.errors import InvalidValue
-from sightline.records import Dataset
+from sightline.records import Dataset, Store
 from sightline.system.progress import reporter
 from sightline.system.text import printable
 from sightline.training.setup.mirrors import Axis, named_mirrors
@@ -45,42 +45,41 @@ OPENING = ("data.label_from", "data.columns")
 """Keys that say how a source is opened."""
 
 
-def default_recipe(source: Any, data: DataRecipe | None = None) -> str:
+def default_recipe(dataset: Dataset) -> str:
     """The recipe that is meant where none is named, by the rule that a run prints.
 
     Files in colour, and those whose median longer side is at least 64 pixels, are photographs: "transfer",
     which was better than learning from nothing even on 32 pixels (docs/performance.md, CIFAR-10). Small grey
-    ones are signs or letters rather than things: "photos". Names and arrays: "fast".
-
-    Args:
-        source: whatever `sightline.load` takes.
-        data: what is said of its folders and columns, without which it may not be opened.
+    ones are signs or letters rather than things: "photos". Arrays: "fast".
     """
-    if not is_files(source):
+    if not isinstance(dataset.images, Store):
         return "fast"
-    height, width, channels = natural_shape(open_as_recipe_says(source, data or DataRecipe()))
+    height, width, channels = natural_shape(dataset)
     return "transfer" if channels == 3 or max(height, width) >= PHOTOGRAPH_SIDE else "photos"
 
 
-def chosen_recipe(source: Any, name: str | Path | None, settings: Sequence[str] = ()) -> Recipe:
-    """The recipe that was named, or the one that the rule takes for a source, with some of its keys set.
+def chosen_recipe(dataset: Dataset, name: str | Path | None, settings: Sequence[str] = ()) -> Recipe:
+    """The recipe that was named, or the one that the rule takes for a dataset, with some of its keys set.
 
     Args:
-        source: whatever `sightline.load` takes.
+        dataset: opened.
         name: of a recipe or its JSON file; None for the one that `default_recipe` says.
         settings: texts as `--set` takes them.
     """
-    return opened_and_chosen(source, name, settings)[1]
+    return recipe(default_recipe(dataset) if name is None else name, settings)
 
 
 def opened_and_chosen(source: Any, name: str | Path | None, settings: Sequence[str] = ()) -> tuple[Any, Recipe]:
-    """The source, opened where the rule had to look into it, so that nobody walks it again; and `chosen_recipe`."""
-    if name is None and is_files(source):
-        # The rule has to open the source the way the run will.
-        opening = [text for text in settings if text.partition("=")[0].strip() in OPENING]
-        dataset = open_as_recipe_says(source, override(Recipe(), opening).data)
-        source = dataclasses.replace(dataset, typed=str(source)) if isinstance(source, str | Path) else dataset
-    return source, recipe(default_recipe(source) if name is None else name, settings)
+    """The source, opened where the rule had to look into it, so that nobody lists it again; and `chosen_recipe`."""
+    if name is not None or not is_files(source):
+        # What goes by a name is opened when its backend is loaded; arrays are trained fast, whatever they hold.
+        return source, recipe("fast" if name is None else name, settings)
+    # The rule has to open the source the way the run will.
+    opening = [text for text in settings if text.partition("=")[0].strip() in OPENING]
+    dataset = open_as_recipe_says(source, override(Recipe(), opening).data)
+    if isinstance(source, str | Path):
+        dataset = dataclasses.replace(dataset, typed=str(source))
+    return dataset, chosen_recipe(dataset, None, settings)
 
 
 def announce_recipe(name: str) -> None:
