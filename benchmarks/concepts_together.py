@@ -69,7 +69,7 @@ def fit_together(source: str, recipe: Recipe, rows: NDArray[np.int64], validatio
     the first one learn on for a quarter of them.
     """
     from sightline.training.ensembles.members import Job
-    from sightline.training.ensembles.train_members import fit
+    from sightline.training.ensembles.train_members import train_ensemble
     from sightline.training.setup.resolution import resolve
 
     data = _prepared(source)
@@ -84,7 +84,7 @@ def fit_together(source: str, recipe: Recipe, rows: NDArray[np.int64], validatio
     data = dataclasses.replace(data, splits=splits, recipe=own)
     with tempfile.TemporaryDirectory() as folder:
         job = Job(source, own, Path(folder), data.dataset.fingerprint)
-        ensemble = fit(job, data)
+        ensemble = train_ensemble(job, data)
         seen = images_seen(job, ensemble, len(rows))
     passes = len(ensemble.members) if "member_logits" in ensemble.network.output else 1
     return Learned(ensemble.network, ensemble.fitted.history, ensemble.fitted.chosen_epoch, seen=seen, passes=passes)

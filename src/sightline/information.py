@@ -72,27 +72,6 @@ def examine() -> dict[str, Any]:
     return {"found": found, "missing": missing}
 
 
-def _cache_folder() -> str:
-    try:
-        return str(cache_root())
-    except CannotWrite as error:
-        return f"none: {error}"
-
-
-def _version(package: str) -> str | None:
-    for name in ALIASES.get(package, (package,)):
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return None
-
-
-def _devices() -> str:
-    keras = load_keras()
-    return ", ".join(keras.distribution.list_devices()) or "cpu"
-
-
 def models() -> list[dict[str, Any]]:
     """The networks that `model.name` can ask for.
 
@@ -155,3 +134,24 @@ def recipes() -> list[dict[str, Any]]:
     return [
         {"name": name, "summary": entry.summary, "settings": dict(entry.settings)} for name, entry in RECIPES.items()
     ]
+
+
+def _cache_folder() -> str:
+    try:
+        return str(cache_root())
+    except CannotWrite as error:
+        return f"none: {error}"
+
+
+def _version(package: str) -> str | None:
+    for name in ALIASES.get(package, (package,)):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def _devices() -> str:
+    keras = load_keras()
+    return ", ".join(keras.distribution.list_devices()) or "cpu"

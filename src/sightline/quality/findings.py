@@ -13,6 +13,13 @@ from typing import Any, Literal
 from sightline.records import Dataset
 from sightline.system.text import counted, listed, printable
 
+Severity = Literal["error", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+"""error: something is wrong for certain; warning: it likely harms training or its figures; note: good to know."""
+
+_MOST_LINES = 4
+_WIDTH, _INDENT = 80, " " * 9
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -128,13 +135,6 @@ KINDS: dict[str, Kind] = {
         "Read whether it was meant so.",
     ),
 }
-
-Severity = Literal["error", "warning", "note"]
-SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
-"""error: something is wrong for certain; warning: it likely harms training or its figures; note: good to know."""
-
-_MOST_LINES = 4
-_WIDTH, _INDENT = 80, " " * 9
 
 
 @dataclass(frozen=True)
@@ -254,18 +254,6 @@ def by_kind(findings: Sequence[Finding]) -> list[tuple[str, list[Finding]]]:
     return [(kind, group) for (_, kind), group in ranked]
 
 
-def _wrapped(text: str, *, mark: str = "") -> str:
-    # A file's name is never broken, so that it can be copied.
-    return textwrap.fill(
-        text,
-        width=_WIDTH,
-        initial_indent=_INDENT + mark,
-        subsequent_indent=_INDENT + " " * (len(mark) or 2),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
 def line_of(finding: Finding) -> str:
     """A finding in one line: its first paths and what was seen.
 
@@ -323,3 +311,15 @@ def plan_csv(audit: Audit) -> str:
     writer.writerow(("file", "reason"))
     writer.writerows(audit.plan)
     return stream.getvalue()
+
+
+def _wrapped(text: str, *, mark: str = "") -> str:
+    # A file's name is never broken, so that it can be copied.
+    return textwrap.fill(
+        text,
+        width=_WIDTH,
+        initial_indent=_INDENT + mark,
+        subsequent_indent=_INDENT + " " * (len(mark) or 2),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -26,16 +26,6 @@ _MARKUP = re.compile(r"[\\`*\[\]<&|~$]|(?<!\w)_|_(?!\w)")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://|(https?|ftp|s3|gs|hf|file):/|data:[a-z]+/", re.IGNORECASE)
 
 
-def is_address(name: str) -> bool:
-    """True of "https://..." and its kind, which is no path.
-
-    Example:
-        >>> is_address("s3://photos/1.jpg"), is_address("C:/photos/1.jpg")
-        (True, False)
-    """
-    return _ADDRESS.match(name) is not None
-
-
 def printable(text: str) -> str:
     r"""Text that can be shown on one line: whatever acts on a terminal or has no UTF-8 is written out.
 
@@ -58,16 +48,6 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     """`printable` for text of several lines, of which the ends are meant."""
     return text if text.isprintable() else "\n".join(map(printable, text.split("\n")))
-
-
-def _is_active(letter: str) -> bool:
-    return unicodedata.category(letter) in _ACTIVE and letter not in _NEEDED
-
-
-def _escaped(letter: str) -> str:
-    if "\udc80" <= letter <= "\udcff":  # how Python hands on a byte that is not UTF-8
-        return f"\\x{ord(letter) - 0xDC00:02x}"
-    return letter.encode("unicode_escape").decode()
 
 
 def json_line(content: Any) -> str:
@@ -122,26 +102,6 @@ def csv_line(cells: Iterable[str | float | None]) -> str:
     its backslash is \x5c, so that the name can be found again.
     """
     return ",".join("" if cell is None else _quoted(_cell(cell)) for cell in cells)
-
-
-def _cell(cell: str | float) -> str:
-    if not isinstance(cell, str):
-        return str(cell)
-    if os.sep != "\\":
-        cell = _LOOKS_ESCAPED.sub(r"\\x5c", cell)
-    if not cell.isprintable():
-        cell = "".join(_as_bytes(letter) if _is_active(letter) else letter for letter in cell)
-    return f"'{cell}" if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else cell
-
-
-def _as_bytes(letter: str) -> str:
-    is_stray = "\udc80" <= letter <= "\udcff"
-    data = letter.encode("utf-8", "surrogateescape" if is_stray else "surrogatepass")
-    return "".join(f"\\x{byte:02x}" for byte in data)
-
-
-def _quoted(cell: str) -> str:
-    return f'"{cell.replace(chr(34), chr(34) * 2)}"' if set(cell) & set(',"') or cell != cell.strip() else cell
 
 
 def listed(names: Sequence[str], *, most: int = 3) -> str:
@@ -218,6 +178,46 @@ def shorten(text: str, fits: Callable[[str], bool]) -> str:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if fits(_without_middle(text, middle)) else (low, middle - 1)
     return _without_middle(text, low)
+
+
+def is_address(name: str) -> bool:
+    """True of "https://..." and its kind, which is no path.
+
+    Example:
+        >>> is_address("s3://photos/1.jpg"), is_address("C:/photos/1.jpg")
+        (True, False)
+    """
+    return _ADDRESS.match(name) is not None
+
+
+def _is_active(letter: str) -> bool:
+    return unicodedata.category(letter) in _ACTIVE and letter not in _NEEDED
+
+
+def _escaped(letter: str) -> str:
+    if "\udc80" <= letter <= "\udcff":  # how Python hands on a byte that is not UTF-8
+        return f"\\x{ord(letter) - 0xDC00:02x}"
+    return letter.encode("unicode_escape").decode()
+
+
+def _cell(cell: str | float) -> str:
+    if not isinstance(cell, str):
+        return str(cell)
+    if os.sep != "\\":
+        cell = _LOOKS_ESCAPED.sub(r"\\x5c", cell)
+    if not cell.isprintable():
+        cell = "".join(_as_bytes(letter) if _is_active(letter) else letter for letter in cell)
+    return f"'{cell}" if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else cell
+
+
+def _as_bytes(letter: str) -> str:
+    is_stray = "\udc80" <= letter <= "\udcff"
+    data = letter.encode("utf-8", "surrogateescape" if is_stray else "surrogatepass")
+    return "".join(f"\\x{byte:02x}" for byte in data)
+
+
+def _quoted(cell: str) -> str:
+    return f'"{cell.replace(chr(34), chr(34) * 2)}"' if set(cell) & set(',"') or cell != cell.strip() else cell
 
 
 def _without_middle(text: str, num_kept: int) -> str:

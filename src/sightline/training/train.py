@@ -180,13 +180,13 @@ def _learn(
     recipe, logs = data.recipe, request.logs
     if recipe.ensemble.kind != "none":
         from sightline.training.ensembles.members import Job
-        from sightline.training.ensembles.train_members import ensemble_summary, fit, outcome_of_lost_process
+        from sightline.training.ensembles.train_members import ensemble_summary, outcome_of_lost_process, train_ensemble
 
         job = Job(request.source, request.recipe, folder, data.dataset.fingerprint, request.log_every, logs)
         with process_map(
             request.jobs, functools.partial(load_keras, request.backend), lost=outcome_of_lost_process
         ) as each:
-            ensemble = fit(job, data, map=each)
+            ensemble = train_ensemble(job, data, map=each)
         lines = "".join(json.dumps(row) + "\n" for row in ensemble.fitted.history)
         write_atomically(folder / "history.jsonl", lines)
         return _TrainedNetwork(ensemble.network, ensemble.fitted, ensemble_summary(ensemble, recipe.ensemble.kind))

@@ -32,7 +32,7 @@ keras = load_keras()
 from sightline.training.ensembles import train_members as module  # noqa: E402  # the backend is chosen first
 from sightline.training.ensembles.members import Member, load_member, read_member, train_answers  # noqa: E402
 from sightline.training.ensembles.soups import weight_average  # noqa: E402
-from sightline.training.ensembles.train_members import Ensemble, _mean_course, ensemble_summary, fit  # noqa: E402
+from sightline.training.ensembles.train_members import Ensemble, _mean_course, ensemble_summary, train_ensemble  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def bagged(corners: dict[str, np.ndarray], small_recipe, tmp_path_factory: pytes
 
 def _fit(job, data, **options):
     with reporting("quiet"):
-        return fit(job, data, **options)
+        return train_ensemble(job, data, **options)
 
 
 def _bytes_of(network) -> list[bytes]:

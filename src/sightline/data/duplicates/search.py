@@ -65,27 +65,35 @@ _NO_CROP = 0.015
 _NO_BRIGHTENING = (6.0, 0.06)  # grey levels of the mean, share of the contrast
 
 
-def exact_duplicates(signatures: Signatures) -> tuple[NDArray[np.int64], ...]:
-    """Groups of images with the same decoded pixels and shape.
-
-    Args:
-        signatures: of the images; unknown ones are in no group.
-
-    Returns:
-        Ascending rows of each group of two or more, in the order of their first rows.
+def remembered_copies(signatures: Signatures) -> Copies:
+    """What `find_copies` gives, from the cache if it was asked before; without one it only takes longer.
 
     Example:
-        >>> images = empty_signatures(3)
-        >>> for row in (0, 2):
-        ...     images.put(row, signature(np.zeros((8, 8, 1), np.uint8)))
-        >>> [group.tolist() for group in exact_duplicates(images)]
-        [[0, 2]]
+        >>> from sightline.data.duplicates.fingerprints import empty_signatures
+        >>> len(remembered_copies(empty_signatures(2)))
+        0
     """
-    rows = np.flatnonzero(signatures.known)
-    order = rows[np.argsort(signatures.digests[rows], kind="stable")]
-    digests = signatures.digests[order]
-    groups = np.split(order, np.flatnonzero(digests[1:] != digests[:-1]) + 1)
-    return tuple(sorted((group for group in groups if len(group) > 1), key=lambda group: int(group[0])))
+    digest = hashlib.sha256(repr((SEARCH_VERSION, NEAR, len(signatures))).encode())
+    for name, column in sorted(signatures.to_arrays().items()):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(column).tobytes())
+    key, name = digest.hexdigest()[:32], "copies.npz"
+    place = find_entry("copies", key)
+    if place is not None:
+        with contextlib.suppress(OSError, ValueError):
+            fields = [field.name for field in dataclasses.fields(Copies)]
+            return Copies(**read_arrays(place / name, names=fields))
+        discard(place)
+    copies = find_copies(signatures)
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **dataclasses.asdict(copies))
+    content, holds = stream.getvalue(), f"copies among {len(signatures):,} images"
+    with (
+        contextlib.suppress(CannotWrite, OutputExists, OSError),
+        new_entry("copies", key, holds=holds, num_bytes=len(content)) as staged,
+    ):
+        write_atomically(staged / name, content)
+    return copies
 
 
 def find_copies(signatures: Signatures, *, threshold: float = NEAR) -> Copies:
@@ -119,6 +127,29 @@ def find_copies(signatures: Signatures, *, threshold: float = NEAR) -> Copies:
     return Copies(rows[order], distances[order], kinds[order], signatures.can_tell, near.lookalikes)
 
 
+def exact_duplicates(signatures: Signatures) -> tuple[NDArray[np.int64], ...]:
+    """Groups of images with the same decoded pixels and shape.
+
+    Args:
+        signatures: of the images; unknown ones are in no group.
+
+    Returns:
+        Ascending rows of each group of two or more, in the order of their first rows.
+
+    Example:
+        >>> images = empty_signatures(3)
+        >>> for row in (0, 2):
+        ...     images.put(row, signature(np.zeros((8, 8, 1), np.uint8)))
+        >>> [group.tolist() for group in exact_duplicates(images)]
+        [[0, 2]]
+    """
+    rows = np.flatnonzero(signatures.known)
+    order = rows[np.argsort(signatures.digests[rows], kind="stable")]
+    digests = signatures.digests[order]
+    groups = np.split(order, np.flatnonzero(digests[1:] != digests[:-1]) + 1)
+    return tuple(sorted((group for group in groups if len(group) > 1), key=lambda group: int(group[0])))
+
+
 def near_duplicates(signatures: Signatures, *, threshold: float = NEAR) -> Copies:
     """Pairs that show the same picture, resized, recompressed, brightened, flipped, turned or slightly cropped.
 
@@ -146,7 +177,7 @@ def near_duplicates(signatures: Signatures, *, threshold: float = NEAR) -> Copie
     pairs = _closest(looks)
     near = pairs.distances <= threshold
     copies = pairs.take(near)
-    rows, distances = np.sort(told.rows[copies.places], axis=1), np.maximum(copies.distances, 0)
+    rows, distances = np.sort(told.rows[copies.ends], axis=1), np.maximum(copies.distances, 0)
     order = np.lexsort((rows[:, 1], rows[:, 0]))
     kinds = np.array(_kinds(told, copies), "<U12")
     return Copies(rows[order], distances[order], kinds[order], signatures.can_tell, pairs.distances[~near])
@@ -183,39 +214,13 @@ def _told(signatures: Signatures) -> _Told:
 class _Looks:
     """What close looks gave: at which two of the told images, by which change, how far apart, how laid over."""
 
-    places: NDArray[np.int64]
+    ends: NDArray[np.int64]
     changes: NDArray[np.int64]
     distances: Array
     crops: Array
 
     def take(self, which: NDArray[Any]) -> _Looks:
-        return _Looks(self.places[which], self.changes[which], self.distances[which], self.crops[which])
-
-
-def _stacked(looks: Sequence[_Looks]) -> _Looks:
-    nothing = _Looks(
-        np.zeros((0, 2), np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros((0, 4), np.float32)
-    )
-    every = [nothing, *looks]
-    columns = ([getattr(some, name) for some in every] for name in ("places", "changes", "distances", "crops"))
-    return _Looks(*(np.concatenate(column) for column in columns))
-
-
-def _closest(looks: Sequence[_Looks]) -> _Looks:
-    """Each pair once, by the look that found it closest."""
-    every = _stacked(looks)
-    pairs = np.sort(every.places, axis=1)
-    order = np.lexsort((every.distances, pairs[:, 1], pairs[:, 0]))
-    is_first = (np.diff(pairs[order], axis=0, prepend=-1) != 0).any(axis=1)
-    return every.take(order[is_first])
-
-
-def _parts(count: int, step: int) -> list[slice]:
-    return [slice(start, min(start + step, count)) for start in range(0, count, step)]
-
-
-def _floats(pixels: NDArray[np.uint8]) -> Array:
-    return pixels.astype(np.float32)
+        return _Looks(self.ends[which], self.changes[which], self.distances[which], self.crops[which])
 
 
 def _looks_of(told: _Told, part: slice, *, furthest: float) -> _Looks:
@@ -233,10 +238,10 @@ def _looks_of(told: _Told, part: slice, *, furthest: float) -> _Looks:
             twos = smoothed(_floats(told.pixels[other])).take(inverse)
             starts = np.tile(np.array([_CHANGES[change].start], np.float32), (len(pairs), 1))
             distances, crops = distance_after_alignment(ones, twos, starts)
-            places = np.stack([queries[pairs], others[pairs]], axis=1)
-            contrasts = told.contrasts[places]
+            ends = np.stack([queries[pairs], others[pairs]], axis=1)
+            contrasts = told.contrasts[ends]
             near = (distances <= furthest) & (np.abs(contrasts[:, 0] - contrasts[:, 1]) < _MOST_CONTRAST)
-            looks.append(_Looks(places, np.full(len(pairs), change), distances, crops).take(near))
+            looks.append(_Looks(ends, np.full(len(pairs), change), distances, crops).take(near))
     return _stacked(looks)
 
 
@@ -272,9 +277,27 @@ def _best(likeness: Array, queries: NDArray[np.int64], others: NDArray[np.int64]
     return np.asarray(order[ranks < _MOST_CANDIDATES])
 
 
+def _closest(looks: Sequence[_Looks]) -> _Looks:
+    """Each pair once, by the look that found it closest."""
+    every = _stacked(looks)
+    pairs = np.sort(every.ends, axis=1)
+    order = np.lexsort((every.distances, pairs[:, 1], pairs[:, 0]))
+    is_first = (np.diff(pairs[order], axis=0, prepend=-1) != 0).any(axis=1)
+    return every.take(order[is_first])
+
+
+def _stacked(looks: Sequence[_Looks]) -> _Looks:
+    nothing = _Looks(
+        np.zeros((0, 2), np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros((0, 4), np.float32)
+    )
+    every = [nothing, *looks]
+    columns = ([getattr(some, name) for some in every] for name in ("ends", "changes", "distances", "crops"))
+    return _Looks(*(np.concatenate(column) for column in columns))
+
+
 def _kinds(told: _Told, copies: _Looks) -> list[str]:
     """The change that stands out, a turn before a crop before another brightness before another size."""
-    one, other = copies.places.T
+    one, other = copies.ends.T
     scale_across, shift_across, scale_down, shift_down = copies.crops.T
     across = np.maximum(np.abs(1 - scale_across - shift_across), np.abs(1 - scale_across + shift_across))
     down = np.maximum(np.abs(1 - scale_down - shift_down), np.abs(1 - scale_down + shift_down))
@@ -289,41 +312,9 @@ def _kinds(told: _Told, copies: _Looks) -> list[str]:
     return [_CHANGES[change].name or kind for change, kind in zip(copies.changes.tolist(), kinds, strict=True)]
 
 
-def remembered_copies(signatures: Signatures) -> Copies:
-    """What `find_copies` gives, from the cache if it was asked before.
+def _parts(count: int, step: int) -> list[slice]:
+    return [slice(start, min(start + step, count)) for start in range(0, count, step)]
 
-    Args:
-        signatures: of all images.
 
-    Returns:
-        The pairs.
-
-    Raises:
-        Nothing: a cache that cannot be read or written only costs time.
-
-    Example:
-        >>> from sightline.data.duplicates.fingerprints import empty_signatures
-        >>> len(remembered_copies(empty_signatures(2)))
-        0
-    """
-    digest = hashlib.sha256(repr((SEARCH_VERSION, NEAR, len(signatures))).encode())
-    for name, column in sorted(signatures.to_arrays().items()):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(column).tobytes())
-    key, name = digest.hexdigest()[:32], "copies.npz"
-    place = find_entry("copies", key)
-    if place is not None:
-        with contextlib.suppress(OSError, ValueError):
-            fields = [field.name for field in dataclasses.fields(Copies)]
-            return Copies(**read_arrays(place / name, names=fields))
-        discard(place)
-    copies = find_copies(signatures)
-    stream = io.BytesIO()
-    np.savez_compressed(stream, **dataclasses.asdict(copies))
-    content, holds = stream.getvalue(), f"copies among {len(signatures):,} images"
-    with (
-        contextlib.suppress(CannotWrite, OutputExists, OSError),
-        new_entry("copies", key, holds=holds, num_bytes=len(content)) as staged,
-    ):
-        write_atomically(staged / name, content)
-    return copies
+def _floats(pixels: NDArray[np.uint8]) -> Array:
+    return pixels.astype(np.float32)

@@ -65,7 +65,7 @@ class Ensemble:
     out_of_bag: Evaluation | None = None
 
 
-def fit(job: Job, data: Prepared, *, map: Map = builtins.map) -> Ensemble:  # noqa: A002  # what is passed is a map
+def train_ensemble(job: Job, data: Prepared, *, map: Map = builtins.map) -> Ensemble:  # noqa: A002  # what is passed is a map
     """Train the members of an ensemble that are not there yet, and join all of them.
 
     Source:

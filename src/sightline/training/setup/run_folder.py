@@ -31,6 +31,17 @@ PLAN = "plan.json"
 # Held by whoever trains them.
 LOCK = "lock"
 
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(stream: TextIO) -> None:
+        msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _lock(stream: TextIO) -> None:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
 
 def check_jobs(jobs: int, recipe: Recipe) -> None:
     """Refuse a number of processes that cannot be, or that nothing can be spread over."""
@@ -98,70 +109,6 @@ def run_folder(out: Path | None, data: Prepared) -> Iterator[Path]:
             raise
 
 
-def _busy(folder: Path) -> OutputExists:
-    return OutputExists(f"{folder}: is being trained by another command. Name another folder, or wait.")
-
-
-def _clear_if_only_begun(folder: Path) -> None:
-    """A run that was refused before it learned anything leaves no folder that the next one would find taken."""
-    if all(path.name in BEGUN for path in folder.iterdir()):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _go_on(place: Path) -> None:
-    reporter().say(f"going on with the ensemble that was left unfinished in {place}")
-    # What was being written, and a bundle without the figures that belong to it: both are made anew.
-    for half in (place / "bundle", *place.glob(".*.partial"), *(place / MEMBERS).glob(".*.partial")):
-        shutil.rmtree(half, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[bool]:
-    """Whether this process alone is at an ensemble; the system lets go of the lock however the process ends."""
-    path = folder / MEMBERS / LOCK
-    with writing_to(path):
-        path.parent.mkdir(exist_ok=True)
-        stream = path.open("a", encoding="utf-8")
-    with stream:
-        try:
-            _lock(stream)
-        except OSError:
-            yield False
-        else:
-            yield True
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(stream: TextIO) -> None:
-        msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
-else:
-    import fcntl
-
-    def _lock(stream: TextIO) -> None:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _plan(data: Prepared) -> dict[str, str]:
-    return {"fingerprint": data.dataset.fingerprint}
-
-
-def _unfinished(stem: str, recipe: Recipe) -> list[Path]:
-    """Unfinished ensembles under the name that a run of this recipe would get, the latest first."""
-    return [place for _, place in sorted(earlier_runs(stem).items(), reverse=True) if may_go_on(place, recipe)]
-
-
-def _is_same(place: Path, data: Prepared, splits: str) -> bool:
-    try:
-        recipe: Any = json.loads((place / "recipe.json").read_text(encoding="utf-8"))
-        plan: Any = json.loads((place / MEMBERS / PLAN).read_text(encoding="utf-8"))
-        same_splits = (place / "splits.csv").read_text(encoding="utf-8") == splits
-    except (OSError, ValueError):
-        return False
-    return bool(recipe == data.recipe.to_dict() and plan == _plan(data) and same_splits)
-
-
 def make_run_folder(out: Path | None, *, stem: str) -> Path:
     """Make the folder of a new run; never one that holds something already.
 
@@ -187,14 +134,6 @@ def make_run_folder(out: Path | None, *, stem: str) -> Path:
             number += 1
 
 
-def _claim(folder: Path) -> None:
-    """Of two commands that found the same folder free, only one has it from here on."""
-    try:
-        (folder / CLAIM).open("x").close()
-    except FileExistsError:
-        raise OutputExists(f"{folder}: is being written by another command. Name another folder, or wait.") from None
-
-
 def give_up(folder: Path) -> None:
     """Leave a folder as free as it was found; nothing but the claim on it is removed."""
     with contextlib.suppress(OSError):
@@ -208,6 +147,66 @@ def earlier_runs(stem: str) -> dict[int, Path]:
     with writing_to(PARENT):
         found = tuple(PARENT.iterdir()) if PARENT.is_dir() else ()
     return {int(match[1]): path for path in found if (match := pattern.fullmatch(path.name))}
+
+
+def _unfinished(stem: str, recipe: Recipe) -> list[Path]:
+    """Unfinished ensembles under the name that a run of this recipe would get, the latest first."""
+    return [place for _, place in sorted(earlier_runs(stem).items(), reverse=True) if may_go_on(place, recipe)]
+
+
+def _is_same(place: Path, data: Prepared, splits: str) -> bool:
+    try:
+        recipe: Any = json.loads((place / "recipe.json").read_text(encoding="utf-8"))
+        plan: Any = json.loads((place / MEMBERS / PLAN).read_text(encoding="utf-8"))
+        same_splits = (place / "splits.csv").read_text(encoding="utf-8") == splits
+    except (OSError, ValueError):
+        return False
+    return bool(recipe == data.recipe.to_dict() and plan == _plan(data) and same_splits)
+
+
+def _busy(folder: Path) -> OutputExists:
+    return OutputExists(f"{folder}: is being trained by another command. Name another folder, or wait.")
+
+
+def _go_on(place: Path) -> None:
+    reporter().say(f"going on with the ensemble that was left unfinished in {place}")
+    # What was being written, and a bundle without the figures that belong to it: both are made anew.
+    for half in (place / "bundle", *place.glob(".*.partial"), *(place / MEMBERS).glob(".*.partial")):
+        shutil.rmtree(half, ignore_errors=True)
+
+
+def _clear_if_only_begun(folder: Path) -> None:
+    """A run that was refused before it learned anything leaves no folder that the next one would find taken."""
+    if all(path.name in BEGUN for path in folder.iterdir()):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Whether this process alone is at an ensemble; the system lets go of the lock however the process ends."""
+    path = folder / MEMBERS / LOCK
+    with writing_to(path):
+        path.parent.mkdir(exist_ok=True)
+        stream = path.open("a", encoding="utf-8")
+    with stream:
+        try:
+            _lock(stream)
+        except OSError:
+            yield False
+        else:
+            yield True
+
+
+def _plan(data: Prepared) -> dict[str, str]:
+    return {"fingerprint": data.dataset.fingerprint}
+
+
+def _claim(folder: Path) -> None:
+    """Of two commands that found the same folder free, only one has it from here on."""
+    try:
+        (folder / CLAIM).open("x").close()
+    except FileExistsError:
+        raise OutputExists(f"{folder}: is being written by another command. Name another folder, or wait.") from None
 
 
 def _clean(stem: str) -> str:

@@ -21,7 +21,7 @@ Background = Literal["dark", "light", "mixed"]
 MIDDLE, FEATURES = "middle", "features"
 
 
-class Tables:
+class FeatureTables:
     """Features, and activations of the middle where they are wanted, of every row and of every view of train rows."""
 
     def __init__(self, network: keras.Model, data: Prepared) -> None:

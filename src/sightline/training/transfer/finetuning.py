@@ -20,7 +20,7 @@ from sightline.training.loop.fit import Fitted, fit
 from sightline.training.loop.recording import FitOutputs, record_epoch
 from sightline.training.loop.time_budget import epochs_within
 from sightline.training.setup.preparation import Prepared
-from sightline.training.transfer.activations import FEATURES, MIDDLE, StoredRows, Tables
+from sightline.training.transfer.activations import FEATURES, MIDDLE, FeatureTables, StoredRows
 from sightline.training.transfer.head import Head, Rows, calibrated_cross_entropy, fit_head
 
 
@@ -41,13 +41,13 @@ def fit_transfer(network: keras.Model, data: Prepared, outputs: FitOutputs) -> F
         Kumar et al., arXiv 2202.10054.
     """
     started = time.perf_counter()
-    tables = Tables(network, data)
-    head = _head(tables, data)
+    features = FeatureTables(network, data)
+    head = _head(features, data)
     network.get_layer("logits").set_weights([head.kernel, head.bias])
-    row = _head_row(head, tables, data, time.perf_counter() - started)
+    row = _head_row(head, features, data, time.perf_counter() - started)
     record_epoch(outputs, row)
     reporter().say(_head_line(head, row))
-    num_seen, trained_seconds = len(data.splits.train) * len(tables.views), row["seconds"]
+    num_seen, trained_seconds = len(data.splits.train) * len(features.views), row["seconds"]
     history: tuple[dict[str, float], ...] = (row,)
     chosen, stopped_early = 1, False
     if data.recipe.training.finetune_epochs and not len(data.splits.validation):
@@ -55,7 +55,7 @@ def fit_transfer(network: keras.Model, data: Prepared, outputs: FitOutputs) -> F
     elif data.recipe.training.finetune_epochs:
         # What is worth keeping of a failed fine-tuning is the head, and that is in the network.
         later = dataclasses.replace(outputs, before=history, rescue_path=None)
-        tuned, is_kept = _finetune(network, tables, data, later, before=head.judged)
+        tuned, is_kept = _finetune(network, features, data, later, before=head.judged)
         history += tuned.history
         chosen = 1 + tuned.chosen_epoch if is_kept else 1
         stopped_early = tuned.stopped_early
@@ -66,10 +66,10 @@ def fit_transfer(network: keras.Model, data: Prepared, outputs: FitOutputs) -> F
     return Fitted(history, chosen, stopped_early=stopped_early, seconds=seconds, images_per_second=speed)
 
 
-def _head(tables: Tables, data: Prepared) -> Head:
+def _head(features: FeatureTables, data: Prepared) -> Head:
     """The better of two heads on validation rows: of the images as they are, or of all their views."""
     num_classes = data.dataset.num_classes
-    if not all(np.isfinite(table).all() for table in (tables.whole[FEATURES][:], tables.of_train(FEATURES)[:])):
+    if not all(np.isfinite(table).all() for table in (features.whole[FEATURES][:], features.of_train(FEATURES)[:])):
         model = data.recipe.model
         raise TrainingFailed(
             f"{model.name} with model.weights={model.weights} gives features that are not finite numbers. "
@@ -78,11 +78,11 @@ def _head(tables: Tables, data: Prepared) -> Head:
     validation = None
     if len(data.splits.validation):
         rows = data.splits.validation
-        validation = Rows(np.asarray(tables.whole[FEATURES][rows]), data.dataset.labels[rows])
-    plain = fit_head(_train_rows(tables.views[0][FEATURES], data, 1), validation, num_classes=num_classes)
-    if len(tables.views) == 1:
+        validation = Rows(np.asarray(features.whole[FEATURES][rows]), data.dataset.labels[rows])
+    plain = fit_head(_train_rows(features.views[0][FEATURES], data, 1), validation, num_classes=num_classes)
+    if len(features.views) == 1:
         return plain
-    every = _train_rows(tables.of_train(FEATURES), data, len(tables.views))
+    every = _train_rows(features.of_train(FEATURES), data, len(features.views))
     varied = fit_head(every, validation, num_classes=num_classes)
     # Where there is too little to choose by, more views are the safer start.
     return plain if plain.judged < varied.judged and not varied.is_safe else varied
@@ -96,7 +96,7 @@ def _train_rows(features: StoredRows, data: Prepared, times: int) -> Rows:
 
 
 def _finetune(
-    network: keras.Model, tables: Tables, data: Prepared, outputs: FitOutputs, *, before: float
+    network: keras.Model, features: FeatureTables, data: Prepared, outputs: FitOutputs, *, before: float
 ) -> tuple[Fitted, bool]:
     """Let the upper part or the whole learn; go back to the head alone if validation is not better."""
     for layer in network.layers:
@@ -105,8 +105,8 @@ def _finetune(
     kept = network.get_weights()
     training = dataclasses.replace(data.recipe.training, epochs=data.recipe.training.finetune_epochs)
     recipe = dataclasses.replace(data.recipe, training=training)
-    learner, train, augmentation = _learner(network, tables, data)
-    validation = _validation(tables, data)
+    learner, train, augmentation = _learner(network, features, data)
+    validation = _validation(features, data)
     try:
         if outputs.deadline is not None:
             recipe = _within(outputs.deadline, learner, train, data, augmentation)
@@ -143,40 +143,46 @@ def _within(
 
 
 def _learner(
-    network: keras.Model, tables: Tables, data: Prepared
+    network: keras.Model, features: FeatureTables, data: Prepared
 ) -> tuple[keras.Model, LabelledImages, keras.Model | None]:
     """What is fine-tuned, on what, and the augmentation before it: the upper part on stored activations, or all."""
-    train = rows_for_fit(data, tables.train)
-    if not tables.has_middle:
+    train = rows_for_fit(data, features.train)
+    if not features.has_middle:
         augmentation = build_augmentation(data.recipe.augmentation, data.spec, seed=data.recipe.seed)
         return network, train, augmentation
-    upper = keras.Model(network.get_layer(tables.cut).output, network.output, name="upper")
-    times = len(tables.views)
+    upper = keras.Model(network.get_layer(features.cut).output, network.output, name="upper")
+    times = len(features.views)
     repeated = None if train.weights is None else np.tile(train.weights, times)
-    return upper, LabelledImages(tables.of_train(MIDDLE), np.tile(train.labels, times), repeated, task=train.task), None
+    return (
+        upper,
+        LabelledImages(features.of_train(MIDDLE), np.tile(train.labels, times), repeated, task=train.task),
+        None,
+    )
 
 
-def _validation(tables: Tables, data: Prepared) -> LabelledImages | None:
+def _validation(features: FeatureTables, data: Prepared) -> LabelledImages | None:
     rows = data.splits.validation
     if not len(rows):
         return None
-    if not tables.has_middle:
+    if not features.has_middle:
         return rows_for_fit(data, rows)
-    stored = StoredRows([(tables.whole[MIDDLE], rows)])
+    stored = StoredRows([(features.whole[MIDDLE], rows)])
     return LabelledImages(stored, data.dataset.labels[rows], task=data.dataset.task)
 
 
-def _head_row(head: Head, tables: Tables, data: Prepared, seconds: float) -> dict[str, float]:
+def _head_row(head: Head, features: FeatureTables, data: Prepared, seconds: float) -> dict[str, float]:
     """The head as the first row of the history."""
-    row: dict[str, float] = {"epoch": 1, **_figures("", head, tables, data, data.splits.train)}
+    row: dict[str, float] = {"epoch": 1, **_figures("", head, features, data, data.splits.train)}
     if len(data.splits.validation):
-        row |= _figures("validation_", head, tables, data, data.splits.validation)
+        row |= _figures("validation_", head, features, data, data.splits.validation)
     # A head is fitted to the end, not by steps: there is no rate.
     return row | {"learning_rate": 0.0, "seconds": seconds}
 
 
-def _figures(prefix: str, head: Head, tables: Tables, data: Prepared, rows: NDArray[np.int64]) -> dict[str, float]:
-    logits, labels = head.logits(np.asarray(tables.whole[FEATURES][rows])), data.dataset.labels[rows]
+def _figures(
+    prefix: str, head: Head, features: FeatureTables, data: Prepared, rows: NDArray[np.int64]
+) -> dict[str, float]:
+    logits, labels = head.logits(np.asarray(features.whole[FEATURES][rows])), data.dataset.labels[rows]
     task = data.dataset.task
     accuracy = float(task.is_right(logits, labels).mean())
     return {f"{prefix}loss": task.cross_entropy(logits, labels), f"{prefix}accuracy": accuracy}
