@@ -143,6 +143,7 @@ def test_labels_follow_their_classes_to_other_numbers() -> None:
     assert SINGLE_LABEL.renumbered(labels, np.array([4, -1, 1]), num_classes=5).tolist() == [4, 1, 1]
     assert SINGLE_LABEL.counts(labels, num_classes=4).tolist() == [1, 0, 2, 0]
     assert SINGLE_LABEL.strata(labels).tolist() == [0, 2, 2]
+    assert SINGLE_LABEL.is_of(labels, 2).tolist() == [False, True, True]
 
 
 def test_targets_are_numbers_or_one_hot_rows() -> None:

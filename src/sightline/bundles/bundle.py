@@ -55,7 +55,6 @@ KINDS = {"trained": REQUIRED_FILES, "embedded": tuple(name for name in REQUIRED_
 # of its files: whoever adds one adds a line here and writes the files before the bundle is sealed. The version stays.
 CAPABILITIES: dict[str, tuple[str, ...]] = {"identity": ("identity.npz",), "parity": ("parity.npz",)}
 MEANINGS = {
-    "logits": "one a class, in the order of labels.json; divided by the temperature, their softmax are the confidences",
     "features": "what the last layer sees of an image",
     "middle": "what the upper part of the network begins with: rows, columns, channels",
     "disagreement": "share of the members that name another class than the whole, 0 to 1",
@@ -110,7 +109,7 @@ def write_manifest(folder: Path, *, kind: str = "trained", task: Task = SINGLE_L
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": _versions(),
             "capabilities": capabilities,
-            "outputs": _outputs(folder / "model.onnx"),
+            "outputs": _outputs(folder / "model.onnx", {"logits": task.meaning, **MEANINGS}),
             "files": files,
         },
     )
@@ -254,13 +253,13 @@ def _listed_hash(entry: Any) -> Any:
     return entry.get("sha256") if isinstance(entry, Mapping) else None
 
 
-def _outputs(network: Path) -> dict[str, dict[str, Any]]:
+def _outputs(network: Path, meanings: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """What the manifest says of each output: dtype, shape with the batch first, and meaning."""
     return {
         output.name: {
             "dtype": output.dtype,
             "shape": ["batch", *output.shape[1:]],
-            "meaning": MEANINGS.get(output.name, ""),
+            "meaning": meanings.get(output.name, ""),
         }
         for output in graph_outputs(network)
     }

@@ -99,7 +99,7 @@ def identity_of(dataset: Dataset, splits: Splits, digests: NDArray[np.bytes_]) -
     # The same data give the same key, so that equal runs give equal bundles; other data another, so that two bundles
     # cannot be laid side by side.
     key = hashlib.blake2b(b"".join(sorted(digests.tolist())) + states.tobytes(), digest_size=_KEY_BYTES).digest()
-    hashes, classes = _hashed(key, digests, [dataset.class_names[label] for label in dataset.labels.tolist()])
+    hashes, classes = _hashed(key, digests, dataset.named())
     # Of equal images the strictest state comes first, and is the one that is found.
     order = np.lexsort((states, hashes))
     first = np.concatenate(([True], np.diff(hashes[order]) > 0))[: len(order)]

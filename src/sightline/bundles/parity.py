@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from sightline.bundles.sessions import Session
 from sightline.errors import TrainingFailed
-from sightline.metrics.classification import softmax
 from sightline.records import InputSpec
 from sightline.system.files import write_atomically
+from sightline.tasks.single_label import SINGLE_LABEL
+from sightline.tasks.task import Task
 
 # The largest difference in a probability between Keras and ONNX Runtime that is put down to rounding.
 LARGEST_DIFFERENCE = 1e-4
@@ -73,12 +74,13 @@ def parity_section(num_images: int, *, are_made: bool) -> str:
     return f"\n## Images inside\n\n{said}\n"
 
 
-def check_difference(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+def check_difference(first: NDArray[np.float32], second: NDArray[np.float32], task: Task = SINGLE_LABEL) -> float:
     """The largest difference in a probability of two sets of logits, refused above 1e-4.
 
     Args:
         first: (num_images, num_classes).
         second: the same shape.
+        task: what makes probabilities of them.
 
     Returns:
         The difference, in [0, 1e-4].
@@ -92,7 +94,7 @@ def check_difference(first: NDArray[np.float32], second: NDArray[np.float32]) ->
         0.0
     """
     finite = bool(np.isfinite(first).all() and np.isfinite(second).all())
-    difference = float(np.abs(softmax(first) - softmax(second)).max()) if finite else math.nan
+    difference = float(np.abs(task.probabilities(first) - task.probabilities(second)).max()) if finite else math.nan
     if not difference <= LARGEST_DIFFERENCE:
         raise TrainingFailed(
             f"model.onnx and model.keras differ by {difference:g} in a probability; {LARGEST_DIFFERENCE:g} is allowed. "

@@ -135,8 +135,7 @@ def _listed(bundle: Bundle) -> dict[str, tuple[str, str]]:
 def _by_content(bundle: Bundle, dataset: Dataset, identity: Identity, looked: NDArray[np.int64]) -> _Known:
     chosen = dataset.take(looked)
     pixels = read_pixels(chosen, bundle.input)
-    names = [dataset.class_names[label] for label in chosen.labels.tolist()]
-    found, was_other = identity.find(content_digests(chosen, pixels, bundle.input), names)
+    found, was_other = identity.find(content_digests(chosen, pixels, bundle.input), chosen.named())
     states = np.full(len(dataset), NEW, found.dtype)
     states[looked] = found
     num_known, num_other = int((found != NEW).sum()), int(was_other.sum())

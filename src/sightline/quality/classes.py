@@ -49,7 +49,7 @@ def _too_small(dataset: Dataset, counts: NDArray[np.int64]) -> list[Finding]:
     for count, what in ((0, "no image"), (1, "a single image, which cannot be both learned from and measured on")):
         labels = np.flatnonzero(counts == count)
         if len(labels):
-            rows = np.flatnonzero(np.isin(dataset.labels, labels))
+            rows = np.unique(np.concatenate([dataset.rows_of(label) for label in labels.tolist()]))
             paths = tuple(dataset.row_ids[rows].tolist())
             findings.append(Finding("class-too-small", "error", paths, f"{_quoted(dataset, labels)}: {what}"))
     is_train = (dataset.given_splits == "train") | (dataset.given_splits == "")

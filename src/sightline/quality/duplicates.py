@@ -60,7 +60,7 @@ class _RowLookup:
 
     def classes(self, rows: Sequence[int]) -> Counter[str]:
         """Class names with their counts, the commonest first."""
-        names = (self._dataset.class_names[self._dataset.labels[row]] for row in rows)
+        names = self._dataset.named(np.asarray(rows, np.int64))
         return Counter(dict(Counter(names).most_common()))
 
     def best_first(self, rows: Sequence[int]) -> list[int]:

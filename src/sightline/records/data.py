@@ -189,6 +189,14 @@ class Dataset:
         """(num_classes,) images of each class, of all rows or of some."""
         return self.task.counts(self.labels[rows], num_classes=self.num_classes)
 
+    def named(self, rows: NDArray[Any] | slice = slice(None)) -> tuple[str, ...]:
+        """The class of each image by its name, of all rows or of some."""
+        return self.task.named(self.labels[rows], self.class_names)
+
+    def rows_of(self, number: int) -> NDArray[np.int64]:
+        """Rows of the images of the class of that number, ascending."""
+        return np.flatnonzero(self.task.is_of(self.labels, number))
+
     def class_counts(self) -> dict[str, int]:
         """Images a class, in the order of `class_names`."""
         return dict(zip(self.class_names, self.counts().tolist(), strict=True))
@@ -216,7 +224,7 @@ class Dataset:
         if isinstance(self.images, Store):
             return ""
         tags = []
-        for row in np.flatnonzero(self.labels == label)[:5]:
+        for row in self.rows_of(label)[:5]:
             pixels = self.images[row]
             stream = io.BytesIO()
             Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(stream, "PNG")

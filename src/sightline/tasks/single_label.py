@@ -21,6 +21,9 @@ class SingleLabel:
 
     name: str = "single-label"
     keras_metrics: tuple[str, ...] = ("accuracy",)
+    meaning: str = (
+        "one a class, in the order of labels.json; divided by the temperature, their softmax are the confidences"
+    )
 
     @property
     def unanswered(self) -> Answer:
@@ -30,6 +33,10 @@ class SingleLabel:
     def counts(self, labels: NDArray[Any], *, num_classes: int) -> NDArray[np.int64]:
         """Images of each class."""
         return np.bincount(labels, minlength=num_classes)
+
+    def is_of(self, labels: NDArray[Any], number: int) -> NDArray[np.bool_]:
+        """Whether the label is that number."""
+        return np.asarray(labels == number)
 
     def strata(self, labels: NDArray[Any]) -> NDArray[np.int64]:
         """Every class for itself."""

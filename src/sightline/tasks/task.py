@@ -27,11 +27,18 @@ class Task(Protocol):
         """What Keras counts in each epoch, by its own names."""
 
     @property
+    def meaning(self) -> str:
+        """What the logits of a bundle are, in the words of its manifest."""
+
+    @property
     def unanswered(self) -> Answer:
         """An answer for an image that could not be read: the same keys, with nothing in them."""
 
     def counts(self, labels: NDArray[Any], *, num_classes: int) -> NDArray[np.int64]:
         """Images of each class."""
+
+    def is_of(self, labels: NDArray[Any], number: int) -> NDArray[np.bool_]:
+        """(num_images,) whether each image is of the class of that number."""
 
     def strata(self, labels: NDArray[Any]) -> NDArray[np.int64]:
         """(num_images,) numbers; images of one number are kept in proportion when a Dataset is divided."""

@@ -111,7 +111,7 @@ def show(
     if not len(rows):
         raise InvalidSource(f"{dataset.name}: none of the first {count} files is an image. Run `sightline audit`.")
     labels = dataset.labels[rows]
-    names = tuple(dataset.class_names[label] for label in labels)
+    names = dataset.named(rows)
     title = f"{dataset.name}: the first {len(rows)} training images"
     if augmented:
         with usual_keras():
@@ -138,7 +138,7 @@ def _as_training(dataset: Dataset, asked: Recipe) -> tuple[Recipe, InputSpec]:
     spec = input_spec(dataset, np.flatnonzero(dataset.given_splits != "test"), recipe.data)
     if not has_doubtful_flips(recipe, dataset):
         return recipe, spec
-    sample = dataset.take(rows[mirror_sample(dataset.labels[rows])])
+    sample = dataset.take(rows[mirror_sample(dataset.task.strata(dataset.labels[rows]))])
     pixels = read_pixels(sample, spec)
     readable = np.array([row for row in range(len(sample)) if row not in pixels.errors], dtype=np.int64)
     return unless_mirrored(asked, recipe, sample.take(readable), pixels.take(readable)), spec
@@ -161,7 +161,7 @@ def _augmented(dataset: Dataset, rows: NDArray[np.int64], asked: Recipe, title: 
     drawn = [_variant(originals, augmentation, mixing, number) for number in range(VARIANTS)]
     # (variants, images, ...) becomes, for each image, its variants
     variants = np.stack(drawn, axis=1).astype(np.uint8)
-    captions = [dataset.class_names[label] for label in dataset.labels]
+    captions = dataset.named()
     own = [part for part in strengths_of(resolved.augmentation) if getattr(resolved.augmentation, part) is not None]
     told = ", ".join([f"policy {resolved.augmentation.policy}", *own, *["mixed with one another"] * bool(mixing)])
     return augmented_sheet(originals, list(variants), captions=captions, title=f"{title}, augmented ({told})")

@@ -87,7 +87,7 @@ class _Pictures:
 
     def label(self, path: str) -> str:
         row = self._rows.get(path)
-        return "" if row is None else self._dataset.class_names[self._dataset.labels[row]]
+        return "" if row is None else self._dataset.named(slice(row, row + 1))[0]
 
     def take(self, paths: Sequence[str], most: int) -> Iterator[tuple[str, Miniature]]:
         for path in paths[: min(most, _MOST_PICTURES_A_FINDING)]:

@@ -179,7 +179,7 @@ def _by_content(bundle: Bundle, dataset: Dataset, identity: Identity) -> tuple[D
     another one, it is the few that the teacher knows.
     """
     digests = content_digests(dataset, read_pixels(dataset, bundle.input), bundle.input)
-    states, _ = identity.find(digests, [dataset.class_names[label] for label in dataset.labels.tolist()])
+    states, _ = identity.find(digests, dataset.named())
     is_new = states == NEW
     if is_new.all():
         reporter().say(f"note: none of the images of '{dataset.name}' is one that the teacher was made with")

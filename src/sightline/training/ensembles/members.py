@@ -136,7 +136,8 @@ def train_member(job: Job, number: int, *, weights: NDArray[np.float64] | None =
     rows, is_bagging = data.splits.train, data.recipe.ensemble.kind == "bagging"
     if is_bagging:
         groups = None if data.splits.groups is None else data.splits.groups[rows]
-        weights = bootstrap_counts(data.dataset.labels[rows], groups, seed=(data.recipe.seed, number)).astype(float)
+        strata = data.dataset.task.strata(data.dataset.labels[rows])
+        weights = bootstrap_counts(strata, groups, seed=(data.recipe.seed, number)).astype(float)
     own = member_data(data, number, weights)
     network = _start(job, number, own)
     started = time.perf_counter()

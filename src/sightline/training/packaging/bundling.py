@@ -172,7 +172,7 @@ def _compare(staged: Path, session: Session, data: Prepared, test: Predictions) 
     rows = next((found for found in splits if len(found)), data.splits.train)[:most]
     images = data.pixels.take(rows)[:]
     logits = test.logits[:most] if len(test) else session.logits(images, with_progress=True)
-    return compare(staged / "model.keras", images, logits)
+    return compare(staged / "model.keras", images, logits, data.dataset.task)
 
 
 def _write_parity(staged: Path, session: Session, data: Prepared) -> str:

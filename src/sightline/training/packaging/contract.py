@@ -21,6 +21,8 @@ from sightline.errors import CannotWrite, OutputExists
 from sightline.system.caches import discard, find_entry, new_entry
 from sightline.system.files import sha256_of, write_atomically
 from sightline.system.progress import reporter
+from sightline.tasks.single_label import SINGLE_LABEL
+from sightline.tasks.task import Task
 from sightline.training.packaging.onnx_export import export_onnx
 
 
@@ -99,7 +101,9 @@ def _kept(key: str) -> Path | None:
     return None
 
 
-def compare(keras_path: Path, images: NDArray[np.uint8], onnx_logits: NDArray[np.float32]) -> float:
+def compare(
+    keras_path: Path, images: NDArray[np.uint8], onnx_logits: NDArray[np.float32], task: Task = SINGLE_LABEL
+) -> float:
     """How far the two files of a bundle differ on images; refuses the bundle if it is too far.
 
     Both are computed on the processor, in full precision, wherever the network learned.
@@ -108,6 +112,7 @@ def compare(keras_path: Path, images: NDArray[np.uint8], onnx_logits: NDArray[np
         keras_path: `model.keras`, read back from the disk as its owner will read it.
         images: (num_images, height, width, channels) uint8.
         onnx_logits: (num_images, num_classes), what `model.onnx` gave for them.
+        task: what makes probabilities of logits.
     """
     if not len(images):
         return 0.0
@@ -115,4 +120,4 @@ def compare(keras_path: Path, images: NDArray[np.uint8], onnx_logits: NDArray[np
     with keras.device("cpu:0"):
         model: Any = keras.saving.load_model(keras_path, compile=False, safe_mode=True)
         logits = np.asarray(model.predict(images, batch_size=500, verbose=0)["logits"])
-    return check_difference(logits, onnx_logits)
+    return check_difference(logits, onnx_logits, task)

@@ -139,7 +139,7 @@ def unless_mirrored(asked: Recipe, recipe: Recipe, train: Dataset, pixels: Pixel
     """
     if not has_doubtful_flips(recipe, train):
         return recipe
-    pair = seen_mirrors(pixels, train.labels, "horizontal")
+    pair = seen_mirrors(pixels, train.task.strata(train.labels), "horizontal")
     if pair is None:
         return recipe
     first, second = (printable(train.class_names[label]) for label in pair)
