@@ -221,12 +221,15 @@ def test_the_install_lines_of_the_readme_name_extras_that_exist():
     check_extras((ROOT / "README.md").read_text(encoding="utf-8"))
 
 
-def test_the_readme_names_every_command_and_the_functions_of_the_same_names():
+def test_the_readme_names_every_command_and_every_function():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    listed = re.search(r"functions of the same names: (.+?)\.\n", text, re.DOTALL)[1]
+    listed, alone = re.search(
+        r"of the same names: (.+?)\. Four more are for Python alone: (.+?)\n\n", text, re.DOTALL
+    ).groups()
     # These two serve the machine and the shell.
     functions = [name.replace("-", "_") for name in COMMANDS if name not in ("doctor", "completion")]
     assert sorted(re.findall(r"`(\w+)`", listed)) == sorted(functions)
+    assert {*functions, *re.findall(r"`(\w+)`", alone)} == {name for name in sightline._HOMES if name.islower()}
     assert [name for name in COMMANDS if not re.search(rf"sightline {name}\b", text)] == []
 
 

@@ -28,6 +28,7 @@ _HOMES: dict[str, str] = {
     "distil": "sightline.training.distil",
     "evaluate": "sightline.evaluation.evaluate",
     "predict": "sightline.bundles.prediction",
+    "reopen": "sightline.evaluation.finished_runs",
     "similar": "sightline.evaluation.similarity",
     "compare": "sightline.evaluation.comparison",
     "models": "sightline.information",
@@ -71,6 +72,7 @@ if TYPE_CHECKING:  # for editors and type checkers alone
     from sightline.errors import SightlineError as SightlineError
     from sightline.evaluation.comparison import Comparison as Comparison, compare as compare
     from sightline.evaluation.evaluate import evaluate as evaluate
+    from sightline.evaluation.finished_runs import reopen as reopen
     from sightline.evaluation.similarity import Similar as Similar, similar as similar
     from sightline.information import datasets as datasets, models as models, recipes as recipes
     from sightline.quality.audit import audit as audit

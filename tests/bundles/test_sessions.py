@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gc
 import os
+import pickle
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from sightline.bundles import sessions as module
-from sightline.bundles.bundle import load_bundle
-from sightline.bundles.sessions import Session, open_session
+from sightline.bundles.bundle import load_bundle, write_manifest
+from sightline.bundles.sessions import Session, open_session, session_of
 from sightline.errors import InvalidBundle
 from sightline.records import Bundle, InputSpec
 from sightline.system import workers
@@ -280,3 +286,106 @@ except KeyboardInterrupt:
         time.sleep(0.3)
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
+
+
+@pytest.fixture
+def bundle() -> Bundle:
+    return load_bundle("imagenet")
+
+
+def test_a_record_in_use_keeps_its_network_and_one_that_is_gone_does_not() -> None:
+    bundle = load_bundle("imagenet")
+    first = weakref.ref(session_of(bundle))
+    assert session_of(bundle) is first()
+    assert session_of(load_bundle(bundle.path)) is first(), "it is known by path and hash, not by record"
+    del bundle
+    gc.collect()
+    assert first() is None
+
+
+def test_a_bundle_saved_anew_in_the_same_place_has_another_network(bundle: Bundle, tmp_path: Path) -> None:
+    shutil.copytree(bundle.path, tmp_path / "b")
+    before = load_bundle(tmp_path / "b")
+    kept = session_of(before)
+    graph = tmp_path / "b" / "model.onnx"
+    model = onnx.load(graph)
+    model.doc_string = "another"
+    onnx.save(model, graph)
+    assert session_of(before) is kept, "what was opened stays what it was"
+    assert session_of(dataclasses.replace(before, manifest={})) is not kept
+    write_manifest(tmp_path / "b", kind="embedded")
+    assert session_of(load_bundle(tmp_path / "b")) is not kept
+
+
+def test_what_was_altered_since_it_was_opened_is_not_kept(bundle: Bundle, tmp_path: Path) -> None:
+    shutil.copytree(bundle.path, tmp_path / "b")
+    opened = load_bundle(tmp_path / "b")
+    model = onnx.load(tmp_path / "b" / "model.onnx")
+    model.doc_string = "another"
+    onnx.save(model, tmp_path / "b" / "model.onnx")
+    assert session_of(opened) is not session_of(opened)
+
+
+def test_few_networks_are_kept_and_those_used_last(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_KEPT", 2)
+    records = []
+    for name in "abc":
+        shutil.copytree(bundle.path, tmp_path / name)
+        records.append(load_bundle(tmp_path / name))
+    first, second = (session_of(record) for record in records[:2])
+    assert session_of(records[0]) is first
+    session_of(records[2])
+    assert session_of(records[0]) is first
+    assert session_of(records[1]) is not second
+
+
+def test_a_record_is_pickled_without_its_network(bundle: Bundle) -> None:
+    content = pickle.dumps(bundle)
+    kept = session_of(bundle)
+    assert pickle.dumps(bundle) == content
+    again = pickle.loads(content)
+    assert again.manifest == bundle.manifest
+    assert session_of(again) is kept, "in the same process it is the same file"
+
+
+def test_threads_share_one_network_and_get_their_own_answers(bundle: Bundle) -> None:
+    opened = []
+
+    def answer(row: int) -> np.ndarray:
+        session = session_of(bundle)
+        opened.append(session)
+        return session.logits(IMAGES[row : row + 1])[0]
+
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(answer, [*range(7)] * 3))
+    assert len(set(map(id, opened))) == 1
+    expected = open_session(bundle).logits(IMAGES)
+    assert np.allclose(answers, np.concatenate([expected] * 3), rtol=1e-4, atol=1e-4)
+
+
+FORKED = """
+import os, signal, sys
+import numpy as np
+from sightline.bundles.bundle import load_bundle
+from sightline.bundles.sessions import session_of
+images = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
+bundle = load_bundle("imagenet")
+kept = session_of(bundle)
+expected = kept.logits(images)
+child = os.fork()
+if not child:
+    signal.alarm(60)
+    own = session_of(bundle)
+    answered = np.allclose(own.logits(images), expected, rtol=1e-4, atol=1e-4)
+    os._exit(0 if own is not kept and answered else 1)
+_, status = os.waitpid(child, 0)
+sys.exit(os.waitstatus_to_exitcode(status) or session_of(bundle) is not kept)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_process_loads_its_own_and_leaves_its_parents() -> None:
+    finished = subprocess.run([sys.executable, "-c", FORKED], check=False, capture_output=True, text=True, timeout=120)
+    assert finished.returncode == 0, finished.stderr

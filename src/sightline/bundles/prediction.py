@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sightline.bundles.bundle import load_bundle
 from sightline.bundles.given_images import GivenImage, given_images, paths_of
-from sightline.bundles.sessions import Session, open_session
+from sightline.bundles.sessions import Session, session_of
 from sightline.data.decoding.colors import change_color
 from sightline.data.decoding.decoder import decode_image
 from sightline.data.decoding.isolation import Watchdog
@@ -94,7 +94,7 @@ def _predict_whole(bundle: Bundle, dataset: Dataset, *, invert: bool) -> Predict
 
 def _predict_inverted(bundle: Bundle, dataset: Dataset) -> Iterator[Predictions]:
     """From the images themselves: what the cache holds has a border, which must not be inverted."""
-    answerer = _Answerer(bundle, open_session(bundle), invert=True)
+    answerer = _Answerer(bundle, session_of(bundle), invert=True)
     names = dataset.row_ids.tolist()
     yield from answerer.portions(range(len(names)), names.__getitem__, lambda row: answerer.read_row(dataset, row))
 
@@ -126,7 +126,7 @@ def predict_dataset(
     chosen = dataset.take(rows)
     if pixels is None:
         pixels = read_pixels(chosen, bundle.input)
-    found = open_session(bundle).collect(pixels, ANSWERS, with_progress=True)
+    found = session_of(bundle).collect(pixels, ANSWERS, with_progress=True)
     for part in found.values():
         part[list(pixels.errors)] = np.nan
     errors = tuple(pixels.errors.get(row) for row in range(len(rows)))
@@ -244,12 +244,12 @@ def predict_files(
     Raises:
         InvalidBundle: ONNX Runtime refuses the network.
     """
-    answerer = _Answerer(bundle, open_session(bundle), invert, watchdog)
+    answerer = _Answerer(bundle, session_of(bundle), invert, watchdog)
     yield from answerer.portions(paths, str, answerer.read_file)
 
 
 def _predict_given(bundle: Bundle, images: Any, *, invert: bool) -> Iterator[Predictions]:
-    answerer = _Answerer(bundle, open_session(bundle), invert=invert)
+    answerer = _Answerer(bundle, session_of(bundle), invert=invert)
     yield from answerer.portions(_expanded(given_images(images)), lambda image: image.name, answerer.read_given)
 
 

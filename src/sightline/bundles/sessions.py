@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import threading
+import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from numpy.typing import NDArray
 from sightline.bundles.graphs import check_graph
 from sightline.errors import InvalidBundle, require
 from sightline.records import Bundle
+from sightline.system.files import sha256_of
 from sightline.system.progress import reporter
 from sightline.system.workers import available_processors, free_bytes, map_in_order, num_workers
 
@@ -235,3 +239,55 @@ def open_session(bundle: Bundle) -> Session:
     session = Session(path, num_classes=len(bundle.class_names))
     session.check(bundle)
     return session
+
+
+# Of more records in use than this, those used last keep their network.
+MOST_KEPT = 4
+
+
+class _KeptSessions:
+    """Networks of records in use, by path and hash of their files, with the last used at the end."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._lock = threading.RLock()
+        self._sessions: OrderedDict[tuple[Path, str], Session] = OrderedDict()
+        self._inherited: list[Session] = []
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._begin_anew)
+
+    def of(self, bundle: Bundle) -> Session:
+        """The one of a record, loaded if there is none."""
+        path = bundle.path / "model.onnx"
+        listed = bundle.manifest.get("files", {}).get(path.name, {}).get("sha256")
+        key = (path.absolute(), str(listed))
+        with self._lock:
+            if (kept := self._sessions.get(key)) is not None:
+                with contextlib.suppress(KeyError):  # its record may have ended this very moment
+                    self._sessions.move_to_end(key)
+                return kept
+            if not path.is_file() or sha256_of(path) != listed:
+                return open_session(bundle)  # what was altered since, or never sealed, is nothing to keep
+            session = self._sessions[key] = open_session(bundle)
+            if len(self._sessions) > MOST_KEPT:
+                self._sessions.popitem(last=False)
+            weakref.finalize(bundle, self._sessions.pop, key, None).atexit = False
+            return session
+
+    def _begin_anew(self) -> None:
+        """In a forked process: the threads of these are in its parent, so they are neither used nor ended here."""
+        self._inherited.extend(self._sessions.values())
+        self._sessions.clear()
+        self._lock = threading.RLock()
+
+
+_KEPT = _KeptSessions()
+
+
+def session_of(bundle: Bundle) -> Session:
+    """The network of an opened bundle, which stays loaded as long as the record is in use.
+
+    It is known by the path and the hash of its file, so that a bundle saved anew in the same folder has another.
+    Nothing of it is in the record, which is pickled without it; a forked process loads its own.
+    """
+    return _KEPT.of(bundle)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from sightline.bundles.bundle import MANIFEST, load_bundle, readable
 from sightline.errors import InvalidBundle, InvalidValue
+from sightline.evaluation.scoring import score
 from sightline.metrics.figures import FIGURES, figure_in, told_in
 from sightline.metrics.history import checked_epochs
-from sightline.records import SPLIT_NAMES, Bundle, Run, SplitName
+from sightline.records import SPLIT_NAMES, Bundle, Evaluation, Predictions, Run, SplitName, Splits
 from sightline.system.stored import MOST_ARRAY_BYTES, parse_json, read_arrays, read_json, read_plain
 from sightline.system.workers import free_bytes
 from sightline.tasks.task import Task
@@ -165,6 +166,85 @@ def read_run(run: str | Path | Run) -> FinishedRun:
         ) from error
 
 
+def reopen(path: str | Path) -> Run | Bundle:
+    """Open what was trained before: a finished run, with its figures and splits, or a bundle.
+
+    Whoever predicts one image after another opens once and hands the record on: its network then stays loaded as
+    long as the record is in use.
+
+    Args:
+        path: folder of a run or of a bundle; "imagenet", the network that comes with the package.
+
+    Returns:
+        A Run as `sightline.train` gives it, its figures computed anew from the answers that it kept; or a Bundle. The
+        rows in `splits` of such a Run are places in its `splits.csv`, which are rows of its source where none was
+        left out.
+
+    Raises:
+        InvalidBundle: there is neither, the run did not finish, or a file is not what was saved.
+
+    Example:
+        >>> bundle = reopen("imagenet")
+        >>> len(bundle.class_names)
+        1000
+    """
+    folder = Path(path)
+    with readable(folder):
+        is_run = (folder / "recipe.json").is_file()
+    return _as_run(read_run(folder)) if is_run else load_bundle(path)
+
+
+def _as_run(finished: FinishedRun) -> Run:
+    metrics, placed = finished.metrics, np.array(list(finished.splits.values()))
+    rows = {split: np.flatnonzero(placed == split) for split in SPLIT_NAMES}
+    return Run(
+        path=finished.path,
+        recipe=finished.recipe,
+        splits=Splits(
+            **rows,
+            fingerprint=finished.source.get("fingerprint", ""),
+            groups=_groups(finished, finished.splits),
+        ),
+        history=finished.history,
+        chosen_epoch=metrics["chosen_epoch"],
+        stopped_early=metrics["stopped_early"],
+        validation=_evaluation(finished, "validation"),
+        evaluation=_evaluation(finished, "test"),
+        bundle=finished.bundle,
+        backend=metrics["backend"],
+        num_parameters=metrics["num_parameters"],
+        seconds=metrics["seconds"],
+        images_per_second=metrics["images_per_second"],
+        ensemble=metrics["ensemble"],
+        teacher=metrics["teacher"],
+    )
+
+
+def _evaluation(finished: FinishedRun, split: SplitName) -> Evaluation | None:
+    """The figures of a split's kept answers, as they were computed at the end of the run."""
+    told, answers = finished.metrics[split], finished.predictions[split]
+    if told is None or not answers.given:
+        return None
+    number = {name: label for label, name in enumerate(finished.class_names)}
+    rows = Predictions.of(
+        list(answers.given),
+        answers.logits,
+        class_names=finished.class_names,
+        temperature=finished.bundle.temperature,
+        labels=np.array([number[name] for name in answers.given.values()], dtype=np.int64),
+        groups=_groups(finished, answers.given),
+        task=finished.bundle.task,
+    )
+    return replace(score(rows), num_unreadable=told.get("num_unreadable", 0))
+
+
+def _groups(finished: FinishedRun, row_ids: Iterable[str]) -> NDArray[np.str_] | None:
+    """The group of each row; None where each stands alone."""
+    names = list(row_ids)
+    groups = [finished.groups.get(name, name) for name in names]
+    return None if groups == names else np.array(groups)
+
+
 def _check_finished(folder: Path) -> None:
     if not folder.is_dir():
         raise InvalidBundle(f"{folder}: no such folder. Name a run, for instance runs/mnist-fast-001.")
@@ -215,6 +295,15 @@ def _metrics(content: Any) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise TypeError("metrics.json is no object")
     metrics = {key: content[key] for key in NEEDED}
+    since = {"stopped_early": False, "images_per_second": 0.0, "ensemble": None, "teacher": None}
+    metrics |= {key: content.get(key, usual) for key, usual in since.items()}
+    _check_numbers(metrics["images_per_second"])
+    if not all(metrics[key] is None or isinstance(metrics[key], dict) for key in ("ensemble", "teacher")):
+        raise TypeError("metrics.json: ensemble and teacher are no objects")
+    if metrics["ensemble"] is not None:
+        _check_numbers(*(member["vote"] for member in metrics["ensemble"]["members"]))
+        if not isinstance(metrics["ensemble"]["kind"], str):
+            raise TypeError("metrics.json: kind of an ensemble is no text")
     if not isinstance(metrics["backend"], str):
         raise TypeError("metrics.json: backend is no text")
     numbers = [metrics[key] for key in ("chosen_epoch", "epochs", "num_parameters")]

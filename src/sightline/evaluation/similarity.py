@@ -16,7 +16,7 @@ from sightline.bundles.bundle import load_bundle
 from sightline.bundles.features import feature_tables
 from sightline.bundles.given_images import check_there
 from sightline.bundles.prediction import find_images
-from sightline.bundles.sessions import Session, open_session
+from sightline.bundles.sessions import Session, session_of
 from sightline.data.inputs.pixels import raw_images, read_pixels
 from sightline.data.storage.stores import FolderStore
 from sightline.errors import InvalidBundle, InvalidValue, UnreadableImage
@@ -99,7 +99,7 @@ def similar(
     places = [folder] if isinstance(folder, str | Path) else list(folder)
     check_output("out", None if out is None else Path(out), keep=[image, *places], overwrite=overwrite)
     check_there([image, *places])
-    session = open_session(opened)
+    session = session_of(opened)
     length = _num_features(session, opened)
     asked = _unlabelled([str(image)])
     paths = [path for path in find_images(places) if _real(path) != _real(image)]
