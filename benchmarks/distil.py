@@ -117,7 +117,7 @@ class School:
             given = np.eye(10)[np.tile(rows.labels, num_views)]
             said = softmax(logits[:count], temperature=self.temperature * softening)
             answers = (part * given + (1 - part) * said).astype(np.float32)
-            rows = LabelledImages(views[:count], rows.labels, answers=answers)
+            rows = LabelledImages(views[:count], rows.labels, soft_labels=answers)
         changing = augmentation if on_top else None
         with reporting("quiet"):
             fit(network, rows, validation=None, recipe=recipe, augmentation=changing, outputs=FitOutputs())

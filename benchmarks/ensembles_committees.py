@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from seeds import mean_interval
 
-from sightline.metrics.ensembles import committee_logits
+from sightline.metrics.ensembles import ensemble_logits
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ def report(arguments: argparse.Namespace) -> None:
         f"{len(chosen)} committees of {size}: {how}. They share members, so they spread less than committees that were "
         "trained apart."
     )
-    together = [committee_logits(answers.logits[:, members], np.ones(size)).argmax(axis=1) for members in chosen]
+    together = [ensemble_logits(answers.logits[:, members], np.ones(size)).argmax(axis=1) for members in chosen]
     alone = [answers.logits[:, run].argmax(axis=1) for run in range(len(folders))]
     labels = {"raw": answers.labels}
     if arguments.corrections is None:

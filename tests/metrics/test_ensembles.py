@@ -14,7 +14,7 @@ from sightline.metrics.classification import cross_entropy, softmax
 from sightline.metrics.ensembles import (
     bootstrap_counts,
     checked_votes,
-    committee_logits,
+    ensemble_logits,
     samme_vote,
     samme_weights,
     selection_course,
@@ -42,29 +42,29 @@ def _together_slowly(member_logits: np.ndarray, votes: list[float]) -> np.ndarra
 @pytest.mark.parametrize("votes", [[1, 1, 1, 1], [1, 0, 2, 0.5], [0, 0, 0, 3]])
 def test_a_committee_answers_with_the_weighted_mean_of_probabilities(votes: list[float]) -> None:
     answers = _answers()
-    np.testing.assert_allclose(np.exp(committee_logits(answers, votes)), _together_slowly(answers, votes), rtol=1e-12)
+    np.testing.assert_allclose(np.exp(ensemble_logits(answers, votes)), _together_slowly(answers, votes), rtol=1e-12)
 
 
 def test_two_members_by_hand() -> None:
     # 0.9 and 0.1 beside 0.5 and 0.5; then the second counts three times.
     answers = np.log([[[0.9, 0.1], [0.5, 0.5]]])
-    np.testing.assert_allclose(np.exp(committee_logits(answers, [1, 1])), [[0.7, 0.3]])
-    np.testing.assert_allclose(np.exp(committee_logits(answers, [1, 3])), [[0.6, 0.4]])
+    np.testing.assert_allclose(np.exp(ensemble_logits(answers, [1, 1])), [[0.7, 0.3]])
+    np.testing.assert_allclose(np.exp(ensemble_logits(answers, [1, 3])), [[0.6, 0.4]])
 
 
 def test_a_committee_ignores_the_order_of_members_the_scale_of_votes_and_what_is_added_to_logits() -> None:
     answers, votes = _answers(), np.array([1.0, 2.0, 3.0, 0.0])
-    expected = committee_logits(answers, votes)
-    np.testing.assert_allclose(committee_logits(answers[:, ::-1], votes[::-1]), expected)
-    np.testing.assert_allclose(committee_logits(answers, 7 * votes), expected)
+    expected = ensemble_logits(answers, votes)
+    np.testing.assert_allclose(ensemble_logits(answers[:, ::-1], votes[::-1]), expected)
+    np.testing.assert_allclose(ensemble_logits(answers, 7 * votes), expected)
     shifted = answers + np.arange(4)[None, :, None]
-    np.testing.assert_allclose(committee_logits(shifted, votes), expected)
-    np.testing.assert_allclose(committee_logits(answers[:, :3], votes[:3]), expected)
+    np.testing.assert_allclose(ensemble_logits(shifted, votes), expected)
+    np.testing.assert_allclose(ensemble_logits(answers[:, :3], votes[:3]), expected)
 
 
 def test_members_that_are_sure_beyond_all_numbers_are_heard_nonetheless() -> None:
     answers = np.array([[[1e4, 0.0], [0.0, 1e4]], [[-1e4, 0.0], [-1e4, 0.0]]])
-    together = committee_logits(answers, [1, 3])
+    together = ensemble_logits(answers, [1, 3])
     assert np.isfinite(together).all()
     np.testing.assert_allclose(softmax(together), [[0.25, 0.75], [0.0, 1.0]], atol=1e-12)
 
@@ -78,7 +78,7 @@ def test_votes_that_cannot_be_used_are_refused(votes: Any) -> None:
     ):
         checked_votes(votes, 2)
     with pytest.raises(InvalidValue, match=r"weights? "):
-        committee_logits(_answers(num_members=2), votes)
+        ensemble_logits(_answers(num_members=2), votes)
 
 
 def test_votes_whose_sum_is_no_number_are_still_shares() -> None:
@@ -221,7 +221,7 @@ def test_greedy_selection_follows_its_members_and_never_gets_worse() -> None:
     found = _select(logits, labels, 5)
     for order in itertools.islice(itertools.permutations(range(4)), 0, 24, 7):
         np.testing.assert_array_equal(_select(logits[:, order], labels, 5), found[list(order)])
-    losses = [cross_entropy(committee_logits(logits, _select(logits, labels, most)), labels) for most in range(1, 6)]
+    losses = [cross_entropy(ensemble_logits(logits, _select(logits, labels, most)), labels) for most in range(1, 6)]
     assert losses == sorted(losses, reverse=True)
 
 

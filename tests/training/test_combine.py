@@ -20,7 +20,7 @@ from sightline.bundles.bundle import write_manifest
 from sightline.errors import InvalidBundle, InvalidSource, InvalidValue, OutputExists
 from sightline.evaluation.finished_runs import has_known_train_rows, read_run
 from sightline.metrics.classification import cross_entropy
-from sightline.metrics.ensembles import committee_logits, selection_course
+from sightline.metrics.ensembles import ensemble_logits, selection_course
 from sightline.training.combination.selection import choose
 from sightline.training.combination.shared_rows import predictions_of, shared_classes, shared_rows
 
@@ -115,7 +115,7 @@ def test_classes_in_another_order_are_turned_inside_the_network(
         assert said[0].labels.tolist() == said[1].labels.tolist()
         place = {row_id: number for number, row_id in enumerate(said[0].row_ids)}
         order = [place[row_id] for row_id in arrays[f"{split}_row_ids"].tolist()]
-        together = committee_logits(np.stack([one.logits for one in said], axis=1), [2, 1])[order]
+        together = ensemble_logits(np.stack([one.logits for one in said], axis=1), [2, 1])[order]
         assert np.abs(arrays[f"{split}_logits"] - together).max() < 1e-3
         assert arrays[f"{split}_labels"].tolist() == said[0].labels[order].tolist()
     assert [member["vote"] for member in combined.ensemble["members"]] == [2, 1]
@@ -192,7 +192,7 @@ def test_each_step_of_the_selection_takes_whoever_lowers_the_cross_entropy_most(
     order, losses = selection_course(logits, labels, most=12)
     counts = np.zeros(6)
     for taken, loss in zip(order, losses, strict=True):
-        tried = [cross_entropy(committee_logits(logits, counts + one), labels) for one in np.eye(6)]
+        tried = [cross_entropy(ensemble_logits(logits, counts + one), labels) for one in np.eye(6)]
         assert (np.argmin(tried), min(tried)) == (taken, pytest.approx(loss))
         counts[taken] += 1
 

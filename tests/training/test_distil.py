@@ -92,7 +92,7 @@ def test_half_of_a_lesson_are_labels_and_half_what_the_teacher_answers_to_the_ve
         (logits,) = session.outputs(targets.images[row : row + 1], ["logits"])
         given = np.eye(10)[data.dataset.labels[data.splits.train[[row % len(train)]]]]
         expected = (given + softmax(logits, temperature=tiny_run.bundle.temperature * SOFTENING)) / 2
-        np.testing.assert_allclose(targets.answers[row : row + 1], expected, atol=1e-5)
+        np.testing.assert_allclose(targets.soft_labels[row : row + 1], expected, atol=1e-5)
 
 
 def test_what_the_teacher_of_a_teacher_learned_from_counts_too(tiny_run: sightline.Run) -> None:

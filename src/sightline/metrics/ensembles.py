@@ -47,7 +47,7 @@ def checked_votes(votes: ArrayLike, num_members: int) -> NDArray[np.float64]:
     return scaled
 
 
-def committee_logits(member_logits: ArrayLike, votes: ArrayLike) -> NDArray[np.float64]:
+def ensemble_logits(member_logits: ArrayLike, votes: ArrayLike) -> NDArray[np.float64]:
     """What several networks say together: the logarithm of the weighted mean of their probabilities.
 
     Args:
@@ -64,7 +64,7 @@ def committee_logits(member_logits: ArrayLike, votes: ArrayLike) -> NDArray[np.f
         Lakshminarayanan, Pritzel, Blundell, Deep ensembles, arXiv 1612.01474.
 
     Example:
-        >>> committee_logits([[[0.0, 0.0], [0.0, 0.0]]], [1, 1]).round(3).tolist()
+        >>> ensemble_logits([[[0.0, 0.0], [0.0, 0.0]]], [1, 1]).round(3).tolist()
         [[-0.693, -0.693]]
     """
     logits = np.asarray(member_logits, dtype=np.float64)
@@ -109,7 +109,7 @@ def bootstrap_counts(
 
 
 def samme_vote(error: float, *, num_classes: int, num_images: int) -> float:
-    """The vote of a member of a boosted committee.
+    """The vote of a member of a boosted ensemble.
 
     Args:
         error: weighted share of the train rows that it gets wrong, in [0, 1].
@@ -160,7 +160,7 @@ def samme_weights(weights: NDArray[np.float64], is_wrong: NDArray[np.bool_], vot
 def selection_course(
     member_logits: ArrayLike, labels: ArrayLike, *, most: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Votes for members by forward selection: always the one that lowers the committee's cross-entropy most.
+    """Votes for members by forward selection: always the one that lowers the cross-entropy of the ensemble most.
 
     A member may be chosen again, which gives it more weight; selection ends where nothing lowers the cross-entropy.
 
@@ -170,7 +170,7 @@ def selection_course(
         most: how many are chosen at most, at least 1.
 
     Returns:
-        The chosen member of each step, (num_steps,) int64; and the cross-entropy of the committee after it, in
+        The chosen member of each step, (num_steps,) int64; and the cross-entropy of the ensemble after it, in
         nats, (num_steps,) float64, falling.
 
     Raises:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sightline.errors import InvalidValue
-from sightline.metrics.ensembles import committee_logits
+from sightline.metrics.ensembles import ensemble_logits
 from sightline.system.backends import load_keras
 
 keras = load_keras()
@@ -57,12 +57,12 @@ def _answers_slowly(members, views: list[np.ndarray]) -> np.ndarray:
     answers = []
     for member in members:
         seen = np.stack([np.asarray(member(view)["logits"]) for view in views], axis=1)
-        answers.append(seen[:, 0] if len(views) == 1 else committee_logits(seen, np.ones(len(views))))
+        answers.append(seen[:, 0] if len(views) == 1 else ensemble_logits(seen, np.ones(len(views))))
     return np.stack(answers, axis=1)
 
 
 def _disagreement_slowly(answers: np.ndarray, logits: np.ndarray, votes: list[float]) -> np.ndarray:
-    """The share of votes for another class than the committee's, image by image."""
+    """The share of votes for another class than the ensemble's, image by image."""
     pairs = [(members.argmax(axis=1) != named.argmax()) for members, named in zip(answers, logits, strict=True)]
     return np.array([np.dot(others, votes) / sum(votes) for others in pairs])
 
@@ -86,8 +86,8 @@ def test_the_graph_answers_as_its_definition_and_so_does_its_onnx_file(views: st
     alone = _answers_slowly(members, _views_slowly(views))
     expected = {
         "member_logits": alone,
-        "logits": committee_logits(alone, votes),
-        "disagreement": _disagreement_slowly(alone, committee_logits(alone, votes), votes),
+        "logits": ensemble_logits(alone, votes),
+        "disagreement": _disagreement_slowly(alone, ensemble_logits(alone, votes), votes),
         "features": np.concatenate([np.asarray(member(IMAGES)["features"]) for member in members], axis=1),
     }
     assert expected["disagreement"].max() > 0

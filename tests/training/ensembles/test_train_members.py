@@ -22,7 +22,7 @@ from sightline.bundles.sessions import open_session
 from sightline.configuration.presets import recipe as named_recipe
 from sightline.errors import InvalidValue, TrainingFailed
 from sightline.metrics.classification import softmax
-from sightline.metrics.ensembles import committee_logits
+from sightline.metrics.ensembles import ensemble_logits
 from sightline.system.backends import installed_backends, load_keras
 from sightline.system.progress import reporting
 from sightline.system.workers import process_map
@@ -72,7 +72,7 @@ print(json.dumps({name: np.asarray(value).tolist() for name, value in model(imag
     with np.load(bagged.path / "predictions.npz") as saved:
         np.testing.assert_allclose(told["logits"], saved["test_logits"], atol=1e-4)
         np.testing.assert_allclose(told["member_logits"], saved["test_member_logits"], atol=1e-4)
-    np.testing.assert_allclose(committee_logits(told["member_logits"], [1, 1, 1]), told["logits"], atol=1e-4)
+    np.testing.assert_allclose(ensemble_logits(told["member_logits"], [1, 1, 1]), told["logits"], atol=1e-4)
 
 
 def test_predictions_of_an_ensemble_say_how_many_members_disagree(bagged: sightline.Run, corners) -> None:

@@ -115,7 +115,7 @@ def answered(count: int, num_views: int) -> LabelledImages:
     """Views of `count` images, each filled with its row, and an answer for each that tells the row, too."""
     first = (np.arange(num_views * count) / 256).astype(np.float32)
     answers = np.stack([first, 1 - first], axis=1)
-    return LabelledImages(numbered_images(num_views * count), np.zeros(count, np.int64), answers=answers)
+    return LabelledImages(numbered_images(num_views * count), np.zeros(count, np.int64), soft_labels=answers)
 
 
 ANSWERED = {"loss.name": "categorical_crossentropy", "training.batch_size": 8}
@@ -158,6 +158,6 @@ def test_answers_are_what_the_loss_sees():
         for label in range(3):
             expected -= answers[row, label] * np.log(np.exp(logits[row, label]) / total) / 6
     recipe = parse_recipe({**ANSWERED, "training.epochs": 1, "optimizer.learning_rate": 1e-9})
-    data = LabelledImages(images, np.zeros(6, np.int64), answers=answers)
+    data = LabelledImages(images, np.zeros(6, np.int64), soft_labels=answers)
     fitted = fit(network, data, validation=None, recipe=recipe, outputs=FitOutputs())
     assert fitted.history[0]["loss"] == pytest.approx(expected, rel=1e-4)

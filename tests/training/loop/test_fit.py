@@ -186,29 +186,29 @@ def test_an_epoch_is_a_line_with_the_best_so_far_and_the_remaining_time(capsys: 
 )
 def test_the_best_epoch_is_the_one_that_early_stopping_keeps(settings: dict[str, float], best: int) -> None:
     recipe = parse_recipe({"model.name": "mlp", **{f"training.{key}": value for key, value in settings.items()}})
-    watcher = TrainingMonitor(FitOutputs(), recipe, None, rate=0.01, steps=8, num_images=120)
+    monitor = TrainingMonitor(FitOutputs(), recipe, None, rate=0.01, steps=8, num_images=120)
     # The lowest loss, the highest accuracy and the last epoch are three.
     for epoch, (loss, accuracy) in enumerate([(0.5, 0.99), (0.32, 0.8), (0.3, 0.7), (0.4, 0.9)], start=1):
         row = {"epoch": epoch, "loss": loss, "accuracy": accuracy, "learning_rate": 0.01, "seconds": 1.0}
-        watcher.history.append({**row, "validation_loss": loss, "validation_accuracy": accuracy})
+        monitor.history.append({**row, "validation_loss": loss, "validation_accuracy": accuracy})
     expected = {2: "loss 0.3200 accuracy 0.8000", 3: "loss 0.3000 accuracy 0.7000"}[best]
-    assert f"  best {expected}  learning rate" in watcher._epoch_line(watcher.history[-1])
+    assert f"  best {expected}  learning rate" in monitor._epoch_line(monitor.history[-1])
 
 
 def test_what_stands_below_the_bar_fits_into_80_columns() -> None:
     recipe = parse_recipe({"model.name": "mlp", "training.epochs": 3, "training.batch_size": 16})
     network = build_network((8, 8, 1), 2, recipe.model)
     network.compile(optimizer="sgd", loss=build_loss(recipe.loss), metrics=["accuracy"])
-    watcher = TrainingMonitor(FitOutputs(), recipe, network, rate=0.01, steps=8, num_images=120)
-    watcher.bar = Bar("", total=360, unit="images", stream=None)
+    monitor = TrainingMonitor(FitOutputs(), recipe, network, rate=0.01, steps=8, num_images=120)
+    monitor.bar = Bar("", total=360, unit="images", stream=None)
     feed = {"x": TRAIN.images, "y": TRAIN.labels, "validation_data": (VALIDATION.images, VALIDATION.labels)}
     with reporting("quiet"):
-        callbacks = watcher.callbacks([watcher.callback], network)
+        callbacks = monitor.callbacks([monitor.callback], network)
         network.fit(**feed, batch_size=16, epochs=2, verbose=0, callbacks=callbacks)
-        watcher._noted = -math.inf  # notes are rewritten five times a second; these shall be new
+        monitor._noted = -math.inf  # notes are rewritten five times a second; these shall be new
         network.fit(**feed, batch_size=16, epochs=1, verbose=0, callbacks=callbacks)
-    assert (watcher.bar.description, watcher.bar.done) == ("epoch 3/3 step 8/8", 360)
-    lines = watcher.bar.notes.splitlines()
+    assert (monitor.bar.description, monitor.bar.done) == ("epoch 3/3 step 8/8", 360)
+    lines = monitor.bar.notes.splitlines()
     pair = r"loss \d\.\d{4} accuracy \d\.\d{4}"
     for line, pattern in zip(
         lines,
@@ -264,10 +264,10 @@ def test_the_step_and_the_rate_of_a_diverged_loss_are_told(log_every: int | None
 def test_figures_that_were_left_unread_still_name_the_first_step_that_diverged(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = parse_recipe({"model.name": "mlp", "training.epochs": 1, "training.batch_size": 16})
     network = build_network((8, 8, 1), 2, recipe.model)
-    watcher = TrainingMonitor(FitOutputs(), recipe, network, rate=0.01, steps=8, num_images=120)
-    end_steps = watcher.callbacks([], network).on_train_batch_end
+    monitor = TrainingMonitor(FitOutputs(), recipe, network, rate=0.01, steps=8, num_images=120)
+    end_steps = monitor.callbacks([], network).on_train_batch_end
     monkeypatch.setattr(monitor, "SECONDS_BETWEEN_LOOKS", math.inf)
-    watcher._looked = 0.0
+    monitor._looked = 0.0
     losses = [0.5, 0.4, 0.3, math.nan, math.nan, math.nan, math.nan]
     for batch, loss in enumerate(losses):
         end_steps(batch, {"loss": loss, "accuracy": 0.5})
@@ -285,12 +285,12 @@ def test_a_step_whose_figures_are_not_wanted_is_not_waited_for(monkeypatch: pyte
 
     recipe = parse_recipe({"model.name": "mlp", "training.epochs": 1, "training.batch_size": 16})
     network = build_network((8, 8, 1), 2, recipe.model)
-    watcher = TrainingMonitor(FitOutputs(log_every=5), recipe, network, rate=0.01, steps=8, num_images=120)
+    monitor = TrainingMonitor(FitOutputs(log_every=5), recipe, network, rate=0.01, steps=8, num_images=120)
     monkeypatch.setattr(monitor, "SECONDS_BETWEEN_LOOKS", math.inf)
-    watcher._looked = 0.0
+    monitor._looked = 0.0
     with reporting("quiet"):
         for batch in range(8):
-            watcher.callbacks([], network).on_train_batch_end(batch, {"loss": Figure(), "accuracy": 0.5})
+            monitor.callbacks([], network).on_train_batch_end(batch, {"loss": Figure(), "accuracy": 0.5})
     assert Figure.read == 2, "at the step that is logged and at the last"
 
 
@@ -361,21 +361,21 @@ def test_rates_and_times_are_positive_numbers() -> None:
 
 def test_speed_counts_steps_alone_and_neither_compilation_nor_validation(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = parse_recipe({"model.name": "mlp", "training.epochs": 2, "training.batch_size": 16})
-    watcher = TrainingMonitor(
+    monitor = TrainingMonitor(
         FitOutputs(), recipe, build_network((8, 8, 1), 2, recipe.model), rate=0.01, steps=4, num_images=64
     )
     now = [0.0]
     monkeypatch.setattr("sightline.training.loop.monitor.time.perf_counter", lambda: now[0])
     # Begin, and after how many seconds a quarter of an epoch is done each time; then validation.
     for first, validation in ((9.0, 5.0), (0.5, 7.0)):
-        watcher._begin_epoch(0)
+        monitor._begin_epoch(0)
         for step, seconds in enumerate((first, 0.5, 0.5, 0.5), start=1):
             now[0] += seconds
-            watcher._time_steps(16)
-            watcher._counted = 16 * step
+            monitor._time_steps(16)
+            monitor._counted = 16 * step
         now[0] += validation
-        watcher.history.append({})
-    assert watcher.images_per_second == pytest.approx(7 * 16 / 3.5)
+        monitor.history.append({})
+    assert monitor.images_per_second == pytest.approx(7 * 16 / 3.5)
 
 
 def test_the_average_of_the_weights_is_what_validation_judges_and_what_is_kept() -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sightline.errors import InvalidValue
 from sightline.evaluation.finished_runs import FinishedRun
 from sightline.evaluation.scoring import brief_figures
-from sightline.metrics.ensembles import committee_logits, selection_course
+from sightline.metrics.ensembles import ensemble_logits, selection_course
 from sightline.records import Predictions
 from sightline.training.combination.shared_rows import SharedRows, predictions_of
 
@@ -82,7 +82,7 @@ def _step(number: int, said: NDArray[np.float32], rows: Predictions, votes: NDAr
     """A line of the history; nothing learned, so that there is no loss on train rows."""
     line: dict[str, Any] = {"epoch": number, "loss": None, "accuracy": None}
     if len(rows):
-        together, labels = committee_logits(said, votes), np.asarray(rows.labels)
+        together, labels = ensemble_logits(said, votes), np.asarray(rows.labels)
         line["validation_loss"] = rows.task.cross_entropy(together, labels)
         line["validation_accuracy"] = float(np.mean(rows.task.is_right(together, labels)))
     return line

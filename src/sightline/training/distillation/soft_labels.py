@@ -1,4 +1,4 @@
-"""Lessons: views of the train images, and what a teacher answers to each of them."""
+"""Soft labels: views of the train images, and what a teacher answers to each of them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def distillation_targets(data: Prepared, teacher: Teacher) -> DistillationTarget
     said = task.probabilities(logits, temperature=teacher.bundle.temperature * softening)
     given = task.targets(dataset.labels[data.splits.train], num_classes=dataset.num_classes, one_hot=True)
     given = np.tile(given, (num_views, 1))
-    answers = (PART_OF_LABELS * given + (1 - PART_OF_LABELS) * said).astype(np.float32)
+    soft_labels = (PART_OF_LABELS * given + (1 - PART_OF_LABELS) * said).astype(np.float32)
     test = teacher.bundle.metrics.get("test") or {}
     told = {
         "bundle": str(teacher.bundle.path),
@@ -59,7 +59,7 @@ def distillation_targets(data: Prepared, teacher: Teacher) -> DistillationTarget
         "num_views": num_views,
         "has_same_splits": teacher.is_known,
     }
-    return DistillationTargets(images, answers, told)
+    return DistillationTargets(images, soft_labels, told)
 
 
 def _num_views(data: Prepared, num_bytes: int) -> int:

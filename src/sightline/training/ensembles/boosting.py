@@ -17,8 +17,8 @@ def boost(job: Job, data: Prepared) -> tuple[tuple[Member, ...], NDArray[np.floa
 
     Source:
         Zhu, Zou, Rosset, Hastie, Multi-class AdaBoost, Statistics and Its Interface 2 (2009), SAMME. There a member
-        gives its whole vote to one class; in the committee it shares it out by its probabilities, so that the
-        committee has a confidence.
+        gives its whole vote to one class; in the ensemble it shares it out by its probabilities, so that the
+        ensemble has a confidence.
     """
     rows, num_classes = data.splits.train, data.dataset.num_classes
     labels = data.dataset.labels[rows]

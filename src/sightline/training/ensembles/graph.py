@@ -33,7 +33,7 @@ def ensemble_network(members: Sequence[keras.Model], votes: ArrayLike, *, views:
     Returns:
         uint8 `images` to `logits`, the logarithm of that mean, and `features`, those of all members side by
         side. With two or more members, `member_logits` (batch, num_members, num_classes) and `disagreement`
-        (batch,), the share of the members, by their votes, that name another class than the committee.
+        (batch,), the share of the members, by their votes, that name another class than all together.
 
     Source:
         Lakshminarayanan, Pritzel, Blundell, Deep ensembles, arXiv 1612.01474; the variation ratio of Freeman (1965).

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sightline.configuration.names import SOUPS
 from sightline.errors import TrainingFailed
 from sightline.evaluation.scoring import figures, score
-from sightline.metrics.ensembles import committee_logits
+from sightline.metrics.ensembles import ensemble_logits
 from sightline.records import Evaluation, Predictions
 from sightline.system.backends import without_retracing_notes
 from sightline.system.files import write_atomically
@@ -205,7 +205,7 @@ def _out_of_bag(job: Job, data: Prepared) -> Evaluation | None:
     if not heard:
         return None
     rows = np.array(sorted(heard))
-    together = [committee_logits(np.stack(heard[row])[None], np.ones(len(heard[row])))[0] for row in rows.tolist()]
+    together = [ensemble_logits(np.stack(heard[row])[None], np.ones(len(heard[row])))[0] for row in rows.tolist()]
     return score(
         Predictions.of(
             data.dataset.row_ids[rows],

@@ -40,7 +40,7 @@ class LabelledImages:
             it is sliced by rows (`Pixels`, a mapped cache); view after view where there are several of each image.
         labels: (num_images,) int64.
         weights: (num_images,) float64, positive, or None.
-        answers: (num_views * num_images, num_classes) float32, rows that sum to 1: what is learned in place of the
+        soft_labels: (num_views * num_images, num_classes) float32, rows that sum to 1: what is learned in place of the
             labels, for a loss that takes one-hot ones; or None.
         task: what a label is.
     """
@@ -48,7 +48,7 @@ class LabelledImages:
     images: Any
     labels: NDArray[np.int64]
     weights: NDArray[np.float64] | None = None
-    answers: NDArray[np.float32] | None = None
+    soft_labels: NDArray[np.float32] | None = None
     task: Task = SINGLE_LABEL
 
     def __len__(self) -> int:
@@ -66,7 +66,7 @@ class LabelledImages:
     @property
     def num_views(self) -> int:
         """Of each image; each time it is seen, one of them is drawn."""
-        return 1 if self.answers is None else len(self.answers) // len(self.labels)
+        return 1 if self.soft_labels is None else len(self.soft_labels) // len(self.labels)
 
 
 def drawn_rows(strata: NDArray[np.int64], sampling: str) -> NDArray[np.int64]:
@@ -109,7 +109,7 @@ def row_weights(data: LabelledImages, class_weights: str) -> NDArray[np.float32]
 def training_feed(data: LabelledImages, recipe: Recipe, *, num_classes: int) -> dict[str, Any]:
     """The arguments that feed `fit` with training images."""
     labels = data.targets(recipe.loss.name, num_classes)
-    arrays = [labels if data.answers is None else data.answers]
+    arrays = [labels if data.soft_labels is None else data.soft_labels]
     weights, num_views = row_weights(data, recipe.training.class_weights), data.num_views
     if weights is not None:
         arrays.append(np.tile(weights, num_views))
@@ -245,7 +245,9 @@ def train_rows_for_fit(data: Prepared) -> LabelledImages:
     train = rows_for_fit(data, data.splits.train)
     if data.distillation is None:
         return train
-    return LabelledImages(data.distillation.images, train.labels, train.weights, data.distillation.answers, train.task)
+    return LabelledImages(
+        data.distillation.images, train.labels, train.weights, data.distillation.soft_labels, train.task
+    )
 
 
 def rows_for_fit(data: Prepared, rows: NDArray[np.int64]) -> LabelledImages:

@@ -43,13 +43,13 @@ class DistillationTargets:
     Attributes:
         images: (num_views * num_train, height, width, channels) uint8, view after view, or what gives such an array
             when it is sliced by rows.
-        answers: (num_views * num_train, num_classes) float32, of each of these images the mean of its label and the
+        soft_labels: (num_views * num_train, num_classes) float32, of each of these images the mean of its label and the
             teacher's probabilities.
         teacher: who it was and how good, as metrics.json has it.
     """
 
     images: Any
-    answers: NDArray[np.float32]
+    soft_labels: NDArray[np.float32]
     teacher: Mapping[str, Any]
 
 
