@@ -44,7 +44,7 @@ def refuse_empty(dataset: Dataset, data: DataRecipe, splits: Splits) -> None:
         is_free = (dataset.given_splits == "") | (dataset.given_splits == "train")
         lost = [label for label in lost if not dataset.counts(is_free)[label]]
     if lost or not len(splits.train):
-        name = dataset.class_names[lost[0] if lost else int(dataset.labels[0])]
+        name = dataset.class_names[lost[0]] if lost else dataset.named(slice(0, 1))[0]
         raise InvalidSource(
             f"{dataset.name}: no image of class {name!r} is left to train on after the splits. "
             "Add images of it, or make data.validation_fraction and data.calibration_fraction smaller."
