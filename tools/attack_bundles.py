@@ -47,7 +47,8 @@ HOSTILE: tuple[Any, ...] = (
     *([], {}, [[]], [None], {"a": 1}, list(range(3_000)), [[1, 2], [3]], ["a", "a"], [["a"]]),
 )
 DESCRIPTIONS = ("manifest.json", "input.json", "labels.json", "calibration.json", "metrics.json")
-BUNDLE_FILES = (*DESCRIPTIONS, "model.onnx", "parity.npz", "card.md")
+ARRAYS = ("parity.npz", "identity.npz")
+BUNDLE_FILES = (*DESCRIPTIONS, *ARRAYS, "model.onnx", "card.md")
 OF_RUN = ("recipe.json", "metrics.json", "history.jsonl", "splits.csv", "predictions.npz")
 
 
@@ -140,25 +141,28 @@ def swap_files(bundle: Path, draw: np.random.Generator) -> None:
             first.mkdir()
 
 
+def change_arrays(path: Path, draw: np.random.Generator) -> None:
+    """Change an array of an `.npz` file in shape, kind or numbers."""
+    arrays = dict(np.load(path))
+    name = sorted(arrays)[draw.integers(len(arrays))]
+    array = arrays[name]
+    others: tuple[Any, ...] = (array[:-1], array[None], np.zeros(3))
+    if array.dtype.kind != "U":
+        others += (array.astype(str), np.array([b"a"]), np.full_like(array, -1 if array.dtype.kind in "if" else 1))
+    other = others[draw.integers(len(others))]
+    if draw.random() < 0.3 and array.dtype.kind == "f":
+        other = np.where(draw.random(array.shape) < 0.5, np.nan, array)
+    arrays[name] = other
+    np.savez(path, **arrays)
+
+
 def change_run(run: Path, draw: np.random.Generator) -> None:
     """Change a file that lies beside the bundle."""
     path = run / OF_RUN[draw.integers(len(OF_RUN))]
     if path.suffix == ".json" and draw.random() < 0.8:
         change_json(path, draw)
     elif path.suffix == ".npz" and draw.random() < 0.7:
-        arrays = dict(np.load(path))
-        name = sorted(arrays)[draw.integers(len(arrays))]
-        array = arrays[name]
-        others = (array[:-1], array[None], array.astype(str), np.zeros(3), np.array([b"a"]), np.full_like(array, -1))
-        other: Any = (
-            others[draw.integers(6)]
-            if array.dtype.kind != "U"
-            else (array[:-1], array[None], np.zeros(3))[draw.integers(3)]
-        )
-        if draw.random() < 0.3 and array.dtype.kind == "f":
-            other = np.where(draw.random(array.shape) < 0.5, np.nan, array)
-        arrays[name] = other
-        np.savez(path, **arrays)
+        change_arrays(path, draw)
     else:
         change_bytes(path, draw)
 
@@ -191,8 +195,10 @@ def changed(run: Path, number: int, seed: int, place: Path) -> Path:
                 change_bytes(bundle / "model.onnx", draw)
             elif kind < 0.75:
                 change_graph(bundle / "model.onnx", draw)
-            elif kind < 0.82:
+            elif kind < 0.8:
                 swap_files(bundle, draw)
+            elif kind < 0.85:
+                change_arrays(bundle / ARRAYS[draw.integers(len(ARRAYS))], draw)
             else:
                 change_run(copied, draw)
         except Exception:  # noqa: BLE001, S112  # what was changed before cannot be changed any more

@@ -16,6 +16,7 @@ from PIL import Image
 
 import sightline
 from sightline.errors import CannotWrite, InvalidBundle, InvalidValue
+from sightline.evaluation import finished_runs
 from sightline.evaluation.comparison import comparison_figures
 from sightline.evaluation.paired_tests import PairedTest
 from sightline.metrics.figures import FIGURES, Metric
@@ -473,6 +474,15 @@ def test_a_figure_that_came_after_a_run_is_a_dash_in_it(
 def test_predictions_of_another_shape_are_refused(tiny_run: sightline.Run, run_copy: Path) -> None:
     rewrite(run_copy, lambda arrays: arrays.update(test_labels=arrays["test_labels"][:-1]))
     with pytest.raises(InvalidBundle, match="rows, labels and logits of test do not belong together"):
+        sightline.compare([tiny_run, run_copy])
+
+
+@pytest.mark.parametrize(("name", "bound"), [("free_bytes", lambda: 2_000), ("MOST_ARRAY_BYTES", 1_000)])
+def test_predictions_that_would_take_more_memory_than_they_may_are_refused(
+    name: str, bound: object, tiny_run: sightline.Run, run_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finished_runs, name, bound)
+    with pytest.raises(InvalidBundle, match=r"it says that it holds [0-9,]+ bytes"):
         sightline.compare([tiny_run, run_copy])
 
 
