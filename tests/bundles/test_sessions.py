@@ -48,8 +48,8 @@ def portions_of_two(request, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_portions_come_in_order_and_hold_what_the_whole_gives(session) -> None:
     starts, parts = zip(*session.portions(IMAGES, ["logits", "features"]), strict=True)
     assert starts == (0, 2, 4, 6)
-    for place, whole in enumerate(session.outputs(IMAGES, ["logits", "features"])):
-        assert np.allclose(np.concatenate([part[place] for part in parts]), whole, rtol=1e-4, atol=1e-4)
+    for index, whole in enumerate(session.outputs(IMAGES, ["logits", "features"])):
+        assert np.allclose(np.concatenate([part[index] for part in parts]), whole, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.usefixtures("portions_of_two")

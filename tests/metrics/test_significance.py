@@ -19,12 +19,12 @@ Z95 = 1.959963984540054
 
 def _by_definition(p_values: list[float]) -> list[float]:
     """The smallest level at which Holm's steps, done one by one, would reject each hypothesis."""
-    ranked = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    ranked = sorted(range(len(p_values)), key=lambda index: p_values[index])
     adjusted = [0.0] * len(p_values)
-    for rank, place in enumerate(ranked):
+    for rank, index in enumerate(ranked):
         # A hypothesis falls only after all before it: the level must do for each of them.
         needed = [(len(p_values) - before) * p_values[ranked[before]] for before in range(rank + 1)]
-        adjusted[place] = min(1.0, max(needed))
+        adjusted[index] = min(1.0, max(needed))
     return adjusted
 
 

@@ -121,9 +121,9 @@ def test_every_flipped_bit_ends_in_one_kind_of_error_or_in_arrays(tmp_path: Path
     path = tmp_path / "a.npz"
     np.savez_compressed(path, a=np.random.default_rng(0).integers(0, 9, 300), b=np.array(["x", "y"]))
     whole, refused = path.read_bytes(), 0
-    for place in range(0, len(whole), 3):
+    for index in range(0, len(whole), 3):
         changed = bytearray(whole)
-        changed[place] ^= 0x10
+        changed[index] ^= 0x10
         path.write_bytes(changed)
         try:
             read_arrays(path)

@@ -113,8 +113,8 @@ def test_classes_in_another_order_are_turned_inside_the_network(
         said = [predictions_of(run, rows, split, CLASSES) for run in runs]
         assert len(said[0]) > 5
         assert said[0].labels.tolist() == said[1].labels.tolist()
-        place = {row_id: number for number, row_id in enumerate(said[0].row_ids)}
-        order = [place[row_id] for row_id in arrays[f"{split}_row_ids"].tolist()]
+        row_of = {row_id: number for number, row_id in enumerate(said[0].row_ids)}
+        order = [row_of[row_id] for row_id in arrays[f"{split}_row_ids"].tolist()]
         together = ensemble_logits(np.stack([one.logits for one in said], axis=1), [2, 1])[order]
         assert np.abs(arrays[f"{split}_logits"] - together).max() < 1e-3
         assert arrays[f"{split}_labels"].tolist() == said[0].labels[order].tolist()

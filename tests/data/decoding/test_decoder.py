@@ -500,8 +500,8 @@ def mutations(data, count, generator):
             del mutated[generator.integers(1, len(mutated)) :]
         # Headers are short and hold everything dangerous: half of the flips go there.
         limit = len(mutated) if number % 2 else min(len(mutated), 120)
-        for place in generator.integers(0, limit, generator.integers(1, 6)):
-            mutated[place] ^= 1 << generator.integers(8)
+        for index in generator.integers(0, limit, generator.integers(1, 6)):
+            mutated[index] ^= 1 << generator.integers(8)
         yield bytes(mutated)
 
 

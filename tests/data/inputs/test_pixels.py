@@ -203,9 +203,9 @@ def test_rows_that_follow_one_another_are_not_copied():
     assert len(found[np.array([], dtype=np.int64)]) == 0
 
 
-def flip(path: Path, place: int) -> None:
+def flip(path: Path, offset: int) -> None:
     data = bytearray(path.read_bytes())
-    data[place] ^= 0x80
+    data[offset] ^= 0x80
     path.write_bytes(data)
 
 

@@ -25,13 +25,13 @@ BOTH = [Mixing(0.4, 0.0, HEIGHT, WIDTH, seed=3), Mixing(0.0, 1.0, HEIGHT, WIDTH,
 def slow_mix(images: np.ndarray, plan: np.ndarray) -> np.ndarray:
     """Pixel by pixel: the partner's inside the box, a blend of both outside."""
     mixed = np.zeros(images.shape)
-    for place, (partner, share, top, bottom, left, right) in enumerate(plan):
+    for index, (partner, share, top, bottom, left, right) in enumerate(plan):
         other = images[int(partner)].astype(float)
         for row in range(images.shape[1]):
             for column in range(images.shape[2]):
                 in_box = top <= row < bottom and left <= column < right
-                blend = share * images[place, row, column] + (1 - share) * other[row, column]
-                mixed[place, row, column] = other[row, column] if in_box else blend
+                blend = share * images[index, row, column] + (1 - share) * other[row, column]
+                mixed[index, row, column] = other[row, column] if in_box else blend
     return mixed
 
 
@@ -51,11 +51,11 @@ def test_labels_sum_to_one_and_are_shared_as_the_pixels_are(mixing: Mixing) -> N
     targets = np.eye(40, dtype=np.float32)
     plan, mixed = mixing.mix(ROWS, [targets])
     np.testing.assert_allclose(mixed.sum(axis=1), 1, atol=1e-6)
-    for place in range(40):
+    for index in range(40):
         images = np.zeros((40, HEIGHT, WIDTH, 1), np.float32)
-        images[place] = 1
+        images[index] = 1
         seen = np.asarray(MixImages()(images, plan, training=True)).mean(axis=(1, 2, 3))
-        np.testing.assert_allclose(mixed[:, place], seen, atol=1e-5)
+        np.testing.assert_allclose(mixed[:, index], seen, atol=1e-5)
     assert ((mixed > 0).sum(axis=1) <= 2).all()
     assert ((mixed > 0.05).sum(axis=1) == 2).any()
 

@@ -38,8 +38,8 @@ def test_a_view_of_a_row_is_the_draw_of_the_one_augmentation_from_the_state_of_i
     augmentation = build_augmentation(EVERYTHING, SPEC, seed=0)
     assert augmentation is not None
     states = [variable for variable in augmentation.variables if "seed" in variable.path]
-    for place, state in enumerate(states):
-        state.assign(np.array([2000 + place, 1000], np.uint32))
+    for index, state in enumerate(states):
+        state.assign(np.array([2000 + index, 1000], np.uint32))
     expected = np.asarray(augmentation(IMAGES[BLOCK : 2 * BLOCK], training=True))
     assert np.array_equal(view(2)(ROWS[BLOCK : 2 * BLOCK], IMAGES[BLOCK : 2 * BLOCK]), expected)
 

@@ -103,10 +103,10 @@ def test_the_run_tells_of_its_members(bagged: sightline.Run) -> None:
     assert (figures["kind"], len(figures["members"])) == ("bagging", 3)
     with np.load(bagged.path / "predictions.npz") as saved:
         named, labels = saved["test_member_logits"].argmax(axis=2), saved["test_labels"]
-    for place, member in enumerate(figures["members"]):
-        assert (member["number"], member["network"], member["seed"]) == (place + 1, "mlp", place)
+    for index, member in enumerate(figures["members"]):
+        assert (member["number"], member["network"], member["seed"]) == (index + 1, "mlp", index)
         assert (member["vote"], member["epochs"]) == (1.0, 2)
-        assert member["test"]["num_correct"] == int((named[:, place] == labels).sum())
+        assert member["test"]["num_correct"] == int((named[:, index] == labels).sum())
         assert member["validation"]["num_images"] == bagged.validation.num_images
     for split in ("validation", "test"):
         with np.load(bagged.path / "predictions.npz") as saved:

@@ -46,11 +46,11 @@ def test_loss_and_gradient_are_those_of_the_definition() -> None:
     point = np.random.default_rng(1).normal(size=39) * 0.3
     loss, gradient = fitter(rows)._loss(point, 0.1)
     assert loss == pytest.approx(slow_loss(point.reshape(-1, 3), rows, 0.1), rel=1e-5)
-    for place in (0, 7, 20, 36, 38):
+    for index in (0, 7, 20, 36, 38):
         step = np.zeros(39)
-        step[place] = 1e-4
+        step[index] = 1e-4
         up, down = (slow_loss((point + sign * step).reshape(-1, 3), rows, 0.1) for sign in (1, -1))
-        assert gradient[place] == pytest.approx((up - down) / 2e-4, abs=1e-4)
+        assert gradient[index] == pytest.approx((up - down) / 2e-4, abs=1e-4)
 
 
 def test_no_other_weights_have_a_lower_loss() -> None:
