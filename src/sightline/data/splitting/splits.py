@@ -23,16 +23,13 @@ COLUMNS = ("row_id", "split", "group")
 def split(dataset: Dataset, data: DataRecipe | None = None, *, seed: int = 0, copies: Copies | None = None) -> Splits:
     """Divide the rows of a dataset.
 
-    Rows that the source itself calls test or validation stay so. How the others are
-    divided depends on what they are.
+    What is asked for means the same whatever the rows are. What the source itself calls test, validation or
+    calibration stays so; the rest is free. Of it goes the fraction for test first, and of what is left then those
+    for validation and calibration; every class has its share of every split; the same seed gives the same rows.
+    What is promised beyond differs, since it cannot be had of one rule:
 
-    **Arrays** without groups are drawn at random within each class, so that every
-    split has the classes in exactly the same proportion: test from all rows, then
-    validation and calibration from what is left to train.
-
-    **Files**, and rows with groups or known copies, are assigned by a seeded hash of
-    their group, and the result is stable: files that are added later move none that
-    were there. An explicit group and the copies of an image stay in one split, near copies
+    **Files**, and rows with groups or known copies, stay where they are while the source grows. Each is assigned by a
+    seeded hash of its group: an explicit group and the copies of an image stay in one split, near copies
     where they stand out from images that merely look alike (`sightline.data.duplicates.clusters.outstanding`). Files
     count as added in the order of `Store.arrivals`, the time of their last
     change in a folder; where older files are added later, give the first run's
@@ -40,7 +37,12 @@ def split(dataset: Dataset, data: DataRecipe | None = None, *, seed: int = 0, co
     together is in none of them and among `left_out`. The first group of a class goes
     to train; after that the hash is overruled only where a class, or all of them
     together, would stray from the fractions by more than one image and 5 %, so that
-    without groups a split has its share of each class to within 3 images and 8 %.
+    without groups a split has its share of each class to within 3 images and 8 %. A class that is short of images for
+    a split is told in a remark.
+
+    **Arrays** without groups have the classes in exactly the same proportion: they are drawn at random within each
+    class. A row of an array is known by its number alone, so there is nothing to stay: with one image more, all are
+    drawn anew, and copies are not looked for. A class of which none is left to train on is refused.
 
     Args:
         dataset: the rows.
@@ -65,21 +67,28 @@ def split(dataset: Dataset, data: DataRecipe | None = None, *, seed: int = 0, co
         shares = _shares(dataset, data)
         copies, remarks = _heeded(copies)
         splits = _assigned(dataset, assign(dataset, shares, seed=seed, copies=copies), shares, remarks)
-        refuse_empty(dataset, data, splits)
-        return splits
+    else:
+        splits = _drawn(dataset, data, seed)
+    refuse_empty(dataset, data, splits)
+    return splits
+
+
+def _drawn(dataset: Dataset, data: DataRecipe, seed: int) -> Splits:
+    """Exactly the fractions of every class, at random."""
     generator, strata = np.random.default_rng([seed, 0x5EED]), dataset.task.strata(dataset.labels)
-    given = dataset.given_splits
-    free = np.flatnonzero((given == "") | (given == "train"))
-    test, validation = np.flatnonzero(given == "test"), np.flatnonzero(given == "validation")
-    if not len(test):
-        test, free = _draw(strata, free, round(data.test_fraction * len(free)), generator)
+    rows = {name: np.flatnonzero(dataset.given_splits == name) for name in SPLIT_NAMES if name != "train"}
+    free = np.flatnonzero(~np.isin(dataset.given_splits, list(rows)))
     num_free = len(free)
-    if not len(validation):
-        validation, free = _draw(strata, free, round(data.validation_fraction * num_free), generator)
-    calibration, train = _draw(strata, free, round(data.calibration_fraction * num_free), generator)
-    drawn = Splits(train, validation, calibration, test, dataset.fingerprint)
-    refuse_empty(dataset, data, drawn)
-    return drawn
+    for name, fraction in (
+        ("test", data.test_fraction),
+        ("validation", data.validation_fraction),
+        ("calibration", data.calibration_fraction),
+    ):
+        if not len(rows[name]):
+            rows[name], free = _draw(strata, free, round(fraction * num_free), generator)
+        if name == "test":
+            num_free = len(free)  # the others are fractions of what it leaves
+    return Splits(train=free, **rows, fingerprint=dataset.fingerprint)
 
 
 def splits_csv(dataset: Dataset, splits: Splits) -> str:
