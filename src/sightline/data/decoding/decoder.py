@@ -44,6 +44,7 @@ from sightline.data.decoding.costs import DECODING, FILES, MAX_PIXELS, bytes_to_
 from sightline.data.decoding.formats import HEIF_READER, IMAGE_FORMATS, IMAGE_SUFFIXES, ImageFormat, format_of
 from sightline.data.decoding.netpbm import read_netpbm
 from sightline.data.decoding.resizing import resize_image
+from sightline.data.decoding.tiff import exif_orientation
 from sightline.errors import InvalidValue, UnreadableImage, pick
 from sightline.records import ColorMode, InputSpec
 from sightline.system.text import printable
@@ -71,7 +72,6 @@ _READERS: dict[ImageFormat, type[ImageFile.ImageFile]] = {
     "AVIF": AvifImageFile,
     "JPEG2000": Jpeg2KImageFile,
 }
-_ORIENTATION = 0x0112
 # Larger ones are reduced by whole numbers before anything else is made of them, as a JPEG is in its decoder.
 _REDUCED_ABOVE = 16_000_000
 _TRIMMED_ABOVE = 64 * 2**20
@@ -355,9 +355,8 @@ def _silence_libtiff() -> None:
 def _orientation(opened: ImageFile.ImageFile | None, container: Container) -> int:
     if container.format != "AVIF" or opened is None:
         return container.orientation
-    # Pillow hands an AVIF file's own rotation and mirror on as EXIF; without `xmp` it looks nowhere else.
-    opened.info.pop("xmp", None)
-    return int(opened.getexif().get(_ORIENTATION, 1))
+    # Pillow hands an AVIF file's own rotation and mirror on as Exif.
+    return exif_orientation(opened.info.get("exif", b"").removeprefix(b"Exif\0\0"))
 
 
 def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
