@@ -231,6 +231,7 @@ def test_the_readme_names_every_command_and_every_function():
     assert sorted(re.findall(r"`(\w+)`", listed)) == sorted(functions)
     assert {*functions, *re.findall(r"`(\w+)`", alone)} == {name for name in sightline._HOMES if name.islower()}
     assert [name for name in COMMANDS if not re.search(rf"sightline {name}\b", text)] == []
+    assert [name for name in sightline.__all__ if name[0].islower() and f"`{name}`" not in text] == []
 
 
 def test_the_readme_says_what_to_place_where_without_a_network():
