@@ -21,7 +21,7 @@ from sightline.training.setup import resolution
 keras = load_keras()
 
 from sightline.bundles.parity import check_difference  # noqa: E402  # the backend is chosen first
-from sightline.training.packaging.contract import compare  # noqa: E402  # the backend is chosen first
+from sightline.training.packaging.contract import largest_probability_difference  # noqa: E402  # the backend is chosen first
 
 TRAIN = """
 import sys
@@ -94,7 +94,10 @@ def test_the_network_in_keras_is_compared_on_the_processor(
     monkeypatch.setattr(keras.saving, "load_model", load_model)
     images = small_arrays["x_test"][:20, :, :, None]
     with np.load(tiny_run.path / "predictions.npz") as saved:
-        assert compare(tiny_run.bundle.path / "model.keras", images, saved["test_logits"][:20]) < 1e-5
+        assert (
+            largest_probability_difference(tiny_run.bundle.path / "model.keras", images, saved["test_logits"][:20])
+            < 1e-5
+        )
     assert devices == ["cpu:0"]
 
 

@@ -27,7 +27,7 @@ _FAIR = ("test", NEW)
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
+class JudgedRows:
     """The rows that are judged, and what is to be told of them.
 
     Attributes:
@@ -76,7 +76,7 @@ class _Known:
     is_other_source: bool = False
 
 
-def choose_rows(bundle: Bundle, dataset: Dataset, split: str | None) -> Choice:
+def choose_rows(bundle: Bundle, dataset: Dataset, split: str | None) -> JudgedRows:
     """The rows of a source that are judged: of the split that was asked for, or those that were not learned from."""
     if split not in (None, "all", *SPLIT_NAMES):
         raise InvalidValue(f"split must be {', '.join(SPLIT_NAMES)} or all; got {split!r}.")
@@ -96,7 +96,7 @@ def choose_rows(bundle: Bundle, dataset: Dataset, split: str | None) -> Choice:
         raise InvalidSource(_refusal(bundle, dataset, split, told))
     pixels = None if known.pixels is None else known.pixels.take(asked)
     groups = _groups(dataset, known, listed if is_own else {})
-    return Choice(known.looked[asked], pixels, None if groups is None else groups[asked], told)
+    return JudgedRows(known.looked[asked], pixels, None if groups is None else groups[asked], told)
 
 
 def _known(

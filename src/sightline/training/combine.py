@@ -36,8 +36,8 @@ from sightline.system.interruption import heeding_interrupts
 from sightline.system.outputs import places_of
 from sightline.system.progress import Mode, Stopwatch, reporter, reporting
 from sightline.system.workers import free_bytes
-from sightline.training.combination.reopening import reopen, reopened_network
-from sightline.training.combination.selection import Choice, choose, members_of
+from sightline.training.combination.reopening import reopen_shared_rows, reopened_network
+from sightline.training.combination.selection import Selection, choose, members_of
 from sightline.training.combination.shared_rows import (
     SharedRows,
     shared_classes,
@@ -121,7 +121,7 @@ def combine(
         reporter().say(_opening(finished, rows))
         choice = choose(finished, rows, class_names, votes=votes, most=steps)
         stopwatch.lap("choose")
-        data, typed = reopen(source, finished, rows, class_names=class_names, spec=spec)
+        data, typed = reopen_shared_rows(source, finished, rows, class_names=class_names, spec=spec)
         heard = [run for run, vote in zip(finished, choice.votes.tolist(), strict=True) if vote > 0]
         data = dataclasses.replace(data, identity=merged(read_identity(run.bundle) for run in heard))
         stopwatch.lap("data")
@@ -136,7 +136,7 @@ class _Combination:
 
     runs: tuple[FinishedRun, ...]
     rows: SharedRows
-    choice: Choice
+    choice: Selection
     data: Prepared
     typed: str
 

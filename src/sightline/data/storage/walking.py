@@ -15,7 +15,7 @@ from sightline.system.workers import map_in_order
 # Waiting for the disk is most of the work: eight threads list 2.5 times as fast as one, on two cores.
 _THREADS = 8
 
-Identity = tuple[int, int]
+FolderIdentity = tuple[int, int]
 Visit = Callable[[os.DirEntry[str], str, Listing], bool]
 """Takes an entry and its path inside the folder, notes a file in the listing, tells whether it is a folder."""
 
@@ -27,7 +27,7 @@ class _Folder:
     path: str
     prefix: str
     above: _Folder | None = None
-    identity: Identity = (-1, -1)
+    identity: FolderIdentity = (-1, -1)
     is_link: bool = False
 
     def lies_in_itself(self) -> bool:
@@ -61,7 +61,7 @@ def walk(path: str | Path, visit: Visit) -> Listing:
     """
     listing = Listing()
     level = [_Folder(str(path), "")]
-    walked: set[tuple[str, Identity]] = set()
+    walked: set[tuple[str, FolderIdentity]] = set()
     while level:
         deeper: list[_Folder] = []
         contents = map_in_order(lambda one: _look_into(one, visit), level, workers=min(_THREADS, len(level)))
@@ -100,7 +100,7 @@ def _look_into(folder: _Folder, visit: Visit) -> _Content:
     return content
 
 
-def _why_not_walked(folder: _Folder, content: _Content, walked: set[tuple[str, Identity]]) -> str:
+def _why_not_walked(folder: _Folder, content: _Content, walked: set[tuple[str, FolderIdentity]]) -> str:
     """Why the content of a folder is not taken; notes that it was, if it is."""
     if content.error:
         return f"this folder cannot be read ({content.error}); change its permissions"

@@ -23,7 +23,7 @@ from sightline.training.combination.shared_rows import SharedRows, class_order
 from sightline.training.setup.preparation import Prepared
 
 
-def reopen(
+def reopen_shared_rows(
     source: Any, runs: Sequence[FinishedRun], rows: SharedRows, *, class_names: tuple[str, ...], spec: InputSpec
 ) -> tuple[Prepared, str]:
     """Open the source of several runs again, and read the images of the rows that they share.

@@ -18,7 +18,7 @@ from sightline.training.combination.shared_rows import SharedRows, predictions_o
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
+class Selection:
     """Which runs are heard, and how it came to that.
 
     Attributes:
@@ -43,7 +43,7 @@ def choose(
     *,
     votes: Sequence[float] | None,
     most: int,
-) -> Choice:
+) -> Selection:
     """Choose which of several runs are heard, by what they said of the shared validation rows.
 
     Args:
@@ -75,7 +75,7 @@ def choose(
         counts, made = [np.asarray(votes, np.float64)], "with weights that were given"
         history = [_step(1, said, validation[0], counts[0])]
     best = int(selection_course(said, labels, most=1)[0][0]) if num_rows else int(np.argmax(counts[-1]))
-    return Choice(counts[-1], tuple(history), best, made, votes is None)
+    return Selection(counts[-1], tuple(history), best, made, votes is None)
 
 
 def _step(number: int, said: NDArray[np.float32], rows: Predictions, votes: NDArray[np.float64]) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def _step(number: int, said: NDArray[np.float32], rows: Predictions, votes: NDAr
 
 
 def members_of(
-    runs: Sequence[FinishedRun], rows: SharedRows, class_names: tuple[str, ...], choice: Choice
+    runs: Sequence[FinishedRun], rows: SharedRows, class_names: tuple[str, ...], choice: Selection
 ) -> list[dict[str, Any]]:
     """The runs as members, with what they said of the shared rows when they were trained."""
     return [

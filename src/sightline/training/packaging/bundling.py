@@ -22,7 +22,7 @@ from sightline.records import Evaluation, Predictions, SplitName
 from sightline.system.backends import without_retracing_notes
 from sightline.system.files import staged_folder, write_atomically, write_json
 from sightline.system.progress import Stopwatch
-from sightline.training.packaging.contract import compare, save_network
+from sightline.training.packaging.contract import largest_probability_difference, save_network
 from sightline.training.setup.preparation import Prepared
 
 JUDGED: tuple[SplitName, ...] = ("validation", "calibration", "test")
@@ -172,7 +172,7 @@ def _compare(staged: Path, session: Session, data: Prepared, test: Predictions) 
     rows = next((found for found in splits if len(found)), data.splits.train)[:most]
     images = data.pixels.take(rows)[:]
     logits = test.logits[:most] if len(test) else session.logits(images, with_progress=True)
-    return compare(staged / "model.keras", images, logits, data.dataset.task)
+    return largest_probability_difference(staged / "model.keras", images, logits, data.dataset.task)
 
 
 def _write_parity(staged: Path, session: Session, data: Prepared) -> str:

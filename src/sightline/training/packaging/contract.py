@@ -101,7 +101,7 @@ def _kept(key: str) -> Path | None:
     return None
 
 
-def compare(
+def largest_probability_difference(
     keras_path: Path, images: NDArray[np.uint8], onnx_logits: NDArray[np.float32], task: Task = SINGLE_LABEL
 ) -> float:
     """How far the two files of a bundle differ on images; refuses the bundle if it is too far.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,7 +17,6 @@ from sightline.data.storage.kept_rows import KeptRows
 from sightline.training.augmentation.views import row_views
 from sightline.training.setup.preparation import Prepared
 
-Background = Literal["dark", "light", "mixed"]
 MIDDLE, FEATURES = "middle", "features"
 
 
