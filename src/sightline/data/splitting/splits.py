@@ -76,7 +76,7 @@ def split(dataset: Dataset, data: DataRecipe | None = None, *, seed: int = 0, co
 def _drawn(dataset: Dataset, data: DataRecipe, seed: int) -> Splits:
     """Exactly the fractions of every class, at random."""
     generator, strata = np.random.default_rng([seed, 0x5EED]), dataset.task.strata(dataset.labels)
-    rows = {name: np.flatnonzero(dataset.given_splits == name) for name in SPLIT_NAMES if name != "train"}
+    rows = {name: np.flatnonzero(dataset.given_splits == name) for name in ("validation", "calibration", "test")}
     free = np.flatnonzero(~np.isin(dataset.given_splits, list(rows)))
     num_free = len(free)
     for name, fraction in (
@@ -88,7 +88,7 @@ def _drawn(dataset: Dataset, data: DataRecipe, seed: int) -> Splits:
             rows[name], free = _draw(strata, free, round(fraction * num_free), generator)
         if name == "test":
             num_free = len(free)  # the others are fractions of what it leaves
-    return Splits(train=free, **rows, fingerprint=dataset.fingerprint)
+    return Splits(free, rows["validation"], rows["calibration"], rows["test"], dataset.fingerprint)
 
 
 def splits_csv(dataset: Dataset, splits: Splits) -> str:
