@@ -56,6 +56,11 @@ def test_the_header_ends_with_a_single_blank():
         (b"P1 3 1 10", "2 of 3"),
         (b"P2 2 1 255 1 x", "something else"),
         (b"P2 1 1 255 99999999999999999999", "something else"),
+        (b"P2 " + b"#\n" * 40_000 + b"1 1 9 1 ", "its header"),
+        (b"P2 1 1 " + b"#\n" * 40_000 + b"9 1 ", "its header"),
+        (b"P2 1 1 9 " + b" " * 70_000 + b"1", "0 of 1"),
+        (b"P2 400 400 9 " + b"#\n" * 100_001, "nothing but comments"),
+        (b"P2 9000 9000 9 " + bytes(64 * 2**20), "67,108,864 are read. Pack it"),
     ],
 )
 def test_what_is_damaged_is_refused(data, reason):
