@@ -12,6 +12,7 @@ from PIL import Image
 
 import sightline
 from sightline.bundles.bundle import load_bundle, write_manifest
+from sightline.data.splitting.splits import sample_fraction
 from sightline.errors import InvalidBundle
 from sightline.metrics.classification import softmax
 from sightline.tasks.single_label import SINGLE_LABEL, SingleLabel
@@ -150,3 +151,17 @@ def test_targets_are_numbers_or_one_hot_rows() -> None:
     labels = np.array([1, 0])
     assert SINGLE_LABEL.targets(labels, num_classes=2, one_hot=False).tolist() == [1, 0]
     assert SINGLE_LABEL.targets(labels, num_classes=2, one_hot=True).tolist() == [[0, 1], [1, 0]]
+
+
+def test_rows_are_sampled_by_what_the_task_keeps_in_proportion() -> None:
+    @dataclass(frozen=True)
+    class Parity(SingleLabel):
+        def strata(self, labels):
+            return labels % 2
+
+    names, labels = tuple(map(str, range(100))), np.arange(100)
+    images, given = np.zeros((100, 1, 1, 1), np.uint8), np.full(100, "")
+    usual = sightline.Dataset("made", names, np.array(names), labels, images, given, "f")
+    by_parity = sightline.Dataset("made", names, np.array(names), labels, images, given, "f", task=Parity())
+    assert len(sample_fraction(usual, 0.1, seed=0)) == 100
+    assert np.bincount(labels[sample_fraction(by_parity, 0.1, seed=0)] % 2).tolist() == [5, 5]
