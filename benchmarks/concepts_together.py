@@ -70,10 +70,10 @@ def fit_together(source: str, recipe: Recipe, rows: NDArray[np.int64], validatio
     """
     from sightline.training.ensembles.members import Job
     from sightline.training.ensembles.train_members import train_ensemble
-    from sightline.training.setup.resolution import resolve
+    from sightline.training.setup.resolution import settle
 
     data = _prepared(source)
-    own = resolve(dataclasses.replace(recipe, seed=recipe.seed * SEEDS_APART), data.dataset)
+    own = settle(recipe.changed({"seed": recipe.seed * SEEDS_APART}), dataset=data.dataset).recipe
     splits = dataclasses.replace(
         data.splits,
         train=np.sort(rows),

@@ -38,7 +38,7 @@ from sightline.training.ensembles.graph import answers_of  # noqa: E402
 from sightline.training.loop.batches import LabelledImages  # noqa: E402
 from sightline.training.loop.fit import fit  # noqa: E402
 from sightline.training.loop.recording import FitOutputs  # noqa: E402
-from sightline.training.setup.resolution import resolve  # noqa: E402
+from sightline.training.setup.resolution import settle  # noqa: E402
 
 MOST_JUDGED = 20_000
 # Name, number of views, softening, part of the given labels in what is learned, whether augmentation is on top; no
@@ -105,7 +105,7 @@ class School:
     def student(self, way: tuple[int, float | None, float, bool], asked: Recipe) -> dict[str, float]:
         """Train one and judge it."""
         num_views, softening, part, on_top = way
-        recipe = resolve(asked, self.data)
+        recipe = settle(asked, dataset=self.data).recipe
         keras.utils.set_random_seed(recipe.seed)
         network = build_network(self.spec.shape, 10, recipe.model)
         augmentation = build_augmentation(recipe.augmentation, self.spec, seed=recipe.seed)

@@ -117,6 +117,7 @@ def test_train_prints_one_json_object_and_all_else_on_stderr(other_process) -> N
     assert figures["images_per_second"] > 0
     assert figures["recipe"]["seed"] == 0
     assert "epoch 2/2" in stderr
+    assert "settled: data.image_size=28, data.color_mode=grey, augmentation.policy=digits\n" in stderr
     assert json.loads((out / "metrics.json").read_text()) == figures
 
 
@@ -125,7 +126,15 @@ def test_a_run_leaves_every_file_of_the_design(tiny_run: sightline.Run) -> None:
     bundle = "manifest.json input.json labels.json model.keras model.onnx calibration.json metrics.json card.md"
     bundle += " parity.npz identity.npz"
     assert names == {
-        *["recipe.json", "splits.csv", "excluded.csv", "history.jsonl", "predictions.npz", "metrics.json"],
+        *[
+            "recipe.json",
+            "resolution.json",
+            "splits.csv",
+            "excluded.csv",
+            "history.jsonl",
+            "predictions.npz",
+            "metrics.json",
+        ],
         *["curves.png", "confusion.png", "mistakes.png"],
         *(str(Path("bundle") / name) for name in bundle.split()),
     }
@@ -136,6 +145,14 @@ def test_the_recipe_of_a_run_trains_the_same_again(tiny_run: sightline.Run) -> N
     assert recorded.to_dict() == tiny_run.recipe
     assert (recorded.model.name, recorded.data.image_size, recorded.data.color_mode) == ("lenet5", 28, "grey")
     assert (recorded.name, recorded.training.epochs) == ("fast", 2)
+
+
+def test_a_run_keeps_what_was_settled_of_the_recipe_that_was_asked_for_and_why(tiny_run: sightline.Run) -> None:
+    kept = json.loads((tiny_run.path / "resolution.json").read_text())
+    assert kept[0] == {"key": "data.image_size", "asked": "auto", "settled": 28, "reason": "the source has 28x28"}
+    recorded = sightline.recipe(tiny_run.path / "recipe.json")
+    asked = sightline.recipe("fast", {"model.name": "lenet5", "training.epochs": 2})
+    assert asked.changed({change["key"]: change["settled"] for change in kept}) == recorded
 
 
 def test_the_splits_of_a_run_can_be_given_back(tiny_run: sightline.Run, small_npz: Path) -> None:

@@ -282,6 +282,16 @@ class Recipe:
                 raise InvalidValue(f"{entry.name} must be a {section.__name__}; got {value!r}.")
         check_together(self)
 
+    def changed(self, values: Mapping[str, Any]) -> Recipe:
+        """The same with other values of some keys, named as they are typed: {"training.epochs": 3}."""
+        parts: dict[str, dict[str, Any]] = {}
+        for key, value in values.items():
+            section, _, name = key.rpartition(".")
+            parts.setdefault(section, {})[name] = value
+        top = parts.pop("", {})
+        sections = {name: dataclasses.replace(getattr(self, name), **part) for name, part in parts.items()}
+        return dataclasses.replace(self, **top, **sections)
+
     def to_dict(self) -> dict[str, Any]:
         """The tree as plain JSON types."""
         return dataclasses.asdict(self)

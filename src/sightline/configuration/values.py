@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, ClassVar, get_type_hints
 
 from sightline.errors import InvalidValue, UnknownName, closest
@@ -53,7 +53,7 @@ def check_fields(part: Any, prefix: str) -> None:
 
 
 @functools.cache
-def field_kinds(part: type) -> dict[str, frozenset[str]]:
+def field_kinds(part: Hashable) -> dict[str, frozenset[str]]:
     """Names of the plain types that each field takes, {"int", "NoneType"}; none for a field that is a section."""
     return {
         name: frozenset(

@@ -196,12 +196,15 @@ def reopen(path: str | Path) -> Run | Bundle:
 
 def _as_run(finished: FinishedRun) -> Run:
     metrics, placed = finished.metrics, np.array(list(finished.splits.values()))
-    rows = {split: np.flatnonzero(placed == split) for split in SPLIT_NAMES}
+    train, validation, calibration, test = (np.flatnonzero(placed == split) for split in SPLIT_NAMES)
     return Run(
         path=finished.path,
         recipe=finished.recipe,
         splits=Splits(
-            **rows,
+            train=train,
+            validation=validation,
+            calibration=calibration,
+            test=test,
             fingerprint=finished.source.get("fingerprint", ""),
             groups=_groups(finished, finished.splits),
         ),

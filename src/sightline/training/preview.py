@@ -32,7 +32,7 @@ from sightline.training.setup.preparation import (
     read_splits_file,
     unless_mirrored,
 )
-from sightline.training.setup.resolution import opened_and_chosen, resolve, settle_length, warn_of_labels
+from sightline.training.setup.resolution import opened_and_chosen, settle, warn_of_labels
 
 MOST_IMAGES = 400
 VARIANTS = 7
@@ -133,7 +133,8 @@ def _as_training(dataset: Dataset, asked: Recipe) -> tuple[Recipe, InputSpec]:
         rows = divide(dataset, asked, None, read_splits_file(asked.data.splits_file)).train
     except InvalidSource:  # too few to be trained on, which is no reason not to look at them
         rows = np.flatnonzero(np.isin(dataset.given_splits, ("train", "")))
-    recipe = settle_length(resolve(asked, dataset), max(len(rows), 1))
+    settled = settle(asked, dataset=dataset, num_train=max(len(rows), 1))
+    recipe = settled.recipe
     warn_of_labels(recipe.augmentation, dataset, asked=asked.augmentation)
     spec = input_spec(dataset, np.flatnonzero(dataset.given_splits != "test"), recipe.data)
     if not has_doubtful_flips(recipe, dataset):
@@ -141,7 +142,7 @@ def _as_training(dataset: Dataset, asked: Recipe) -> tuple[Recipe, InputSpec]:
     sample = dataset.take(rows[mirror_sample(dataset.task.strata(dataset.labels[rows]))])
     pixels = read_pixels(sample, spec)
     readable = np.array([row for row in range(len(sample)) if row not in pixels.errors], dtype=np.int64)
-    return unless_mirrored(asked, recipe, sample.take(readable), pixels.take(readable)), spec
+    return unless_mirrored(settled, sample.take(readable), pixels.take(readable)).recipe, spec
 
 
 def _augmented(dataset: Dataset, rows: NDArray[np.int64], asked: Recipe, title: str) -> bytes:

@@ -29,7 +29,7 @@ from sightline.system.workers import process_map
 from sightline.training.distillation.teacher import Teacher
 from sightline.training.loop.recording import check_tensorboard, make_log_folder
 from sightline.training.setup.preparation import Prepared, identified, prepare
-from sightline.training.setup.resolution import announce_recipe, opened_and_chosen, settle_precision
+from sightline.training.setup.resolution import announce_changes, announce_recipe, opened_and_chosen, settle
 from sightline.training.setup.run_folder import check_jobs, may_go_on, run_folder
 
 
@@ -115,16 +115,18 @@ class TrainingRequest:
 def run_training(request: TrainingRequest) -> Run:
     """Train what was asked for and leave a run."""
     check_packages(request.backend, pretrained=is_pretrained(request.recipe))
-    request = dataclasses.replace(request, recipe=settle_precision(request.recipe, request.backend))
-    source, asked, backend = request.source, request.recipe, request.backend
+    begun = settle(request.recipe, backend=request.backend)
+    request = dataclasses.replace(request, recipe=begun.recipe)
+    source, backend = request.source, request.backend
     stopwatch = Stopwatch()
     load_keras_for(source, backend)
     stopwatch.lap("import")
     teacher = request.teacher
     spec, splits = (None, None) if teacher is None else (teacher.bundle.input, teacher.splits)
-    data = prepare(source, asked, spec=spec, splits=splits)
+    data = prepare(source, begun, spec=spec, splits=splits)
     stopwatch.lap("data")
     reporter().say(_opening(data, backend))
+    announce_changes(data.changes)
     load_keras(backend)
     with heeding_interrupts(), usual_keras():
         return _carry_out(request, data, stopwatch)

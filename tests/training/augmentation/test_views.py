@@ -15,7 +15,7 @@ from sightline.configuration.schema import AugmentationRecipe
 from sightline.errors import InvalidValue
 from sightline.records import InputSpec
 from sightline.system.backends import load_keras
-from sightline.training.setup.resolution import settle_length
+from sightline.training.setup.resolution import settle
 
 load_keras()
 
@@ -95,16 +95,16 @@ def test_every_part_of_the_augmentation_changes_what_a_head_learns_from(part: st
 
 
 def test_one_view_is_the_image_as_it_is_and_the_recipe_says_so(capsys) -> None:
-    settled = settle_length(recipe("transfer"), 10_000)
+    settled = settle(recipe("transfer"), num_train=10_000).recipe
     assert (settled.training.feature_variants, settled.augmentation.policy) == (1, "none")
     assert "learned from as they are" in capsys.readouterr().err
-    assert settle_length(recipe("transfer"), 500).augmentation.policy == "photos"
-    whole = settle_length(recipe("transfer", {"training.finetune_part": "all"}), 10_000)
+    assert settle(recipe("transfer"), num_train=500).recipe.augmentation.policy == "photos"
+    whole = settle(recipe("transfer", {"training.finetune_part": "all"}), num_train=10_000).recipe
     assert whole.augmentation.policy == "photos"
 
 
 def test_what_is_asked_for_part_by_part_is_done_or_refused() -> None:
-    assert settle_length(recipe("transfer", {"augmentation.hue": 0.1}), 10_000).training.feature_variants == 2
+    assert settle(recipe("transfer", {"augmentation.hue": 0.1}), num_train=10_000).recipe.training.feature_variants == 2
     message = r"augmentation.hue=0.1 would change nothing: .* Set training.feature_variants=auto, or 2 or more"
     with pytest.raises(InvalidValue, match=message):
         recipe("transfer", {"augmentation.hue": 0.1, "training.feature_variants": 1})

@@ -96,12 +96,12 @@ def test_without_weights_a_member_learns_from_all_train_rows(prepared_job) -> No
 
 
 def test_views_are_settled_by_the_augmentation(corners: dict[str, np.ndarray], small_recipe) -> None:
-    from sightline.training.setup.resolution import resolve
+    from sightline.training.setup.resolution import settle
 
     dataset = sightline.load(corners)
     for policy, views in (("none", "shifts"), ("light", "mirror"), ("digits", "shifts")):
         asked = small_recipe({"augmentation.policy": policy, "ensemble.test_views": "auto"})
-        assert resolve(asked, dataset).ensemble.test_views == views
+        assert settle(asked, dataset=dataset).recipe.ensemble.test_views == views
 
 
 @pytest.mark.parametrize("kind", ["deep", "soup"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,10 @@ from sightline.training.setup.resolution import (
     chosen_recipe,
     default_recipe,
     opened_and_chosen,
-    resolve,
-    settle_precision,
+    settle,
 )
+
+AUTO = parse_recipe({"training.precision": "auto"})
 
 
 def folder(place: Path, *, side: int, channels: int) -> Path:
@@ -38,7 +40,7 @@ def folder(place: Path, *, side: int, channels: int) -> Path:
 def test_the_default_goes_by_colour_and_size(tmp_path: Path, side: int, channels: int, name: str, image_size) -> None:
     place = folder(tmp_path / "photos", side=side, channels=channels)
     assert default_recipe(sightline.load(place)) == name
-    assert resolve(sightline.recipe(name), sightline.load(place)).data.image_size == image_size
+    assert settle(sightline.recipe(name), dataset=sightline.load(place)).recipe.data.image_size == image_size
 
 
 def test_names_and_arrays_are_trained_fast() -> None:
@@ -92,9 +94,9 @@ def test_auto_computes_in_bfloat16_only_where_tensorflow_and_the_processor_are_f
     monkeypatch.setattr(resolution, "_PROCESSORS", processors)
     monkeypatch.setattr(resolution, "_NVIDIA", gpu)
     asked = parse_recipe({"training.precision": "auto"})
-    assert settle_precision(asked, backend).training.precision == expected
+    assert settle(asked, backend=backend).recipe.training.precision == expected
     stated = parse_recipe({"training.precision": "mixed_float16"})
-    assert settle_precision(stated, backend) == stated
+    assert settle(stated, backend=backend).recipe == stated
 
 
 def test_auto_is_float32_where_the_system_does_not_list_its_processors(
@@ -102,4 +104,56 @@ def test_auto_is_float32_where_the_system_does_not_list_its_processors(
 ) -> None:
     monkeypatch.setattr(resolution, "_PROCESSORS", tmp_path / "nothing")
     monkeypatch.setattr(resolution, "_NVIDIA", tmp_path / "nothing")
-    assert settle_precision(parse_recipe({"training.precision": "auto"}), "tensorflow").training.precision == "float32"
+    assert settle(AUTO, backend="tensorflow").recipe.training.precision == "float32"
+
+
+def changes_of(settled) -> dict[str, tuple[object, object]]:
+    return {change.key: (change.asked, change.settled) for change in settled.changes}
+
+
+def test_what_is_settled_is_told_with_what_was_asked_and_why() -> None:
+    settled = settle(sightline.recipe("fast"), dataset=sightline.load("mnist"), num_train=60_000)
+    assert changes_of(settled) == {
+        "data.image_size": ("auto", 28),
+        "data.color_mode": ("auto", "grey"),
+        "model.name": ("auto", "lenet5"),
+        "augmentation.policy": ("auto", "digits"),
+    }
+    assert [change.reason for change in settled.changes] == [
+        "the source has 28x28",
+        "the source has grey",
+        "grey images of 28 pixels a side",
+        "grey images, which may be letters or digits",
+    ]
+    assert "auto" not in json.dumps(settled.recipe.to_dict())
+
+
+def test_a_recipe_is_settled_in_steps_as_at_once() -> None:
+    asked, mnist = sightline.recipe("accurate", {"training.epochs": "auto"}), sightline.load("mnist")
+    at_once = settle(asked, backend="jax", dataset=mnist, num_train=500)
+    steps = settle(settle(settle(asked, backend="jax"), dataset=mnist), num_train=500)
+    assert steps == at_once
+    assert changes_of(at_once)["training.epochs"] == ("auto", 40)
+    assert settle(at_once.recipe, backend="jax", dataset=mnist, num_train=500).changes == (), "nothing is left"
+    assert at_once.recipe.changed({key: asked for key, (asked, _) in changes_of(at_once).items()}) == asked
+
+
+def test_a_key_that_is_settled_twice_is_told_once_and_one_that_comes_back_not_at_all() -> None:
+    arrays = {"x_train": np.zeros((8, 32, 32, 3), np.uint8), "y_train": np.arange(8) % 2}
+    asked = sightline.recipe("fast", {"augmentation.policy": "photos", "ensemble.test_views": "auto"})
+    first = settle(asked, dataset=sightline.load(arrays))
+    assert changes_of(first)["ensemble.test_views"] == ("auto", "mirror")
+    then = settle(first, unmirrored="classes that are told apart by a side")
+    assert changes_of(then)["ensemble.test_views"] == ("auto", "shifts")
+    assert changes_of(then)["augmentation.flip"] == (None, "none")
+    assert [change.key for change in then.changes].count("ensemble.test_views") == 1
+    assert changes_of(settle(then, num_train=8)) == changes_of(then)
+
+
+def test_augmentation_that_nothing_learns_from_is_told_of_as_settled() -> None:
+    settled = settle(sightline.recipe("transfer"), num_train=10_000)
+    assert changes_of(settled) == {
+        "training.feature_variants": ("auto", 1),
+        "training.finetune_epochs": ("auto", 1),
+        "augmentation.policy": ("photos", "none"),
+    }

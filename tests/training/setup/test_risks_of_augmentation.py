@@ -9,7 +9,7 @@ from sightline.configuration.parsing import override, parse_recipe
 from sightline.errors import InvalidValue
 from sightline.system.progress import reporting
 from sightline.training.setup.preparation import prepare
-from sightline.training.setup.resolution import label_risk, resolve
+from sightline.training.setup.resolution import label_risk, settle
 
 
 def named(*class_names: str):
@@ -108,7 +108,9 @@ def test_colour_asked_for_on_grey_images_is_refused_and_that_of_a_policy_is_not(
     grey = sightline.load("mnist")
     for key in ("saturation", "hue"):
         with pytest.raises(InvalidValue, match=f"augmentation.{key} changes colours, and 'mnist' is fed .* in grey"):
-            resolve(parse_recipe({f"augmentation.{key}": 0.2}), grey)
-        resolve(parse_recipe({f"augmentation.{key}": 0.2, "data.color_mode": "rgb"}), grey)
-        resolve(parse_recipe({f"augmentation.{key}": 0}), grey)
-    assert "hue" in strengths_of(resolve(parse_recipe({"augmentation.policy": "strong"}), grey).augmentation)
+            settle(parse_recipe({f"augmentation.{key}": 0.2}), dataset=grey)
+        settle(parse_recipe({f"augmentation.{key}": 0.2, "data.color_mode": "rgb"}), dataset=grey)
+        settle(parse_recipe({f"augmentation.{key}": 0}), dataset=grey)
+    assert "hue" in strengths_of(
+        settle(parse_recipe({"augmentation.policy": "strong"}), dataset=grey).recipe.augmentation
+    )

@@ -36,7 +36,7 @@ from sightline.training.loop.recording import FitOutputs  # noqa: E402
 from sightline.training.packaging import contract  # noqa: E402
 from sightline.training.packaging.contract import save_outputs  # noqa: E402
 from sightline.training.setup.preparation import prepare  # noqa: E402
-from sightline.training.setup.resolution import resolve  # noqa: E402
+from sightline.training.setup.resolution import settle  # noqa: E402
 from sightline.training.transfer import activations  # noqa: E402
 
 # At this rate what is fine-tuned is kept.
@@ -292,7 +292,7 @@ def test_a_cache_that_cannot_be_written_only_costs_the_export(tmp_path: Path, mo
 @pytest.mark.parametrize("name", [name for name, entry in MODELS.items() if entry.backbone is not None])
 def test_the_card_names_source_and_licence_of_every_backbone_and_grey_is_shown_to_it_as_colour(name: str) -> None:
     grey = sightline.load("mnist")
-    resolved = resolve(sightline.recipe("transfer", {"model.name": name}), grey)
+    resolved = settle(sightline.recipe("transfer", {"model.name": name}), dataset=grey).recipe
     assert (resolved.data.color_mode, resolved.data.image_size) == ("rgb", 96)
     spec = InputSpec(96, 96, "rgb")
     pixels = read_pixels(grey.take(np.arange(2)), spec)[:]

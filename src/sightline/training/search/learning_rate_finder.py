@@ -20,7 +20,7 @@ from sightline.system.files import write_atomically
 from sightline.system.outputs import check_output, places_of
 from sightline.system.progress import Mode, reporter, reporting
 from sightline.training.setup.preparation import Prepared, prepare
-from sightline.training.setup.resolution import opened_and_chosen, settle_precision
+from sightline.training.setup.resolution import opened_and_chosen, settle
 
 FEWEST_STEPS, MOST_STEPS = 50, 5000
 # The smoothed loss is an average over about this many steps for each 200 that were taken.
@@ -124,7 +124,7 @@ def find_learning_rate(  # noqa: PLR0913  # each is an option of the command lin
     check_packages(backend)
     with reporting(mode):
         load_keras_for(source, backend)
-        data = prepare(source, settle_precision(asked, backend))
+        data = prepare(source, settle(asked, backend=backend))
         load_keras(backend)
         with usual_keras():
             rates, losses = _try_rates(data, steps)

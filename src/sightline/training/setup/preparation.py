@@ -33,7 +33,7 @@ from sightline.system.progress import reporter
 from sightline.system.stored import read_plain
 from sightline.system.text import printable
 from sightline.training.setup.mirrors import seen_mirrors
-from sightline.training.setup.resolution import resolve, say_unmirrored, settle_length, warn_of_labels
+from sightline.training.setup.resolution import Change, Settled, say_unmirrored, settle, warn_of_labels
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,6 +65,7 @@ class Prepared:
         recipe: without "auto".
         distillation: of a student; None where labels are learned.
         identity: by what the bundle will know its images; None: by nothing.
+        changes: what was settled of the recipe that was asked for.
     """
 
     dataset: Dataset
@@ -74,6 +75,7 @@ class Prepared:
     recipe: Recipe
     distillation: DistillationTargets | None = None
     identity: Identity | None = None
+    changes: tuple[Change, ...] = ()
 
     def excluded_csv(self) -> str:
         """Every file that is in no split, with its reason."""
@@ -84,20 +86,25 @@ class Prepared:
         return stream.getvalue()
 
 
-def prepare(source: Any, asked: Recipe, *, spec: InputSpec | None = None, splits: str | None = None) -> Prepared:
+def prepare(
+    source: Any, asked: Recipe | Settled, *, spec: InputSpec | None = None, splits: str | None = None
+) -> Prepared:
     """Open a source and bring it to the point where a network can be fitted.
 
     Args:
         source: whatever `sightline.load` takes.
-        asked: a recipe that may say "auto".
+        asked: a recipe that may say "auto", or one that was settled in part.
         spec: what the network is fed, where that is settled; by the recipe and the images if left out.
         splits: the content of a `splits.csv`, where that is settled; by what the recipe says if left out.
     """
     # Read first: what cannot be read is refused before anything is decoded.
-    exclusions, listed = read_exclusions(asked.data.exclude_file), read_splits_file(asked.data.splits_file)
-    dataset = as_asked(open_as_recipe_says(source, asked.data), asked, exclusions)
-    recipe = resolve(asked, dataset)
-    warn_of_labels(recipe.augmentation, dataset, asked=asked.augmentation)
+    begun = settle(asked)
+    stated = begun.recipe
+    exclusions, listed = read_exclusions(stated.data.exclude_file), read_splits_file(stated.data.splits_file)
+    dataset = as_asked(open_as_recipe_says(source, stated.data), stated, exclusions)
+    settled = settle(begun, dataset=dataset)
+    recipe = settled.recipe
+    warn_of_labels(recipe.augmentation, dataset, asked=stated.augmentation)
     if spec is None:
         spec = input_spec(dataset, np.flatnonzero(dataset.given_splits != "test"), recipe.data)
     for name in networks_of(recipe):
@@ -109,14 +116,15 @@ def prepare(source: Any, asked: Recipe, *, spec: InputSpec | None = None, splits
     if recipe.data.group_near_duplicates and pixels.signatures is not None:
         copies = remembered_copies(pixels.signatures)
     divided = divide(dataset, recipe, copies, listed if splits is None else splits)
-    recipe = unless_mirrored(asked, recipe, dataset.take(divided.train), pixels.take(divided.train))
+    settled = unless_mirrored(settled, dataset.take(divided.train), pixels.take(divided.train))
     for finding in cheap_findings(dataset, signatures=pixels.signatures):
         if finding.severity != "note":
             first = f" ({finding.paths[0]})" if finding.paths else ""
             reporter().say(f"{finding.severity}: {finding.detail}{first}")
     for remark in (*dataset.remarks, *divided.remarks):
         reporter().say(f"note: {remark}")
-    return Prepared(dataset, pixels, divided, spec, settle_length(recipe, len(divided.train)))
+    settled = settle(settled, num_train=len(divided.train))
+    return Prepared(dataset, pixels, divided, spec, settled.recipe, changes=settled.changes)
 
 
 def as_asked(dataset: Dataset, asked: Recipe, exclusions: Mapping[str, str]) -> Dataset:
@@ -132,28 +140,23 @@ def has_doubtful_flips(recipe: Recipe, dataset: Dataset) -> bool:
     return dataset.name not in SOURCES and "flip" in strengths_of(recipe.augmentation)
 
 
-def unless_mirrored(asked: Recipe, recipe: Recipe, train: Dataset, pixels: Pixels) -> Recipe:
+def unless_mirrored(settled: Settled, train: Dataset, pixels: Pixels) -> Settled:
     """The recipe without the flips of its policy where train images of one class are mirror images of another's.
 
     Flips that were asked for stay, and are warned of.
     """
-    if not has_doubtful_flips(recipe, train):
-        return recipe
+    if not has_doubtful_flips(settled.recipe, train):
+        return settled
     pair = seen_mirrors(pixels, train.task.strata(train.labels), "horizontal")
     if pair is None:
-        return recipe
+        return settled
     first, second = (printable(train.class_names[label]) for label in pair)
     reason = f"'{train.name}', where images of '{first}' look like mirrored images of '{second}'"
-    if recipe.augmentation.flip is not None:
+    if settled.recipe.augmentation.flip is not None:
         reporter().say(f"warning: augmentation may change the label: flips on {reason}. Set augmentation.flip=none.")
-        return recipe
+        return settled
     say_unmirrored(reason)
-    views = "shifts" if asked.ensemble.test_views == "auto" else recipe.ensemble.test_views
-    return dataclasses.replace(
-        recipe,
-        augmentation=dataclasses.replace(recipe.augmentation, flip="none"),
-        ensemble=dataclasses.replace(recipe.ensemble, test_views=views),
-    )
+    return settle(settled, unmirrored=reason)
 
 
 def identified(data: Prepared, *others: Identity | None) -> Prepared:

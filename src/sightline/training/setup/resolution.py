@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from sightline.configuration.networks import MODELS
 from sightline.configuration.parsing import override
 from sightline.configuration.presets import recipe
 from sightline.configuration.schema import AugmentationRecipe, Recipe
+from sightline.configuration.values import as_typed
 from sightline.data.inputs.input_spec import natural_shape
 from sightline.data.sources.catalog import SOURCES
 from sightline.data.sources.loading import is_files, open_as_recipe_says
@@ -91,84 +94,187 @@ def announce_recipe(name: str) -> None:
     reporter().say(f"recipe {name}, by the rule: {DEFAULT_RULE}")
 
 
-def settle_length(resolved: Recipe, num_train: int) -> Recipe:
-    """Put numbers for "auto" epochs and batch size: about 80,000 images are seen, in 8 to 40 epochs."""
-    training = resolved.training
-    epochs, batch_size = training.epochs, training.batch_size
-    if epochs == "auto":
-        epochs = min(max(round(80_000 / num_train), 8), 40)
-    if batch_size == "auto":
-        batch_size = 32 if num_train < 20_000 else 128
-    training = dataclasses.replace(training, epochs=epochs, batch_size=batch_size)
-    if training.feature_variants == "auto":
-        # What was asked for part by part is done; a policy is left where there are images enough without it.
-        is_asked = any(getattr(resolved.augmentation, part) not in (None, 0, "none") for part in AUGMENTATION_PARTS)
-        fewest = 2 if is_asked else 1
-        training = dataclasses.replace(training, feature_variants=min(max(round(6_000 / num_train), fewest), 4))
-    if training.finetune_epochs == "auto":
-        seen = num_train * int(training.feature_variants)
-        training = dataclasses.replace(training, finetune_epochs=min(max(round(13_000 / seen), 1), 10))
-    settled = dataclasses.replace(resolved, training=training)
-    if training.feature_variants == 1 and learns_from_features(settled) and strengths_of(settled.augmentation):
-        reporter().say("note: images are learned from as they are (training.feature_variants=1): none is augmented.")
-        settled = dataclasses.replace(settled, augmentation=AugmentationRecipe())
+@dataclass(frozen=True)
+class Change:
+    """A key that was settled: what was asked for it, what it became, and why."""
+
+    key: str
+    asked: Any
+    settled: Any
+    reason: str
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A recipe as far as it is settled, and what was changed on the way, each key once."""
+
+    recipe: Recipe
+    changes: tuple[Change, ...] = ()
+
+    def asked(self, key: str) -> Any:
+        """What was asked for a key, whatever it is by now."""
+        return next((change.asked for change in self.changes if change.key == key), _value(self.recipe, key))
+
+
+def announce_changes(changes: Iterable[Change]) -> None:
+    """Print in a line what was settled, if anything was; why stands in the run's `resolution.json`."""
+    told = ", ".join(f"{change.key}={as_typed(change.settled)}" for change in changes)
+    if told:
+        reporter().say(f"settled: {told}")
+
+
+# A key, what it becomes, and why.
+_Step = tuple[str, Any, str]
+
+
+def settle(
+    asked: Recipe | Settled,
+    *,
+    backend: str | None = None,
+    dataset: Dataset | None = None,
+    unmirrored: str = "",
+    num_train: int | None = None,
+) -> Settled:
+    """Put into a recipe what "auto" stands for, as far as what decides it is known; what else is settled stays.
+
+    Args:
+        asked: a recipe, or one that was settled in part.
+        backend: decides on the precision.
+        dataset: decides on size, colour, network and augmentation.
+        unmirrored: why a policy's flips are left out, if they are.
+        num_train: train rows, which decide on the length; once the dataset has.
+    """
+    settled = asked if isinstance(asked, Settled) else Settled(asked)
+    if backend is not None:
+        settled = _changed(settled, _precision(settled.recipe, backend))
+    if dataset is not None:
+        settled = _changed(settled, _network(settled.recipe))
+        settled = _changed(settled, _input(settled.recipe, dataset))
+        settled = _changed(settled, _by_input(settled.recipe, dataset))
+        settled = _changed(settled, _flips(settled.recipe, sides_of(dataset)))
+    if unmirrored:
+        settled = _changed(settled, _flips(settled.recipe, unmirrored))
+    if dataset is not None or unmirrored:
+        settled = _changed(settled, _views(settled))
+    if num_train is not None:
+        settled = _changed(settled, _length(settled.recipe, num_train))
+        settled = _changed(settled, _fine_tuning(settled.recipe, num_train))
+        settled = _changed(settled, _unaugmented(settled.recipe))
     return settled
 
 
-def resolve(asked: Recipe, dataset: Dataset) -> Recipe:
-    """Put what "auto" stands for into a recipe, now that the data is known.
+def _value(recipe: Recipe, key: str) -> Any:
+    return functools.reduce(getattr, key.split("."), recipe)
 
-    Returns:
-        A recipe without "auto"; it is what the run records.
-    """
-    if asked.ensemble.networks is not None:
-        # The first of several networks decides on the size of the images; it is what the run is called after.
-        asked = dataclasses.replace(asked, model=dataclasses.replace(asked.model, name=networks_of(asked)[0]))
+
+def _changed(settled: Settled, steps: Iterable[_Step]) -> Settled:
+    """The recipe with these steps taken, and the steps among the changes."""
+    taken = {key: (value, reason) for key, value, reason in steps if value != _value(settled.recipe, key)}
+    changes = {change.key: change for change in settled.changes}
+    for key, (value, reason) in taken.items():
+        changes[key] = Change(key, settled.asked(key), value, reason)
+    recipe = settled.recipe.changed({key: value for key, (value, _) in taken.items()})
+    return Settled(recipe, tuple(change for change in changes.values() if change.asked != change.settled))
+
+
+def _precision(recipe: Recipe, backend: str) -> Iterator[_Step]:
+    """TensorFlow on a processor that multiplies in bfloat16 (Intel's AMX) is twice as fast in it; else float32."""
+    if recipe.training.precision != "auto":
+        return
+    if backend == "tensorflow" and not _NVIDIA.exists() and _multiplies_in_bfloat16():
+        yield "training.precision", "mixed_bfloat16", "tensorflow on a processor that multiplies in it"
+    else:
+        yield "training.precision", "float32", f"{backend} on this machine"
+
+
+def _network(recipe: Recipe) -> Iterator[_Step]:
+    """The first of several networks decides on the size of the images; it is what the run is called after."""
+    if recipe.ensemble.networks is not None:
+        yield "model.name", networks_of(recipe)[0], "the first of ensemble.networks"
+
+
+def _input(recipe: Recipe, dataset: Dataset) -> Iterator[_Step]:
     height, width, channels = natural_shape(dataset)
-    size = max(height, width) if asked.data.image_size == "auto" else int(asked.data.image_size)
-    source_color = "grey" if channels == 1 else "rgb"
-    backbone = MODELS[asked.model.name].backbone if asked.model.name in MODELS else None
-    if backbone is not None:
-        # Its weights were trained on three channels; grey is shown to it as three equal ones.
-        source_color = "rgb"
-        if asked.data.color_mode == "grey":
-            raise InvalidValue(f"{asked.model.name} takes colour: data.color_mode must be auto or rgb; got 'grey'.")
-        if asked.data.image_size == "auto":
-            size = backbone.image_size if max(height, width) >= PHOTOGRAPH_SIDE else SMALL_SIDE
-    color = source_color if asked.data.color_mode == "auto" else asked.data.color_mode
-    data = dataclasses.replace(asked.data, image_size=size, color_mode=color)
-    model, augmentation = asked.model, asked.augmentation
+    name, data = recipe.model.name, recipe.data
+    backbone = MODELS[name].backbone if name in MODELS else None
+    if backbone is not None and data.color_mode == "grey":
+        raise InvalidValue(f"{name} takes colour: data.color_mode must be auto or rgb; got 'grey'.")
+    if data.image_size == "auto" and backbone is None:
+        yield "data.image_size", max(height, width), f"the source has {height}x{width}"
+    elif data.image_size == "auto" and backbone is not None:
+        is_large = max(height, width) >= PHOTOGRAPH_SIDE
+        size = backbone.image_size if is_large else SMALL_SIDE
+        reason = "as it was trained" if is_large else "enough for small ones"
+        yield "data.image_size", size, f"what {name} is fed of images of {height}x{width}, {reason}"
+    if data.color_mode == "auto":
+        # A backbone's weights were trained on three channels; grey is shown to it as three equal ones.
+        is_grey = channels == 1 and backbone is None
+        reason = f"{name} takes colour" if backbone is not None else f"the source has {'grey' if is_grey else 'colour'}"
+        yield "data.color_mode", "grey" if is_grey else "rgb", reason
+
+
+def _by_input(recipe: Recipe, dataset: Dataset) -> Iterator[_Step]:
+    """Network and policy, once size and colour are settled."""
+    color, size = recipe.data.color_mode, int(recipe.data.image_size)
     for key in ("saturation", "hue"):
-        if color == "grey" and getattr(augmentation, key):
+        if color == "grey" and getattr(recipe.augmentation, key):
             raise InvalidValue(
                 f"augmentation.{key} changes colours, and '{dataset.name}' is fed to the network in grey; "
-                f"got {getattr(augmentation, key):g}. Leave it out, or set data.color_mode=rgb."
+                f"got {getattr(recipe.augmentation, key):g}. Leave it out, or set data.color_mode=rgb."
             )
-    if model.name == "auto":
-        model = dataclasses.replace(model, name="lenet5" if color == "grey" and size <= 32 else "convnet")
-    if augmentation.policy == "auto":
+    if recipe.model.name == "auto":
+        name = "lenet5" if color == "grey" and size <= 32 else "convnet"
+        yield "model.name", name, f"{color} images of {size} pixels a side"
+    if recipe.augmentation.policy == "auto":
         # Without knowing what grey images show, flips are not safe: they may be letters.
         unflippable = dataset.name not in SOURCES or SOURCES[dataset.name].letters_or_digits
-        policy = "digits" if color == "grey" and unflippable else "light"
-        augmentation = dataclasses.replace(augmentation, policy=policy)
-    augmentation = settle_flips(augmentation, dataset)
-    ensemble, views = asked.ensemble, "mirror" if "flip" in strengths_of(augmentation) else "shifts"
-    if ensemble.test_views == "auto":
-        ensemble = dataclasses.replace(ensemble, test_views=views)
-    return dataclasses.replace(asked, data=data, model=model, augmentation=augmentation, ensemble=ensemble)
+        is_digits = color == "grey" and unflippable
+        reason = "grey images, which may be letters or digits" if is_digits else "images that are no letters or digits"
+        yield "augmentation.policy", "digits" if is_digits else "light", reason
 
 
-def settle_precision(asked: Recipe, backend: str) -> Recipe:
-    """Put what "auto" stands for as the precision of a computation, now that the backend is known.
+def _flips(recipe: Recipe, reason: str) -> Iterator[_Step]:
+    """None of a policy where a reason speaks against them; what was asked for stays."""
+    if reason and recipe.augmentation.flip is None and "flip" in strengths_of(recipe.augmentation):
+        yield "augmentation.flip", "none", f"because of {reason}"
 
-    TensorFlow on a processor that multiplies in bfloat16 (Intel's AMX) is twice as fast in it; everywhere else
-    "auto" is float32.
-    """
-    if asked.training.precision != "auto":
-        return asked
-    is_fast = backend == "tensorflow" and not _NVIDIA.exists() and _multiplies_in_bfloat16()
-    precision = "mixed_bfloat16" if is_fast else "float32"
-    return dataclasses.replace(asked, training=dataclasses.replace(asked.training, precision=precision))
+
+def _views(settled: Settled) -> Iterator[_Step]:
+    if settled.asked("ensemble.test_views") == "auto":
+        is_flipped = "flip" in strengths_of(settled.recipe.augmentation)
+        reason = f"the augmentation {'mirrors' if is_flipped else 'does not mirror'} images"
+        yield "ensemble.test_views", "mirror" if is_flipped else "shifts", reason
+
+
+def _length(recipe: Recipe, num_train: int) -> Iterator[_Step]:
+    """About 80,000 images are seen, in 8 to 40 epochs."""
+    if recipe.training.epochs == "auto":
+        epochs = min(max(round(80_000 / num_train), 8), 40)
+        yield "training.epochs", epochs, f"8 to 40 that show about 80,000 images, of {num_train:,} train images"
+    if recipe.training.batch_size == "auto":
+        yield "training.batch_size", 32 if num_train < 20_000 else 128, f"{num_train:,} train images"
+    if recipe.training.feature_variants == "auto":
+        # What was asked for part by part is done; a policy is left where there are images enough without it.
+        is_asked = any(getattr(recipe.augmentation, part) not in (None, 0, "none") for part in AUGMENTATION_PARTS)
+        variants = min(max(round(6_000 / num_train), 2 if is_asked else 1), 4)
+        yield "training.feature_variants", variants, f"up to 4 that make about 6,000 of {num_train:,} train images"
+
+
+def _fine_tuning(recipe: Recipe, num_train: int) -> Iterator[_Step]:
+    if recipe.training.finetune_epochs == "auto":
+        seen = num_train * int(recipe.training.feature_variants)
+        epochs = min(max(round(13_000 / seen), 1), 10)
+        yield "training.finetune_epochs", epochs, f"1 to 10 that show about 13,000 images, of {seen:,} in all views"
+
+
+def _unaugmented(recipe: Recipe) -> Iterator[_Step]:
+    """Nothing is augmented where each image is learned from once, as it is."""
+    is_once = recipe.training.feature_variants == 1 and learns_from_features(recipe)
+    if not is_once or not strengths_of(recipe.augmentation):
+        return
+    reporter().say("note: images are learned from as they are (training.feature_variants=1): none is augmented.")
+    for name, value in dataclasses.asdict(AugmentationRecipe()).items():
+        yield f"augmentation.{name}", value, "images are learned from as they are (training.feature_variants=1)"
 
 
 def _multiplies_in_bfloat16() -> bool:
@@ -212,13 +318,6 @@ def sides_of(dataset: Dataset, axes: Sequence[Axis] = ("horizontal",)) -> str:
         return ""
     first, second = (printable(name) for name in pairs[0])
     return f"'{dataset.name}', whose classes '{first}' and '{second}' are told apart by a side"
-
-
-def settle_flips(augmentation: AugmentationRecipe, dataset: Dataset) -> AugmentationRecipe:
-    """The same without the flips of its policy where class names speak of sides; what was asked for stays."""
-    if augmentation.flip is None and "flip" in strengths_of(augmentation) and sides_of(dataset):
-        return dataclasses.replace(augmentation, flip="none")
-    return augmentation
 
 
 def warn_of_labels(augmentation: AugmentationRecipe, dataset: Dataset, *, asked: AugmentationRecipe) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import re
 import shutil
@@ -24,7 +25,7 @@ PARENT = Path("runs")
 CLAIM = "recipe.json"
 
 # Of every run, before it learns.
-BEGUN = ("recipe.json", "splits.csv", "excluded.csv")
+BEGUN = ("recipe.json", "splits.csv", "excluded.csv", "resolution.json")
 MEMBERS = "members"
 # What was divided for the members; written before the first of them.
 PLAN = "plan.json"
@@ -100,6 +101,7 @@ def run_folder(out: Path | None, data: Prepared) -> Iterator[Path]:
         write_json(folder / BEGUN[0], data.recipe.to_dict())
         write_atomically(folder / BEGUN[1], splits)
         write_atomically(folder / BEGUN[2], data.excluded_csv())
+        write_json(folder / BEGUN[3], [dataclasses.asdict(change) for change in data.changes])
         if is_ensemble:
             write_json(folder / MEMBERS / PLAN, _plan(data))
         try:
