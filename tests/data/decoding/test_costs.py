@@ -95,6 +95,34 @@ def test_a_jpeg_2000_that_asks_for_much_is_refused_by_its_tile():
         decode_image(bytes(data), color_mode="rgb")
 
 
+def jpeg2000_header(
+    *, layers: int = 1, precincts: bytes = b"", side: int = 4_000, of_tile: bytes = b"", between: bytes = b""
+) -> bytes:
+    """A grey JPEG 2000 of one tile with nothing in it."""
+
+    def part(mark: int, content: bytes) -> bytes:
+        return bytes([0xFF, mark]) + struct.pack(">H", len(content) + 2) + content
+
+    size = struct.pack(">HIIIIIIIIHBBB", 0, side, side, 0, 0, side, side, 0, 0, 1, 7, 1, 1)
+    coded = bytes([bool(precincts), 0]) + struct.pack(">H", layers) + b"\0\5\4\4\0\1" + precincts
+    quantized = part(0x5C, b"\x40" + b"\x40" * 16)
+    tile = struct.pack(">HIBB", 0, 14 + len(of_tile) + 100, 0, 1)
+    head = b"\xff\x4f" + part(0x51, size) + part(0x52, coded) + quantized + between
+    return head + part(0x90, tile) + of_tile + b"\xff\x93" + bytes(100) + b"\xff\xd9"
+
+
+@pytest.mark.skipif("JPEG2000" not in IMAGE_FORMATS, reason="this Pillow was built without JPEG 2000")
+def test_a_jpeg_2000_of_more_pieces_than_any_image_has_is_refused() -> None:
+    for precincts, layers in ((b"\x11" * 6, 1), (b"\x88" * 6, 65_535)):
+        assert "pieces; save it" in refusal(jpeg2000_header(precincts=precincts, layers=layers))
+    assert "pieces of its own" in refusal(jpeg2000_header(between=b"\xff\x53\0\x0f\0\1\5\4\4\0\1" + b"\x11" * 6))
+    own = b"\xff\x52\0\x12\1\0\0\1\0\5\4\4\0\1" + b"\x11" * 6
+    assert "pieces; save it" in refusal(jpeg2000_header(of_tile=own))
+    assert "more than 10,000 parts" in refusal(jpeg2000_header(between=b"\xff\x64\0\2" * 10_001))
+    sound = jpeg2000_header(precincts=b"\x88" * 6, layers=12)
+    assert decode_image(sound, color_mode="grey", minimum_size=(9, 9)).shape[2] == 1
+
+
 @pytest.mark.skipif("JPEG2000" not in IMAGE_FORMATS, reason="this Pillow was built without JPEG 2000")
 @pytest.mark.parametrize("no_jp2", [False, True])
 @pytest.mark.parametrize("tile", [(64, 64), (32, 24)])
