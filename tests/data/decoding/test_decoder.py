@@ -391,6 +391,13 @@ def test_a_size_between_the_limit_of_pillow_and_ours_gives_no_warning():
     assert "cannot hold its 90,009,000" in refusal(png_header(10_000, 9_000))
 
 
+def test_a_tiff_between_the_limit_of_pillow_and_ours_gives_no_warning() -> None:
+    data = encode(Image.new("1", (10_000, 10_000), 1), "TIFF", compression="group4")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert decode_image(data, color_mode="grey", minimum_size=(28, 28)).max() == 255
+
+
 def test_a_gif_with_a_huge_screen_or_a_huge_frame_is_refused():
     data = encode(Image.new("L", (4, 4)), "GIF")
     screen = data[:6] + struct.pack("<HH", 65_535, 65_535) + data[10:]

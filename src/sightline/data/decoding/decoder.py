@@ -62,13 +62,23 @@ __all__ = [
     "resize_image",
 ]
 
+
+class _Tiff(TiffImageFile):
+    """Makes the image itself: Pillow would look at its size again, and warn of what is within the bound here."""
+
+    def load_prepare(self) -> None:
+        if self._im is None:
+            self.im = Image.new(self.mode, getattr(self, "_tile_size", self.size)).im
+        super().load_prepare()
+
+
 _READERS: dict[ImageFormat, type[ImageFile.ImageFile]] = {
     "JPEG": JpegImageFile,
     "PNG": PngImageFile,
     "WEBP": WebPImageFile,
     "GIF": GifImageFile,
     "BMP": BmpImageFile,
-    "TIFF": TiffImageFile,
+    "TIFF": _Tiff,
     "AVIF": AvifImageFile,
     "JPEG2000": Jpeg2KImageFile,
 }
