@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, get_type_hints
 
 from sightline.errors import InvalidValue, UnknownName, closest
@@ -46,14 +46,14 @@ class Section:
 def check_fields(part: Any, prefix: str) -> None:
     """Check the plain fields of a dataclass, whose keys begin with a prefix; 3.0 becomes 3 where that is meant."""
     for entry in dataclasses.fields(part):
-        kind = field_kinds(type(part))[entry.name]
+        kind = field_kinds(part.__class__)[entry.name]
         if kind:
             value = _checked(f"{prefix}{entry.name}", getattr(part, entry.name), kind, entry.metadata)
             object.__setattr__(part, entry.name, value)
 
 
 @functools.cache
-def field_kinds(part: Hashable) -> dict[str, frozenset[str]]:
+def field_kinds(part: type) -> dict[str, frozenset[str]]:
     """Names of the plain types that each field takes, {"int", "NoneType"}; none for a field that is a section."""
     return {
         name: frozenset(
