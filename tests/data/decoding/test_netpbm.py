@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -72,6 +74,15 @@ def test_the_usual_case_is_read_where_pillow_goes_pixel_by_pixel():
     image = np.arange(12_000_000, dtype=np.uint8) % 251
     pixels = read_netpbm(b"P5 4000 3000 254\n" + image.tobytes())
     assert pixels[7, 9, 0] == (int(image[7 * 4000 + 9]) * 255 + 127) // 254
+
+
+def test_a_large_file_takes_little_more_than_its_pixels() -> None:
+    data = b"P5 3000 2000 65535 " + bytes(12_000_000)
+    tracemalloc.start()
+    read_netpbm(data)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 3 * 6_000_000
 
 
 def test_numbers_written_out_are_counted_in_what_decoding_takes() -> None:

@@ -53,7 +53,11 @@ def read_netpbm(data: bytes) -> NDArray[np.uint8]:
     # A bitmap's ones are black.
     scaled = (np.arange(largest + 1) * 255 + largest // 2) // largest
     table = (255 - scaled if data[1:2] == b"1" else scaled).astype(np.uint8)
-    return table.take(stored, mode="clip").reshape(height, width, channels)
+    pixels = np.zeros(count, np.uint8)
+    for begin in range(0, count, _PIECE_BYTES):  # NumPy makes 8 bytes of every value that it looks up
+        piece = slice(begin, begin + _PIECE_BYTES)
+        table.take(stored[piece], mode="clip", out=pixels[piece])
+    return pixels.reshape(height, width, channels)
 
 
 def _bits(data: bytes, start: int, width: int, height: int) -> NDArray[np.uint8]:
