@@ -119,3 +119,20 @@ def test_a_photograph_of_108_megapixels_is_read_at_an_eighth():
     image = Image.new("L", (12_000, 9_000), 90)
     pixels = decode_image(jpeg(image, quality=50), color_mode="grey", minimum_size=(64, 64))
     assert (pixels.shape, int(pixels[500, 500, 0])) == ((1125, 1500, 1), 90)
+
+
+def test_tables_without_end_are_refused_before_they_are_read():
+    whole, table = jpeg(), b"\xff\xdb\xfe\xfc" + (b"\0" + bytes(range(1, 65))) * 1004 + bytes(0)
+    table = table[:2] + (len(table) - 2).to_bytes(2, "big") + table[4:]
+    assert read_jpeg(whole[:2] + table * 60 + whole[2:]).size is not None
+    with pytest.raises(UnreadableImage, match="bytes of tables"):
+        read_jpeg(whole[:2] + table * 70 + whole[2:])
+
+
+def test_a_giant_in_arithmetic_code_is_refused_where_one_in_plain_code_is_not():
+    whole = jpeg()
+    at = whole.index(b"\xff\xc0")
+    giant = whole[: at + 5] + b"\xff\xdc\xff\xdc" + whole[at + 9 :]
+    assert read_jpeg(giant).size == (65_500, 65_500)
+    with pytest.raises(UnreadableImage, match="blocks"):
+        read_jpeg(giant.replace(b"\xff\xc0", b"\xff\xc9", 1))

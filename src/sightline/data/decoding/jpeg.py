@@ -14,6 +14,10 @@ MOST_SEGMENTS = 10_000
 # A decoder visits every 8 x 8 block of a component in each scan, at about 12 ns for an empty one. Ordinary
 # progressive files visit each block about six times: 100 megapixels come to 30 million.
 MOST_VISITS = 150_000_000
+# Arithmetic code takes about five times as long a block.
+_ARITHMETIC_VISITS = 5
+# Tables are read at 0.2 s a MiB; of those that one scan needs, there are 2 kB.
+_MOST_TABLE_BYTES, _TABLES = 4 * 2**20, {0xDB, 0xC4, 0xCC}
 _MARKER = re.compile(rb"\xff[\x01-\xfe]")
 # Within a scan, 0xFF00 is the value 0xFF, and D0 to D7 only restart the code.
 _END_OF_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
@@ -34,6 +38,7 @@ class Jpeg:
         start: where in `data` the first scan begins, or 0 where there is none.
         has_end: False where the mark is missing that ends every file.
         lacks_scans: True where it is, and bits are still to come.
+        is_arithmetic: True where its bits are packed in the slower of two ways.
         blocks: of each component.
         is_progressive: several scans, each with some bits of the coefficients.
     """
@@ -45,6 +50,7 @@ class Jpeg:
     start: int = 0
     has_end: bool = True
     lacks_scans: bool = False
+    is_arithmetic: bool = False
     blocks: dict[int, int] = field(default_factory=dict)
     is_progressive: bool = False
 
@@ -75,7 +81,7 @@ def _segments(
     data: bytes, position: int = 2, expression: re.Pattern[bytes] = _MARKER
 ) -> Iterator[tuple[int, int, int]]:
     """Marker, beginning and end of each segment, junk between them passed over."""
-    count = 0
+    count = table_bytes = 0
     while (found := expression.search(data, position)) is not None:
         count += 1
         if count > MOST_SEGMENTS:
@@ -89,6 +95,9 @@ def _segments(
         if begin + 4 > len(data):
             return
         position += max(2, int.from_bytes(data[begin + 2 : begin + 4], "big"))
+        table_bytes += position - begin if marker in _TABLES else 0
+        if table_bytes > _MOST_TABLE_BYTES:
+            raise UnreadableImage(f"damaged JPEG (more than {_MOST_TABLE_BYTES:,} bytes of tables).")
         yield marker, begin, position
 
 
@@ -101,6 +110,7 @@ def _read_frame(found: Jpeg, marker: int, body: bytes) -> None:
     if not (most_wide and most_high):
         return
     found.size, found.is_progressive = (width, height), marker in _PROGRESSIVE
+    found.is_arithmetic = marker >= 0xC9
     for number, wide, high in components:
         across = -(-width * wide // (8 * most_wide))
         down = -(-height * high // (8 * most_high))
@@ -120,6 +130,7 @@ def _read_scans(found: Jpeg, data: bytes, begin: int, body: bytes) -> None:
             if marker == _SCAN:
                 visits += _read_scan(found, data[start + 4 : min(end, start + 20)], precision)
         found.lacks_scans = not found.has_end and (len(precision) < 64 * len(found.blocks) or any(precision.values()))
+    visits *= _ARITHMETIC_VISITS if found.is_arithmetic else 1
     if visits > MOST_VISITS:
         raise UnreadableImage(f"damaged JPEG (its scans visit {visits:,} blocks; at most {MOST_VISITS:,} are read).")
 
