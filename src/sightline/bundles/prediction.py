@@ -58,9 +58,12 @@ def predict(
         InvalidValue: no image was given, an array is not uint8, or its shape may be read in two ways.
 
     Example:
-        >>> predict("nowhere", ["photo.jpg"])
-        Traceback (most recent call last):
-        sightline.errors.InvalidBundle: nowhere: no such folder. Name a run or a bundle, ...
+        >>> from PIL import Image
+        >>> answers = predict("imagenet", Image.new("RGB", (224, 224), "white"), progress=False)
+        >>> answers.predicted  # a class there is always; of a white wall, one it is hardly sure of
+        ('nematode',)
+        >>> bool(answers.confidences[0] < 0.1)
+        True
     """
     opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
     with reporting(None if progress else "quiet"):

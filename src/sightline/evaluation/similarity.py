@@ -89,9 +89,14 @@ def similar(
         CannotWrite: `out` cannot be written.
 
     Example:
-        >>> similar("nowhere", "cat.jpg", folder="photos")
-        Traceback (most recent call last):
-        sightline.errors.InvalidBundle: nowhere: no such folder. Name a run or a bundle, ...
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("red", "darkred", "blue"):
+        ...     Image.new("RGB", (64, 64), name).save(folder / f"{name}.png")
+        >>> found = similar("imagenet", folder / "red.png", folder=folder)
+        >>> [Path(path).name for path in found.paths]  # the most alike first, without the image itself
+        ['darkred.png', 'blue.png']
     """
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_FOUND:
         raise InvalidValue(f"count must be a whole number from 1 to {MOST_FOUND}; got {count!r}.")

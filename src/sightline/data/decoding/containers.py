@@ -45,23 +45,9 @@ _AVIF_EXIF_ITEM = re.compile(rb"(infe(?:\x02.{7}|\x03.{9}))Exif", re.DOTALL)
 
 
 def read_bytes(path: Path) -> bytes:
-    """A file's content, read once, so that it cannot change between two looks.
+    """A file's content, at most `MAX_BYTES`, read once, so that it cannot change between two looks.
 
-    Args:
-        path: a regular file. Pipes and devices are refused without being opened:
-            opening one can block for ever.
-
-    Returns:
-        At least one byte, at most `MAX_BYTES`.
-
-    Raises:
-        UnreadableImage: missing, a folder, not a regular file, not permitted, empty
-            or larger than `MAX_BYTES`. The message does not repeat the path.
-
-    Example:
-        >>> read_bytes(Path("no such file.png"))
-        Traceback (most recent call last):
-        sightline.errors.UnreadableImage: no such file.
+    Whatever is no regular file is refused without being opened: opening a pipe can block for ever.
     """
     try:
         _refuse_irregular(path.stat())
