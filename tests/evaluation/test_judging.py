@@ -174,6 +174,11 @@ def test_new_images_are_judged_beside_the_test_images(photos: Path, tmp_path: Pa
     assert f"judged on {len(splits.test)} test, 1 that the bundle does not know; left out" in in_words(choice.told)
 
 
+def test_where_no_image_could_be_read_none_is_told_as_judged() -> None:
+    told = {"judged": {}, "left_out": {}, "known_by": "content", "is_other_source": False}
+    assert in_words(told) == "judged on no image (told apart by content)"
+
+
 def test_a_copy_of_a_train_image_is_not_judged_under_another_name(photos: Path, tmp_path: Path) -> None:
     bundle, splits = made(photos, tmp_path / "run")
     shutil.copy(photos / str(load(photos).row_ids[splits.train[0]]), photos / "a" / "copy.png")

@@ -195,7 +195,7 @@ def in_words(told: Mapping[str, Any]) -> str:
         )
     if by == "nothing":
         return f"judged on {sum(judged.values()):,} images; nothing tells which of them the bundle learned from"
-    text = f"judged on {_listing(judged)}".replace(f" {NEW}", " that the bundle does not know")
+    text = f"judged on {_listing(judged) or 'no image'}".replace(f" {NEW}", " that the bundle does not know")
     if told["left_out"]:
         text += f"; left out {_listing(told['left_out'])}"
     return f"{text} (told apart by {by})"

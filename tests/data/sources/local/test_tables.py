@@ -99,6 +99,18 @@ def test_contradictions_leave_out_every_line_of_the_file(folder):
     assert reasons["3.png"] == "has different splits: test, train (lines 5, 6)"
 
 
+def test_of_many_contradicting_labels_a_few_are_named(tmp_path: Path) -> None:
+    for name in ("1.png", "2.png", "3.png"):
+        Image.new("L", (8, 8)).save(tmp_path / name)
+    lines = [f"1.png,label {number:03}" for number in range(500)]
+    (tmp_path / "t.csv").write_text("\n".join(["path,label", *lines, "2.png,a", "3.png,b"]))
+    ((_, reason),) = sightline.load(tmp_path / "t.csv").left_out
+    assert reason == (
+        "has different labels: label 000, label 001, label 002, label 003, label 004 and 495 more "
+        "(lines 2, 3, 4, 5, 6 and 495 more)"
+    )
+
+
 def test_a_table_of_contradictions_alone_is_refused(folder):
     with pytest.raises(InvalidSource, match=r"none of its lines can be used; the first: 1\.png has different labels"):
         read_table(write(folder, "path,label\n1.png,cat\n1.png,dog\n"))

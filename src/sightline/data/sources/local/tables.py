@@ -18,7 +18,7 @@ from sightline.data.sources.split_names import split_of
 from sightline.data.storage.stores import FolderStore
 from sightline.errors import InvalidSource, closest, pick
 from sightline.records import Dataset
-from sightline.system.text import is_address, printable
+from sightline.system.text import is_address, listed, printable
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 """Lower-case endings of tables."""
@@ -259,9 +259,9 @@ def _agreeing(
         splits = sorted({one.line.split or "no split" for one in same})
         what, which = ("labels", labels) if len(labels) > 1 else ("splits", splits)
         if len(which) > 1:
-            numbers = ", ".join(one.line.name.split()[-1] for one in same)
+            numbers = listed([one.line.name.split()[-1] for one in same], most=5)
             spelled = dict.fromkeys(printable(one.line.path) for one in same)
-            reason = f"has different {what}: {', '.join(which)} (lines {numbers})"
+            reason = f"has different {what}: {listed(which, most=5)} (lines {numbers})"
             left_out += [(path, reason) for path in spelled]
             continue
         kept.append(same[0])
