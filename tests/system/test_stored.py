@@ -25,7 +25,7 @@ from sightline.system.stored import open_plain, parse_json, read_arrays, read_js
         ("9" * 5_000, "the number 99999999999999999999... is out of range"),
         ("[" + "[]," * 2_100_000 + "0]", "more than 4,000,000 parts"),
         ("[" + "1," * 4_100_000 + "0]", "more than 4,000,000 parts"),
-        ('{"a":1,"a":2}', "a key is given twice"),
+        ('{"a":1,"a":2}', "the key 'a' is given twice"),
         ("", "Expecting value"),
     ],
 )

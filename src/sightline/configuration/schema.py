@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,7 +85,9 @@ class ModelRecipe(Section, section="model"):
     """Which network."""
 
     name: str = _name(
-        "auto", {"auto": None, **MODELS}, "see `sightline models`; auto: by the size and colour of the images"
+        "auto",
+        ChainMap[str, Any]({"auto": None}, MODELS),
+        "see `sightline models`; auto: by the size and colour of the images",
     )
     activation: str = _name("relu", names.ACTIVATIONS, "after each hidden layer")
     dropout: float = _number(0.0, 0, 0.95, doc="share of units switched off before the last layer while training")

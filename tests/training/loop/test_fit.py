@@ -20,7 +20,7 @@ keras = load_keras()
 
 from sightline.networks.building import build_network  # noqa: E402  # the backend is chosen first
 from sightline.training.augmentation.pipeline import build_augmentation  # noqa: E402
-from sightline.training.loop import monitor  # noqa: E402
+from sightline.training.loop import monitor as monitor_module  # noqa: E402
 from sightline.training.loop.batches import LabelledImages  # noqa: E402
 from sightline.training.loop.fit import Fitted, fit  # noqa: E402
 from sightline.training.loop.monitor import TrainingMonitor  # noqa: E402
@@ -266,7 +266,7 @@ def test_figures_that_were_left_unread_still_name_the_first_step_that_diverged(m
     network = build_network((8, 8, 1), 2, recipe.model)
     monitor = TrainingMonitor(FitOutputs(), recipe, network, rate=0.01, steps=8, num_images=120)
     end_steps = monitor.callbacks([], network).on_train_batch_end
-    monkeypatch.setattr(monitor, "SECONDS_BETWEEN_LOOKS", math.inf)
+    monkeypatch.setattr(monitor_module, "SECONDS_BETWEEN_LOOKS", math.inf)
     monitor._looked = 0.0
     losses = [0.5, 0.4, 0.3, math.nan, math.nan, math.nan, math.nan]
     for batch, loss in enumerate(losses):
@@ -286,7 +286,7 @@ def test_a_step_whose_figures_are_not_wanted_is_not_waited_for(monkeypatch: pyte
     recipe = parse_recipe({"model.name": "mlp", "training.epochs": 1, "training.batch_size": 16})
     network = build_network((8, 8, 1), 2, recipe.model)
     monitor = TrainingMonitor(FitOutputs(log_every=5), recipe, network, rate=0.01, steps=8, num_images=120)
-    monkeypatch.setattr(monitor, "SECONDS_BETWEEN_LOOKS", math.inf)
+    monkeypatch.setattr(monitor_module, "SECONDS_BETWEEN_LOOKS", math.inf)
     monitor._looked = 0.0
     with reporting("quiet"):
         for batch in range(8):
@@ -320,10 +320,10 @@ def test_the_last_good_weights_are_kept_when_the_loss_is_no_number(tmp_path: Pat
 
 
 def test_curves_are_drawn_while_it_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(monitor, "SECONDS_BETWEEN_CURVES", 0.0)
+    monkeypatch.setattr(monitor_module, "SECONDS_BETWEEN_CURVES", 0.0)
     seen = []
-    usual = monitor.write_atomically
-    monkeypatch.setattr(monitor, "write_atomically", lambda path, png: (seen.append(png[1:4]), usual(path, png)))
+    usual = monitor_module.write_atomically
+    monkeypatch.setattr(monitor_module, "write_atomically", lambda path, png: (seen.append(png[1:4]), usual(path, png)))
     fitted(outputs=FitOutputs(curves_path=tmp_path / "curves.png"))
     assert seen[0] == b"PNG"
     assert (tmp_path / "curves.png").is_file()
