@@ -174,6 +174,14 @@ def test_new_images_are_judged_beside_the_test_images(photos: Path, tmp_path: Pa
     assert f"judged on {len(splits.test)} test, 1 that the bundle does not know; left out" in in_words(choice.told)
 
 
+def test_states_are_told_in_words_that_say_whose_they_are() -> None:
+    told = {"judged": {"test": 20, NEW: 2}, "left_out": {"train": 78, "left out": 6}, "known_by": "content"}
+    assert in_words({**told, "is_other_source": False}) == (
+        "judged on 20 test, 2 that the bundle does not know; left out 78 train, 6 that training left out "
+        "(told apart by content)"
+    )
+
+
 def test_where_no_image_could_be_read_none_is_told_as_judged() -> None:
     told = {"judged": {}, "left_out": {}, "known_by": "content", "is_other_source": False}
     assert in_words(told) == "judged on no image (told apart by content)"

@@ -27,7 +27,6 @@ FILE = "identity.npz"
 # What an image may have been for a network. Of several, the first holds: what was learned from is that, whatever else.
 STATES = ("train", "validation", "calibration", "left out", "test")
 NEW = "new"
-BYTES_AN_IMAGE = 10
 _KEY_BYTES, _MOST_PARTS = 16, 1_000
 # 25 million images at ten bytes each; a stranger's archive may say more.
 MOST_IDENTITY_BYTES = 256 * 2**20

@@ -88,31 +88,19 @@ def overwrite_option(parser: ArgumentParser) -> None:
     )
 
 
-def parity_option(parser: ArgumentParser) -> None:
-    """Whether photographs of the data travel in the bundle."""
-    parser.add_argument(
-        "--no-parity-images",
-        action="append_const",
-        const="data.parity_images=false",
-        dest="settings",
-        help="put made images in place of some of the data into the bundle (short for --set data.parity_images=false)",
-    )
-
-
-def identity_option(parser: ArgumentParser) -> None:
-    """Whether hashes of the images travel in the bundle."""
-    parser.add_argument(
-        "--no-identity",
-        action="store_true",
-        help="keep no hashes of the images in the bundle (short for --set data.identity=false)",
-    )
+def privacy_options(parser: ArgumentParser) -> None:
+    """What of the data does not travel in the bundle; behind `recipe_options`."""
+    for option, key, meaning in (
+        ("--no-parity-images", "data.parity_images", "put made images in place of some of the data into the bundle"),
+        ("--no-identity", "data.identity", "keep no hashes of the images in the bundle"),
+    ):
+        shown = f"{meaning} (short for --set {key}=false)"
+        parser.add_argument(option, action="append_const", const=f"{key}=false", dest="settings", help=shown)
 
 
 def settings_of(arguments: Namespace, options: Iterable[str]) -> list[str]:
     """What `--set` and the options that are short for it ask for, as key=value."""
     short = {SHORTHANDS[option]: getattr(arguments, option) for option in options}
-    if getattr(arguments, "no_identity", False):
-        short["data.identity"] = "false"
     return [*arguments.settings, *(f"{key}={value}" for key, value in short.items() if value is not None)]
 
 

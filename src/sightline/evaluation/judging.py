@@ -182,8 +182,12 @@ def _counts(states: NDArray[np.str_]) -> dict[str, int]:
     return {state: counts[state] for state in (*STATES, NEW) if counts[state]}
 
 
+# Where the name of a state alone would puzzle.
+_WORDS = {NEW: "that the bundle does not know", "left out": "that training left out"}
+
+
 def _listing(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count:,} {state}" for state, count in counts.items())
+    return ", ".join(f"{count:,} {_WORDS.get(state, state)}" for state, count in counts.items())
 
 
 def in_words(told: Mapping[str, Any]) -> str:
@@ -195,7 +199,7 @@ def in_words(told: Mapping[str, Any]) -> str:
         )
     if by == "nothing":
         return f"judged on {sum(judged.values()):,} images; nothing tells which of them the bundle learned from"
-    text = f"judged on {_listing(judged) or 'no image'}".replace(f" {NEW}", " that the bundle does not know")
+    text = f"judged on {_listing(judged) or 'no image'}"
     if told["left_out"]:
         text += f"; left out {_listing(told['left_out'])}"
     return f"{text} (told apart by {by})"

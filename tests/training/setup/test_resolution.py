@@ -128,6 +128,19 @@ def test_what_is_settled_is_told_with_what_was_asked_and_why() -> None:
     assert "auto" not in json.dumps(settled.recipe.to_dict())
 
 
+def test_no_reason_gives_files_a_size_that_they_do_not_have(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.new("RGB", (300, 200)).save(tmp_path / "photos" / name / "1.png")
+    photos = sightline.load(tmp_path / "photos")
+    told = {
+        name: {change.key: change.reason for change in settle(sightline.recipe(name), dataset=photos).changes}
+        for name in ("transfer", "photos")
+    }
+    assert told["transfer"]["data.image_size"] == "what efficientnet-lite0 is fed of images of 64 pixels a side or more"
+    assert told["photos"]["data.image_size"] == "the median longer side, 64 at most"
+
+
 def test_a_recipe_is_settled_in_steps_as_at_once() -> None:
     asked, mnist = sightline.recipe("accurate", {"training.epochs": "auto"}), sightline.load("mnist")
     at_once = settle(asked, backend="jax", dataset=mnist, num_train=500)

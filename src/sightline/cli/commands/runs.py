@@ -12,9 +12,8 @@ from sightline.cli.options import (
     SHORTHANDS,
     SOURCE_HELP,
     check_folders,
-    identity_option,
     overwrite_option,
-    parity_option,
+    privacy_options,
     recipe_options,
     settings_of,
     shorthand_options,
@@ -33,10 +32,9 @@ def train_options(parser: ArgumentParser) -> None:
     parser.add_argument("source", help=SOURCE_HELP)
     recipe_options(parser)
     shorthand_options(parser, SHORTHANDS)
-    parity_option(parser)
+    privacy_options(parser)
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<source>-<recipe>-001, counted up)")
     parser.add_argument("--backend", help=BACKEND_HELP)
-    identity_option(parser)
     parser.add_argument("--log-every", type=int, metavar="STEPS", help="print loss and accuracy every so many steps")
     parser.add_argument("--jobs", type=int, default=1, help="members of an ensemble trained at once (default: 1)")
     parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="log each epoch for TensorBoard, too")
@@ -118,8 +116,7 @@ def distil_options(parser: ArgumentParser) -> None:
     parser.add_argument("--into", default="lenet5", metavar="MODEL", help="the student's network (default: lenet5)")
     recipe_options(parser)
     shorthand_options(parser, DISTIL_SHORTHANDS)
-    parity_option(parser)
-    identity_option(parser)
+    privacy_options(parser)
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<source>-<recipe>-001, counted up)")
     parser.add_argument("--backend", help=BACKEND_HELP)
 

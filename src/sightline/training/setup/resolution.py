@@ -18,7 +18,7 @@ from sightline.configuration.parsing import override
 from sightline.configuration.presets import recipe
 from sightline.configuration.schema import AugmentationRecipe, Recipe
 from sightline.configuration.values import as_typed
-from sightline.data.inputs.input_spec import natural_shape
+from sightline.data.inputs.input_spec import USUAL_SIDE, natural_shape
 from sightline.data.sources.catalog import SOURCES
 from sightline.data.sources.loading import is_files, open_as_recipe_says
 from sightline.errors import InvalidValue
@@ -200,12 +200,14 @@ def _input(recipe: Recipe, dataset: Dataset) -> Iterator[_Step]:
     if backbone is not None and data.color_mode == "grey":
         raise InvalidValue(f"{name} takes colour: data.color_mode must be auto or rgb; got 'grey'.")
     if data.image_size == "auto" and backbone is None:
-        yield "data.image_size", max(height, width), f"the source has {height}x{width}"
+        is_median = isinstance(dataset.images, Store)
+        reason = f"the median longer side, {USUAL_SIDE} at most" if is_median else f"the source has {height}x{width}"
+        yield "data.image_size", max(height, width), reason
     elif data.image_size == "auto" and backbone is not None:
         is_large = max(height, width) >= PHOTOGRAPH_SIDE
         size = backbone.image_size if is_large else SMALL_SIDE
-        reason = "as it was trained" if is_large else "enough for small ones"
-        yield "data.image_size", size, f"what {name} is fed of images of {height}x{width}, {reason}"
+        which = f"images of {PHOTOGRAPH_SIDE} pixels a side or more" if is_large else "smaller images"
+        yield "data.image_size", size, f"what {name} is fed of {which}"
     if data.color_mode == "auto":
         # A backbone's weights were trained on three channels; grey is shown to it as three equal ones.
         is_grey = channels == 1 and backbone is None
