@@ -36,8 +36,8 @@ def drawn_views(rows: NDArray[np.int64], *, num_images: int, num_views: int, see
         (batch,) int64 in [0, num_views * num_images).
     """
     # No state: Keras looks at a first batch before it trains, and threads read ahead.
-    draw = np.random.default_rng([seed, zlib.crc32(np.ascontiguousarray(rows).tobytes())])
-    picked: NDArray[np.int64] = rows + num_images * draw.integers(0, num_views, len(rows))
+    generator = np.random.default_rng([seed, zlib.crc32(np.ascontiguousarray(rows).tobytes())])
+    picked: NDArray[np.int64] = rows + num_images * generator.integers(0, num_views, len(rows))
     return picked
 
 
