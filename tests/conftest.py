@@ -91,8 +91,11 @@ def command(
 
 
 @pytest.fixture
-def ordinary_user() -> Iterator[Path]:
-    """A folder of a user for whom closed doors are closed, even where the tests run as root."""
+def ordinary_user(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of a user for whom closed doors are closed, even where the tests run as root.
+
+    What a test patches goes back later: such a user may be unable to return to the folder that the tests began in.
+    """
     folder = Path(tempfile.mkdtemp(prefix="sightline-"))
     folder.chmod(0o777)
     is_root = hasattr(os, "geteuid") and os.geteuid() == 0
