@@ -342,9 +342,10 @@ def test_no_tracked_file_holds_the_address_of_a_package_registry() -> None:
 
 
 def test_the_lowest_versions_that_are_tested_are_the_declared_ones() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = [*project["dependencies"], *project["optional-dependencies"]["tensorflow"]]
-    declared += project["optional-dependencies"]["jax"]
+    declaration = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    project = declaration["project"]
+    declared = [*declaration["build-system"]["requires"], *project["dependencies"]]
+    declared += [*project["optional-dependencies"]["tensorflow"], *project["optional-dependencies"]["jax"]]
     bounds = {match for line in declared if (match := re.match(r"([a-z0-9-]+)>=([0-9.]+)", line))}
     tested = re.findall(r"^([a-z0-9-]+)==([0-9.]+)", (ROOT / "constraints/lowest.txt").read_text("utf-8"), re.MULTILINE)
     assert sorted(tested) == sorted(match.groups() for match in bounds)

@@ -5,7 +5,7 @@ Usage: python tools/attack_bundles.py runs/mnist-fast-001 [--count 500] [--seed 
 Fields of the JSON files are changed in kind, range and name, bytes and structure of the graph, arrays and tables of the
 run, and files change places. `predict`, `similar`, `evaluate`, `compare` and what reads a recipe open each; a child
 process does it, so that a crash is counted, too. It ends with 1 where anything but an answer or a refusal came
-of one, or one took longer than 10 s.
+of one, or one took longer than 10 s of processor time: what runs beside it shall not count.
 """
 
 from __future__ import annotations
@@ -247,11 +247,11 @@ def _outcome(way: Callable[[], Any]) -> str:
 
 
 def attack(run: Path, number: int, seed: int) -> tuple[dict[str, str], float]:
-    """Make one changed run, open it in every way, and take the time."""
+    """Make one changed run, open it in every way, and take the processor's time."""
     with tempfile.TemporaryDirectory() as place:
         copied = changed(run, number, seed, Path(place))
-        begun = time.perf_counter()
-        return outcomes(copied), time.perf_counter() - begun
+        begun = time.process_time()
+        return outcomes(copied), time.process_time() - begun
 
 
 def main() -> int:
@@ -274,7 +274,8 @@ def main() -> int:
                 faults += 1
                 print(f"{number}: {way}: {outcome}", flush=True)
     pool.shutdown()
-    print(f"{arguments.count} changed runs: {dict(told)}, {faults} faults, the slowest took {slowest:.1f} s")
+    print(f"{arguments.count} changed runs: {dict(told)}, {faults} faults")
+    print(f"the slowest took {slowest:.1f} s of processor time")
     return 1 if faults or slowest > MOST_SECONDS else 0
 
 

@@ -14,7 +14,6 @@ import threading
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -191,7 +190,6 @@ def test_rows_that_are_too_few_or_of_another_width_are_refused(
         open_session(bundle_of(path, spec=RGB, num_classes=3)).logits(np.zeros((5, 8, 8, 3), np.uint8))
 
 
-@pytest.mark.skipif(metadata.version("onnxruntime") < "1.23", reason="older ones print what they cannot be told not to")
 def test_a_name_that_is_no_text_is_refused_without_a_word_on_stdout(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
