@@ -204,7 +204,7 @@ def in_turn(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[
 
 def has_command(name: str) -> bool:
     """Whether this version has the command."""
-    from sightline.cli.parser import COMMANDS
+    from sightline.cli.main import COMMANDS
 
     return name in COMMANDS
 

@@ -123,9 +123,9 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("training", "combine distil", keras=ON_USE),),
     (Room("information"),),
     (Room("__init__"),),
-    (Room("cli", "opening streams printing options"),),
+    (Room("cli", "printing options"),),
     (Room("cli/commands", "sources runs bundles lists machine"),),
-    (Room("cli", "parser main"),),
+    (Room("cli", "main"),),
     (Room("__main__"),),
 )
 

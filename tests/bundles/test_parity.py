@@ -10,7 +10,7 @@ import sightline
 from sightline.bundles.bundle import load_bundle
 from sightline.bundles.parity import FILE, made_images, num_parity_images
 from sightline.bundles.sessions import open_session
-from sightline.cli.parser import build_parser
+from sightline.cli.main import build_parser
 from sightline.records import InputSpec
 from sightline.system.stored import read_arrays
 

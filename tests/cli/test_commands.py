@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import sightline
-from sightline.cli.parser import COMMANDS, Command
+from sightline.cli.main import COMMANDS, Command
 from sightline.system.caches import new_entry
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 import sightline
 from sightline.bundles import features
-from sightline.cli.parser import build_parser
+from sightline.cli.main import build_parser
 from sightline.data.inputs import pixels
 from sightline.errors import InvalidBundle, InvalidValue, UnreadableImage
 

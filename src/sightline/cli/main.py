@@ -1,18 +1,27 @@
-"""The entry point: parse, call, turn the caller's mistakes into one sentence and exit code 2."""
+"""The entry point: what can be typed, and what comes of it; the caller's mistakes in one sentence and exit code 2."""
 
 from __future__ import annotations
 
+import argparse
+import difflib
 import errno
+import io
 import os
+import re
 import sys
 import traceback
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
 
-from sightline.cli.parser import COMMANDS, build_parser
-from sightline.cli.streams import prepare_streams, silence_stdout
+from sightline._version import __version__
+from sightline.cli.commands import bundles, lists, machine, runs, sources
+from sightline.cli.printing import silence_stdout
 from sightline.errors import SightlineError
 from sightline.system.interruption import heeding_interrupts
-from sightline.system.text import printable_lines
+from sightline.system.text import printable, printable_lines
 
 FINE, REFUSED, BUG, INTERRUPTED = 0, 2, 70, 130
 # What the machine refuses, whatever the command: never a fault of the program.
@@ -29,6 +38,56 @@ _MACHINE = (
     errno.EMFILE,
     errno.ENFILE,
 )
+
+DESCRIPTION = "Turn labelled pictures into an image classifier that its owner can trust."
+EPILOG = """first steps:
+  sightline train mnist                    train LeNet-5 on the embedded MNIST
+  sightline predict runs/mnist-fast-001 digit.png
+  sightline show mnist --count 5 --augmented"""
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a command does, in words and as a function that gives the exit code, and its options."""
+
+    summary: str
+    carry_out: Callable[[Namespace], int]
+    add_options: Callable[[ArgumentParser], None] | None = None
+
+
+# In the order of `sightline --help`. Whatever these modules import at their top, --help waits for.
+COMMANDS: dict[str, Command] = {
+    "show": Command("draw the first images of a source with their labels", sources.show, sources.show_options),
+    "audit": Command(
+        "find broken files, copies, leaks, contradictory labels and likely shortcuts",
+        sources.audit,
+        sources.audit_options,
+    ),
+    "find-learning-rate": Command(
+        "try learning rates on train images, draw the loss, suggest one",
+        sources.find_learning_rate,
+        sources.find_learning_rate_options,
+    ),
+    "train": Command("train a classifier: split, fit, calibrate, evaluate, save", runs.train, runs.train_options),
+    "combine": Command("make one classifier of several finished runs", runs.combine, runs.combine_options),
+    "distil": Command(
+        "train one small network on labels and the answers of a bundle", runs.distil, runs.distil_options
+    ),
+    "evaluate": Command("measure a bundle on labelled images", bundles.evaluate, bundles.evaluate_options),
+    "predict": Command("name what is on images", bundles.predict, bundles.predict_options),
+    "similar": Command("find the images that look most like one", bundles.similar, bundles.similar_options),
+    "compare": Command("set finished runs side by side and test their difference", runs.compare, runs.compare_options),
+    "models": Command("list the networks", lists.models),
+    "datasets": Command("list the sources that go by a name", lists.datasets),
+    "recipes": Command("list the recipes and their keys", lists.recipes, lists.recipes_options),
+    "cache": Command(
+        "tell what is kept for the next time, where and how large; empty it", machine.cache, machine.cache_options
+    ),
+    "completion": Command(
+        "print what makes a shell complete commands and options", machine.completion, machine.completion_options
+    ),
+    "doctor": Command("tell versions, backends, devices, and what is missing", machine.doctor),
+}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -49,10 +108,14 @@ def main(argv: list[str] | None = None) -> int:
         [...
         0
     """
-    prepare_streams()
-    parser = build_parser()
-    _complete(parser)
-    arguments = parser.parse_args(argv)
+    _prepare_streams()
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks what could be typed next
+        import argcomplete
+
+        argcomplete.autocomplete(build_parser())
+    typed = sys.argv[1:] if argv is None else argv
+    parser = build_parser(typed)
+    arguments = parser.parse_args(typed)
     if arguments.command is None:
         parser.print_help()
         return REFUSED
@@ -60,7 +123,9 @@ def main(argv: list[str] | None = None) -> int:
         # The next file to be opened would get its number, and a library that prints would write into it.
         return _refuse(arguments, "standard output is closed. Send it to a file, or to /dev/null for none.")
     try:
-        return _carry_out(arguments)
+        with heeding_interrupts():
+            code = COMMANDS[arguments.command].carry_out(arguments)
+        sys.stdout.flush()
     except SightlineError as error:
         return _refuse(arguments, str(error))
     except KeyboardInterrupt:
@@ -68,21 +133,62 @@ def main(argv: list[str] | None = None) -> int:
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001  # the last place that can tell a bug from findings
         return _explain(arguments, error)
-
-
-def _complete(parser: ArgumentParser) -> None:
-    """Answer a shell that asks what could be typed next; it does so by this variable."""
-    if "_ARGCOMPLETE" in os.environ:
-        import argcomplete
-
-        argcomplete.autocomplete(parser)
-
-
-def _carry_out(arguments: Namespace) -> int:
-    with heeding_interrupts():
-        code = COMMANDS[arguments.command].carry_out(arguments)
-    sys.stdout.flush()
     return code
+
+
+class _Parser(ArgumentParser):
+    """A parser that suggests what may have been meant."""
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Refuse unknown options here, where those of the command are known, not in the parser above."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            typed = unknown[0].partition("=")[0]
+            near = _near(typed, self._option_string_actions) if typed.startswith("-") else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}.{near}")
+        return found, unknown
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and one sentence, in which a mistyped command is told the nearest."""
+        if match := re.match(r"argument COMMAND: invalid choice: '(.*?)'", message):
+            message = f"no command is called '{match[1]}'.{_near(match[1], COMMANDS)} Known: {', '.join(COMMANDS)}."
+        super().error(printable(message))
+
+
+def _near(typed: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(typed.lower(), list(known), n=1, cutoff=0.5)
+    return f" Did you mean '{near[0]}'?" if near else ""
+
+
+def build_parser(typed: Sequence[str] | None = None) -> ArgumentParser:
+    """The command line; where it is known what was typed, with the options of no other command than that."""
+    parser = _Parser(
+        prog="sightline", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"sightline {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name, row in COMMANDS.items():
+        command = commands.add_parser(name, help=row.summary, description=f"{row.summary[0].upper()}{row.summary[1:]}.")
+        if typed is not None and name not in typed:
+            continue
+        if row.add_options is not None:
+            row.add_options(command)
+        command.add_argument("--json", action="store_true", help="print JSON on stdout, all else on stderr")
+        command.add_argument("--quiet", action="store_true", help="no progress, no remarks")
+    return parser
+
+
+def _prepare_streams() -> None:
+    """See to it that no letter and no missing stream ends a command."""
+    if sys.stderr is None:
+        # print(file=None) would write progress to stdout, between the results.
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # for the rest of the process
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal of another encoding shows what it lacks as \u732b.
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _refuse(arguments: Namespace, reason: str) -> int:

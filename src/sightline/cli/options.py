@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
+from typing import Any
 
+from sightline.errors import InvalidValue, OneClassOnly
 from sightline.system.outputs import check_place
+from sightline.system.progress import Mode
 
 SOURCE_HELP = (
     "a folder with a sub-folder a class, a table, an archive, an .npz file, or a name from `sightline datasets`"
@@ -110,3 +113,28 @@ def check_folders(arguments: Namespace, *options: str) -> None:
     for option in options:
         if (folder := getattr(arguments, option)) is not None:
             check_place(f"--{option}", folder, keep=keep)
+
+
+def mode_of(arguments: Namespace) -> Mode | None:
+    """How much progress a command shows; None leaves it to what stderr is."""
+    return "quiet" if arguments.quiet else None
+
+
+def opened(arguments: Namespace, *, to_judge: bool = False) -> Any:
+    """What was typed, for the function to open; or a Dataset where `--column` or `--label-from` says how.
+
+    To judge a network, one class is enough.
+    """
+    if arguments.column is None and arguments.label_from is None:
+        return arguments.source
+    from sightline.data.sources.loading import load, named_columns
+
+    if arguments.source is None:
+        raise InvalidValue("--column and --label-from say how a source is opened; name one.")
+    columns = named_columns(arguments.column or "")
+    try:
+        return load(arguments.source, label_from=arguments.label_from or "first", columns=columns)
+    except OneClassOnly as error:
+        if not to_judge:
+            raise
+        return error.dataset

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
-from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sightline.system.progress import Mode
 from sightline.system.text import json_line, printable_lines, without_nan
 
 if TYPE_CHECKING:
@@ -16,15 +16,6 @@ if TYPE_CHECKING:
 
 # Fewer test images than this say little about a class.
 LEAST = 20
-
-
-def mode_of(arguments: Namespace) -> Mode | None:
-    """How much progress a command shows.
-
-    Returns:
-        "quiet" if that was asked for; None leaves it to what stderr is.
-    """
-    return "quiet" if arguments.quiet else None
 
 
 def print_json(content: Any) -> None:
@@ -206,3 +197,9 @@ def print_evaluation(evaluation: Evaluation) -> None:
         print_text(f"{given} taken for {predicted}: {count}")
     if evaluation.num_unreadable:
         print_text(f"images that could not be read and are in no figure: {evaluation.num_unreadable}")
+
+
+def silence_stdout() -> None:
+    """Throw away what is printed from here on, and what still waits: after a fault the end would print it again."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

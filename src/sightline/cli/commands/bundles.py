@@ -9,10 +9,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sightline.cli.opening import opened
-from sightline.cli.options import OPENING_SHORTHANDS, check_folders, overwrite_option, shorthand_options
-from sightline.cli.printing import mode_of, print_evaluation, print_json, print_text
-from sightline.cli.streams import silence_stdout
+from sightline.cli.options import (
+    OPENING_SHORTHANDS,
+    check_folders,
+    mode_of,
+    opened,
+    overwrite_option,
+    shorthand_options,
+)
+from sightline.cli.printing import print_evaluation, print_json, print_text, silence_stdout
 from sightline.errors import InvalidValue
 from sightline.system.outputs import check_output, default_output
 from sightline.system.progress import reporter, reporting

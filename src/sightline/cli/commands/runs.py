@@ -12,13 +12,14 @@ from sightline.cli.options import (
     SHORTHANDS,
     SOURCE_HELP,
     check_folders,
+    mode_of,
     overwrite_option,
     privacy_options,
     recipe_options,
     settings_of,
     shorthand_options,
 )
-from sightline.cli.printing import mode_of, print_json, print_run, print_text
+from sightline.cli.printing import print_json, print_run, print_text
 from sightline.errors import InvalidValue
 from sightline.system.outputs import check_output, default_output
 from sightline.system.progress import reporting

@@ -5,18 +5,19 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from sightline.cli.opening import opened
 from sightline.cli.options import (
     BACKEND_HELP,
     OPENING_SHORTHANDS,
     RANGE_TEST_SHORTHANDS,
     SOURCE_HELP,
+    mode_of,
+    opened,
     overwrite_option,
     recipe_options,
     settings_of,
     shorthand_options,
 )
-from sightline.cli.printing import mode_of, print_json, print_text
+from sightline.cli.printing import print_json, print_text
 from sightline.system.outputs import check_output, default_output
 from sightline.system.progress import reporting
 
