@@ -16,6 +16,8 @@ from sightline.reporting.charts.overlay import COLORS, Course, draw_overlay, ove
 
 matplotlib = pytest.importorskip("matplotlib")
 
+WIDTHS = (901, 902)  # matplotlib 3.9 rounds 8.2 inches down, 3.10 up
+
 
 def history(num_epochs: int) -> list[dict[str, float]]:
     random = np.random.default_rng(0)
@@ -65,7 +67,7 @@ def color_is_in(picture: np.ndarray, color: str) -> bool:
 @pytest.mark.parametrize("num_epochs", [1, 2, 7, 8, 500])
 def test_curves_of_any_length_are_drawn(num_epochs):
     picture = opened(curves_png(history(num_epochs), chosen_epoch=num_epochs))
-    assert picture.shape == (825, 902, 3)
+    assert picture.shape in {(825, width, 3) for width in WIDTHS}
     assert color_is_in(picture, VERMILLION)
 
 
@@ -271,7 +273,7 @@ def courses(num_runs: int, num_epochs: int = 12) -> list[Course]:
 def test_curves_of_several_runs_share_a_picture(num_epochs):
     picture = opened(overlay_png([*courses(2, num_epochs), Course("C", "a longer run", history(30), 20)]))
     assert all(color_is_in(picture, color) for color in COLORS[2:3])
-    assert picture.shape[1] == 902
+    assert picture.shape[1] in WIDTHS
 
 
 def test_each_of_24_runs_has_a_line_of_its_own_and_its_letter_in_both_panels():
