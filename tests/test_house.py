@@ -71,12 +71,12 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             "formats tiff jpeg jpeg2000 netpbm containers costs colors resizing decoder isolation",
         ),
     ),
-    (Room("data/storage", "listing walking archive_members identities stores rows kept_rows"),),
-    (Room("data/sources", "split_names assembly levels layout"),),
+    (Room("data/storage", "listing archive_members identities stores rows kept_rows"),),
+    (Room("data/sources", "assembly levels layout"),),
     (Room("data/sources/local", "folders archives cells tables ranges arrays"),),
     (Room("data/sources", "catalog builtin downloads loading", keras_on_use_in="downloads"),),  # keras.datasets
     (Room("data/duplicates", "fingerprints alignment clusters search"),),
-    (Room("data/inputs", "backgrounds input_spec pixels"),),
+    (Room("data/inputs", "input_spec pixels"),),
     (Room("data/splitting", "assignment shortages splits"),),
     (
         Room(

@@ -20,11 +20,10 @@ from sightline.data.decoding.colors import change_color
 from sightline.data.decoding.decoder import decode_image
 from sightline.data.decoding.isolation import Watchdog
 from sightline.data.decoding.resizing import resize_image
-from sightline.data.inputs.backgrounds import looks_inverted
+from sightline.data.inputs.input_spec import looks_inverted
 from sightline.data.inputs.pixels import Pixels, read_pixels
-from sightline.data.storage.listing import Listing, without_outputs
+from sightline.data.storage.listing import Listing, walk, without_outputs
 from sightline.data.storage.rows import decode_row
-from sightline.data.storage.walking import walk
 from sightline.errors import InvalidValue, UnreadableImage
 from sightline.records import Bundle, Dataset, Predictions, Run, Store
 from sightline.system.progress import reporter, reporting

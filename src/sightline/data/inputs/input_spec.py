@@ -1,17 +1,120 @@
-"""What the network will be fed: size, colour and background, settled from the images."""
+"""What the network will be fed: size, colour and what surrounds the object, settled from the images."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sightline.configuration.schema import DataRecipe
-from sightline.data.inputs.backgrounds import background_of, background_of_dataset
 from sightline.data.storage.rows import decode_row, image_sizes
-from sightline.errors import InvalidSource, UnreadableImage
+from sightline.errors import InvalidSource, InvalidValue, UnreadableImage
 from sightline.records import Dataset, InputSpec, Store
+
+Background = Literal["dark", "light", "mixed"]
+
+# Three quarters of the border must agree, since an object may touch it. Paper in a dim room is still near 110;
+# between the two limits nothing is claimed.
+_DARK, _LIGHT = 80, 110
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+_ENOUGH = 0.95
+_MAX_SAMPLE = 2000
+_MIN_CONTRAST = 40
+
+
+def background_of(image: NDArray[np.uint8]) -> Background:
+    """Whether the border of one image is dark, light or neither.
+
+    Args:
+        image: (height, width, channels) uint8, decoded and not yet padded.
+
+    Returns:
+        "dark" if three quarters of the border's pixels are at most 80, "light" if
+        three quarters are at least 110, else "mixed".
+    """
+    if image.ndim != 3:
+        raise InvalidValue(f"an image must have the shape (height, width, channels); got {image.shape}.")
+    is_dark, is_light = _dark_and_light(image[np.newaxis])
+    return "dark" if is_dark[0] else "light" if is_light[0] else "mixed"
+
+
+def background_of_dataset(images: NDArray[np.uint8]) -> Background:
+    """What the network will learn as the background of its training images.
+
+    Args:
+        images: (num_images, height, width, channels) uint8, not padded. At most
+            2,000 of them, evenly spaced, are looked at.
+    """
+    if images.ndim != 4:
+        raise InvalidValue(f"images must have the shape (num_images, height, width, channels); got {images.shape}.")
+    if len(images) == 0:
+        return "mixed"
+    rows = np.linspace(0, len(images) - 1, min(len(images), _MAX_SAMPLE)).astype(np.int64)
+    is_dark, is_light = _dark_and_light(images[rows])
+    if is_dark.mean() >= _ENOUGH:
+        return "dark"
+    return "light" if is_light.mean() >= _ENOUGH else "mixed"
+
+
+def looks_inverted(image: NDArray[np.uint8], spec: InputSpec) -> bool:
+    """True if an image is clearly the inverse of what the network learned from.
+
+    A dark digit on white paper, shown to a network that learned light digits on
+    black, is the usual case. Where the training images had no common background,
+    nothing can be said.
+
+    Args:
+        image: (height, width, channels) uint8, decoded and not yet padded or resized.
+        spec: what the network is fed; its `background` is compared.
+
+    Returns:
+        True if the border is of the other kind and what differs most from it does so
+        in the other direction.
+
+    Raises:
+        InvalidValue: not an image.
+
+    Example:
+        >>> paper = np.full((28, 28, 1), 200, dtype=np.uint8)
+        >>> paper[8:20, 13:15] = 30
+        >>> looks_inverted(paper, InputSpec(28, 28, "grey", background="dark"))
+        True
+    """
+    opposite = {"dark": "light", "light": "dark"}.get(spec.background)
+    if background_of(image) != opposite:
+        return False
+    border = float(np.median(_border_levels(image[np.newaxis])))
+    # Every 4th pixel of a large photograph says the same in a sixteenth of the time.
+    step = max(1, min(image.shape[:2]) // 256)
+    lowest, highest = np.percentile(_levels(image[::step, ::step]), [0.5, 99.5])
+    below, above = border - lowest, highest - border
+    return bool(below >= max(_MIN_CONTRAST, above) if opposite == "light" else above >= max(_MIN_CONTRAST, below))
+
+
+def _dark_and_light(images: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    border = _border_levels(images)
+    lower, upper = np.percentile(border, [25, 75], axis=1)
+    return upper <= _DARK, lower >= _LIGHT
+
+
+def _border_levels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(num_images, num_border_pixels), a ring about 1/30 of the shorter side wide."""
+    height, width = images.shape[1:3]
+    ring = max(1, min(height, width) // 30)
+    is_border = np.ones((height, width), dtype=bool)
+    is_border[ring : height - ring, ring : width - ring] = False
+    return _levels(images[:, is_border])
+
+
+def _levels(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Brightness, 0 to 255, of pixels whose last axis is the channel."""
+    if pixels.shape[-1] == 3:
+        # Rounded, so that grey stored as three equal channels is exactly that grey.
+        levels: NDArray[np.float32] = np.rint(pixels.astype(np.float32) @ _LUMA)
+        return levels
+    return pixels[..., 0].astype(np.float32)
+
 
 # Photographs are brought to this side where the recipe says "auto".
 USUAL_SIDE = 64

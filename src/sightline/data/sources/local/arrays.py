@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.data.sources.assembly import checked_names
+from sightline.data.sources.levels import split_of
 from sightline.data.sources.local.ranges import range_advice
-from sightline.data.sources.split_names import split_of
 from sightline.errors import InvalidSource, OneClassOnly
 from sightline.records import SPLIT_NAMES, Dataset
 from sightline.system.stored import read_header

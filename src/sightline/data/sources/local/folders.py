@@ -12,9 +12,8 @@ import numpy as np
 from sightline.data.decoding.formats import IMAGE_SUFFIXES, why_no_image
 from sightline.data.sources.assembly import LabelledFiles, to_dataset
 from sightline.data.sources.layout import arrange
-from sightline.data.storage.listing import Listing
+from sightline.data.storage.listing import Listing, walk
 from sightline.data.storage.stores import FolderStore
-from sightline.data.storage.walking import walk
 from sightline.errors import InvalidSource
 from sightline.records import Dataset
 from sightline.system.stored import open_without_waiting

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from sightline.data.sources.assembly import LabelledFiles, fuse_classes, to_dataset
+from sightline.data.sources.levels import split_of
 from sightline.data.sources.local.cells import NO_LABEL, Cells, cleaned_labels, read_cells, several_labels
-from sightline.data.sources.split_names import split_of
 from sightline.data.storage.stores import FolderStore
 from sightline.errors import InvalidSource, closest, pick
 from sightline.records import Dataset
