@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import importlib.metadata
 import io
 import re
@@ -339,6 +340,28 @@ def test_no_tracked_file_holds_the_address_of_a_package_registry() -> None:
         if host.encode() in path.read_bytes()
     ]
     assert not found
+
+
+def test_only_the_schema_makes_one_recipe_of_another() -> None:
+    from sightline.configuration.schema import Recipe
+    from sightline.configuration.values import Section
+
+    keys = {entry.name for kind in (Recipe, *Section.__subclasses__()) for entry in dataclasses.fields(kind)}
+    # Records of other kinds have fields of such names, too.
+    keys -= {"identity"}
+    others = {"dataset", "container"}
+    found = []
+    for path in SOURCE_FILES:
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(call, ast.Call) or ast.unparse(call.func) not in ("dataclasses.replace", "replace"):
+                continue
+            # `**values` may hold any key.
+            named = all(word.arg is None or word.arg in keys for word in call.keywords)
+            if named and ast.unparse(call.args[0]).split(".")[-1] not in others:
+                found.append(f"{module_of(path)}: {ast.unparse(call)}")
+    assert [line.split(":")[0] for line in found] == ["sightline.configuration.schema"], (
+        f"`Recipe.changed` checks what comes out and sets back what has lost its use: {found}"
+    )
 
 
 def test_the_lowest_versions_that_are_tested_are_the_declared_ones() -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import sightline
-from sightline.configuration.consistency import KEY_CONDITIONS
+from sightline.configuration.consistency import KEY_CONDITIONS, num_epochs, recipe_of_each
 from sightline.configuration.parsing import keys, override, parse_recipe, read_recipe
+from sightline.configuration.presets import RECIPES
 from sightline.configuration.schema import (
     DataRecipe,
     EnsembleRecipe,
@@ -17,6 +18,7 @@ from sightline.configuration.schema import (
     ModelRecipe,
     OptimizerRecipe,
     Recipe,
+    ScheduleRecipe,
     TrainingRecipe,
 )
 from sightline.errors import InvalidValue, SightlineError, UnknownName
@@ -593,6 +595,60 @@ def test_every_error_of_the_house_is_a_sightline_error() -> None:
 def test_a_recipe_made_in_python_is_checked_as_one_that_is_typed(make, told: str) -> None:
     with pytest.raises((InvalidValue, UnknownName), match=told):
         make()
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (
+            lambda: Recipe(schedule=ScheduleRecipe(decay_factor=0.5)),
+            r"^schedule\.decay_factor=0\.5 would change nothing: it matters only with schedule\.name=step",
+        ),
+        (
+            lambda: Recipe(ensemble=EnsembleRecipe(members=3)),
+            r"^ensemble\.members=3 would change nothing: .* Here ensemble\.kind is none",
+        ),
+        (
+            lambda: dataclasses.replace(sightline.recipe("transfer"), training=TrainingRecipe(epochs=9)),
+            r"^training\.epochs=9 would change nothing: .* --set training\.finetune_epochs=9",
+        ),
+        (
+            lambda: Recipe().changed({"optimizer.name": "adam", "optimizer.momentum": 0.5}),
+            r"^optimizer\.momentum=0\.5 would change nothing",
+        ),
+        (
+            lambda: sightline.recipe("fast").changed({"model.activation": "tanh", "model.name": "mobilenet-v2"}),
+            r"^model\.activation=tanh would change nothing",
+        ),
+    ],
+)
+def test_a_key_without_effect_is_refused_in_python_as_where_it_is_typed(make, told: str) -> None:
+    with pytest.raises(InvalidValue, match=told):
+        make()
+
+
+def test_what_has_lost_its_use_goes_back_to_its_default_when_a_recipe_is_changed() -> None:
+    warm = sightline.recipe("fast", {"schedule.warmup_fraction": 0.1})
+    still = warm.changed({"schedule.name": "constant"})
+    assert still.schedule == ScheduleRecipe()
+    assert warm.schedule.warmup_fraction == 0.1
+    deep = Recipe(ensemble=EnsembleRecipe(kind="deep", members=2, networks="lenet5,convnet"))
+    alone = deep.changed({"ensemble.kind": "none", "model.name": "convnet"})
+    assert alone == Recipe(model=ModelRecipe(name="convnet"))
+    tuned = sightline.recipe("transfer", {"training.finetune_part": "all"})
+    assert tuned.changed({"model.name": "lenet5"}).training.finetune_part == "upper"
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_each_network_of_an_ensemble_has_a_recipe_of_its_own(name: str) -> None:
+    recipe = sightline.recipe(name)
+    assert recipe_of_each(recipe) == {recipe.model.name: recipe}
+
+
+def test_a_pretrained_network_learns_from_images_for_the_epochs_of_its_fine_tuning() -> None:
+    tuned = {"training.finetune_epochs": 4}
+    assert num_epochs(sightline.recipe("transfer", tuned)) == 4
+    assert num_epochs(sightline.recipe("transfer", {"model.weights": "random", "training.epochs": 5})) == 5
 
 
 def test_a_recipe_made_in_python_is_the_one_that_is_parsed() -> None:

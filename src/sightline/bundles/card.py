@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -10,10 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sightline.configuration.consistency import networks_of
+from sightline.configuration.consistency import recipe_of_each
 from sightline.configuration.names import SOUPS
 from sightline.configuration.networks import MODELS
-from sightline.configuration.schema import EnsembleRecipe, Recipe
+from sightline.configuration.schema import Recipe
 from sightline.metrics.figures import FIGURES, told_in
 from sightline.records import Dataset, Evaluation, Figure, InputSpec
 from sightline.system.text import markdown
@@ -68,7 +67,7 @@ def trained(
     )
     made = f"with the recipe '{recipe.name}', seed {recipe.seed}{_taught(teacher)}"
     columns = recipe.data.columns or ""
-    return Origin(typed, recipe.data.label_from, ", ".join(_networks(recipe)), made, licences, columns)
+    return Origin(typed, recipe.data.label_from, ", ".join(recipe_of_each(recipe)), made, licences, columns)
 
 
 def card(
@@ -149,16 +148,8 @@ def _members(ensemble: Mapping[str, Any] | None) -> str:
     )
 
 
-def _networks(recipe: Recipe) -> dict[str, Recipe]:
-    """Each network once, with the recipe as if it were the only one."""
-    return {
-        name: dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, name=name), ensemble=EnsembleRecipe())
-        for name in networks_of(recipe)
-    }
-
-
 def _origins(recipe: Recipe) -> str:
-    told = {name: f"{_start(own)}; architecture: {_architecture(own)}." for name, own in _networks(recipe).items()}
+    told = {name: f"{_start(own)}; architecture: {_architecture(own)}." for name, own in recipe_of_each(recipe).items()}
     return " ".join(text if len(told) == 1 else f"{name}: {text}" for name, text in told.items())
 
 

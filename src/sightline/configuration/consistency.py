@@ -133,13 +133,18 @@ KEY_CONDITIONS: dict[str, _Use] = {
 }
 
 
-def check_uses(given: Iterable[str], recipe: Recipe, *, is_typed: bool = False) -> None:
-    """Refuse a key that its user set and that the rest of the recipe has no use for."""
-    for key in given:
-        if key not in KEY_CONDITIONS or KEY_CONDITIONS[key].holds(recipe):
+def check_uses(recipe: Recipe, *, typed: Iterable[str] = ()) -> None:
+    """Refuse a key that was set and that the rest of the recipe has no use for.
+
+    Of what was made in Python or read from JSON, a key at its default cannot be told from one that was left out and
+    does no harm; of the keys that were typed, one with an option of its own is refused at its default, too.
+    """
+    meant = set(typed)
+    for key, use in KEY_CONDITIONS.items():
+        if use.holds(recipe):
             continue
-        value, use = _value(key, recipe), KEY_CONDITIONS[key]
-        if value == _value(key, type(recipe)()) and not (is_typed and use.has_shorthand):
+        value = _value(key, recipe)
+        if value == default_of(key, recipe) and not (key in meant and use.has_shorthand):
             continue
         now = " and ".join(f"{other} is {as_typed(_value(other, recipe))}" for other in use.decided_by)
         instead = use.instead or f"Change that, or leave {key} out."
@@ -149,18 +154,11 @@ def check_uses(given: Iterable[str], recipe: Recipe, *, is_typed: bool = False) 
         )
 
 
-def reset_unused_keys(given: Iterable[str], recipe: Recipe) -> Recipe:
-    """Set back to its default what a recipe was started with and no longer has a use for.
-
-    `--set schedule.name=constant` on a recipe with a warm-up of its own leaves a recipe that
-    can be written, and read again without a refusal.
-    """
-    for key in KEY_CONDITIONS.keys() - set(given):
-        if not KEY_CONDITIONS[key].holds(recipe):
-            section, _, name = key.partition(".")
-            changed = dataclasses.replace(getattr(recipe, section), **{name: _value(key, type(recipe)())})
-            recipe = dataclasses.replace(recipe, **{section: changed})
-    return recipe
+def default_of(key: str, recipe: Recipe) -> Any:
+    """What a key of a section is where nobody sets it."""
+    section, _, name = key.partition(".")
+    # From the class: a whole Recipe of defaults would ask for this while it is checked.
+    return next(entry.default for entry in dataclasses.fields(getattr(recipe, section)) if entry.name == name)
 
 
 def check_together(recipe: Recipe) -> None:
@@ -260,6 +258,22 @@ def networks_of(recipe: Recipe) -> tuple[str, ...]:
     """
     named = recipe.model.name if recipe.ensemble.networks is None else recipe.ensemble.networks
     return tuple(name.strip() for name in named.split(","))
+
+
+def recipe_of_each(recipe: Recipe) -> dict[str, Recipe]:
+    """Each network's name once, with the recipe as if it were the only one."""
+    alone = {"ensemble.kind": "none", "ensemble.test_views": "none"}
+    return {name: recipe.changed({**alone, "model.name": name}) for name in networks_of(recipe)}
+
+
+def epochs_key(recipe: Recipe) -> str:
+    """The key that says in how many epochs a network learns from images: a pretrained one is fine-tuned."""
+    return "training.finetune_epochs" if is_pretrained(recipe) else "training.epochs"
+
+
+def num_epochs(recipe: Recipe) -> int:
+    """In how many epochs a network learns from images, once that is settled."""
+    return int(_value(epochs_key(recipe), recipe))
 
 
 def check_ensemble(recipe: Recipe) -> None:

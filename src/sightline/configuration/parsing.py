@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sightline.configuration.consistency import check_uses, reset_unused_keys
+from sightline.configuration.consistency import check_uses
 from sightline.configuration.schema import Recipe
 from sightline.configuration.values import Section, as_typed, field_kinds
 from sightline.errors import InvalidValue, UnknownName, closest
@@ -144,18 +144,15 @@ def flatten(content: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str,
 
 def _build(values: Mapping[str, Any], start: Recipe, *, is_typed: bool = False) -> Recipe:
     known = keys()
-    changes: dict[str, dict[str, Any]] = {}
-    for key, value in values.items():
+    for key in values:
         if key not in known:
             same_section = [name for name in known if name.split(".")[0] == key.split(".")[0]]
             raise UnknownName(f"no recipe key is called '{key}'. {closest(key, same_section or known)}")
-        section, _, name = key.rpartition(".")
-        changes.setdefault(section, {})[name] = _read_text(key, value) if is_typed else value
-    top = changes.pop("", {})
-    sections = {name: dataclasses.replace(getattr(start, name), **changed) for name, changed in changes.items()}
-    recipe = dataclasses.replace(start, **top, **sections)
-    check_uses(values, recipe, is_typed=is_typed)
-    return reset_unused_keys(values, recipe)
+    if not is_typed:
+        return start.changed(values)
+    recipe = start.changed({key: _read_text(key, text) for key, text in values.items()})
+    check_uses(recipe, typed=values)
+    return recipe
 
 
 def _read_text(key: str, text: str) -> Any:

@@ -6,6 +6,7 @@ messages alike. Every default stands in this file.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from collections import ChainMap
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sightline.configuration import names
-from sightline.configuration.consistency import check_together
+from sightline.configuration.consistency import KEY_CONDITIONS, check_together, check_uses, default_of
 from sightline.configuration.networks import MODELS
 from sightline.configuration.values import Section, check_fields
 from sightline.errors import InvalidValue
@@ -277,24 +278,42 @@ class Recipe:
     ensemble: EnsembleRecipe = field(default_factory=EnsembleRecipe)
 
     def __post_init__(self) -> None:
-        """Refuse what is no section, what a field does not take, and what contradicts itself."""
+        """Refuse what is no section, what a field does not take, what has no effect, and what contradicts itself."""
+        self._check_parts()
+        check_uses(self)
+        check_together(self)
+
+    def _check_parts(self) -> None:
         check_fields(self, "")
         for entry in dataclasses.fields(self):
             value, section = getattr(self, entry.name), entry.default_factory
             if isinstance(section, type) and not isinstance(value, section):
                 raise InvalidValue(f"{entry.name} must be a {section.__name__}; got {value!r}.")
-        check_together(self)
 
     def changed(self, values: Mapping[str, Any]) -> Recipe:
-        """The same with other values of some keys, named as they are typed: {"training.epochs": 3}."""
-        parts: dict[str, dict[str, Any]] = {}
+        """The same with other values of some keys, named as they are typed: {"training.epochs": 3}.
+
+        A key that is not among them and has no use any more goes back to its default: with
+        {"schedule.name": "constant"} a warm-up does, so that what comes out can be written and read again.
+        """
+        draft = copy.copy(self)  # not checked before it is whole: what has lost its use would be refused
         for key, value in values.items():
-            section, _, name = key.rpartition(".")
-            parts.setdefault(section, {})[name] = value
-        top = parts.pop("", {})
-        sections = {name: dataclasses.replace(getattr(self, name), **part) for name, part in parts.items()}
-        return dataclasses.replace(self, **top, **sections)
+            _set(draft, key, value)
+        draft._check_parts()
+        for key, use in KEY_CONDITIONS.items():
+            if key not in values and not use.holds(draft):
+                _set(draft, key, default_of(key, draft))
+        draft.__post_init__()
+        return draft
 
     def to_dict(self) -> dict[str, Any]:
         """The tree as plain JSON types."""
         return dataclasses.asdict(self)
+
+
+def _set(draft: Recipe, key: str, value: Any) -> None:
+    """Set a key of a recipe that nobody else has yet."""
+    section, _, name = key.rpartition(".")
+    if section:
+        name, value = section, dataclasses.replace(getattr(draft, section), **{name: value})
+    object.__setattr__(draft, name, value)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import keras
 
 from sightline.configuration.consistency import is_pretrained
@@ -49,6 +47,6 @@ def _fit(network: keras.Model, data: Prepared, outputs: FitOutputs) -> Fitted:
         epochs = epochs_within(
             outputs.deadline, network, train, num_judged=num_judged, recipe=recipe, augmentation=augmentation
         )
-        recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, epochs=epochs))
+        recipe = recipe.changed({"training.epochs": epochs})
     validation = rows_for_fit(data, data.splits.validation) if len(data.splits.validation) else None
     return fit(network, train, validation=validation, recipe=recipe, augmentation=augmentation, outputs=outputs)

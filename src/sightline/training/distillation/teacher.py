@@ -56,16 +56,16 @@ def student_recipe(asked: Recipe, into: str, bundle: Bundle) -> Recipe:
     _check_student(recipe, bundle)
     spec, loss = bundle.input, recipe.loss
     side = max(spec.height, spec.width)
-    data = dataclasses.replace(recipe.data, image_size=side, color_mode=spec.color_mode, resize=spec.resize)
+    fed = {"data.image_size": side, "data.color_mode": spec.color_mode, "data.resize": spec.resize}
     learned = bundle.metrics.get("source", {})
-    if data.label_from == "first":
-        data = dataclasses.replace(data, label_from=learned.get("label_from", "first"))
-    if data.columns is None:
-        data = dataclasses.replace(data, columns=learned.get("columns") or None)
+    if recipe.data.label_from == "first":
+        fed["data.label_from"] = learned.get("label_from", "first")
+    if recipe.data.columns is None:
+        fed["data.columns"] = learned.get("columns") or None
     if loss.name != ANSWERED_BY or loss.label_smoothing:
         reporter().say(f"note: loss is {ANSWERED_BY} without label smoothing: what the teacher answers is soft already")
-        loss = dataclasses.replace(loss, name=ANSWERED_BY, label_smoothing=0.0)
-    return dataclasses.replace(recipe, data=data, loss=loss)
+        fed |= {"loss.name": ANSWERED_BY, "loss.label_smoothing": 0.0}
+    return recipe.changed(fed)
 
 
 def _takes(name: str, spec: InputSpec) -> bool:
@@ -159,7 +159,7 @@ def open_teacher(bundle: Bundle, source: Any, recipe: Recipe) -> tuple[Teacher, 
         reporter().say(f"note: '{dataset.name}' has changed since the teacher learned from it")
     _refuse_splits(recipe, str(table))
     dataset = _listed(dataset, table)
-    divided = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, splits_file=str(table)))
+    divided = recipe.changed({"data.splits_file": str(table)})
     splits = table.read_text(encoding="utf-8")
     return Teacher(bundle, named, dataset, splits, is_known=has_known_train_rows(bundle)), divided
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.configuration.consistency import is_pretrained, networks_of
+from sightline.configuration.consistency import epochs_key, is_pretrained, networks_of, num_epochs
 from sightline.configuration.names import SOUPS
-from sightline.configuration.schema import EnsembleRecipe, Recipe, ScheduleRecipe
+from sightline.configuration.schema import Recipe
 from sightline.errors import InvalidValue
 from sightline.system.workers import free_bytes
 from sightline.training.ensembles.graph import check_joined
@@ -47,28 +48,20 @@ def member_data(data: Prepared, number: int, weights: NDArray[np.float64] | None
 def member_recipe(recipe: Recipe, number: int) -> Recipe:
     """The recipe by which one member of an ensemble learns."""
     names = networks_of(recipe)
-    training, optimizer, schedule = recipe.training, recipe.optimizer, recipe.schedule
-    if recipe.ensemble.kind == "boosting":
+    own: dict[str, Any] = {
+        "seed": (recipe.seed + number - 1) % 2**31,
+        "model.name": names[(number - 1) % len(names)],
+        "ensemble.kind": "none",
+        "ensemble.test_views": "none",
+    }
+    if recipe.ensemble.kind == "boosting" and num_epochs(recipe):
         # Kept weak on purpose: all members together cost what one network costs.
-        members = recipe.ensemble.members
-        training = dataclasses.replace(
-            training,
-            epochs=max(1, round(int(training.epochs) / members)),
-            finetune_epochs=max(min(1, int(training.finetune_epochs)), round(int(training.finetune_epochs) / members)),
-        )
+        own[epochs_key(recipe)] = max(1, round(num_epochs(recipe) / recipe.ensemble.members))
     elif starts_from_first(recipe, number):
-        training = dataclasses.replace(training, epochs=max(1, round(int(training.epochs) * SOUP_EPOCHS)))
-        optimizer = dataclasses.replace(optimizer, learning_rate=optimizer.learning_rate * SOUP_RATE)
-        schedule = ScheduleRecipe(name="cosine", warmup_fraction=0.0)
-    return dataclasses.replace(
-        recipe,
-        seed=(recipe.seed + number - 1) % 2**31,
-        model=dataclasses.replace(recipe.model, name=names[(number - 1) % len(names)]),
-        training=training,
-        optimizer=optimizer,
-        schedule=schedule,
-        ensemble=EnsembleRecipe(),
-    )
+        own["training.epochs"] = max(1, round(num_epochs(recipe) * SOUP_EPOCHS))
+        own["optimizer.learning_rate"] = recipe.optimizer.learning_rate * SOUP_RATE
+        own |= {"schedule.name": "cosine", "schedule.warmup_fraction": 0.0}
+    return recipe.changed(own)
 
 
 def check_differ(data: Prepared) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import keras
 
+from sightline.configuration.consistency import epochs_key, num_epochs
 from sightline.configuration.schema import Recipe
 from sightline.errors import InvalidValue
 from sightline.system.interruption import noting_interrupts
@@ -68,8 +69,8 @@ def fit(
     mixes = mixing_of(recipe, train.images.shape[1:]) is not None
     model = training_network(network, augmentation, mixes=mixes)
     add_weight_penalties(network, recipe.loss)
-    total_steps = steps * int(recipe.training.epochs)
-    _check_accumulation(recipe.optimizer.accumulation_steps, total_steps)
+    total_steps = steps * num_epochs(recipe)
+    _check_accumulation(recipe, total_steps)
     rate = build_schedule(recipe, total_steps=total_steps)
     model.compile(
         optimizer=build_optimizer(recipe.optimizer, rate),
@@ -87,22 +88,23 @@ def fit(
     feed = training_feed(train, recipe, num_classes=num_classes)
     feed |= validation_feed(validation, recipe, num_classes=num_classes)
     started = time.perf_counter()
-    with reporter().bar("epoch 1", total=num_drawn * int(recipe.training.epochs), lines=False) as bar:
+    with reporter().bar("epoch 1", total=num_drawn * num_epochs(recipe), lines=False) as bar:
         monitor.bar = bar
         # A step of TensorFlow that is broken off may leave an error of its own, or none at all.
         with monitor.painting(), noting_interrupts():
-            model.fit(**feed, epochs=int(recipe.training.epochs), verbose=0, callbacks=callbacks)
+            model.fit(**feed, epochs=num_epochs(recipe), verbose=0, callbacks=callbacks)
     seconds = time.perf_counter() - started
     chosen = stopping[0].best_epoch + 1 if stopping else len(monitor.history)
-    stopped_early = len(monitor.history) < int(recipe.training.epochs)
+    stopped_early = len(monitor.history) < num_epochs(recipe)
     return Fitted(tuple(monitor.history), chosen, stopped_early, seconds, monitor.images_per_second)
 
 
-def _check_accumulation(accumulation_steps: int, total_steps: int) -> None:
+def _check_accumulation(recipe: Recipe, total_steps: int) -> None:
+    accumulation_steps = recipe.optimizer.accumulation_steps
     if accumulation_steps > total_steps:
         raise InvalidValue(
             f"optimizer.accumulation_steps={accumulation_steps} batches make one step, and the whole run has "
-            f"{total_steps}: nothing would be learned. Set it lower, or training.epochs higher."
+            f"{total_steps}: nothing would be learned. Set it lower, or {epochs_key(recipe)} higher."
         )
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import keras
 
+from sightline.configuration.consistency import num_epochs
 from sightline.configuration.schema import Recipe
 from sightline.errors import SightlineError, TrainingFailed
 from sightline.system.files import write_atomically, writing_to
@@ -44,7 +45,7 @@ class TrainingMonitor:
         """`network` learns at `rate`, a number or a schedule; `steps` and `num_images` are those of one epoch."""
         self.outputs, self.recipe, self.network, self.rate = outputs, recipe, network, rate
         self.steps, self.num_images = steps, num_images
-        self.num_epochs = int(recipe.training.epochs)
+        self.num_epochs = num_epochs(recipe)
         # What was there before is a head, and this fit tunes the network below it.
         self.named = "fine-tuning epoch" if outputs.before else "epoch"
         self.history: list[dict[str, float]] = []
@@ -64,7 +65,7 @@ class TrainingMonitor:
 
     def callbacks(self, others: list[keras.callbacks.Callback], model: keras.Model) -> keras.callbacks.CallbackList:
         """What the `fit` of `model` is given as its callbacks: others, of which none may wait for steps, and this."""
-        return _Callbacks(others, self._end_steps, model=model, epochs=int(self.recipe.training.epochs))
+        return _Callbacks(others, self._end_steps, model=model, epochs=num_epochs(self.recipe))
 
     @contextlib.contextmanager
     def painting(self) -> Iterator[None]:

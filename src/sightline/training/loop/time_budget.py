@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 
 import keras
 import numpy as np
 
-from sightline.configuration.consistency import SECONDS_FOR_THE_REST
+from sightline.configuration.consistency import SECONDS_FOR_THE_REST, epochs_key
 from sightline.configuration.schema import Recipe
 from sightline.errors import InvalidValue
 from sightline.system.progress import reporter, reporting
@@ -74,20 +73,21 @@ def _trial(
     most = int(recipe.training.batch_size) * TRIAL_STEPS
     rows = np.random.default_rng(recipe.seed).permutation(len(train))[:most]
     part = LabelledImages(train.images[np.sort(rows)], train.labels[np.sort(rows)], task=train.task)
-    settings = dataclasses.replace(
-        recipe.training, epochs=3, early_stopping_patience=None, early_stopping_min_change=0.0, sampling="natural"
-    )
     # The trial may be too short for a single step of many batches, which the run is not.
     most_batches = math.ceil(len(part) / int(recipe.training.batch_size))
-    optimizer = dataclasses.replace(
-        recipe.optimizer, accumulation_steps=min(recipe.optimizer.accumulation_steps, most_batches)
-    )
+    trial = {
+        epochs_key(recipe): 3,
+        "training.early_stopping_patience": None,
+        "training.early_stopping_min_change": 0.0,
+        "training.sampling": "natural",
+        "optimizer.accumulation_steps": min(recipe.optimizer.accumulation_steps, most_batches),
+    }
     with reporting("quiet"):
         fitted = fit(
             network,
             part,
             validation=None,
-            recipe=dataclasses.replace(recipe, training=settings, optimizer=optimizer),
+            recipe=recipe.changed(trial),
             augmentation=augmentation,
             outputs=FitOutputs(),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Any
 
@@ -61,7 +60,7 @@ def range_test(
     model = training_network(network, augmentation, mixes=mixes)
     add_weight_penalties(network, recipe.loss)
     model.compile(
-        optimizer=build_optimizer(dataclasses.replace(recipe.optimizer, ema_momentum=None), rate),
+        optimizer=build_optimizer(recipe.changed({"optimizer.ema_momentum": None}).optimizer, rate),
         loss=build_loss(recipe.loss),
         # The loss of every step is looked at, so none is taken without coming back to Python.
         steps_per_execution=1,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sightline.bundles.identity import Identity, content_digests, identity_of, merged
 from sightline.configuration.augmentation import strengths_of
-from sightline.configuration.consistency import networks_of
+from sightline.configuration.consistency import recipe_of_each
 from sightline.configuration.schema import Recipe
 from sightline.data.duplicates.clusters import Copies
 from sightline.data.duplicates.search import remembered_copies
@@ -107,9 +107,9 @@ def prepare(
     warn_of_labels(recipe.augmentation, dataset, asked=stated.augmentation)
     if spec is None:
         spec = input_spec(dataset, np.flatnonzero(dataset.given_splits != "test"), recipe.data)
-    for name in networks_of(recipe):
+    for name, own in recipe_of_each(recipe).items():
         check_size(name, spec.height, spec.width)
-        check_weights(dataclasses.replace(recipe.model, name=name))
+        check_weights(own.model)
     pixels = read_pixels(dataset, spec, limit_gib=recipe.data.cache_limit_gib)
     dataset, pixels = _without_unreadable(dataset, pixels, recipe.data.unreadable_limit)
     copies = None

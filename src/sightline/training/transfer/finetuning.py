@@ -103,8 +103,7 @@ def _finetune(
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
     kept = network.get_weights()
-    training = dataclasses.replace(data.recipe.training, epochs=data.recipe.training.finetune_epochs)
-    recipe = dataclasses.replace(data.recipe, training=training)
+    recipe = data.recipe
     learner, train, augmentation = _learner(network, features, data)
     validation = _validation(features, data)
     try:
@@ -138,8 +137,7 @@ def _within(
     epochs = epochs_within(
         deadline, learner, train, num_judged=num_judged, recipe=data.recipe, augmentation=augmentation
     )
-    training = dataclasses.replace(data.recipe.training, epochs=epochs)
-    return dataclasses.replace(data.recipe, training=training)
+    return data.recipe.changed({"training.finetune_epochs": epochs})
 
 
 def _learner(
