@@ -10,7 +10,7 @@ import pytest
 
 from sightline.data.decoding.decoder import decode_picture
 from sightline.data.decoding.tiff import camera_model
-from sightline.data.storage.rows import header_of
+from sightline.data.storage.stores import header_of
 from sightline.errors import UnreadableImage
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))

@@ -69,16 +69,16 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "data/decoding",
-            "formats tiff jpeg jpeg2000 netpbm containers costs colors resizing decoder isolation",
+            "formats tiff jpeg jpeg2000 netpbm containers transforms decoder isolation",
         ),
     ),
-    (Room("data/storage", "listing archive_members identities stores rows kept_rows"),),
+    (Room("data/storage", "listing archive_members stores kept_rows"),),
     (Room("data/sources", "assembly levels layout"),),
     (Room("data/sources/local", "folders archives cells tables ranges arrays"),),
     (Room("data/sources", "catalog builtin downloads loading", keras_on_use_in="downloads"),),  # keras.datasets
-    (Room("data/duplicates", "fingerprints alignment clusters search"),),
+    (Room("data/duplicates", "fingerprints alignment search"),),
     (Room("data/inputs", "input_spec pixels"),),
-    (Room("data/splitting", "assignment shortages splits"),),
+    (Room("data/splitting", "assignment splits"),),
     (
         Room(
             "bundles",

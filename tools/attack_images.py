@@ -28,7 +28,7 @@ from hostile_images import bombs, mutant, sound_files
 
 from sightline.data.decoding.decoder import decode_picture
 from sightline.data.decoding.tiff import camera_model
-from sightline.data.storage.rows import header_of
+from sightline.data.storage.stores import header_of
 from sightline.errors import UnreadableImage
 
 MOST_SECONDS, MOST_MIB = 5.0, 1024

@@ -14,7 +14,7 @@ import sightline
 from sightline.bundles.bundle import load_bundle
 from sightline.bundles.prediction import predict_files
 from sightline.data.decoding.isolation import Watchdog
-from sightline.data.decoding.resizing import resize_image
+from sightline.data.decoding.transforms import resize_image
 from sightline.errors import InvalidBundle, InvalidValue
 
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from sightline.bundles.sessions import Session
 from sightline.data.inputs.pixels import Pixels
-from sightline.data.storage.identities import Identities, content_identities
 from sightline.data.storage.kept_rows import Column, KeptRows, Shelf, kept_rows
+from sightline.data.storage.stores import Identities, content_identities
 from sightline.records import View
 from sightline.system.files import sha256_of
 from sightline.system.progress import reporter

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from sightline.data.decoding.colors import Levels, in_color_mode, pixels_of
+from sightline.data.decoding.transforms import Levels, in_color_mode, pixels_of
 from sightline.data.sources.local.ranges import range_advice
 from sightline.errors import InvalidValue, UnreadableImage
 from sightline.records import ColorMode

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.data.decoding.colors import change_color
+from sightline.data.decoding.transforms import change_color
 from sightline.data.duplicates.fingerprints import content_digest
 from sightline.data.inputs.pixels import Pixels
 from sightline.errors import InvalidBundle

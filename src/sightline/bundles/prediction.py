@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 from sightline.bundles.bundle import load_bundle
 from sightline.bundles.given_images import GivenImage, given_images, paths_of
 from sightline.bundles.sessions import Session, session_of
-from sightline.data.decoding.colors import change_color
 from sightline.data.decoding.decoder import decode_image
 from sightline.data.decoding.isolation import Watchdog
-from sightline.data.decoding.resizing import resize_image
+from sightline.data.decoding.transforms import change_color, resize_image
 from sightline.data.inputs.input_spec import looks_inverted
 from sightline.data.inputs.pixels import Pixels, read_pixels
 from sightline.data.storage.listing import Listing, walk, without_outputs
-from sightline.data.storage.rows import decode_row
+from sightline.data.storage.stores import decode_row
 from sightline.errors import InvalidValue, UnreadableImage
 from sightline.records import Bundle, Dataset, Predictions, Run, Store
 from sightline.system.progress import reporter, reporting
@@ -296,7 +295,7 @@ class _Answerer:
             return self.read(change_color(dataset.images[row], spec.color_mode))
         try:
             size = (spec.height, spec.width)
-            return self.read(decode_row(dataset.images, row, color_mode=spec.color_mode, minimum_size=size))
+            return self.read(decode_row(dataset.images, row, color_mode=spec.color_mode, minimum_size=size).pixels)
         except UnreadableImage as error:
             return _Reading(None, error=str(error))
 

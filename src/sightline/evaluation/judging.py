@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.bundles.identity import NEW, STATES, Identity, content_digests, read_identity
-from sightline.data.duplicates.clusters import connected_components, outstanding
-from sightline.data.duplicates.search import remembered_copies
+from sightline.data.duplicates.search import connected_components, outstanding, remembered_copies
 from sightline.data.inputs.pixels import Pixels, read_pixels
 from sightline.errors import InvalidSource, InvalidValue
 from sightline.evaluation.finished_runs import has_known_train_rows, read_splits

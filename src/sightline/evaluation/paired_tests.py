@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.data.duplicates.clusters import connected_components
+from sightline.data.duplicates.search import connected_components
 from sightline.errors import InvalidValue
 from sightline.evaluation.finished_runs import FinishedRun
 from sightline.metrics.grouped import difference_interval, num_groups, paired_p_value

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.data.duplicates.clusters import outstanding
-from sightline.data.duplicates.fingerprints import SIDE, Signatures
-from sightline.data.duplicates.search import exact_duplicates, find_copies
+from sightline.data.duplicates.fingerprints import THUMBNAIL_SIDE, Signatures
+from sightline.data.duplicates.search import exact_duplicates, find_copies, outstanding
 from sightline.data.sources.loading import load
 from sightline.quality.classes import class_findings
 from sightline.quality.duplicates import Pair, copy_findings
@@ -130,8 +129,8 @@ def _not_searched(seen: Survey) -> list[Finding]:
     if not passed.any():
         return []
     detail = (
-        f"near copies of {counted(int(passed.sum()), 'image')}: below {SIDE} pixels a side, or with hardly any "
-        "structure, different pictures look alike. Exact copies were looked for"
+        f"near copies of {counted(int(passed.sum()), 'image')}: below {THUMBNAIL_SIDE} pixels a side, or with hardly "
+        "any structure, different pictures look alike. Exact copies were looked for"
     )
     return [Finding("not-searched", "note", (), detail)]
 

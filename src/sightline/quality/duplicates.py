@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from sightline.data.duplicates.clusters import connected_components
+from sightline.data.duplicates.search import connected_components
 from sightline.quality.findings import Finding, Severity
 from sightline.records import Dataset
 from sightline.system.text import counted, listed

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sightline.data.decoding.decoder import read_header
-from sightline.data.storage.rows import picture_of_row
+from sightline.data.decoding.decoder import open_image
+from sightline.data.storage.stores import decode_row
 from sightline.errors import UnreadableImage
 from sightline.quality.findings import Finding
 from sightline.records import Dataset, Store
@@ -48,9 +48,9 @@ def sampled_peaks(dataset: Dataset) -> dict[int, int]:
 
 def _peak(files: Store, row: int) -> int | None:
     try:
-        _, container, _ = read_header(files.read(row))
+        _, container, _ = open_image(files.read(row))
         if container.bits <= 8:
             return None
-        return int(picture_of_row(files, row, color_mode="rgb", minimum_size=_LOOKED_AT).pixels.max())
+        return int(decode_row(files, row, color_mode="rgb", minimum_size=_LOOKED_AT).pixels.max())
     except UnreadableImage:
         return None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sightline.data.decoding.tiff import camera_model
 from sightline.data.duplicates.fingerprints import Signatures, empty_signatures, signature
-from sightline.data.storage.rows import picture_of_row
+from sightline.data.storage.stores import decode_row
 from sightline.errors import UnreadableImage
 from sightline.records import Dataset, Store
 from sightline.system.progress import reporter
@@ -123,7 +123,7 @@ def _with_threads(look: Callable[[int], None], num_images: int) -> None:
 
 
 def _look_at_file(files: Store, row: int, into: Survey) -> None:
-    picture = picture_of_row(files, row, color_mode="rgb", minimum_size=LOOKED_AT)
+    picture = decode_row(files, row, color_mode="rgb", minimum_size=LOOKED_AT)
     into.formats[row], into.orientations[row] = picture.format, picture.orientation
     if picture.bits > 8:
         into.peaks[row] = int(picture.pixels.max())

@@ -19,7 +19,7 @@ from sightline.data.decoding.decoder import (
     decode_picture,
     read_image,
 )
-from sightline.data.decoding.resizing import resize_image
+from sightline.data.decoding.transforms import resize_image
 from sightline.errors import InvalidValue, UnreadableImage
 from sightline.records import InputSpec
 

@@ -14,15 +14,23 @@ from sightline.data.decoding.decoder import decode_image
 from sightline.data.duplicates.alignment import (
     CROPPED,
     UPRIGHT,
-    Change,
+    Transform,
     descriptors,
     distance_after_alignment,
     smoothed,
     transposed,
 )
-from sightline.data.duplicates.clusters import LONGEST_CHAIN, Copies, connected_components, outstanding
 from sightline.data.duplicates.fingerprints import Signatures, empty_signatures, fine_structure, signature
-from sightline.data.duplicates.search import NEAR, exact_duplicates, find_copies, near_duplicates
+from sightline.data.duplicates.search import (
+    LONGEST_CHAIN,
+    NEAR,
+    Copies,
+    connected_components,
+    exact_duplicates,
+    find_copies,
+    near_duplicates,
+    outstanding,
+)
 from sightline.data.storage.stores import FolderStore
 from sightline.errors import InvalidValue
 from sightline.records import SPLIT_NAMES, Dataset
@@ -279,7 +287,7 @@ def test_the_quick_word_is_a_cosine_transform():
 
 
 @pytest.mark.parametrize("change", UPRIGHT, ids=str)
-def test_the_eight_ways_are_those_of_a_square(change: Change):
+def test_the_eight_ways_are_those_of_a_square(change: Transform):
     image = np.arange(32 * 32, dtype=np.float32).reshape(1, 32, 32)
     shapes = {transposed(image, other).tobytes() for other in UPRIGHT}
     assert len(shapes) == 8

@@ -5,7 +5,7 @@ import pytest
 
 import sightline
 from sightline.configuration.parsing import parse_recipe
-from sightline.data.decoding.resizing import resize_image
+from sightline.data.decoding.transforms import resize_image
 from sightline.data.inputs.input_spec import (
     background_of,
     background_of_dataset,

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import sightline
-from sightline.data.decoding import resizing
+from sightline.data.decoding import transforms
 from sightline.data.decoding.decoder import read_image
 from sightline.data.inputs import pixels as module
 from sightline.data.inputs.pixels import Pixels, raw_images, read_pixels
@@ -318,9 +318,9 @@ def test_arrays_that_would_grow_too_large_are_resized_as_they_are_read(monkeypat
         {"x_train": images, "y_train": np.arange(20) % 2, "x_test": images, "y_test": np.arange(20) % 2}
     )
     whole = read_pixels(data, SPEC)
-    monkeypatch.setattr(resizing, "MOST_RESIZED_BYTES", 1000)
+    monkeypatch.setattr(transforms, "MOST_RESIZED_BYTES", 1000)
     lazy = read_pixels(data, SPEC)
-    assert isinstance(lazy.stored, resizing.ResizedOnReading)
+    assert isinstance(lazy.stored, transforms.ResizedOnReading)
     rows = np.array([7, 0, 31])
     assert np.array_equal(lazy[rows], whole[rows])
     assert np.array_equal(lazy[3:9], whole[3:9])

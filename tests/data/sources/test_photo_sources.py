@@ -14,7 +14,7 @@ from PIL import Image
 
 import sightline
 from sightline.data.inputs.pixels import raw_images
-from sightline.data.storage.rows import decode_row
+from sightline.data.storage.stores import decode_row
 from sightline.errors import InvalidSource, UnreadableImage
 
 SIGN_DIGITS = Path(__file__).resolve().parents[4] / "shared" / "data" / "sign_digits"
@@ -284,7 +284,7 @@ def test_archives_are_read_in_place_as_folders_are(tmp_path, monkeypatch, kind):
     assert data.name == "pets"
     assert rows(data) == {name: (name.split("/")[1], "") for name in NAMES[:3]}
     for row, name in enumerate(data.row_ids.tolist()):
-        image = decode_row(data.images, row, color_mode="rgb", minimum_size=(8, 8))
+        image = decode_row(data.images, row, color_mode="rgb", minimum_size=(8, 8)).pixels
         assert image[0, 0, 0] == NAMES.index(name)
     assert sorted(entry.name for entry in tmp_path.iterdir() if entry.name != "cache") == [path.name]
 

@@ -16,7 +16,7 @@ import sightline
 from sightline.data.inputs.pixels import read_pixels
 from sightline.data.sources import loading
 from sightline.data.sources.assembly import LabelledFiles, to_dataset
-from sightline.data.sources.loading import KINDS, Opening, SourceKind, is_files
+from sightline.data.sources.loading import SOURCE_KINDS, Opening, SourceKind, is_files
 from sightline.errors import InvalidSource, UnreadableImage
 from sightline.records import SPLIT_NAMES, Dataset, InputSpec, Store
 from sightline.system.progress import reporter
@@ -51,7 +51,7 @@ SQLITE = SourceKind("an SQLite file of images (.sqlite)", lambda path: path.suff
 @pytest.fixture
 def pictures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """40 noisy pictures of two classes in one file; the first is damaged, the last two are copies of one another."""
-    monkeypatch.setattr(loading, "KINDS", (*KINDS, SQLITE))
+    monkeypatch.setattr(loading, "SOURCE_KINDS", (*SOURCE_KINDS, SQLITE))
     monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
     generator = np.random.default_rng(0)
     contents = []
@@ -112,9 +112,11 @@ def listed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 
     def read(path: Path, how: Opening) -> Dataset:
         modes.append(reporter().mode)
-        return KINDS[0].read(path, how)
+        return SOURCE_KINDS[0].read(path, how)
 
-    monkeypatch.setattr(loading, "KINDS", (SourceKind("a counted folder", KINDS[0].fits, read), *KINDS[1:]))
+    monkeypatch.setattr(
+        loading, "SOURCE_KINDS", (SourceKind("a counted folder", SOURCE_KINDS[0].fits, read), *SOURCE_KINDS[1:])
+    )
     monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
     for name in ("goldfish", "tench"):
         (tmp_path / "fish" / name).mkdir(parents=True)

@@ -8,7 +8,7 @@ import pytest
 
 import sightline
 from sightline.configuration.schema import DataRecipe
-from sightline.data.duplicates.clusters import Copies
+from sightline.data.duplicates.search import Copies
 from sightline.data.splitting.splits import read_splits_csv, sample_fraction, splits_csv
 from sightline.data.storage.stores import FolderStore
 from sightline.errors import InvalidSource, InvalidValue

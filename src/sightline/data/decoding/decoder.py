@@ -31,20 +31,30 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from sightline.data.decoding.colors import (
+from sightline.data.decoding.containers import (
+    DECODING,
+    MAX_BYTES,
+    MAX_PIXELS,
+    READING,
+    Container,
+    bytes_to_decode,
+    png_has_all_rows,
+    read_bytes,
+    refuse_too_large,
+    without_metadata,
+)
+from sightline.data.decoding.formats import HEIF_READER, IMAGE_FORMATS, IMAGE_SUFFIXES, ImageFormat, format_of
+from sightline.data.decoding.netpbm import read_netpbm
+from sightline.data.decoding.tiff import exif_orientation
+from sightline.data.decoding.transforms import (
     PILLOW_MODES,
     Levels,
     change_color,
     in_color_mode,
     levels_of,
     pixels_of,
+    resize_image,
 )
-from sightline.data.decoding.containers import MAX_BYTES, Container, png_has_all_rows, read_bytes, without_metadata
-from sightline.data.decoding.costs import DECODING, FILES, MAX_PIXELS, bytes_to_decode, check_size
-from sightline.data.decoding.formats import HEIF_READER, IMAGE_FORMATS, IMAGE_SUFFIXES, ImageFormat, format_of
-from sightline.data.decoding.netpbm import read_netpbm
-from sightline.data.decoding.resizing import resize_image
-from sightline.data.decoding.tiff import exif_orientation
 from sightline.errors import InvalidValue, UnreadableImage, pick
 from sightline.records import ColorMode, InputSpec
 from sightline.system.text import printable
@@ -54,7 +64,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "MAX_BYTES",
     "MAX_PIXELS",
-    "Picture",
+    "DecodedImage",
     "change_color",
     "decode_image",
     "decode_picture",
@@ -95,7 +105,7 @@ _OTHER_BITS = b"".join(_BITS + bytes([0xFF, 0xD0 + number]) + b"\x5a" * 16 + _BI
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Picture:
+class DecodedImage:
     """One image file as it was read.
 
     Attributes:
@@ -154,7 +164,7 @@ def decode_image(
 
 def decode_picture(
     source: Path | str | bytes, *, color_mode: ColorMode, minimum_size: tuple[int, int] | None = None
-) -> Picture:
+) -> DecodedImage:
     """As `decode_image`, with what the file told beside its pixels."""
     pick(PILLOW_MODES, color_mode, kind="colour mode")
     if minimum_size is not None and not min(minimum_size) >= 1:
@@ -169,7 +179,7 @@ def decode_picture(
         raise UnreadableImage(f"{name}: {error}") from error
 
 
-def read_header(data: bytes) -> tuple[ImageFile.ImageFile | None, Container, tuple[int, int]]:
+def open_image(data: bytes) -> tuple[ImageFile.ImageFile | None, Container, tuple[int, int]]:
     """The opened file, not yet decoded (None for a PPM), its container, and (width, height) as stored.
 
     Raises:
@@ -213,13 +223,13 @@ def _content(source: Path | str | bytes) -> Iterator[bytes]:
     num_bytes = 0
     with contextlib.suppress(OSError, ValueError):
         num_bytes = Path(source).stat().st_size
-    with FILES.hold(num_bytes):
+    with READING.hold(num_bytes):
         yield read_bytes(Path(source))
 
 
 def _decode(
     data: bytes, image_format: ImageFormat, color_mode: ColorMode, minimum_size: tuple[int, int] | None
-) -> Picture:
+) -> DecodedImage:
     container = Container(image_format, data)
     try:
         container = without_metadata(data, image_format)
@@ -233,7 +243,9 @@ def _decode(
         raise UnreadableImage(_reason(error, container, len(data))) from error
 
 
-def _decode_without_end(container: Container, color_mode: ColorMode, minimum_size: tuple[int, int] | None) -> Picture:
+def _decode_without_end(
+    container: Container, color_mode: ColorMode, minimum_size: tuple[int, int] | None
+) -> DecodedImage:
     """A JPEG without its last mark is whole if what follows it changes nothing."""
     data = container.data.rstrip(b"\xff")  # half of the mark may be there
     ended, other = (dataclasses.replace(container, data=data + rest) for rest in (_END, _OTHER_BITS + _END))
@@ -246,7 +258,7 @@ def _decode_without_end(container: Container, color_mode: ColorMode, minimum_siz
     return picture
 
 
-def _decode_stripped(container: Container, color_mode: ColorMode, minimum_size: tuple[int, int] | None) -> Picture:
+def _decode_stripped(container: Container, color_mode: ColorMode, minimum_size: tuple[int, int] | None) -> DecodedImage:
     if container.missing or (container.jpeg is not None and container.jpeg.lacks_scans):
         raise UnreadableImage(f"truncated {_shown(container)} ({container.missing or 'scans are missing'}).")
     opened, container, stored = _opened(container)
@@ -265,12 +277,12 @@ def _decode_stripped(container: Container, color_mode: ColorMode, minimum_size: 
         finally:
             _let_go(image, num_bytes)
     height, width = stored if orientation >= 5 else stored[::-1]
-    return Picture(pixels, container.format, height, width, orientation, container.bits)
+    return DecodedImage(pixels, container.format, height, width, orientation, container.bits)
 
 
 def _refuse_size(container: Container) -> None:
     if container.size is not None:
-        check_size(container, container.size)
+        refuse_too_large(container, container.size)
 
 
 def _opened(container: Container) -> tuple[ImageFile.ImageFile | None, Container, tuple[int, int]]:
@@ -278,7 +290,7 @@ def _opened(container: Container) -> tuple[ImageFile.ImageFile | None, Container
         return None, container, container.size
     reader: Any = _READERS.get(container.format) or importlib.import_module(HEIF_READER).HeifImageFile
     opened: ImageFile.ImageFile = reader(io.BytesIO(container.data))
-    check_size(container, opened.size)
+    refuse_too_large(container, opened.size)
     return opened, container, opened.size
 
 

@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.data.duplicates.fingerprints import SIDE, blurred, fine_structure
+from sightline.data.duplicates.fingerprints import THUMBNAIL_SIDE, blurred, fine_structure
 
 Array = NDArray[np.float32]
 
@@ -28,11 +28,13 @@ _FREQUENCIES = 8
 _U, _V = np.mgrid[:_FREQUENCIES, :_FREQUENCIES]
 _KEPT = (_U + _V >= 1) & (_U + _V < _FREQUENCIES)
 _WEIGHTS = np.asarray((_U + _V) ** 0.7, np.float32)
-_STEPS = np.arange(SIDE)
-_COSINES = np.asarray(np.cos(np.pi * (_STEPS[None] + 0.5) * np.arange(_FREQUENCIES)[:, None] / SIDE), np.float32)
+_STEPS = np.arange(THUMBNAIL_SIDE)
+_COSINES = np.asarray(
+    np.cos(np.pi * (_STEPS[None] + 0.5) * np.arange(_FREQUENCIES)[:, None] / THUMBNAIL_SIDE), np.float32
+)
 
 # From -1 to 1 over the thumbnail, so that a crop is a scale and a shift: 1 - left - right and left - right.
-_COORDINATES = np.asarray((_STEPS + 0.5) / SIDE * 2 - 1, np.float32)
+_COORDINATES = np.asarray((_STEPS + 0.5) / THUMBNAIL_SIDE * 2 - 1, np.float32)
 _CROPS = (
     ((0.05, 0.05), (0.05, 0.05)),
     ((0.09, 0.09), (0.09, 0.09)),
@@ -46,7 +48,7 @@ _LEAST_SCALE, _MOST_SCALE, _MOST_SHIFT = 0.76, 1.32, 0.14
 
 
 @dataclass(frozen=True)
-class Change:
+class Transform:
     """One way in which a copy may have been laid down before it is compared.
 
     Attributes:
@@ -71,18 +73,21 @@ class Change:
 
 
 UPRIGHT: Final = tuple(
-    Change(transpose, across, down) for transpose in (False, True) for across in (False, True) for down in (False, True)
+    Transform(transpose, across, down)
+    for transpose in (False, True)
+    for across in (False, True)
+    for down in (False, True)
 )
 """The eight ways to lay an image down; the first leaves it as it is."""
 
 CROPPED: Final = tuple(
-    Change(start=(1 - left - right, left - right, 1 - top - bottom, top - bottom))
+    Transform(start=(1 - left - right, left - right, 1 - top - bottom, top - bottom))
     for (left, right), (top, bottom) in _CROPS
 )
 """Six slight crops, so near one another that the search finds the rest of the way."""
 
 
-def transposed(thumbnails: Array, change: Change) -> Array:
+def transposed(thumbnails: Array, change: Transform) -> Array:
     """Thumbnails mirrored and turned.
 
     Args:
@@ -97,7 +102,7 @@ def transposed(thumbnails: Array, change: Change) -> Array:
     return thumbnails[:, :: -1 if change.down else 1, :: -1 if change.across else 1]
 
 
-def descriptors(thumbnails: Array, change: Change = UPRIGHT[0]) -> Array:
+def descriptors(thumbnails: Array, change: Transform = UPRIGHT[0]) -> Array:
     """The quick word on each thumbnail, once it is changed.
 
     Args:
@@ -173,10 +178,10 @@ def distance_after_alignment(first: Smoothed, second: Smoothed, starts: Array) -
 
 def _resampling(scales: Array, shifts: Array) -> tuple[Array, NDArray[np.bool_]]:
     """(num, 32, 32) matrices that read a line at scale * coordinate + shift, and which results lie inside of it."""
-    coordinates = ((scales[:, None] * _COORDINATES + shifts[:, None]) + 1) * (SIDE / 2) - 0.5
+    coordinates = ((scales[:, None] * _COORDINATES + shifts[:, None]) + 1) * (THUMBNAIL_SIDE / 2) - 0.5
     # Half a pixel past the outermost centres the picture ends; what is read from beyond is the edge, and not compared.
-    inside = (coordinates >= -0.5) & (coordinates <= SIDE - 0.5)
-    distances = np.abs(np.clip(coordinates, 0, SIDE - 1)[:, :, None] - _STEPS.astype(np.float32))
+    inside = (coordinates >= -0.5) & (coordinates <= THUMBNAIL_SIDE - 0.5)
+    distances = np.abs(np.clip(coordinates, 0, THUMBNAIL_SIDE - 1)[:, :, None] - _STEPS.astype(np.float32))
     # Linear interpolation as a matrix: a shift and a stretch along rows and columns is then two products for any number
     # of pairs, and no gathering of single pixels.
     return np.maximum(0, 1 - distances), inside
@@ -189,7 +194,7 @@ def _aligned(first: Smoothed, second: Smoothed, starts: Array) -> Array:
     for (_, iterations), moving, still in zip(_STAGES, first.stages, second.stages, strict=True):
         # How the still thumbnail would change with each of the four numbers. That it is the still one ("inverse
         # composition") makes slopes and solver the same in every iteration: they are made once.
-        slope_down, slope_across = np.gradient(still, 2 / SIDE, axis=(1, 2))
+        slope_down, slope_across = np.gradient(still, 2 / THUMBNAIL_SIDE, axis=(1, 2))
         scaling_across, scaling_down = slope_across * _COORDINATES, slope_down * _COORDINATES[:, None]
         slopes = np.stack([scaling_across, slope_across, scaling_down, slope_down], axis=1).reshape(len(found), 4, -1)
         # The ridge keeps a thumbnail without slopes in one direction from running off in it.

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sightline.data.decoding.colors import check_image
+from sightline.data.decoding.transforms import check_image
 
-SIDE: Final = 32
+THUMBNAIL_SIDE: Final = 32
 """Pixels a side of a thumbnail; smaller images hold too little to be told apart."""
 
 # Grey levels. JPEG leaves about one level of noise behind; with no more structure than that, two walls are alike.
@@ -69,7 +69,7 @@ class Signatures:
     @property
     def can_tell(self) -> NDArray[np.bool_]:
         """(num_images,) True where near copies can be told: 32 pixels a side at least, and some structure."""
-        return np.asarray(self.known & (self.sides.min(axis=1) >= SIDE) & (self.detail >= LEAST_DETAIL))
+        return np.asarray(self.known & (self.sides.min(axis=1) >= THUMBNAIL_SIDE) & (self.detail >= LEAST_DETAIL))
 
     def put(self, row: int, found: Signature) -> None:
         """Write one signature into its row; threads may do so at once for different rows."""
@@ -90,7 +90,7 @@ class Signatures:
     def from_arrays(cls, arrays: Mapping[str, Any]) -> Signatures:
         """What `to_arrays` gave; KeyError or ValueError where it did not."""
         found = cls(*(arrays[f"signature_{name}"] for name in _FIELDS))
-        if found.pixels.shape != (len(found), SIDE, SIDE) or found.sides.shape != (len(found), 2):
+        if found.pixels.shape != (len(found), THUMBNAIL_SIDE, THUMBNAIL_SIDE) or found.sides.shape != (len(found), 2):
             raise ValueError(f"signatures of another shape: {found.pixels.shape}")
         return found
 
@@ -109,7 +109,7 @@ def empty_signatures(num_images: int) -> Signatures:
         [False, False]
     """
     return Signatures(
-        np.zeros((num_images, SIDE, SIDE), np.uint8),
+        np.zeros((num_images, THUMBNAIL_SIDE, THUMBNAIL_SIDE), np.uint8),
         np.zeros(num_images, "S32"),
         np.zeros(num_images, np.float32),
         np.zeros((num_images, 2), np.int32),
@@ -136,7 +136,7 @@ def signature(image: NDArray[np.uint8]) -> Signature:
     check_image(image)
     height, width = image.shape[:2]
     picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).convert("L")
-    pixels = np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BOX))
+    pixels = np.asarray(picture.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX))
     detail = round(float(np.sqrt((fine_structure(pixels[None].astype(np.float32)) ** 2).mean())), 3)
     return Signature(pixels, content_digest(image), detail, (height, width))
 
@@ -176,6 +176,6 @@ def fine_structure(thumbnails: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=8)
 def _gaussian(width: float) -> NDArray[np.float32]:
-    steps = np.arange(SIDE)
+    steps = np.arange(THUMBNAIL_SIDE)
     weights = np.exp(-0.5 * ((steps[:, None] - steps) / width) ** 2)
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)

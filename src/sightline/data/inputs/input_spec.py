@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.configuration.schema import DataRecipe
-from sightline.data.storage.rows import decode_row, image_sizes
+from sightline.data.storage.stores import decode_row, image_sizes
 from sightline.errors import InvalidSource, InvalidValue, UnreadableImage
 from sightline.records import Dataset, InputSpec, Store
 
@@ -198,7 +198,7 @@ def _background_of_files(files: Store, rows: NDArray[np.int64]) -> Any:
     found = []
     for row in rows.tolist():
         try:
-            image = decode_row(files, row, color_mode="grey", minimum_size=(USUAL_SIDE, USUAL_SIDE))
+            image = decode_row(files, row, color_mode="grey", minimum_size=(USUAL_SIDE, USUAL_SIDE)).pixels
         except UnreadableImage:
             continue
         found.append(background_of(image))

@@ -18,11 +18,10 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
-from sightline.data.decoding.resizing import resize_image, resized
-from sightline.data.duplicates.fingerprints import SIDE, Signatures, empty_signatures, signature
-from sightline.data.storage.identities import Identities, content_identities, file_identities
+from sightline.data.decoding.transforms import resize_image, resized
+from sightline.data.duplicates.fingerprints import THUMBNAIL_SIDE, Signatures, empty_signatures, signature
 from sightline.data.storage.kept_rows import Column, Shelf, kept_rows
-from sightline.data.storage.rows import decode_row
+from sightline.data.storage.stores import Identities, content_identities, decode_row, file_identities
 from sightline.errors import UnreadableImage
 from sightline.records import Dataset, InputSpec, Store
 from sightline.system.caches import limit_bytes
@@ -151,7 +150,7 @@ def raw_images(dataset: Dataset, rows: NDArray[np.int64]) -> tuple[list[NDArray[
     images, errors = [], {}
     for row in rows.tolist():
         try:
-            images.append(decode_row(dataset.images, row, color_mode="rgb", minimum_size=(256, 256)))
+            images.append(decode_row(dataset.images, row, color_mode="rgb", minimum_size=(256, 256)).pixels)
         except UnreadableImage as error:
             errors[row] = str(error)
     return images, errors
@@ -186,11 +185,11 @@ def _decode_all(files: Store, spec: InputSpec, stored: NDArray[np.uint8], signat
     """Decode every file into its row; threads, since Pillow lets go of Python's lock while it works."""
     errors: dict[int, str] = {}
     # A thumbnail for finding copies needs twice its own size, however small the network's.
-    least = (max(spec.height, 2 * SIDE), max(spec.width, 2 * SIDE))
+    least = (max(spec.height, 2 * THUMBNAIL_SIDE), max(spec.width, 2 * THUMBNAIL_SIDE))
 
     def decode(row: int) -> None:
         try:
-            image = decode_row(files, row, color_mode=spec.color_mode, minimum_size=least)
+            image = decode_row(files, row, color_mode=spec.color_mode, minimum_size=least).pixels
         except UnreadableImage as error:
             errors[row] = str(error)
             return

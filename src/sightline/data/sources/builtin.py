@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sightline.errors import InvalidSource
 from sightline.system.workers import map_in_order
 
-Images = NDArray[np.uint8]
+_Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
 MNIST_FOLDER = Path(__file__).parent / "mnist"
@@ -33,7 +33,7 @@ MNIST_MD5 = {
 _REMEDY = "Run: pip install --force-reinstall --no-deps sightline"
 
 
-def read_mnist(folder: Path = MNIST_FOLDER) -> tuple[Images, Labels, Images, Labels]:
+def read_mnist(folder: Path = MNIST_FOLDER) -> tuple[_Images, Labels, _Images, Labels]:
     """All 70,000 images of MNIST, in the order they were published in.
 
     The MD5 of each file is checked at each call, so what is returned is the
@@ -66,7 +66,7 @@ def _read_checked(folder: Path, name: str) -> bytes:
     return raw
 
 
-def _images(raw: bytes) -> Images:
+def _images(raw: bytes) -> _Images:
     _, num_images, height, width = struct.unpack(">4I", raw[:16])
     return np.frombuffer(raw, dtype=np.uint8, offset=16).reshape(num_images, height, width, 1)
 

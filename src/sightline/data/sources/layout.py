@@ -14,10 +14,10 @@ from sightline.data.sources.levels import (
     BY_LAST,
     Counts,
     Folders,
+    added_up,
     classes_in_classes,
     find_splits,
     inner_wrappers,
-    merged,
     nested_copies,
     refuse_alike,
     say_splits,
@@ -138,7 +138,7 @@ def _parts(holder: str) -> Folders:
 
 def _plan(counts: Counts, *, typed: str, label_from: str) -> _Plan:
     top = 0 if label_from == "top" else _num_wrappers(counts, typed=typed, label_from=label_from)
-    whole = merged((folders[top:], number) for folders, number in counts.items())
+    whole = added_up((folders[top:], number) for folders, number in counts.items())
     splits = find_splits(whole, typed=typed, label_from=label_from)
     inner = inner_wrappers(whole, splits)
     remarks = say_splits(whole, splits)
@@ -146,7 +146,7 @@ def _plan(counts: Counts, *, typed: str, label_from: str) -> _Plan:
         wrapper = "/".join(max(counts, key=len)[:top])
         said = f"everything lies in the folder {printable(wrapper)!r}; what lies in it is taken for the whole"
         remarks.insert(0, said)
-    below = merged((unpacked(folders, inner), number) for folders, number in whole.items())
+    below = added_up((unpacked(folders, inner), number) for folders, number in whole.items())
     no_class: dict[Folders, str] = {}
     if splits and label_from == "first":
         inside = {folders: number for folders, number in below.items() if folders and folders[0] in splits}
@@ -163,7 +163,7 @@ def _no_classes(below: Counts, splits: Mapping[str, str], remarks: list[str], ty
     no_class: dict[Folders, str] = {}
     depth = int(bool(splits))
     for level in sorted(splits) or [""]:
-        inside = merged((at[depth:], number) for at, number in below.items() if not splits or at[:1] == (level,))
+        inside = added_up((at[depth:], number) for at, number in below.items() if not splits or at[:1] == (level,))
         copies = nested_copies(inside)
         for name in copies:
             whole = "/".join(filter(None, (level, name)))

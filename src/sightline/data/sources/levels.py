@@ -83,7 +83,7 @@ def find_splits(counts: Counts, *, typed: str, label_from: str) -> dict[str, str
     """Top folders that are splits, each with the split it is; empty if the top ones are no splits."""
     called = {folders[0]: "" for folders in counts if folders and split_within(folders[0])}
     inner = inner_wrappers(counts, called)
-    tops = _tops(merged((unpacked(folders, inner), number) for folders, number in counts.items()))
+    tops = _tops(added_up((unpacked(folders, inner), number) for folders, number in counts.items()))
     known = [top for top in tops if top.split]
     if not known or label_from == "top":
         return {}
@@ -161,7 +161,7 @@ def say_splits(counts: Counts, splits: Mapping[str, str]) -> list[str]:
     return remarks
 
 
-def merged(pairs: Iterable[tuple[Folders, int]]) -> dict[Folders, int]:
+def added_up(pairs: Iterable[tuple[Folders, int]]) -> dict[Folders, int]:
     """Counts of folders, of which some may stand there several times."""
     total: Counter[Folders] = Counter()
     for folders, number in pairs:

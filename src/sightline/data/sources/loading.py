@@ -127,21 +127,21 @@ def _ending(*suffixes: str) -> Callable[[Path], bool]:
 
 
 # The first that fits counts: a folder may be called as archives are.
-KINDS: tuple[SourceKind, ...] = (
+SOURCE_KINDS: tuple[SourceKind, ...] = (
     SourceKind(
         "a folder with a sub-folder a class",
         os.path.isdir,  # Path's own raises inside a folder that may not be entered
         lambda path, how: read_folder(path, label_from=how.label_from, name=how.name, class_names=how.class_names),
     ),
     SourceKind(
-        f"a table ({', '.join(tables.SUFFIXES)})",
-        _ending(*tables.SUFFIXES),
+        f"a table ({', '.join(tables.TABLE_SUFFIXES)})",
+        _ending(*tables.TABLE_SUFFIXES),
         lambda path, how: read_table(path, columns=how.columns, name=how.name, class_names=how.class_names),
         has_columns=True,
     ),
     SourceKind(
         "an archive (.zip, .tar)",
-        _ending(*archives.SUFFIXES),
+        _ending(*archives.ARCHIVE_SUFFIXES),
         lambda path, how: read_archive(path, label_from=how.label_from, name=how.name, class_names=how.class_names),
     ),
     SourceKind(f"an .npz file with {', '.join(ARRAY_KEYS)}", _ending(".npz"), _read_npz, holds_files=False),
@@ -149,7 +149,7 @@ KINDS: tuple[SourceKind, ...] = (
 
 
 def _kind_of(path: str | Path) -> SourceKind | None:
-    return next((kind for kind in KINDS if kind.fits(Path(path))), None)
+    return next((kind for kind in SOURCE_KINDS if kind.fits(Path(path))), None)
 
 
 def is_table(source: Any) -> bool:
@@ -231,7 +231,7 @@ def _from_path(path: Path, how: Opening) -> Dataset:
     )
     raise InvalidSource(
         f"{printable(str(path))}: cannot be opened as a source. {hint}It must be "
-        f"{', '.join(kind.words for kind in KINDS)}, or one of {', '.join(SOURCES)}."
+        f"{', '.join(kind.words for kind in SOURCE_KINDS)}, or one of {', '.join(SOURCES)}."
     )
 
 

@@ -23,7 +23,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.data.duplicates.clusters import Copies, connected_components
+from sightline.data.duplicates.search import Copies, connected_components
 from sightline.records import SPLIT_NAMES, Dataset, Store
 
 LEFT_OUT: Final = -1

@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from sightline.data.storage.identities import Identities
+from sightline.data.storage.stores import Identities
 from sightline.errors import CannotWrite, InvalidSource, OutputExists
 from sightline.system.caches import LIMIT_VARIABLE, cache_root, discard, find_entry, new_entry, note_use, reserve
 from sightline.system.progress import reporter
@@ -69,7 +69,7 @@ class Shelf:
         return num_rows * sum(column.row_bytes for column in self.columns)
 
 
-class Part:
+class KeptColumn:
     """One column of an entry; or one that is held in memory, whose chunks have nothing to be held against."""
 
     def __init__(
@@ -90,13 +90,13 @@ class Part:
         return found
 
 
-Columns = dict[str, Part]
+KeptColumns = dict[str, KeptColumn]
 
 
 class KeptRows:
     """A row an image, wherever each of them lies, as one array that is sliced like any other."""
 
-    def __init__(self, parts: list[Part], part_of: NDArray[np.int64], row_of: NDArray[np.int64]) -> None:
+    def __init__(self, parts: list[KeptColumn], part_of: NDArray[np.int64], row_of: NDArray[np.int64]) -> None:
         """`part_of` and `row_of`: (num_rows,), in which part a row lies, and where in it."""
         self.parts, self.part_of, self.row_of = parts, part_of, row_of
         shape, self.dtype = parts[0].values.shape[1:], parts[0].values.dtype
@@ -140,7 +140,7 @@ class KeptRows:
             return part.values[rows[0] : rows[-1] + 1]  # not copied
         return part.values[rows]
 
-    def _repair(self, number: int, part: Part, damaged: list[int]) -> None:
+    def _repair(self, number: int, part: KeptColumn, damaged: list[int]) -> None:
         """Make the rows of damaged chunks again; they are written to memory alone, and the entry goes."""
         own = np.flatnonzero((self.part_of == number) & np.isin(self.row_of // part.step, damaged))
         reporter().say(f"{part.place}: damaged since it was written; what {len(own):,} images gave is made again")
@@ -173,7 +173,7 @@ def kept_rows(shelf: Shelf, identities: Identities, fill: Fill, *, limit: int | 
 
 
 def _collected(
-    shelf: Shelf, identities: Identities, fill: Fill, *, keep: Callable[..., Columns]
+    shelf: Shelf, identities: Identities, fill: Fill, *, keep: Callable[..., KeptColumns]
 ) -> dict[str, KeptRows]:
     parts, part_of, row_of = _found(shelf, identities)
     missing = part_of < 0
@@ -196,10 +196,10 @@ def _made_again(shelf: Shelf, fill: Fill, name: str, rows: NDArray[np.int64]) ->
     return arrays[name]
 
 
-def _found(shelf: Shelf, identities: Identities) -> tuple[list[Columns], NDArray[np.int64], NDArray[np.int64]]:
+def _found(shelf: Shelf, identities: Identities) -> tuple[list[KeptColumns], NDArray[np.int64], NDArray[np.int64]]:
     """What is kept already: its parts, and for each identity the part (-1: none) and the row in it."""
     part_of, row_of = np.full(len(identities), -1), np.zeros(len(identities), np.int64)
-    parts: list[Columns] = []
+    parts: list[KeptColumns] = []
     used: list[tuple[Path, Identities]] = []
     for place in _places(shelf):
         index = _read_index(place)
@@ -251,9 +251,9 @@ def _read_index(place: Path) -> dict[str, NDArray[Any]] | None:
     return index if identities is not None and identities.dtype.kind == "S" and identities.ndim == 1 else None
 
 
-def _opened(shelf: Shelf, place: Path, index: Mapping[str, NDArray[Any]]) -> Columns | None:
+def _opened(shelf: Shelf, place: Path, index: Mapping[str, NDArray[Any]]) -> KeptColumns | None:
     num_rows = len(index["identities"])
-    parts: Columns = {}
+    parts: KeptColumns = {}
     try:
         for column in shelf.columns:
             path, sums = _file(place, column), index[f"sums_{column.name}"]
@@ -261,7 +261,7 @@ def _opened(shelf: Shelf, place: Path, index: Mapping[str, NDArray[Any]]) -> Col
                 raise ValueError("wrong size")
             # Copied where it is written to: what is made again is seen by this process alone.
             values = np.memmap(path, dtype=column.dtype, mode="c", shape=(num_rows, *column.shape))
-            parts[column.name] = Part(values, sums, step=column.step, place=place)
+            parts[column.name] = KeptColumn(values, sums, step=column.step, place=place)
     except (OSError, ValueError, KeyError, TypeError):
         discard(place)
         return None
@@ -275,7 +275,7 @@ class _NothingToKeepError(Exception):
         self.arrays = {name: np.array(values) for name, values in arrays.items()}
 
 
-def _written(shelf: Shelf, identities: Identities, fill: FillAll, *, limit: int | None) -> Columns:
+def _written(shelf: Shelf, identities: Identities, fill: FillAll, *, limit: int | None) -> KeptColumns:
     """Missing rows, made and kept; in memory where the cache cannot hold them, which is said."""
     digest = hashlib.blake2b(identities.tobytes(), digest_size=8).hexdigest()
     key, num_bytes = f"{shelf.key}-{digest}", shelf.num_bytes(len(identities))
@@ -289,7 +289,7 @@ def _written(shelf: Shelf, identities: Identities, fill: FillAll, *, limit: int 
             return opened
         reason = "it was removed while it was written"
     except _NothingToKeepError as made:
-        return {name: Part(values) for name, values in made.arrays.items()}
+        return {name: KeptColumn(values) for name, values in made.arrays.items()}
     except CannotWrite as error:
         reason = str(error).rstrip(".")
     except OSError as error:
@@ -313,11 +313,11 @@ def _write(shelf: Shelf, identities: Identities, fill: FillAll, folder: Path) ->
         np.savez(stream, **content)
 
 
-def _held(shelf: Shelf, identities: Identities, fill: FillAll) -> Columns:
+def _held(shelf: Shelf, identities: Identities, fill: FillAll) -> KeptColumns:
     """Rows made and held in memory."""
     arrays = _in_memory(shelf, len(identities))
     fill(arrays)
-    return {name: Part(values) for name, values in arrays.items()}
+    return {name: KeptColumn(values) for name, values in arrays.items()}
 
 
 def _reserved(folder: Path, column: Column, num_rows: int) -> Any:

@@ -1,22 +1,71 @@
-"""Where the bytes of an image are fetched from: a folder, a zip or a tar, by any number of threads at once."""
+"""Images that lie encoded: how their bytes are fetched, decoded and known again, by any number of threads at once."""
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from sightline.data.decoding import containers
+from sightline.data.decoding.containers import READING
+from sightline.data.decoding.decoder import DecodedImage, decode_picture, open_image
+from sightline.data.decoding.formats import format_of
 from sightline.data.storage.archive_members import read_tar_member, read_zip_member
-from sightline.data.storage.identities import status_of
 from sightline.errors import UnreadableImage
-from sightline.records import Store
+from sightline.records import ColorMode, Store
 from sightline.system.stored import open_without_waiting
+from sightline.system.workers import map_in_order
+
+Identities = NDArray[np.bytes_]
+"""(num_images,) of 32 hexadecimal digits each; b"" where nothing can be told."""
+
+# Images hashed at once, so that a large array is not brought to size as a whole.
+_PORTION = 256
+
+
+def status_of(path: Path | str) -> tuple[int, ...]:
+    """Size, time of last change, time at which it came to be so, and number of a file; raises OSError."""
+    # Name, size and time of last change can agree between two folders that hold other images, since archives bring all
+    # three along. The time at which a file came to be as it is, and its number on the disk, cannot be brought along.
+    found = os.stat(path)  # noqa: PTH116  # a Path object for each of many files would take longer than the call
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
+def file_identities(files: Store, rows: NDArray[np.int64], *, salt: str) -> Identities:
+    """What the images of some rows are known by.
+
+    Args:
+        files: where the images are.
+        rows: (num_rows,) row indices.
+        salt: what else what is kept of them depends on.
+
+    Returns:
+        (num_rows,) identities; b"" for files that are gone or not of the size that they had.
+    """
+    found = files.identities(rows)
+    return np.array([b"" if parts is None else _digest(salt, parts) for parts in found], dtype="S32")
+
+
+def content_identities(images: Any, *, salt: str = "") -> Identities:
+    """What the images of an array are known by: (num_images, height, width, channels), or what gives such slices."""
+    found = []
+    for first in range(0, len(images), _PORTION):
+        part = np.ascontiguousarray(images[first : first + _PORTION])
+        found += [hashlib.blake2b(image.data, digest_size=16).hexdigest() for image in part]
+    return np.array([_digest(salt, (images.shape[1:], name)) for name in found], dtype="S32")
+
+
+def _digest(salt: str, parts: tuple[Any, ...]) -> str:
+    text = repr((salt, parts)).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,3 +168,93 @@ def _of_file(path: str, num_bytes: int) -> tuple[Any, ...] | None:
     except (OSError, ValueError):
         return None
     return (path, *status) if status[0] == num_bytes else None
+
+
+# Sizes and colours stand at the beginning of these; the others are read whole.
+_HEAD_FORMATS = {"JPEG", "PNG", "GIF", "BMP", "PPM"}
+_HEAD_BYTES = 2**17
+_GREY_MODES = {"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
+
+
+def decode_row(files: Store, row: int, *, color_mode: ColorMode, minimum_size: tuple[int, int]) -> DecodedImage:
+    """Decode one row, wherever its bytes are.
+
+    Args:
+        files: where the images are.
+        row: index into `files.names`.
+        color_mode: "grey" or "rgb".
+        minimum_size: (height, width) that a reduced JPEG does not fall below.
+
+    Raises:
+        UnreadableImage: with the reason alone; who prints it knows the name.
+    """
+    try:
+        # It waits for its turn, so that large images do not lie in memory by the dozen; -1: there is no such file.
+        with READING.hold(max(0, files.size(row))):
+            return decode_picture(files.read(row), color_mode=color_mode, minimum_size=minimum_size)
+    except UnreadableImage as error:
+        raise UnreadableImage(str(error).removeprefix("image bytes: ")) from error
+
+
+def image_sizes(files: Store, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sizes and channels of some images, from their headers; no pixel is decoded.
+
+    Args:
+        files: where the images are.
+        rows: (num_rows,) row indices.
+
+    Returns:
+        (num_rows, 3) int64: height, width and channels as `header_of` gives them; zeros for
+        what cannot be read.
+    """
+
+    def size_of(row: int) -> tuple[int, int, int]:
+        try:
+            head = files.head(row, _HEAD_BYTES)
+            return header_of(head, partial(files.read, row) if len(head) < files.size(row) else None)
+        except UnreadableImage:
+            return 0, 0, 0
+
+    return np.array(list(map_in_order(size_of, rows.tolist())), dtype=np.int64).reshape(-1, 3)
+
+
+def header_of(data: bytes, read: Callable[[], bytes] | None = None) -> tuple[int, int, int]:
+    """Size and channels of one image, from its header.
+
+    A damaged rest goes unnoticed.
+
+    Args:
+        data: the bytes of a file, or the first 128 KiB of it.
+        read: gives all of it, where `data` does not.
+    """
+    head = data[:_HEAD_BYTES]
+    if format_of(head) in _HEAD_FORMATS and len(head) == _HEAD_BYTES:
+        try:
+            return _header(head)
+        except UnreadableImage:
+            pass  # a large profile or preview stands before the size
+    return _header(data if read is None else read())
+
+
+def _header(data: bytes) -> tuple[int, int, int]:
+    opened, container, (width, height) = open_image(data)
+    try:
+        if opened is None:
+            is_grey = data[1:2] in b"1245"
+        else:
+            is_grey = opened.mode in _GREY_MODES or (opened.mode == "P" and _has_grey_palette(opened))
+    except Exception as error:  # as in the decoder
+        raise UnreadableImage(f"damaged {container.format} (its palette).") from error
+    shape = (width, height) if container.orientation >= 5 else (height, width)
+    return (*shape, 1 if is_grey else 3)
+
+
+def _has_grey_palette(opened: Image.Image) -> bool:
+    if opened.palette is None:
+        return False
+    # Asked for its palette, Pillow would decode the whole image; so another one is given it.
+    small = Image.new("P", (1, 1))
+    rawmode, colours = opened.palette.getdata()
+    small.putpalette(bytes(colours), rawmode)
+    palette = np.array(small.getpalette("RGB") or [0], dtype=np.int64)
+    return len(palette) % 3 == 0 and bool((np.diff(palette.reshape(-1, 3), axis=1) == 0).all())

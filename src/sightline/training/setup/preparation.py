@@ -17,14 +17,12 @@ from sightline.bundles.identity import Identity, content_digests, identity_of, m
 from sightline.configuration.augmentation import strengths_of
 from sightline.configuration.consistency import recipe_of_each
 from sightline.configuration.schema import Recipe
-from sightline.data.duplicates.clusters import Copies
-from sightline.data.duplicates.search import remembered_copies
+from sightline.data.duplicates.search import Copies, remembered_copies
 from sightline.data.inputs.input_spec import input_spec
 from sightline.data.inputs.pixels import Pixels, read_pixels
 from sightline.data.sources.catalog import SOURCES
 from sightline.data.sources.loading import open_as_recipe_says
-from sightline.data.splitting.shortages import kinds_of_errors, refuse_unreadable
-from sightline.data.splitting.splits import read_splits_csv, sample_fraction, split
+from sightline.data.splitting.splits import kinds_of_errors, read_splits_csv, refuse_unreadable, sample_fraction, split
 from sightline.errors import InvalidSource, InvalidValue
 from sightline.networks.limits import check_size, check_weights
 from sightline.quality.audit import cheap_findings

@@ -18,7 +18,7 @@ from sightline.data.decoding.containers import MAX_BYTES
 from sightline.data.sources.local import archives
 from sightline.data.sources.local.archives import read_archive
 from sightline.data.storage import archive_members
-from sightline.data.storage.rows import decode_row
+from sightline.data.storage.stores import decode_row
 from sightline.errors import CannotWrite, InvalidSource, UnreadableImage
 from sightline.system.progress import reporting
 

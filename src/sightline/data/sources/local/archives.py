@@ -19,15 +19,14 @@ import numpy as np
 from sightline.data.sources.assembly import LabelledFiles, to_dataset
 from sightline.data.sources.layout import arrange
 from sightline.data.storage.archive_members import list_tar, list_zip
-from sightline.data.storage.identities import status_of
-from sightline.data.storage.stores import TarStore, ZipStore
+from sightline.data.storage.stores import TarStore, ZipStore, status_of
 from sightline.errors import CannotWrite, InvalidSource, OutputExists
 from sightline.records import Dataset
 from sightline.system.caches import LIMIT_VARIABLE, cache_root, discard, find_entry, limit_bytes, make_room, new_entry
 from sightline.system.progress import Bar, reporter
 from sightline.system.text import printable
 
-SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 """Lower-case endings of archives."""
 
 # An archive that expands beyond this is a bomb, or for its owner to unpack.
@@ -84,7 +83,7 @@ def read_archive(
 
 
 def _stem(path: Path) -> str:
-    ending = next((suffix for suffix in reversed(SUFFIXES) if path.name.lower().endswith(suffix)), path.suffix)
+    ending = next((suffix for suffix in reversed(ARCHIVE_SUFFIXES) if path.name.lower().endswith(suffix)), path.suffix)
     return printable(path.name[: len(path.name) - len(ending)]) or "archive"
 
 

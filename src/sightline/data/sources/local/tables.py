@@ -20,7 +20,7 @@ from sightline.errors import InvalidSource, closest, pick
 from sightline.records import Dataset
 from sightline.system.text import is_address, listed, printable
 
-SUFFIXES = (".csv", ".tsv", ".parquet")
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 """Lower-case endings of tables."""
 
 COLUMNS: dict[str, tuple[str, ...]] = {

@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 from sightline.data.decoding import decoder
-from sightline.data.decoding.containers import png_bytes, png_has_all_rows
-from sightline.data.decoding.costs import DECODING, Budget
+from sightline.data.decoding.containers import DECODING, Budget, png_bytes, png_has_all_rows
 from sightline.data.decoding.decoder import IMAGE_FORMATS, decode_image
 from sightline.errors import UnreadableImage
 
