@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from sightline.configuration.parsing import parse_recipe
+from sightline.configuration.recipes import parse_recipe
 from sightline.configuration.schema import Recipe
 from sightline.records import InputSpec
 from sightline.system.backends import load_keras

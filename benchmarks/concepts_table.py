@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from sightline.configuration.parsing import keys
+from sightline.configuration.recipes import keys
 
 BASE: dict[str, Any] = {
     "model.name": "lenet5",

@@ -15,7 +15,7 @@ from concepts_together import Learned, fit_together, seen_from_all_sides
 from numpy.typing import NDArray
 
 import sightline
-from sightline.configuration.parsing import parse_recipe
+from sightline.configuration.recipes import parse_recipe
 from sightline.configuration.schema import Recipe
 from sightline.records import Dataset, InputSpec
 

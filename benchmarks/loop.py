@@ -32,7 +32,7 @@ backend, model, num_rows, epochs = sys.argv[1], sys.argv[2], int(sys.argv[3]), i
 from sightline.system.backends import load_keras
 keras = load_keras(backend)
 import numpy as np, sightline
-from sightline.configuration.parsing import parse_recipe
+from sightline.configuration.recipes import parse_recipe
 from sightline.networks.building import build_network
 data = sightline.load("mnist")
 images, labels = np.array(data.images[:num_rows]), data.labels[:num_rows]

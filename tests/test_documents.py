@@ -22,7 +22,7 @@ import sightline
 from sightline.bundles.bundle import REQUIRED_FILES
 from sightline.bundles.identity import FILE as IDENTITY_FILE
 from sightline.cli.main import COMMANDS, build_parser
-from sightline.configuration.parsing import keys
+from sightline.configuration.recipes import keys
 from sightline.data.sources.downloads import MANUAL_FILES
 from sightline.evaluation.finished_runs import FILES as RUN_FILES
 

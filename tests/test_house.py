@@ -64,7 +64,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("tasks", "task single_label table"),),
     (Room("records", "data results"),),
     (Room("records/__init__"),),  # hands on what is in both
-    (Room("configuration", "names networks values consistency schema augmentation parsing presets"),),
+    (Room("configuration", "names networks values consistency schema recipes"),),
     (Room("metrics", "figures"),),
     (
         Room(

@@ -33,7 +33,7 @@ from PIL import Image
 
 import sightline
 from sightline.bundles.prediction import predict
-from sightline.configuration.parsing import flatten, read_recipe
+from sightline.configuration.recipes import flatten, read_recipe
 from sightline.errors import SightlineError
 from sightline.evaluation.evaluate import evaluate
 from sightline.evaluation.finished_runs import read_run

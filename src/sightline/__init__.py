@@ -19,7 +19,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 _HOMES: dict[str, str] = {
     "load": "sightline.data.sources.loading",
     "split": "sightline.data.splitting.splits",
-    "recipe": "sightline.configuration.presets",
+    "recipe": "sightline.configuration.recipes",
     "show": "sightline.training.preview",
     "audit": "sightline.quality.audit",
     "find_learning_rate": "sightline.training.search.learning_rate_finder",
@@ -65,7 +65,7 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:  # for editors and type checkers alone
     from sightline.bundles.prediction import predict as predict
-    from sightline.configuration.presets import recipe as recipe
+    from sightline.configuration.recipes import recipe as recipe
     from sightline.configuration.schema import Recipe as Recipe
     from sightline.data.sources.loading import load as load
     from sightline.data.splitting.splits import split as split

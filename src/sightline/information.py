@@ -11,7 +11,7 @@ from typing import Any
 
 from sightline._version import __version__
 from sightline.configuration.networks import MODELS
-from sightline.configuration.presets import RECIPES
+from sightline.configuration.recipes import RECIPES
 from sightline.data.sources.catalog import SOURCES
 from sightline.data.sources.downloads import keras_home
 from sightline.errors import CannotWrite, SightlineError

@@ -6,7 +6,7 @@ import dataclasses
 
 import sightline
 from sightline.bundles.card import card, trained
-from sightline.configuration.parsing import parse_recipe
+from sightline.configuration.recipes import parse_recipe
 from sightline.records import InputSpec
 
 MEMBERS = [

@@ -86,7 +86,7 @@ def test_models_are_listed_with_parameters_and_source(command) -> None:
 
 
 def test_every_recipe_key_is_listed_with_default_and_meaning(command) -> None:
-    from sightline.configuration.parsing import keys
+    from sightline.configuration.recipes import keys
 
     told = json.loads(command("recipes", "--keys", "--json").out)
     assert [row["key"] for row in told] == list(keys())

@@ -11,7 +11,7 @@ import pytest
 import sightline
 from sightline.bundles.card import card, trained
 from sightline.cli.printing import print_evaluation, print_run
-from sightline.configuration.parsing import parse_recipe
+from sightline.configuration.recipes import parse_recipe
 from sightline.evaluation.comparison import ComparedRun, Comparison
 from sightline.evaluation.scoring import figures, run_figures, score
 from sightline.metrics.figures import FIGURES, Metric, figure_in, plain

@@ -10,7 +10,7 @@ import pytest
 import sightline
 from sightline.configuration.names import ACTIVATIONS
 from sightline.configuration.networks import MODELS
-from sightline.configuration.parsing import parse_recipe
+from sightline.configuration.recipes import parse_recipe
 from sightline.configuration.schema import ModelRecipe
 from sightline.errors import InvalidValue, UnknownName
 from sightline.system.backends import load_keras

@@ -15,7 +15,7 @@ import sightline
 from sightline.bundles.bundle import FOLDER, load_bundle
 from sightline.bundles.sessions import open_session
 from sightline.configuration.networks import MODELS
-from sightline.configuration.parsing import parse_recipe
+from sightline.configuration.recipes import parse_recipe
 from sightline.data.sources.downloads import keras_home
 from sightline.errors import InvalidBundle, InvalidValue
 from sightline.metrics.classification import softmax
@@ -222,7 +222,7 @@ import json, sys
 from sightline.configuration.networks import backbone_of
 from sightline.system.backends import load_keras
 load_keras()
-from sightline.configuration.parsing import parse_recipe
+from sightline.configuration.recipes import parse_recipe
 from sightline.errors import DownloadFailed
 from sightline.networks.applications import weights_file
 from sightline.networks.building import build_network

@@ -143,10 +143,10 @@ def check_uses(recipe: Recipe, *, typed: Iterable[str] = ()) -> None:
     for key, use in KEY_CONDITIONS.items():
         if use.holds(recipe):
             continue
-        value = _value(key, recipe)
+        value = recipe.value(key)
         if value == default_of(key, recipe) and not (key in meant and use.has_shorthand):
             continue
-        now = " and ".join(f"{other} is {as_typed(_value(other, recipe))}" for other in use.decided_by)
+        now = " and ".join(f"{other} is {as_typed(recipe.value(other))}" for other in use.decided_by)
         instead = use.instead or f"Change that, or leave {key} out."
         raise InvalidValue(
             f"{key}={as_typed(value)} would change nothing: it matters only {use.when}. Here {now}. "
@@ -233,7 +233,7 @@ def learns_from_features(recipe: Recipe) -> bool:
 
 def check_views(recipe: Recipe) -> None:
     """Refuse augmentation that was asked for part by part where each image is looked at once, as it is."""
-    parts = {name: _value(f"augmentation.{name}", recipe) for name in AUGMENTATION_PARTS}
+    parts = {name: getattr(recipe.augmentation, name) for name in AUGMENTATION_PARTS}
     asked = [name for name, strength in parts.items() if strength not in (None, 0, "none")]
     if asked and recipe.training.feature_variants == 1 and learns_from_features(recipe):
         raise InvalidValue(
@@ -273,7 +273,7 @@ def epochs_key(recipe: Recipe) -> str:
 
 def num_epochs(recipe: Recipe) -> int:
     """In how many epochs a network learns from images, once that is settled."""
-    return int(_value(epochs_key(recipe), recipe))
+    return int(recipe.value(epochs_key(recipe)))
 
 
 def check_ensemble(recipe: Recipe) -> None:
@@ -310,8 +310,3 @@ def check_ensemble(recipe: Recipe) -> None:
             "and the two learn by different keys. Name networks of one kind, or train them apart and "
             "`sightline combine` them."
         )
-
-
-def _value(key: str, recipe: Recipe) -> Any:
-    section, _, name = key.partition(".")
-    return getattr(getattr(recipe, section), name)

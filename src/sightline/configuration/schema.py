@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import math
 from collections import ChainMap
 from collections.abc import Mapping
@@ -290,6 +291,10 @@ class Recipe:
             if isinstance(section, type) and not isinstance(value, section):
                 raise InvalidValue(f"{entry.name} must be a {section.__name__}; got {value!r}.")
 
+    def value(self, key: str) -> Any:
+        """Of a key as it is typed, "training.epochs"."""
+        return functools.reduce(getattr, key.split("."), self)
+
     def changed(self, values: Mapping[str, Any]) -> Recipe:
         """The same with other values of some keys, named as they are typed: {"training.epochs": 3}.
 
@@ -309,6 +314,32 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """The tree as plain JSON types."""
         return dataclasses.asdict(self)
+
+
+def strengths_of(augmentation: AugmentationRecipe) -> dict[str, float | str]:
+    """Every part's strength: what the recipe says, else what its policy says, else off.
+
+    MixUp and CutMix are not among them: they change labels, and act on batches
+    (`sightline.training.augmentation.mixing`).
+
+    Args:
+        augmentation: a resolved recipe section (its policy is not "auto").
+
+    Returns:
+        Part to strength, in the recipe's units; parts that are off are left out.
+
+    Example:
+        >>> strengths_of(AugmentationRecipe(policy="digits", rotation_degrees=5.0))["rotation_degrees"]
+        5.0
+    """
+    policy = names.AUGMENTATION_POLICIES[augmentation.policy]
+    merged: dict[str, float | str] = {}
+    for part in names.AUGMENTATION_PARTS:
+        own = getattr(augmentation, part)
+        strength = policy.get(part) if own is None else own
+        if strength not in (None, 0, "none"):
+            merged[part] = strength
+    return merged
 
 
 def _set(draft: Recipe, key: str, value: Any) -> None:

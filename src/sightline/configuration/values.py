@@ -12,18 +12,7 @@ from sightline.errors import InvalidValue, UnknownName, closest
 
 
 def as_typed(value: Any) -> str:
-    """A value as its user would type it, and as JSON has it.
-
-    Args:
-        value: of a recipe key.
-
-    Returns:
-        "true", "null", "0.1", "sgd".
-
-    Example:
-        >>> as_typed(True), as_typed(None), as_typed(0.5)
-        ('true', 'null', '0.5')
-    """
+    """A value of a recipe key as its user would type it, and as JSON has it: "true", "null", "0.1", "sgd"."""
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -71,9 +60,10 @@ def _checked(key: str, value: Any, kind: frozenset[str], metadata: Mapping[str, 
     if "bool" in kind and isinstance(value, bool):
         return value
     if kind & {"int", "float"} and not isinstance(value, bool) and isinstance(value, int | float):
-        whole = "float" not in kind
+        whole, low = "float" not in kind, metadata.get("low", -math.inf)
         # Compared before anything is converted: Python's whole numbers may be larger than any float.
-        if _in_range(value, metadata) and abs(value) < math.inf and (not whole or value == int(value)):
+        is_within = (low < value if metadata.get("above") else low <= value) and value <= metadata.get("high", math.inf)
+        if is_within and abs(value) < math.inf and (not whole or value == int(value)):
             return int(value) if whole else float(value)
     raise InvalidValue(f"{key} must be {_expected(kind, metadata)}; got {value!r}.{_also(metadata)}")
 
@@ -85,12 +75,6 @@ def _check_word(key: str, value: str, metadata: Mapping[str, Any]) -> str:
     if "word" in metadata and value != metadata["word"]:
         raise InvalidValue(f"{key} must be {_expected(frozenset({'int'}), metadata)}; got {value!r}.{_also(metadata)}")
     return value
-
-
-def _in_range(value: float, metadata: Mapping[str, Any]) -> bool:
-    low: float = metadata.get("low", -math.inf)
-    high: float = metadata.get("high", math.inf)
-    return (low < value if metadata.get("above") else low <= value) and value <= high
 
 
 def _expected(kind: frozenset[str], metadata: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sightline.configuration.parsing import flatten
+from sightline.configuration.recipes import flatten
 from sightline.configuration.values import as_typed
 from sightline.errors import InvalidValue
 from sightline.evaluation.finished_runs import FinishedRun, distinct_places, read_run

@@ -1,7 +1,7 @@
 """The frozen records that cross layers: Dataset, Splits, Predictions, Evaluation, Bundle, Run.
 
 They hold values and print themselves; they decide nothing. The seventh noun,
-Recipe, lives in `sightline.configuration.parsing` beside its parser.
+Recipe, lives in `sightline.configuration.recipes` beside its parser.
 """
 
 from __future__ import annotations

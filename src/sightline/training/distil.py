@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline.bundles.bundle import load_bundle
-from sightline.configuration.presets import recipe as named_recipe
+from sightline.configuration.recipes import recipe as named_recipe
 from sightline.configuration.schema import Recipe
 from sightline.data.sources.downloads import load_keras_for
 from sightline.data.sources.loading import is_files

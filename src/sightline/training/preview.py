@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.configuration.augmentation import strengths_of
 from sightline.configuration.consistency import is_pretrained
-from sightline.configuration.schema import Recipe
+from sightline.configuration.schema import Recipe, strengths_of
 from sightline.data.inputs.input_spec import input_spec
 from sightline.data.inputs.pixels import raw_images, read_pixels
 from sightline.data.sources.loading import open_as_recipe_says

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import sightline
-from sightline.configuration.parsing import parse_recipe
+from sightline.configuration.recipes import parse_recipe
 from sightline.data.decoding.transforms import resize_image
 from sightline.data.inputs.input_spec import (
     background_of,

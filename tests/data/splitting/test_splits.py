@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import sightline
-from sightline.configuration.parsing import parse_recipe
+from sightline.configuration.recipes import parse_recipe
 from sightline.data.splitting.splits import read_splits_csv, splits_csv
 from sightline.data.storage.stores import FolderStore
 from sightline.errors import InvalidSource

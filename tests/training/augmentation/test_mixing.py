@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sightline.configuration.parsing import parse_recipe
+from sightline.configuration.recipes import parse_recipe
 from sightline.system.backends import load_keras
 
 keras = load_keras()

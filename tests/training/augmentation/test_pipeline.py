@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from sightline.configuration.names import AUGMENTATION_POLICIES
-from sightline.configuration.parsing import parse_recipe
+from sightline.configuration.recipes import parse_recipe
 from sightline.records import InputSpec
 from sightline.system.backends import load_keras
 
 keras = load_keras()
 
-from sightline.configuration.augmentation import strengths_of  # noqa: E402  # as above
+from sightline.configuration.schema import strengths_of  # noqa: E402  # as above
 from sightline.training.augmentation.affine import RandomAffine, gathered, warp  # noqa: E402  # as above
 from sightline.training.augmentation.color import ToPixels  # noqa: E402  # as above
 from sightline.training.augmentation.pipeline import build_augmentation  # noqa: E402  # the backend is chosen first

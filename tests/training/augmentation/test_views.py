@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from sightline.configuration.names import AUGMENTATION_PARTS
-from sightline.configuration.parsing import parse_recipe
-from sightline.configuration.presets import recipe
+from sightline.configuration.recipes import parse_recipe, recipe
 from sightline.configuration.schema import AugmentationRecipe
 from sightline.errors import InvalidValue
 from sightline.records import InputSpec

@@ -19,7 +19,7 @@ from PIL import Image
 
 import sightline
 from sightline.bundles.sessions import open_session
-from sightline.configuration.presets import recipe as named_recipe
+from sightline.configuration.recipes import recipe as named_recipe
 from sightline.errors import InvalidValue, TrainingFailed
 from sightline.metrics.classification import softmax
 from sightline.metrics.ensembles import ensemble_logits

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sightline.configuration.parsing import parse_recipe
+from sightline.configuration.recipes import parse_recipe
 from sightline.errors import InvalidValue, TrainingFailed
 from sightline.metrics.classification import cross_entropy
 from sightline.records import InputSpec

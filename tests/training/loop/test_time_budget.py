@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import sightline
-from sightline.configuration.parsing import parse_recipe
+from sightline.configuration.recipes import parse_recipe
 from sightline.errors import InvalidValue
 from sightline.system.backends import load_keras
 

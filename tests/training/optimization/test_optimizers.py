@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sightline.configuration.names import LOSSES, OPTIMIZERS, SCHEDULES
-from sightline.configuration.parsing import parse_recipe
+from sightline.configuration.recipes import parse_recipe
 from sightline.errors import UnknownName
 from sightline.system.backends import load_keras
 

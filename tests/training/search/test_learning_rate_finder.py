@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import sightline
-from sightline.configuration.parsing import parse_recipe
+from sightline.configuration.recipes import parse_recipe
 from sightline.errors import InvalidValue, TrainingFailed
 from sightline.system.backends import load_keras
 from sightline.training.search.learning_rate_finder import smoothed_losses, suggest

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import sightline
-from sightline.configuration.parsing import parse_recipe
+from sightline.configuration.recipes import parse_recipe
 from sightline.errors import InvalidSource, InvalidValue
 from sightline.records import SPLIT_NAMES
 from sightline.training.setup.preparation import Prepared, prepare

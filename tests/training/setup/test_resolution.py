@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import sightline
-from sightline.configuration.parsing import parse_recipe
+from sightline.configuration.recipes import parse_recipe
 from sightline.data.sources import loading
 from sightline.training.setup import resolution
 from sightline.training.setup.resolution import (

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import sightline
-from sightline.configuration.augmentation import strengths_of
-from sightline.configuration.parsing import override, parse_recipe
+from sightline.configuration.recipes import override, parse_recipe
+from sightline.configuration.schema import strengths_of
 from sightline.errors import InvalidValue
 from sightline.system.progress import reporting
 from sightline.training.setup.preparation import prepare

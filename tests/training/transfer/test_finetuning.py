@@ -16,7 +16,7 @@ from PIL import Image
 import sightline
 from sightline.bundles.sessions import open_session
 from sightline.configuration.networks import MODELS
-from sightline.configuration.parsing import parse_recipe
+from sightline.configuration.recipes import parse_recipe
 from sightline.data.inputs.pixels import read_pixels
 from sightline.errors import InvalidValue, TrainingFailed
 from sightline.records import InputSpec

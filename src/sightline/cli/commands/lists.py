@@ -39,7 +39,7 @@ def recipes_options(parser: ArgumentParser) -> None:
 
 def recipes(arguments: Namespace) -> int:
     """List the recipes, or every key."""
-    from sightline.configuration.parsing import keys
+    from sightline.configuration.recipes import keys
     from sightline.configuration.schema import Recipe
     from sightline.information import recipes as list_recipes
 

@@ -10,8 +10,7 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from sightline.configuration.augmentation import strengths_of
-from sightline.configuration.schema import AugmentationRecipe
+from sightline.configuration.schema import AugmentationRecipe, strengths_of
 from sightline.records import InputSpec
 from sightline.training.augmentation.affine import RandomAffine
 from sightline.training.augmentation.color import RandomBlur, RandomColor, ToPixels

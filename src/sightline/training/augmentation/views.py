@@ -11,8 +11,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.configuration.augmentation import strengths_of
-from sightline.configuration.schema import AugmentationRecipe
+from sightline.configuration.schema import AugmentationRecipe, strengths_of
 from sightline.records import InputSpec, View
 from sightline.system.progress import reporter
 from sightline.training.augmentation.pipeline import build_augmentation, draw

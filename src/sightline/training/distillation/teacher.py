@@ -12,7 +12,7 @@ from sightline.bundles.identity import NEW, Identity, content_digests, read_iden
 from sightline.bundles.prediction import match_labels
 from sightline.configuration.consistency import is_pretrained
 from sightline.configuration.networks import MODELS
-from sightline.configuration.parsing import parse_recipe
+from sightline.configuration.recipes import parse_recipe
 from sightline.configuration.schema import Recipe
 from sightline.data.inputs.pixels import read_pixels
 from sightline.data.sources.catalog import SOURCES

@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.bundles.identity import Identity, content_digests, identity_of, merged
-from sightline.configuration.augmentation import strengths_of
 from sightline.configuration.consistency import recipe_of_each
-from sightline.configuration.schema import Recipe
+from sightline.configuration.schema import Recipe, strengths_of
 from sightline.data.duplicates.search import Copies, remembered_copies
 from sightline.data.inputs.input_spec import input_spec
 from sightline.data.inputs.pixels import Pixels, read_pixels

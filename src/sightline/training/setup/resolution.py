@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sightline.configuration.augmentation import strengths_of
 from sightline.configuration.consistency import learns_from_features, networks_of
 from sightline.configuration.names import AUGMENTATION_PARTS
 from sightline.configuration.networks import MODELS
-from sightline.configuration.parsing import override
-from sightline.configuration.presets import recipe
-from sightline.configuration.schema import AugmentationRecipe, Recipe
+from sightline.configuration.recipes import override, recipe
+from sightline.configuration.schema import AugmentationRecipe, Recipe, strengths_of
 from sightline.configuration.values import as_typed
 from sightline.data.inputs.input_spec import USUAL_SIDE, natural_shape
 from sightline.data.sources.catalog import SOURCES
@@ -113,7 +110,7 @@ class Settled:
 
     def asked(self, key: str) -> Any:
         """What was asked for a key, whatever it is by now."""
-        return next((change.asked for change in self.changes if change.key == key), _value(self.recipe, key))
+        return next((change.asked for change in self.changes if change.key == key), self.recipe.value(key))
 
 
 def announce_changes(changes: Iterable[Change]) -> None:
@@ -163,13 +160,9 @@ def settle(
     return settled
 
 
-def _value(recipe: Recipe, key: str) -> Any:
-    return functools.reduce(getattr, key.split("."), recipe)
-
-
 def _changed(settled: Settled, steps: Iterable[_Step]) -> Settled:
     """The recipe with these steps taken, and the steps among the changes."""
-    taken = {key: (value, reason) for key, value, reason in steps if value != _value(settled.recipe, key)}
+    taken = {key: (value, reason) for key, value, reason in steps if value != settled.recipe.value(key)}
     changes = {change.key: change for change in settled.changes}
     for key, (value, reason) in taken.items():
         changes[key] = Change(key, settled.asked(key), value, reason)

@@ -9,8 +9,7 @@ import pytest
 
 import sightline
 from sightline.configuration.consistency import KEY_CONDITIONS, num_epochs, recipe_of_each
-from sightline.configuration.parsing import keys, override, parse_recipe, read_recipe
-from sightline.configuration.presets import RECIPES
+from sightline.configuration.recipes import RECIPES, keys, override, parse_recipe, read_recipe
 from sightline.configuration.schema import (
     DataRecipe,
     EnsembleRecipe,
