@@ -1,4 +1,4 @@
-"""What several test files share: small real data, one tiny trained run, the command line."""
+"""What several test files share: a copy of the tiny run, the command line, a user without rights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import sightline
@@ -26,42 +25,6 @@ class Answer:
     code: int
     out: str
     err: str
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with long tests first: the short ones then fill the time of whichever worker is done sooner."""
-    long = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in long and item.path.parent.name != "training")
-
-
-@pytest.fixture(scope="session")
-def small_arrays() -> dict[str, np.ndarray]:
-    """600 training and 200 test images of MNIST in Keras' layout."""
-    mnist = sightline.load("mnist")
-    images, labels = np.asarray(mnist.images), mnist.labels
-    train = np.flatnonzero(mnist.given_splits == "train")[:600]
-    test = np.flatnonzero(mnist.given_splits == "test")[:200]
-    return {
-        "x_train": images[train, :, :, 0],
-        "y_train": labels[train].astype(np.uint8),
-        "x_test": images[test, :, :, 0],
-        "y_test": labels[test].astype(np.uint8),
-    }
-
-
-@pytest.fixture(scope="session")
-def small_npz(small_arrays: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("small") / "small.npz"
-    np.savez(path, **small_arrays)
-    return path
-
-
-@pytest.fixture(scope="session")
-def tiny_run(small_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> sightline.Run:
-    """A run of two epochs on 600 images; whoever alters its files takes `run_copy`."""
-    out = tmp_path_factory.mktemp("runs") / "tiny"
-    recipe = sightline.recipe("fast", {"model.name": "lenet5", "training.epochs": 2})
-    return sightline.train(small_npz, recipe=recipe, out=out, mode="quiet")
 
 
 @pytest.fixture

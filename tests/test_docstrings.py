@@ -6,6 +6,7 @@ The tier of each function and class is derived from `_HOMES`, which lists what i
 from __future__ import annotations
 
 import ast
+import doctest
 import itertools
 import re
 from collections.abc import Iterator
@@ -20,12 +21,8 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "sightline"
 PUBLIC, SEAM, INSIDE = "public", "seam", "inside"
 SECTION = re.compile(r"^ *(Args|Returns|Raises|Example|Source|Attributes):$", re.MULTILINE)
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-# Whoever catches an error needs no example of one; results are shown by the verbs that give them.
-WITHOUT_EXAMPLE = {"SightlineError", "Comparison", "Similar", "Audit", "Dataset", "Splits", "Predictions"} | {
-    "Run",
-    "Bundle",
-    "Evaluation",
-}
+# Whoever catches an error needs no example of one; `compare` and `similar` show what they give.
+WITHOUT_EXAMPLE = {"SightlineError", "Comparison", "Similar"}
 
 
 @dataclass(frozen=True)
@@ -124,13 +121,19 @@ def shows_nothing(text: str) -> bool:
     return not shown or "inspect." in text
 
 
+def only_fails(text: str) -> bool:
+    """Whether all that its examples print is an error."""
+    told = [example for example in doctest.DocTestParser().get_examples(text) if example.want]
+    return bool(told) and all(example.exc_msg is not None for example in told)
+
+
 def named(found: list[Described]) -> list[str]:
     return [f"{one.module}.{one.name}" for one in found]
 
 
 def test_no_docstring_is_ritual() -> None:
     empty = re.compile(r"(Raises|Returns):\s+(Nothing|None)\.?\s*$", re.MULTILINE)
-    assert not named([one for one in ALL if empty.search(one.text) or shows_nothing(one.text)])
+    assert not named([one for one in ALL if empty.search(one.text) or shows_nothing(one.text) or only_fails(one.text)])
 
 
 def test_what_is_public_is_told_in_full() -> None:
@@ -174,6 +177,20 @@ def test_the_tier_is_derived_from_homes_and_imports(name: str, tier: str, tmp_pa
     )
     tiers = {one.name: one.tier for one in described(source, {"verb": "sightline.one.a"})}
     assert tiers[name] == tier
+
+
+@pytest.mark.parametrize(
+    ("text", "fails"),
+    [
+        ("No example.", False),
+        (">>> f(2)\n4\n", False),
+        (">>> f(0)\nTraceback (most recent call last):\nValueError: no\n", True),
+        (">>> g = f\n>>> g(0)\nTraceback (most recent call last):\nValueError: no\n", True),
+        (">>> f(2)\n4\n>>> f(0)\nTraceback (most recent call last):\nValueError: no\n", False),
+    ],
+)
+def test_an_example_that_shows_only_a_refusal_is_found(text: str, fails: bool) -> None:
+    assert only_fails(text) == fails
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,8 @@ def models() -> list[dict[str, Any]]:
         input hold for 28x28 grey images and ten classes.
 
     Example:
-        >>> [row["parameters"] for row in models() if row["name"] == "lenet5"]
+        >>> import sightline
+        >>> [row["parameters"] for row in sightline.models() if row["name"] == "lenet5"]
         [61706]
     """
     return [
@@ -103,7 +104,8 @@ def datasets() -> list[dict[str, Any]]:
         One mapping a source: name, train, test, shape, classes, content, licence, origin.
 
     Example:
-        >>> [row["name"] for row in datasets()]
+        >>> import sightline
+        >>> [row["name"] for row in sightline.datasets()]
         ['mnist', 'fashion-mnist', 'cifar10']
     """
     return [
@@ -128,7 +130,8 @@ def recipes() -> list[dict[str, Any]]:
         One mapping a recipe: name, summary, settings (keys that differ from the defaults).
 
     Example:
-        >>> [row["name"] for row in recipes()]
+        >>> import sightline
+        >>> [row["name"] for row in sightline.recipes()]
         ['fast', 'accurate', 'photos', 'transfer', 'tutorial']
     """
     return [

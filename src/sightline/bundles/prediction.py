@@ -57,7 +57,8 @@ def predict(
 
     Example:
         >>> from PIL import Image
-        >>> answers = predict("imagenet", Image.new("RGB", (224, 224), "white"), progress=False)
+        >>> import sightline
+        >>> answers = sightline.predict("imagenet", Image.new("RGB", (224, 224), "white"), progress=False)
         >>> answers.predicted  # a class there is always; of a white wall, one it is hardly sure of
         ('nematode',)
         >>> bool(answers.confidences[0] < 0.1)

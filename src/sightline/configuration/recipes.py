@@ -117,7 +117,8 @@ def recipe(name: str | Path = "fast", settings: Mapping[str, Any] | Iterable[str
         InvalidValue: a value of the wrong type or out of range.
 
     Example:
-        >>> recipe("fast", {"training.epochs": 3}).training.epochs
+        >>> import sightline
+        >>> sightline.recipe("fast", {"training.epochs": 3}).training.epochs
         3
     """
     if isinstance(name, Path) or str(name).endswith(".json"):

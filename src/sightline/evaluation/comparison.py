@@ -109,9 +109,19 @@ def compare(
         CannotWrite: `out` cannot be written.
 
     Example:
-        >>> compare(["runs/mnist-fast-001"])
-        Traceback (most recent call last):
-        sightline.errors.InvalidValue: compare takes two runs or more; got 1. ...
+        >>> import sightline
+        >>> sightline.compare(["runs/mnist-fast-001", "runs/mnist-fast-002"])
+        A  runs/mnist-fast-001
+        B  runs/mnist-fast-002
+        <BLANKLINE>
+           test accuracy     validation accuracy  test cross-entropy
+        A  0... [0..., 0...]  0... [0..., 0...]               ...
+        B  0... [0..., 0...]  0... [0..., 0...]               ...
+        ...
+        what differs      A       B
+        ...
+        model.name        lenet5  mlp
+        ...on ...200 images...(McNemar p ...); B alone is right on ..., A alone on ...
     """
     if split not in SPLITS:
         raise InvalidValue(f"split must be {' or '.join(SPLITS)}; got {split!r}.")

@@ -101,11 +101,6 @@ def distinct_places(runs: Any, *, command: str, most: int) -> list[Path]:
 
     Raises:
         InvalidValue: fewer than two, more than `most`, or one that is given twice.
-
-    Example:
-        >>> distinct_places(["runs/mnist-fast-001"], command="compare", most=24)
-        Traceback (most recent call last):
-        sightline.errors.InvalidValue: compare takes two runs or more; got 1. Name the folders of finished runs.
     """
     listed = [runs] if isinstance(runs, str | Path | Run) else list(runs)
     if not 2 <= len(listed) <= most:
@@ -132,11 +127,6 @@ def read_run(run: str | Path | Run) -> FinishedRun:
     Raises:
         InvalidBundle: there is no run, it did not finish, it is a bundle without its run, or
             a file of it cannot be read.
-
-    Example:
-        >>> read_run("nowhere")
-        Traceback (most recent call last):
-        sightline.errors.InvalidBundle: nowhere: no such folder. Name a run, ...
     """
     folder = run.path if isinstance(run, Run) else Path(run)
     with readable(folder):
@@ -184,7 +174,8 @@ def reopen(path: str | Path) -> Run | Bundle:
         InvalidBundle: there is neither, the run did not finish, or a file is not what was saved.
 
     Example:
-        >>> bundle = reopen("imagenet")
+        >>> import sightline
+        >>> bundle = sightline.reopen("imagenet")
         >>> len(bundle.class_names)
         1000
     """

@@ -89,12 +89,13 @@ def similar(
         CannotWrite: `out` cannot be written.
 
     Example:
-        >>> import tempfile
+        >>> import sightline, tempfile
+        >>> from pathlib import Path
         >>> from PIL import Image
         >>> folder = Path(tempfile.mkdtemp())
         >>> for name in ("red", "darkred", "blue"):
         ...     Image.new("RGB", (64, 64), name).save(folder / f"{name}.png")
-        >>> found = similar("imagenet", folder / "red.png", folder=folder)
+        >>> found = sightline.similar("imagenet", folder / "red.png", folder=folder)
         >>> [Path(path).name for path in found.paths]  # the most alike first, without the image itself
         ['darkred.png', 'blue.png']
     """

@@ -47,11 +47,6 @@ def check_weights(model: ModelRecipe) -> None:
     Raises:
         UnknownName: no model has that name.
         InvalidValue: the file cannot be used, or the model starts from nothing.
-
-    Example:
-        >>> check_weights(ModelRecipe(name="mobilenet-v2", weights="mine.h5"))
-        Traceback (most recent call last):
-        sightline.errors.InvalidValue: model.weights: mine.h5: no such file. Name one, or say 'imagenet' or 'random'.
     """
     if model.weights in ("imagenet", "random"):
         return

@@ -44,9 +44,10 @@ def audit(source: Any, *, near_duplicates: bool = True, mode: Mode | None = None
         DownloadFailed, MissingPackage: public data cannot be fetched.
 
     Example:
-        >>> few = load("mnist").take(np.arange(2000))
-        >>> print(audit(few, mode="quiet").verdict)
-        1 note
+        >>> import numpy as np, sightline
+        >>> found = sightline.audit(sightline.load("mnist").take(np.arange(2000)))
+        >>> found.verdict, found.is_clean
+        ('1 note', True)
     """
     with reporting(mode):
         dataset = load(source)

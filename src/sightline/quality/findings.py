@@ -167,6 +167,12 @@ class Audit:
         num_images: rows that could be read as images.
         findings: errors first, then warnings, then notes.
         dataset: what was looked at, for the thumbnails of the page.
+
+    Example:
+        >>> import numpy as np, sightline
+        >>> found = sightline.audit(sightline.load("mnist").take(np.arange(100)))
+        >>> [(finding.severity, finding.kind) for finding in found.findings], found.plan
+        ([('warning', 'few-images'), ('note', 'not-searched')], ())
     """
 
     name: str

@@ -245,6 +245,12 @@ class Splits:
         left_out: (row id, reason) of rows that are in none, since they would tie two together.
         groups: (num_images,) strings, the group of every row of the Dataset; None: each row for itself.
         remarks: what the user should know of how it was done, a sentence each.
+
+    Example:
+        >>> import sightline
+        >>> splits = sightline.split(sightline.load("mnist"))
+        >>> splits.test[:3].tolist(), len(splits.rows("calibration"))
+        ([60000, 60001, 60002], 6000)
     """
 
     train: NDArray[np.int64]

@@ -35,6 +35,13 @@ class Predictions:
             class than it does; NaN in a row that has an error; None where one network answers.
         groups: (num_images,) strings, images of one hang together: of one object, or copies; None: each stands alone.
         task: what the logits say and what a label is.
+
+    Example:
+        >>> import numpy as np, sightline
+        >>> logits = np.array([[2.0, 0.0], [0.0, 1.0]], np.float32)
+        >>> answers = sightline.Predictions.of(["a.png", "b.png"], logits, class_names=("cat", "dog"))
+        >>> answers.predicted, answers.confidences.round(2).tolist()
+        (('cat', 'dog'), [0.88, 0.73])
     """
 
     class_names: tuple[str, ...]
@@ -93,11 +100,6 @@ class Predictions:
 
         Returns:
             The Predictions.
-
-        Example:
-            >>> logits = np.array([[2.0, 0.0], [0.0, 1.0]], np.float32)
-            >>> Predictions.of(["a.png", "b.png"], logits, class_names=("cat", "dog")).predicted
-            ('cat', 'dog')
         """
         nothing = (None,) * len(row_ids)
         return cls(
@@ -217,6 +219,12 @@ class Evaluation:
         cross_entropy: mean, in nats, of the calibrated probabilities.
         macro_f1: mean F1 over the classes that occur.
         calibration_error: expected calibration error over 15 bins, in [0, 1].
+
+    Example:
+        >>> import sightline
+        >>> figures = sightline.evaluate("runs/mnist-fast-001")
+        >>> figures.confusion.shape, int(figures.confusion.trace()) == figures.num_correct
+        ((10, 10), True)
     """
 
     class_names: tuple[str, ...]
@@ -310,6 +318,11 @@ class Bundle:
         metrics: the test figures as JSON has them.
         manifest: format version, package versions, hashes.
         task: what its logits say.
+
+    Example:
+        >>> import sightline
+        >>> sightline.reopen("imagenet")
+        Bundle '...imagenet': 1000 classes, 224x224x3 uint8 in
     """
 
     path: Path
@@ -357,6 +370,12 @@ class Run:
             a single network.
         teacher: of a student: `bundle`, its `test_accuracy`, `num_views`, `has_same_splits`, and its figures on the
             same `validation` rows, None where it may have learned from them. None where labels were learned.
+
+    Example:
+        >>> import sightline
+        >>> run = sightline.reopen("runs/mnist-fast-001")
+        >>> [epoch["epoch"] for epoch in run.history], run.stopped_early
+        ([1, 2], False)
     """
 
     path: Path

@@ -60,7 +60,8 @@ def cache(*, empty: bool = False) -> dict[str, Any]:
         InvalidValue: `SIGHTLINE_CACHE_GIB` is no number.
 
     Example:
-        >>> sorted(cache())
+        >>> import sightline
+        >>> sorted(sightline.cache())
         ['entries', 'limit_bytes', 'num_bytes', 'place', 'removed', 'removed_bytes']
     """
     limit, found = limit_bytes(), list(entries())

@@ -95,9 +95,12 @@ def combine(
         Caruana, Niculescu-Mizil, Crew, Ksikes, Ensemble selection from libraries of models, ICML 2004.
 
     Example:
-        >>> combine(["runs/mnist-fast-001"])
-        Traceback (most recent call last):
-        sightline.errors.InvalidValue: combine takes two runs or more; got 1. ...
+        >>> import sightline
+        >>> run = sightline.combine(["runs/mnist-fast-001", "runs/mnist-fast-002"], votes=[1, 3])
+        >>> run
+        Run 'runs/...-combined-001': test accuracy 0... [0..., 0...] on ... images, 2 runs combined
+        >>> [member["vote"] for member in run.ensemble["members"]]
+        [1.0, 3.0]
     """
     places = distinct_places(runs, command="combine", most=MOST_RUNS)
     if votes is not None and most is not None:

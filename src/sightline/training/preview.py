@@ -90,7 +90,8 @@ def show(
         CannotWrite: `out` cannot be written.
 
     Example:
-        >>> show("mnist", count=5).labels
+        >>> import sightline
+        >>> sightline.show("mnist", count=5).labels
         ('5', '0', '4', '1', '9')
     """
     if not (isinstance(count, int) and not isinstance(count, bool) and 1 <= count <= MOST_IMAGES):

@@ -64,7 +64,8 @@ def load(
         MissingPackage: Keras is needed to fetch it and is not installed.
 
     Example:
-        >>> load("mnist")
+        >>> import sightline
+        >>> sightline.load("mnist")
         Dataset 'mnist': 70,000 images of 28x28x1, 10 classes (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
     """
     if isinstance(source, Dataset):
