@@ -27,6 +27,8 @@ from sightline.data.duplicates.search import Copies, connected_components
 from sightline.records import SPLIT_NAMES, Dataset, Store
 
 LEFT_OUT: Final = -1
+# Where the hash is overruled, a row hangs on those that came before it, and may move when one of them is removed.
+# Chance moves a split of 400 images by about 5 %: in larger ones the hash is hardly ever overruled.
 SLACK: Final = 0.05
 """Share by which a class may miss its fraction of a split, beyond one image, before the hash is overruled."""
 _TRAIN: Final = SPLIT_NAMES.index("train")
@@ -65,6 +67,13 @@ def assign(
     Rows go in the order of arrival, those of an earlier run first. A row that is
     free joins the group of its copies and of its explicit group. One that would
     tie two splits together is left out. A row without ties starts a group.
+
+    Args:
+        dataset: with the groups and the splits that the source gives.
+        shares: of the free rows, for each of `SPLIT_NAMES`, 1 in all; 0 for a split that the source gives.
+        seed: the same seed gives the same splits.
+        copies: which rows are copies of which; None where nobody looked.
+        kept: row to split and group key of an earlier run, which stay as they are.
     """
     assigner = _SplitAssigner(dataset, shares, seed, copies)
     kept = kept or {}
@@ -79,8 +88,9 @@ def assign(
 
 
 def position(seed: int, key: str) -> float:
-    """Where in [0, 1) the hash of a key falls."""
+    """Where in [0, 1) the hash of a key falls, the same on every machine."""
     # Python's own `hash` differs from process to process; bytes of a file name that are not UTF-8 are surrogates.
+    # No file name has a zero byte in it: seed 1 of "2.png" is not seed 12 of ".png".
     digest = hashlib.blake2b(f"{seed}\0{key}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 
@@ -150,6 +160,8 @@ class _SplitAssigner:
         given = self.given[row]
         if given in SPLIT_NAMES and given != "train":
             return (SPLIT_NAMES.index(given),)
+        # A source that gives train and test gives nothing to choose the epoch by: its train rows are divided further,
+        # among the splits that it does not give itself.
         if given == "train":
             return tuple(split for split, share in enumerate(self.shares) if share > 0)
         return tuple(range(len(SPLIT_NAMES)))
@@ -201,7 +213,7 @@ class _SplitAssigner:
     def _chosen(self, stratum: int, hashed: float) -> int:
         """The split of a new group: the one its hash says, unless its class would stray from its fractions."""
         counts = self.counts[stratum]
-        # A class that has nothing in train cannot be learned; one of a single image is all there.
+        # A class that has nothing in train cannot be learned: its first image goes there, and so its only one.
         if not any(counts) and self.shares[_TRAIN] > 0:
             return _TRAIN
         # Of many small classes each may lag by less than an image, and all together by a whole split.
@@ -209,7 +221,7 @@ class _SplitAssigner:
             wanting = self._wanting(entered)
             if wanting is not None:
                 return wanting
-        # [0, 1) is cut into one stretch a split.
+        # [0, 1) is cut into one stretch a split; what rounding leaves over at the end is train, the last in _ORDER.
         edge = 0.0
         for split in _ORDER:
             edge += self.shares[split]
@@ -219,12 +231,13 @@ class _SplitAssigner:
         wanted = [share * num_images for share in self.shares]
         if counts[split] + 1 <= wanted[split] + 1 + SLACK * wanted[split]:
             return split
-        # Full: the one that wants most takes it.
+        # Full: the one that wants most takes it. What is wanted exceeds what there is by this one image, so some split
+        # wants more than nothing, and it is none that gets no share.
         return max(_ORDER, key=lambda other: wanted[other] - counts[other])
 
     def _wanting(self, counts: Sequence[int]) -> int | None:
         """The split that lags behind its share by more than is allowed, the furthest if several do."""
-        num_images = sum(counts) + 1
+        num_images = sum(counts) + 1  # with the row that is to be put somewhere
         furthest, found = 1.0, None
         for split in _ORDER:
             wanted = self.shares[split] * num_images
@@ -255,5 +268,6 @@ def _graph(num_images: int, copies: Copies | None) -> tuple[list[int], dict[int,
 def _arrival_order(dataset: Dataset) -> NDArray[np.int64]:
     """Files by their arrival, then by row id; arrays as they lie."""
     if isinstance(dataset.images, Store):
+        # The last key counts first. Files unpacked at once have one time: their names make the order a fixed one.
         return np.asarray(np.lexsort((dataset.row_ids, dataset.images.arrivals)), np.int64)
     return np.arange(len(dataset))

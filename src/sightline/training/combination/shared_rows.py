@@ -26,6 +26,7 @@ from sightline.records import InputSpec, Predictions
 
 # Stands where the name of a split would, and is told like one: "test in runs/a, not in runs/b".
 _ELSEWHERE = "not"
+# Not the background: it changes no pixel, it only lets prediction notice an inverted image.
 _INPUT = ("height", "width", "color_mode", "resize", "interpolation")
 
 
@@ -54,7 +55,7 @@ class SharedRows:
 
 
 def shared_rows(runs: Sequence[FinishedRun]) -> SharedRows:
-    """Divide the rows of all runs anew.
+    """Divide the rows of all runs anew; each of the judged splits may be empty.
 
     A row that one run validated and another tested on is in no split: it has chosen the epoch of the one. Nor is
     a row that only some of the runs know, one with two classes, or one whose group, kept together by one
@@ -86,6 +87,7 @@ def shared_rows(runs: Sequence[FinishedRun]) -> SharedRows:
             left_out.append((row_id, _each(runs, [f"'{name}'" for name in classes])))
         else:
             splits[row_id], given[row_id] = fates[0], str(classes[0])
+    # A few labels may have been corrected between two runs; of other images nearly all disagree.
     if num_disagreeing > MOST_DISAGREEING * (num_disagreeing + len(given)):
         raise InvalidValue(
             f"{_listed(runs)} call {num_disagreeing:,} of the {num_disagreeing + len(given):,} rows that they share by "
@@ -105,6 +107,7 @@ def shared_classes(runs: Sequence[FinishedRun]) -> tuple[str, ...]:
     """The classes that all runs tell apart, in the order of the first."""
     first, *others = runs
     class_names = first.bundle.class_names
+    # The bundle will answer; votes are chosen by the answers that its run left: two files, and either may be foreign.
     for run in (first, *others):
         for names in (run.bundle.class_names, run.class_names):
             _check_same(class_names, names, first, run)
@@ -123,7 +126,7 @@ def _check_same(class_names: Sequence[str], names: Sequence[str], first: Finishe
 
 
 def shared_input(runs: Sequence[FinishedRun]) -> InputSpec:
-    """What all runs are fed."""
+    """What all runs are fed; the background is "mixed", which says nothing, where they do not agree on one."""
     specs = [run.bundle.input for run in runs]
     if len({tuple(getattr(spec, key) for key in _INPUT) for spec in specs}) > 1:
         taken = "; ".join(
@@ -150,6 +153,7 @@ def predictions_of(run: FinishedRun, rows: SharedRows, split: str, class_names: 
     # Each run has its own order of rows and of classes.
     order = class_order(run.class_names, class_names)
     labels: NDArray[np.int64] = np.array([class_names.index(rows.given[row_id]) for row_id in row_ids], np.int64)
+    # Calibrated by its own run: votes weigh probabilities, and a student's raw answers are far softer than a teacher's.
     logits = told.logits[found][:, order] / np.float32(run.bundle.temperature)
     groups = np.array([rows.groups[row_id] for row_id in row_ids], dtype=str)
     return Predictions.of(row_ids, logits, class_names=class_names, labels=labels, groups=groups, task=run.bundle.task)

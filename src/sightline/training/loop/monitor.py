@@ -30,9 +30,12 @@ from sightline.system.progress import Bar, clock, reporter
 from sightline.training.loop.recording import FitOutputs, record_epoch
 from sightline.training.optimization.schedules import last_rate
 
+# A picture takes half a second of a processor that trains as well.
 SECONDS_BETWEEN_CURVES = 10.0
+# Faster than this nobody reads numbers.
 SECONDS_BETWEEN_NOTES = 0.2
-# To read a figure is to wait for the step that it comes from; in between JAX and a GPU run ahead.
+# To read a figure is to wait for the step that it comes from; in between JAX and a GPU run ahead. Ten times a second
+# is a bar that moves smoothly, and a wait that cannot be measured.
 SECONDS_BETWEEN_LOOKS = 0.1
 
 
@@ -91,6 +94,7 @@ class TrainingMonitor:
 
     def _end_steps(self, batch: int, logs: dict[str, Any]) -> None:
         raise_if_interrupted()
+        # Called once an execution, which on TensorFlow is several steps; `batch` is the last of them, counted from 0.
         # Keras counts the last execution of an epoch as full, however few steps were left.
         # Epochs are counted by rows of history: Keras' own count is not handed on with a step.
         step, epoch = min(batch + 1, self.steps), len(self.history) + 1
@@ -181,6 +185,7 @@ class TrainingMonitor:
 
     def _best(self) -> dict[str, float]:
         """The epoch with the lowest validation loss; where early stopping asks for a change, what it would keep."""
+        # As Keras' EarlyStopping compares: what is lower by less than the change that is asked for is no better.
         least = self.recipe.training.early_stopping_min_change
         best, *others = [row for row in self._course() if "validation_loss" in row]
         for row in others:
@@ -200,7 +205,8 @@ class TrainingMonitor:
         row["learning_rate"] = self._rate_of_last_step()
         row["seconds"] = time.perf_counter() - self._epoch_started
         self.history.append(row)
-        # A copy on the host, once an epoch; a NaN within the next epoch then costs no more than that epoch.
+        # A copy on the host, once an epoch; a NaN within the next epoch then costs no more than that epoch. Before it
+        # tells of the end of an epoch, Keras has written JAX's weights back into the network.
         if all(math.isfinite(value) for value in row.values()):
             self._good = self.network.get_weights()
         self._painter.paint(self._course())
@@ -279,6 +285,7 @@ class _Painter:
         self._last = time.perf_counter()
         # A thread begins with no context; what is said in this one goes where the others' words go.
         run = contextvars.copy_context().run
+        # A daemon: a program that is stopped does not wait for a picture.
         self._thread = threading.Thread(target=run, args=(self._draw, list(history)), daemon=True)
         self._thread.start()
 
