@@ -20,7 +20,7 @@ from sightline.metrics.ensembles import ensemble_logits
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Answers:
+class RunPredictions:
     """What several runs said of the same test images.
 
     Attributes:
@@ -43,8 +43,8 @@ def report(arguments: argparse.Namespace) -> None:
     )
     if len(folders) < 2:
         sys.exit(f"{arguments.folder}: {len(folders)} finished runs begin with '{arguments.prefix}'; it takes two.")
-    answers = read_answers(folders)
-    print(f"{len(folders)} runs, {folders[0].name} to {folders[-1].name}: {len(answers.labels):,} test images")
+    predictions = read_predictions(folders)
+    print(f"{len(folders)} runs, {folders[0].name} to {folders[-1].name}: {len(predictions.labels):,} test images")
     print(costs(folders))
     size = sensible_size(len(folders), arguments.size)
     chosen = draws(len(folders), size, most=arguments.draws)
@@ -55,21 +55,21 @@ def report(arguments: argparse.Namespace) -> None:
         f"{len(chosen)} committees of {size}: {how}. They share members, so they spread less than committees that were "
         "trained apart."
     )
-    together = [ensemble_logits(answers.logits[:, members], np.ones(size)).argmax(axis=1) for members in chosen]
-    alone = [answers.logits[:, run].argmax(axis=1) for run in range(len(folders))]
-    labels = {"raw": answers.labels}
+    together = [ensemble_logits(predictions.logits[:, members], np.ones(size)).argmax(axis=1) for members in chosen]
+    alone = [predictions.logits[:, run].argmax(axis=1) for run in range(len(folders))]
+    labels = {"raw": predictions.labels}
     if arguments.corrections is None:
         print("Measured by raw labels only: --corrections FILE names what people have confirmed to be wrong.")
     else:
-        labels["corrected"] = corrected(answers, arguments.corrections)
+        labels["corrected"] = corrected(predictions, arguments.corrections)
     print("\n| labels | what | errors, mean | least to most | accuracy, mean |\n|---|---|---|---|---|")
     for which, given in labels.items():
         for what, said in (("one network", alone), (f"committee of {size}", together)):
             print(f"| {which} | {what} | {errors_of(said, given, is_alone=said is alone)} |")
 
 
-def read_answers(folders: list[Path]) -> Answers:
-    """The test answers of runs, which must be of the same images."""
+def read_predictions(folders: list[Path]) -> RunPredictions:
+    """The test predictions of runs, which must be of the same images."""
     found = []
     for folder in folders:
         with np.load(folder / "predictions.npz", allow_pickle=False) as arrays:
@@ -78,7 +78,7 @@ def read_answers(folders: list[Path]) -> Answers:
             sys.exit(f"{folder}: was tested on other images than {folders[0]}.")
     logits = np.stack([one["test_logits"].astype(np.float64) for one in found], axis=1)
     first = found[0]
-    return Answers(logits, first["test_labels"], first["test_row_ids"], tuple(first["class_names"].tolist()))
+    return RunPredictions(logits, first["test_labels"], first["test_row_ids"], tuple(first["class_names"].tolist()))
 
 
 def costs(folders: list[Path]) -> str:
@@ -108,11 +108,11 @@ def draws(num_runs: int, size: int, *, most: int) -> list[list[int]]:
     return [list(members) for members in sorted(found)]
 
 
-def corrected(answers: Answers, path: Path) -> NDArray[np.int64]:
+def corrected(predictions: RunPredictions, path: Path) -> NDArray[np.int64]:
     """The labels as people agreed on them; -1 where they agreed on none, so that the row is left out."""
-    labels = answers.labels.copy()
-    places = {row_id: place for place, row_id in enumerate(answers.row_ids.tolist())}
-    known = {name: label for label, name in enumerate(answers.class_names)} | {"": -1}
+    labels = predictions.labels.copy()
+    places = {row_id: place for place, row_id in enumerate(predictions.row_ids.tolist())}
+    known = {name: label for label, name in enumerate(predictions.class_names)} | {"": -1}
     with path.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     if wrong := [row for row in rows if row["row_id"] not in places or row["label"] not in known]:

@@ -57,15 +57,17 @@ def test_too_few_runs_make_smaller_committees(num_runs, size, modules):
 def test_a_label_without_agreement_leaves_the_image_out(modules, tmp_path):
     _, committees = modules
     row_ids = np.array(["test/0", "test/1", "test/2"])
-    answers = committees.Answers(np.zeros((3, 2, 2)), np.array([0, 1, 1]), row_ids, ("a", "b"))
+    predictions = committees.RunPredictions(np.zeros((3, 2, 2)), np.array([0, 1, 1]), row_ids, ("a", "b"))
     path = tmp_path / "corrections.csv"
     path.write_text("row_id,label\ntest/0,b\ntest/2,\n")
-    assert committees.corrected(answers, path).tolist() == [1, 1, -1]
+    assert committees.corrected(predictions, path).tolist() == [1, 1, -1]
     said = [np.array([0, 1, 0]), np.array([1, 0, 0])]
-    assert committees.errors_of(said, committees.corrected(answers, path), is_alone=False) == "1.00 | 1 to 1 | 0.50000"
+    assert (
+        committees.errors_of(said, committees.corrected(predictions, path), is_alone=False) == "1.00 | 1 to 1 | 0.50000"
+    )
     path.write_text("row_id,label\ntest/9,b\n")
     with pytest.raises(SystemExit, match="test/9"):
-        committees.corrected(answers, path)
+        committees.corrected(predictions, path)
 
 
 def test_the_mean_over_seeds_by_hand(modules):

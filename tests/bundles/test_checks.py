@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sightline.bundles.checks import checked_calibration, checked_input, checked_labels, checked_metrics
+from sightline.bundles.checks import checked_calibration, checked_class_names, checked_input, checked_metrics
 from sightline.errors import InvalidBundle
 from sightline.records import InputSpec
 
@@ -60,13 +60,13 @@ def test_an_input_of_another_kind_is_refused(content: str, tmp_path: Path) -> No
     [{}, [], ["a"], ["a", "a"], ["a", 1], ["a", None], ["a", ""], ["a", "\ud800"], ["a", "b" * 2_000], "ab"],
 )
 def test_labels_are_different_names_that_can_be_encoded(content: Any, tmp_path: Path) -> None:
-    refuse(checked_labels, content, tmp_path / "labels.json", match=r"labels\.json: ")
+    refuse(checked_class_names, content, tmp_path / "labels.json", match=r"labels\.json: ")
 
 
 def test_labels_may_hold_every_letter(tmp_path: Path) -> None:
     path = tmp_path / "labels.json"
     path.write_text(json.dumps(["猫", "a\x1b[31m"]))
-    assert checked_labels(path) == ("猫", "a\x1b[31m")
+    assert checked_class_names(path) == ("猫", "a\x1b[31m")
 
 
 @pytest.mark.parametrize("temperature", [0, -1, "1", None, True, 1e-300, 1e300, [1]])

@@ -21,7 +21,7 @@ from sightline.bundles.identity import (
     Identity,
     content_digests,
     identity_of,
-    merged,
+    merged_identities,
     read_identity,
     write_identity,
 )
@@ -269,12 +269,12 @@ def test_equal_images_have_the_strictest_state_and_parts_are_kept_once(photos: P
     assert found[splits.test[0]] == "train"
     assert (found[splits.test[1:]] == "test").all()
     other = identity_of(dataset, dataclasses.replace(splits, train=splits.test, test=splits.train), digests)
-    both = merged([one, other, one])
+    both = merged_identities([one, other, one])
     assert both is not None
     assert len(both.parts) == 2
     assert set(both.find(digests, names)[0].tolist()) == {"train", "validation", "calibration"}
     assert (Identity(()).find(digests, names)[0] == NEW).all()
-    part = merged([one, None])
+    part = merged_identities([one, None])
     assert part is not None
     assert not part.is_whole
 

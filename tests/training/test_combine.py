@@ -142,6 +142,7 @@ def test_a_combined_run_is_an_ordinary_run(
     assert answers.disagreements is not None
     recipe = json.loads((combined.path / "recipe.json").read_text())
     assert recipe["ensemble"] == {"kind": "combined", "runs": [str(first), str(turned)], "votes": [2.0, 1.0]}
+    assert json.loads((combined.path / "resolution.json").read_text()) == [], "votes that are given settle nothing"
     assert recipe["model"]["name"] == "mlp"
     assert "seed" not in recipe, "they had different ones"
     assert "Trained on" in (combined.path / "bundle" / "card.md").read_text()
@@ -228,6 +229,9 @@ def test_a_run_that_makes_nothing_better_is_not_heard(copies: tuple[Path, Path],
     rewrite(copies[1], mislead)
     run = sightline.combine(copies, out=tmp_path / "one", mode="quiet")
     assert [member["vote"] for member in run.ensemble["members"]] == [1, 0]
+    told = json.loads((run.path / "resolution.json").read_text())
+    assert [(one["key"], one["asked"], one["settled"]) for one in told] == [("ensemble.votes", None, [1.0, 0.0])]
+    assert "validation images that none of them learned from" in told[0]["reason"]
     assert run.ensemble["against_best"] is None
     assert run.ensemble["members"][1]["validation"]["num_correct"] == 0
     assert "disagreement" not in arrays_of(run.path)

@@ -15,7 +15,6 @@ import sightline
 from sightline.bundles.bundle import load_bundle
 from sightline.bundles.sessions import open_session
 from sightline.configuration.recipes import parse_recipe
-from sightline.configuration.schema import DataRecipe
 from sightline.errors import InvalidBundle, InvalidSource, InvalidValue, OutputExists, UnknownName
 from sightline.metrics.classification import softmax
 from sightline.records import InputSpec
@@ -63,6 +62,9 @@ def test_a_student_is_a_run_like_any_other_and_says_who_taught_it(
     assert student.bundle.class_names == tiny_run.bundle.class_names
     assert student.recipe["model"]["name"] == "mlp"
     assert student.recipe["loss"]["label_smoothing"] == 0
+    told = {one["key"]: one["reason"] for one in json.loads((student.path / "resolution.json").read_text())}
+    assert told["data.image_size"] == "what its teacher is fed"
+    assert told["data.splits_file"] == "divided as for its teacher"
     teacher = student.teacher
     assert teacher["bundle"] == str(tiny_run.bundle.path)
     assert teacher["test_accuracy"] == tiny_run.evaluation.accuracy
@@ -117,7 +119,7 @@ def test_a_bundle_apart_from_its_run_is_told_apart_from_one_whose_rows_are_known
     alone = dataclasses.replace(alone, manifest={**alone.manifest, "capabilities": []})
     teacher, settled = open_teacher(alone, small_npz, recipe)
     assert (teacher.splits, teacher.is_known) == (None, False)
-    assert settled.data.splits_file is None
+    assert settled.recipe.data.splits_file is None
     assert "lies apart from its run" in capsys.readouterr().err
     # Without a test split of its own, test images that are drawn now may be what the teacher learned from.
     learned = {key: small_arrays[key] for key in ("x_train", "y_train")}
@@ -146,11 +148,12 @@ def test_a_bundle_apart_from_its_run_divides_the_images_that_it_knows_as_its_run
     alone = load_bundle(shutil.copytree(tiny_run.bundle.path, tmp_path / "alone"))
     recipe, splits = student_recipe(quick(), "mlp", alone), splits_of(tiny_run.path)
     teacher, settled = open_teacher(alone, small_arrays, recipe)
-    assert (pairs_of(teacher.splits), teacher.is_known, settled.data.splits_file) == (splits, True, None)
+    assert (pairs_of(teacher.splits), teacher.is_known, settled.recipe.data.splits_file) == (splits, True, None)
     divided = prepare(teacher.dataset, settled, spec=alone.input, splits=teacher.splits).splits
     assert len(divided.test) == list(splits.values()).count("test")
+    listed = student_recipe(quick(data__splits_file="mine.csv"), "mlp", alone)
     with pytest.raises(InvalidValue, match=r"data\.splits_file=mine\.csv: a student is divided as its teacher was"):
-        open_teacher(alone, small_arrays, dataclasses.replace(recipe, data=DataRecipe(splits_file="mine.csv")))
+        open_teacher(alone, small_arrays, listed)
     capsys.readouterr()
     # Turned pictures are new to it, and nobody knows whether they are copies of what it tests.
     images, labels = small_arrays["x_train"], small_arrays["y_train"]
@@ -185,7 +188,7 @@ def test_arrays_that_were_changed_are_not_divided_by_what_their_numbers_were_bef
     source = {**bundle.metrics["source"], "typed": str(tmp_path / "changed.npz")}
     bundle = dataclasses.replace(bundle, metrics={**bundle.metrics, "source": source})
     teacher, settled = open_teacher(bundle, None, student_recipe(quick(), "mlp", bundle))
-    assert settled.data.splits_file is None
+    assert settled.recipe.data.splits_file is None
     assert teacher.splits is not None
     before, now = splits_of(run_copy), pairs_of(teacher.splits)
     digits = small_arrays["x_train"].reshape(len(images), -1)
@@ -236,6 +239,16 @@ def test_a_student_that_does_not_take_what_its_teacher_is_fed_is_refused_with_th
         student_recipe(quick(), "mlp", large)
 
 
+def test_what_a_student_takes_from_its_teacher_is_told_with_what_was_asked_and_why(tiny_run: sightline.Run) -> None:
+    asked = sightline.recipe("fast", {"loss.label_smoothing": 0.1})
+    settled = student_recipe(asked, "mlp", tiny_run.bundle)
+    told = {change.key: (change.asked, change.settled, change.reason) for change in settled.changes}
+    assert told["data.image_size"] == ("auto", 28, "what its teacher is fed")
+    assert told["loss.label_smoothing"] == (0.1, 0.0, "what its teacher answers is soft already")
+    assert told["model.name"][:2] == ("auto", "mlp")
+    assert asked.changed({key: value for key, (_, value, _) in told.items()}) == settled.recipe
+
+
 def test_wrong_names_are_refused_before_anything_is_trained(tiny_run: sightline.Run, tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match="no model is called 'lenet'"):
         sightline.distil(tiny_run, into="lenet", mode="quiet")
@@ -247,7 +260,7 @@ def test_wrong_names_are_refused_before_anything_is_trained(tiny_run: sightline.
 
 def test_a_loss_for_whole_labels_is_exchanged_and_that_is_said(tiny_run: sightline.Run, capsys) -> None:
     settled = student_recipe(sightline.recipe("photos"), "mlp", tiny_run.bundle)
-    assert (settled.loss.name, settled.loss.label_smoothing) == ("categorical_crossentropy", 0)
+    assert (settled.recipe.loss.name, settled.recipe.loss.label_smoothing) == ("categorical_crossentropy", 0)
     assert "note: loss is categorical_crossentropy without label smoothing" in capsys.readouterr().err
     student_recipe(parse_recipe({"loss.name": "categorical_crossentropy"}), "mlp", tiny_run.bundle)
     assert capsys.readouterr().err == ""

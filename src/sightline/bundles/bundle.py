@@ -14,9 +14,9 @@ from typing import Any
 from sightline.bundles.checks import (
     check_manifest,
     checked_calibration,
+    checked_class_names,
     checked_input,
     checked_json,
-    checked_labels,
     checked_metrics,
     checked_task,
 )
@@ -167,7 +167,7 @@ def load_bundle(path: str | Path | Bundle) -> Bundle:
     temperature, num_calibration_images = checked_calibration(folder / "calibration.json")
     return Bundle(
         path=folder,
-        class_names=checked_labels(folder / "labels.json"),
+        class_names=checked_class_names(folder / "labels.json"),
         input=checked_input(folder / "input.json"),
         temperature=temperature,
         num_calibration_images=num_calibration_images,

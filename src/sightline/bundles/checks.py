@@ -71,7 +71,7 @@ def checked_input(path: Path) -> InputSpec:
     return spec
 
 
-def checked_labels(path: Path) -> tuple[str, ...]:
+def checked_class_names(path: Path) -> tuple[str, ...]:
     """The class names of labels.json: two or more texts, each once, that can be encoded."""
     content = checked_json(path)
     if not isinstance(content, list) or not all(isinstance(name, str) for name in content):

@@ -33,7 +33,7 @@ MOST_IDENTITY_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class IdentityPart:
     """The images of one training.
 
     Attributes:
@@ -58,7 +58,7 @@ class Identity:
         is_whole: whether it learned from nothing else.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[IdentityPart, ...]
     is_whole: bool = True
 
     def find(self, digests: NDArray[np.bytes_], names: Sequence[str]) -> tuple[NDArray[np.str_], NDArray[np.bool_]]:
@@ -103,10 +103,10 @@ def identity_of(dataset: Dataset, splits: Splits, digests: NDArray[np.bytes_]) -
     order = np.lexsort((states, hashes))
     first = np.concatenate(([True], np.diff(hashes[order]) > 0))[: len(order)]
     kept = order[first]
-    return Identity((Part(key, hashes[kept], states[kept], classes[kept]),))
+    return Identity((IdentityPart(key, hashes[kept], states[kept], classes[kept]),))
 
 
-def merged(identities: Iterable[Identity | None]) -> Identity | None:
+def merged_identities(identities: Iterable[Identity | None]) -> Identity | None:
     """All parts of several, each once; None where there is none. Not whole where one is missing or not whole."""
     found = list(identities)
     parts = {part.key: part for one in found if one is not None for part in one.parts}
@@ -162,7 +162,7 @@ def _checked(arrays: dict[str, NDArray[np.generic]]) -> Identity:
     parts = []
     for key, start, end in zip(keys, [0, *ends], ends, strict=False):
         part = slice(start, end)
-        parts.append(Part(key.tobytes(), hashes[part], states[part], classes[part]))  # type: ignore[arg-type]  # checked above
+        parts.append(IdentityPart(key.tobytes(), hashes[part], states[part], classes[part]))  # type: ignore[arg-type]  # checked above
     return Identity(tuple(parts), is_whole=bool(arrays["is_whole"]))
 
 

@@ -27,6 +27,11 @@ PORTION_BYTES = 600 * 1024
 MOST_IN_PORTION = 512
 # Of the memory that is free when the first network is loaded: what all of them together may take.
 SHARE_OF_MEMORY = 0.8
+# Of more records in use than this, those used last keep their network.
+MOST_KEPT = 4
+# Of these dtypes ONNX Runtime has names of its own.
+_KINDS = {"float32": "float", "float64": "double"}
+_REMEDY = "Make the bundle again, or ask who made it."
 
 
 class Session:
@@ -177,11 +182,6 @@ class Session:
                 )
 
 
-_REMEDY = "Make the bundle again, or ask who made it."
-# Of these dtypes ONNX Runtime has names of its own.
-_KINDS = {"float32": "float", "float64": "double"}
-
-
 def _fits(found: Sequence[int | str], wanted: Sequence[int | str]) -> bool:
     """Whether two shapes agree where both fix a side; a word, or nothing, stands for one that is not fixed."""
     return len(found) == len(wanted) and all(
@@ -239,10 +239,6 @@ def open_session(bundle: Bundle) -> Session:
     session = Session(path, num_classes=len(bundle.class_names))
     session.check(bundle)
     return session
-
-
-# Of more records in use than this, those used last keep their network.
-MOST_KEPT = 4
 
 
 class _KeptSessions:

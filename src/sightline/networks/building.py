@@ -10,7 +10,7 @@ from keras import layers
 
 from sightline.configuration.networks import MODELS
 from sightline.configuration.schema import ModelRecipe
-from sightline.networks.limits import check_size, check_weights
+from sightline.networks.limits import check_image_size, check_weights
 
 
 def build_network(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -> keras.Model:
@@ -33,7 +33,7 @@ def build_network(shape: tuple[int, int, int], num_classes: int, model: ModelRec
         >>> build_network((28, 28, 1), 10, ModelRecipe(name="lenet5")).count_params()
         61706
     """
-    check_size(model.name, shape[0], shape[1])
+    check_image_size(model.name, shape[0], shape[1])
     check_weights(model)
     module, function = MODELS[model.name].builder.split(":")
     network: keras.Model = getattr(importlib.import_module(f"sightline.networks.{module}"), function)(

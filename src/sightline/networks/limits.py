@@ -10,7 +10,7 @@ from sightline.configuration.schema import ModelRecipe
 from sightline.errors import InvalidValue, pick, require
 
 
-def check_size(name: str, height: int, width: int) -> None:
+def check_image_size(name: str, height: int, width: int) -> None:
     """Refuse images that are too large, or for a pretrained network too small.
 
     Args:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sightline.bundles.bundle import load_bundle
 from sightline.bundles.card import Origin, licences_of
-from sightline.bundles.identity import merged, read_identity
+from sightline.bundles.identity import merged_identities, read_identity
 from sightline.data.splitting.splits import splits_table
 from sightline.errors import InvalidValue
 from sightline.evaluation.evaluate import write_figures
@@ -46,6 +46,7 @@ from sightline.training.combination.shared_rows import (
     shared_rows,
 )
 from sightline.training.setup.preparation import Prepared
+from sightline.training.setup.resolution import SettledKey
 from sightline.training.setup.run_folder import give_up, make_run_folder
 
 KIND = "combined"
@@ -126,7 +127,7 @@ def combine(
         stopwatch.lap("choose")
         data, typed = reopen_shared_rows(source, finished, rows, class_names=class_names, spec=spec)
         heard = [run for run, vote in zip(finished, choice.votes.tolist(), strict=True) if vote > 0]
-        data = dataclasses.replace(data, identity=merged(read_identity(run.bundle) for run in heard))
+        data = dataclasses.replace(data, identity=merged_identities(read_identity(run.bundle) for run in heard))
         stopwatch.lap("data")
         combination = _Combination(tuple(finished), rows, choice, data, typed)
         reporter().say(_chosen(combination))
@@ -169,6 +170,9 @@ def _write(combination: _Combination, *, place: Path | None, stopwatch: Stopwatc
     with heeding_interrupts(), usual_keras(), _whole_folder(place, stem=stem) as (folder, staged):
         network = _joined(combination)
         write_json(staged / "recipe.json", _recipe(combination))
+        choice = combination.choice
+        chosen = SettledKey("ensemble.votes", None, choice.votes.tolist(), choice.made)
+        write_json(staged / "resolution.json", [dataclasses.asdict(chosen)] if choice.is_selected else [])
         rows = combination.rows
         lines = ((row_id, split, rows.groups[row_id]) for row_id, split in rows.splits.items())
         write_atomically(staged / "splits.csv", splits_table(lines))

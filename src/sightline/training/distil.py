@@ -82,11 +82,12 @@ def distil(  # noqa: PLR0913  # each is an option of the command line, and none 
         check_free(place, keep=places_of(source_of_teacher(teacher, source)))
     with reporting(mode):
         asked = recipe if isinstance(recipe, Recipe) else student_start(teacher, source, recipe)
-        asked = student_recipe(asked, into, teacher)
+        settled = student_recipe(asked, into, teacher)
         # Where Keras fetches the source, it is loaded here, with the backend that was chosen.
         load_keras_for(source_of_teacher(teacher, source), backend)
-        opened, settled = open_teacher(teacher, source, asked)
-        return run_training(TrainingRequest(opened.dataset, settled, place, backend, teacher=opened))
+        opened, settled = open_teacher(teacher, source, settled)
+        request = TrainingRequest(opened.dataset, settled.recipe, place, backend, teacher=opened)
+        return run_training(request, settled.changes)
 
 
 def student_start(

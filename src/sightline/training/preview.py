@@ -38,7 +38,7 @@ VARIANTS = 7
 
 
 @dataclass(frozen=True)
-class Picture:
+class ImageSheet:
     """A sheet of images; a notebook shows it, `path` is the file if one was written.
 
     Attributes:
@@ -68,7 +68,7 @@ def show(
     recipe: str | Path | Recipe | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
-) -> Picture:
+) -> ImageSheet:
     """Draw the first training images with their labels.
 
     Args:
@@ -80,7 +80,7 @@ def show(
         overwrite: whether a file at `out` that Sightline did not write may be replaced.
 
     Returns:
-        The Picture.
+        The ImageSheet.
 
     Raises:
         UnknownName, InvalidSource: the source or recipe cannot be used.
@@ -120,7 +120,7 @@ def show(
         png = example_sheet(images, labels, class_names=dataset.class_names, title=title)
     if path is not None:
         write_atomically(path, png)
-    return Picture(png, names, _describe(dataset, names), path)
+    return ImageSheet(png, names, _describe(dataset, names), path)
 
 
 def _as_training(dataset: Dataset, asked: Recipe) -> tuple[Recipe, InputSpec]:

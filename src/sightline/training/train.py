@@ -29,7 +29,14 @@ from sightline.system.workers import process_map
 from sightline.training.distillation.teacher import Teacher
 from sightline.training.loop.recording import check_tensorboard, make_log_folder
 from sightline.training.setup.preparation import Prepared, identified, prepare
-from sightline.training.setup.resolution import announce_changes, announce_recipe, opened_and_chosen, settle
+from sightline.training.setup.resolution import (
+    Settled,
+    SettledKey,
+    announce_changes,
+    announce_recipe,
+    opened_and_chosen,
+    settle,
+)
 from sightline.training.setup.run_folder import check_jobs, may_go_on, run_folder
 
 
@@ -113,10 +120,10 @@ class TrainingRequest:
     teacher: Teacher | None = None
 
 
-def run_training(request: TrainingRequest) -> Run:
-    """Train what was asked for and leave a run."""
+def run_training(request: TrainingRequest, changes: tuple[SettledKey, ...] = ()) -> Run:
+    """Train what was asked for and leave a run; `changes` is what was settled of its recipe before."""
     check_packages(request.backend, pretrained=is_pretrained(request.recipe))
-    begun = settle(request.recipe, backend=request.backend)
+    begun = settle(Settled(request.recipe, changes), backend=request.backend)
     request = dataclasses.replace(request, recipe=begun.recipe)
     source, backend = request.source, request.backend
     stopwatch = Stopwatch()

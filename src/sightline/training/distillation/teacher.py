@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from sightline.bundles.identity import NEW, Identity, content_digests, read_iden
 from sightline.bundles.prediction import match_labels
 from sightline.configuration.consistency import is_pretrained
 from sightline.configuration.networks import MODELS
-from sightline.configuration.recipes import parse_recipe
 from sightline.configuration.schema import Recipe
 from sightline.data.inputs.pixels import read_pixels
 from sightline.data.sources.catalog import SOURCES
@@ -23,6 +23,7 @@ from sightline.evaluation.finished_runs import has_known_train_rows, read_splits
 from sightline.evaluation.judging import recorded_source
 from sightline.records import SPLIT_NAMES, Bundle, Dataset, InputSpec, Store
 from sightline.system.progress import reporter
+from sightline.training.setup.resolution import Settled, Step, take_steps
 
 ANSWERED_BY = "categorical_crossentropy"
 # Where more of a source than this is new to a teacher, it is another source than the teacher's.
@@ -49,23 +50,29 @@ class Teacher:
     is_known: bool
 
 
-def student_recipe(asked: Recipe, into: str, bundle: Bundle) -> Recipe:
+def student_recipe(asked: Recipe, into: str, bundle: Bundle) -> Settled:
     """What a student is trained by: what was asked for, fed as its teacher is, with a loss that takes soft answers."""
     pick(MODELS, into, kind="model")
-    recipe = parse_recipe({"model.name": into}, start=asked)
+    settled = take_steps(Settled(asked), [("model.name", into, "the network that was asked for as the student")])
+    recipe = settled.recipe
     _check_student(recipe, bundle)
-    spec, loss = bundle.input, recipe.loss
-    side = max(spec.height, spec.width)
-    fed = {"data.image_size": side, "data.color_mode": spec.color_mode, "data.resize": spec.resize}
-    learned = bundle.metrics.get("source", {})
-    if recipe.data.label_from == "first":
-        fed["data.label_from"] = learned.get("label_from", "first")
-    if recipe.data.columns is None:
-        fed["data.columns"] = learned.get("columns") or None
-    if loss.name != ANSWERED_BY or loss.label_smoothing:
+    if recipe.loss.name != ANSWERED_BY or recipe.loss.label_smoothing:
         reporter().say(f"note: loss is {ANSWERED_BY} without label smoothing: what the teacher answers is soft already")
-        fed |= {"loss.name": ANSWERED_BY, "loss.label_smoothing": 0.0}
-    return recipe.changed(fed)
+    return take_steps(settled, _as_the_teacher(recipe, bundle))
+
+
+def _as_the_teacher(recipe: Recipe, bundle: Bundle) -> Iterator[Step]:
+    spec, learned = bundle.input, bundle.metrics.get("source", {})
+    fed, opened = "what its teacher is fed", "how the source of its teacher is opened"
+    yield "data.image_size", max(spec.height, spec.width), fed
+    yield "data.color_mode", spec.color_mode, fed
+    yield "data.resize", spec.resize, fed
+    if recipe.data.label_from == "first":
+        yield "data.label_from", learned.get("label_from", "first"), opened
+    if recipe.data.columns is None:
+        yield "data.columns", learned.get("columns") or None, opened
+    yield "loss.name", ANSWERED_BY, "what its teacher answers is soft"
+    yield "loss.label_smoothing", 0.0, "what its teacher answers is soft already"
 
 
 def _takes(name: str, spec: InputSpec) -> bool:
@@ -127,14 +134,15 @@ def source_of_teacher(bundle: Bundle, source: Any) -> Any:
     return recorded_source(bundle)
 
 
-def open_teacher(bundle: Bundle, source: Any, recipe: Recipe) -> tuple[Teacher, Recipe]:
+def open_teacher(bundle: Bundle, source: Any, settled: Settled) -> tuple[Teacher, Settled]:
     """Find what a student learns from, divided as it was for its teacher.
 
     Args:
         bundle: opened.
         source: whatever `sightline.load` takes; None for what the bundle says it was trained on.
-        recipe: from `student_recipe`.
+        settled: from `student_recipe`.
     """
+    recipe = settled.recipe
     origin = bundle.metrics.get("source", {})
     named = source_of_teacher(bundle, source)
     dataset = open_as_recipe_says(named, recipe.data)
@@ -148,18 +156,18 @@ def open_teacher(bundle: Bundle, source: Any, recipe: Recipe) -> tuple[Teacher, 
         identity = read_identity(bundle)
         if identity is None:
             _say_unknown(bundle, dataset, is_same=is_same)
-            return Teacher(bundle, named, dataset, None, is_known=False), recipe
+            return Teacher(bundle, named, dataset, None, is_known=False), settled
         dataset, splits = _by_content(bundle, dataset, identity)
         if splits is not None:
             _refuse_splits(recipe, "what the bundle knows of these images")
         return Teacher(
             bundle, named, dataset, splits, is_known=identity.is_whole or has_known_train_rows(bundle)
-        ), recipe
+        ), settled
     if not is_same:
         reporter().say(f"note: '{dataset.name}' has changed since the teacher learned from it")
     _refuse_splits(recipe, str(table))
     dataset = _listed(dataset, table)
-    divided = recipe.changed({"data.splits_file": str(table)})
+    divided = take_steps(settled, [("data.splits_file", str(table), "divided as for its teacher")])
     splits = table.read_text(encoding="utf-8")
     return Teacher(bundle, named, dataset, splits, is_known=has_known_train_rows(bundle)), divided
 

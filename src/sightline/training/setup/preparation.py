@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.bundles.identity import Identity, content_digests, identity_of, merged
+from sightline.bundles.identity import Identity, content_digests, identity_of, merged_identities
 from sightline.configuration.consistency import recipe_of_each
 from sightline.configuration.schema import Recipe, strengths_of
 from sightline.data.duplicates.search import Copies, remembered_copies
@@ -23,14 +23,14 @@ from sightline.data.sources.catalog import SOURCES
 from sightline.data.sources.loading import open_as_recipe_says
 from sightline.data.splitting.splits import kinds_of_errors, read_splits_csv, refuse_unreadable, sample_fraction, split
 from sightline.errors import InvalidSource, InvalidValue
-from sightline.networks.limits import check_size, check_weights
+from sightline.networks.limits import check_image_size, check_weights
 from sightline.quality.audit import cheap_findings
 from sightline.records import Dataset, InputSpec, Splits, Store
 from sightline.system.progress import reporter
 from sightline.system.stored import read_plain
 from sightline.system.text import printable
 from sightline.training.setup.mirrors import seen_mirrors
-from sightline.training.setup.resolution import Change, Settled, say_unmirrored, settle, warn_of_labels
+from sightline.training.setup.resolution import Settled, SettledKey, say_unmirrored, settle, warn_of_labels
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ class Prepared:
     recipe: Recipe
     distillation: DistillationTargets | None = None
     identity: Identity | None = None
-    changes: tuple[Change, ...] = ()
+    changes: tuple[SettledKey, ...] = ()
 
     def excluded_csv(self) -> str:
         """Every file that is in no split, with its reason."""
@@ -105,7 +105,7 @@ def prepare(
     if spec is None:
         spec = input_spec(dataset, np.flatnonzero(dataset.given_splits != "test"), recipe.data)
     for name, own in recipe_of_each(recipe).items():
-        check_size(name, spec.height, spec.width)
+        check_image_size(name, spec.height, spec.width)
         check_weights(own.model)
     pixels = read_pixels(dataset, spec, limit_gib=recipe.data.cache_limit_gib)
     dataset, pixels = _without_unreadable(dataset, pixels, recipe.data.unreadable_limit)
@@ -161,7 +161,7 @@ def identified(data: Prepared, *others: Identity | None) -> Prepared:
     if not data.recipe.data.identity:
         return data
     own = identity_of(data.dataset, data.splits, content_digests(data.dataset, data.pixels, data.spec))
-    return dataclasses.replace(data, identity=merged([own, *others]))
+    return dataclasses.replace(data, identity=merged_identities([own, *others]))
 
 
 def divide(dataset: Dataset, recipe: Recipe, copies: Copies | None, splits_text: str | None) -> Splits:

@@ -24,14 +24,6 @@ from sightline.system.progress import reporter
 from sightline.system.text import printable
 from sightline.training.setup.mirrors import Axis, named_mirrors
 
-# Beyond it a 6 may be read as a 9, an N as a Z.
-SAFE_ROTATION = 45.0
-LETTER_OR_DIGIT = re.compile(r"[A-Za-z0-9]")
-
-# Where Linux lists what its processors can do, and where it shows a GPU, on which TensorFlow would compute.
-_PROCESSORS, _NVIDIA = Path("/proc/cpuinfo"), Path("/dev/nvidiactl")
-
-
 # Files of at least this many pixels (the median longer side) are looked at by a pretrained network as it was trained.
 PHOTOGRAPH_SIDE = 64
 # Smaller ones are enlarged to this only: a fifth of the work, and there is nothing in them that more pixels would show.
@@ -39,10 +31,13 @@ SMALL_SIDE = 96
 DEFAULT_RULE = (
     f"transfer for files in colour or of {PHOTOGRAPH_SIDE} pixels a side or more, photos for small grey ones, else fast"
 )
-
-
+# The keys that say how a source is opened.
 OPENING = ("data.label_from", "data.columns")
-"""Keys that say how a source is opened."""
+# Beyond it a 6 may be read as a 9, an N as a Z.
+SAFE_ROTATION = 45.0
+LETTER_OR_DIGIT = re.compile(r"[A-Za-z0-9]")
+# Where Linux lists what its processors can do, and where it shows a GPU, on which TensorFlow would compute.
+_PROCESSORS, _NVIDIA = Path("/proc/cpuinfo"), Path("/dev/nvidiactl")
 
 
 def default_recipe(dataset: Dataset) -> str:
@@ -92,7 +87,7 @@ def announce_recipe(name: str) -> None:
 
 
 @dataclass(frozen=True)
-class Change:
+class SettledKey:
     """A key that was settled: what was asked for it, what it became, and why."""
 
     key: str
@@ -106,22 +101,15 @@ class Settled:
     """A recipe as far as it is settled, and what was changed on the way, each key once."""
 
     recipe: Recipe
-    changes: tuple[Change, ...] = ()
+    changes: tuple[SettledKey, ...] = ()
 
     def asked(self, key: str) -> Any:
         """What was asked for a key, whatever it is by now."""
         return next((change.asked for change in self.changes if change.key == key), self.recipe.value(key))
 
 
-def announce_changes(changes: Iterable[Change]) -> None:
-    """Print in a line what was settled, if anything was; why stands in the run's `resolution.json`."""
-    told = ", ".join(f"{change.key}={as_typed(change.settled)}" for change in changes)
-    if told:
-        reporter().say(f"settled: {told}")
-
-
 # A key, what it becomes, and why.
-_Step = tuple[str, Any, str]
+Step = tuple[str, Any, str]
 
 
 def settle(
@@ -143,34 +131,41 @@ def settle(
     """
     settled = asked if isinstance(asked, Settled) else Settled(asked)
     if backend is not None:
-        settled = _changed(settled, _precision(settled.recipe, backend))
+        settled = take_steps(settled, _precision(settled.recipe, backend))
     if dataset is not None:
-        settled = _changed(settled, _network(settled.recipe))
-        settled = _changed(settled, _input(settled.recipe, dataset))
-        settled = _changed(settled, _by_input(settled.recipe, dataset))
-        settled = _changed(settled, _flips(settled.recipe, sides_of(dataset)))
+        settled = take_steps(settled, _network(settled.recipe))
+        settled = take_steps(settled, _input(settled.recipe, dataset))
+        settled = take_steps(settled, _by_input(settled.recipe, dataset))
+        settled = take_steps(settled, _flips(settled.recipe, sides_of(dataset)))
     if unmirrored:
-        settled = _changed(settled, _flips(settled.recipe, unmirrored))
+        settled = take_steps(settled, _flips(settled.recipe, unmirrored))
     if dataset is not None or unmirrored:
-        settled = _changed(settled, _views(settled))
+        settled = take_steps(settled, _views(settled))
     if num_train is not None:
-        settled = _changed(settled, _length(settled.recipe, num_train))
-        settled = _changed(settled, _fine_tuning(settled.recipe, num_train))
-        settled = _changed(settled, _unaugmented(settled.recipe))
+        settled = take_steps(settled, _length(settled.recipe, num_train))
+        settled = take_steps(settled, _fine_tuning(settled.recipe, num_train))
+        settled = take_steps(settled, _unaugmented(settled.recipe))
     return settled
 
 
-def _changed(settled: Settled, steps: Iterable[_Step]) -> Settled:
+def take_steps(settled: Settled, steps: Iterable[Step]) -> Settled:
     """The recipe with these steps taken, and the steps among the changes."""
     taken = {key: (value, reason) for key, value, reason in steps if value != settled.recipe.value(key)}
     changes = {change.key: change for change in settled.changes}
     for key, (value, reason) in taken.items():
-        changes[key] = Change(key, settled.asked(key), value, reason)
+        changes[key] = SettledKey(key, settled.asked(key), value, reason)
     recipe = settled.recipe.changed({key: value for key, (value, _) in taken.items()})
     return Settled(recipe, tuple(change for change in changes.values() if change.asked != change.settled))
 
 
-def _precision(recipe: Recipe, backend: str) -> Iterator[_Step]:
+def announce_changes(changes: Iterable[SettledKey]) -> None:
+    """Print in a line what was settled, if anything was; why stands in the run's `resolution.json`."""
+    told = ", ".join(f"{change.key}={as_typed(change.settled)}" for change in changes)
+    if told:
+        reporter().say(f"settled: {told}")
+
+
+def _precision(recipe: Recipe, backend: str) -> Iterator[Step]:
     """TensorFlow on a processor that multiplies in bfloat16 (Intel's AMX) is twice as fast in it; else float32."""
     if recipe.training.precision != "auto":
         return
@@ -180,13 +175,13 @@ def _precision(recipe: Recipe, backend: str) -> Iterator[_Step]:
         yield "training.precision", "float32", f"{backend} on this machine"
 
 
-def _network(recipe: Recipe) -> Iterator[_Step]:
+def _network(recipe: Recipe) -> Iterator[Step]:
     """The first of several networks decides on the size of the images; it is what the run is called after."""
     if recipe.ensemble.networks is not None:
         yield "model.name", networks_of(recipe)[0], "the first of ensemble.networks"
 
 
-def _input(recipe: Recipe, dataset: Dataset) -> Iterator[_Step]:
+def _input(recipe: Recipe, dataset: Dataset) -> Iterator[Step]:
     height, width, channels = natural_shape(dataset)
     name, data = recipe.model.name, recipe.data
     backbone = MODELS[name].backbone if name in MODELS else None
@@ -208,7 +203,7 @@ def _input(recipe: Recipe, dataset: Dataset) -> Iterator[_Step]:
         yield "data.color_mode", "grey" if is_grey else "rgb", reason
 
 
-def _by_input(recipe: Recipe, dataset: Dataset) -> Iterator[_Step]:
+def _by_input(recipe: Recipe, dataset: Dataset) -> Iterator[Step]:
     """Network and policy, once size and colour are settled."""
     color, size = recipe.data.color_mode, int(recipe.data.image_size)
     for key in ("saturation", "hue"):
@@ -228,20 +223,20 @@ def _by_input(recipe: Recipe, dataset: Dataset) -> Iterator[_Step]:
         yield "augmentation.policy", "digits" if is_digits else "light", reason
 
 
-def _flips(recipe: Recipe, reason: str) -> Iterator[_Step]:
+def _flips(recipe: Recipe, reason: str) -> Iterator[Step]:
     """None of a policy where a reason speaks against them; what was asked for stays."""
     if reason and recipe.augmentation.flip is None and "flip" in strengths_of(recipe.augmentation):
         yield "augmentation.flip", "none", f"because of {reason}"
 
 
-def _views(settled: Settled) -> Iterator[_Step]:
+def _views(settled: Settled) -> Iterator[Step]:
     if settled.asked("ensemble.test_views") == "auto":
         is_flipped = "flip" in strengths_of(settled.recipe.augmentation)
         reason = f"the augmentation {'mirrors' if is_flipped else 'does not mirror'} images"
         yield "ensemble.test_views", "mirror" if is_flipped else "shifts", reason
 
 
-def _length(recipe: Recipe, num_train: int) -> Iterator[_Step]:
+def _length(recipe: Recipe, num_train: int) -> Iterator[Step]:
     """About 80,000 images are seen, in 8 to 40 epochs."""
     if recipe.training.epochs == "auto":
         epochs = min(max(round(80_000 / num_train), 8), 40)
@@ -255,14 +250,14 @@ def _length(recipe: Recipe, num_train: int) -> Iterator[_Step]:
         yield "training.feature_variants", variants, f"up to 4 that make about 6,000 of {num_train:,} train images"
 
 
-def _fine_tuning(recipe: Recipe, num_train: int) -> Iterator[_Step]:
+def _fine_tuning(recipe: Recipe, num_train: int) -> Iterator[Step]:
     if recipe.training.finetune_epochs == "auto":
         seen = num_train * int(recipe.training.feature_variants)
         epochs = min(max(round(13_000 / seen), 1), 10)
         yield "training.finetune_epochs", epochs, f"1 to 10 that show about 13,000 images, of {seen:,} in all views"
 
 
-def _unaugmented(recipe: Recipe) -> Iterator[_Step]:
+def _unaugmented(recipe: Recipe) -> Iterator[Step]:
     """Nothing is augmented where each image is learned from once, as it is."""
     is_once = recipe.training.feature_variants == 1 and learns_from_features(recipe)
     if not is_once or not strengths_of(recipe.augmentation):
