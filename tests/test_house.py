@@ -56,7 +56,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "system",
-            "text interruption stored locks outputs files caches progress workers backends",
+            "text paths interruption stored locks outputs files caches progress workers backends",
             keras_on_use_in="backends",
         ),
     ),

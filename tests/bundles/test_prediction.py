@@ -124,7 +124,7 @@ def test_images_of_another_size_go_through_the_resize_of_the_bundle(
 def test_nothing_to_predict_is_refused(tiny_run: sightline.Run, tmp_path: Path) -> None:
     with pytest.raises(InvalidValue, match="there is no image to predict"):
         sightline.predict(tiny_run, np.zeros((0, 28, 28), np.uint8))
-    with pytest.raises(InvalidValue, match="there is no file in this folder"):
+    with pytest.raises(InvalidValue, match="there is no image in this folder"):
         sightline.predict(tiny_run, tmp_path)
     with pytest.raises(InvalidValue, match="no image was named"):
         sightline.predict(tiny_run, [])

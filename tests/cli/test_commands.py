@@ -17,7 +17,9 @@ from PIL import Image
 
 import sightline
 from sightline.cli.main import COMMANDS, Command
+from sightline.errors import InvalidValue
 from sightline.system.caches import new_entry
+from sightline.system.paths import GONE
 
 
 @pytest.fixture
@@ -143,6 +145,59 @@ def test_evaluate_prints_a_table_of_classes(command, tiny_run: sightline.Run, sm
     assert answer.out.startswith("accuracy 0.")
     assert "on 800 images" in answer.out
     assert (tmp_path / "figures" / "confusion.png").is_file()
+
+
+def test_evaluate_tells_on_a_terminal_once_what_was_judged(
+    command, tiny_run: sightline.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = command("evaluate", tiny_run.path)
+    assert elsewhere.out.count("judged on 200 test") == elsewhere.err.count("judged on 200 test") == 1
+    for stream in (sys.stdout, sys.stderr):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
+    answer = command("evaluate", tiny_run.path)
+    assert f"{answer.out}{answer.err}".count("judged on 200 test") == 1
+    assert command("evaluate", tiny_run.path, "--quiet").out.count("judged on 200 test") == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps the folder that one stands in")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("show", "mnist"),
+        ("show", "."),
+        ("compare", "a", "b"),
+        ("similar", "imagenet", "{image}", "--in", "{folder}"),
+        ("predict", "imagenet", "{image}", "--csv", "a.csv"),
+    ],
+    ids=" ".join,
+)
+def test_a_current_folder_that_is_gone_is_told_as_that(words, command, photos: Path, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+    try:
+        answer = command(*(word.format(image=photos / "0.png", folder=photos) for word in words))
+        with pytest.raises(InvalidValue, match=r"^the current folder was removed\. Change to another one"):
+            sightline.show("mnist", out="a.png")
+    finally:
+        os.chdir(tmp_path)
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err == f"sightline {words[0]}: {GONE}\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("name", ["splits.csv", "recipe.json", "predictions.npz", "history.jsonl", "metrics.json"])
+def test_a_pipe_among_the_files_of_a_run_is_told_and_not_waited_for(name: str, command, run_copy: Path) -> None:
+    (run_copy / name).unlink()
+    os.mkfifo(run_copy / name)
+    answer = command("compare", run_copy, run_copy.parent)
+    assert answer.code == 2
+    assert "it is a pipe, socket or device, not a file" in answer.err
+    if name == "splits.csv":
+        answer = command("evaluate", run_copy)
+        assert answer.code == 2
+        assert "it is a pipe, socket or device, not a file" in answer.err
 
 
 def test_compare_prints_the_runs_side_by_side_and_draws_them(

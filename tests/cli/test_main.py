@@ -28,7 +28,10 @@ REFUSED = [
     (["train", "mnist", "--set", "seed=1", "--set", "seed=2"], "seed is set twice, to 1 and to 2. Set it once."),
     (["train", "mnist", "--backend", "tensorfow"], "no backend is called 'tensorfow'. Did you mean 'tensorflow'?"),
     (["train", "mnist", "--log-every", "0"], "log_every must be a whole number of at least 1; got 0."),
-    (["train", "mnist", "--out", "taken"], "taken is a folder that is not empty; nothing in it was changed."),
+    (
+        ["train", "mnist", "--out", "taken"],
+        "nothing in it was changed. Choose another place, or move it away.",
+    ),
     (["train", "mnist", "--out", "taken/mine.txt"], "mine.txt is a file; nothing in it was changed."),
     (["evaluate", "nowhere"], "nowhere: no such folder. Name a run or a bundle"),
     (["evaluate", "taken", "mnist"], "taken: not a bundle: it has no manifest.json."),
@@ -184,7 +187,7 @@ def test_a_folder_without_images_to_predict_is_refused(command, tiny_run: sightl
     (tmp_path / "nothing").mkdir()
     answer = command("predict", tiny_run.path, "nothing")
     assert (answer.code, answer.out) == (2, "")
-    assert "nothing: there is no file in this folder." in answer.err
+    assert "nothing: there is no image in this folder." in answer.err
 
 
 def test_an_altered_bundle_is_refused(command, run_copy: Path) -> None:

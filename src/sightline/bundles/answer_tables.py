@@ -14,6 +14,7 @@ from typing import IO, Any
 from sightline.errors import CannotWrite, OutputExists
 from sightline.system.files import open_as_it_is, writing_to
 from sightline.system.locks import hold_file, remove_unless_held
+from sightline.system.paths import absolute_path
 from sightline.system.progress import reporter
 from sightline.system.text import csv_line
 from sightline.tasks.single_label import SINGLE_LABEL
@@ -44,7 +45,7 @@ class AnswerTable:
     ) -> None:
         """A table at `path` that names so many classes a row; the note begins with `asked`."""
         self.task = task
-        self.path = Path(os.path.realpath(path))
+        self.path = absolute_path(path)
         self.typed = path
         self.most_classes, self.asked, self.overwrite = most_classes, dict(asked or {}), overwrite
         self.num_rows = 0

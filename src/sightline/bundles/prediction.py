@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,7 +22,7 @@ from sightline.data.decoding.isolation import Watchdog
 from sightline.data.decoding.transforms import change_color, resize_image
 from sightline.data.inputs.input_spec import looks_inverted
 from sightline.data.inputs.pixels import Pixels, read_pixels
-from sightline.data.storage.listing import Listing, walk, without_outputs
+from sightline.data.storage.listing import Listing, walk, why_no_image_file, without_outputs
 from sightline.data.storage.stores import decode_row
 from sightline.errors import InvalidValue, UnreadableImage
 from sightline.records import Bundle, Dataset, Predictions, Run, Store
@@ -178,9 +179,9 @@ def _first(names: Sequence[str], most: int) -> str:
 def find_images(names: Sequence[str | Path]) -> list[str]:
     """The files that were named, folders searched through to the bottom.
 
-    Hidden files and what Sightline wrote itself are passed over. Every other file is a row of its own, since what
-    is an image is decided by content and nothing is left out in silence; so is a folder that cannot be entered.
-    Links are followed.
+    In a folder, hidden files and what Sightline wrote itself are passed over, and so is what neither is called an
+    image nor begins like one, which is said once. All else is a row of its own, readable or not, and so are a folder
+    that cannot be entered and whatever was named itself. Links are followed.
 
     Args:
         names: files and folders as typed.
@@ -189,7 +190,7 @@ def find_images(names: Sequence[str | Path]) -> list[str]:
         Paths, those of a folder sorted by name.
 
     Raises:
-        InvalidValue: nothing was named, or a folder has no file in it.
+        InvalidValue: nothing was named, or a folder has no image in it.
 
     Example:
         >>> find_images(["a.png"])
@@ -204,7 +205,7 @@ def find_images(names: Sequence[str | Path]) -> list[str]:
             continue
         found = sorted(_files_in(name))
         if not found:
-            raise InvalidValue(f"{name}: there is no file in this folder. Name a folder with images.")
+            raise InvalidValue(f"{name}: there is no image in this folder. Name a folder with images.")
         paths.extend(found)
     if not paths:
         raise InvalidValue("no image was named. Give at least one file or folder.")
@@ -212,18 +213,30 @@ def find_images(names: Sequence[str | Path]) -> list[str]:
 
 
 def _files_in(folder: str | Path) -> Iterator[str]:
-    listing, remarks = without_outputs(walk(folder, _note))
-    for remark in (*remarks, *(f"{folder}/{name}: {reason}" for name, reason in listing.left_out)):
+    others: set[str] = set()
+    listing, remarks = without_outputs(walk(folder, functools.partial(_note, others=others)))
+    passed_over = [entry for entry in listing.left_out if entry[0] in others]
+    entered = [entry for entry in listing.left_out if entry[0] not in others]
+    for remark in (*remarks, *(f"{folder}/{name}: {reason}" for name, reason in entered)):
         reporter().say(f"note: {remark}")
+    if passed_over:
+        count, (first, reason) = len(passed_over), passed_over[0]
+        many = f"{count:,} files are no images and are passed over, such as {first}"
+        one = f"{first} is no image and is passed over"
+        reporter().say(f"note: {folder}: {one if count == 1 else many} ({reason.rstrip('.')})")
     yield from (str(Path(folder, name)) for name in listing.names)
     yield from (str(Path(folder, name)) for name, _ in listing.closed)
 
 
-def _note(entry: os.DirEntry[str], name: str, listing: Listing) -> bool:
+def _note(entry: os.DirEntry[str], name: str, listing: Listing, *, others: set[str]) -> bool:
     try:
         if entry.is_dir():
             return True
-    except OSError:  # a link that leads in a circle is a row, and cannot be read
+        if entry.is_file() and (reason := why_no_image_file(entry)):
+            listing.left_out.append((printable(name), reason))
+            others.add(printable(name))
+            return False
+    except OSError:  # a link that leads in a circle and a file that is closed to us are rows, and cannot be read
         pass
     listing.add(name, -1, -1)
     return False

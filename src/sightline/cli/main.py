@@ -21,6 +21,7 @@ from sightline.cli.commands import bundles, lists, machine, runs, sources
 from sightline.cli.printing import silence_stdout
 from sightline.errors import SightlineError
 from sightline.system.interruption import heeding_interrupts
+from sightline.system.paths import GONE, is_here_gone
 from sightline.system.text import printable, printable_lines
 
 FINE, REFUSED, BUG, INTERRUPTED = 0, 2, 70, 130
@@ -202,6 +203,8 @@ def _explain(arguments: Namespace, error: Exception) -> int:
         # `sightline predict ... | head` closes the pipe early; that is no fault of anyone.
         silence_stdout()
         return FINE
+    if isinstance(error, FileNotFoundError) and is_here_gone():
+        return _refuse(arguments, GONE)
     if isinstance(error, OSError) and error.errno in _MACHINE:
         if error.filename is not None:
             return _refuse(arguments, f"{error.filename!s}: {error.strerror}. It cannot be used.")

@@ -170,14 +170,14 @@ def _figure(value: float) -> str:
     return "-" if value != value else f"{value:.4f}"  # noqa: PLR0124  # only NaN differs from itself
 
 
-def print_evaluation(evaluation: Evaluation) -> None:
-    """Print the figures of an evaluation, the classes as a table."""
+def print_evaluation(evaluation: Evaluation, *, is_said: bool = False) -> None:
+    """Print the figures of an evaluation, the classes as a table; `is_said`: which rows were judged stands above it."""
     # Here, so that a command that prints a list does not wait for what evaluates.
     from sightline.evaluation.scoring import figures
 
     print_text(evaluation)
     if evaluation.rows is not None:
-        print_text("\n".join([evaluation.rows["in_words"], *evaluation.rows["notes"]]))
+        print_text("\n".join([*([] if is_said else [evaluation.rows["in_words"]]), *evaluation.rows["notes"]]))
     print_text(evaluation.other_figures)
     rows = [
         {

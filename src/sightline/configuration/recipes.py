@@ -152,23 +152,7 @@ def keys() -> dict[str, dataclasses.Field[Any]]:
 
 
 def parse_recipe(content: Mapping[str, Any], *, start: Recipe | None = None) -> Recipe:
-    """Build a Recipe from a tree of plain values, refusing what it does not know.
-
-    Args:
-        content: nested as in JSON, or flat with dotted keys, or both.
-        start: values for the keys that `content` leaves out; the defaults if None.
-
-    Returns:
-        The validated recipe.
-
-    Raises:
-        UnknownName: a key that does not exist, with the nearest that does.
-        InvalidValue: a value of the wrong type or out of range, or a key with two values.
-
-    Example:
-        >>> parse_recipe({"optimizer.name": "sgd"}).optimizer.name
-        'sgd'
-    """
+    """A Recipe of a tree of plain values, nested as in JSON or flat with dotted keys; the rest is as in `start`."""
     return _build(_each_once(flatten(content)), start or Recipe())
 
 

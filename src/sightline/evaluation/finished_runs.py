@@ -181,7 +181,7 @@ def reopen(path: str | Path) -> Run | Bundle:
     """
     folder = Path(path)
     with readable(folder):
-        is_run = (folder / "recipe.json").is_file()
+        is_run = (folder / "recipe.json").exists()
     return _as_run(read_run(folder)) if is_run else load_bundle(path)
 
 
@@ -242,8 +242,9 @@ def _groups(finished: FinishedRun, row_ids: Iterable[str]) -> NDArray[np.str_] |
 def _check_finished(folder: Path) -> None:
     if not folder.is_dir():
         raise InvalidBundle(f"{folder}: no such folder. Name a run, for instance runs/mnist-fast-001.")
-    if (folder / "recipe.json").is_file():
-        missing = [name for name in FILES if not (folder / name).is_file()]
+    if (folder / "recipe.json").exists():
+        # What is there and is no file is refused when it is read.
+        missing = [name for name in FILES if not (folder / name).exists()]
         if missing:
             raise InvalidBundle(f"{folder}: this run has no {missing[0]}; its training did not finish. Train again.")
         return

@@ -46,7 +46,7 @@ class JudgedRows:
 def run_of(bundle: Bundle) -> Path | None:
     """The folder of the run that a bundle lies in; None where it lies apart from it."""
     around = bundle.path.absolute().parent  # "." has itself as its parent
-    is_inside = all((around / name).is_file() for name in ("recipe.json", "splits.csv", "metrics.json"))
+    is_inside = all((around / name).exists() for name in ("recipe.json", "splits.csv", "metrics.json"))
     return around if is_inside else None
 
 
@@ -125,7 +125,7 @@ def _known(
 def _listed(bundle: Bundle) -> dict[str, tuple[str, str]]:
     """Row id to split and group, as the run of the bundle lists them; nothing where it lies apart from it."""
     table = bundle.path.absolute().parent / "splits.csv"
-    if not table.is_file():
+    if not table.exists():  # what is there and is no file is refused when it is read
         return {}
     lines = read_splits(table)
     return {line["row_id"]: (line["split"], line.get("group") or line["row_id"]) for line in lines}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from sightline.records import NO_NUMBER, Bundle, Dataset, Run, image_tag
 from sightline.reporting.sheets.sheets import contact_sheet
 from sightline.system.files import write_atomically
 from sightline.system.outputs import check_output
+from sightline.system.paths import absolute_path
 from sightline.system.progress import reporter
 
 MOST_FOUND = 400
@@ -108,7 +108,7 @@ def similar(
     session = session_of(opened)
     length = _num_features(session, opened)
     asked = _unlabelled([str(image)])
-    paths = [path for path in find_images(places) if _real(path) != _real(image)]
+    paths = [path for path in find_images(places) if absolute_path(path) != absolute_path(image)]
     if not paths:
         raise InvalidValue("there is no other file to compare with. Name a folder with more images.")
     others = _unlabelled(paths)
@@ -150,17 +150,12 @@ def _unlabelled(paths: Sequence[str]) -> Dataset:
             stats.append((stat.st_size, stat.st_mtime_ns))
         except OSError:
             stats.append((-1, -1))
-    absolute = tuple(map(_real, paths))
+    absolute = tuple(str(absolute_path(path)) for path in paths)
     sizes, times = (np.array(column, dtype=np.int64) for column in zip(*stats, strict=True))
     files = FolderStore(absolute, sizes, times, Path())
     fingerprint = hashlib.sha256(json.dumps([absolute, stats]).encode(errors="surrogatepass")).hexdigest()
     nothing = np.full(len(paths), "")
     return Dataset("images", ("",), np.array(paths), np.zeros(len(paths), np.int64), files, nothing, fingerprint)
-
-
-def _real(path: str | Path) -> str:
-    # Path.resolve raises where links lead in a circle.
-    return os.path.realpath(path)
 
 
 def _features(

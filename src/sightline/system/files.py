@@ -220,14 +220,14 @@ def check_free(out: Path, *, keep: Iterable[str | Path] = ()) -> None:
         CannotWrite: it cannot be looked into.
         InvalidValue: it lies in a bundle, which one more file would make useless, or in one of `keep`.
     """
-    check_place("--out", out, keep=keep)
+    check_place("out", out, keep=keep)
     with writing_to(out):
         if out.is_dir() and not any(out.iterdir()):
             return
         is_taken = out.exists() or out.is_symlink()
     if is_taken:
         what = "a folder that is not empty" if out.is_dir() else "a file"
-        raise OutputExists(f"{out} is {what}; nothing in it was changed. Choose another --out, or move it away.")
+        raise OutputExists(f"{out} is {what}; nothing in it was changed. Choose another place, or move it away.")
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline.errors import InvalidValue, OutputExists
+from sightline.system.paths import absolute_path
 
 # What PNG files and pages of ours hold near their beginning.
 PNG_MARK = ("Software", "Sightline")
@@ -43,7 +44,7 @@ def check_output(option: str, target: Path | None, *, keep: Iterable[str | Path]
         raise InvalidValue(f"{option} {target}: standard output takes what the command says itself. Name a file.")
     check_place(option, target, keep=keep)
     # Its own pictures bear the mark, too. A folder of its own is welcome in a run.
-    _refuse_in(_real(target).parent, _RUN, f"{option} {target} belongs to the run")
+    _refuse_in(absolute_path(target).parent, _RUN, f"{option} {target} belongs to the run")
     if os.path.isdir(target):  # noqa: PTH112  # Path's own raises where a folder may not be entered
         raise OutputExists(f"{option} {target} is a folder. Name a file.")
     # A pipe or a device, such as /dev/null, is written to as it is.
@@ -63,9 +64,9 @@ def places_of(source: Any) -> list[Path]:
 
 def check_place(option: str, target: Path, *, keep: Iterable[str | Path] = ()) -> None:
     """Refuse a file or folder to be written inside a bundle or inside what the command reads."""
-    place = _real(target)
+    place = absolute_path(target)
     for name in keep:
-        kept = _real(name)
+        kept = absolute_path(name)
         if os.path.exists(kept) and (place == kept or kept in place.parents):  # noqa: PTH110
             raise InvalidValue(f"{option} {target} belongs to {name}, which is never changed. Choose another place.")
     for folder in (place, *place.parents):
@@ -75,10 +76,6 @@ def check_place(option: str, target: Path, *, keep: Iterable[str | Path] = ()) -
 def _refuse_in(folder: Path, signs: tuple[str, ...], what: str) -> None:
     if all(os.path.isfile(folder / name) for name in signs):  # noqa: PTH113
         raise InvalidValue(f"{what} {folder}, which is never changed. Choose another place.")
-
-
-def _real(path: str | Path) -> Path:
-    return Path(os.path.realpath(path))
 
 
 def _is_ours(path: Path) -> bool:
@@ -105,9 +102,9 @@ def default_output(source: str | Path, what: str, *, keep: Iterable[str | Path])
         >>> default_output("not/there.jpg", "-similar", keep=[]).name
         'there-similar.png'
     """
-    place = _real(source)
+    place = absolute_path(source)
     name = (place.name if os.path.isdir(place) else place.stem) or "images"  # noqa: PTH112
-    kept, here = [_real(one) for one in keep], _real(".")
+    kept, here = [absolute_path(one) for one in keep], absolute_path(".")
     inside = [folder for folder in (here, *here.parents) if folder in kept]
     folder = Path(os.path.relpath(inside[-1].parent)) if inside else Path()
     number, candidate = 1, folder / f"{name}{what}.png"

@@ -37,6 +37,28 @@ def test_prediction_and_training_find_the_same_files_through_links(folder: Path,
     assert found(folder) == sorted(list_folder(folder)[0].names) == ["cat/1.jpg", "cat/2.jpg", "linked/9.jpg"]
 
 
+def test_prediction_passes_over_what_training_does_and_says_so_once(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "README.txt").write_text("what these are")
+    (folder / "labels.csv").write_text("path,label\n")
+    (folder / "cat" / "2").write_bytes(b"\xff\xd8\xff")  # begins like one
+    (folder / "cat" / "3.jpg").write_text("a text that claims to be one")
+    os.mkfifo(folder / "cat" / "pipe")
+    with reporting("plain"):
+        assert found(folder) == ["cat/1.jpg", "cat/2", "cat/3.jpg", "cat/pipe"]  # no pipe is opened, for it to be told
+    said = capsys.readouterr().err
+    assert (
+        said
+        == f"note: {folder}: 2 files are no images and are passed over, such as README.txt (a text, not an image)\n"
+    )
+    (folder / "labels.csv").unlink()
+    with reporting("plain"):
+        assert find_images([folder / "README.txt", folder])[0] == str(folder / "README.txt"), "what is named is a row"
+    said = capsys.readouterr().err
+    assert said == f"note: {folder}: README.txt is no image and is passed over (a text, not an image)\n"
+
+
 def test_links_in_circles_end_and_are_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "cat" / "up").symlink_to(folder)
     (folder / "a").symlink_to("b")

@@ -48,7 +48,8 @@ def evaluate(arguments: Namespace) -> int:
     if arguments.json:
         print_json({"bundle": arguments.bundle, "source": arguments.source, **figures(evaluation)})
     else:
-        print_evaluation(evaluation)
+        # On one terminal with it, progress has told already which rows are judged.
+        print_evaluation(evaluation, is_said=not arguments.quiet and sys.stdout.isatty() and sys.stderr.isatty())
     return 1 if evaluation.num_unreadable else 0
 
 

@@ -26,6 +26,9 @@ from sightline.system.text import printable
 MOST_MEMBERS = 10_000_000
 """An archive that lists more is refused: each costs memory before anything is read."""
 
+REPEATED = "stands twice in the archive; the last one counts"
+"""As when it is unpacked."""
+
 _HEAD_BYTES = 1024
 _BLOCK_BYTES = 2**16
 _STORED, _DEFLATED = 0, 8
@@ -38,7 +41,6 @@ def list_zip(path: Path) -> Listing:
     with zipfile.ZipFile(path) as archive, path.open("rb") as stream:
         members = archive.infolist()
         _refuse_crowd(path, len(members))
-        # Of two members with one name the last counts, as when it is unpacked.
         last = {_zip_name(member.filename): number for number, member in enumerate(members)}
         listing = Listing()
         for number, member in enumerate(members):
@@ -46,7 +48,7 @@ def list_zip(path: Path) -> Listing:
             if member.is_dir():
                 listing.folders.append(name.rstrip("/"))
             elif not _is_passed_over(name):
-                reason = "stands twice in the archive; the last one counts" if last[name] != number else ""
+                reason = REPEATED if last[name] != number else ""
                 reason = reason or _why_not(name, member.file_size) or _why_not_from_zip(member)
                 reason = reason or _why_no_image(name, partial(_zip_head, stream, member.header_offset))
                 _take(listing, name, reason, (member.file_size, member.CRC, member.header_offset))
@@ -246,6 +248,6 @@ def _without_repeated(listing: Listing, last: dict[str, int]) -> Listing:
         return listing
     kept = Listing(folders=listing.folders, left_out=listing.left_out)
     for row, name in enumerate(listing.names):
-        reason = "" if last[name] == row else "stands twice in the archive; the last one counts"
+        reason = "" if last[name] == row else REPEATED
         _take(kept, name, reason, (listing.num_bytes[row], listing.stamps[row], listing.offsets[row]))
     return kept

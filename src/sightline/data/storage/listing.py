@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sightline.data.decoding.formats import IMAGE_SUFFIXES, why_no_image
 from sightline.system.progress import reporter
+from sightline.system.stored import open_without_waiting
 from sightline.system.text import printable
 from sightline.system.workers import map_in_order
 
@@ -25,6 +27,7 @@ _OUTPUTS = (
     frozenset({"metrics.json", "confusion.png"}),
 )
 _TELLING = frozenset().union(*_OUTPUTS)
+_HEAD_BYTES = 1024
 
 
 @dataclass
@@ -73,6 +76,14 @@ class Listing:
 def is_passed_over(part: str) -> bool:
     """True for hidden files and folders and for what systems and file managers leave behind."""
     return part.startswith(".") or part.lower() in _JUNK
+
+
+def why_no_image_file(entry: os.DirEntry[str]) -> str:
+    """What a file is that is neither called an image nor begins like one; "" if it may be one. May be an OSError."""
+    if entry.name[entry.name.rfind(".") :].lower() in IMAGE_SUFFIXES:
+        return ""
+    with open(entry.path, "rb", opener=open_without_waiting) as stream:
+        return why_no_image(stream.read(_HEAD_BYTES))
 
 
 def outputs_in(names: Iterable[str]) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from sightline.evaluation.finished_runs import has_known_train_rows, read_splits
 from sightline.evaluation.judging import recorded_source
 from sightline.records import SPLIT_NAMES, Bundle, Dataset, InputSpec, Store
 from sightline.system.progress import reporter
+from sightline.system.stored import read_plain
 from sightline.training.setup.resolution import Settled, Step, take_steps
 
 ANSWERED_BY = "categorical_crossentropy"
@@ -152,7 +153,7 @@ def open_teacher(bundle: Bundle, source: Any, settled: Settled) -> tuple[Teacher
     table = bundle.path.absolute().parent / "splits.csv"
     # Of files that were changed since, each is known by its name; of arrays, by its number alone.
     is_listed = is_same or (source is None and isinstance(dataset.images, Store))
-    if not (table.is_file() and is_listed):
+    if not (table.exists() and is_listed):
         identity = read_identity(bundle)
         if identity is None:
             _say_unknown(bundle, dataset, is_same=is_same)
@@ -168,7 +169,7 @@ def open_teacher(bundle: Bundle, source: Any, settled: Settled) -> tuple[Teacher
     _refuse_splits(recipe, str(table))
     dataset = _listed(dataset, table)
     divided = take_steps(settled, [("data.splits_file", str(table), "divided as for its teacher")])
-    splits = table.read_text(encoding="utf-8")
+    splits = read_plain(table).decode("utf-8")
     return Teacher(bundle, named, dataset, splits, is_known=has_known_train_rows(bundle)), divided
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import json
 import time
 import traceback
 import zipfile
@@ -24,7 +23,7 @@ from sightline.metrics.ensembles import bootstrap_counts
 from sightline.system.backends import usual_keras
 from sightline.system.files import staged_folder, write_atomically, write_json
 from sightline.system.progress import reporting
-from sightline.system.stored import read_arrays
+from sightline.system.stored import read_arrays, read_json
 from sightline.training.ensembles.graph import answers_of
 from sightline.training.ensembles.member_recipes import member_data, starts_from_first
 from sightline.training.fit_network import fit_network
@@ -168,10 +167,10 @@ def train_member(job: Job, number: int, *, weights: NDArray[np.float64] | None =
 def read_member(job: Job, number: int) -> Member | None:
     """A finished member, or None where there is none."""
     path = job.folder_of(number) / FINISHED
-    if not path.is_file():
+    if not path.exists():
         return None
     with _whole(path):
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         return Member(**{**content, "history": tuple(content["history"])})
 
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import re
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from sightline.configuration.schema import Recipe
 from sightline.data.splitting.splits import splits_csv
 from sightline.errors import InvalidValue, MissingPackage, OutputExists
 from sightline.system.files import check_free, write_atomically, write_json, writing_to
+from sightline.system.paths import absolute_path
 from sightline.system.progress import reporter
+from sightline.system.stored import read_json, read_plain
 from sightline.system.workers import available_processors
 from sightline.training.setup.preparation import Prepared
 
@@ -124,6 +125,7 @@ def make_run_folder(out: Path | None, *, stem: str) -> Path:
             out.mkdir(parents=True, exist_ok=True)
             _claim(out)
         return out
+    absolute_path(PARENT)  # refuses a current folder that is gone
     with writing_to(PARENT):
         PARENT.mkdir(exist_ok=True)
         number = max(earlier_runs(stem), default=0) + 1
@@ -158,9 +160,9 @@ def _unfinished(stem: str, recipe: Recipe) -> list[Path]:
 
 def _is_same(place: Path, data: Prepared, splits: str) -> bool:
     try:
-        recipe: Any = json.loads((place / "recipe.json").read_text(encoding="utf-8"))
-        plan: Any = json.loads((place / MEMBERS / PLAN).read_text(encoding="utf-8"))
-        same_splits = (place / "splits.csv").read_text(encoding="utf-8") == splits
+        recipe = read_json(place / "recipe.json")
+        plan = read_json(place / MEMBERS / PLAN)
+        same_splits = read_plain(place / "splits.csv").decode("utf-8") == splits
     except (OSError, ValueError):
         return False
     return bool(recipe == data.recipe.to_dict() and plan == _plan(data) and same_splits)

@@ -188,6 +188,7 @@ def test_of_two_members_with_one_name_the_last_counts(tmp_path, kind):
     assert data.row_ids.tolist() == ["cat/1.png", "cat/2.php", "dog/1.png"]
     assert data.images.read(0) == png(77)
     assert "stands twice" in dict(data.left_out)["cat/1.png"]
+    assert "a member of the archive has the name of a later one, which counts, such as 'cat/1.png'" in data.remarks
 
 
 def test_the_fingerprint_follows_the_content(tmp_path):

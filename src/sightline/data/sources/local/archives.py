@@ -10,7 +10,7 @@ import lzma
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from sightline.data.sources.assembly import LabelledFiles, to_dataset
 from sightline.data.sources.layout import arrange
-from sightline.data.storage.archive_members import list_tar, list_zip
+from sightline.data.storage.archive_members import REPEATED, list_tar, list_zip
 from sightline.data.storage.stores import TarStore, ZipStore, status_of
 from sightline.errors import CannotWrite, InvalidSource, OutputExists
 from sightline.records import Dataset
@@ -77,9 +77,22 @@ def read_archive(
     # A zip has a checksum for each member; of a tar only the whole can tell that bytes have changed.
     seal = f"{status.st_size} {status.st_mtime_ns}" if store is TarStore else ""
     labelled = LabelledFiles(
-        files, found.classes, found.splits, stamps, remarks=found.remarks, left_out=found.left_out, seal=seal
+        files,
+        found.classes,
+        found.splits,
+        stamps,
+        remarks=(*found.remarks, *_repeated(found.left_out)),
+        left_out=found.left_out,
+        seal=seal,
     )
     return to_dataset(labelled, typed=typed, name=name or _stem(path), class_names=class_names, remedy=found.remedy)
+
+
+def _repeated(left_out: Sequence[tuple[str, str]]) -> Iterator[str]:
+    names = [name for name, reason in left_out if reason == REPEATED]
+    if names:
+        many = f"{len(names):,} members of the archive have the name of a later one" if len(names) > 1 else ""
+        yield f"{many or 'a member of the archive has the name of a later one'}, which counts, such as '{names[0]}'"
 
 
 def _stem(path: Path) -> str:

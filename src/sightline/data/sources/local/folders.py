@@ -9,17 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from sightline.data.decoding.formats import IMAGE_SUFFIXES, why_no_image
 from sightline.data.sources.assembly import LabelledFiles, to_dataset
 from sightline.data.sources.layout import arrange
-from sightline.data.storage.listing import Listing, walk
+from sightline.data.storage.listing import Listing, walk, why_no_image_file
 from sightline.data.storage.stores import FolderStore
 from sightline.errors import InvalidSource
 from sightline.records import Dataset
-from sightline.system.stored import open_without_waiting
+from sightline.system.paths import absolute_path
 from sightline.system.text import printable
-
-_HEAD_BYTES = 1024
 
 
 def read_folder(
@@ -44,7 +41,7 @@ def read_folder(
     found = arrange(listing, typed=typed, label_from=label_from)
     stamps = np.array(listing.stamps, dtype=np.int64)[found.rows]
     files = FolderStore(
-        place=Path(os.path.abspath(path)),  # noqa: PTH100  # the same rows, wherever the process goes; links stay
+        place=absolute_path(path, follow_links=False),  # the same rows, wherever the process goes
         names=tuple(listing.names[row] for row in found.rows.tolist()),
         num_bytes=np.array(listing.num_bytes, dtype=np.int64)[found.rows],
         arrivals=stamps,
@@ -80,7 +77,7 @@ def _sort_in(entry: os.DirEntry[str], name: str, listing: Listing) -> bool:
         return True
     if not stat.S_ISREG(status.st_mode):
         listing.left_out.append((printable(name), "is a pipe or device, not an image file"))
-    elif reason := _why_no_image(entry):
+    elif reason := _why_not(entry):
         listing.left_out.append((printable(name), reason))
     else:
         # Windows does not tell the number of a file without opening it.
@@ -89,13 +86,8 @@ def _sort_in(entry: os.DirEntry[str], name: str, listing: Listing) -> bool:
     return False
 
 
-def _why_no_image(entry: os.DirEntry[str]) -> str:
-    """What a file is that is neither called an image nor begins like one; "" if it may be one."""
-    suffix = entry.name[entry.name.rfind(".") :].lower()
-    if suffix in IMAGE_SUFFIXES:
-        return ""
+def _why_not(entry: os.DirEntry[str]) -> str:
     try:
-        with open(entry.path, "rb", opener=open_without_waiting) as stream:
-            return why_no_image(stream.read(_HEAD_BYTES))
+        return why_no_image_file(entry)
     except OSError as error:
         return f"cannot be read ({error.strerror})"

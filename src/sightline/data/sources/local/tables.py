@@ -18,6 +18,7 @@ from sightline.data.sources.local.cells import NO_LABEL, Cells, cleaned_labels, 
 from sightline.data.storage.stores import FolderStore
 from sightline.errors import InvalidSource, closest, pick
 from sightline.records import Dataset
+from sightline.system.paths import absolute_path
 from sightline.system.text import is_address, listed, printable
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
@@ -71,7 +72,7 @@ def read_table(
         contradict each other are in `left_out`.
     """
     typed = printable(str(table)) if isinstance(table, Path) else "the table"
-    folder = table.absolute().parent if isinstance(table, Path) else Path.cwd()
+    folder = absolute_path(table.parent if isinstance(table, Path) else ".", follow_links=False)
     cells = read_cells(table, typed)
     for meaning in columns or {}:
         pick(COLUMNS, meaning, kind="meaning of a column")
