@@ -1,5 +1,6 @@
 import io
 import struct
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -114,3 +115,51 @@ def test_libtiff_does_not_print_what_it_dislikes(capfd):
     broken[8:43] = bytes(range(200, 235))
     assert "TIFF" in refusal(bytes(broken))
     assert capfd.readouterr().err == ""
+
+
+def compressed(mode, compression):
+    """A file of several strips or one, with where its last strip lies and how long that is."""
+    noise = np.random.default_rng(0).integers(0, 60, (200, 300, 3))
+    slope = (np.add.outer(np.arange(200), np.arange(300)) % 128)[..., None]
+    stream = io.BytesIO()
+    Image.fromarray((slope + noise).astype(np.uint8)).convert(mode).save(stream, "TIFF", compression=compression)
+    with Image.open(stream) as image:
+        return stream.getvalue(), image.tag_v2[273][-1], image.tag_v2[279][-1]
+
+
+# Pillow answers all of these: libtiff goes on after an error in colours that pixels share and in faxes.
+@pytest.mark.parametrize(
+    ("mode", "compression"),
+    [(mode, how) for mode in ("RGB", "YCbCr") for how in ("tiff_lzw", "tiff_adobe_deflate")]
+    + [("1", "group3"), ("1", "group4"), ("1", "tiff_ccitt"), ("L", "jpeg"), ("YCbCr", "jpeg")],
+)
+def test_a_strip_that_is_damaged_in_its_midst_is_no_answer(mode, compression, capfd):
+    whole, start, length = compressed(mode, compression)
+    decode_image(whole, color_mode="rgb")
+    broken = bytearray(whole)
+    for place in range(start + length // 3, start + length - 2, 97):
+        broken[place] ^= 0x5A
+    assert "TIFF" in refusal(bytes(broken))
+    assert capfd.readouterr().err == ""
+    decode_image(whole, color_mode="rgb")  # what was noted of one file is not held against the next
+
+
+def test_only_the_file_that_is_damaged_is_refused_where_several_threads_decode():
+    whole, start, length = compressed("YCbCr", "tiff_lzw")
+    broken = whole[:start] + b"\x5a" * length + whole[start + length :]
+
+    def outcome(data):
+        try:
+            return decode_image(data, color_mode="rgb").shape
+        except UnreadableImage:
+            return None
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(outcome, [whole, broken] * 40)) == [(200, 300, 3), None] * 40
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "YCbCr"])
+def test_jpeg_data_in_a_strip_that_lacks_its_end_is_truncated(mode):
+    whole, start, length = compressed(mode, "jpeg")
+    padded = whole[: start + length - 2] + bytes(2) + whole[start + length :]
+    assert "lacks its end" in refusal(padded)

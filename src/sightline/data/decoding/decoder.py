@@ -14,6 +14,7 @@ import ctypes
 import dataclasses
 import importlib
 import io
+import threading
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -102,6 +103,10 @@ _BAND_PIXELS = 2**20
 _END = b"\xff\xd9"
 _BITS = b"\xa5" * 16 + bytes((7 * number * number + 13 * number) % 251 for number in range(1_000))
 _OTHER_BITS = b"".join(_BITS + bytes([0xFF, 0xD0 + number]) + b"\x5a" * 16 + _BITS for number in (*range(8), *range(8)))
+
+# What libtiff calls with a module, a message and what goes into that; and how often it did in a thread.
+_TiffHandler = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p)
+_told = threading.local()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -296,8 +301,11 @@ def _opened(container: Container) -> tuple[ImageFile.ImageFile | None, Container
 
 def _load(image: Image.Image, container: Container) -> None:
     if container.format == "TIFF":
-        _silence_libtiff()
+        _heed_libtiff()
+        _told.by_libtiff = 0
     image.load()
+    if container.format == "TIFF" and _told.by_libtiff:
+        raise UnreadableImage("damaged TIFF (what its strips or tiles hold cannot be decoded as a whole).")
     if container.format == "PNG" and not _has_last_row(image) and not png_has_all_rows(container.data):
         raise UnreadableImage("truncated PNG (rows are missing).")
 
@@ -364,13 +372,18 @@ def _has_last_row(image: Image.Image) -> bool:
     return bool(np.asarray(image.crop((0, last, image.width, last + 1))).any())
 
 
+@_TiffHandler
+def _note_tiff_error(_module: bytes, _message: bytes, _arguments: int) -> None:
+    _told.by_libtiff += 1
+
+
 @cache
-def _silence_libtiff() -> None:
-    # It prints what it dislikes, in the midst of a progress bar; a refusal says it better. A Pillow that has it built
-    # in does not let go of these names.
+def _heed_libtiff() -> None:
+    # It prints what it dislikes, in the midst of a progress bar, and of faxes and of colours that several pixels share
+    # Pillow gives what came before. A Pillow that has it built in does not let go of these names.
     with contextlib.suppress(OSError, AttributeError, TypeError):
         library = ctypes.CDLL(importlib.import_module("PIL._imaging").__file__)
-        library.TIFFSetErrorHandler(None)
+        library.TIFFSetErrorHandler(_note_tiff_error)
         library.TIFFSetWarningHandler(None)
 
 

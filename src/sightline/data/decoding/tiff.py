@@ -26,6 +26,7 @@ _WHOLE = {1, 3, 4, 13, 16}
 _USUAL_PIECE = 16 * 2**20
 _MOST_PIECES = 200_000
 _MOST_VALUES = 3 * 65_536  # a palette of 16 bits
+_JPEG, _MOST_PADDING = 7, 64
 _PIECES = {273, 279, 324, 325}
 # By compression, what a byte can expand to: LZW, deflate twice, packed bits. The others know no bound.
 _RATIOS = {5: 3000, 8: 1040, 32946: 1040, 32773: 64}
@@ -190,13 +191,21 @@ def _check_pieces(tags: _Tags) -> int:
         last = row_bytes * (high if is_tiled else height - (down - 1) * high)
         sizes = tuple(last if piece % down == down - 1 else row_bytes * high for piece in range(len(starts)))
     _check_lengths(tags, starts, sizes, image_bytes)
-    return row_bytes * high + max(sizes, default=0)
+    # Of colours that several pixels share, Pillow has libtiff make four bytes a pixel.
+    decoded = 4 * wide if tags.one(262, 1) == 6 else row_bytes
+    return decoded * high + max(sizes, default=0)
 
 
 def _check_lengths(tags: _Tags, starts: tuple[int, ...], sizes: tuple[int, ...], image_bytes: int) -> None:
     ends = [start + size for start, size in zip(starts, sizes, strict=False)]
     if ends and max(ends) > len(tags.data):
         raise UnreadableImage(f"truncated TIFF ({len(tags.data):,} bytes; its pixels end after {max(ends):,}).")
+    # libtiff makes up what a JPEG in a strip or tile lacks.
+    if tags.one(259, 1) == _JPEG and not all(
+        tags.data[max(start, end - _MOST_PADDING) : end].rstrip(b"\0").endswith(b"\xff\xd9")
+        for start, end in zip(starts, ends, strict=False)
+    ):
+        raise UnreadableImage("truncated TIFF (the JPEG data of a strip or tile lacks its end).")
     ratio = _RATIOS.get(tags.one(259, 1))
     if ratio is not None and sizes and ratio * (sum(sizes) + 64 * len(sizes)) < image_bytes:
         raise UnreadableImage(f"truncated TIFF ({sum(sizes):,} bytes, which cannot hold its {image_bytes:,}).")
