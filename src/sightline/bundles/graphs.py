@@ -101,7 +101,11 @@ def graph_outputs(path: Path) -> tuple[Output, ...]:
 
 
 def check_graph(path: Path) -> None:
-    """Refuse a graph that could run without end, needs code or files from outside, or is no graph at all."""
+    """Refuse a graph that could run without end, needs code or files from outside, or is no graph at all.
+
+    Refused are loops and whatever else holds a graph within, operators beyond the standard set, weights in other
+    files, and more parts than any network has.
+    """
     _read(path, _check)
 
 
@@ -222,6 +226,7 @@ def _count_nodes(functions: dict[tuple[str, str], list[tuple[str, str]]], calls:
             return 1
         if call not in functions:
             raise ValueError(f"it needs the operator {call[1]!r} of {call[0]!r}, which is not of the standard set")
+        # Exporters nest a few; without a bound, functions that call one another would be walked for ever.
         if depth > 16:
             raise ValueError("its functions call one another")
         if call not in sizes:

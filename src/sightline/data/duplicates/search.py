@@ -230,7 +230,7 @@ def find_copies(signatures: Signatures, *, threshold: float = NEAR) -> Copies:
 
     Args:
         signatures: of all images.
-        threshold: as for `near_duplicates`.
+        threshold: distance of near copies, above 0 and at most 0.5; 0 is the same picture, about 1 an unlike one.
 
     Returns:
         All pairs, which do not depend on the order of the images.

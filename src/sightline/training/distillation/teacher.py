@@ -124,7 +124,7 @@ def _check_student(recipe: Recipe, bundle: Bundle) -> None:
 
 
 def source_of_teacher(bundle: Bundle, source: Any) -> Any:
-    """What a student learns from, as it was named now or when its teacher was trained.
+    """What a student learns from, as it was named now or when its teacher was trained; InvalidValue if it never was.
 
     Args:
         bundle: of the teacher.
@@ -142,6 +142,9 @@ def open_teacher(bundle: Bundle, source: Any, settled: Settled) -> tuple[Teacher
         bundle: opened.
         source: whatever `sightline.load` takes; None for what the bundle says it was trained on.
         settled: from `student_recipe`.
+
+    Returns:
+        The teacher, and the settled recipe with the splits of its run where they are known.
     """
     recipe = settled.recipe
     origin = bundle.metrics.get("source", {})

@@ -15,6 +15,9 @@ from sightline.training.setup.preparation import Prepared
 def boost(job: Job, data: Prepared) -> tuple[tuple[Member, ...], NDArray[np.float64]]:
     """Train members that each look harder at what the ones before got wrong.
 
+    Returns:
+        The members, fewer than asked for where one is perfect or only guesses, and (num_members,) their votes.
+
     Source:
         Zhu, Zou, Rosset, Hastie, Multi-class AdaBoost, Statistics and Its Interface 2 (2009), SAMME. There a member
         gives its whole vote to one class; in the ensemble it shares it out by its probabilities, so that the
@@ -36,6 +39,7 @@ def boost(job: Job, data: Prepared) -> tuple[tuple[Member, ...], NDArray[np.floa
         is_wrong = ~data.dataset.task.is_right(train_answers(job, number)[1], labels)
         error = float(np.average(is_wrong, weights=given * weights))
         reporter().say(f"member {number}: wrong on {error:.2%} of the train rows as they are weighted")
+        # From here on a vote would be 0 or less.
         if error >= 1 - 1 / num_classes:
             if not members:
                 raise TrainingFailed(

@@ -20,7 +20,8 @@ from sightline.training.setup.preparation import Prepared
 # Of a process that trains one member beside others, without its images.
 PROCESS_BYTES = 2**30
 
-# Members of a soup that start from the first one learn on for a quarter of its epochs, from a third of its rate.
+# Members of a soup that start from the first one learn on for a quarter of its epochs, from a third of its rate: far
+# enough to differ, near enough to be averaged. Set beforehand, not searched for.
 SOUP_EPOCHS, SOUP_RATE = 0.25, 0.3
 
 
@@ -49,7 +50,7 @@ def member_recipe(recipe: Recipe, number: int) -> Recipe:
     """The recipe by which one member of an ensemble learns."""
     names = networks_of(recipe)
     own: dict[str, Any] = {
-        "seed": (recipe.seed + number - 1) % 2**31,
+        "seed": (recipe.seed + number - 1) % 2**31,  # a recipe takes none larger
         "model.name": names[(number - 1) % len(names)],
         "ensemble.kind": "none",
         "ensemble.test_views": "none",

@@ -43,11 +43,11 @@ def weight_average(
     average = keras.models.clone_model(members[0])
     if greedy:
         chosen = _greedy(average, weights, [loss for loss, _ in alone], train, validation)
+        _fill(average, weights, chosen, train)  # it holds what was tried last
     else:
         chosen = np.ones(len(members), np.int64)
         _fill(average, weights, chosen, train)
         _refuse_barrier(_judge(average, validation), alone)
-    _fill(average, weights, chosen, train)
     return average, chosen
 
 
@@ -97,7 +97,7 @@ def _renormalise(average: keras.Model, moved: set[str], train: LabelledImages) -
     # Alike in size, so that each counts as much as it holds.
     batches = [np.sort(part) for part in np.array_split(rows, math.ceil(len(rows) / BATCH))]
     for layer in moving:
-        layer.momentum = 0.0
+        layer.momentum = 0.0  # each pass then leaves the figures of its own batch
     for batch in batches:
         average(np.asarray(train.images[batch]), training=True)
         for layer, totals in zip(moving, sums, strict=True):
@@ -120,6 +120,7 @@ def _judge(network: keras.Model, validation: LabelledImages) -> tuple[float, flo
 
 
 def _refuse_barrier(together: tuple[float, float], alone: list[tuple[float, float]]) -> None:
+    """Refuse an average that is worse than every one of its members, in cross-entropy and in accuracy."""
     loss, accuracy = together
     if loss > max(other for other, _ in alone) and accuracy < min(other for _, other in alone):
         lowest, highest = min(other for _, other in alone), max(other for _, other in alone)

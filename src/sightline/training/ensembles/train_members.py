@@ -68,6 +68,13 @@ class Ensemble:
 def train_ensemble(job: Job, data: Prepared, *, map: Map = builtins.map) -> Ensemble:  # noqa: A002  # what is passed is a map
     """Train the members of an ensemble that are not there yet, and join all of them.
 
+    Args:
+        job: what a member is trained from, in whatever process.
+        data: the same, prepared here.
+        map: how members are trained: Python's own in sequence, an executor's several at once, or that of a cluster. It
+            is called with a function that can be pickled and the numbers of members; results come in any order. Only
+            a boosted ensemble does without.
+
     Source:
         Breiman (1996); Zhu et al., SAMME (2009); Lakshminarayanan et al., arXiv 1612.01474; Wortsman et al.,
         arXiv 2203.05482.

@@ -54,7 +54,7 @@ def fit(
     augmentation: keras.Model | None = None,
     outputs: FitOutputs,
 ) -> Fitted:
-    """Train a network in place.
+    """Train a network in place; where the loss is no longer a finite number, TrainingFailed says when and what to try.
 
     Args:
         network: uint8 images to logits; holds the chosen weights afterwards.

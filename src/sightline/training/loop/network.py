@@ -80,7 +80,11 @@ class FusedNormalization(layers.Layer):  # type: ignore[misc]  # Keras carries n
 
 
 def with_fused_normalization(network: keras.Model) -> keras.Model:
-    """The same network on the same weights, for training: on TensorFlow its normalisations are single operations."""
+    """The same network on the same weights, for training: on TensorFlow its normalisations are single operations.
+
+    The network itself stays as it is, and is what is saved. A `Sequential` is handed back, since it cannot be cloned
+    with another call.
+    """
     is_chain = isinstance(network, keras.Sequential)
     if keras.config.backend() != "tensorflow" or is_chain or not any(map(_is_fusible, network.layers)):
         return network

@@ -31,7 +31,7 @@ def check_tensorboard(folder: Path) -> None:
 
 
 def make_log_folder(parent: Path, name: str) -> Path:
-    """A folder of its own for the figures of one run."""
+    """A new folder for the figures of one run, counted up where its name is taken: first, first-2."""
     number, folder = 1, parent / name
     with writing_to(parent):
         parent.mkdir(parents=True, exist_ok=True)

@@ -121,7 +121,7 @@ def _finetune(
         after = calibrated_cross_entropy(
             learner.predict(validation.images[:], batch_size=64, verbose=0), validation.labels
         )
-    is_kept = after < before
+    is_kept = after < before  # NaN, of a network that diverged, is not
     if not is_kept:
         network.set_weights(kept)
     verdict = "kept" if is_kept else "not kept: the head alone stays"

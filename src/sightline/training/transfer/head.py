@@ -83,7 +83,7 @@ def fit_head(train: Rows, validation: Rows | None, *, num_classes: int, penaltie
         Softmax regression with a squared penalty, fitted by L-BFGS (Liu, Nocedal, 1989).
     """
     mean = train.features.mean(axis=0, dtype=np.float64).astype(np.float32)
-    deviation = train.features.astype(np.float32).std(axis=0) + 1e-3
+    deviation = train.features.astype(np.float32).std(axis=0) + 1e-3  # a feature that never changes stays 0
     # Views of an image are no further images: five of one say as little about the others as one does.
     fewest = int(np.bincount(train.labels, minlength=num_classes).min()) // train.num_views
     is_safe = validation is None or len(validation) < FEWEST_TO_CHOOSE or fewest < FEWEST_A_CLASS
