@@ -121,6 +121,29 @@ def test_a_photograph_of_108_megapixels_is_read_at_an_eighth():
     assert (pixels.shape, int(pixels[500, 500, 0])) == ((1125, 1500, 1), 90)
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("size", [(1, 1), (9, 7), (1200, 800)])
+def test_an_image_of_one_colour_takes_no_fewer_bytes_than_its_blocks_need(mode, progressive, size):
+    image = Image.new(mode, size)  # black, so that every difference is none and every block ends at once
+    found = read_jpeg(jpeg(image, optimize=True, progressive=progressive, subsampling=0))
+    stored = len(found.data) - found.start
+    assert found.least_bytes <= stored
+    assert progressive or stored < found.least_bytes + 100
+    assert decode_image(found.data, color_mode="grey").shape == (*size[::-1], 1)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_file_whose_bytes_cannot_hold_its_blocks_is_truncated_whatever_it_ends_with(progressive):
+    whole = jpeg(Image.new("L", (16, 16), 90), progressive=progressive)
+    at = whole.index(b"\xff\xc2" if progressive else b"\xff\xc0")
+    for side in (b"\x20\x00", b"\x2f\x00"):
+        with pytest.raises(
+            UnreadableImage, match=r"truncated JPEG \([0-9]+ bytes, which cannot hold its [0-9,]+ blocks"
+        ):
+            decode_image(whole[: at + 5] + side * 2 + whole[at + 9 :], color_mode="grey", minimum_size=(28, 28))
+
+
 def test_tables_without_end_are_refused_before_they_are_read():
     whole, table = jpeg(), b"\xff\xdb\xfe\xfc" + (b"\0" + bytes(range(1, 65))) * 1004 + bytes(0)
     table = table[:2] + (len(table) - 2).to_bytes(2, "big") + table[4:]

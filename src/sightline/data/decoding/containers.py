@@ -174,6 +174,8 @@ def _ends_after(data: bytes) -> str:
 def _strip_jpeg(data: bytes) -> Container:
     found = read_jpeg(data)
     missing = None if found.start else _ends_after(data)
+    if missing is None and (stored := len(found.data) - found.start) < found.least_bytes:
+        missing = f"{stored:,} bytes, which cannot hold its {sum(found.blocks.values()):,} blocks"
     return Container("JPEG", found.data, found.orientation, found.size, missing, found.held_bytes, jpeg=found)
 
 

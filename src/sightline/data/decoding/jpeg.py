@@ -23,6 +23,8 @@ _MARKER = re.compile(rb"\xff[\x01-\xfe]")
 _END_OF_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
+# Frames in Huffman code, which has no code of less than a bit: of all others a block may take next to nothing.
+_LEAST_BITS = {0xC0: 2, 0xC1: 2, 0xC2: 1}
 _SCAN, _EXIF, _COMMENT, _END = 0xDA, 0xE1, 0xFE, b"\xff\xd9"
 
 
@@ -41,6 +43,8 @@ class Jpeg:
         is_arithmetic: True where its bits are packed in the slower of two ways.
         blocks: of each component.
         is_progressive: several scans, each with some bits of the coefficients.
+        block_bits: that are the fewest of a block, where its first coefficient is coded.
+        least_bytes: that the shortest codes of its blocks take, from the first scan on; 0 where nothing is known of it.
     """
 
     data: bytes
@@ -53,6 +57,8 @@ class Jpeg:
     is_arithmetic: bool = False
     blocks: dict[int, int] = field(default_factory=dict)
     is_progressive: bool = False
+    block_bits: int = 0
+    least_bytes: int = 0
 
 
 def read_jpeg(data: bytes) -> Jpeg:
@@ -110,7 +116,7 @@ def _read_frame(found: Jpeg, marker: int, body: bytes) -> None:
     if not (most_wide and most_high):
         return
     found.size, found.is_progressive = (width, height), marker in _PROGRESSIVE
-    found.is_arithmetic = marker >= 0xC9
+    found.is_arithmetic, found.block_bits = marker >= 0xC9, _LEAST_BITS.get(marker, 0)
     for number, wide, high in components:
         across = -(-width * wide // (8 * most_wide))
         down = -(-height * high // (8 * most_high))
@@ -120,16 +126,22 @@ def _read_frame(found: Jpeg, marker: int, body: bytes) -> None:
 def _read_scans(found: Jpeg, data: bytes, begin: int, body: bytes) -> None:
     found.has_end = data.rfind(_END, begin) >= 0
     is_whole_at_once = not found.is_progressive and body[:1] == bytes([len(found.blocks)])
-    visits = sum(found.blocks.values())
+    visits = coded = sum(found.blocks.values())
     if not is_whole_at_once:
         # Every coefficient of every block, 2 bytes each, is kept until the last scan has been read.
         found.held_bytes = 128 * visits
         precision: dict[tuple[int, int], int] = {}
-        visits = 0
+        visits = coded = 0
         for marker, start, end in _segments(data, begin, _END_OF_SCAN):
             if marker == _SCAN:
-                visits += _read_scan(found, data[start + 4 : min(end, start + 20)], precision)
+                scan = data[start + 4 : min(end, start + 20)]
+                visited = _read_scan(found, scan, precision)
+                visits += visited
+                # One code may end the higher coefficients of 32,767 blocks; the first of each block has its own.
+                coded += visited if not found.is_progressive or _first_of(scan) == 0 else 0
         found.lacks_scans = not found.has_end and (len(precision) < 64 * len(found.blocks) or any(precision.values()))
+    # A code for the first coefficient, and where all come at once one that ends the others.
+    found.least_bytes = coded * found.block_bits // 8
     visits *= _ARITHMETIC_VISITS if found.is_arithmetic else 1
     if visits > MOST_VISITS:
         raise UnreadableImage(f"damaged JPEG (its scans visit {visits:,} blocks; at most {MOST_VISITS:,} are read).")
@@ -141,7 +153,13 @@ def _read_scan(found: Jpeg, body: bytes, precision: dict[tuple[int, int], int]) 
     if len(body) < 4 + 2 * count:
         return 0
     numbers = body[1 : 1 + 2 * count : 2]
-    first, last, low = body[1 + 2 * count], body[2 + 2 * count], body[3 + 2 * count] & 15
+    first, last, low = _first_of(body), body[2 + 2 * count], body[3 + 2 * count] & 15
     for number in numbers:
         precision.update({(number, index): low for index in range(first, min(last, 63) + 1)})
     return sum(found.blocks.get(number, 0) for number in numbers)
+
+
+def _first_of(scan: bytes) -> int:
+    """The first of the coefficients that a scan holds, 0 to 63; -1 where its header is cut off."""
+    at = 1 + 2 * scan[0] if scan else 0
+    return scan[at] if at < len(scan) else -1
