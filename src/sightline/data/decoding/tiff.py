@@ -191,8 +191,8 @@ def _check_pieces(tags: _Tags) -> int:
         last = row_bytes * (high if is_tiled else height - (down - 1) * high)
         sizes = tuple(last if piece % down == down - 1 else row_bytes * high for piece in range(len(starts)))
     _check_lengths(tags, starts, sizes, image_bytes)
-    # Of colours that several pixels share, Pillow has libtiff make four bytes a pixel.
-    decoded = 4 * wide if tags.one(262, 1) == 6 else row_bytes
+    # Of colours that several pixels share, Pillow has libtiff make four bytes a pixel besides.
+    decoded = row_bytes + (4 * wide if tags.one(262, 1) == 6 else 0)
     return decoded * high + max(sizes, default=0)
 
 
