@@ -72,17 +72,11 @@ class TrainingFailed(SightlineError):
 def closest(name: str, known: Iterable[str]) -> str:
     """The sentence that helps someone who mistyped a name.
 
-    Args:
-        name: what was typed.
-        known: the names that exist.
-
-    Returns:
-        "Did you mean 'lenet5'? Known: lenet5, mlp." or, if nothing is near,
-        "Known: lenet5, mlp."
-
     Example:
         >>> closest("lenet", ["mlp", "lenet5"])
         "Did you mean 'lenet5'? Known: lenet5, mlp."
+        >>> closest("zebra", ["mlp", "lenet5"])
+        'Known: lenet5, mlp.'
     """
     names = sorted(known)
     lowered = {candidate.lower(): candidate for candidate in names}
@@ -92,22 +86,15 @@ def closest(name: str, known: Iterable[str]) -> str:
 
 
 def pick(table: Mapping[str, Value], name: str, *, kind: str) -> Value:
-    """Look a name up in a table of names.
+    """The value that a table has under a name.
 
     Args:
         table: name to value.
         name: what was asked for.
         kind: what the names stand for, in the singular: "model".
 
-    Returns:
-        The value under that name.
-
     Raises:
         UnknownName: there is no such name; the message suggests the nearest.
-
-    Example:
-        >>> pick({"mlp": 1, "lenet5": 2}, "lenet5", kind="model")
-        2
     """
     if isinstance(name, str) and name in table:
         return table[name]
@@ -123,15 +110,8 @@ def require(package: str, *, purpose: str, install: str) -> ModuleType:
         purpose: what it is needed for, as the start of a sentence.
         install: what `pip install` has to be given.
 
-    Returns:
-        The imported module.
-
     Raises:
         MissingPackage: it is not installed.
-
-    Example:
-        >>> require("json", purpose="printing", install="json").__name__
-        'json'
     """
     try:
         return importlib.import_module(package)

@@ -112,25 +112,10 @@ def write_manifest(folder: Path, *, kind: str = "trained", task: Task = SINGLE_L
 def write_description(
     folder: Path, *, spec: InputSpec, class_names: tuple[str, ...], temperature: float, num_calibration_images: int
 ) -> None:
-    """Write the files that say how to feed the network and read its answer.
-
-    Args:
-        folder: the bundle in the making.
-        spec: becomes input.json.
-        class_names: becomes labels.json.
-        temperature: positive; with the next becomes calibration.json.
-        num_calibration_images: rows behind the temperature.
+    """Write the files that say how to feed the network and read its answer: input.json, labels.json, calibration.json.
 
     Raises:
         CannotWrite: the disk is full.
-
-    Example:
-        >>> import tempfile
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> write_description(folder, spec=InputSpec(28, 28, "grey"), class_names=("a", "b"),
-        ...                   temperature=1.0, num_calibration_images=0)
-        >>> sorted(path.name for path in folder.iterdir())
-        ['calibration.json', 'input.json', 'labels.json']
     """
     write_json(folder / "input.json", {**dataclasses.asdict(spec), "channels": spec.channels})
     write_json(folder / "labels.json", list(class_names))

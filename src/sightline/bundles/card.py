@@ -52,14 +52,6 @@ def trained(
         num_train: images it learned from.
         typed: what the user named, so that `evaluate` finds it again; "" for arrays.
         teacher: of a student, as metrics.json has it.
-
-    Returns:
-        The Origin.
-
-    Example:
-        >>> import sightline
-        >>> trained(sightline.load("mnist"), Recipe(seed=3), num_train=48000).made
-        "with the recipe 'custom', seed 3"
     """
     licences = (
         f"Trained on {num_train:,} images of '{markdown(dataset.name)}'. "
@@ -88,9 +80,6 @@ def card(
         evaluation: on test rows, or None.
         ensemble: as metrics.json has it, or None for a single network.
         identity_bytes: size of the file by which the bundle knows its images; None where there is none.
-
-    Returns:
-        The text.
     """
     parts = (
         f"# {markdown(dataset.name)}: {origin.title}",

@@ -64,9 +64,7 @@ class Identity:
     def find(self, digests: NDArray[np.bytes_], names: Sequence[str]) -> tuple[NDArray[np.str_], NDArray[np.bool_]]:
         """What images were here: (num_images,) names of STATES, or NEW; and whether their class was another then.
 
-        Args:
-            digests: (num_images,) from `content_digests`.
-            names: (num_images,) of their classes.
+        `digests` come from `content_digests`, `names` are those of their classes.
         """
         found, was_other = np.full(len(digests), len(STATES), np.int64), np.zeros(len(digests), bool)
         for part in self.parts:

@@ -33,10 +33,6 @@ def made_images(spec: InputSpec) -> NDArray[np.uint8]:
 
     Returns:
         (num_images, height, width, channels) uint8.
-
-    Example:
-        >>> made_images(InputSpec(28, 28, "grey")).shape
-        (32, 28, 28, 1)
     """
     draw = np.random.default_rng(0)
     rows, columns = np.ogrid[0 : spec.height, 0 : spec.width]
@@ -75,23 +71,10 @@ def parity_section(num_images: int, *, are_made: bool) -> str:
 
 
 def check_difference(first: NDArray[np.float32], second: NDArray[np.float32], task: Task = SINGLE_LABEL) -> float:
-    """The largest difference in a probability of two sets of logits, refused above 1e-4.
-
-    Args:
-        first: (num_images, num_classes).
-        second: the same shape.
-        task: what makes probabilities of them.
-
-    Returns:
-        The difference, in [0, 1e-4].
+    """The largest difference in a probability of two sets of logits, (num_images, num_classes) each; in [0, 1e-4].
 
     Raises:
         TrainingFailed: it is more, or not a number.
-
-    Example:
-        >>> logits = np.array([[1.0, 2.0]], np.float32)
-        >>> check_difference(logits, logits)
-        0.0
     """
     finite = bool(np.isfinite(first).all() and np.isfinite(second).all())
     difference = float(np.abs(task.probabilities(first) - task.probabilities(second)).max()) if finite else math.nan

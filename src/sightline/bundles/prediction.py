@@ -119,9 +119,6 @@ def predict_dataset(
         with_labels: False leaves the labels out, whatever the classes are called.
         pixels: of these rows, where they were read already.
 
-    Returns:
-        Predictions whose labels index `bundle.class_names`.
-
     Raises:
         InvalidValue: the rows hold a class that the bundle does not know; its name is in the message.
     """
@@ -146,15 +143,10 @@ def predict_dataset(
 
 
 def match_labels(class_names: tuple[str, ...], dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Labels of a dataset as indices into other class names, matched by name.
-
-    Args:
-        class_names: of the bundle.
-        dataset: with class names of its own, in any order.
-        rows: (num_images,) row indices.
+    """Labels of some rows of a dataset as indices into other class names, matched by name.
 
     Returns:
-        (num_images,) int64 indices into `class_names`.
+        (num_rows,) int64 indices into `class_names`.
 
     Raises:
         InvalidValue: a class of these rows is not among `class_names`.

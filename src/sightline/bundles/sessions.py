@@ -218,21 +218,10 @@ def _terminate(options: Any) -> None:
 def open_session(bundle: Bundle) -> Session:
     """The network of an opened bundle, which may be a stranger's: its graph is looked at before it is loaded.
 
-    Args:
-        bundle: from `sightline.bundles.bundle.load_bundle`.
-
-    Returns:
-        The session.
-
     Raises:
         InvalidBundle: the graph could run without end or needs what lies outside, ONNX Runtime cannot load it, or it
             does not fit what the bundle says of it.
         MissingPackage: ONNX Runtime is not installed.
-
-    Example:
-        >>> from sightline.bundles.bundle import load_bundle
-        >>> open_session(load_bundle("imagenet")).num_classes
-        1000
     """
     path = bundle.path / "model.onnx"
     check_graph(path)

@@ -267,14 +267,7 @@ def _columns(rows: Sequence[Sequence[str]]) -> str:
 
 
 def comparison_figures(comparison: Comparison) -> dict[str, Any]:
-    """A comparison as `sightline compare --json` prints it.
-
-    Args:
-        comparison: from `compare`.
-
-    Returns:
-        split, runs, differences, tests, remarks, picture.
-    """
+    """A comparison as `sightline compare --json` prints it."""
     return {
         "split": comparison.split,
         "runs": [{"letter": run.letter, "run": str(run.path), **run.metrics} for run in comparison.runs],

@@ -84,13 +84,9 @@ def evaluate(
 
 
 def write_figures(folder: Path, evaluation: Evaluation, predictions: Predictions, images: Pixels) -> None:
-    """Write `confusion.png` and `mistakes.png` into a folder.
+    """Write `confusion.png` and `mistakes.png` into a folder, made if it is missing.
 
-    Args:
-        folder: made if it is missing.
-        evaluation: of these predictions.
-        predictions: with labels.
-        images: a row a prediction; only those that are drawn are read.
+    `images` have a row a prediction; only those that are drawn are read.
 
     Raises:
         MissingPackage: matplotlib is not installed.

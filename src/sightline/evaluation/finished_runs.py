@@ -78,26 +78,14 @@ class FinishedRun:
 def has_known_train_rows(bundle: Bundle) -> bool:
     """Whether all that a bundle learned from, by labels or by a teacher's answers, is in the splits of its run.
 
-    Args:
-        bundle: opened.
-
-    Returns:
-        False where it, or a run that it was combined from, was distilled from a bundle whose rows are not known.
+    False where it, or a run that it was combined from, was distilled from a bundle whose rows are not known.
     """
     told = (bundle.metrics.get("teacher") or {}, bundle.metrics.get("ensemble") or {})
     return all(part.get("has_same_splits", True) for part in told)
 
 
 def distinct_places(runs: Any, *, command: str, most: int) -> list[Path]:
-    """The folders of several runs, none of them named twice; nothing is opened.
-
-    Args:
-        runs: each a Run, or its folder.
-        command: what takes them, for the message.
-        most: how many it takes.
-
-    Returns:
-        The folders, in the order given.
+    """The folders of runs, in the order given, none named twice; nothing is opened. `command` takes `most` of them.
 
     Raises:
         InvalidValue: fewer than two, more than `most`, or one that is given twice.
@@ -116,13 +104,7 @@ def distinct_places(runs: Any, *, command: str, most: int) -> list[Path]:
 
 
 def read_run(run: str | Path | Run) -> FinishedRun:
-    """Read a finished run; its bundle is verified as `predict` does it.
-
-    Args:
-        run: a Run, or its folder.
-
-    Returns:
-        Everything but the network.
+    """Read a finished run, everything but the network; its bundle is verified as `predict` does it.
 
     Raises:
         InvalidBundle: there is no run, it did not finish, it is a bundle without its run, or

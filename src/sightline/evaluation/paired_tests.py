@@ -92,20 +92,14 @@ class PairedTest:
 
 
 def pair(first: FinishedRun, second: FinishedRun, *, names: tuple[str, str], split: str) -> PairedTest:
-    """Test two runs against each other on the rows of a split that both were judged on.
+    """Test two runs against each other on the rows of a split, "test" or "validation", that both were judged on.
 
     Rows are matched by their id, classes by their name. A row that one run was tested on and the
     other learned from is in no figure; how many there are is remarked. Rows of an array are known
     by number alone, so two arrays share rows only if they are the same array.
 
-    Args:
-        first: what is compared with.
-        second: what is compared.
-        names: how the two are called in what is said of them.
-        split: "test" or "validation".
-
     Returns:
-        The test, its p-value not yet adjusted.
+        The test, its p-value not yet adjusted; `names` are how the two are called in it.
 
     Raises:
         InvalidValue: they share no row, or call the same rows by different classes.
@@ -142,14 +136,7 @@ def pair(first: FinishedRun, second: FinishedRun, *, names: tuple[str, str], spl
 
 
 def paired_figures(test: PairedTest) -> dict[str, Any]:
-    """A paired test as JSON has it.
-
-    Args:
-        test: from `pair`.
-
-    Returns:
-        Its attributes, is_distinguishable, and in_words.
-    """
+    """A paired test as JSON has it: its attributes, is_distinguishable, and in_words."""
     return {**dataclasses.asdict(test), "is_distinguishable": test.is_distinguishable, "in_words": str(test)}
 
 
@@ -185,19 +172,10 @@ def _test(first: np.ndarray, second: np.ndarray, names: tuple[str, str], groups:
 def different_sources(
     first: FinishedRun, second: FinishedRun, names: tuple[str, str], shared: Sequence[str]
 ) -> list[str]:
-    """What is to be said where two runs were not trained on the same state of one source.
-
-    Args:
-        first: what is compared with.
-        second: what is compared.
-        names: how the two are called in what is said of them.
-        shared: row ids that both know.
-
-    Returns:
-        A sentence, or nothing where the source is the same.
+    """A sentence where two runs were not trained on the same state of one source; nothing where it is the same.
 
     Raises:
-        InvalidValue: the rows are known by number alone, so that those of two sources are not the same.
+        InvalidValue: the rows that `shared` names are known by number alone: those of two sources are not the same.
     """
     fingerprint = first.source.get("fingerprint")
     if fingerprint is not None and fingerprint == second.source.get("fingerprint"):

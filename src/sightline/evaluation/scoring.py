@@ -17,13 +17,7 @@ BRIEF = ("num_images", "num_correct", "accuracy", "accuracy_interval")
 
 
 def score(predictions: Predictions) -> Evaluation:
-    """All figures of predictions whose labels are known.
-
-    Args:
-        predictions: with labels; rows with an error are counted and left out.
-
-    Returns:
-        The Evaluation.
+    """All figures of predictions whose labels are known; rows with an error are counted and left out.
 
     Raises:
         InvalidValue: no labels, or no readable image.
@@ -57,21 +51,7 @@ def score(predictions: Predictions) -> Evaluation:
 
 
 def figures(evaluation: Evaluation) -> dict[str, Any]:
-    """The figures as plain JSON types, the short form first.
-
-    Args:
-        evaluation: from `score`.
-
-    Returns:
-        num_images, num_correct, accuracy, accuracy_interval, cross_entropy and all the rest.
-
-    Example:
-        >>> import numpy as np
-        >>> logits = np.array([[2.0, 0.0], [0.0, 2.0]], np.float32)
-        >>> rows = Predictions.of("12", logits, class_names=("a", "b"), labels=np.array([0, 1]))
-        >>> figures(score(rows))["accuracy"]
-        1.0
-    """
+    """The figures as plain JSON types: num_images, num_correct, accuracy, accuracy_interval and all the rest."""
     per_class = [
         {
             "class_name": name,
@@ -99,24 +79,7 @@ def figures(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def brief_figures(predictions: Predictions) -> dict[str, Any] | None:
-    """What is told of a member of an ensemble: counts, and accuracy with its interval.
-
-    Args:
-        predictions: with labels.
-
-    Returns:
-        num_images, num_correct, accuracy, accuracy_interval; None of no rows.
-
-    Raises:
-        InvalidValue: no labels, or no readable image.
-
-    Example:
-        >>> import numpy as np
-        >>> logits = np.array([[2.0, 0.0], [0.0, 2.0]], np.float32)
-        >>> rows = Predictions.of("12", logits, class_names=("a", "b"), labels=np.array([0, 0]))
-        >>> brief_figures(rows)["num_correct"]
-        1
-    """
+    """What is told of a member of an ensemble: images, correct ones, accuracy and its interval; None of no rows."""
     if not len(predictions):
         return None
     alone = figures(score(predictions))
@@ -124,15 +87,7 @@ def brief_figures(predictions: Predictions) -> dict[str, Any] | None:
 
 
 def run_figures(run: Run) -> dict[str, Any]:
-    """A run as `sightline train --json` prints it and metrics.json keeps it.
-
-    Args:
-        run: a finished run.
-
-    Returns:
-        run, bundle, recipe, backend, epochs, chosen_epoch, stopped_early, num_parameters,
-        validation, test, seconds, images_per_second, ensemble, teacher.
-    """
+    """A run as `sightline train --json` prints it and metrics.json keeps it."""
     return {
         "run": str(run.path),
         "bundle": str(run.bundle.path),

@@ -21,16 +21,7 @@ OWN_SIDES = (96, 128, 160, 192, 224)
 
 
 def application(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -> keras.Model:
-    """A network of `keras.applications` with a new head.
-
-    Args:
-        shape: (height, width, 3) of the uint8 images.
-        num_classes: at least 2.
-        model: name, dropout, and `weights`: "imagenet", "random", or the path of a file in Keras' format.
-
-    Returns:
-        uint8 images (batch, height, width, 3) to float32 logits (batch, num_classes).
-    """
+    """A network of `keras.applications` with a new head; `model.weights` may name a file in Keras' format."""
     backbone = backbone_of(model.name)
     scale, offset = PREPROCESSINGS[backbone.preprocessing]
     images = keras.Input(shape, dtype="uint8", name="images")
@@ -65,13 +56,5 @@ def _load(backbone: Backbone, pixels: Any, shape: tuple[int, int, int], weights:
 
 
 def weights_file(backbone: Backbone, side: int) -> str:
-    """The name of the file that Keras keeps a backbone's weights in.
-
-    Args:
-        backbone: of `keras.applications`.
-        side: pixels a side of the images.
-
-    Returns:
-        The name, without its folder.
-    """
+    """The name of the file that Keras keeps the weights of a backbone in, for images of so many pixels a side."""
     return backbone.file.format(side=side if side in OWN_SIDES else backbone.image_size)

@@ -14,12 +14,12 @@ from sightline.networks.limits import check_image_size, check_weights
 
 
 def build_network(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -> keras.Model:
-    """The network that a recipe asks for.
+    """The network that a recipe asks for; every builder that the table of networks names takes and gives the same.
 
     Args:
         shape: (height, width, channels) of the uint8 images it will be fed.
         num_classes: at least 2.
-        model: name, activation, dropout, pixel scaling.
+        model: name, activation, dropout, pixel scaling, weights.
 
     Returns:
         An untrained network: uint8 images (batch, height, width, channels) to
@@ -43,16 +43,7 @@ def build_network(shape: tuple[int, int, int], num_classes: int, model: ModelRec
 
 
 def input_pixels(shape: tuple[int, int, int], model: ModelRecipe, *, smallest: int = 1) -> tuple[Any, Any]:
-    """The input of a network and its scaled, padded pixels.
-
-    Args:
-        shape: (height, width, channels) of the uint8 images.
-        model: whose `pixel_scaling` says what becomes of 0 to 255.
-        smallest: a shorter side is padded with zeros to this length, the image in the middle.
-
-    Returns:
-        The `images` input (batch, height, width, channels) uint8 and the tensor made of it, float.
-    """
+    """The uint8 input `images` of a network, its pixels as scaled floats; a shorter side is padded to `smallest`."""
     inputs = keras.Input(shape, dtype="uint8", name="images")
     scale = 1 / 255 if model.pixel_scaling == "unit" else 1.0
     pixels = layers.Rescaling(scale, name="pixels")(inputs)
@@ -64,11 +55,7 @@ def input_pixels(shape: tuple[int, int, int], model: ModelRecipe, *, smallest: i
 
 
 def logits_head(inputs: Any, tensor: Any, num_classes: int, model: ModelRecipe) -> keras.Model:
-    """Close a network with dropout, if asked for, and a dense layer of logits.
-
-    Returns:
-        A network from uint8 images to float32 logits (batch, num_classes).
-    """
+    """Close a network with dropout, if asked for, and a dense layer of float32 logits."""
     if model.dropout > 0:
         tensor = layers.Dropout(model.dropout, name="dropout")(tensor)
     logits = layers.Dense(num_classes, dtype="float32", name="logits")(tensor)

@@ -13,14 +13,6 @@ from sightline.networks.building import input_pixels, logits_head
 def mlp(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -> keras.Model:
     """Two hidden dense layers of 256 and 128 units on the flattened pixels.
 
-    Args:
-        shape: (height, width, channels) of the uint8 images.
-        num_classes: at least 2.
-        model: activation, dropout, pixel scaling.
-
-    Returns:
-        uint8 images (batch, height, width, channels) to float32 logits (batch, num_classes).
-
     Source:
         Rumelhart, Hinton, Williams, Nature 323 (1986).
     """
@@ -35,14 +27,6 @@ def lenet5(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) ->
     """LeNet-5 as the tutorial's code prints it, on images padded to 32x32 as in 1998.
 
     On 28x28 the third convolution would meet 4x4 and could not be built.
-
-    Args:
-        shape: (height, width, channels) of the uint8 images.
-        num_classes: at least 2.
-        model: activation, dropout, pixel scaling.
-
-    Returns:
-        uint8 images (batch, height, width, channels) to float32 logits (batch, num_classes).
 
     Source:
         LeCun, Bottou, Bengio, Haffner, Proc. IEEE 86 (1998).
@@ -59,14 +43,6 @@ def lenet5(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) ->
 
 def lenet5_conv(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -> keras.Model:
     """LeNet-5 as the tutorial's prose tells it: four convolutions, each but the last followed by max-pooling.
-
-    Args:
-        shape: (height, width, channels) of the uint8 images.
-        num_classes: at least 2.
-        model: activation, dropout, pixel scaling.
-
-    Returns:
-        uint8 images (batch, height, width, channels) to float32 logits (batch, num_classes).
 
     Source:
         LeCun, Bottou, Bengio, Haffner, Proc. IEEE 86 (1998), as retold.

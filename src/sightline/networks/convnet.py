@@ -19,14 +19,6 @@ def convnet(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -
     Stages are added until the picture is at most 8 pixels a side. Above 40 pixels
     the first convolution strides by two, so that 64 px cost what 32 px cost.
 
-    Args:
-        shape: (height, width, channels) of the uint8 images.
-        num_classes: at least 2.
-        model: activation, dropout, pixel scaling.
-
-    Returns:
-        uint8 images (batch, height, width, channels) to float32 logits (batch, num_classes).
-
     Source:
         Simonyan, Zisserman, arXiv 1409.1556 (stages of 3x3); Ioffe, Szegedy, arXiv
         1502.03167 (batch normalisation); Lin, Chen, Yan, arXiv 1312.4400 (mean over positions).

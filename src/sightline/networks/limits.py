@@ -11,16 +11,10 @@ from sightline.errors import InvalidValue, pick, require
 
 
 def check_image_size(name: str, height: int, width: int) -> None:
-    """Refuse images that are too large, or for a pretrained network too small.
-
-    Args:
-        name: of the model.
-        height: pixels.
-        width: pixels.
+    """Refuse images of more, or for a pretrained network fewer, pixels a side than the model of that name takes.
 
     Raises:
-        UnknownName: no model has that name.
-        InvalidValue: a side is longer or shorter than the model takes.
+        InvalidValue: a side is longer or shorter than that.
     """
     entry = pick(MODELS, name, kind="model")
     largest = entry.largest
@@ -41,11 +35,7 @@ def check_weights(model: ModelRecipe) -> None:
 
     Whether whole weights fit the network is seen when it is built.
 
-    Args:
-        model: resolved: its `name` and `weights`.
-
     Raises:
-        UnknownName: no model has that name.
         InvalidValue: the file cannot be used, or the model starts from nothing.
     """
     if model.weights in ("imagenet", "random"):

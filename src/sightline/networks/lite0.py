@@ -23,16 +23,7 @@ Weights = dict[str, NDArray[Any]]
 
 
 def lite0(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -> keras.Model:
-    """EfficientNet-Lite0 with a new head.
-
-    Args:
-        shape: (height, width, 3) of the uint8 images.
-        num_classes: at least 2.
-        model: dropout, and `weights`: "imagenet", "random" or the path of an .npz in the layout
-            of the archive that the embedded file was made of.
-
-    Returns:
-        uint8 images (batch, height, width, 3) to float32 logits (batch, num_classes).
+    """EfficientNet-Lite0 with a new head; `model.weights` may name an .npz as the embedded file was made of.
 
     Source:
         Tan, Le, EfficientNet, arXiv 1905.11946 (the Lite variant).

@@ -47,9 +47,6 @@ class Block:
 def blocks() -> tuple[Block, ...]:
     """The sixteen blocks in order.
 
-    Returns:
-        Their shapes.
-
     Source:
         Tan, Le, EfficientNet, arXiv 1905.11946; the Lite variants leave out squeeze-and-excitation.
     """

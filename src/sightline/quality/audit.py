@@ -80,10 +80,6 @@ def cheap_findings(
     Returns:
         Findings on class sizes and names, files left out, unreadable rows, and exact copies
         across classes, splits and within a class; errors first.
-
-    Example:
-        >>> cheap_findings(load("mnist"))
-        ()
     """
     findings = [*unreadable_findings(dataset, errors or {}), *class_findings(dataset)]
     findings += range_findings(dataset, sampled_peaks(dataset))

@@ -118,11 +118,7 @@ def _near_findings(lookup: _RowLookup, exact: Sequence[Sequence[int]], near: Seq
 
 
 def near_groups(pairs: Sequence[Pair]) -> list[tuple[list[int], Counter[str]]]:
-    """Rows that hang together by pairs, chains included.
-
-    Returns:
-        (rows in ascending order, how often each kind of difference occurs), by first row.
-    """
+    """Rows that hang together by pairs, chains included: (ascending rows, how often each kind occurs), by first row."""
     real = [pair for pair in pairs if pair[0] != pair[1]]
     # Few of many rows are in a pair: they alone are nodes, numbered in their order.
     rows, nodes = np.unique(np.array([pair[:2] for pair in real], np.int64), return_inverse=True)

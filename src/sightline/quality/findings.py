@@ -240,18 +240,7 @@ class Audit:
 
 
 def by_kind(findings: Sequence[Finding]) -> list[tuple[str, list[Finding]]]:
-    """Findings of one kind and severity together, errors first.
-
-    Args:
-        findings: in any order.
-
-    Returns:
-        (kind, its findings); a kind with two severities comes twice.
-
-    Example:
-        >>> by_kind([Finding("huge", "note", ("a.png",), "40 megapixels")])[0][0]
-        'huge'
-    """
+    """(kind, its findings), errors first, in the order of `KINDS`; a kind with two severities comes twice."""
     groups: dict[tuple[int, str], list[Finding]] = {}
     for finding in findings:
         groups.setdefault((SEVERITIES.index(finding.severity), finding.kind), []).append(finding)
@@ -261,28 +250,15 @@ def by_kind(findings: Sequence[Finding]) -> list[tuple[str, list[Finding]]]:
 
 
 def line_of(finding: Finding) -> str:
-    """A finding in one line: its first paths and what was seen.
-
-    Returns:
-        "a.png, b.png: the same pixels"
-    """
+    """A finding in one line, its first paths and what was seen: "a.png, b.png: the same pixels"."""
     return f"{listed(finding.paths)}: {printable(finding.detail)}" if finding.paths else printable(finding.detail)
 
 
 def audit_figures(audit: Audit) -> dict[str, Any]:
     """An audit as plain values, for JSON.
 
-    Args:
-        audit: any.
-
     Returns:
         `num_files`, `num_images`, `findings`: a list of `kind`, `severity`, `paths`, `detail`.
-
-    Example:
-        >>> import sightline
-        >>> mnist = sightline.load("mnist")
-        >>> audit_figures(Audit("mnist", 2, 2, (), mnist))
-        {'num_files': 2, 'num_images': 2, 'findings': []}
     """
     findings = [
         {
@@ -297,21 +273,7 @@ def audit_figures(audit: Audit) -> dict[str, Any]:
 
 
 def plan_csv(audit: Audit) -> str:
-    """The proposed exclusions as a table that `train --exclude` takes.
-
-    Args:
-        audit: any.
-
-    Returns:
-        CSV with the columns file and reason; the header alone where nothing is proposed.
-
-    Example:
-        >>> import sightline
-        >>> mnist = sightline.load("mnist")
-        >>> finding = Finding("unreadable", "error", ("a.png",), "empty", (("a.png", "empty"),))
-        >>> plan_csv(Audit("mnist", 2, 2, (finding,), mnist)).splitlines()
-        ['file,reason', 'a.png,empty']
-    """
+    """The proposed exclusions as a table that `train --exclude` takes: a header, then a file and its reason a line."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(("file", "reason"))

@@ -70,11 +70,7 @@ class Survey:
 
 
 def survey(dataset: Dataset) -> Survey:
-    """Look at every image once, with as many threads as there are cores.
-
-    Returns:
-        The Survey; a few hundred bytes an image.
-    """
+    """Look at every image once, with as many threads as there are cores; a few hundred bytes an image are kept."""
     blank = _blank(len(dataset))
     if isinstance(dataset.images, Store):
         _look_at_files(dataset.images, blank)

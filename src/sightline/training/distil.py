@@ -93,19 +93,13 @@ def distil(  # noqa: PLR0913  # each is an option of the command line, and none 
 def student_start(
     teacher: Bundle, source: Any, name: str | Path | None, settings: Mapping[str, Any] | Iterable[str] = ()
 ) -> Recipe:
-    """The recipe that was named, or the one for the kind of source, with some of its keys set.
+    """The recipe that was named, or the one for the kind of source, with some of its keys set; "auto" not yet resolved.
 
     Args:
         teacher: opened.
         source: as `distil` takes it.
         name: of a recipe or its JSON file; None for "photos" where the source consists of files, else "fast".
         settings: as `sightline.recipe` takes them.
-
-    Returns:
-        The validated recipe, "auto" not yet resolved.
-
-    Raises:
-        UnknownName, InvalidValue: as `sightline.recipe`, or there is no source.
     """
     if name is None:
         name = "photos" if is_files(source_of_teacher(teacher, source)) else "fast"

@@ -19,11 +19,6 @@ from sightline.training.transfer.finetuning import fit_transfer
 def fit_network(network: keras.Model, data: Prepared, outputs: FitOutputs) -> tuple[keras.Model, Fitted]:
     """Let a network learn the train rows as its recipe says.
 
-    Args:
-        network: from `sightline.training.loop.network.new_network`, or one that learned before.
-        data: rows, pixels and the resolved recipe.
-        outputs: where history and progress go.
-
     Returns:
         The network, or one in float32 with its weights where it was computed otherwise; and the course of the fit.
     """

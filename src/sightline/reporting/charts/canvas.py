@@ -38,11 +38,7 @@ def new_figure(width: float, height: float, *, is_arranged: bool) -> Figure:
 
 
 def render_png(figure: Figure, *, trim: bool = False) -> bytes:
-    """Render a figure.
-
-    Returns:
-        A PNG that bears Sightline's mark and no date: the same bytes for the same figure.
-    """
+    """A figure as a PNG that bears Sightline's mark and no date: the same bytes for the same figure."""
     agg = require("matplotlib.backends.backend_agg", purpose="drawing a chart", install="sightline[tensorflow]")
     agg.FigureCanvasAgg(figure)  # becomes the figure's canvas
     stream = io.BytesIO()

@@ -35,11 +35,7 @@ _RECALL_COLORS = ("#FFFFFF", "#CFE3F1", "#8FBFE0")
 
 
 def draw_confusion(evaluation: Evaluation) -> Figure:
-    """The figure behind `confusion_png`.
-
-    Args:
-        evaluation: `confusion` int64 (num_classes, num_classes) of counts.
-    """
+    """The figure behind `confusion_png`."""
     counts = _checked_counts(evaluation)
     shown = shown_classes(counts)
     part = counts[np.ix_(shown, shown)]
@@ -177,23 +173,10 @@ def confusion_png(evaluation: Evaluation) -> bytes:
     up to 200 are drawn without; of more, the 50 classes of the most confused
     pairs are shown, and the title says so. The row of a class without images is grey.
 
-    Args:
-        evaluation: `confusion` int64 (num_classes, num_classes) of counts.
-
     Returns:
         A PNG; the same bytes for the same evaluation on the same machine.
 
     Raises:
-        InvalidValue: the matrix is not square, negative, or of another size
-            than the class names.
         MissingPackage: matplotlib is not installed.
-
-    Example:
-        >>> right, nan = np.array([[9, 1], [0, 10]]), np.full(2, np.nan)
-        >>> from sightline.records import Figure
-        >>> figures = {"accuracy": Figure("accuracy", 0.95, (0.764, 0.991))}
-        >>> judged = Evaluation(("cat", "dog"), 20, 19, 0, figures, right, nan, nan, nan, (("cat", "dog", 1),))
-        >>> confusion_png(judged)[1:4]
-        b'PNG'
     """
     return render_png(draw_confusion(evaluation), trim=True)

@@ -229,10 +229,5 @@ def curves_png(history: Sequence[Mapping[str, float]], *, chosen_epoch: int) -> 
         InvalidValue: no epoch, epochs that do not count up, a missing key, or
             a chosen epoch that is not among them.
         MissingPackage: matplotlib is not installed.
-
-    Example:
-        >>> first = {"epoch": 1, "loss": 0.3, "accuracy": 0.9}
-        >>> curves_png([first], chosen_epoch=1)[1:4]
-        b'PNG'
     """
     return render_png(draw_curves(history, chosen_epoch=chosen_epoch))

@@ -31,15 +31,7 @@ def draw_rates(
     suggestion: float,
     steepest: float,
 ) -> Figure:
-    """The figure behind `rates_png`.
-
-    Args:
-        rates: float64 (num_steps,), positive and growing.
-        losses: float64 (num_steps,), finite.
-        smoothed: float64 (num_steps,), the same without its noise.
-        suggestion: the rate to begin with.
-        steepest: the rate at which the loss fell fastest.
-    """
+    """The figure behind `rates_png`, which says what it takes."""
     figure = new_figure(8.2, 4.4, is_arranged=True)
     panel: Axes = figure.subplots()
     style_axes(panel, grid=True)
@@ -107,10 +99,5 @@ def rates_png(
 
     Raises:
         MissingPackage: matplotlib is not installed.
-
-    Example:
-        >>> rates, losses = np.array([0.001, 0.01, 0.1]), np.array([2.0, 1.0, 3.0])
-        >>> rates_png(rates, losses, losses, suggestion=0.001, steepest=0.01)[1:4]
-        b'PNG'
     """
     return render_png(draw_rates(rates, losses, smoothed, suggestion=suggestion, steepest=steepest))

@@ -266,14 +266,11 @@ def _add_legend(
 
 
 def overlay_png(courses: Sequence[Course]) -> bytes:
-    """Accuracy and loss of several runs over their epochs, on the same axes.
+    """Accuracy and loss of up to 24 runs over their epochs, on the same axes.
 
     Thick lines are validation, smoothed from eight epochs on as in `curves_png`;
     thin ones are training; a dot is the chosen epoch. A run without validation
     rows has its training as the thick line.
-
-    Args:
-        courses: from 1 to 24 runs, each with letter, name, history and chosen epoch.
 
     Returns:
         A PNG; the same bytes for the same courses.
@@ -281,10 +278,5 @@ def overlay_png(courses: Sequence[Course]) -> bytes:
     Raises:
         InvalidValue: no run, more than 24, or a history that cannot be drawn.
         MissingPackage: matplotlib is not installed.
-
-    Example:
-        >>> first = {"epoch": 1, "loss": 0.3, "accuracy": 0.9}
-        >>> overlay_png([Course("A", "runs/a", [first], 1), Course("B", "runs/b", [first], 1)])[1:4]
-        b'PNG'
     """
     return render_png(draw_overlay(courses))

@@ -62,15 +62,6 @@ def write_audit_page(audit: Audit, path: str | Path, *, overwrite: bool = False)
     Raises:
         InvalidValue: it lies in the source or in a bundle.
         OutputExists: it is a file that Sightline did not write.
-        CannotWrite: the disk is full or the folder cannot be written.
-
-    Example:
-        >>> import numpy as np, sightline, tempfile
-        >>> few = sightline.load("mnist").take(np.arange(100))
-        >>> place = Path(tempfile.mkdtemp()) / "audit.html"
-        >>> write_audit_page(Audit("mnist", 100, 100, (), few), place)
-        >>> place.read_text()[:15]
-        '<!doctype html>'
     """
     check_output("path", Path(path), keep=places_of(audit.dataset), overwrite=overwrite)
     write_atomically(Path(path), audit_page(audit))

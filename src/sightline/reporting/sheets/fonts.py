@@ -60,23 +60,14 @@ def _plain_character(character: str) -> str:
 
 
 def font_for(text: str, size: int) -> ImageFont.FreeTypeFont:
-    """The font that can draw most of a text with Pillow.
-
-    Args:
-        text: as `plain_text` returns it.
-        size: height of the letters in pixels, at least 1.
-    """
+    """The font that can draw most of a text, as `plain_text` returns it, with letters `size` pixels high."""
     if _num_missing(text, None) == 0:
         return _opened(None, size)
     return _opened(_best((None, *font_files()), text), size)
 
 
 def file_for(text: str) -> str | None:
-    """The font file that can draw most of a text; for libraries that want a path.
-
-    Returns:
-        A path, the first of `font_files` among equals; None if there is no file.
-    """
+    """The font file that can draw most of a text, for libraries that want a path; None if there is none."""
     return _best(font_files() or (None,), text)
 
 
@@ -102,23 +93,12 @@ def _say_lacking(script: str) -> None:
 
 
 def with_boxes(text: str, path: str | None) -> str:
-    r"""Write an empty box for each character that a font does not know.
-
-    Args:
-        text: as `plain_text` returns it.
-        path: of the font; None for the one inside Pillow.
-    """
+    r"""Write an empty box for each character that the font at `path` does not know; None for the one inside Pillow."""
     return "".join(character if _has_glyph(character, path) else BOX for character in text)
 
 
 def text_width(text: str, path: str | None, size: int) -> float:
-    """How wide a text will be.
-
-    Args:
-        text: as `plain_text` returns it.
-        path: of the font; None for the one inside Pillow.
-        size: height of the letters in pixels, at least 1.
-    """
+    """How many pixels wide a text will be; the font as for `with_boxes`, `size` as for `font_for`."""
     return _opened(path, size).getlength(text)
 
 

@@ -48,13 +48,7 @@ def contact_sheet(
         A PNG; the same bytes for the same input on the same machine.
 
     Raises:
-        InvalidValue: no image, an array of another type or shape, more or
-            fewer captions than images, a size out of range, or a sheet of more
-            than 80 million pixels.
-
-    Example:
-        >>> contact_sheet(np.zeros((2, 28, 28, 1), np.uint8), ["zero", "one"])[1:4]
-        b'PNG'
+        InvalidValue: no image, captions of another number, a size out of range, or more than 80 million pixels.
     """
     checked = _checked_images(images, "images")
     _require_equal_lengths(images=len(checked), captions=len(captions))
@@ -71,8 +65,7 @@ def example_sheet(
     """Images with the class that each was given.
 
     Args:
-        images: uint8 (num_images, height, width, channels), or a sequence of
-            (height, width, channels); 1 or 3 channels.
+        images: as for `contact_sheet`.
         labels: (num_images,) integers in [0, num_classes).
         class_names: (num_classes) names.
         columns: images a row, at least 1; None for rows that come out even.
@@ -80,13 +73,6 @@ def example_sheet(
 
     Returns:
         A PNG.
-
-    Raises:
-        InvalidValue: as `contact_sheet`, or a label outside the class names.
-
-    Example:
-        >>> example_sheet(np.zeros((1, 28, 28, 1), np.uint8), [1], class_names=["cat", "dog"])[1:4]
-        b'PNG'
     """
     rows = _checked_labels(labels, "labels", len(class_names))
     _require_equal_lengths(images=len(images), labels=len(rows))
@@ -99,8 +85,7 @@ def augmented_sheet(
     """What augmentation makes of images: a row each, the original on the left.
 
     Args:
-        originals: uint8 (num_images, height, width, channels), or a sequence of
-            (height, width, channels); 1 or 3 channels.
+        originals: as images for `contact_sheet`.
         variants: for each original the images made of it: uint8 (num_images,
             num_variants, height, width, channels) or nested sequences; their
             size may differ from the original's.
@@ -109,14 +94,6 @@ def augmented_sheet(
 
     Returns:
         A PNG.
-
-    Raises:
-        InvalidValue: as `contact_sheet`, or an original without variants.
-
-    Example:
-        >>> digits = np.zeros((2, 28, 28, 1), np.uint8)
-        >>> augmented_sheet(digits, np.stack([digits] * 3, axis=1), captions=["5", "0"])[1:4]
-        b'PNG'
     """
     left = _checked_images(originals, "originals")
     _require_equal_lengths(originals=len(left), variants=len(variants), captions=len(captions))
@@ -144,8 +121,7 @@ def mistakes_sheet(
     only those that are drawn are looked at.
 
     Args:
-        images: uint8 (num_images, height, width, channels), or a sequence of
-            (height, width, channels); 1 or 3 channels.
+        images: as for `contact_sheet`.
         given: (num_images,) labels in [0, num_classes).
         predicted: (num_images,) labels in [0, num_classes).
         confidences: (num_images,) of the predicted class, in [0, 1].
@@ -155,15 +131,6 @@ def mistakes_sheet(
     Returns:
         A PNG, the most confident first, equals in their order; a picture that
         says so where nothing is wrong.
-
-    Raises:
-        InvalidValue: unequal lengths, a label outside the class names, a
-            confidence outside [0, 1], an image of another type or shape.
-
-    Example:
-        >>> digit = np.zeros((1, 28, 28, 1), np.uint8)
-        >>> mistakes_sheet(digit, [0], predicted=[1], confidences=[0.98], class_names=["cat", "dog"])[1:4]
-        b'PNG'
     """
     truth = _checked_labels(given, "given", len(class_names))
     answers = _checked_labels(predicted, "predicted", len(class_names))

@@ -41,13 +41,7 @@ class Mixing:
     seed: int
 
     def plan(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """What becomes of each image of a batch.
-
-        Args:
-            rows: (batch,) int64, in the order of the batch.
-
-        Returns:
-            (batch, 6) float32, columns as PLAN_COLUMNS.
+        """What becomes of each image of a batch: (batch, 6) float32, columns as PLAN_COLUMNS.
 
         Source:
             MixUp: Zhang et al., arXiv 1710.09412; CutMix: Yun et al., arXiv 1905.04899, its boxes kept inside.
@@ -97,15 +91,7 @@ class Mixing:
 
 
 def mixing_of(recipe: Recipe, shape: tuple[int, ...]) -> Mixing | None:
-    """How a recipe mixes images.
-
-    Args:
-        recipe: resolved.
-        shape: (height, width, channels) of the images.
-
-    Returns:
-        The mixing, or None where the recipe asks for none.
-    """
+    """How a resolved recipe mixes images of that shape; None where it asks for none."""
     mixup, cutmix = recipe.augmentation.mixup_alpha or 0.0, recipe.augmentation.cutmix_alpha or 0.0
     return Mixing(mixup, cutmix, shape[0], shape[1], recipe.seed) if mixup or cutmix else None
 

@@ -43,11 +43,6 @@ def drawn_views(rows: NDArray[np.int64], *, num_images: int, num_views: int, see
 def augmented_views(images: Any, augmentation: keras.Model, *, num_views: int) -> NDArray[np.uint8]:
     """Views of images, in memory: first the images as they are, then augmented ones, each drawn anew.
 
-    Args:
-        images: (num_images, height, width, channels) uint8, or what gives such an array when it is sliced.
-        augmentation: as `sightline.training.augmentation.pipeline.build_augmentation` gives it; goes on drawing.
-        num_views: of each image, at least 1.
-
     Returns:
         (num_views * num_images, height, width, channels) uint8, view after view.
     """

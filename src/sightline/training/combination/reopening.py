@@ -28,13 +28,6 @@ def reopen_shared_rows(
 ) -> tuple[Prepared, str]:
     """Open the source of several runs again, and read the images of the rows that they share.
 
-    Args:
-        source: where the images are; None for where the runs found them.
-        runs: of that source.
-        rows: that they share.
-        class_names: in the order that is wanted.
-        spec: what the network is fed.
-
     Returns:
         The data, whose pixels are those of the judged rows alone; and what has to be typed to find them again.
     """
@@ -58,11 +51,7 @@ def reopen_shared_rows(
 
 
 def reopened_network(run: FinishedRun, class_names: tuple[str, ...]) -> Any:
-    """The network of a run with calibrated logits, in the order of these classes.
-
-    Returns:
-        A Keras model: uint8 images to features and logits.
-    """
+    """The network of a run, uint8 images to features and calibrated logits, in the order of these classes."""
     import keras
 
     from sightline.training.packaging.contract import contract_of

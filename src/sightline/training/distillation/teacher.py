@@ -124,12 +124,7 @@ def _check_student(recipe: Recipe, bundle: Bundle) -> None:
 
 
 def source_of_teacher(bundle: Bundle, source: Any) -> Any:
-    """What a student learns from, as it was named now or when its teacher was trained; InvalidValue if it never was.
-
-    Args:
-        bundle: of the teacher.
-        source: whatever `sightline.load` takes, or None.
-    """
+    """What a student learns from, as it was named now or when its teacher was trained; InvalidValue if it never was."""
     if source is not None:
         return source
     return recorded_source(bundle)

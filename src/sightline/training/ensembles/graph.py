@@ -59,13 +59,7 @@ def ensemble_network(members: Sequence[keras.Model], votes: ArrayLike, *, views:
 
 
 def check_joined(num_parameters: int, free: int, *, said: str) -> None:
-    """Refuse members whose network memory cannot hold, before they are joined.
-
-    Args:
-        num_parameters: weights of all members.
-        free: bytes.
-        said: what they are, as the start of a sentence.
-    """
+    """Refuse members whose network the free bytes cannot hold, before they are joined; `said` is what they are."""
     gib, joined = 2**30, COPIES * 4 * num_parameters
     if joined > free:
         raise InvalidValue(
@@ -130,14 +124,9 @@ VIEWS: dict[str, tuple[Callable[[Any], Any], ...]] = {
 
 
 def answers_of(network: keras.Model, images: Any) -> NDArray[np.float32]:
-    """What a network that was not exported yet says of images, in bounded memory.
+    """What a network that was not exported yet says of uint8 images, in bounded memory: (num_images, num_classes).
 
-    Args:
-        network: uint8 images to logits, or to a dictionary that has them.
-        images: (num_images, height, width, channels) uint8, or what gives such an array when it is sliced.
-
-    Returns:
-        (num_images, num_classes) float32.
+    `images` are an array, or what gives one when it is sliced.
     """
     size = min(max(PORTION_VALUES // math.prod(images.shape[1:]), 1), MOST_IN_PORTION)
     parts = []

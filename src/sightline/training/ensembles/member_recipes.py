@@ -26,11 +26,11 @@ SOUP_EPOCHS, SOUP_RATE = 0.25, 0.3
 
 
 def member_data(data: Prepared, number: int, weights: NDArray[np.float64] | None) -> Prepared:
-    """What one member learns from, and its recipe.
+    """What one member, counted from 1, learns from, and its recipe.
 
     Args:
         data: of the run.
-        number: from 1.
+        number: of the member.
         weights: (num_train,) what each train row counts; rows of 0 are left out. None: all as they are.
     """
     own = dataclasses.replace(data, recipe=member_recipe(data.recipe, number))

@@ -126,10 +126,7 @@ def train_member_or_report(job: Job, number: int) -> Outcome:
 def train_member(job: Job, number: int, *, weights: NDArray[np.float64] | None = None) -> None:
     """Train a member and keep it.
 
-    Args:
-        job: of the run.
-        number: from 1.
-        weights: (num_train,) what each train row counts, as boosting has it; else by the kind of the ensemble.
+    `weights` (num_train,) are what each train row counts, as boosting has it; else the kind of the ensemble decides.
     """
     data = _data(job)
     rows, is_bagging = data.splits.train, data.recipe.ensemble.kind == "bagging"

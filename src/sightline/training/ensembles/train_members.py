@@ -109,11 +109,7 @@ def outcome_of_lost_process(number: int) -> Outcome:
 
 
 def ensemble_summary(ensemble: Ensemble, kind: str) -> dict[str, Any]:
-    """An ensemble as metrics.json has it, before its members were judged.
-
-    Returns:
-        kind, members with number, network, seed, vote, epochs and seconds; out_of_bag.
-    """
+    """An ensemble as metrics.json has it, before its members were judged."""
     members = [
         {
             "number": member.number,

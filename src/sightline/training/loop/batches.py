@@ -133,16 +133,7 @@ def training_feed(data: LabelledImages, recipe: Recipe, *, num_classes: int) -> 
 
 
 def validation_feed(data: LabelledImages | None, recipe: Recipe, *, num_classes: int) -> dict[str, Any]:
-    """The arguments that let `fit` measure itself on validation rows after each epoch.
-
-    Args:
-        data: the rows, or None.
-        recipe: loss and memory limit.
-        num_classes: width of one-hot targets.
-
-    Returns:
-        Keyword arguments of `keras.Model.fit`, none without rows.
-    """
+    """The arguments that let `fit` measure itself on validation rows after each epoch; none without rows."""
     if data is None:
         return {}
     targets = data.targets(recipe.loss.name, num_classes)
@@ -253,11 +244,6 @@ def train_rows_for_fit(data: Prepared) -> LabelledImages:
 
 
 def rows_for_fit(data: Prepared, rows: NDArray[np.int64]) -> LabelledImages:
-    """Some rows as `fit` takes them.
-
-    Args:
-        data: where they are.
-        rows: (num_images,) row indices.
-    """
+    """Some rows as `fit` takes them."""
     weights = None if data.dataset.weights is None else data.dataset.weights[rows]
     return LabelledImages(data.pixels.take(rows), data.dataset.labels[rows], weights, task=data.dataset.task)

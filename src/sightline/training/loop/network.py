@@ -107,11 +107,6 @@ def _is_fusible(layer: layers.Layer) -> bool:
 def training_network(network: keras.Model, augmentation: keras.Model | None, *, mixes: bool) -> keras.Model:
     """What `fit` trains: the network behind augmentation and mixing, whose weights are the network's own.
 
-    Args:
-        network: images to logits.
-        augmentation: as `build_augmentation` gives it.
-        mixes: whether a plan comes with the images.
-
     Returns:
         Images, or [images, plan], to logits; the network itself where nothing stands before it and nothing in it
             can be computed faster while it learns.

@@ -46,12 +46,7 @@ def make_log_folder(parent: Path, name: str) -> Path:
 
 
 def append_scalars(folder: Path, row: Mapping[str, float]) -> None:
-    """Log one epoch: training and validation side by side, so that one chart shows both.
-
-    Args:
-        folder: of the run; `train` and `validation` are made inside it.
-        row: of the history: `epoch`, `loss`, `accuracy`, `learning_rate`, `seconds` and those of validation.
-    """
+    """Log one epoch: training and validation side by side, so that one chart shows both."""
     prefix = "validation_"
     judged = {key.removeprefix(prefix): value for key, value in row.items() if key.startswith(prefix)}
     learned = {key: value for key, value in row.items() if key != "epoch" and not key.startswith(prefix)}
@@ -103,12 +98,7 @@ class FitOutputs:
 
 
 def record_epoch(outputs: FitOutputs, row: Mapping[str, float]) -> None:
-    """Write one epoch wherever it is to be read.
-
-    Args:
-        outputs: its `history_path` and `tensorboard`; nothing is written where both are None.
-        row: of the history.
-    """
+    """Write one epoch wherever it is to be read."""
     if outputs.history_path is not None:
         with writing_to(outputs.history_path), outputs.history_path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")

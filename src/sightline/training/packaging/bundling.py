@@ -52,15 +52,9 @@ def make_bundle(
     stopwatch: Stopwatch,
     ensemble: dict[str, Any] | None = None,
 ) -> Judged:
-    """Write `bundle/` and `predictions.npz` into a run's folder.
+    """Write `bundle/` and `predictions.npz` into a run's folder; `bundle/` appears in it only when all went well.
 
-    Args:
-        network: fitted.
-        data: the rows and splits, and the pixels of the judged rows.
-        folder: of the run; `bundle/` appears in it only when all went well.
-        origin: where the network comes from.
-        stopwatch: gets the laps "export" and "evaluate".
-        ensemble: what metrics.json says of one and its members; their figures are added to it.
+    `ensemble` is what metrics.json says of one and its members; their figures are added to it.
     """
     with staged_folder(folder / "bundle") as staged:
         session = save_network(network, staged)

@@ -27,10 +27,7 @@ from sightline.training.packaging.onnx_export import export_onnx
 
 
 def contract_of(network: keras.Model) -> keras.Model:
-    """The network with the outputs that a bundle promises, by their names.
-
-    Args:
-        network: uint8 images to logits, with a layer "logits"; or one that has named outputs already.
+    """The network with the outputs that a bundle promises, by their names; one that has named outputs already is kept.
 
     Returns:
         uint8 `images` to a dictionary of float32 `features` (batch, width) and `logits` (batch, num_classes).
@@ -56,12 +53,7 @@ def _flat(tensor: Any) -> Any:
 
 
 def save_outputs(model: keras.Model, *, name: str) -> Session:
-    """A network with outputs of any names in ONNX Runtime, exported once and kept in the cache for the next time.
-
-    Args:
-        model: uint8 images to a dictionary of outputs.
-        name: of its architecture, for who looks at the cache.
-    """
+    """A network with outputs of any names in ONNX Runtime, exported once and kept in the cache for the next time."""
     digest = hashlib.sha256(json.dumps([keras.__version__, model.get_config()], sort_keys=True, default=str).encode())
     for weight in model.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
@@ -107,12 +99,6 @@ def largest_probability_difference(
     """How far the two files of a bundle differ on images; refuses the bundle if it is too far.
 
     Both are computed on the processor, in full precision, wherever the network learned.
-
-    Args:
-        keras_path: `model.keras`, read back from the disk as its owner will read it.
-        images: (num_images, height, width, channels) uint8.
-        onnx_logits: (num_images, num_classes), what `model.onnx` gave for them.
-        task: what makes probabilities of logits.
     """
     if not len(images):
         return 0.0

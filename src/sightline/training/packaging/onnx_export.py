@@ -27,12 +27,7 @@ _GRAPHS = (5, 10)
 
 
 def export_onnx(keras_path: Path, onnx_path: Path) -> None:
-    """Export a `model.keras` to ONNX with the tensor contract of a bundle.
-
-    Args:
-        keras_path: a saved network from `images` to a dictionary with `logits`.
-        onnx_path: what to write.
-    """
+    """Export a `model.keras`, from `images` to named outputs, to ONNX with the tensor contract of a bundle."""
     keras = load_keras()
     backend = keras.config.backend()
     if backend == "jax":

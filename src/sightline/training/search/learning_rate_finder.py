@@ -136,12 +136,7 @@ def find_learning_rate(  # noqa: PLR0913  # each is an option of the command lin
 
 
 def suggest(rates: NDArray[np.float64], losses: NDArray[np.float64]) -> tuple[float, float]:
-    """Where the loss was lowest, and where it fell fastest on the way there.
-
-    Args:
-        rates: float64 (num_steps,), positive and growing.
-        losses: float64 (num_steps,).
-    """
+    """Where the loss was lowest, and where it fell fastest on the way there."""
     smoothed = smoothed_losses(losses)
     lowest = int(smoothed.argmin()) if len(losses) else 0
     if not (len(losses) and smoothed[lowest] < (1 - LEAST_FALL) * smoothed[: lowest + 1].max()):
@@ -157,12 +152,8 @@ def suggest(rates: NDArray[np.float64], losses: NDArray[np.float64]) -> tuple[fl
 def smoothed_losses(losses: NDArray[np.float64]) -> NDArray[np.float64]:
     """The course of the losses without their noise, by an average that does not lag.
 
-    Args:
-        losses: float64 (num_steps,), finite.
-
-    Returns:
-        float64 (num_steps,). A loss far above where it began counts as a fifth above: how far it
-        ran away is chance, and would be smeared over the steps before the edge.
+    A loss far above where it began counts as a fifth above: how far it ran away is chance, and would be smeared over
+    the steps before the edge.
     """
     capped = np.minimum(losses, CAPPED_AT_RATIO * _mean_at_start(losses))
     return smooth(capped, max(3.0, len(losses) * SMOOTHED_SHARE))

@@ -75,11 +75,7 @@ SWAPPED_SHARE = 2 / 3
 
 
 def named_mirrors(class_names: Sequence[str], axis: Axis) -> tuple[str, str] | None:
-    """Two classes whose names say that one is the mirror image of the other.
-
-    Returns:
-        The first such pair, or None.
-    """
+    """The first two classes whose names say that one is the mirror image of the other, or None."""
     found = _by_words(class_names, axis) or _by_parts(class_names, axis)
     if found:
         return class_names[found[0]], class_names[found[1]]

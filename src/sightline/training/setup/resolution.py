@@ -54,13 +54,7 @@ def default_recipe(dataset: Dataset) -> str:
 
 
 def chosen_recipe(dataset: Dataset, name: str | Path | None, settings: Sequence[str] = ()) -> Recipe:
-    """The recipe that was named, or the one that the rule takes for a dataset, with some of its keys set.
-
-    Args:
-        dataset: opened.
-        name: of a recipe or its JSON file; None for the one that `default_recipe` says.
-        settings: texts as `--set` takes them.
-    """
+    """The recipe that was named, or the one that `default_recipe` says, with keys set as `--set` sets them."""
     return recipe(default_recipe(dataset) if name is None else name, settings)
 
 
@@ -78,11 +72,7 @@ def opened_and_chosen(source: Any, name: str | Path | None, settings: Sequence[s
 
 
 def announce_recipe(name: str) -> None:
-    """Print which recipe was taken where none was named, and by which rule.
-
-    Args:
-        name: of the recipe.
-    """
+    """Print which recipe was taken where none was named, and by which rule."""
     reporter().say(f"recipe {name}, by the rule: {DEFAULT_RULE}")
 
 

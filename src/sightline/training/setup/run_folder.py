@@ -113,12 +113,7 @@ def run_folder(out: Path | None, data: Prepared) -> Iterator[Path]:
 
 
 def make_run_folder(out: Path | None, *, stem: str) -> Path:
-    """Make the folder of a new run; never one that holds something already.
-
-    Args:
-        out: what the user asked for, or None for `runs/<stem>-001`, counted up.
-        stem: "mnist-fast".
-    """
+    """Make the folder of a new run, `out` or `runs/<stem>-001`, counted up; never one that holds something already."""
     if out is not None:
         with writing_to(out):
             check_free(out)

@@ -31,10 +31,8 @@ def fit_transfer(network: keras.Model, data: Prepared, outputs: FitOutputs) -> F
     upper part or the whole learns too, with its batch statistics frozen; what came of it is kept
     only if it lowers the cross-entropy of the validation rows.
 
-    Args:
-        network: from `sightline.networks.building`, its backbone filled with weights.
-        data: rows, pixels and the resolved recipe.
-        outputs: where history and progress go.
+    Returns:
+        The course: one row for the head, then one an epoch of fine-tuning.
 
     Source:
         Features and a linear head: Donahue et al., DeCAF, arXiv 1310.1531; fine-tuning after the head:

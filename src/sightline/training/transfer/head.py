@@ -102,15 +102,7 @@ def fit_head(train: Rows, validation: Rows | None, *, num_classes: int, penaltie
 
 
 def calibrated_cross_entropy(logits: NDArray[Any], labels: NDArray[np.int64]) -> float:
-    """Cross-entropy at the temperature that suits these rows best: what fine-tuning has to lower to be kept.
-
-    Args:
-        logits: (num_images, num_classes).
-        labels: (num_images,) int64.
-
-    Returns:
-        Nats; NaN without rows.
-    """
+    """Cross-entropy in nats at the temperature that suits these rows best, which fine-tuning has to lower."""
     if not len(labels):
         return float("nan")
     return cross_entropy(logits, labels, temperature=fit_temperature(logits, labels))
