@@ -52,10 +52,10 @@ class _Directory:
 
 
 def exif_orientation(block: bytes) -> int:
-    """How the camera was held, from an EXIF block.
+    """How the camera was held, from an EXIF block without the leading "Exif" of JPEG files.
 
-    Args:
-        block: the block without the leading "Exif" of JPEG files.
+    Returns:
+        1 to 8 as Exif counts them; 1, upright, wherever the block is damaged or says nothing.
     """
     if block[:4] not in (b"II\x2a\x00", b"MM\x00\x2a"):
         return 1

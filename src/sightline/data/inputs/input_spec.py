@@ -18,6 +18,7 @@ Background = Literal["dark", "light", "mixed"]
 # between the two limits nothing is claimed.
 _DARK, _LIGHT = 80, 110
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+# Share of the images whose borders must agree, so that a whole source has that background; else it is mixed.
 _ENOUGH = 0.95
 _MAX_SAMPLE = 2000
 _MIN_CONTRAST = 40

@@ -439,6 +439,7 @@ def class_remarks(dataset: Dataset, splits: Splits, shares: Sequence[float]) -> 
 
 def groups_needed(share: float) -> int:
     """How many groups a class needs so that a split of this share surely has one."""
+    # A class may lag behind its share by 5 % before it gets one (SLACK); two more, as two splits may be served before.
     return math.ceil(1 / (0.95 * share)) + 2
 
 

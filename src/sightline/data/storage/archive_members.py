@@ -37,7 +37,11 @@ _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 
 
 def list_zip(path: Path) -> Listing:
-    """The members of a zip that may be images."""
+    """The members of a zip that may be images; those that lead out of it, links and encrypted ones are left out.
+
+    Returns:
+        Names with "/" between their parts, expanded sizes, CRCs, and where each member's header lies.
+    """
     with zipfile.ZipFile(path) as archive, path.open("rb") as stream:
         members = archive.infolist()
         _refuse_crowd(path, len(members))

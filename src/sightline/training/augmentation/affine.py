@@ -64,6 +64,9 @@ def inverse_maps(tangent: Any, turn: tuple[Any, Any], shift: tuple[Any, Any], si
         turn: (count,) zoom times cosine, and (count,) zoom times sine.
         shift: (count,) pixels in x, and (count,) in y.
         size: height and width.
+
+    Returns:
+        (count, 8), as `keras.ops.image.affine_transform` takes them.
     """
     cosine, sine = turn
     x_by_x, x_by_y = cosine, tangent * cosine - sine

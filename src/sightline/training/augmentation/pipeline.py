@@ -25,7 +25,8 @@ def build_augmentation(augmentation: AugmentationRecipe, spec: InputSpec, *, see
     """The augmentation as a Keras model of its own, or None if nothing is on.
 
     MixUp and CutMix are not in it: they need labels (`sightline.training.augmentation.mixing`). A policy's own
-    saturation and hue are dropped on grey input.
+    saturation and hue are dropped on grey input. What comes in at a border is black before a dark background, else the
+    mirrored image.
 
     Returns:
         uint8 images (batch, height, width, channels) to floats that are whole, 0 to 255.

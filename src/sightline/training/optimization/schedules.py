@@ -43,7 +43,7 @@ def build_schedule(recipe: Recipe, *, total_steps: int) -> float | keras.optimiz
 def last_rate(rate: Any, *, num_batches: int, accumulation_steps: int = 1) -> float:
     """The learning rate of the last step that was taken after so many batches.
 
-    Keras' `optimizer.learning_rate` is that of the step to come.
+    Keras' `optimizer.learning_rate` is that of the step to come. Before the first step, it is that of the first batch.
     """
     if isinstance(rate, int | float):
         return float(rate)
