@@ -56,7 +56,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "system",
-            "text paths interruption stored locks outputs files caches progress workers backends",
+            "text paths interruption stored outputs files caches progress workers backends",
             keras_on_use_in="backends",
         ),
     ),
@@ -90,7 +90,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("reporting/charts", "canvas confusion curves overlay learning_rates"),),
     (Room("reporting/pages", "style miniatures audit"),),
     (Room("evaluation", "scoring finished_runs judging evaluate paired_tests comparison similarity"),),
-    (Room("networks", "limits lite0_layout building classic convnet lite0 applications", keras=AT_ONCE),),
+    (Room("networks", "lite0_layout building classic convnet lite0 applications", keras=AT_ONCE),),
     # A wrong name is refused before Keras is imported.
     (Room("training/setup", "mirrors resolution preparation run_folder"),),
     (Room("training/optimization", "optimizers schedules losses", keras=AT_ONCE),),

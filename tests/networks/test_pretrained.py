@@ -23,10 +23,9 @@ from sightline.system.backends import load_keras
 
 keras = load_keras()
 
-from sightline.configuration.schema import ModelRecipe  # noqa: E402
+from sightline.configuration.networks import check_weights  # noqa: E402
 from sightline.networks import applications, lite0  # noqa: E402  # the backend is chosen first
 from sightline.networks.building import build_network  # noqa: E402
-from sightline.networks.limits import check_weights  # noqa: E402
 
 FETCHED = [name for name, entry in MODELS.items() if entry.backbone is not None and entry.backbone.application]
 # The module of keras.applications that holds each one's own preprocessing.
@@ -207,7 +206,7 @@ def test_a_file_that_cannot_be_weights_is_refused_without_building_anything(
     for suffix in ("h5", "npz", "keras"):
         (tmp_path / f"there.{suffix}").write_text("a text")
     with pytest.raises(InvalidValue, match=match):
-        check_weights(ModelRecipe(name=name, weights=str(tmp_path / file)))
+        check_weights(name, str(tmp_path / file))
 
 
 def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:

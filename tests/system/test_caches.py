@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 
 from sightline.errors import CannotWrite, InvalidValue, OutputExists
-from sightline.system.caches import cache, cache_root, discard, entries, find_entry, limit_bytes, make_room, new_entry
+from sightline.system.caches import (
+    cache,
+    cache_folder,
+    cache_root,
+    discard,
+    entries,
+    find_entry,
+    limit_bytes,
+    make_room,
+    new_entry,
+)
 
 
 @pytest.fixture
@@ -145,3 +155,28 @@ def test_a_bound_that_is_none_is_refused(said: str, monkeypatch):
     with pytest.raises(InvalidValue, match=f"must be a number of GiB, 0 or more, or inf; got '{said}'"):
         limit_bytes()
     assert limit_bytes(1.0) == 2**30
+
+
+def test_the_cache_folder_follows_its_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "mine"))
+    assert cache_folder() == tmp_path / "mine"
+    monkeypatch.delenv("SIGHTLINE_CACHE")
+    if os.name != "nt":
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        assert cache_folder() == tmp_path / "sightline"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="users without an entry in a table of users")
+def test_without_a_home_there_is_no_cache_and_it_is_said_what_to_set(python) -> None:
+    program = """
+import pwd
+def nobody(number): raise KeyError(number)
+pwd.getpwuid = nobody
+from sightline.system.caches import cache_folder
+from sightline.data.sources.downloads import keras_home
+print(keras_home())
+cache_folder()
+"""
+    answer = python(program, env={"PATH": os.environ["PATH"]})
+    assert answer.out == "/tmp/.keras\n"
+    assert "there is no home folder to keep a cache in. Set SIGHTLINE_CACHE" in answer.err

@@ -12,14 +12,14 @@ import pytest
 from sightline.errors import CannotWrite, OutputExists
 from sightline.system import files
 from sightline.system.files import (
-    cache_folder,
+    hold_file,
+    remove_leftovers,
     sha256_of,
     staged_folder,
     write_atomically,
     write_json,
     writing_to,
 )
-from sightline.system.locks import hold_file, remove_leftovers
 
 
 def names_in(folder: Path) -> list[str]:
@@ -134,15 +134,6 @@ def test_the_hash_is_the_one_of_the_standard(tmp_path: Path) -> None:
     path = tmp_path / "abc"
     path.write_bytes(b"abc")
     assert sha256_of(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-
-
-def test_the_cache_folder_follows_its_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "mine"))
-    assert cache_folder() == tmp_path / "mine"
-    monkeypatch.delenv("SIGHTLINE_CACHE")
-    if os.name != "nt":
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-        assert cache_folder() == tmp_path / "sightline"
 
 
 def test_a_staged_folder_appears_only_when_it_is_whole(tmp_path: Path) -> None:
@@ -287,22 +278,6 @@ def test_a_pipe_waits_for_its_reader_a_while_and_not_for_ever(tmp_path: Path, mo
     monkeypatch.setattr(files, "_WAIT_FOR_READER_SECONDS", 0.1)
     with pytest.raises(CannotWrite, match="nothing reads from this pipe"):
         write_atomically(tmp_path / "pipe", "answer")
-
-
-@pytest.mark.skipif(os.name == "nt", reason="users without an entry in a table of users")
-def test_without_a_home_there_is_no_cache_and_it_is_said_what_to_set(python) -> None:
-    program = """
-import pwd
-def nobody(number): raise KeyError(number)
-pwd.getpwuid = nobody
-from sightline.system.files import cache_folder
-from sightline.data.sources.downloads import keras_home
-print(keras_home())
-cache_folder()
-"""
-    answer = python(program, env={"PATH": os.environ["PATH"]})
-    assert answer.out == "/tmp/.keras\n"
-    assert "there is no home folder to keep a cache in. Set SIGHTLINE_CACHE" in answer.err
 
 
 def test_a_staged_folder_never_replaces_what_exists(tmp_path: Path) -> None:

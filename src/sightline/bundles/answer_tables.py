@@ -12,8 +12,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from sightline.errors import CannotWrite, OutputExists
-from sightline.system.files import open_as_it_is, writing_to
-from sightline.system.locks import hold_file, remove_unless_held
+from sightline.system.files import hold_file, open_as_it_is, remove_unless_held, writing_to
 from sightline.system.paths import absolute_path
 from sightline.system.progress import reporter
 from sightline.system.text import csv_line

@@ -8,9 +8,8 @@ from typing import Any
 import keras
 from keras import layers
 
-from sightline.configuration.networks import MODELS
+from sightline.configuration.networks import MODELS, check_image_size, check_weights
 from sightline.configuration.schema import ModelRecipe
-from sightline.networks.limits import check_image_size, check_weights
 
 
 def build_network(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -> keras.Model:
@@ -34,7 +33,7 @@ def build_network(shape: tuple[int, int, int], num_classes: int, model: ModelRec
         61706
     """
     check_image_size(model.name, shape[0], shape[1])
-    check_weights(model)
+    check_weights(model.name, model.weights)
     module, function = MODELS[model.name].builder.split(":")
     network: keras.Model = getattr(importlib.import_module(f"sightline.networks.{module}"), function)(
         shape, num_classes, model

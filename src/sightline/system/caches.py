@@ -19,8 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from sightline.errors import CannotWrite, InvalidValue
-from sightline.system.files import cache_folder, staged_folder, write_atomically, write_json, writing_to
-from sightline.system.locks import remove_leftovers
+from sightline.system.files import (
+    remove_leftovers,
+    staged_folder,
+    write_atomically,
+    writing_to,
+)
 
 LIMIT_VARIABLE = "SIGHTLINE_CACHE_GIB"
 USUAL_LIMIT_GIB = 20.0
@@ -97,6 +101,19 @@ def cache_root() -> Path:
     return folder if _is_ours(folder) else folder / "sightline-cache"
 
 
+def cache_folder() -> Path:
+    """Where Sightline keeps what can be made again: SIGHTLINE_CACHE, or the user's cache folder."""
+    if chosen := os.environ.get("SIGHTLINE_CACHE"):
+        return Path(os.path.abspath(os.path.expanduser(chosen)))  # noqa: PTH100, PTH111  # neither needs a home
+    usual = os.environ.get("LOCALAPPDATA") if os.name == "nt" else os.environ.get("XDG_CACHE_HOME")
+    try:
+        return Path(usual or Path.home() / ("AppData/Local" if os.name == "nt" else ".cache")) / "sightline"
+    except RuntimeError as error:
+        raise CannotWrite(
+            "there is no home folder to keep a cache in. Set SIGHTLINE_CACHE to a folder, or HOME."
+        ) from error
+
+
 def entries() -> Iterator[Entry]:
     """All that bears the mark, in no order; nothing behind links."""
     for kind in _folders_in(cache_root()):
@@ -152,7 +169,8 @@ def new_entry(kind: str, key: str, *, holds: str, num_bytes: int, limit: int | N
     make_room(bound - num_bytes)
     with staged_folder(folder / key) as staged:
         yield staged
-        write_json(staged / MARK, {"made_by": _MADE_BY, "holds": holds})
+        mark = json.dumps({"made_by": _MADE_BY, "holds": holds}, indent=2, ensure_ascii=False)
+        (staged / MARK).write_bytes(f"{mark}\n".encode())  # the folder itself appears at one stroke
 
 
 def make_room(budget_bytes: int) -> None:

@@ -1,7 +1,8 @@
-"""Writing without loss, hashes, and the folders that Sightline owns.
+"""Writing without loss, and hashes.
 
 Nothing is ever written in place: a file is written beside, flushed to the disk
-and renamed, so that a crash or a full disk leaves what was there before.
+and renamed, so that a crash or a full disk leaves what was there before. It is held
+meanwhile: the system lets go of it however the process ends, and what was left goes then.
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ import glob
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from sightline.errors import CannotWrite, OutputExists
-from sightline.system.locks import hold_file, holding, remove_leftovers
 from sightline.system.outputs import check_place
 from sightline.system.stored import open_plain
 from sightline.system.text import without_nan
@@ -195,19 +197,6 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def cache_folder() -> Path:
-    """Where Sightline keeps what can be made again: SIGHTLINE_CACHE, or the user's cache folder."""
-    if chosen := os.environ.get("SIGHTLINE_CACHE"):
-        return Path(os.path.abspath(os.path.expanduser(chosen)))  # noqa: PTH100, PTH111  # neither needs a home
-    usual = os.environ.get("LOCALAPPDATA") if os.name == "nt" else os.environ.get("XDG_CACHE_HOME")
-    try:
-        return Path(usual or Path.home() / ("AppData/Local" if os.name == "nt" else ".cache")) / "sightline"
-    except RuntimeError as error:
-        raise CannotWrite(
-            "there is no home folder to keep a cache in. Set SIGHTLINE_CACHE to a folder, or HOME."
-        ) from error
-
-
 def check_free(out: Path, *, keep: Iterable[str | Path] = ()) -> None:
     """Refuse a place that is taken, before any work is done for it.
 
@@ -269,8 +258,9 @@ def staged_folder(final: Path) -> Iterator[Path]:
                         raise
                 raise
             with writing_to(final):
-                for path in temporary.iterdir():
-                    _flush_file(path)
+                for path in filter(Path.is_file, temporary.iterdir()):
+                    with path.open("rb+") as stream:
+                        os.fsync(stream.fileno())
                 _rename(temporary, final)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -312,12 +302,6 @@ def _taken(final: Path) -> OutputExists:
     return OutputExists(f"{final} exists; nothing in it was changed. Choose another place.")
 
 
-def _flush_file(path: Path) -> None:
-    if path.is_file():
-        with path.open("rb+") as stream:
-            os.fsync(stream.fileno())
-
-
 def _flush_folder(folder: Path) -> None:
     # Without this a power cut can lose the rename; Windows cannot open folders.
     if os.name != "nt":
@@ -326,3 +310,91 @@ def _flush_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+# Where the system cannot say whether somebody is still at it, a leftover goes after so long without a change.
+STALE_SECONDS = 24 * 3600
+_PARTIAL = re.compile(r"\..+\.[0-9a-f]{8}\.partial")
+
+
+@contextlib.contextmanager
+def holding(folder: Path) -> Iterator[None]:
+    """Hold a folder that was just made: as long as it is open, `remove_leftovers` leaves it alone."""
+    descriptor = _locked(folder, wait=True)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def remove_unless_held(place: Path) -> None:
+    """Remove a file if it is there; a BlockingIOError where somebody is still writing it."""
+    with contextlib.suppress(FileNotFoundError):
+        descriptor = _locked(place, wait=False)
+        try:
+            place.unlink()
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+
+
+def remove_leftovers(parent: Path, pattern: str = ".*.partial") -> None:
+    """Remove half-written files and folders whose process has ended, and never one that somebody is still at."""
+    with contextlib.suppress(OSError):
+        for found in parent.glob(pattern):
+            if _PARTIAL.fullmatch(found.name) and not found.is_symlink() and (found.is_dir() or found.is_file()):
+                with contextlib.suppress(OSError):  # of one of them
+                    _remove_if_left(found)
+
+
+def _remove_if_left(place: Path) -> None:
+    try:
+        descriptor = _locked(place, wait=False)
+    except BlockingIOError:
+        return
+    try:
+        # Removed while it is held, so that nobody begins to write there meanwhile.
+        if descriptor is not None or time.time() - _last_change(place) > STALE_SECONDS:
+            if place.is_dir():
+                shutil.rmtree(place, ignore_errors=True)
+            else:
+                place.unlink()
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _last_change(place: Path) -> float:
+    inside = place.iterdir() if place.is_dir() else ()
+    times: list[float] = [path.lstat().st_mtime for path in (place, *inside)]
+    return max(times)
+
+
+if sys.platform == "win32":
+
+    def hold_file(descriptor: int) -> None:
+        """Nothing: what is open cannot be removed there."""
+
+    def _locked(place: Path, *, wait: bool) -> int | None:  # noqa: ARG001
+        return None  # a folder cannot be opened there, and one with open files cannot be removed
+else:
+    import fcntl
+
+    def hold_file(descriptor: int) -> None:
+        """Hold a file that was just made and is being written: as long as it is open, it is no leftover."""
+        with contextlib.suppress(OSError):  # the file system knows no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+    def _locked(place: Path, *, wait: bool) -> int | None:
+        """A descriptor that holds the file or folder; None where the file system knows no locks."""
+        descriptor = os.open(place, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            os.close(descriptor)
+            raise
+        except OSError:
+            os.close(descriptor)
+            return None
+        return descriptor

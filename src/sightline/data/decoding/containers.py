@@ -130,7 +130,10 @@ def without_metadata(data: bytes, image_format: ImageFormat) -> Container:
         "PPM": _read_ppm,
         "JPEG2000": _read_jpeg2000,
     }
-    return readers[image_format](data) if image_format in readers else Container(image_format, data)
+    container = readers[image_format](data) if image_format in readers else Container(image_format, data)
+    if container.size is not None:
+        refuse_too_large(container, container.size)
+    return container
 
 
 def _strip_tiff(data: bytes) -> Container:

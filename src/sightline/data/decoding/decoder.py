@@ -178,8 +178,10 @@ def decode_picture(
         raise InvalidValue(f"an image must be a path or bytes; got {type(source).__name__}.")
     name = "image bytes" if isinstance(source, bytes) else printable(str(source))
     try:
-        with _content(source) as data:
-            return _decode(data, format_of(data), color_mode, minimum_size)
+        with _content(source) as data, _stripped(data) as container:
+            lacks_end = container.jpeg is not None and not container.jpeg.has_end
+            decode = _decode_without_end if lacks_end else _decode_stripped
+            return dataclasses.replace(decode(container, color_mode, minimum_size), stored=data)
     except UnreadableImage as error:
         raise UnreadableImage(f"{name}: {error}") from error
 
@@ -190,16 +192,8 @@ def open_image(data: bytes) -> tuple[ImageFile.ImageFile | None, Container, tupl
     Raises:
         UnreadableImage: as `decode_image`, without a name; what follows the header is not looked at.
     """
-    image_format = format_of(data)
-    container = Container(image_format, data)
-    try:
-        container = without_metadata(data, image_format)
-        _refuse_size(container)
+    with _stripped(data) as container:
         return _opened(container)
-    except UnreadableImage:
-        raise
-    except Exception as error:  # damaged files bring Pillow to raise nearly every type there is
-        raise UnreadableImage(_reason(error, container, len(data))) from error
 
 
 def read_image(source: Path | str | bytes, spec: InputSpec, *, invert: bool = False) -> NDArray[np.uint8]:
@@ -232,16 +226,14 @@ def _content(source: Path | str | bytes) -> Iterator[bytes]:
         yield read_bytes(Path(source))
 
 
-def _decode(
-    data: bytes, image_format: ImageFormat, color_mode: ColorMode, minimum_size: tuple[int, int] | None
-) -> DecodedImage:
+@contextlib.contextmanager
+def _stripped(data: bytes) -> Iterator[Container]:
+    """The container of a file; whatever a damaged one raises until the block ends becomes a reason."""
+    image_format = format_of(data)
     container = Container(image_format, data)
     try:
         container = without_metadata(data, image_format)
-        _refuse_size(container)
-        lacks_end = container.jpeg is not None and not container.jpeg.has_end
-        decode = _decode_without_end if lacks_end else _decode_stripped
-        return dataclasses.replace(decode(container, color_mode, minimum_size), stored=data)
+        yield container
     except UnreadableImage:
         raise
     except Exception as error:  # damaged files bring Pillow to raise nearly every type there is
@@ -283,11 +275,6 @@ def _decode_stripped(container: Container, color_mode: ColorMode, minimum_size: 
             _let_go(image, num_bytes)
     height, width = stored if orientation >= 5 else stored[::-1]
     return DecodedImage(pixels, container.format, height, width, orientation, container.bits)
-
-
-def _refuse_size(container: Container) -> None:
-    if container.size is not None:
-        refuse_too_large(container, container.size)
 
 
 def _opened(container: Container) -> tuple[ImageFile.ImageFile | None, Container, tuple[int, int]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import io
 from collections.abc import Sequence
@@ -29,7 +30,6 @@ from sightline.data.duplicates.alignment import (
 from sightline.data.duplicates.fingerprints import Signature, Signatures, empty_signatures, signature
 from sightline.errors import CannotWrite, InvalidValue, OutputExists
 from sightline.system.caches import discard, find_entry, new_entry
-from sightline.system.files import write_atomically
 from sightline.system.progress import reporter
 from sightline.system.stored import read_arrays
 from sightline.system.workers import map_in_order, num_workers
@@ -221,7 +221,7 @@ def remembered_copies(signatures: Signatures) -> Copies:
         contextlib.suppress(CannotWrite, OutputExists, OSError),
         new_entry("copies", key, holds=holds, num_bytes=len(content)) as staged,
     ):
-        write_atomically(staged / name, content)
+        (staged / name).write_bytes(content)
     return copies
 
 
@@ -295,10 +295,7 @@ def near_duplicates(signatures: Signatures, *, threshold: float = NEAR) -> Copie
     told = _told(signatures)
     parts = _parts(len(told.rows), _ROWS)
 
-    def looks_of(part: slice) -> _Looks:
-        return _looks_of(told, part, furthest=2 * threshold)
-
-    looks = []
+    looks, looks_of = [], functools.partial(_looks_of, told, furthest=2 * threshold)
     with reporter().bar("looking for copies", total=len(told.rows)) as bar:
         for part, found in zip(parts, map_in_order(looks_of, parts, workers=num_workers(len(parts))), strict=True):
             looks.append(found)
@@ -331,7 +328,7 @@ def _told(signatures: Signatures) -> _Told:
     taken = signatures.take(rows[first])
     words, means, contrasts = [np.zeros((0, 35), np.float32)], [np.zeros(0, np.float32)], [np.zeros(0, np.float32)]
     for part in _parts(len(taken), 4096):
-        thumbnails = _floats(taken.pixels[part])
+        thumbnails = taken.pixels[part].astype(np.float32)
         words.append(descriptors(thumbnails))
         means.append(thumbnails.mean(axis=(1, 2)))
         contrasts.append(np.log(thumbnails.std(axis=(1, 2)) + 1))
@@ -355,16 +352,17 @@ class _Looks:
 def _looks_of(told: _Told, part: slice, *, furthest: float) -> _Looks:
     """The pairs of some images with others that are no further apart than this."""
     looks = []
-    for change, queries, others in _candidates(_floats(told.pixels[part]), told.words, part):
+    for change, queries, others in _candidates(told.pixels[part].astype(np.float32), told.words, part):
         asked, which = np.unique(queries, return_inverse=True)
-        asked_smoothed = smoothed(np.ascontiguousarray(transposed(_floats(told.pixels[asked]), _CHANGES[change])))
+        thumbnails = transposed(told.pixels[asked].astype(np.float32), _CHANGES[change])
+        asked_smoothed = smoothed(np.ascontiguousarray(thumbnails))
         # Pairs with the same other image stand together, so that it is smoothed once.
         order = np.argsort(others, kind="stable")
         for some in _parts(len(order), _PAIRS):
             pairs = order[some]
             other, inverse = np.unique(others[pairs], return_inverse=True)
             ones = asked_smoothed.take(which[pairs])
-            twos = smoothed(_floats(told.pixels[other])).take(inverse)
+            twos = smoothed(told.pixels[other].astype(np.float32)).take(inverse)
             starts = np.tile(np.array([_CHANGES[change].start], np.float32), (len(pairs), 1))
             distances, crops = distance_after_alignment(ones, twos, starts)
             ends = np.stack([queries[pairs], others[pairs]], axis=1)
@@ -443,7 +441,3 @@ def _kinds(told: _Told, copies: _Looks) -> list[str]:
 
 def _parts(count: int, step: int) -> list[slice]:
     return [slice(start, min(start + step, count)) for start in range(0, count, step)]
-
-
-def _floats(pixels: NDArray[np.uint8]) -> Array:
-    return pixels.astype(np.float32)

@@ -75,11 +75,11 @@ def load(
     if columns and not is_table(source):
         what = printable(str(source)) if isinstance(source, str | Path) else type(source).__name__
         raise InvalidSource(f"columns are named for tables, and {what} is none. Leave them out.")
-    if isinstance(source, Mapping):
-        return from_arrays(source, "arrays", how.name or "arrays", class_names)
-    if is_frame(source):
-        return read_table(source, columns=columns, name=how.name, class_names=class_names)
     if not isinstance(source, str | Path):
+        if isinstance(source, Mapping):
+            return from_arrays(source, "arrays", how.name or "arrays", class_names)
+        if is_frame(source):
+            return read_table(source, columns=columns, name=how.name, class_names=class_names)
         raise InvalidSource(f"a source is a path, a name, a table or arrays; got {type(source).__name__}.")
     if str(source) in SOURCES:
         return _named(str(source))

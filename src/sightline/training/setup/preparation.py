@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sightline.bundles.identity import Identity, content_digests, identity_of, merged_identities
 from sightline.configuration.consistency import recipe_of_each
+from sightline.configuration.networks import check_image_size, check_weights
 from sightline.configuration.schema import Recipe, strengths_of
 from sightline.data.duplicates.search import Copies, remembered_copies
 from sightline.data.inputs.input_spec import input_spec
@@ -23,7 +24,6 @@ from sightline.data.sources.catalog import SOURCES
 from sightline.data.sources.loading import open_as_recipe_says
 from sightline.data.splitting.splits import kinds_of_errors, read_splits_csv, refuse_unreadable, sample_fraction, split
 from sightline.errors import InvalidSource, InvalidValue
-from sightline.networks.limits import check_image_size, check_weights
 from sightline.quality.audit import cheap_findings
 from sightline.records import Dataset, InputSpec, Splits, Store
 from sightline.system.progress import reporter
@@ -106,7 +106,7 @@ def prepare(
         spec = input_spec(dataset, np.flatnonzero(dataset.given_splits != "test"), recipe.data)
     for name, own in recipe_of_each(recipe).items():
         check_image_size(name, spec.height, spec.width)
-        check_weights(own.model)
+        check_weights(own.model.name, own.model.weights)
     pixels = read_pixels(dataset, spec, limit_gib=recipe.data.cache_limit_gib)
     dataset, pixels = _without_unreadable(dataset, pixels, recipe.data.unreadable_limit)
     copies = None
