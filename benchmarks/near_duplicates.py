@@ -28,8 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
-from sightline.data.decoding.decoder import IMAGE_SUFFIXES, decode_image
-from sightline.data.duplicates.fingerprints import Signatures, empty_signatures, fine_structure, signature
+from sightline.data.decoding.decoder import decode_image
+from sightline.data.decoding.formats import IMAGE_SUFFIXES
+from sightline.data.duplicates.fingerprints import Signatures, empty_signatures, fine_structure
 from sightline.data.duplicates.search import NEAR, find_copies, near_duplicates
 from sightline.errors import UnreadableImage
 from sightline.metrics.intervals import wilson_interval
@@ -114,8 +115,7 @@ def signatures_of(images: list[Image.Image]) -> Signatures:
     """One signature an image, taken by threads."""
     table = empty_signatures(len(images))
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        for row, found in enumerate(threads.map(lambda image: signature(np.asarray(image)), images)):
-            table.put(row, found)
+        list(threads.map(lambda row: table.put(row, np.asarray(images[row])), range(len(images))))
     return table
 
 

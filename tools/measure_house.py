@@ -99,12 +99,19 @@ for name in ("blue", "red"):
         Image.fromarray(pixels).save(root / "photos" / name / f"{number}.png")
 os.chdir(root)
 passed = set()
+def is_while_importing(frame):
+    while frame := frame.f_back:
+        if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") != "__main__":
+            return True
+    return False
 def look(frame, event, argument):
     if event == "call":
         name = frame.f_globals.get("__name__", "")
         is_called = "<" not in frame.f_code.co_name and frame.f_code.co_flags & inspect.CO_NEWLOCALS
         if is_called and name.startswith("sightline") and "sightline" in frame.f_code.co_filename:
-            passed.add((name, frame.f_code.co_qualname))
+            function = name, frame.f_code.co_qualname
+            if function not in passed and not is_while_importing(frame):
+                passed.add(function)
     elif event == "return" and frame.f_code.co_name == LAST and passed:
         if frame.f_globals.get("__name__", "").startswith("sightline.data") and argument is not None:
             raise Enough

@@ -44,19 +44,7 @@ def _has_backbone(recipe: Recipe) -> bool:
 
 
 def is_pretrained(recipe: Recipe) -> bool:
-    """Whether a recipe starts from pretrained weights.
-
-    Args:
-        recipe: "auto" stands for a network that does not; of several networks the first decides.
-
-    Returns:
-        True if its network has a backbone whose weights are not random.
-
-    Example:
-        >>> from sightline.configuration.schema import Recipe
-        >>> is_pretrained(Recipe())
-        False
-    """
+    """Whether a recipe starts from pretrained weights; of several networks the first decides; "auto" has none."""
     return _has_backbone(recipe) and recipe.model.weights != "random"
 
 
@@ -243,19 +231,7 @@ def check_views(recipe: Recipe) -> None:
 
 
 def networks_of(recipe: Recipe) -> tuple[str, ...]:
-    """The networks that members of an ensemble have in turn; one name where all have the same.
-
-    Args:
-        recipe: validated key by key.
-
-    Returns:
-        Names of models, as they were written.
-
-    Example:
-        >>> from sightline.configuration.schema import Recipe
-        >>> networks_of(Recipe())
-        ('auto',)
-    """
+    """The names of models that members of an ensemble have in turn, as written; one where all have the same."""
     named = recipe.model.name if recipe.ensemble.networks is None else recipe.ensemble.networks
     return tuple(name.strip() for name in named.split(","))
 

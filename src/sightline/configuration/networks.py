@@ -192,19 +192,9 @@ PREPROCESSINGS: dict[str, tuple[float, float]] = {
 def backbone_of(name: str) -> Backbone:
     """What is known of a network's pretrained weights.
 
-    Args:
-        name: of a model.
-
-    Returns:
-        The entry.
-
     Raises:
         UnknownName: no model has that name.
         InvalidValue: the model starts from nothing.
-
-    Example:
-        >>> backbone_of("efficientnet-lite0").image_size
-        224
     """
     backbone = pick(MODELS, name, kind="model").backbone
     if backbone is None:

@@ -125,22 +125,14 @@ def recipe(name: str | Path = "fast", settings: Mapping[str, Any] | Iterable[str
         start = read_recipe(Path(name))
     else:
         named = pick(RECIPES, name, kind="recipe")
-        start = parse_recipe({"name": name, **named.settings})
+        start = Recipe(name=str(name)).changed(named.settings)
     if isinstance(settings, str):
         raise InvalidValue(f"settings are a mapping or a list of key=value texts; got {settings!r}.")
     return parse_recipe(settings, start=start) if isinstance(settings, Mapping) else override(start, settings)
 
 
 def keys() -> dict[str, dataclasses.Field[Any]]:
-    """Every recipe key as it is typed, with its field.
-
-    Returns:
-        "training.epochs" to its dataclass field, whose metadata holds range and meaning.
-
-    Example:
-        >>> keys()["training.epochs"].default
-        6
-    """
+    """Every recipe key as it is typed, with its dataclass field, whose metadata hold range and meaning."""
     table: dict[str, dataclasses.Field[Any]] = {}
     for top in dataclasses.fields(Recipe):
         section = top.default_factory
@@ -157,22 +149,11 @@ def parse_recipe(content: Mapping[str, Any], *, start: Recipe | None = None) -> 
 
 
 def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
-    """Apply `key=value` texts, as `--set` takes them.
-
-    Args:
-        recipe: what to start from.
-        assignments: "training.epochs=3"; values are read by the type of their key.
-
-    Returns:
-        A new recipe.
+    """Apply `key=value` texts, as `--set` takes them; each is read by the type of its key.
 
     Raises:
         UnknownName: a key that does not exist.
         InvalidValue: no `=`, a value that cannot be read or is out of range, or a key with two values.
-
-    Example:
-        >>> override(Recipe(), ["training.epochs=3", "seed=7"]).seed
-        7
     """
     return _build(_each_once(map(_assigned, assignments)), recipe, is_typed=True)
 
@@ -208,22 +189,7 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def flatten(content: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """A tree of recipe keys as it is typed, key by key.
-
-    Args:
-        content: nested as in JSON.
-        prefix: put before every key.
-
-    Yields:
-        ("training.epochs", 3).
-
-    Raises:
-        InvalidValue: a key is not a string.
-
-    Example:
-        >>> list(flatten({"seed": 1, "training": {"epochs": 3}}))
-        [('seed', 1), ('training.epochs', 3)]
-    """
+    """The keys of a tree of recipe keys as they are typed, each with its value: ("training.epochs", 3)."""
     for key, value in content.items():
         if not isinstance(key, str):
             raise InvalidValue(f"recipe keys are strings; got {key!r}.")

@@ -18,8 +18,7 @@ from typing import Any
 from sightline.configuration import names
 from sightline.configuration.consistency import KEY_CONDITIONS, check_together, check_uses, default_of
 from sightline.configuration.networks import MODELS
-from sightline.configuration.values import Section, check_fields
-from sightline.errors import InvalidValue
+from sightline.configuration.values import Section
 
 
 def _number(default: float | None, low: float, high: float = math.inf, *, above: bool = False, doc: str) -> Any:
@@ -259,7 +258,7 @@ class EnsembleRecipe(Section, section="ensemble"):
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Section, section=""):
     """The whole configuration of a run; made in whatever way, what it cannot be is refused at once.
 
     Example:
@@ -280,16 +279,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse what is no section, what a field does not take, what has no effect, and what contradicts itself."""
-        self._check_parts()
+        self.check_fields()
         check_uses(self)
         check_together(self)
-
-    def _check_parts(self) -> None:
-        check_fields(self, "")
-        for entry in dataclasses.fields(self):
-            value, section = getattr(self, entry.name), entry.default_factory
-            if isinstance(section, type) and not isinstance(value, section):
-                raise InvalidValue(f"{entry.name} must be a {section.__name__}; got {value!r}.")
 
     def value(self, key: str) -> Any:
         """Of a key as it is typed, "training.epochs"."""
@@ -304,7 +296,7 @@ class Recipe:
         draft = copy.copy(self)  # not checked before it is whole: what has lost its use would be refused
         for key, value in values.items():
             _set(draft, key, value)
-        draft._check_parts()
+        draft.check_fields()
         for key, use in KEY_CONDITIONS.items():
             if key not in values and not use.holds(draft):
                 _set(draft, key, default_of(key, draft))
@@ -317,16 +309,10 @@ class Recipe:
 
 
 def strengths_of(augmentation: AugmentationRecipe) -> dict[str, float | str]:
-    """Every part's strength: what the recipe says, else what its policy says, else off.
+    """Every part's strength: what the recipe says, else what its policy (not "auto") says; what is off is left out.
 
     MixUp and CutMix are not among them: they change labels, and act on batches
     (`sightline.training.augmentation.mixing`).
-
-    Args:
-        augmentation: a resolved recipe section (its policy is not "auto").
-
-    Returns:
-        Part to strength, in the recipe's units; parts that are off are left out.
 
     Example:
         >>> strengths_of(AugmentationRecipe(policy="digits", rotation_degrees=5.0))["rotation_degrees"]

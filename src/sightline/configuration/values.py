@@ -29,16 +29,18 @@ class Section:
 
     def __post_init__(self) -> None:
         """Refuse what a field does not take, and keep numbers in the field's own type."""
-        check_fields(self, f"{self.section}.")
+        self.check_fields()
 
-
-def check_fields(part: Any, prefix: str) -> None:
-    """Check the plain fields of a dataclass, whose keys begin with a prefix; 3.0 becomes 3 where that is meant."""
-    for entry in dataclasses.fields(part):
-        kind = field_kinds(part.__class__)[entry.name]
-        if kind:
-            value = _checked(f"{prefix}{entry.name}", getattr(part, entry.name), kind, entry.metadata)
-            object.__setattr__(part, entry.name, value)
+    def check_fields(self) -> None:
+        """Check field by field; 3.0 becomes 3 where that is meant."""
+        own: Any = type(self)
+        for entry in dataclasses.fields(own):
+            kind, value, part = field_kinds(own)[entry.name], getattr(self, entry.name), entry.default_factory
+            if kind:
+                value = _checked(f"{self.section}.{entry.name}".lstrip("."), value, kind, entry.metadata)
+                object.__setattr__(self, entry.name, value)
+            elif isinstance(part, type) and not isinstance(value, part):
+                raise InvalidValue(f"{entry.name} must be a {part.__name__}; got {value!r}.")
 
 
 @functools.cache

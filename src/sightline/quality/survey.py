@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.data.decoding.tiff import camera_model
-from sightline.data.duplicates.fingerprints import Signatures, empty_signatures, signature
+from sightline.data.duplicates.fingerprints import Signatures, empty_signatures
 from sightline.data.storage.stores import decode_row
 from sightline.errors import UnreadableImage
 from sightline.records import Dataset, Store
@@ -135,7 +135,7 @@ def _measure(image: NDArray[np.uint8], row: int, into: Survey) -> None:
     sample = image[::step, ::step]
     into.brightness[row] = sample.mean()
     into.spread[row] = spreads(sample[np.newaxis])[0]
-    into.signatures.put(row, signature(image))
+    into.signatures.put(row, image)
 
 
 def _look_at_arrays(images: NDArray[np.uint8], into: Survey) -> None:
@@ -147,7 +147,7 @@ def _look_at_arrays(images: NDArray[np.uint8], into: Survey) -> None:
             into.brightness[rows] = portion.mean(axis=(1, 2, 3))
             into.spread[rows] = spreads(portion)
             for row, image in enumerate(portion, start=first):
-                into.signatures.put(row, signature(image))
+                into.signatures.put(row, image)
             bar.advance(len(portion))
 
 

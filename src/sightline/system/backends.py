@@ -20,27 +20,16 @@ BACKENDS: dict[str, str] = {"tensorflow": "tensorflow", "jax": "jax", "torch": "
 
 
 def installed_backends() -> tuple[str, ...]:
-    """Backends whose package is installed, the preferred one first.
-
-    Returns:
-        Some of "tensorflow", "jax", "torch".
-
-    Example:
-        >>> set(installed_backends()) <= {"tensorflow", "jax", "torch"}
-        True
-    """
+    """Backends whose package is installed, the preferred one first: some of "tensorflow", "jax", "torch"."""
     return tuple(name for name, package in BACKENDS.items() if importlib.util.find_spec(package) is not None)
 
 
 def choose_backend(requested: str | None = None) -> str:
-    """Decide on a backend without importing anything.
+    """Decide on "tensorflow", "jax" or "torch" without importing anything.
 
     Args:
         requested: what the user typed; else the KERAS_BACKEND variable; else what is
             loaded already; else the first installed of TensorFlow, JAX, PyTorch.
-
-    Returns:
-        "tensorflow", "jax" or "torch".
 
     Raises:
         UnknownName: no backend is called that.
@@ -68,13 +57,7 @@ def choose_backend(requested: str | None = None) -> str:
 
 
 def load_keras(requested: str | None = None) -> ModuleType:
-    """Import Keras on the chosen backend.
-
-    Args:
-        requested: as in `choose_backend`.
-
-    Returns:
-        The module `keras`.
+    """Import Keras on the backend that `choose_backend` says.
 
     Raises:
         UnknownName, MissingPackage, InvalidValue: as `choose_backend`; or Keras refuses its `keras.json`.
@@ -114,10 +97,6 @@ _ALWAYS = ("onnxruntime", "matplotlib")
 def check_packages(backend: str, *, pretrained: bool = False) -> None:
     """Refuse a training that would miss a package at its end, before it begins; nothing is imported.
 
-    Args:
-        backend: from `choose_backend`.
-        pretrained: whether a head is fitted on a backbone.
-
     Raises:
         MissingPackage: the message names the package and the command that brings it.
     """
@@ -144,16 +123,7 @@ _USUAL: dict[str, Any] = {
 
 @contextlib.contextmanager
 def usual_keras() -> Iterator[None]:
-    """While it is open, Keras is set as it comes, whatever `keras.json` or the caller set; then as it was before.
-
-    Yields:
-        Nothing; Keras is loaded on the backend of `load_keras()`.
-
-    Example:
-        >>> with usual_keras():
-        ...     load_keras().config.image_data_format()
-        'channels_last'
-    """
+    """While it is open, Keras is loaded and set as it comes, whatever `keras.json` or a caller set."""
     config = load_keras().config
     before = {name: getattr(config, name)() for name in _USUAL}
     try:
@@ -170,16 +140,7 @@ def _configure(config: Any, values: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def without_retracing_notes() -> Iterator[None]:
-    """While it is open, TensorFlow does not call it an oversight that several networks are compiled in one process.
-
-    Yields:
-        Nothing.
-
-    Example:
-        >>> with without_retracing_notes():
-        ...     logging.getLogger("tensorflow").level == logging.ERROR
-        True
-    """
+    """While it is open, TensorFlow does not call it an oversight that several networks are compiled in one process."""
     logger = logging.getLogger("tensorflow")
     usual = logger.level
     logger.setLevel(logging.ERROR)

@@ -143,7 +143,7 @@ def note_use(place: Path) -> None:
 
 @contextlib.contextmanager
 def new_entry(kind: str, key: str, *, holds: str, num_bytes: int, limit: int | None = None) -> Iterator[Path]:
-    """A folder that becomes an entry when the block is left; room is made for it first.
+    """A folder to write files into, which becomes an entry when the block is left; room is made for it first.
 
     Args:
         kind: of what is kept, a folder of its own.
@@ -151,9 +151,6 @@ def new_entry(kind: str, key: str, *, holds: str, num_bytes: int, limit: int | N
         holds: for who looks at the cache.
         num_bytes: how large it becomes.
         limit: bound of the whole cache in bytes; the usual one if left out.
-
-    Yields:
-        A folder beside its place, to write files into.
 
     Raises:
         OutputExists: it is there, or another process was faster.
@@ -199,14 +196,6 @@ def discard(place: Path) -> bool:
         return False
     shutil.rmtree(leaving, ignore_errors=True)
     return True
-
-
-def reserve(descriptor: int, num_bytes: int) -> None:
-    """Take the room for a file now, so that a full disk is found out before an hour of work, not after it."""
-    if num_bytes and hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(descriptor, 0, num_bytes)
-    else:
-        os.truncate(descriptor, num_bytes)
 
 
 def _is_ours(folder: Path) -> bool:

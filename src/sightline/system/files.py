@@ -51,17 +51,7 @@ _WAIT_FOR_READER_SECONDS = 5.0
 
 @contextlib.contextmanager
 def writing_to(place: Path) -> Iterator[None]:
-    """Turn the operating system's refusals to write into a sentence.
-
-    Args:
-        place: what the user asked to be written, for the message.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        CannotWrite: the disk is full, the folder is read-only, missing or not a folder.
-    """
+    """Turn the operating system's refusals to write into a CannotWrite that names the place as its user did."""
     try:
         yield
     except OSError as error:
@@ -71,25 +61,14 @@ def writing_to(place: Path) -> Iterator[None]:
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write a whole file beside its place and rename it there.
+    """Write a whole file, text as UTF-8, beside its place and rename it there; its folder is made if it is missing.
 
     A file that is replaced keeps its permissions, and a link stays a link: what it leads to is replaced. A pipe
     or a device, such as /dev/null, is written to as it is. What a process that was killed left of the same file
     is removed.
 
-    Args:
-        path: where the file shall stand; its folder is made if it is missing.
-        content: bytes, or text to be written as UTF-8.
-
     Raises:
         CannotWrite: the disk is full or the folder cannot be written; an old file is untouched.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "a.txt"
-        >>> write_atomically(path, "whole")
-        >>> path.read_text()
-        'whole'
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
     with writing_to(path):
@@ -155,53 +134,21 @@ def _mode(path: Path) -> int | None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write plain values as indented JSON; NaN becomes null, since JSON has no NaN.
-
-    Args:
-        path: where the file shall stand.
-        content: dicts, lists, strings, numbers, booleans, None.
-
-    Raises:
-        CannotWrite: as `write_atomically`.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "a.json"
-        >>> write_json(path, {"f1": float("nan")})
-        >>> json.loads(path.read_text())
-        {'f1': None}
-    """
+    """Write plain values as indented JSON, as `write_atomically`; NaN becomes null, since JSON has no NaN."""
     write_atomically(path, json.dumps(without_nan(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file as 64 hexadecimal digits.
-
-    Args:
-        path: a readable file.
-
-    Returns:
-        The digest.
-
-    Raises:
-        OSError: the file cannot be read.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "empty"
-        >>> path.touch()
-        >>> sha256_of(path)[:8]
-        'e3b0c442'
-    """
+    """SHA-256 of a file as 64 hexadecimal digits; an OSError where it cannot be read."""
     with open_plain(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def check_free(out: Path, *, keep: Iterable[str | Path] = ()) -> None:
-    """Refuse a place that is taken, before any work is done for it.
+    """Refuse a folder to be written that is neither missing nor empty, before any work is done for it.
 
     Args:
-        out: a folder that may be missing or empty.
+        out: the folder.
         keep: files and folders that are read for it; nothing in them is written.
 
     Raises:
@@ -221,27 +168,13 @@ def check_free(out: Path, *, keep: Iterable[str | Path] = ()) -> None:
 
 @contextlib.contextmanager
 def staged_folder(final: Path) -> Iterator[Path]:
-    """A folder that appears under its name only when it is whole.
+    """A folder beside its place that appears under its name only when it is whole, and is removed on an error.
 
     What a process that was killed left of the same folder is removed; what another one is still writing stays.
-
-    Args:
-        final: where it shall stand; must not exist.
-
-    Yields:
-        A temporary folder beside it, renamed to `final` at the end and removed on an error.
 
     Raises:
         OutputExists: `final` exists, or somebody else made it meanwhile.
         CannotWrite: the disk is full or read-only. Errors that have to do with other files stay what they are.
-
-    Example:
-        >>> import tempfile
-        >>> final = Path(tempfile.mkdtemp()) / "bundle"
-        >>> with staged_folder(final) as folder:
-        ...     _ = (folder / "a.txt").write_text("a")
-        >>> (final / "a.txt").read_text()
-        'a'
     """
     with writing_to(final):
         if final.exists():

@@ -91,16 +91,9 @@ def default_output(source: str | Path, what: str, *, keep: Iterable[str | Path])
     """A free name for a picture that nobody named: in the current folder, or above what the command reads.
 
     Args:
-        source: what it shows, after which it is called.
+        source: what it shows, after which it is called: "photos.png", "photos-2.png", ...
         what: behind that name, "-similar" for instance, or "".
         keep: files and folders that the command reads.
-
-    Returns:
-        "photos.png", "photos-2.png", ...; "../photos.png" where the current folder is in one of `keep`.
-
-    Example:
-        >>> default_output("not/there.jpg", "-similar", keep=[]).name
-        'there-similar.png'
     """
     place = absolute_path(source)
     name = (place.name if os.path.isdir(place) else place.stem) or "images"  # noqa: PTH112

@@ -178,29 +178,13 @@ _current: contextvars.ContextVar[Reporter | None] = contextvars.ContextVar("repo
 
 
 def reporter() -> Reporter:
-    """The current reporter; without one, a terminal gets bars and a pipe gets lines.
-
-    Returns:
-        A Reporter.
-
-    Example:
-        >>> with reporting("quiet"):
-        ...     reporter().mode
-        'quiet'
-    """
+    """The current reporter; without one, a terminal gets bars and a pipe gets lines."""
     return _current.get() or Reporter("terminal" if sys.stderr.isatty() else "plain")
 
 
 @contextlib.contextmanager
 def reporting(mode: Mode | None) -> Iterator[Reporter]:
-    """Make a mode current for a block.
-
-    Args:
-        mode: "terminal", "plain", "quiet", or None to keep what is current.
-
-    Yields:
-        The reporter of that mode.
-    """
+    """Make a mode current for a block; None keeps what is current."""
     chosen = Reporter(mode) if mode else reporter()
     token = _current.set(chosen)
     try:
@@ -210,18 +194,7 @@ def reporting(mode: Mode | None) -> Iterator[Reporter]:
 
 
 def clock(seconds: float) -> str:
-    """Seconds as minutes and seconds.
-
-    Args:
-        seconds: not negative.
-
-    Returns:
-        "0:07", "12:30", "1:02:03".
-
-    Example:
-        >>> clock(67.4)
-        '1:07'
-    """
+    """Seconds as minutes and seconds: "0:07", "12:30", "1:02:03"."""
     whole = round(seconds)
     hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -67,25 +67,11 @@ def read_plain(path: Path, *, most_bytes: int = MOST_TABLE_BYTES) -> bytes:
 
 
 def read_json(path: Path, *, most_bytes: int = MOST_JSON_BYTES) -> Any:
-    """The content of a JSON file of bounded size and depth.
-
-    Args:
-        path: a file.
-        most_bytes: a larger one is not read.
-
-    Returns:
-        Plain values; every number is finite.
+    """The content of a JSON file of bounded size and depth: plain values, of which every number is finite.
 
     Raises:
         OSError: it cannot be read.
         ValueError: it is too large or too deep, holds a key twice or a number that is none, or is no JSON.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "a.json"
-        >>> _ = path.write_text('{"a": [1]}')
-        >>> read_json(path)
-        {'a': [1]}
     """
     with open_plain(path) as stream:
         content = stream.read(most_bytes + 1)
@@ -159,19 +145,9 @@ def read_arrays(
         names: what to read; all that is there if left out.
         most_bytes: what the arrays may take together; while one is read, it is held twice.
 
-    Returns:
-        Name to array.
-
     Raises:
         OSError: it cannot be read.
         ValueError: it is damaged, lacks one of `names`, or says that it holds more than it does.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "a.npz"
-        >>> np.savez(path, a=np.arange(3))
-        >>> read_arrays(path)["a"].tolist()
-        [0, 1, 2]
     """
     # Opened first: once it is, an OSError comes of the places that a damaged archive points to.
     with (

@@ -29,12 +29,8 @@ _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://|(https?|ftp|s3|gs|hf|file):/|data:[
 def printable(text: str) -> str:
     r"""Text that can be shown on one line: whatever acts on a terminal or has no UTF-8 is written out.
 
-    Args:
-        text: a name as somebody gave it; bytes of a file name that are not UTF-8 are surrogates.
-
-    Returns:
-        The same text, with line breaks, terminal codes, overrides of direction, invisible letters and stray
-        bytes written as \n, \x1b, \u202e, \xe9; the letters of every language are kept.
+    Line breaks, terminal codes, overrides of direction, invisible letters and bytes of a file name that are not
+    UTF-8 become \n, \x1b, \u202e, \xe9; the letters of every language are kept.
 
     Example:
         >>> printable("caf\udce9\n.jpg")
@@ -63,18 +59,7 @@ def json_line(content: Any) -> str:
 
 
 def without_nan(content: Any) -> Any:
-    """The same tree with null where a number is NaN or infinite.
-
-    Args:
-        content: plain values.
-
-    Returns:
-        A tree that every JSON reader accepts.
-
-    Example:
-        >>> without_nan({"a": [1.0, float("nan")]})
-        {'a': [1.0, None]}
-    """
+    """The same tree of plain values with null where a number is NaN or infinite, which JSON has not."""
     if isinstance(content, dict):
         return {key: without_nan(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
@@ -105,67 +90,23 @@ def csv_line(cells: Iterable[str | float | None]) -> str:
 
 
 def listed(names: Sequence[str], *, most: int = 3) -> str:
-    """Names separated by commas, the rest counted.
-
-    Args:
-        names: any number.
-        most: how many to name.
-
-    Returns:
-        "a, b, c and 4 more"; what cannot be printed is escaped.
-
-    Example:
-        >>> listed(["a", "b", "c", "d"], most=2)
-        'a, b and 2 more'
-    """
+    """Names separated by commas, the rest counted, and what cannot be printed escaped: "a, b, c and 4 more"."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(printable(name) for name in names[:most]) + more
 
 
 def counted(count: int, one: str, many: str = "") -> str:
-    """A count with its noun.
-
-    Args:
-        count: not negative.
-        one: the noun in the singular.
-        many: its plural; with an "s" if left out.
-
-    Returns:
-        "1 image", "2,527 images".
-
-    Example:
-        >>> counted(2527, "image")
-        '2,527 images'
-    """
+    """A count with its noun, "1 image", "2,527 images"; `many` is a plural that is not made with an "s"."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def percent(share: float) -> str:
-    """A share as a whole percentage.
-
-    Args:
-        share: from 0 to 1.
-
-    Returns:
-        "46 %".
-
-    Example:
-        >>> percent(0.456)
-        '46 %'
-    """
+    """A share from 0 to 1 as a whole percentage, "46 %"."""
     return f"{100 * share:.0f} %"
 
 
 def shorten(text: str, fits: Callable[[str], bool]) -> str:
-    """Take out of the middle of a text what does not fit.
-
-    Args:
-        text: one line.
-        fits: says whether a text is short enough.
-
-    Returns:
-        The text, or as much of its beginning (two thirds) and its end (one
-        third) as fits, "…" between them.
+    """As much of the beginning of a line (two thirds) and of its end (one third) as fits, "…" between them.
 
     Example:
         >>> shorten("predicted container ship (0.98)", lambda words: len(words) <= 22)
@@ -181,12 +122,7 @@ def shorten(text: str, fits: Callable[[str], bool]) -> str:
 
 
 def is_address(name: str) -> bool:
-    """True of "https://..." and its kind, which is no path.
-
-    Example:
-        >>> is_address("s3://photos/1.jpg"), is_address("C:/photos/1.jpg")
-        (True, False)
-    """
+    """True of "https://..." and its kind, which is no path, and not of "C:/photos/1.jpg"."""
     return _ADDRESS.match(name) is not None
 
 

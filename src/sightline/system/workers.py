@@ -33,15 +33,9 @@ _SHARE = "SIGHTLINE_PROCESSORS"
 
 
 def available_processors() -> int:
-    """How many processors this process may use: not all that the machine has, where it was given only some of them.
+    """How many processors this process may use, at least 1: not all that the machine has, where it was given fewer.
 
-    Returns:
-        At least 1: within the processors that it may run on, the quota of its container, and its share beside
-        other processes of Sightline.
-
-    Example:
-        >>> 1 <= available_processors() <= (os.cpu_count() or 1)
-        True
+    Counted are those that it may run on, the quota of its container, and its share beside other processes of Sightline.
     """
     counts = [os.cpu_count() or 1]
     if sys.platform != "win32" and hasattr(os, "sched_getaffinity"):
@@ -236,15 +230,7 @@ def _end_with(parent: Any) -> None:
 
 
 def free_bytes() -> int | None:
-    """Memory that a program may still take, swap left aside.
-
-    Returns:
-        Bytes, within what a container allows; None where the system does not say.
-
-    Example:
-        >>> free_bytes() is None or free_bytes() > 0
-        True
-    """
+    """Bytes that a program may still take, swap left aside, within what a container allows; None where nobody says."""
     found = []
     with contextlib.suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()

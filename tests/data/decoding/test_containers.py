@@ -9,7 +9,8 @@ from PIL import Image
 
 from sightline.data.decoding import decoder
 from sightline.data.decoding.containers import DECODING, Budget, png_bytes, png_has_all_rows
-from sightline.data.decoding.decoder import IMAGE_FORMATS, decode_image
+from sightline.data.decoding.decoder import decode_image
+from sightline.data.decoding.formats import IMAGE_FORMATS
 from sightline.errors import UnreadableImage
 
 

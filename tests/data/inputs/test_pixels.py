@@ -17,13 +17,20 @@ from PIL import Image
 
 import sightline
 from sightline.data.decoding import transforms
-from sightline.data.decoding.decoder import read_image
+from sightline.data.decoding.decoder import decode_image
+from sightline.data.decoding.transforms import resize_image
 from sightline.data.inputs import pixels as module
 from sightline.data.inputs.pixels import Pixels, raw_images, read_pixels
 from sightline.errors import InvalidSource, UnreadableImage
 from sightline.records import InputSpec
 
 SPEC = InputSpec(24, 24, "rgb")
+
+
+def read_image(source, spec):
+    """As networks are fed it: the one decoder, then the one resize."""
+    image = decode_image(source, color_mode=spec.color_mode, minimum_size=(spec.height, spec.width))
+    return resize_image(image, spec)
 
 
 @pytest.fixture

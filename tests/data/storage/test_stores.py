@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 import sightline
-from sightline.data.decoding.decoder import IMAGE_FORMATS, decode_image
+from sightline.data.decoding.decoder import decode_image
+from sightline.data.decoding.formats import IMAGE_FORMATS
 from sightline.data.storage.stores import (
     FolderStore,
     TarStore,

@@ -64,12 +64,15 @@ def test_every_file_is_used_or_listed_with_a_reason(photos):
 def test_rows_pixels_and_labels_stay_together_when_some_are_left_out(photos):
     (photos / "cat" / "a-broken-one-first.png").write_bytes(b"\x89PNG broken")
     data = prepare(photos, recipe())
-    from sightline.data.decoding.decoder import read_image
+    from sightline.data.decoding.decoder import decode_image
+    from sightline.data.decoding.transforms import resize_image
 
+    size = data.spec.height, data.spec.width
     assert len(data.pixels) == len(data.dataset) == 120
     for row in (0, 59, 60, 119):
         path = photos / str(data.dataset.row_ids[row])
-        assert np.array_equal(data.pixels[row], read_image(path, data.spec))
+        image = decode_image(path, color_mode=data.spec.color_mode, minimum_size=size)
+        assert np.array_equal(data.pixels[row], resize_image(image, data.spec))
         assert data.dataset.class_names[data.dataset.labels[row]] == path.parent.name
 
 

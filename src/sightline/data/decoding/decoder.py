@@ -35,7 +35,6 @@ from PIL.WebPImagePlugin import WebPImageFile
 from sightline.data.decoding.containers import (
     DECODING,
     MAX_BYTES,
-    MAX_PIXELS,
     READING,
     Container,
     bytes_to_decode,
@@ -44,34 +43,19 @@ from sightline.data.decoding.containers import (
     refuse_too_large,
     without_metadata,
 )
-from sightline.data.decoding.formats import HEIF_READER, IMAGE_FORMATS, IMAGE_SUFFIXES, ImageFormat, format_of
+from sightline.data.decoding.formats import HEIF_READER, ImageFormat, format_of
 from sightline.data.decoding.netpbm import read_netpbm
 from sightline.data.decoding.tiff import exif_orientation
 from sightline.data.decoding.transforms import (
     PILLOW_MODES,
     Levels,
-    change_color,
     in_color_mode,
     levels_of,
     pixels_of,
-    resize_image,
 )
 from sightline.errors import InvalidValue, UnreadableImage, pick
-from sightline.records import ColorMode, InputSpec
+from sightline.records import ColorMode
 from sightline.system.text import printable
-
-__all__ = [
-    "IMAGE_FORMATS",
-    "IMAGE_SUFFIXES",
-    "MAX_BYTES",
-    "MAX_PIXELS",
-    "DecodedImage",
-    "change_color",
-    "decode_image",
-    "decode_picture",
-    "read_image",
-    "resize_image",
-]
 
 
 class _Tiff(TiffImageFile):
@@ -194,22 +178,6 @@ def open_image(data: bytes) -> tuple[ImageFile.ImageFile | None, Container, tupl
     """
     with _stripped(data) as container:
         return _opened(container)
-
-
-def read_image(source: Path | str | bytes, spec: InputSpec, *, invert: bool = False) -> NDArray[np.uint8]:
-    """A file as a network takes it: decoded, turned upright, inverted on demand, resized.
-
-    Args:
-        source: a path, or the bytes of a file.
-        spec: what the network is fed.
-        invert: True swaps dark and light before padding, so that padding still
-            matches the training images.
-
-    Returns:
-        (spec.height, spec.width, spec.channels) uint8.
-    """
-    image = decode_image(source, color_mode=spec.color_mode, minimum_size=(spec.height, spec.width))
-    return resize_image(255 - image if invert else image, spec)
 
 
 @contextlib.contextmanager

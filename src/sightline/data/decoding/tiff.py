@@ -255,18 +255,7 @@ def _check(entry: _Entry, directory: _Directory, num_bytes: int) -> None:
 
 
 def camera_model(data: bytes) -> str:
-    r"""The camera's model as the file names it.
-
-    Args:
-        data: a whole image file.
-
-    Returns:
-        At most 64 letters; "" where the file says nothing or the block is damaged.
-
-    Example:
-        >>> camera_model(b"Exif\0\0" + bytes.fromhex("4d4d002a00000008 0001 0110 0002 00000003 58310000"))
-        'X1'
-    """
+    """The camera's model as a whole image file names it, at most 64 letters; "" where it says none."""
     found = data.find(b"Exif\0\0", 0, _SEARCHED_BYTES)
     block = data[found + 6 : found + 6 + _SEARCHED_BYTES] if found >= 0 else data
     if block[:4] not in (b"II\x2a\x00", b"MM\x00\x2a"):

@@ -26,9 +26,6 @@ def change_color(image: NDArray[np.uint8], color_mode: ColorMode) -> NDArray[np.
     Returns:
         (height, width, channels) uint8; `image` itself where nothing is to be done.
 
-    Raises:
-        InvalidValue: dtype or shape of the image or the colour mode are wrong.
-
     Example:
         >>> change_color(np.array([[[255, 0, 0]]], dtype=np.uint8), "grey").tolist()
         [[[76]]]
@@ -42,11 +39,7 @@ def change_color(image: NDArray[np.uint8], color_mode: ColorMode) -> NDArray[np.
 
 
 def check_image(image: NDArray[np.uint8]) -> None:
-    """Refuse what is not one image.
-
-    Args:
-        image: should be (height, width, 1 or 3) uint8, not empty.
-    """
+    """Refuse what is not one image: (height, width, 1 or 3) uint8, not empty."""
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
         raise InvalidValue(f"an image must be an array of uint8; got {getattr(image, 'dtype', type(image).__name__)}.")
     if image.ndim != 3 or image.shape[2] not in (1, 3) or image.size == 0:
@@ -54,18 +47,7 @@ def check_image(image: NDArray[np.uint8]) -> None:
 
 
 def pixels_of(picture: Image.Image) -> NDArray[np.uint8]:
-    """The pixels of a Pillow image of 8 bits.
-
-    Args:
-        picture: of mode L or RGB.
-
-    Returns:
-        (height, width, 1 or 3) uint8, writable.
-
-    Example:
-        >>> pixels_of(Image.new("L", (3, 2))).shape
-        (2, 3, 1)
-    """
+    """The pixels of a Pillow image of mode L or RGB: (height, width, 1 or 3) uint8, writable."""
     pixels: NDArray[np.uint8] = np.array(picture, dtype=np.uint8)
     return pixels[:, :, np.newaxis] if pixels.ndim == 2 else pixels
 
@@ -90,22 +72,10 @@ def levels_of(opened: ImageFile.ImageFile) -> Levels:
 
 
 def in_color_mode(image: Image.Image, color_mode: ColorMode, levels: Levels) -> Image.Image:
-    """A loaded image as 8-bit grey or RGB, from whatever mode it is stored in.
-
-    Args:
-        image: as one of Pillow's readers gives it, or some rows of it.
-        color_mode: "grey" or "rgb".
-        levels: of 16-bit grey.
-
-    Returns:
-        A Pillow image of mode L or RGB; what was transparent is white.
+    """A loaded image, or some rows of it, in mode L or RGB from whatever mode it is stored in; transparent is white.
 
     Raises:
         UnreadableImage: pixels of 32-bit integers or floating point.
-
-    Example:
-        >>> in_color_mode(Image.new("RGB", (1, 1), "red"), "grey", Levels()).getpixel((0, 0))
-        76
     """
     mode = PILLOW_MODES[color_mode]
     if image.mode.startswith("I;16"):
@@ -201,9 +171,6 @@ def resize_image(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]
     Returns:
         (spec.height, spec.width, spec.channels) uint8; `image` itself where it has
         that shape already. The same input gives the same bytes.
-
-    Raises:
-        InvalidValue: dtype or shape of the image, rule or interpolation are wrong.
 
     Example:
         >>> wide = np.zeros((2, 4, 1), dtype=np.uint8)

@@ -97,15 +97,7 @@ CROPPED: Final = tuple(
 
 
 def transposed(thumbnails: Array, change: Transform) -> Array:
-    """Thumbnails mirrored and turned.
-
-    Args:
-        thumbnails: (num_images, 32, 32).
-        change: how.
-
-    Returns:
-        The same shape.
-    """
+    """(num_images, 32, 32) thumbnails mirrored and turned."""
     if change.transpose:
         thumbnails = thumbnails.swapaxes(1, 2)
     return thumbnails[:, :: -1 if change.down else 1, :: -1 if change.across else 1]

@@ -26,31 +26,15 @@ _FIELDS = ("pixels", "digests", "detail", "sides")
 
 
 @dataclass(frozen=True, eq=False)
-class Signature:
-    """What is remembered of one image.
-
-    Attributes:
-        pixels: (32, 32) uint8, the grey image averaged over areas, stretched to a square.
-        digest: SHA-256 of shape and pixels: equal for exact copies alone.
-        detail: how much fine structure the thumbnail has, in grey levels (root mean square).
-        sides: (height, width) of the decoded image.
-    """
-
-    pixels: NDArray[np.uint8]
-    digest: bytes
-    detail: float
-    sides: tuple[int, int]
-
-
-@dataclass(frozen=True, eq=False)
 class Signatures:
-    """The signatures of many images, as plain arrays that can be saved.
+    """What is remembered of many images, as plain arrays that can be saved.
 
     Attributes:
-        pixels: (num_images, 32, 32) uint8.
-        digests: (num_images,) 32 bytes each; empty where nothing was put.
-        detail: (num_images,) float32, grey levels.
-        sides: (num_images, 2) int32, height and width in pixels.
+        pixels: (num_images, 32, 32) uint8, each grey image averaged over areas, stretched to a square.
+        digests: (num_images,) 32 bytes each, SHA-256 of shape and pixels: equal for exact copies alone; empty where
+            nothing was put.
+        detail: (num_images,) float32, how much fine structure a thumbnail has, in grey levels (root mean square).
+        sides: (num_images, 2) int32, height and width of the decoded image in pixels.
     """
 
     pixels: NDArray[np.uint8]
@@ -71,12 +55,14 @@ class Signatures:
         """(num_images,) True where near copies can be told: 32 pixels a side at least, and some structure."""
         return np.asarray(self.known & (self.sides.min(axis=1) >= THUMBNAIL_SIDE) & (self.detail >= LEAST_DETAIL))
 
-    def put(self, row: int, found: Signature) -> None:
-        """Write one signature into its row; threads may do so at once for different rows."""
-        self.pixels[row] = found.pixels
-        self.digests[row] = found.digest
-        self.detail[row] = found.detail
-        self.sides[row] = found.sides
+    def put(self, row: int, image: NDArray[np.uint8]) -> None:
+        """Remember an image, (height, width, 1 or 3) of any size; threads may do so at once for different rows."""
+        check_image(image)
+        picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).convert("L")
+        self.pixels[row] = np.asarray(picture.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX))
+        structure = fine_structure(self.pixels[row][None].astype(np.float32))
+        self.detail[row] = round(float(np.sqrt((structure**2).mean())), 3)
+        self.digests[row], self.sides[row] = content_digest(image), image.shape[:2]
 
     def take(self, rows: NDArray[np.int64]) -> Signatures:
         """The same for some of the rows."""
@@ -96,49 +82,13 @@ class Signatures:
 
 
 def empty_signatures(num_images: int) -> Signatures:
-    """Room for the signatures of so many images.
-
-    Args:
-        num_images: 0 or more.
-
-    Returns:
-        Signatures of which none is known yet.
-
-    Example:
-        >>> empty_signatures(2).known.tolist()
-        [False, False]
-    """
+    """Room for the signatures of so many images, of which none is known yet."""
     return Signatures(
         np.zeros((num_images, THUMBNAIL_SIDE, THUMBNAIL_SIDE), np.uint8),
         np.zeros(num_images, "S32"),
         np.zeros(num_images, np.float32),
         np.zeros((num_images, 2), np.int32),
     )
-
-
-def signature(image: NDArray[np.uint8]) -> Signature:
-    """What to remember of an image.
-
-    Args:
-        image: (height, width, 1 or 3) uint8, of any size.
-
-    Returns:
-        Its Signature; the same pixels give the same.
-
-    Raises:
-        InvalidValue: dtype or shape are wrong.
-
-    Example:
-        >>> found = signature(np.full((40, 60, 3), 7, np.uint8))
-        >>> found.pixels.max(), found.detail, found.sides
-        (np.uint8(7), 0.0, (40, 60))
-    """
-    check_image(image)
-    height, width = image.shape[:2]
-    picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).convert("L")
-    pixels = np.asarray(picture.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX))
-    detail = round(float(np.sqrt((fine_structure(pixels[None].astype(np.float32)) ** 2).mean())), 3)
-    return Signature(pixels, content_digest(image), detail, (height, width))
 
 
 def content_digest(image: NDArray[np.uint8]) -> bytes:
@@ -149,28 +99,13 @@ def content_digest(image: NDArray[np.uint8]) -> bytes:
 
 
 def blurred(thumbnails: NDArray[np.float32], width: float = 1.5) -> NDArray[np.float32]:
-    """Thumbnails smoothed by a Gaussian.
-
-    Args:
-        thumbnails: (num_images, 32, 32) float32.
-        width: of the Gaussian, standard deviation in pixels.
-
-    Returns:
-        The same shape.
-    """
+    """(num_images, 32, 32) thumbnails smoothed by a Gaussian whose standard deviation is `width` pixels."""
     weights = _gaussian(width)
     return np.asarray(weights @ thumbnails @ weights.T)
 
 
 def fine_structure(thumbnails: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What smoothing takes away: edges and texture, without light and shade.
-
-    Args:
-        thumbnails: (num_images, 32, 32) float32.
-
-    Returns:
-        The same shape, about 0 where the image is smooth.
-    """
+    """What smoothing takes away of (num_images, 32, 32) thumbnails: edges and texture, without light and shade."""
     return np.asarray(thumbnails - blurred(thumbnails))
 
 

@@ -27,7 +27,7 @@ from sightline.data.duplicates.alignment import (
     smoothed,
     transposed,
 )
-from sightline.data.duplicates.fingerprints import Signature, Signatures, empty_signatures, signature
+from sightline.data.duplicates.fingerprints import Signatures
 from sightline.errors import CannotWrite, InvalidValue, OutputExists
 from sightline.system.caches import discard, find_entry, new_entry
 from sightline.system.progress import reporter
@@ -137,14 +137,7 @@ def _reach(copies: Copies) -> float:
 
 
 def connected_components(num_images: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rows that hang together by pairs, chains included.
-
-    Args:
-        num_images: rows in all.
-        pairs: (num_pairs, 2) rows.
-
-    Returns:
-        (num_images,) int64, the lowest row that each row hangs together with.
+    """(num_images,) int64, the lowest row that each row hangs together with by (num_pairs, 2) pairs, chains included.
 
     Example:
         >>> connected_components(4, np.array([[1, 2], [2, 3]])).tolist()
@@ -167,19 +160,6 @@ def connected_components(num_images: int, pairs: NDArray[np.int64]) -> NDArray[n
 # Raised when the search finds other pairs for the same signatures.
 SEARCH_VERSION = 2
 
-__all__ = [
-    "COPY_KINDS",
-    "NEAR",
-    "Copies",
-    "Signature",
-    "Signatures",
-    "empty_signatures",
-    "exact_duplicates",
-    "find_copies",
-    "near_duplicates",
-    "signature",
-]
-
 NEAR: Final = 0.06
 """Distance up to which two images are copies. Of 2,062 photographs of hands before walls no two are that near."""
 # At 0.87, 99 % of crops of 10 % pass and about 1 in 100,000 of unrelated pairs of CIFAR-10.
@@ -195,13 +175,7 @@ _NO_BRIGHTENING = (6.0, 0.06)  # grey levels of the mean, share of the contrast
 
 
 def remembered_copies(signatures: Signatures) -> Copies:
-    """What `find_copies` gives, from the cache if it was asked before; without one it only takes longer.
-
-    Example:
-        >>> from sightline.data.duplicates.fingerprints import empty_signatures
-        >>> len(remembered_copies(empty_signatures(2)))
-        0
-    """
+    """What `find_copies` gives, from the cache if it was asked before; without one it only takes longer."""
     digest = hashlib.sha256(repr((SEARCH_VERSION, NEAR, len(signatures))).encode())
     for name, column in sorted(signatures.to_arrays().items()):
         digest.update(name.encode())
@@ -226,24 +200,19 @@ def remembered_copies(signatures: Signatures) -> Copies:
 
 
 def find_copies(signatures: Signatures, *, threshold: float = NEAR) -> Copies:
-    """Exact and near copies at once.
+    """Exact and near copies at once: all pairs, which do not depend on the order of the images.
 
     Args:
         signatures: of all images.
         threshold: distance of near copies, above 0 and at most 0.5; 0 is the same picture, about 1 an unlike one.
 
-    Returns:
-        All pairs, which do not depend on the order of the images.
-
-    Raises:
-        InvalidValue: the threshold is out of range.
-
     Example:
+        >>> from sightline.data.duplicates.fingerprints import empty_signatures
         >>> generator = np.random.default_rng(0)
         >>> image = generator.integers(0, 256, (48, 48, 1), dtype=np.uint8).repeat(4, 0).repeat(4, 1)
         >>> images = empty_signatures(3)
         >>> for row, copy in enumerate((image, image[:, ::-1], image // 2)):
-        ...     images.put(row, signature(copy))
+        ...     images.put(row, copy)
         >>> find_copies(images)
         Copies(1 brightened, 2 flipped among 3 images, 0 compared only exactly)
     """
@@ -257,20 +226,10 @@ def find_copies(signatures: Signatures, *, threshold: float = NEAR) -> Copies:
 
 
 def exact_duplicates(signatures: Signatures) -> tuple[NDArray[np.int64], ...]:
-    """Groups of images with the same decoded pixels and shape.
-
-    Args:
-        signatures: of the images; unknown ones are in no group.
+    """Groups of images with the same decoded pixels and shape, those that could not be read in none.
 
     Returns:
         Ascending rows of each group of two or more, in the order of their first rows.
-
-    Example:
-        >>> images = empty_signatures(3)
-        >>> for row in (0, 2):
-        ...     images.put(row, signature(np.zeros((8, 8, 1), np.uint8)))
-        >>> [group.tolist() for group in exact_duplicates(images)]
-        [[0, 2]]
     """
     rows = np.flatnonzero(signatures.known)
     order = rows[np.argsort(signatures.digests[rows], kind="stable")]

@@ -25,14 +25,9 @@ _MIN_CONTRAST = 40
 
 
 def background_of(image: NDArray[np.uint8]) -> Background:
-    """Whether the border of one image is dark, light or neither.
+    """Whether the border of one image, uint8, decoded and not yet padded, is dark, light or neither.
 
-    Args:
-        image: (height, width, channels) uint8, decoded and not yet padded.
-
-    Returns:
-        "dark" if three quarters of the border's pixels are at most 80, "light" if
-        three quarters are at least 110, else "mixed".
+    "dark" if three quarters of its pixels are at most 80, "light" if three quarters are at least 110, else "mixed".
     """
     if image.ndim != 3:
         raise InvalidValue(f"an image must have the shape (height, width, channels); got {image.shape}.")
@@ -62,25 +57,13 @@ def looks_inverted(image: NDArray[np.uint8], spec: InputSpec) -> bool:
     """True if an image is clearly the inverse of what the network learned from.
 
     A dark digit on white paper, shown to a network that learned light digits on
-    black, is the usual case. Where the training images had no common background,
+    black, is the usual case: the border is of the other kind, and what differs most from it
+    does so in the other direction. Where the training images had no common background,
     nothing can be said.
 
     Args:
         image: (height, width, channels) uint8, decoded and not yet padded or resized.
         spec: what the network is fed; its `background` is compared.
-
-    Returns:
-        True if the border is of the other kind and what differs most from it does so
-        in the other direction.
-
-    Raises:
-        InvalidValue: not an image.
-
-    Example:
-        >>> paper = np.full((28, 28, 1), 200, dtype=np.uint8)
-        >>> paper[8:20, 13:15] = 30
-        >>> looks_inverted(paper, InputSpec(28, 28, "grey", background="dark"))
-        True
     """
     opposite = {"dark": "light", "light": "dark"}.get(spec.background)
     if background_of(image) != opposite:
@@ -123,22 +106,13 @@ NUM_SAMPLED = 64
 
 
 def natural_shape(dataset: Dataset) -> tuple[int, int, int]:
-    """The size and colour that a recipe's "auto" stands for.
+    """The (height, width, channels) that a recipe's "auto" stands for.
 
-    Args:
-        dataset: arrays, which have one shape; or files, of which up to 64 are looked at.
-
-    Returns:
-        (height, width, channels). For files a square: the median longer side, 64 at
-        most; one channel only if every looked-at file is grey.
+    Of arrays their own; of files, of which up to 64 are looked at, a square: the median longer side, 64 at
+    most; one channel only if every looked-at file is grey.
 
     Raises:
         InvalidSource: none of the looked-at files is an image.
-
-    Example:
-        >>> import sightline
-        >>> natural_shape(sightline.load("mnist"))
-        (28, 28, 1)
     """
     if not isinstance(dataset.images, Store):
         height, width, channels = dataset.images.shape[1:]
@@ -155,22 +129,12 @@ def natural_shape(dataset: Dataset) -> tuple[int, int, int]:
 
 
 def input_spec(dataset: Dataset, rows: NDArray[np.int64], data: DataRecipe) -> InputSpec:
-    """What the network will be fed, with the background of the images.
+    """What the network will be fed, with the background of the images: the specification that goes into the bundle.
 
     Args:
         dataset: where the images are.
         rows: rows that may decide on the background; never test rows that the source gives.
         data: resolved: a number for the size, "grey" or "rgb" for the colour.
-
-    Returns:
-        The specification that goes into the bundle.
-
-    Example:
-        >>> import sightline
-        >>> from sightline.configuration.schema import DataRecipe
-        >>> spec = input_spec(sightline.load("mnist"), np.arange(100), DataRecipe(image_size=28, color_mode="grey"))
-        >>> spec.shape, spec.background
-        ((28, 28, 1), 'dark')
     """
     height = width = int(data.image_size)
     if isinstance(dataset.images, Store):

@@ -19,7 +19,7 @@ import PIL
 from numpy.typing import NDArray
 
 from sightline.data.decoding.transforms import resize_image, resized
-from sightline.data.duplicates.fingerprints import THUMBNAIL_SIDE, Signatures, empty_signatures, signature
+from sightline.data.duplicates.fingerprints import THUMBNAIL_SIDE, Signatures, empty_signatures
 from sightline.data.storage.kept_rows import Column, Shelf, kept_rows
 from sightline.data.storage.stores import Identities, content_identities, decode_row, file_identities
 from sightline.errors import UnreadableImage
@@ -94,7 +94,7 @@ class Pixels:
 
 
 def read_pixels(dataset: Dataset, spec: InputSpec, *, limit_gib: float | None = None) -> Pixels:
-    """All images of a dataset at network size.
+    """All images of a dataset at network size, those that cannot be read among `errors`.
 
     Args:
         dataset: arrays, which are handed on or resized in memory, or files, which
@@ -102,16 +102,8 @@ def read_pixels(dataset: Dataset, spec: InputSpec, *, limit_gib: float | None = 
         spec: size, colour mode and resize rule.
         limit_gib: bound of the whole cache; else the variable SIGHTLINE_CACHE_GIB, else 20.
 
-    Returns:
-        A row an image, those that cannot be read among `errors`.
-
     Raises:
         CannotWrite: the cache cannot be written and the images do not fit in memory either.
-
-    Example:
-        >>> import sightline
-        >>> read_pixels(sightline.load("mnist"), InputSpec(28, 28, "grey")).shape
-        (70000, 28, 28, 1)
     """
     rows = np.arange(len(dataset))
     if not isinstance(dataset.images, Store):
@@ -131,19 +123,9 @@ def read_pixels(dataset: Dataset, spec: InputSpec, *, limit_gib: float | None = 
 def raw_images(dataset: Dataset, rows: NDArray[np.int64]) -> tuple[list[NDArray[np.uint8]], dict[int, str]]:
     """Some images as they are, to be looked at.
 
-    Args:
-        dataset: arrays or files.
-        rows: row indices, not many.
-
     Returns:
         The readable images, each (height, width, channels) uint8 of its own size (large JPEGs
         reduced), and row to reason for the others.
-
-    Example:
-        >>> import sightline
-        >>> images, errors = raw_images(sightline.load("mnist"), np.arange(2))
-        >>> images[0].shape, errors
-        ((28, 28, 1), {})
     """
     if not isinstance(dataset.images, Store):
         return [dataset.images[row] for row in rows], {}
@@ -193,7 +175,7 @@ def _decode_all(files: Store, spec: InputSpec, stored: NDArray[np.uint8], signat
         except UnreadableImage as error:
             errors[row] = str(error)
             return
-        signatures.put(row, signature(image))
+        signatures.put(row, image)
         stored[row] = resize_image(image, spec)
 
     with reporter().bar("decoding", total=len(files)) as bar:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.data.sources.catalog import SOURCES
 from sightline.errors import DownloadFailed, SightlineError, pick
 from sightline.system.backends import load_keras
 
@@ -25,15 +24,7 @@ Arrays = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.uint8], NDArray[
 
 
 def keras_home() -> Path:
-    """The folder in which Keras keeps what it downloaded: KERAS_HOME, or ~/.keras, or /tmp/.keras.
-
-    Returns:
-        A path that may not exist.
-
-    Example:
-        >>> isinstance(keras_home(), Path)
-        True
-    """
+    """The folder in which Keras keeps what it downloaded: KERAS_HOME, or ~/.keras, or /tmp/.keras; it may not exist."""
     if chosen := os.environ.get("KERAS_HOME"):
         return Path(chosen)
     # As Keras has it, also for a user without a home.
@@ -86,12 +77,10 @@ def _labels(labels: NDArray[Any]) -> NDArray[np.int64]:
 def load_keras_for(source: Any, backend: str) -> None:
     """Import Keras before a source that Keras itself fetches is opened: it must be loaded on the backend that trains.
 
-    Args:
-        source: whatever `sightline.load` takes; any other needs no Keras, and none is imported.
-        backend: from `choose_backend`.
+    Any other source needs no Keras, and none is imported.
 
     Raises:
         MissingPackage, InvalidValue: as `load_keras`.
     """
-    if str(source) in SOURCES and SOURCES[str(source)].origin.startswith("keras."):
+    if isinstance(source, str | Path) and str(source) in MANUAL_FILES:
         load_keras(backend)

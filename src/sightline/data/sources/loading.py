@@ -202,17 +202,9 @@ def named_columns(typed: str) -> dict[str, str]:
 
 
 def is_files(source: Any) -> bool:
-    """True if a source consists of image files: a folder, a table or an archive. Opens nothing.
+    """True if a source consists of image files: a folder, a table or an archive, no name, array or `.npz` file.
 
-    Args:
-        source: whatever `load` takes.
-
-    Returns:
-        False for names, arrays and `.npz` files.
-
-    Example:
-        >>> is_files("mnist"), is_files("photos.zip")
-        (False, True)
+    Nothing is opened.
     """
     if isinstance(source, Dataset):
         return isinstance(source.images, Store)
@@ -223,20 +215,6 @@ def is_files(source: Any) -> bool:
 
 
 def _from_path(path: Path, how: Opening) -> Dataset:
-    _check_there(path)
-    kind = _kind_of(path)
-    if kind is not None:
-        return kind.read(path, how)
-    hint = (
-        "It is one image: `sightline predict` takes it. " if path.name.lower().endswith(tuple(IMAGE_SUFFIXES)) else ""
-    )
-    raise InvalidSource(
-        f"{printable(str(path))}: cannot be opened as a source. {hint}It must be "
-        f"{', '.join(kind.words for kind in SOURCE_KINDS)}, or one of {', '.join(SOURCES)}."
-    )
-
-
-def _check_there(path: Path) -> None:
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a zero byte
@@ -248,6 +226,16 @@ def _check_there(path: Path) -> None:
         raise InvalidSource(f"{printable(str(path))}: cannot be read ({error.strerror}).") from error
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # opening a pipe can block for ever
         raise InvalidSource(f"{printable(str(path))}: is a pipe, socket or device. Save what comes from it as a file.")
+    kind = _kind_of(path)
+    if kind is not None:
+        return kind.read(path, how)
+    hint = (
+        "It is one image: `sightline predict` takes it. " if path.name.lower().endswith(tuple(IMAGE_SUFFIXES)) else ""
+    )
+    raise InvalidSource(
+        f"{printable(str(path))}: cannot be opened as a source. {hint}It must be "
+        f"{', '.join(kind.words for kind in SOURCE_KINDS)}, or one of {', '.join(SOURCES)}."
+    )
 
 
 def _named(name: str) -> Dataset:

@@ -94,22 +94,10 @@ def _drawn(dataset: Dataset, data: DataRecipe, seed: int) -> Splits:
 
 
 def splits_csv(dataset: Dataset, splits: Splits) -> str:
-    """The splits as a table that a spreadsheet opens.
+    """The splits as a table that a spreadsheet opens: row_id, split, group, in the order of the dataset.
 
-    Args:
-        dataset: whose row ids are written.
-        splits: rows of that dataset.
-
-    Returns:
-        CSV with the columns row_id, split, group, in the order of the dataset. The group is
-        the name of an explicit one, or the row id of that of an image's copies that came
-        first. Rows that are in no split are left out.
-
-    Example:
-        >>> import sightline
-        >>> mnist = sightline.load("mnist")
-        >>> splits_csv(mnist, sightline.split(mnist)).splitlines()[0]
-        'row_id,split,group'
+    The group is the name of an explicit one, or the row id of that of an image's copies that came
+    first. Rows that are in no split are left out.
     """
     names = np.full(len(dataset), "", dtype="<U11")
     for name in SPLIT_NAMES:
@@ -130,7 +118,7 @@ def splits_table(lines: Iterable[Sequence[str]]) -> str:
 def read_splits_csv(
     text: str, dataset: Dataset, data: DataRecipe | None = None, *, seed: int = 0, copies: Copies | None = None
 ) -> Splits:
-    """Read a `splits.csv` back.
+    """Read a `splits.csv` back, as row indices into the dataset; the remarks count rows that came and went.
 
     Args:
         text: the content of the file.
@@ -140,19 +128,9 @@ def read_splits_csv(
         seed: for the rows that the file lacks.
         copies: which rows are copies of which. A new row goes where its copies are.
 
-    Returns:
-        The splits, as row indices into `dataset`; the remarks count rows that came and went.
-
     Raises:
         InvalidSource: another header, an unknown split, a row twice, or, without `data`, a
             row id that the dataset lacks.
-
-    Example:
-        >>> import sightline
-        >>> mnist = sightline.load("mnist")
-        >>> splits = sightline.split(mnist)
-        >>> bool((read_splits_csv(splits_csv(mnist, splits), mnist).test == splits.test).all())
-        True
     """
     index = {row_id: row for row, row_id in enumerate(dataset.row_ids.tolist())}
     kept: dict[int, tuple[int, str]] = {}
@@ -184,23 +162,13 @@ def read_splits_csv(
 
 
 def sample_fraction(dataset: Dataset, fraction: float, *, seed: int) -> NDArray[np.int64]:
-    """Some of the rows, the same share of every class and given split; groups are taken whole.
+    """Ascending rows, the same share of every class and given split; groups are taken whole.
 
-    Args:
-        dataset: the rows.
-        fraction: above 0 and at most 1.
-        seed: the same seed gives the same rows, and a larger fraction holds those of a smaller one.
-
-    Returns:
-        Ascending rows; at least one group of every class in every given split.
+    At least one group of every class in every given split is among them. The same seed gives the same rows, and a
+    larger fraction holds those of a smaller one.
 
     Raises:
-        InvalidValue: the fraction is out of range.
-
-    Example:
-        >>> import sightline
-        >>> len(sample_fraction(sightline.load("mnist"), 0.1, seed=0))
-        6998
+        InvalidValue: the fraction is not above 0 and at most 1.
     """
     if not 0 < fraction <= 1:
         raise InvalidValue(f"data.fraction must be above 0 and at most 1; got {fraction!r}.")
@@ -373,13 +341,7 @@ def _few(dataset: Dataset, splits: Splits) -> str:
 
 
 def refuse_unreadable(dataset: Dataset, errors: Mapping[int, str], limit: float) -> None:
-    """Refuse a source of which too much cannot be read to be an accident, or of which a class is lost by it.
-
-    Args:
-        dataset: with the rows that cannot be read.
-        errors: row to reason.
-        limit: the share of rows above which it is refused.
-    """
+    """Refuse a dataset of which more than a share cannot be read (row to reason), or a class is lost by it."""
     if not errors:
         return
     first = f"the first is {dataset.row_ids[next(iter(errors))]}: {next(iter(errors.values()))}"

@@ -86,17 +86,7 @@ def list_tar(path: Path) -> Listing:
 
 
 def read_zip_member(path: Path, name: str, *, offset: int, num_bytes: int) -> bytes:
-    """The bytes of one member of a zip.
-
-    Args:
-        path: of the zip.
-        name: of the member, to be sure that it is still the one that was listed.
-        offset: where its header lies.
-        num_bytes: its expanded size.
-
-    Returns:
-        Exactly `num_bytes` bytes.
-    """
+    """Exactly `num_bytes` bytes of a member of a zip whose header lies at `offset` and must still bear the name."""
     data = bytearray()
     with path.open("rb") as stream:
         header = _local_header(stream, offset)
@@ -115,16 +105,7 @@ def read_zip_member(path: Path, name: str, *, offset: int, num_bytes: int) -> by
 
 
 def read_tar_member(path: Path, *, offset: int, num_bytes: int) -> bytes:
-    """The bytes of one member of an uncompressed tar.
-
-    Args:
-        path: of the tar.
-        offset: where its bytes begin.
-        num_bytes: how many there are.
-
-    Returns:
-        Exactly `num_bytes` bytes.
-    """
+    """Exactly `num_bytes` bytes of a member of an uncompressed tar, from `offset` on."""
     with path.open("rb") as stream:
         stream.seek(offset - tarfile.BLOCKSIZE)
         try:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import os
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +22,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from sightline.data.storage.stores import Identities
 from sightline.errors import CannotWrite, InvalidSource, OutputExists
-from sightline.system.caches import LIMIT_VARIABLE, cache_root, discard, find_entry, new_entry, note_use, reserve
+from sightline.system.caches import LIMIT_VARIABLE, cache_root, discard, find_entry, new_entry, note_use
 from sightline.system.progress import reporter
 from sightline.system.stored import read_arrays
 
@@ -63,10 +64,6 @@ class Shelf:
     key: str
     columns: tuple[Column, ...]
     holds: str
-
-    def num_bytes(self, num_rows: int) -> int:
-        """Of so many rows."""
-        return num_rows * sum(column.row_bytes for column in self.columns)
 
 
 class KeptColumn:
@@ -256,7 +253,7 @@ def _opened(shelf: Shelf, place: Path, index: Mapping[str, NDArray[Any]]) -> Kep
     parts: KeptColumns = {}
     try:
         for column in shelf.columns:
-            path, sums = _file(place, column), index[f"sums_{column.name}"]
+            path, sums = place / f"{column.name}.bin", index[f"sums_{column.name}"]
             if path.stat().st_size != num_rows * column.row_bytes or len(sums) != -(-num_rows // column.step):
                 raise ValueError("wrong size")
             # Copied where it is written to: what is made again is seen by this process alone.
@@ -278,7 +275,8 @@ class _NothingToKeepError(Exception):
 def _written(shelf: Shelf, identities: Identities, fill: FillAll, *, limit: int | None) -> KeptColumns:
     """Missing rows, made and kept; in memory where the cache cannot hold them, which is said."""
     digest = hashlib.blake2b(identities.tobytes(), digest_size=8).hexdigest()
-    key, num_bytes = f"{shelf.key}-{digest}", shelf.num_bytes(len(identities))
+    key = f"{shelf.key}-{digest}"
+    num_bytes = len(identities) * sum(column.row_bytes for column in shelf.columns)
     try:
         with new_entry(shelf.kind, key, holds=shelf.holds, num_bytes=num_bytes, limit=limit) as staged:
             _write(shelf, identities, fill, staged)
@@ -305,7 +303,11 @@ def _write(shelf: Shelf, identities: Identities, fill: FillAll, folder: Path) ->
     may_be_kept = fill(arrays)
     if not may_be_kept.any():
         raise _NothingToKeepError(arrays)
-    sums = {f"sums_{column.name}": _checksums(arrays[column.name], column.step) for column in shelf.columns}
+    sums = {}
+    for column in shelf.columns:
+        chunks = range(-(-len(identities) // column.step))
+        found = [_checksum(arrays[column.name], chunk, column.step) for chunk in chunks]
+        sums[f"sums_{column.name}"] = np.array(found, np.uint32)
     for values in arrays.values():
         values.flush()
     with (folder / "index.npz").open("wb") as stream:
@@ -322,14 +324,13 @@ def _held(shelf: Shelf, identities: Identities, fill: FillAll) -> KeptColumns:
 
 def _reserved(folder: Path, column: Column, num_rows: int) -> Any:
     """An empty column whose room is taken: writing to a mapped hole of a full disk would end the process."""
-    path = _file(folder, column)
+    path, num_bytes = folder / f"{column.name}.bin", num_rows * column.row_bytes
     with path.open("wb") as stream:
-        reserve(stream.fileno(), num_rows * column.row_bytes)
+        if num_bytes and hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(stream.fileno(), 0, num_bytes)
+        else:
+            stream.truncate(num_bytes)
     return np.memmap(path, dtype=column.dtype, mode="r+", shape=(num_rows, *column.shape))
-
-
-def _file(folder: Path, column: Column) -> Path:
-    return folder / f"{column.name}.bin"
 
 
 def _in_memory(shelf: Shelf, num_rows: int) -> dict[str, NDArray[Any]]:
@@ -340,11 +341,6 @@ def _in_memory(shelf: Shelf, num_rows: int) -> dict[str, NDArray[Any]]:
             f"{shelf.holds}: fits neither in the cache nor in memory. Set {LIMIT_VARIABLE} higher, SIGHTLINE_CACHE "
             "to a larger disk, or data.image_size smaller."
         ) from error
-
-
-def _checksums(values: NDArray[Any], step: int) -> NDArray[np.uint32]:
-    chunks: Iterable[int] = range(-(-len(values) // step))
-    return np.array([_checksum(values, chunk, step) for chunk in chunks], np.uint32)
 
 
 def _checksum(values: NDArray[Any], chunk: int, step: int) -> int:

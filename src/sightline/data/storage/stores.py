@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -40,15 +41,9 @@ def status_of(path: Path | str) -> tuple[int, ...]:
 
 
 def file_identities(files: Store, rows: NDArray[np.int64], *, salt: str) -> Identities:
-    """What the images of some rows are known by.
+    """(num_rows,) what the images of some rows are known by; b"" for files that are gone or of another size.
 
-    Args:
-        files: where the images are.
-        rows: (num_rows,) row indices.
-        salt: what else what is kept of them depends on.
-
-    Returns:
-        (num_rows,) identities; b"" for files that are gone or not of the size that they had.
+    What else the thing that is kept of them depends on goes into the salt.
     """
     found = files.identities(rows)
     return np.array([b"" if parts is None else _digest(salt, parts) for parts in found], dtype="S32")
@@ -88,8 +83,13 @@ class FolderStore(Store):
 
     def identities(self, rows: NDArray[np.int64]) -> Sequence[tuple[Any, ...] | None]:
         """By its path, size, times and number; None where it is gone or of another size."""
-        place = os.path.realpath(self.place)
-        return [_of_file(os.path.join(place, self.names[row]), int(self.num_bytes[row])) for row in rows.tolist()]  # noqa: PTH118
+        place, found = os.path.realpath(self.place), list[tuple[Any, ...] | None]()
+        for row in rows.tolist():
+            path, status = os.path.join(place, self.names[row]), None  # noqa: PTH118  # as in status_of
+            with contextlib.suppress(OSError, ValueError):
+                status = status_of(path)
+            found.append((path, *status) if status and status[0] == self.num_bytes[row] else None)
+        return found
 
     def places(self) -> Iterable[Path]:
         """The folders that the images are in; around them there may be a table, and whatever else lies beside it."""
@@ -162,14 +162,6 @@ class TarStore(ArchiveStore):
         return read_tar_member(self.place, offset=int(self.offsets[row]), num_bytes=int(self.num_bytes[row]))
 
 
-def _of_file(path: str, num_bytes: int) -> tuple[Any, ...] | None:
-    try:
-        status = status_of(path)
-    except (OSError, ValueError):
-        return None
-    return (path, *status) if status[0] == num_bytes else None
-
-
 # Sizes and colours stand at the beginning of these; the others are read whole.
 _HEAD_FORMATS = {"JPEG", "PNG", "GIF", "BMP", "PPM"}
 _HEAD_BYTES = 2**17
@@ -197,16 +189,7 @@ def decode_row(files: Store, row: int, *, color_mode: ColorMode, minimum_size: t
 
 
 def image_sizes(files: Store, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Sizes and channels of some images, from their headers; no pixel is decoded.
-
-    Args:
-        files: where the images are.
-        rows: (num_rows,) row indices.
-
-    Returns:
-        (num_rows, 3) int64: height, width and channels as `header_of` gives them; zeros for
-        what cannot be read.
-    """
+    """(num_rows, 3) int64, height, width and channels of images from their headers; zeros for what cannot be read."""
 
     def size_of(row: int) -> tuple[int, int, int]:
         try:
@@ -219,9 +202,7 @@ def image_sizes(files: Store, rows: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def header_of(data: bytes, read: Callable[[], bytes] | None = None) -> tuple[int, int, int]:
-    """Size and channels of one image, from its header.
-
-    A damaged rest goes unnoticed.
+    """Size and channels of one image, from its header; a damaged rest goes unnoticed.
 
     Args:
         data: the bytes of a file, or the first 128 KiB of it.
