@@ -203,11 +203,10 @@ def backbone_of(name: str) -> Backbone:
 
 
 def check_image_size(name: str, height: int, width: int) -> None:
-    """Refuse images that are too large, or for a pretrained network too small.
+    """Refuse images of more, or for a pretrained network fewer, pixels a side than the model of that name takes.
 
     Raises:
-        UnknownName: no model has that name.
-        InvalidValue: a side is longer or shorter than the model takes.
+        InvalidValue: a side is longer or shorter than that.
     """
     entry = pick(MODELS, name, kind="model")
     largest = entry.largest
@@ -224,16 +223,11 @@ def check_image_size(name: str, height: int, width: int) -> None:
 
 
 def check_weights(name: str, weights: str) -> None:
-    """Refuse a file of weights that is missing, cut off or of a kind that the network does not take.
+    """Refuse a file of weights that is missing, cut off or of a kind that the network of that name does not take.
 
     Whether whole weights fit the network is seen when it is built.
 
-    Args:
-        name: of the model.
-        weights: as `model.weights` says it.
-
     Raises:
-        UnknownName: no model has that name.
         InvalidValue: the file cannot be used, or the model starts from nothing.
     """
     if weights in ("imagenet", "random"):
