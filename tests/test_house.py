@@ -122,6 +122,8 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("training", "preview train", keras=ON_USE),),
     (Room("training/combination", "shared_rows selection reopening", keras_on_use_in="reopening"),),
     (Room("training", "combine distil", keras=ON_USE),),
+    (Room("deployment/conversion", "formats description onnx rows gate readme"),),
+    (Room("deployment", "export"),),
     (Room("information"),),
     (Room("__init__"),),
     (Room("cli", "printing options"),),

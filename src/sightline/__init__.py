@@ -31,6 +31,7 @@ _HOMES: dict[str, str] = {
     "reopen": "sightline.evaluation.finished_runs",
     "similar": "sightline.evaluation.similarity",
     "compare": "sightline.evaluation.comparison",
+    "export": "sightline.deployment.export",
     "models": "sightline.information",
     "datasets": "sightline.information",
     "recipes": "sightline.information",
@@ -45,6 +46,7 @@ _HOMES: dict[str, str] = {
     "Similar": "sightline.evaluation.similarity",
     "Evaluation": "sightline.records",
     "Comparison": "sightline.evaluation.comparison",
+    "Export": "sightline.deployment.export",
     "SightlineError": "sightline.errors",
 }
 
@@ -69,6 +71,7 @@ if TYPE_CHECKING:  # for editors and type checkers alone
     from sightline.configuration.schema import Recipe as Recipe
     from sightline.data.sources.loading import load as load
     from sightline.data.splitting.splits import split as split
+    from sightline.deployment.export import Export as Export, export as export
     from sightline.errors import SightlineError as SightlineError
     from sightline.evaluation.comparison import Comparison as Comparison, compare as compare
     from sightline.evaluation.evaluate import evaluate as evaluate

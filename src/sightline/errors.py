@@ -69,6 +69,10 @@ class TrainingFailed(SightlineError):
     """Training or the comparison after it did not give a usable network."""
 
 
+class ExportRefused(SightlineError):
+    """An exported file that does not answer as its bundle does; it was not kept."""
+
+
 def closest(name: str, known: Iterable[str]) -> str:
     """The sentence that helps someone who mistyped a name.
 

@@ -1,4 +1,4 @@
-"""What a `model.onnx` holds, read without running it and without the package `onnx`: its outputs, and what is unsafe.
+"""What a `model.onnx` holds, without running it and without the package `onnx`: its outputs, what is unsafe, metadata.
 
 An ONNX file is a protocol buffer: fields of a number, a kind and a value, some of which hold fields again. Only
 those that are asked for are looked into, so that weights cost nothing.
@@ -7,7 +7,7 @@ those that are asked for are looked into, so that weights cost nothing.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -26,13 +26,14 @@ MOST_FIELDS = 2_000_000
 _MOST_NODES = 200_000
 _DTYPES = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 9: "bool", 10: "float16", 11: "float64"}
 # Numbers of the fields, as onnx.proto has them.
-_GRAPH, _FUNCTIONS = 7, 25
+_GRAPH, _METADATA, _FUNCTIONS = 7, 14, 25
 _NODES, _INITIALIZERS, _OUTPUTS, _SPARSE = 1, 5, 12, 15
 _FUNCTION_NAME, _FUNCTION_NODES, _FUNCTION_DOMAIN = 1, 7, 10
 _OPERATOR, _ATTRIBUTES, _DOMAIN = 4, 5, 7
 _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS, _ATTRIBUTE_SPARSE = (5, 10), (6, 11), (22, 23)
 _EXTERNAL = (13, 14)
 _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
+_COPIED_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,49 @@ def check_graph(path: Path) -> None:
     files, and more parts than any network has.
     """
     _read(path, _check)
+
+
+def write_with_metadata(path: Path, target: Path, properties: Mapping[str, str]) -> None:
+    """Copy a graph with properties in its metadata, in place of those of the same keys that it may have.
+
+    Args:
+        path: a graph whose weights lie within it.
+        target: the file to write, which is not `path`.
+        properties: key to text, as ONNX Runtime tells them in `custom_metadata_map`.
+    """
+    kept = _read(path, lambda reader: _without_properties(reader, properties))
+    with open_plain(path) as source, target.open("wb") as copy:
+        for start, stop in kept:
+            source.seek(start)
+            for at in range(start, stop, _COPIED_BYTES):
+                copy.write(source.read(min(_COPIED_BYTES, stop - at)))
+        # Fields may stand in any order, and those that may come several times need not be together.
+        for key, text in properties.items():
+            copy.write(_bytes_field(_METADATA, _bytes_field(1, key.encode()) + _bytes_field(2, text.encode())))
+
+
+def _without_properties(reader: _Reader, keys: Mapping[str, str]) -> list[tuple[int, int]]:
+    """Where the fields of the file begin and end, but for metadata of these keys."""
+    kept, at = [], 0
+    for number, kind, begin, end in reader.fields(0, len(reader.content)):
+        stop = begin if kind == _VARINT else end
+        parts = reader.parts(begin, end, 1) if (number, kind) == (_METADATA, _BYTES) else ()
+        if not any(reader.text(first, last) in keys for _, first, last in parts):
+            kept.append((at, stop))
+        at = stop
+    return kept
+
+
+def _bytes_field(number: int, content: bytes) -> bytes:
+    return _varint(number << 3 | _BYTES) + _varint(len(content)) + content
+
+
+def _varint(value: int) -> bytes:
+    written = bytearray()
+    while value > 127:
+        written.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*written, value])
 
 
 def _read(path: Path, work: Callable[[_Reader], Result]) -> Result:

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.bundles.sessions import Session
-from sightline.errors import TrainingFailed
-from sightline.records import InputSpec
+from sightline.errors import InvalidBundle, TrainingFailed
+from sightline.records import Bundle, InputSpec
 from sightline.system.files import write_atomically
+from sightline.system.stored import read_arrays
 from sightline.tasks.single_label import SINGLE_LABEL
 from sightline.tasks.task import Task
 
@@ -21,6 +22,8 @@ LARGEST_DIFFERENCE = 1e-4
 
 FILE = "parity.npz"
 MOST_IMAGES, MOST_BYTES = 32, 2_000_000
+# One image of the largest side, or the logits of the most classes.
+MOST_READ_BYTES = 2**26
 
 
 def num_parity_images(spec: InputSpec) -> int:
@@ -70,6 +73,34 @@ def parity_section(num_images: int, *, are_made: bool) -> str:
     return f"\n## Images inside\n\n{said}\n"
 
 
+def read_parity(bundle: Bundle) -> tuple[NDArray[np.uint8], NDArray[np.float32]] | None:
+    """What a bundle keeps to be verified by; None where it keeps nothing, as those of the first version.
+
+    Returns:
+        (num_images, height, width, channels) uint8, at least one, and their (num_images, num_classes) logits.
+
+    Raises:
+        InvalidBundle: they do not fit the bundle.
+    """
+    if "parity" not in bundle.manifest.get("capabilities", ()):
+        return None
+    path = bundle.path / FILE
+    try:
+        arrays = read_arrays(path, names=("images", "logits"), most_bytes=MOST_READ_BYTES)
+    except (OSError, ValueError) as error:
+        raise InvalidBundle(f"{path}: cannot be read ({error}).") from error
+    images, logits = arrays["images"], arrays["logits"]
+    fits = images.dtype == np.uint8 and images.shape[1:] == bundle.input.shape and len(images) > 0
+    if not fits or logits.dtype != np.float32 or logits.shape != (len(images), len(bundle.class_names)):
+        raise InvalidBundle(f"{path}: holds other images or logits than its bundle says. Make the bundle again.")
+    return images, logits
+
+
+def largest_difference(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """The largest difference of two arrays of probabilities; NaN where one of them holds no number."""
+    return float(np.abs(first - second).max())
+
+
 def check_difference(first: NDArray[np.float32], second: NDArray[np.float32], task: Task = SINGLE_LABEL) -> float:
     """The largest difference in a probability of two sets of logits, (num_images, num_classes) each; in [0, 1e-4].
 
@@ -77,7 +108,7 @@ def check_difference(first: NDArray[np.float32], second: NDArray[np.float32], ta
         TrainingFailed: it is more, or not a number.
     """
     finite = bool(np.isfinite(first).all() and np.isfinite(second).all())
-    difference = float(np.abs(task.probabilities(first) - task.probabilities(second)).max()) if finite else math.nan
+    difference = largest_difference(task.probabilities(first), task.probabilities(second)) if finite else math.nan
     if not difference <= LARGEST_DIFFERENCE:
         raise TrainingFailed(
             f"model.onnx and model.keras differ by {difference:g} in a probability; {LARGEST_DIFFERENCE:g} is allowed. "

@@ -157,6 +157,10 @@ class Session:
         """Name to shape of every output, the batch first; a word stands for what is not fixed."""
         return {output.name: tuple(output.shape) for output in self._session.get_outputs()}
 
+    def metadata(self) -> dict[str, str]:
+        """What the file says of itself beside the graph."""
+        return dict(self._session.get_modelmeta().custom_metadata_map)
+
     def check(self, bundle: Bundle) -> None:
         """Refuse a graph that does not take what the bundle's input.json says, or gives other outputs than promised."""
         inputs = self._session.get_inputs()

@@ -78,6 +78,9 @@ COMMANDS: dict[str, Command] = {
     "predict": Command("name what is on images", bundles.predict, bundles.predict_options),
     "similar": Command("find the images that look most like one", bundles.similar, bundles.similar_options),
     "compare": Command("set finished runs side by side and test their difference", runs.compare, runs.compare_options),
+    "export": Command(
+        "write a bundle as a file for elsewhere, kept if it answers the same", bundles.export, bundles.export_options
+    ),
     "models": Command("list the networks", lists.models),
     "datasets": Command("list the sources that go by a name", lists.datasets),
     "recipes": Command("list the recipes and their keys", lists.recipes, lists.recipes_options),

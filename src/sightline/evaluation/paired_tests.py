@@ -131,7 +131,7 @@ def pair(first: FinishedRun, second: FinishedRun, *, names: tuple[str, str], spl
     correct = np.array(
         [[answers.predicted[row_id] == answers.given[row_id] for row_id in agreed] for answers in (here, there)]
     )
-    test = _test(correct[0], correct[1], names, _groups(first, second, agreed))
+    test = paired_test(correct[0], correct[1], names=names, groups=_groups(first, second, agreed))
     return dataclasses.replace(test, remarks=tuple(remarks))
 
 
@@ -151,7 +151,21 @@ def _groups(first: FinishedRun, second: FinishedRun, row_ids: Sequence[str]) -> 
     return connected_components(len(row_ids), np.array(pairs, np.int64).reshape(-1, 2))
 
 
-def _test(first: np.ndarray, second: np.ndarray, names: tuple[str, str], groups: NDArray[np.int64]) -> PairedTest:
+def paired_test(
+    first: NDArray[np.bool_],
+    second: NDArray[np.bool_],
+    *,
+    names: tuple[str, str],
+    groups: NDArray[Any] | None = None,
+) -> PairedTest:
+    """Test two classifiers against each other on the same images.
+
+    Args:
+        first: (num_images,) which of them what is compared with got right.
+        second: (num_images,) which of them what is compared got right.
+        names: how the two are called in what is said of them.
+        groups: (num_images,) names or numbers, images of one hang together; None: each stands alone.
+    """
     p_value = paired_p_value(first, second, groups)
     return PairedTest(
         first=names[0],

@@ -183,23 +183,65 @@ def staged_folder(final: Path) -> Iterator[Path]:
     with contextlib.ExitStack() as held:
         temporary = _made_beside(final, held)
         try:
-            try:
+            with _writing_in(temporary, final):
                 yield temporary
-            except OSError as error:
-                if _is_about(error, temporary):
-                    with writing_to(final):
-                        raise
-                raise
             with writing_to(final):
-                for path in filter(Path.is_file, temporary.iterdir()):
-                    with path.open("rb+") as stream:
-                        os.fsync(stream.fileno())
+                _flush_files(temporary)
                 _rename(temporary, final)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
     with writing_to(final):
         _flush_folder(final.parent)
+
+
+@contextlib.contextmanager
+def staged_files(folder: Path) -> Iterator[Path]:
+    """A folder whose files are moved into another at its end, each in place of the one of its name; on an error none.
+
+    That other folder is made then, with those above it, if it is missing.
+
+    Raises:
+        CannotWrite: the disk is full or read-only. Errors that have to do with other files stay what they are.
+    """
+    near = folder
+    while not near.is_dir() and near != near.parent:
+        near = near.parent
+    # In the folder itself where it is there: it may be the root of another disk.
+    beside = near / "files"
+    remove_leftovers(near, f".{beside.name}.*.partial")
+    with contextlib.ExitStack() as held:
+        temporary = _made_beside(beside, held)
+        try:
+            with _writing_in(temporary, folder):
+                yield temporary
+            with writing_to(folder):
+                _flush_files(temporary)
+                folder.mkdir(parents=True, exist_ok=True)
+                for path in temporary.iterdir():
+                    path.replace(folder / path.name)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    with writing_to(folder):
+        _flush_folder(folder)
+
+
+@contextlib.contextmanager
+def _writing_in(temporary: Path, final: Path) -> Iterator[None]:
+    """Turn refusals to write into a temporary folder into a sentence about the place that it is for."""
+    try:
+        yield
+    except OSError as error:
+        if _is_about(error, temporary):
+            with writing_to(final):
+                raise
+        raise
+
+
+def _flush_files(folder: Path) -> None:
+    for path in filter(Path.is_file, folder.iterdir()):
+        with path.open("rb+") as stream:
+            os.fsync(stream.fileno())
 
 
 def _made_beside(final: Path, held: contextlib.ExitStack) -> Path:

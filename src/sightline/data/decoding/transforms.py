@@ -108,7 +108,7 @@ _INTERPOLATIONS = {
 }
 # What surrounds a padded image is what surrounds the object in it. Where that is not known, middle grey: it is
 # the nearest to zero once values are scaled, and makes the weakest edge against an unknown image.
-_PADDING = {"dark": 0, "light": 255, "mixed": 128}
+PADDING = {"dark": 0, "light": 255, "mixed": 128}
 
 # Arrays that would grow beyond this are resized when they are read: 60,000 small images at 224 px are 9 GB.
 MOST_RESIZED_BYTES = 512 * 2**20
@@ -195,7 +195,7 @@ def _fitted(picture: Image.Image, spec: InputSpec, resample: Image.Resampling) -
     scale = min(spec.height / picture.height, spec.width / picture.width)
     height = min(spec.height, max(1, round(picture.height * scale)))
     width = min(spec.width, max(1, round(picture.width * scale)))
-    padding = pick(_PADDING, spec.background, kind="background")
+    padding = pick(PADDING, spec.background, kind="background")
     canvas = np.full(spec.shape, padding, dtype=np.uint8)
     top, left = (spec.height - height) // 2, (spec.width - width) // 2
     canvas[top : top + height, left : left + width] = pixels_of(picture.resize((width, height), resample))

@@ -1,0 +1,44 @@
+"""The format `onnx`: the bundle's graph in one file that also says what it is, run by ONNX Runtime."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from sightline.bundles.graphs import write_with_metadata
+from sightline.bundles.sessions import Session
+from sightline.deployment.conversion.description import ExportedModel, describe
+from sightline.records import Bundle
+
+# Before each key, so that nobody else's metadata is taken for ours.
+PREFIX = "sightline."
+
+# What the program in the README imports for it, and how it runs the file: `images` was made by the lines before, and
+# `logits` of that one image, `names` and `temperature` are used by those behind.
+IMPORTS = """\
+import json
+import os
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before it is loaded; it sends events else
+import onnxruntime
+"""
+EXAMPLE = """\
+session = onnxruntime.InferenceSession("FILE")
+about = session.get_modelmeta().custom_metadata_map
+names = json.loads(about["sightline.labels"])
+temperature = json.loads(about["sightline.calibration"])["temperature"]
+logits = session.run(["logits"], {"images": images})[0][0]
+"""
+
+
+def convert(bundle: Bundle, target: Path) -> None:
+    """Write the graph, to which the description is added; weights in other files were refused with the bundle."""
+    told = {f"{PREFIX}{key}": json.dumps(value, ensure_ascii=False) for key, value in describe(bundle).items()}
+    write_with_metadata(bundle.path / "model.onnx", target, told)
+
+
+def open_exported(path: Path) -> ExportedModel:
+    """The file in ONNX Runtime, with what it says of itself."""
+    session = Session(path, num_classes=0)
+    told = {key.removeprefix(PREFIX): text for key, text in session.metadata().items() if key.startswith(PREFIX)}
+    return ExportedModel({key: json.loads(text) for key, text in told.items()}, session.logits)

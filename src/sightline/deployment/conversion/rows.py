@@ -1,0 +1,112 @@
+"""Which images an export is compared on: the run's own, those that were named, or the few that the bundle keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.bundles.parity import FILE, read_parity
+from sightline.bundles.prediction import match_labels
+from sightline.data.inputs.pixels import Pixels, read_pixels
+from sightline.data.sources.loading import open_again
+from sightline.errors import DownloadFailed, InvalidSource, InvalidValue, MissingPackage, UnreadableImage
+from sightline.evaluation.judging import choose_rows, recorded_source, run_of
+from sightline.records import Bundle, Dataset
+from sightline.system.text import printable
+
+# As many say within 0.003 how often two files disagree; more cost minutes, where photographs are large.
+MOST_ROWS = 1_000
+
+
+@dataclass(frozen=True, eq=False)
+class ComparedRows:
+    """Images at network size, and what is known of them.
+
+    Attributes:
+        kind: "calibration", "images" or "parity".
+        words: what they are: "200 calibration images of photos".
+        row_ids: (num_images) strings.
+        images: (num_images, height, width, channels) uint8, or what gives such an array when it is sliced.
+        labels: (num_images,) int64 into the bundle's classes, or None.
+        groups: (num_images,) strings, images of one hang together, or None.
+        logits: (num_images, num_classes) float32, what the network said when it was made; or None.
+        num_unreadable: images that were left out.
+        remark: what the reader should know of the choice, or "".
+    """
+
+    kind: str
+    words: str
+    row_ids: Sequence[str]
+    images: Any
+    labels: NDArray[np.int64] | None = None
+    groups: NDArray[np.str_] | None = None
+    logits: NDArray[np.float32] | None = None
+    num_unreadable: int = 0
+    remark: str = ""
+
+
+def rows_to_compare(bundle: Bundle, images: Any) -> ComparedRows:
+    """The images that were named, else the calibration rows of the run's source, else those that the bundle keeps."""
+    if images is not None:
+        dataset = open_again(images, bundle.metrics.get("source", {}))
+        return _of_source(bundle, dataset, np.arange(len(dataset)), kind="images")
+    if run_of(bundle) is None:
+        return _kept(bundle, "the bundle lies in no run")
+    try:
+        dataset = open_again(recorded_source(bundle), bundle.metrics.get("source", {}))
+        choice = choose_rows(bundle, dataset, "calibration")
+        return _of_source(bundle, dataset, choice.rows, kind="calibration", pixels=choice.pixels, groups=choice.groups)
+    except (InvalidSource, InvalidValue, DownloadFailed, MissingPackage, UnreadableImage) as error:
+        return _kept(bundle, f"the calibration images of the run cannot be had ({str(error).rstrip('.')})")
+
+
+def _of_source(
+    bundle: Bundle,
+    dataset: Dataset,
+    rows: NDArray[np.int64],
+    *,
+    kind: str,
+    pixels: Pixels | None = None,
+    groups: NDArray[np.str_] | None = None,
+) -> ComparedRows:
+    labels = match_labels(bundle.class_names, dataset, rows)  # refuses before anything is decoded
+    chosen = np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).astype(np.int64)
+    part = dataset.take(rows[chosen])
+    found = read_pixels(part, bundle.input) if pixels is None else pixels.take(chosen)
+    read = np.setdiff1d(np.arange(len(chosen)), list(found.errors))
+    if not len(read):
+        reason = next(iter(found.errors.values()), "it is empty")
+        raise UnreadableImage(f"{dataset.name}: none of its images can be read; the first: {reason}")
+    what = "calibration images" if kind == "calibration" else "images"
+    of_how_many = f" of the {len(rows):,}" if len(rows) > len(chosen) else ""
+    return ComparedRows(
+        kind=kind,
+        words=f"{len(read):,}{of_how_many} {what} of {printable(dataset.name)}",
+        row_ids=part.row_ids[read].tolist(),
+        images=found.take(read),
+        labels=labels[chosen][read],
+        groups=None if groups is None else groups[chosen][read],
+        num_unreadable=len(found.errors),
+    )
+
+
+def _kept(bundle: Bundle, reason: str) -> ComparedRows:
+    remedy = "Name images of its classes: --images SOURCE (images=... in Python)"
+    kept = read_parity(bundle)
+    if kept is None:
+        raise InvalidValue(
+            f"{bundle.path}: there is nothing to compare an export on: {reason}, and it keeps no {FILE}. {remedy}."
+        )
+    images, logits = kept
+    return ComparedRows(
+        kind="parity",
+        words=f"the {len(images)} images that the bundle keeps in {FILE}, whose labels are not known",
+        row_ids=[f"{FILE}/{row}" for row in range(len(images))],
+        images=images,
+        logits=logits,
+        remark=f"compared on {FILE} alone, since {reason}. {remedy}.",
+    )

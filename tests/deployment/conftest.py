@@ -1,0 +1,100 @@
+"""Bundles made by hand: a graph that weighs the mean of each channel, so that nothing has to be trained."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+import sightline
+from sightline.bundles.bundle import write_description, write_manifest
+from sightline.bundles.parity import made_images, write_parity
+from sightline.bundles.sessions import Session
+from sightline.records import InputSpec
+
+CLASSES = ("cat", "dog", "owl")
+COLORS = {"cat": (200, 60, 20), "dog": (30, 210, 60), "owl": (10, 40, 190)}
+MakeBundle = Callable[..., Path]
+
+
+def linear_graph(path: Path, *, channels: int, num_classes: int, outputs: tuple[str, ...] = ("logits",)) -> None:
+    weights = np.random.default_rng(1).normal(size=(channels, num_classes)).astype(np.float32) / 20
+    if (channels, num_classes) == (3, 3):
+        weights = np.eye(3, dtype=np.float32) * np.float32(0.0537)
+    nodes = [
+        helper.make_node("Cast", ["images"], ["wide"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["wide"], ["mean"], axes=[1, 2], keepdims=0),
+        helper.make_node("MatMul", ["mean", "weights"], ["logits"]),
+        helper.make_node("ReduceMax", ["logits"], ["disagreement"], axes=[1], keepdims=0),
+    ]
+    shapes = {"logits": ["batch", num_classes], "disagreement": ["batch"]}
+    graph = helper.make_graph(
+        nodes[: 2 + len(outputs)],
+        "g",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", None, None, channels])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shapes[name]) for name in outputs],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 10
+    path.write_bytes(model.SerializeToString())
+
+
+@pytest.fixture
+def make_bundle(tmp_path: Path) -> MakeBundle:
+    def make(
+        folder: str = "bundle",
+        *,
+        spec: InputSpec | None = None,
+        outputs: tuple[str, ...] = ("logits",),
+        source: dict[str, str] | None = None,
+        has_parity: bool = True,
+    ) -> Path:
+        path = tmp_path / folder
+        path.mkdir(parents=True)
+        spec = spec or InputSpec(8, 8, "rgb")
+        linear_graph(path / "model.onnx", channels=spec.channels, num_classes=len(CLASSES), outputs=outputs)
+        write_description(path, spec=spec, class_names=CLASSES, temperature=1.7, num_calibration_images=9)
+        (path / "metrics.json").write_text(json.dumps({"source": source or {}}))
+        (path / "card.md").write_text("a card")
+        if has_parity:
+            write_parity(path, Session(path / "model.onnx", num_classes=3), made_images(spec), are_made=True)
+        write_manifest(path, kind="embedded")
+        return path
+
+    return make
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Twelve files of three colours, each with noise of its own."""
+    draw = np.random.default_rng(0)
+    for name, color in COLORS.items():
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(4):
+            pixels = np.clip(np.array(color) + draw.integers(-40, 40, (20, 12, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def run(make_bundle: MakeBundle, photos: Path, tmp_path: Path) -> Path:
+    """What a finished run leaves beside its bundle, as far as an export looks at it: half of the rows calibrate."""
+    dataset = sightline.load(photos)
+    make_bundle("run/bundle", source={"name": "photos", "typed": str(photos), "fingerprint": dataset.fingerprint})
+    folder = tmp_path / "run"
+    for name in ("recipe.json", "metrics.json"):
+        (folder / name).write_text("{}")
+    with (folder / "splits.csv").open("w", newline="") as stream:
+        table = csv.writer(stream)
+        table.writerow(["row_id", "split"])
+        table.writerows(
+            (row_id, ("calibration", "train")[number % 2]) for number, row_id in enumerate(dataset.row_ids.tolist())
+        )
+    return folder
