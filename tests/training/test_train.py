@@ -6,17 +6,21 @@ import os
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import sightline
+from sightline.configuration.schema import EnsembleRecipe, Recipe
 from sightline.data.inputs.pixels import read_pixels
 from sightline.data.splitting.splits import read_splits_csv
 from sightline.errors import InvalidValue, OutputExists, TrainingFailed
 from sightline.metrics.classification import softmax
 from sightline.system.backends import installed_backends, load_keras
+from sightline.system.workers import available_processors
 from sightline.training.setup import resolution
+from sightline.training.train import check_jobs
 
 keras = load_keras()
 
@@ -389,3 +393,27 @@ def test_one_network_answers_with_the_mean_over_views_where_they_are_asked_for(s
     np.testing.assert_allclose(softmax(together.logits), np.mean(alone, axis=0), atol=1e-4)
     assert seen.ensemble is None
     assert together.disagreements is None
+
+
+BAGGING, BOOSTING = (Recipe(ensemble=EnsembleRecipe(kind=kind)) for kind in ("bagging", "boosting"))
+
+
+@pytest.mark.parametrize("jobs", [0, -1, 1.0, True, "2", None, float("nan")])
+def test_a_number_of_jobs_that_is_none_is_refused(jobs: Any) -> None:
+    with pytest.raises(InvalidValue, match=r"^jobs must be a whole number of at least 1; got"):
+        check_jobs(jobs, BAGGING)
+
+
+def test_jobs_without_members_to_spread_are_refused() -> None:
+    with pytest.raises(InvalidValue, match="jobs=2 trains members of an ensemble at once, and there is none"):
+        check_jobs(2, Recipe())
+    with pytest.raises(InvalidValue, match="members of a boosted ensemble build on one another"):
+        check_jobs(2, BOOSTING)
+    check_jobs(1, BOOSTING)
+
+
+def test_more_jobs_than_processors_are_refused() -> None:
+    most = available_processors()
+    check_jobs(most, BAGGING)
+    with pytest.raises(InvalidValue, match=f"jobs={most + 1} processes are more than .* Set as many or fewer"):
+        check_jobs(most + 1, BAGGING)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from sightline.errors import InvalidValue, OneClassOnly
-from sightline.system.outputs import check_place
+from sightline.system.paths import check_place
 from sightline.system.progress import Mode
 
 SOURCE_HELP = (

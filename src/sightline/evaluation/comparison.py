@@ -20,7 +20,7 @@ from sightline.records import Run, image_tag
 from sightline.reporting.charts.canvas import check_drawable
 from sightline.reporting.charts.overlay import MOST_CURVES, Course, overlay_png
 from sightline.system.files import write_atomically
-from sightline.system.outputs import check_output
+from sightline.system.paths import check_output
 from sightline.system.text import shorten
 
 SPLITS = ("test", "validation")

@@ -19,7 +19,7 @@ from sightline.reporting.charts.canvas import check_drawable
 from sightline.reporting.charts.confusion import confusion_png
 from sightline.reporting.sheets.sheets import mistakes_sheet
 from sightline.system.files import check_free, write_atomically, write_json
-from sightline.system.outputs import places_of
+from sightline.system.paths import places_of
 from sightline.system.progress import reporter
 
 

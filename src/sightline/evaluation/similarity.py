@@ -22,8 +22,7 @@ from sightline.errors import InvalidBundle, InvalidValue, UnreadableImage
 from sightline.records import NO_NUMBER, Bundle, Dataset, Run, image_tag
 from sightline.reporting.sheets.sheets import contact_sheet
 from sightline.system.files import write_atomically
-from sightline.system.outputs import check_output
-from sightline.system.paths import absolute_path
+from sightline.system.paths import absolute_path, check_output
 from sightline.system.progress import reporter
 
 MOST_FOUND = 400

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from sightline.errors import CannotWrite, OutputExists
-from sightline.system.outputs import check_place
+from sightline.system.paths import check_place
 from sightline.system.stored import open_plain
 from sightline.system.text import without_nan
 

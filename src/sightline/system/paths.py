@@ -1,11 +1,18 @@
-"""Paths from the root, and what is said where the current folder, from which the others begin, is gone."""
+"""Where things lie: paths from the root, and one rule for every file that somebody asks to be written.
+
+What others made is never lost for it: nothing is written into a bundle or into what is read for it, and a file that is
+there is replaced only where it bears the mark of Sightline or its user says so. Tables bear none: they are made to be
+edited by hand.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from sightline.errors import InvalidValue
+from sightline.errors import InvalidValue, OutputExists
 
 GONE = "the current folder was removed. Change to another one, and start again there."
 
@@ -26,3 +33,96 @@ def absolute_path(path: str | Path, *, follow_links: bool = True) -> Path:
         return Path(os.path.realpath(path) if follow_links else os.path.abspath(path))  # noqa: PTH100
     except FileNotFoundError as error:
         raise InvalidValue(GONE) from error
+
+
+# What PNG files and pages of ours hold near their beginning.
+PNG_MARK = ("Software", "Sightline")
+PAGE_MARK = '<meta name="generator" content="Sightline">'
+_MARKS = ("\0".join(PNG_MARK).encode(), PAGE_MARK.encode())
+_HEAD = 4096
+_STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+_BUNDLE = ("manifest.json", "labels.json")
+_RUN = ("recipe.json", "metrics.json")
+
+
+def check_output(option: str, target: Path | None, *, keep: Iterable[str | Path] = (), overwrite: bool = False) -> None:
+    """Refuse a file to be written before any work is done for it.
+
+    Args:
+        option: as it is typed, "--csv", or "out" of a function.
+        target: the file, or None for none.
+        keep: files and folders that the command reads; nothing in them is written.
+        overwrite: whether the user said that a file there may be lost.
+
+    Raises:
+        InvalidValue: the target is standard output, is one of `keep`, or lies in one, in a bundle, or beside the
+            files of a run.
+        OutputExists: it is a folder, or a file that Sightline did not write.
+    """
+    if target is None:
+        return
+    if str(target) in _STDOUT:
+        raise InvalidValue(f"{option} {target}: standard output takes what the command says itself. Name a file.")
+    check_place(option, target, keep=keep)
+    # Its own pictures bear the mark, too. A folder of its own is welcome in a run.
+    _refuse_in(absolute_path(target).parent, _RUN, f"{option} {target} belongs to the run")
+    if os.path.isdir(target):  # noqa: PTH112  # Path's own raises where a folder may not be entered
+        raise OutputExists(f"{option} {target} is a folder. Name a file.")
+    # A pipe or a device, such as /dev/null, is written to as it is.
+    if os.path.isfile(target) and not overwrite and not _is_ours(target):  # noqa: PTH113
+        whose = "exists, and tables are edited by hand" if target.suffix.lower() == ".csv" else "exists and is not ours"
+        remedy = "add --overwrite" if option.startswith("--") else "pass overwrite=True"
+        raise OutputExists(f"{option} {target} {whose}; it was not changed. Name another file, or {remedy}.")
+
+
+def places_of(source: Any) -> list[Path]:
+    """Where the images of a source lie, as far as it says so: a path itself, or what a Dataset was opened from."""
+    if isinstance(source, str | Path):
+        return [Path(source)]
+    store: Any = getattr(source, "images", None)
+    return [*store.places()] if hasattr(store, "places") else []  # an array lies nowhere
+
+
+def check_place(option: str, target: Path, *, keep: Iterable[str | Path] = ()) -> None:
+    """Refuse a file or folder to be written inside a bundle or inside what the command reads."""
+    place = absolute_path(target)
+    for name in keep:
+        kept = absolute_path(name)
+        if os.path.exists(kept) and (place == kept or kept in place.parents):  # noqa: PTH110
+            raise InvalidValue(f"{option} {target} belongs to {name}, which is never changed. Choose another place.")
+    for folder in (place, *place.parents):
+        _refuse_in(folder, _BUNDLE, f"{option} {target} belongs to the bundle")
+
+
+def _refuse_in(folder: Path, signs: tuple[str, ...], what: str) -> None:
+    if all(os.path.isfile(folder / name) for name in signs):  # noqa: PTH113
+        raise InvalidValue(f"{what} {folder}, which is never changed. Choose another place.")
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(_HEAD)
+    except OSError:
+        return False
+    return any(mark in head for mark in _MARKS)
+
+
+def default_output(source: str | Path, what: str, *, keep: Iterable[str | Path]) -> Path:
+    """A free name for a picture that nobody named: in the current folder, or above what the command reads.
+
+    Args:
+        source: what it shows, after which it is called: "photos.png", "photos-2.png", ...
+        what: behind that name, "-similar" for instance, or "".
+        keep: files and folders that the command reads.
+    """
+    place = absolute_path(source)
+    name = (place.name if os.path.isdir(place) else place.stem) or "images"  # noqa: PTH112
+    kept, here = [absolute_path(one) for one in keep], absolute_path(".")
+    inside = [folder for folder in (here, *here.parents) if folder in kept]
+    folder = Path(os.path.relpath(inside[-1].parent)) if inside else Path()
+    number, candidate = 1, folder / f"{name}{what}.png"
+    while os.path.lexists(candidate):
+        number += 1
+        candidate = folder / f"{name}{what}-{number}.png"
+    return candidate

@@ -33,7 +33,7 @@ from sightline.records import Bundle, Predictions, Run, SplitName
 from sightline.system.backends import check_packages, choose_backend, load_keras, usual_keras
 from sightline.system.files import check_free, staged_folder, write_atomically, write_json, writing_to
 from sightline.system.interruption import heeding_interrupts
-from sightline.system.outputs import places_of
+from sightline.system.paths import places_of
 from sightline.system.progress import Mode, Stopwatch, reporter, reporting
 from sightline.system.workers import free_bytes
 from sightline.training.combination.reopening import reopen_shared_rows, reopened_network

@@ -14,7 +14,7 @@ from sightline.data.sources.loading import is_files
 from sightline.records import Bundle, Run
 from sightline.system.backends import choose_backend
 from sightline.system.files import check_free
-from sightline.system.outputs import places_of
+from sightline.system.paths import places_of
 from sightline.system.progress import Mode, reporting
 from sightline.training.distillation.teacher import open_teacher, source_of_teacher, student_recipe
 from sightline.training.train import TrainingRequest, run_training

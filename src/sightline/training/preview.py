@@ -20,7 +20,7 @@ from sightline.records import Dataset, InputSpec
 from sightline.reporting.sheets.sheets import augmented_sheet, example_sheet
 from sightline.system.backends import usual_keras
 from sightline.system.files import write_atomically
-from sightline.system.outputs import check_output, places_of
+from sightline.system.paths import check_output, places_of
 from sightline.system.progress import reporter
 from sightline.training.setup.mirrors import mirror_sample
 from sightline.training.setup.preparation import (

@@ -23,9 +23,9 @@ from sightline.reporting.charts.curves import curves_png
 from sightline.system.backends import check_packages, choose_backend, load_keras, usual_keras
 from sightline.system.files import check_free, write_atomically, write_json
 from sightline.system.interruption import heeding_interrupts
-from sightline.system.outputs import check_place, places_of
+from sightline.system.paths import check_place, places_of
 from sightline.system.progress import Mode, Stopwatch, reporter, reporting
-from sightline.system.workers import process_map
+from sightline.system.workers import available_processors, process_map
 from sightline.training.distillation.teacher import Teacher
 from sightline.training.loop.recording import check_tensorboard, make_log_folder
 from sightline.training.setup.preparation import Prepared, identified, prepare
@@ -37,7 +37,7 @@ from sightline.training.setup.resolution import (
     opened_and_chosen,
     settle,
 )
-from sightline.training.setup.run_folder import check_jobs, may_go_on, run_folder
+from sightline.training.setup.run_folder import may_go_on, run_folder
 
 
 def train(  # noqa: PLR0913  # each is an option of the command line, and none is a group of others
@@ -104,6 +104,25 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
             announce_recipe(asked.name)
         request = TrainingRequest(source, asked, place, backend, log_every, logs, jobs)
         return run_training(request)
+
+
+def check_jobs(jobs: int, recipe: Recipe) -> None:
+    """Refuse a number of processes that cannot be, or that nothing can be spread over."""
+    if not (type(jobs) is int and jobs >= 1):
+        raise InvalidValue(f"jobs must be a whole number of at least 1; got {jobs!r}.")
+    if jobs == 1:
+        return
+    if recipe.ensemble.kind == "none":
+        raise InvalidValue(f"jobs={jobs} trains members of an ensemble at once, and there is none. Set ensemble.kind.")
+    if recipe.ensemble.kind == "boosting":
+        raise InvalidValue(
+            f"jobs={jobs}: members of a boosted ensemble build on one another and are trained in turn. Leave jobs out."
+        )
+    if jobs > available_processors():
+        raise InvalidValue(
+            f"jobs={jobs} processes are more than there are processors to use, {available_processors()}. "
+            "Set as many or fewer."
+        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

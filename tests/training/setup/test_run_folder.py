@@ -5,44 +5,19 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import sightline
-from sightline.configuration.schema import EnsembleRecipe, Recipe
+from sightline.configuration.schema import EnsembleRecipe
 from sightline.errors import InvalidValue, OutputExists
-from sightline.system.workers import available_processors
-from sightline.training.setup.run_folder import BEGUN, check_jobs, run_folder
-
-BAGGING, BOOSTING = (Recipe(ensemble=EnsembleRecipe(kind=kind)) for kind in ("bagging", "boosting"))
+from sightline.training.setup.run_folder import BEGUN, run_folder
 
 
 def made_folder(out, data) -> Path:
     """The folder of a run that nobody is at any more."""
     with run_folder(out, data) as folder:
         return folder
-
-
-@pytest.mark.parametrize("jobs", [0, -1, 1.0, True, "2", None, float("nan")])
-def test_a_number_of_jobs_that_is_none_is_refused(jobs: Any) -> None:
-    with pytest.raises(InvalidValue, match=r"^jobs must be a whole number of at least 1; got"):
-        check_jobs(jobs, BAGGING)
-
-
-def test_jobs_without_members_to_spread_are_refused() -> None:
-    with pytest.raises(InvalidValue, match="jobs=2 trains members of an ensemble at once, and there is none"):
-        check_jobs(2, Recipe())
-    with pytest.raises(InvalidValue, match="members of a boosted ensemble build on one another"):
-        check_jobs(2, BOOSTING)
-    check_jobs(1, BOOSTING)
-
-
-def test_more_jobs_than_processors_are_refused() -> None:
-    most = available_processors()
-    check_jobs(most, BAGGING)
-    with pytest.raises(InvalidValue, match=f"jobs={most + 1} processes are more than .* Set as many or fewer"):
-        check_jobs(most + 1, BAGGING)
 
 
 def test_an_unfinished_ensemble_is_gone_on_with_and_half_a_member_is_cleared_away(prepared_job, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from sightline.cli.options import (
 from sightline.cli.printing import print_evaluation, print_json, print_text, silence_stdout
 from sightline.deployment.conversion.formats import FORMATS
 from sightline.errors import InvalidValue
-from sightline.system.outputs import check_output, default_output
+from sightline.system.paths import check_output, default_output
 from sightline.system.progress import reporter, reporting
 from sightline.system.text import printable
 

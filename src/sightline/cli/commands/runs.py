@@ -21,7 +21,7 @@ from sightline.cli.options import (
 )
 from sightline.cli.printing import print_json, print_run, print_text
 from sightline.errors import InvalidValue
-from sightline.system.outputs import check_output, default_output
+from sightline.system.paths import check_output, default_output
 from sightline.system.progress import reporting
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from sightline.cli.options import (
     shorthand_options,
 )
 from sightline.cli.printing import print_json, print_text
-from sightline.system.outputs import check_output, default_output
+from sightline.system.paths import check_output, default_output
 from sightline.system.progress import reporting
 
 

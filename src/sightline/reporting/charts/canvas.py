@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sightline.errors import require
 from sightline.reporting.sheets.fonts import file_for, plain_text, with_boxes
-from sightline.system.outputs import PNG_MARK
+from sightline.system.paths import PNG_MARK
 from sightline.system.text import shorten
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from sightline.quality.findings import KINDS, SEVERITIES, Audit, Finding, Severi
 from sightline.reporting.pages.miniatures import Miniature, miniature
 from sightline.reporting.pages.style import SCRIPT, STYLE
 from sightline.system.files import write_atomically
-from sightline.system.outputs import PAGE_MARK, check_output, places_of
+from sightline.system.paths import PAGE_MARK, check_output, places_of
 from sightline.system.progress import reporter
 from sightline.system.text import counted, printable
 

@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from sightline.errors import InvalidValue
 from sightline.reporting.sheets.fonts import font_for, plain_text
-from sightline.system.outputs import PNG_MARK
+from sightline.system.paths import PNG_MARK
 from sightline.system.text import shorten
 
 Color = tuple[int, int, int]

@@ -17,7 +17,7 @@ from sightline.metrics.history import smooth
 from sightline.reporting.charts.learning_rates import rates_png
 from sightline.system.backends import check_packages, choose_backend, load_keras, usual_keras
 from sightline.system.files import write_atomically
-from sightline.system.outputs import check_output, places_of
+from sightline.system.paths import check_output, places_of
 from sightline.system.progress import Mode, reporter, reporting
 from sightline.training.setup.preparation import Prepared, prepare
 from sightline.training.setup.resolution import opened_and_chosen, settle

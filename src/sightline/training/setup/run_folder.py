@@ -18,7 +18,6 @@ from sightline.system.files import check_free, write_atomically, write_json, wri
 from sightline.system.paths import absolute_path
 from sightline.system.progress import reporter
 from sightline.system.stored import read_json, read_plain
-from sightline.system.workers import available_processors
 from sightline.training.setup.preparation import Prepared
 
 PARENT = Path("runs")
@@ -43,25 +42,6 @@ else:
 
     def _lock(stream: TextIO) -> None:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def check_jobs(jobs: int, recipe: Recipe) -> None:
-    """Refuse a number of processes that cannot be, or that nothing can be spread over."""
-    if not (type(jobs) is int and jobs >= 1):
-        raise InvalidValue(f"jobs must be a whole number of at least 1; got {jobs!r}.")
-    if jobs == 1:
-        return
-    if recipe.ensemble.kind == "none":
-        raise InvalidValue(f"jobs={jobs} trains members of an ensemble at once, and there is none. Set ensemble.kind.")
-    if recipe.ensemble.kind == "boosting":
-        raise InvalidValue(
-            f"jobs={jobs}: members of a boosted ensemble build on one another and are trained in turn. Leave jobs out."
-        )
-    if jobs > available_processors():
-        raise InvalidValue(
-            f"jobs={jobs} processes are more than there are processors to use, {available_processors()}. "
-            "Set as many or fewer."
-        )
 
 
 def may_go_on(out: Path, recipe: Recipe) -> bool:

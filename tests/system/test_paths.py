@@ -15,7 +15,7 @@ from sightline.errors import InvalidValue, OutputExists
 from sightline.quality.findings import Audit
 from sightline.reporting.pages.audit import write_audit_page
 from sightline.reporting.sheets.grids import draw_grid
-from sightline.system.outputs import check_output, check_place, default_output, places_of
+from sightline.system.paths import check_output, check_place, default_output, places_of
 
 
 def picture() -> bytes:
