@@ -20,7 +20,7 @@ from sightline.errors import pick, require
 from sightline.evaluation.judging import run_of
 from sightline.records import Bundle, Run
 from sightline.system.files import sha256_of, staged_files, write_atomically, write_json
-from sightline.system.outputs import check_output, places_of
+from sightline.system.paths import check_output, places_of
 from sightline.system.stored import read_json
 from sightline.system.text import printable
 
