@@ -68,10 +68,10 @@ def distil(  # noqa: PLR0913  # each is an option of the command line, and none 
 
     Example:
         >>> import sightline
-        >>> quick = sightline.recipe("fast", {"training.epochs": 1})
+        >>> quick = sightline.recipe("fast", {"training.epochs": 2})
         >>> student = sightline.distil("runs/mnist-fast-001", into="mlp", recipe=quick, out="runs/student")
         >>> student
-        Run 'runs/student': test accuracy 0... [0..., 0...] on ... images, 1 epochs on ...
+        Run 'runs/student': test accuracy 0... [0..., 0...] on ... images, 2 epochs on ...
         >>> student.teacher["bundle"], student.teacher["has_same_splits"]
         ('runs/mnist-fast-001/bundle', True)
     """
