@@ -112,7 +112,14 @@ def write_manifest(folder: Path, *, kind: str = "trained", task: Task = SINGLE_L
 def write_description(
     folder: Path, *, spec: InputSpec, class_names: tuple[str, ...], temperature: float, num_calibration_images: int
 ) -> None:
-    """Write the files that say how to feed the network and read its answer: input.json, labels.json, calibration.json.
+    """Write the files that say how to feed the network and read its answer.
+
+    Args:
+        folder: the bundle in the making.
+        spec: becomes input.json.
+        class_names: becomes labels.json.
+        temperature: positive; with the next becomes calibration.json.
+        num_calibration_images: rows behind the temperature.
 
     Raises:
         CannotWrite: the disk is full.

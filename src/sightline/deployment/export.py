@@ -108,8 +108,9 @@ def export(
         CannotWrite: the disk is full or read-only.
 
     Example:
-        >>> import tempfile
-        >>> exported = export("imagenet", "onnx", out=Path(tempfile.mkdtemp()) / "names.onnx")
+        >>> import sightline, tempfile
+        >>> from pathlib import Path
+        >>> exported = sightline.export("imagenet", "onnx", out=Path(tempfile.mkdtemp()) / "names.onnx")
         >>> exported.path.name, exported.report.name, exported.readme.name
         ('names.onnx', 'names.parity.json', 'names.README.md')
         >>> exported.figures["num_images"], exported.figures["largest_difference"] < 1e-4

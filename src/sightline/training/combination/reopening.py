@@ -28,6 +28,13 @@ def reopen_shared_rows(
 ) -> tuple[Prepared, str]:
     """Open the source of several runs again, and read the images of the rows that they share.
 
+    Args:
+        source: where the images are; None for where the runs found them.
+        runs: of that source.
+        rows: that they share.
+        class_names: in the order that is wanted.
+        spec: what the network is fed.
+
     Returns:
         The data, whose pixels are those of the judged rows alone; and what has to be typed to find them again.
     """
