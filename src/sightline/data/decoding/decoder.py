@@ -327,7 +327,7 @@ def _has_last_row(image: Image.Image) -> bool:
     return bool(np.asarray(image.crop((0, last, image.width, last + 1))).any())
 
 
-@_TiffHandler
+@_TiffHandler  # type: ignore[untyped-decorator]  # what ctypes makes has no annotations
 def _note_tiff_error(_module: bytes, _message: bytes, _arguments: int) -> None:
     _told.by_libtiff += 1
 

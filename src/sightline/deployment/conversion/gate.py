@@ -83,7 +83,7 @@ def _check_probabilities(
     if difference <= LARGEST_DIFFERENCE:
         return difference
     # NaN counts as the largest of all.
-    row, label = np.unravel_index(np.abs(expected - found).argmax(), expected.shape)
+    row, label = map(int, np.unravel_index(np.abs(expected - found).argmax(), expected.shape))
     shown = f"{difference:.2g}" if difference == difference else "no number"  # noqa: PLR0124  # only NaN is not itself
     raise ExportRefused(
         f"{name} does not answer as its bundle: it differs by {shown} in the probability of "
