@@ -161,7 +161,11 @@ def test_a_shell_is_told_what_can_be_typed(command, tmp_path: Path) -> None:
     assert "sightline" in command("completion", "bash").out
     answers = tmp_path / "answers"
     asked = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_STDOUT_FILENAME": str(answers), "_ARGCOMPLETE_IFS": "\n"}
-    for typed, expected in (("sightline tr", "train"), ("sightline train mnist --epo", "--epochs")):
+    for typed, expected in (
+        ("sightline tr", "train"),
+        ("sightline train mnist --epo", "--epochs"),
+        ("sightline export runs/a o", "onnx"),
+    ):
         run_sightline(**asked, COMP_LINE=typed, COMP_POINT=str(len(typed)))
         assert expected in answers.read_text().split()
 

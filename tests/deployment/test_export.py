@@ -150,7 +150,7 @@ def test_images_that_are_named_are_compared_and_what_cannot_be_read_is_told(make
     answer = command("export", make_bundle(), "onnx", "--images", photos, "--out", "here")
     assert answer.code == 1
     assert "compared   on 12 images of photos: largest difference of a probability 0 " in answer.out
-    assert "unreadable 1 images, left out" in answer.out
+    assert "left out   1 that could not be read" in answer.out
     assert sorted(path.name for path in Path("here").iterdir()) == ["README.md", "model.onnx", "parity.json"]
 
 

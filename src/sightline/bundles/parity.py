@@ -82,7 +82,7 @@ def read_parity(bundle: Bundle) -> tuple[NDArray[np.uint8], NDArray[np.float32]]
     Raises:
         InvalidBundle: they do not fit the bundle.
     """
-    if "parity" not in bundle.manifest.get("capabilities", ()):
+    if "parity" not in bundle.capabilities:
         return None
     path = bundle.path / FILE
     try:

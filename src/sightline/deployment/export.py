@@ -15,8 +15,8 @@ from sightline.deployment.conversion.description import describe
 from sightline.deployment.conversion.formats import FORMATS, Format
 from sightline.deployment.conversion.gate import check_export
 from sightline.deployment.conversion.readme import readme
-from sightline.deployment.conversion.rows import rows_to_compare
-from sightline.errors import pick, require
+from sightline.deployment.conversion.rows import ComparedRows, rows_to_compare
+from sightline.errors import ExportRefused, InvalidBundle, pick, require
 from sightline.evaluation.judging import run_of
 from sightline.records import Bundle, Run
 from sightline.system.files import sha256_of, staged_files, write_atomically, write_json
@@ -55,7 +55,7 @@ class Export:
         if told["compared_on"]["remark"]:
             lines.append(f"{'careful':<11}{told['compared_on']['remark']}")
         if told["num_unreadable"]:
-            lines.append(f"{'unreadable':<11}{told['num_unreadable']:,} images, left out")
+            lines.append(f"{'left out':<11}{told['num_unreadable']:,} that could not be read")
         if told["accuracy"] is not None:
             lines.append(
                 f"{'accuracy':<11}{told['accuracy']['export']:.4f} (bundle {told['accuracy']['bundle']:.4f}): "
@@ -119,8 +119,8 @@ def export(
     form = pick(FORMATS, format, kind="export format")
     opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
     places = _places(opened, format, form, None if out is None else Path(out))
-    keep = [] if images is None else places_of(images)
-    _check_places(places, keep, overwrite=overwrite)
+    typed = opened.metrics.get("source", {}).get("typed") if run_of(opened) is not None else None
+    _check_places(places, places_of(typed if images is None else images), overwrite=overwrite)
     runtime = require(form.runtime, purpose=f"the format {format}", install=form.install)
     session_of(opened)  # refuses a graph that is unsafe before anything is made of it
     rows = rows_to_compare(opened, images)
@@ -128,18 +128,27 @@ def export(
     with staged_files(path.parent) as staging:
         made = staging / path.name
         form.module().convert(opened, made)
+        checked = _compared(opened, form, rows, made, path)
         figures = {
             "made_by": MARK,
             "format": format,
             "versions": {"sightline": __version__, form.runtime: getattr(runtime, "__version__", "unknown")},
             "bundle": describe(opened)["bundle"],
-            **check_export(opened, form.module().open_exported(made), rows, name=printable(str(path))),
+            **checked,
             "bytes": {"bundle": (opened.path / "model.onnx").stat().st_size, "export": made.stat().st_size},
         }
         write_atomically(staging / text.name, readme(form, opened, figures, file=path.name, report=report.name))
         figures["files"] = {name.name: {"sha256": sha256_of(staging / name.name)} for name in (path, text)}
         write_json(staging / report.name, figures)
     return Export(path, report, text, figures)
+
+
+def _compared(bundle: Bundle, form: Format, rows: ComparedRows, made: Path, path: Path) -> dict[str, Any]:
+    """The figures of the gate; what its runtime refuses is told of the place that the file is for."""
+    try:
+        return check_export(bundle, form.module().open_exported(made), rows, name=printable(str(path)))
+    except InvalidBundle as error:
+        raise ExportRefused(f"{str(error).replace(str(made), str(path))} The export was not kept.") from error
 
 
 def _places(bundle: Bundle, name: str, form: Format, out: Path | None) -> tuple[Path, Path, Path]:

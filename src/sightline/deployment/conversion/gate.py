@@ -27,7 +27,7 @@ MOST_TIMED, MOST_SECONDS = 30, 0.5
 def check_export(bundle: Bundle, model: ExportedModel, rows: ComparedRows, *, name: str) -> dict[str, Any]:
     """The figures of an exported file beside its bundle, as `parity.json` has them; ExportRefused where it differs."""
     _check_description(bundle, model, name)
-    expected = session_of(bundle).logits(rows.images) if rows.logits is None else rows.logits
+    expected = session_of(bundle).logits(rows.images, with_progress=True) if rows.logits is None else rows.logits
     if not np.isfinite(expected).all():
         raise InvalidBundle(f"{bundle.path}: {NO_NUMBER}; such a network is not exported. Train again.")
     found = _logits(model, rows, expected.shape, name)

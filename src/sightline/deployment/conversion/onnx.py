@@ -13,12 +13,9 @@ from sightline.records import Bundle
 # Before each key, so that nobody else's metadata is taken for ours.
 PREFIX = "sightline."
 
-# What the program in the README imports for it, and how it runs the file: `images` was made by the lines before, and
-# `logits` of that one image, `names` and `temperature` are used by those behind.
+# What the program in the README imports for it behind `json`, `os` and `sys`, and how it runs the file: `images` was
+# made by the lines before, and `logits` of that one image, `names` and `temperature` are used by those behind.
 IMPORTS = """\
-import json
-import os
-
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before it is loaded; it sends events else
 import onnxruntime
 """

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from sightline.data.decoding.transforms import PADDING, PILLOW_MODES
 from sightline.deployment.conversion.formats import Format
 from sightline.records import Bundle, InputSpec
+from sightline.system.text import markdown
 
-_IMPORTS = "import sys\n\nimport numpy as np\nfrom PIL import Image, ImageOps\n\n"
-_READ = 'picture = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("{mode}")\n'
+_IMPORTS = "import json\nimport os\nimport sys\n\nimport numpy as np\nfrom PIL import Image, ImageOps\n\n"
+_READ = """\
+picture = Image.open(sys.argv[1])
+picture.draft("{mode}", ({width}, {height}))  # has a large JPEG decoded smaller
+picture = ImageOps.exif_transpose(picture).convert("{mode}")
+"""
 # As `resize_image` does it, rule by rule; a test compares the bytes.
 _RESIZE = {
     "fit": """\
@@ -35,16 +41,16 @@ print(names[scores.argmax()], scores.max() / scores.sum())
 _TEXT = """\
 # {title}
 
-`{file}` is {summary}. Compared with its bundle on {words}, no probability differed by more than {difference:.2g};
-`{report}` has the figures. It takes uint8 images (batch, {height}, {width}, {channels}), 0 to 255; scaling is inside.
+{file} is {summary}. Compared with its bundle on {words}, no probability differed by more than {difference:.2g};
+{report} has the figures. It takes uint8 images (batch, {height}, {width}, {channels}), 0 to 255; scaling is inside.
 The program below needs no Sightline: `pip install {install} numpy pillow`, then `python name.py photo.jpg`.
 
 ```python
 {program}```
 
-It prepares 8-bit grey and colour files byte by byte as Sightline does. Only near are JPEGs of twice the network's size
-and more, which Sightline has decoded smaller, very large files, 16-bit grey, grey of a colour JPEG, and what is
-transparent, which Sightline lays over white.
+It prepares 8-bit pictures byte by byte as Sightline does, but for what is transparent, which Sightline lays over white,
+pictures of more than 16 megapixels that are no JPEG, {turned}and damaged files. 16-bit grey comes out
+wrong: convert it first.
 """
 
 
@@ -52,7 +58,8 @@ def program(form: Format, bundle: Bundle, *, file: str) -> str:
     """Python that prints label and confidence of the image that is named, with the runtime, NumPy and Pillow alone."""
     spec = bundle.input
     module = form.module()
-    return f"{_IMPORTS}{module.IMPORTS}\n{prepared(spec)}{module.EXAMPLE.replace('FILE', file)}{_ANSWER}"
+    example = module.EXAMPLE.replace('"FILE"', json.dumps(file))
+    return f"{_IMPORTS}{module.IMPORTS}\n{prepared(spec)}{example}{_ANSWER}"
 
 
 def prepared(spec: InputSpec) -> str:
@@ -68,15 +75,16 @@ def readme(form: Format, bundle: Bundle, figures: Mapping[str, Any], *, file: st
     """The text of `README.md`."""
     source = bundle.metrics.get("source", {}).get("name") or "A bundle"
     return _TEXT.format(
-        title=f"{source} as {file}",
-        file=file,
+        title=f"{markdown(str(source))} as {markdown(file)}",
+        file=markdown(file),
         summary=form.summary,
-        words=figures["compared_on"]["in_words"],
+        words=markdown(figures["compared_on"]["in_words"]),
         difference=figures["largest_difference"],
-        report=report,
+        report=markdown(report),
         height=bundle.input.height,
         width=bundle.input.width,
         channels=bundle.input.channels,
         install=form.install,
+        turned="" if bundle.input.height == bundle.input.width else "large JPEGs that their EXIF turns, ",
         program=program(form, bundle, file=file),
     )
