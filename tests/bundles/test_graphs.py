@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from sightline.bundles.bundle import FOLDER
-from sightline.bundles.graphs import Output, check_graph, graph_outputs
+from sightline.bundles.graphs import Output, check_graph, graph_outputs, write_with_metadata
 from sightline.errors import InvalidBundle
 
 IMAGES = helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", 2, 2, 1])
@@ -118,3 +118,15 @@ def test_a_file_of_nothing_but_small_parts_is_given_up(tmp_path: Path, monkeypat
     path.write_bytes(b"\x08\x01" * 2_000)
     with pytest.raises(InvalidBundle, match="parts"):
         check_graph(path)
+
+
+def test_metadata_that_a_graph_has_is_kept_and_that_of_the_same_keys_replaced(tmp_path: Path) -> None:
+    graph = save(tmp_path / "a.onnx", harmless())
+    model = onnx.load(graph)
+    helper.set_model_props(model, {"author": "me", "sightline.labels": "forged"})
+    graph.write_bytes(model.SerializeToString())
+    write_with_metadata(graph, tmp_path / "b.onnx", {"sightline.labels": "[1]", "long": "ü" * 300})
+    found = onnx.load(tmp_path / "b.onnx")
+    told = [(entry.key, entry.value) for entry in found.metadata_props]
+    assert told == [("author", "me"), ("sightline.labels", "[1]"), ("long", "ü" * 300)]
+    assert found.graph == model.graph

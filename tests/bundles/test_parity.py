@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import sightline
-from sightline.bundles.bundle import load_bundle
-from sightline.bundles.parity import FILE, made_images, num_parity_images
+from sightline.bundles.bundle import FOLDER, load_bundle, write_manifest
+from sightline.bundles.parity import FILE, made_images, num_parity_images, read_parity
 from sightline.bundles.sessions import open_session
 from sightline.cli.main import build_parser
+from sightline.errors import InvalidBundle
 from sightline.records import InputSpec
 from sightline.system.stored import read_arrays
 
@@ -76,6 +78,22 @@ def test_no_picture_of_the_data_is_kept_where_the_recipe_says_so(
     few = dataclasses.replace(data.splits, test=data.splits.test[:3])
     told = _write_parity(tmp_path, session, dataclasses.replace(data, recipe=sightline.recipe("fast"), splits=few))
     assert "holds 3 images" in told
+
+
+def test_images_or_logits_that_do_not_fit_the_bundle_are_refused(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(FOLDER, tmp_path / "bundle"))
+    for images, logits in (((2, 8, 8, 3), (2, 1000)), ((2, 224, 224, 3), (3, 1000)), ((0, 224, 224, 3), (0, 1000))):
+        np.savez(folder / FILE, images=np.zeros(images, np.uint8), logits=np.zeros(logits, np.float32))
+        write_manifest(folder, kind="embedded")
+        with pytest.raises(InvalidBundle, match="holds other images or logits"):
+            read_parity(load_bundle(folder))
+    (folder / FILE).write_bytes(b"no archive")
+    write_manifest(folder, kind="embedded")
+    with pytest.raises(InvalidBundle, match="cannot be read"):
+        read_parity(load_bundle(folder))
+    (folder / FILE).unlink()
+    write_manifest(folder, kind="embedded")
+    assert read_parity(load_bundle(folder)) is None
 
 
 @pytest.mark.parametrize("command", ["train", "distil"])

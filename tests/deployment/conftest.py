@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,8 +76,9 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """Twelve files of three colours, each with noise of its own."""
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Twelve files of three colours, each with noise of its own; what is cached of them goes with them."""
+    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
     draw = np.random.default_rng(0)
     for name, color in COLORS.items():
         (tmp_path / "photos" / name).mkdir(parents=True)
@@ -98,3 +103,29 @@ def run(make_bundle: MakeBundle, photos: Path, tmp_path: Path) -> Path:
             (row_id, ("calibration", "train")[number % 2]) for number, row_id in enumerate(dataset.row_ids.tolist())
         )
     return folder
+
+
+def program_of(readme: Path) -> str:
+    (block,) = re.findall(r"^```python\n(.*?)^```$", readme.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return block
+
+
+@pytest.fixture
+def answer_of() -> Callable[[Path, Path], tuple[str, float]]:
+    """What the program in a README prints of an image, run where the file lies and where there is no Sightline."""
+
+    def run_program(readme: Path, image: Path) -> tuple[str, float]:
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        done = subprocess.run(
+            [sys.executable, "-c", "import sys; sys.modules['sightline'] = None\n" + program_of(readme), str(image)],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=readme.parent,
+            env=environment,
+            timeout=60,
+        )
+        label, confidence = done.stdout.split()
+        return label, float(confidence)
+
+    return run_program

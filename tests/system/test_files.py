@@ -15,6 +15,7 @@ from sightline.system.files import (
     hold_file,
     remove_leftovers,
     sha256_of,
+    staged_files,
     staged_folder,
     write_atomically,
     write_json,
@@ -156,6 +157,22 @@ def test_a_staged_folder_tells_of_a_full_disk(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(CannotWrite, match="bundle: the disk is full"), staged_folder(tmp_path / "bundle") as folder:
         (folder / "a").write_text("a")
     assert names_in(tmp_path) == []
+
+
+def test_staged_files_take_the_places_of_others_together_or_not_at_all(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "exports"
+    with pytest.raises(FileNotFoundError), staged_files(folder) as staging:
+        (staging / "a.txt").write_text(Path("nowhere").read_text())
+    assert list(tmp_path.iterdir()) == []
+    for text in ("first", "second"):
+        with staged_files(folder) as staging:
+            (staging / "a.txt").write_text(text)
+            assert not (folder / "a.txt").exists() or (folder / "a.txt").read_text() == "first"
+        assert [path.name for path in folder.iterdir()] == ["a.txt"]
+        assert (folder / "a.txt").read_text() == text
+    (tmp_path / "file").touch()
+    with pytest.raises(CannotWrite, match="a part of the path is a file"), staged_files(tmp_path / "file" / "x"):
+        pass
 
 
 def test_an_error_of_another_file_within_a_staged_folder_stays_what_it_is(tmp_path: Path) -> None:
