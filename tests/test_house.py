@@ -74,7 +74,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     ),
     (Room("data/storage", "listing archive_members stores kept_rows"),),
     (Room("data/sources", "assembly levels layout"),),
-    (Room("data/sources/local", "folders archives cells tables ranges arrays"),),
+    (Room("data/sources/local", "folders archives cells tables arrays"),),
     (Room("data/sources", "catalog builtin downloads loading", keras_on_use_in="downloads"),),  # keras.datasets
     (Room("data/duplicates", "fingerprints alignment search"),),
     (Room("data/inputs", "input_spec pixels"),),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from sightline.data.decoding.transforms import Levels, in_color_mode, pixels_of
-from sightline.data.sources.local.ranges import range_advice
+from sightline.data.sources.local.arrays import range_advice
 from sightline.errors import InvalidValue, UnreadableImage
 from sightline.records import ColorMode
 from sightline.system.text import is_address, printable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sightline.data.sources.local.ranges import range_advice
+from sightline.data.sources.local.arrays import range_advice
 
 LEVELS = np.arange(256, dtype=np.uint8).reshape(4, 8, 8)
 
