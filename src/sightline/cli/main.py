@@ -180,7 +180,10 @@ def build_parser(typed: Sequence[str] | None = None) -> ArgumentParser:
         if row.add_options is not None:
             row.add_options(command)
         command.add_argument("--json", action="store_true", help="print JSON on stdout, all else on stderr")
-        command.add_argument("--quiet", action="store_true", help="no progress, no remarks")
+        # Without it, what stderr is decides.
+        command.add_argument(
+            "--quiet", action="store_const", const="quiet", dest="mode", help="no progress, no remarks"
+        )
     return parser
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from sightline.errors import InvalidValue, OneClassOnly
 from sightline.system.paths import check_place
-from sightline.system.progress import Mode
 
 SOURCE_HELP = (
     "a folder with a sub-folder a class, a table, an archive, an .npz file, or a name from `sightline datasets`"
@@ -113,11 +112,6 @@ def check_folders(arguments: Namespace, *options: str) -> None:
     for option in options:
         if (folder := getattr(arguments, option)) is not None:
             check_place(f"--{option}", folder, keep=keep)
-
-
-def mode_of(arguments: Namespace) -> Mode | None:
-    """How much progress a command shows; None leaves it to what stderr is."""
-    return "quiet" if arguments.quiet else None
 
 
 def opened(arguments: Namespace, *, to_judge: bool = False) -> Any:

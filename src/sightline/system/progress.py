@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import dataclasses
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -93,12 +94,11 @@ class Stopwatch:
         return time.perf_counter() - self._started
 
 
+@dataclasses.dataclass(frozen=True)
 class Reporter:
-    """Where messages and bars go. One at a time is current: `reporter()`."""
+    """Where messages and bars go: to stderr, as `mode` says. One at a time is current: `reporter()`."""
 
-    def __init__(self, mode: Mode) -> None:
-        """Write to stderr as `mode` says."""
-        self.mode: Mode = mode
+    mode: Mode
 
     def say(self, text: str) -> None:
         """Print one line to stderr unless quiet."""

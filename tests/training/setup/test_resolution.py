@@ -14,7 +14,6 @@ from sightline.configuration.recipes import parse_recipe
 from sightline.data.sources import loading
 from sightline.training.setup import resolution
 from sightline.training.setup.resolution import (
-    chosen_recipe,
     default_recipe,
     opened_and_chosen,
     settle,
@@ -58,7 +57,7 @@ def test_a_folder_is_walked_once_though_the_rule_looks_into_it_first(tmp_path: P
     assert command("show", place).code == 0
     assert len(walked) == 2, "once for each of the two"
     assert opened_and_chosen(place, "photos")[0] == place
-    assert chosen_recipe(source, "photos", ["training.epochs=3"]).training.epochs == 3
+    assert opened_and_chosen(source, "photos", ["training.epochs=3"])[1].training.epochs == 3
 
 
 def test_the_rule_opens_nested_folders_the_way_the_settings_say(tmp_path: Path, command) -> None:

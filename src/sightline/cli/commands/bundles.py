@@ -12,7 +12,6 @@ from typing import Any
 from sightline.cli.options import (
     OPENING_SHORTHANDS,
     check_folders,
-    mode_of,
     opened,
     overwrite_option,
     shorthand_options,
@@ -42,7 +41,7 @@ def evaluate(arguments: Namespace) -> int:
     from sightline.evaluation.scoring import figures
 
     check_folders(arguments, "out")
-    with reporting(mode_of(arguments)):
+    with reporting(arguments.mode):
         evaluation = evaluate_bundle(
             arguments.bundle, opened(arguments, to_judge=True), split=arguments.split, out=arguments.out
         )
@@ -50,7 +49,7 @@ def evaluate(arguments: Namespace) -> int:
         print_json({"bundle": arguments.bundle, "source": arguments.source, **figures(evaluation)})
     else:
         # On one terminal with it, progress has told already which rows are judged.
-        print_evaluation(evaluation, is_said=not arguments.quiet and sys.stdout.isatty() and sys.stderr.isatty())
+        print_evaluation(evaluation, is_said=arguments.mode is None and sys.stdout.isatty() and sys.stderr.isatty())
     return 1 if evaluation.num_unreadable else 0
 
 
@@ -75,7 +74,7 @@ def predict(arguments: Namespace) -> int:
         raise InvalidValue(f"--top must be a whole number of at least 1; got {arguments.top}.")
     check_output("--csv", arguments.csv, keep=arguments.images, overwrite=arguments.overwrite)
     check_there(arguments.images)
-    with reporting(mode_of(arguments)):
+    with reporting(arguments.mode):
         paths = find_images(arguments.images)
         num_unreadable, fault = _answer(bundle, paths, arguments)
         told = f"{len(paths):,} image{'s' * (len(paths) != 1)}"
@@ -178,7 +177,7 @@ def similar(arguments: Namespace) -> int:
     keep = [arguments.image, *arguments.folder]
     out = arguments.out or default_output(arguments.image, "-similar", keep=keep)
     check_output("--out", out, keep=keep, overwrite=arguments.overwrite)
-    with reporting(mode_of(arguments)):
+    with reporting(arguments.mode):
         found = find_similar(
             arguments.bundle,
             arguments.image,
@@ -223,7 +222,7 @@ def export(arguments: Namespace) -> int:
     """Write, compare, and tell how it came out."""
     from sightline.deployment.export import export as export_bundle
 
-    with reporting(mode_of(arguments)):
+    with reporting(arguments.mode):
         exported = export_bundle(
             arguments.bundle,
             arguments.format,

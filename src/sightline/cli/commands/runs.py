@@ -12,7 +12,6 @@ from sightline.cli.options import (
     SHORTHANDS,
     SOURCE_HELP,
     check_folders,
-    mode_of,
     overwrite_option,
     privacy_options,
     recipe_options,
@@ -48,7 +47,7 @@ def train(arguments: Namespace) -> int:
     from sightline.training.train import train as train_network
 
     check_folders(arguments, "out", "tensorboard")
-    with reporting(mode_of(arguments)):
+    with reporting(arguments.mode):
         source, asked = opened_and_chosen(arguments.source, arguments.recipe, settings_of(arguments, SHORTHANDS))
         if arguments.recipe is None and is_files(source):
             announce_recipe(asked.name)
@@ -60,7 +59,7 @@ def train(arguments: Namespace) -> int:
         log_every=arguments.log_every,
         tensorboard=arguments.tensorboard,
         jobs=arguments.jobs,
-        mode=mode_of(arguments),
+        mode=arguments.mode,
     )
     return _told(run, arguments)
 
@@ -96,7 +95,7 @@ def combine(arguments: Namespace) -> int:
         votes=_votes(arguments.votes),
         most=arguments.most,
         source=arguments.source,
-        mode=mode_of(arguments),
+        mode=arguments.mode,
     )
     return _told(run, arguments)
 
@@ -140,7 +139,7 @@ def distil(arguments: Namespace) -> int:
         recipe=student_start(teacher, arguments.source, arguments.recipe, settings),
         out=arguments.out,
         backend=arguments.backend,
-        mode=mode_of(arguments),
+        mode=arguments.mode,
     )
     return _told(run, arguments)
 
@@ -161,7 +160,7 @@ def compare(arguments: Namespace) -> int:
 
     out = arguments.out or default_output("comparison", "", keep=[])
     check_output("--out", out, overwrite=arguments.overwrite)
-    with reporting(mode_of(arguments)):
+    with reporting(arguments.mode):
         found = compare_runs(arguments.runs, split=arguments.split, out=out, overwrite=arguments.overwrite)
     if arguments.json:
         print_json(comparison_figures(found))

@@ -10,7 +10,6 @@ from sightline.cli.options import (
     OPENING_SHORTHANDS,
     RANGE_TEST_SHORTHANDS,
     SOURCE_HELP,
-    mode_of,
     opened,
     overwrite_option,
     recipe_options,
@@ -41,7 +40,7 @@ def show(arguments: Namespace) -> int:
     keep = [arguments.source]
     out = arguments.out or default_output(arguments.source, "-augmented" * arguments.augmented, keep=keep)
     check_output("--out", out, keep=keep, overwrite=arguments.overwrite)
-    with reporting(mode_of(arguments)):
+    with reporting(arguments.mode):
         source, asked = opened_and_chosen(opened(arguments), arguments.recipe, arguments.settings)
         picture = show_images(
             source,
@@ -77,7 +76,7 @@ def audit(arguments: Namespace) -> int:
 
     for option, target in (("--html", arguments.html), ("--plan", arguments.plan)):
         check_output(option, target, keep=[arguments.source], overwrite=arguments.overwrite)
-    with reporting(mode_of(arguments)):
+    with reporting(arguments.mode):
         found = audit_source(opened(arguments), near_duplicates=not arguments.no_near_duplicates)
         if arguments.plan is not None:
             write_atomically(arguments.plan, plan_csv(found))
@@ -112,7 +111,7 @@ def find_learning_rate(arguments: Namespace) -> int:
     out = arguments.out or default_output(arguments.source, "-learning-rate", keep=[arguments.source])
     check_output("--out", out, keep=[arguments.source], overwrite=arguments.overwrite)
     settings = settings_of(arguments, RANGE_TEST_SHORTHANDS)
-    with reporting(mode_of(arguments)):
+    with reporting(arguments.mode):
         source, asked = opened_and_chosen(arguments.source, arguments.recipe, settings)
     found = try_rates(
         source,
@@ -121,7 +120,7 @@ def find_learning_rate(arguments: Namespace) -> int:
         overwrite=arguments.overwrite,
         steps=arguments.steps,
         backend=arguments.backend,
-        mode=mode_of(arguments),
+        mode=arguments.mode,
     )
     if arguments.json:
         print_json(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -248,7 +248,7 @@ def classes_in_classes(holders: Iterable[Folders]) -> list[str]:
     return [f"{printable(parents[0])!r} is a class and holds classes"] if parents else []
 
 
-def _listed(names: Iterable[str], shown: Callable[[str], str] = printable) -> str:
-    quoted = [repr(shown(name)) for name in sorted(names)]
+def _listed(names: Iterable[str]) -> str:
+    quoted = [repr(printable(name)) for name in sorted(names)]
     more = f" and {len(quoted) - 4} more" if len(quoted) > 5 else ""
     return ", ".join(quoted if not more else quoted[:4]) + more

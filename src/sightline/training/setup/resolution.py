@@ -53,13 +53,11 @@ def default_recipe(dataset: Dataset) -> str:
     return "transfer" if channels == 3 or max(height, width) >= PHOTOGRAPH_SIDE else "photos"
 
 
-def chosen_recipe(dataset: Dataset, name: str | Path | None, settings: Sequence[str] = ()) -> Recipe:
-    """The recipe that was named, or the one that `default_recipe` says, with keys set as `--set` sets them."""
-    return recipe(default_recipe(dataset) if name is None else name, settings)
-
-
 def opened_and_chosen(source: Any, name: str | Path | None, settings: Sequence[str] = ()) -> tuple[Any, Recipe]:
-    """The source, opened where the rule had to look into it, so that nobody lists it again; and `chosen_recipe`."""
+    """The source, opened where the rule had to look into it, so that nobody lists it again; and the recipe.
+
+    It is the one that was named, or that `default_recipe` says, with keys set as `--set` sets them.
+    """
     if name is not None or not is_files(source):
         # What goes by a name is opened when its backend is loaded; arrays are trained fast, whatever they hold.
         return source, recipe("fast" if name is None else name, settings)
@@ -68,7 +66,7 @@ def opened_and_chosen(source: Any, name: str | Path | None, settings: Sequence[s
     dataset = open_as_recipe_says(source, override(Recipe(), opening).data)
     if isinstance(source, str | Path):
         dataset = dataclasses.replace(dataset, typed=str(source))
-    return dataset, chosen_recipe(dataset, None, settings)
+    return dataset, recipe(default_recipe(dataset), settings)
 
 
 def announce_recipe(name: str) -> None:
