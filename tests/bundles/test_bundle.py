@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import sightline
@@ -95,8 +98,34 @@ def test_a_file_with_one_other_byte_is_named(name: str, run_copy: Path) -> None:
 def test_a_folder_in_the_place_of_a_file_is_named(run_copy: Path) -> None:
     (run_copy / "bundle" / "card.md").unlink()
     (run_copy / "bundle" / "card.md").mkdir()
-    with pytest.raises(InvalidBundle, match=r"card\.md is not the file that was saved"):
+    with pytest.raises(InvalidBundle, match=r"card\.md is no file\. Copy the whole bundle again"):
         load_bundle(run_copy)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a permission on Windows")
+def test_a_bundle_of_links_is_one_as_the_store_of_a_model_hub_keeps_it(run_copy: Path, tmp_path: Path) -> None:
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "abc"
+    blobs.mkdir()
+    snapshot.mkdir(parents=True)
+    for path in (run_copy / "bundle").iterdir():
+        stored = blobs / hashlib.sha256(path.read_bytes()).hexdigest()
+        path.rename(stored)
+        (snapshot / path.name).symlink_to(Path("../../blobs", stored.name))
+    (snapshot / "README.md").symlink_to("nowhere")
+    (tmp_path / "model").symlink_to(snapshot)
+    for place in (snapshot, tmp_path / "model"):
+        assert len(sightline.predict(place, np.zeros((2, 28, 28), np.uint8), progress=False)) == 2
+    for lead in ("nowhere", "labels.json"):
+        (snapshot / "labels.json").unlink()
+        (snapshot / "labels.json").symlink_to(lead)
+        with pytest.raises(
+            InvalidBundle, match=r"labels\.json is a link that leads to no file\. Copy the whole bundle"
+        ):
+            load_bundle(snapshot)
+    (snapshot / "labels.json").unlink()
+    (snapshot / "labels.json").symlink_to("card.md")
+    with pytest.raises(InvalidBundle, match=r"labels\.json is not the file that was saved"):
+        load_bundle(snapshot)
 
 
 @pytest.mark.parametrize("name", [".DS_Store", "._model.onnx", ".gitattributes", "README.md", "model.onnx.bak"])

@@ -159,6 +159,14 @@ def test_evaluate_tells_on_a_terminal_once_what_was_judged(
     assert command("evaluate", tiny_run.path, "--quiet").out.count("judged on 200 test") == 1
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need a permission on Windows")
+def test_a_link_to_the_bundle_of_a_run_is_known_to_lie_in_it(command, tiny_run: sightline.Run, tmp_path: Path) -> None:
+    (tmp_path / "best").symlink_to(tiny_run.path / "bundle")
+    answer = command("evaluate", "best", "--json", "--quiet")
+    assert answer.code == 0, answer.err
+    assert json.loads(answer.out)["rows"]["known_by"] == "splits.csv"
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows keeps the folder that one stands in")
 @pytest.mark.parametrize(
     "words",

@@ -99,6 +99,18 @@ def test_nothing_is_removed_or_written_behind_a_link(root, tmp_path):
         put("pixels", "more")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_in_the_place_of_a_mark_is_none_and_not_waited_for(root):
+    place = put("pixels", "ours")
+    (place / "entry.json").unlink()
+    os.mkfifo(place / "entry.json")
+    assert cache(empty=True)["entries"] == []
+    assert place.is_dir()
+    (root / "CACHEDIR.TAG").unlink()
+    os.mkfifo(root / "CACHEDIR.TAG")
+    assert put("pixels", "more").parent == root / "sightline-cache" / "pixels"
+
+
 def test_in_a_folder_that_holds_other_things_the_cache_has_one_of_its_own(root, tmp_path):
     for name in ("pixels/.git", "features/2019", ".pixels.0123abcd.partial"):
         (root / name).mkdir(parents=True)

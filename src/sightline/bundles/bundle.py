@@ -226,7 +226,10 @@ def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
     for name in (*required, *listed):
         if name not in present or name not in listed:
             raise InvalidBundle(f"{folder}: {name} is missing. {remedy}")
-        if not (folder / name).is_file() or sha256_of(folder / name) != _listed_hash(listed[name]):
+        if not (folder / name).is_file():
+            what = "a link that leads to no file" if (folder / name).is_symlink() else "no file"
+            raise InvalidBundle(f"{folder}: {name} is {what}. {remedy}")
+        if sha256_of(folder / name) != _listed_hash(listed[name]):
             raise InvalidBundle(f"{folder}: {name} is not the file that was saved (its SHA-256 differs). {remedy}")
 
 

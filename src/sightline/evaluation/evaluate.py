@@ -21,6 +21,7 @@ from sightline.reporting.sheets.sheets import mistakes_sheet
 from sightline.system.files import check_free, write_atomically, write_json
 from sightline.system.paths import places_of
 from sightline.system.progress import reporter
+from sightline.system.text import printable
 
 
 def evaluate(
@@ -75,7 +76,7 @@ def evaluate(
     predictions = dataclasses.replace(predictions, groups=choice.groups)
     for row_id, error in zip(predictions.row_ids, predictions.errors, strict=True):
         if error is not None:
-            reporter().say(f"{row_id}: {error}")
+            reporter().say(f"{printable(row_id)}: {error}")
     evaluation = dataclasses.replace(score(predictions), rows={**choice.told, "in_words": in_words(choice.told)})
     if folder is not None:
         write_json(folder / "metrics.json", figures(evaluation))

@@ -17,6 +17,7 @@ from sightline.data.inputs.pixels import Pixels, read_pixels
 from sightline.errors import InvalidSource, InvalidValue
 from sightline.evaluation.finished_runs import has_known_train_rows, read_splits
 from sightline.records import SPLIT_NAMES, Bundle, Dataset, Store
+from sightline.system.paths import absolute_path
 from sightline.system.text import printable
 
 # A class of more of the known images than this has changed: this is another source, or they were sorted anew.
@@ -45,9 +46,15 @@ class JudgedRows:
 
 def run_of(bundle: Bundle) -> Path | None:
     """The folder of the run that a bundle lies in; None where it lies apart from it."""
-    around = bundle.path.absolute().parent  # "." has itself as its parent
+    around = folder_around(bundle)
     is_inside = all((around / name).exists() for name in ("recipe.json", "splits.csv", "metrics.json"))
     return around if is_inside else None
+
+
+def folder_around(bundle: Bundle) -> Path:
+    """The folder that a bundle lies in; of a link to the bundle of a run, that run."""
+    around = absolute_path(bundle.path, follow_links=False).parent  # "." has itself as its parent
+    return around if (around / "splits.csv").exists() else absolute_path(bundle.path).parent
 
 
 def recorded_source(bundle: Bundle) -> str:
@@ -124,7 +131,7 @@ def _known(
 
 def _listed(bundle: Bundle) -> dict[str, tuple[str, str]]:
     """Row id to split and group, as the run of the bundle lists them; nothing where it lies apart from it."""
-    table = bundle.path.absolute().parent / "splits.csv"
+    table = folder_around(bundle) / "splits.csv"
     if not table.exists():  # what is there and is no file is refused when it is read
         return {}
     lines = read_splits(table)

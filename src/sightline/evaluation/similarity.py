@@ -24,6 +24,7 @@ from sightline.reporting.sheets.sheets import contact_sheet
 from sightline.system.files import write_atomically
 from sightline.system.paths import absolute_path, check_output
 from sightline.system.progress import reporter
+from sightline.system.text import printable
 
 MOST_FOUND = 400
 
@@ -170,7 +171,7 @@ def _features(
     wide[list(errors)] = 0
     lengths = np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
     for row, reason in errors.items():
-        reporter().say(f"{dataset.row_ids[row]}: {reason}")
+        reporter().say(f"{printable(str(dataset.row_ids[row]))}: {reason}")
     return wide / lengths, errors
 
 

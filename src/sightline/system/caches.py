@@ -25,11 +25,13 @@ from sightline.system.files import (
     write_atomically,
     writing_to,
 )
+from sightline.system.stored import read_json, read_plain
 
 LIMIT_VARIABLE = "SIGHTLINE_CACHE_GIB"
 USUAL_LIMIT_GIB = 20.0
 # Of an entry, and of the folder that all lie in; the second also tells programs for backups to pass it over.
 MARK, ROOT_MARK = "entry.json", "CACHEDIR.TAG"
+_MOST_MARK = 2**16
 _MADE_BY = "Sightline's cache"
 _TAG = f"Signature: 8a477f597d28d172789f06886806bc55\n# {_MADE_BY}: all of it can be made again.\n"
 
@@ -203,7 +205,7 @@ def _is_ours(folder: Path) -> bool:
     with contextlib.suppress(OSError):
         # Listed before the mark is looked for: whoever puts something there puts the mark first.
         holds_others = any(not name.startswith(f".{ROOT_MARK}.") for name in os.listdir(folder))  # noqa: PTH208
-        return not holds_others or _MADE_BY in (folder / ROOT_MARK).read_text(encoding="utf-8", errors="replace")
+        return not holds_others or _MADE_BY.encode() in read_plain(folder / ROOT_MARK, most_bytes=_MOST_MARK)
     return not os.path.lexists(folder)
 
 
@@ -231,8 +233,8 @@ def _remove_all_leftovers() -> None:
 def _mark_of(place: Path) -> dict[str, Any] | None:
     """The mark of an entry, or None where there is none: then it is not Sightline's."""
     try:
-        mark: Any = json.loads((place / MARK).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        mark = read_json(place / MARK, most_bytes=_MOST_MARK)
+    except (OSError, ValueError):
         return None
     return mark if isinstance(mark, dict) and mark.get("made_by") == _MADE_BY else None
 

@@ -20,7 +20,7 @@ from sightline.data.sources.loading import open_as_recipe_says
 from sightline.data.splitting.splits import splits_table
 from sightline.errors import InvalidSource, InvalidValue, pick
 from sightline.evaluation.finished_runs import has_known_train_rows, read_splits
-from sightline.evaluation.judging import recorded_source
+from sightline.evaluation.judging import folder_around, recorded_source
 from sightline.records import SPLIT_NAMES, Bundle, Dataset, InputSpec, Store
 from sightline.system.progress import reporter
 from sightline.system.stored import read_plain
@@ -148,7 +148,7 @@ def open_teacher(bundle: Bundle, source: Any, settled: Settled) -> tuple[Teacher
     labels = match_labels(bundle.class_names, dataset, np.arange(len(dataset)))
     is_same = origin.get("fingerprint") == dataset.fingerprint
     dataset = dataclasses.replace(dataset, class_names=bundle.class_names, labels=labels)
-    table = bundle.path.absolute().parent / "splits.csv"
+    table = folder_around(bundle) / "splits.csv"
     # Of files that were changed since, each is known by its name; of arrays, by its number alone.
     is_listed = is_same or (source is None and isinstance(dataset.images, Store))
     if not (table.exists() and is_listed):

@@ -21,6 +21,7 @@ from sightline.errors import CannotWrite, OutputExists
 from sightline.system.caches import discard, find_entry, new_entry
 from sightline.system.files import sha256_of, write_atomically
 from sightline.system.progress import reporter
+from sightline.system.stored import read_plain
 from sightline.tasks.single_label import SINGLE_LABEL
 from sightline.tasks.task import Task
 from sightline.training.packaging.onnx_export import export_onnx
@@ -87,7 +88,7 @@ def _kept(key: str) -> Path | None:
     place = find_entry("backbones", key)
     if place is not None:
         with contextlib.suppress(OSError):
-            if sha256_of(place / "model.onnx") == (place / "sha256").read_text(encoding="ascii", errors="replace"):
+            if sha256_of(place / "model.onnx") == read_plain(place / "sha256").decode("ascii", "replace"):
                 return place
         discard(place)
     return None

@@ -336,7 +336,7 @@ def test_a_compressed_tar_is_unpacked_once(tmp_path, cache):
     assert len(list(cache.rglob("plain.tar"))) == 2
 
 
-@pytest.mark.parametrize("damage", ["changed", "cut", "gone", "without a checksum"])
+@pytest.mark.parametrize("damage", ["changed", "cut", "gone", "without a checksum", "a pipe"])
 def test_a_plain_tar_that_was_damaged_in_the_cache_is_noticed_and_made_again(tmp_path, cache, damage, capsys):
     path = pack(tmp_path / "a.tar.gz", PETS)
     read_archive(path)
@@ -346,6 +346,12 @@ def test_a_plain_tar_that_was_damaged_in_the_cache_is_noticed_and_made_again(tmp
     content[at] ^= 1
     if damage == "gone":
         plain.unlink()
+    elif damage == "a pipe":
+        if not hasattr(os, "mkfifo"):
+            pytest.skip("this system has no named pipes")
+        for path_in_cache in (plain, plain.with_name("plain.crc32")):
+            path_in_cache.unlink()
+            os.mkfifo(path_in_cache)
     elif damage == "without a checksum":
         next(cache.rglob("plain.crc32")).unlink()
     else:

@@ -24,6 +24,7 @@ from sightline.errors import CannotWrite, InvalidSource, OutputExists
 from sightline.records import Dataset
 from sightline.system.caches import LIMIT_VARIABLE, cache_root, discard, find_entry, limit_bytes, make_room, new_entry
 from sightline.system.progress import Bar, reporter
+from sightline.system.stored import open_plain, read_plain
 from sightline.system.text import printable
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
@@ -149,7 +150,8 @@ def _kept(key: str) -> Path | None:
     if (place := find_entry("archives", key)) is None:
         return None
     try:
-        if (place / _SUM).read_text(encoding="utf-8") == str(_checksum(place / _PLAIN, status_of(place / _PLAIN))):
+        checksum = str(_checksum(place / _PLAIN, status_of(place / _PLAIN)))
+        if read_plain(place / _SUM, most_bytes=len(checksum)) == checksum.encode():
             return place / _PLAIN
     except (OSError, ValueError):
         pass
@@ -162,7 +164,7 @@ def _kept(key: str) -> Path | None:
 def _checksum(path: Path, _status: tuple[int, ...]) -> int:
     """Of a whole file, computed once a process for as long as its size, times and number stay."""
     checksum = 0
-    with path.open("rb") as stream:
+    with open_plain(path) as stream:
         while block := stream.read(_BLOCK_BYTES):
             checksum = zlib.crc32(block, checksum)
     return checksum
