@@ -205,8 +205,11 @@ def staged_files(folder: Path) -> Iterator[Path]:
         CannotWrite: the disk is full or read-only. Errors that have to do with other files stay what they are.
     """
     near = folder
-    while not near.is_dir() and near != near.parent:
+    while not near.exists() and near != near.parent:
         near = near.parent
+    if near.exists() and not near.is_dir():
+        with writing_to(folder):
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(near))
     # In the folder itself where it is there: it may be the root of another disk.
     beside = near / "files"
     remove_leftovers(near, f".{beside.name}.*.partial")
