@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import contextvars
+import itertools
 import math
 import multiprocessing
 import multiprocessing.context
@@ -88,19 +89,15 @@ def map_in_order(
         return
     workers = max(workers, 1)
     waiting: collections.deque[Future[Output]] = collections.deque()
-    upcoming = iter(items)
-
-    def submit(item: Item) -> Future[Output]:
+    with ThreadPoolExecutor(max_workers=workers) as threads:
         # A thread begins with no context of its own: without the caller's it would not know that it is to be quiet.
         # A copy for each item, since a context can be entered by one thread at a time.
-        return threads.submit(contextvars.copy_context().run, work, item)
-
-    with ThreadPoolExecutor(max_workers=workers) as threads:
+        upcoming = (threads.submit(contextvars.copy_context().run, work, item) for item in items)
         try:
-            waiting.extend(submit(item) for _, item in zip(range(2 * workers), upcoming, strict=False))
+            waiting.extend(itertools.islice(upcoming, 2 * workers))
             while waiting:
                 yield waiting.popleft().result()
-                waiting.extend(submit(item) for _, item in zip(range(1), upcoming, strict=False))
+                waiting.extend(itertools.islice(upcoming, 1))
         except BaseException:
             if stop is not None:
                 stop()

@@ -66,13 +66,10 @@ class _Top:
     """One folder at the top: what lies in it."""
 
     name: str
+    split: str | None
     below: frozenset[str]
     num_images: int
     num_direct: int
-
-    @property
-    def split(self) -> str | None:
-        return split_within(self.name)
 
     @property
     def is_flat(self) -> bool:
@@ -112,7 +109,7 @@ def _tops(counts: Counts) -> list[_Top]:
             total[folders[0]] += number
             direct[folders[0]] += number if len(folders) == 1 else 0
             below.setdefault(folders[0], set()).update(map(named_alike, folders[1:2]))
-    return [_Top(name, frozenset(below[name]), total[name], direct[name]) for name in sorted(total)]
+    return [_Top(name, split_within(name), frozenset(below[name]), total[name], direct[name]) for name in sorted(total)]
 
 
 def _refuse_flat(known: list[_Top], typed: str) -> dict[str, str]:
