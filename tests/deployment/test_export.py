@@ -37,6 +37,13 @@ def test_nothing_is_written_into_the_images_of_a_run(run: Path, photos: Path) ->
         sightline.export(run, "onnx", out=photos / "exports")
 
 
+def test_of_a_link_to_the_bundle_of_a_run_the_export_lies_in_the_run(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "latest").symlink_to(run / "bundle")
+    exported = sightline.export(tmp_path / "latest", "onnx")
+    assert exported.path.samefile(run / "exports" / "onnx" / "model.onnx")
+    assert exported.figures["compared_on"]["kind"] == "calibration"
+
+
 def test_an_unknown_format_is_told_what_may_have_been_meant() -> None:
     with pytest.raises(UnknownName, match=r"no export format is called 'onx'. Did you mean 'onnx'\?"):
         sightline.export("imagenet", "onx")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from sightline.errors import ExportRefused, InvalidBundle, pick, require
 from sightline.evaluation.judging import run_of
 from sightline.records import Bundle, Run
 from sightline.system.files import sha256_of, staged_files, write_atomically, write_json
-from sightline.system.paths import check_output, places_of
+from sightline.system.paths import absolute_path, check_output, places_of
 from sightline.system.stored import read_json
 from sightline.system.text import printable
 
@@ -161,9 +160,9 @@ def _places(bundle: Bundle, name: str, form: Format, out: Path | None) -> tuple[
 
 def _folder(bundle: Bundle) -> Path:
     # "." and ".." are no names to put a folder beside.
-    place = bundle.path if bundle.path.name not in ("", "..") else Path(os.path.abspath(bundle.path))  # noqa: PTH100
-    if run_of(bundle) is not None:
-        return place.parent / "exports"
+    place = bundle.path if bundle.path.name not in ("", "..") else absolute_path(bundle.path, follow_links=False)
+    if (run := run_of(bundle)) is not None:
+        return (place.parent if place.parent.samefile(run) else run) / "exports"
     return (Path() if place == FOLDER else place.parent) / f"{place.name}-exports"
 
 
