@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
-Output = TypeVar("Output")
+Outcome = TypeVar("Outcome")
 # Python's own `map` of one iterable, an executor's or a cluster's.
 Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
@@ -55,12 +55,12 @@ def num_workers(num_items: int) -> int:
 
 
 def map_in_order(
-    work: Callable[[Item], Output],
+    work: Callable[[Item], Outcome],
     items: Iterable[Item],
     *,
     workers: int | None = None,
     stop: Callable[[], None] | None = None,
-) -> Generator[Output, None, None]:
+) -> Generator[Outcome, None, None]:
     """The results of some work, in the order of its items, worked off by several threads.
 
     At most two items a thread are under way, so that results do not pile up before a slow listener, and
@@ -88,7 +88,7 @@ def map_in_order(
         yield from map(work, items)
         return
     workers = max(workers, 1)
-    waiting: collections.deque[Future[Output]] = collections.deque()
+    waiting: collections.deque[Future[Outcome]] = collections.deque()
     with ThreadPoolExecutor(max_workers=workers) as threads:
         # A thread begins with no context of its own: without the caller's it would not know that it is to be quiet.
         # A copy for each item, since a context can be entered by one thread at a time.
