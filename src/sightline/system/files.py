@@ -47,6 +47,9 @@ _REMEDIES = {
 _BINARY = getattr(os, "O_BINARY", 0)
 # Between two commands of one line, the reader of a pipe may be a little later than its writer.
 _WAIT_FOR_READER_SECONDS = 5.0
+# Where the system cannot say whether somebody is still at it, a leftover goes after so long without a change.
+STALE_SECONDS = 24 * 3600
+_PARTIAL = re.compile(r"\..+\.[0-9a-f]{8}\.partial")
 
 
 @contextlib.contextmanager
@@ -254,7 +257,9 @@ def _made_beside(final: Path, held: contextlib.ExitStack) -> Path:
             temporary.mkdir(parents=True)
             # Whoever clears up may come between these two lines; then there is nothing to hold.
             with contextlib.suppress(FileNotFoundError):
-                held.enter_context(holding(temporary))
+                descriptor = _locked(temporary, wait=True)
+                if descriptor is not None:
+                    held.callback(os.close, descriptor)
             if temporary.exists():
                 return temporary
 
@@ -287,22 +292,6 @@ def _flush_folder(folder: Path) -> None:
         try:
             os.fsync(descriptor)
         finally:
-            os.close(descriptor)
-
-
-# Where the system cannot say whether somebody is still at it, a leftover goes after so long without a change.
-STALE_SECONDS = 24 * 3600
-_PARTIAL = re.compile(r"\..+\.[0-9a-f]{8}\.partial")
-
-
-@contextlib.contextmanager
-def holding(folder: Path) -> Iterator[None]:
-    """Hold a folder that was just made: as long as it is open, `remove_leftovers` leaves it alone."""
-    descriptor = _locked(folder, wait=True)
-    try:
-        yield
-    finally:
-        if descriptor is not None:
             os.close(descriptor)
 
 

@@ -16,6 +16,15 @@ from sightline.errors import InvalidValue, OutputExists
 
 GONE = "the current folder was removed. Change to another one, and start again there."
 
+# What PNG files and pages of ours hold near their beginning.
+PNG_MARK = ("Software", "Sightline")
+PAGE_MARK = '<meta name="generator" content="Sightline">'
+_MARKS = ("\0".join(PNG_MARK).encode(), PAGE_MARK.encode())
+_HEAD = 4096
+_STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+_BUNDLE = ("manifest.json", "labels.json")
+_RUN = ("recipe.json", "metrics.json")
+
 
 def is_here_gone() -> bool:
     """Whether the current folder was removed."""
@@ -33,16 +42,6 @@ def absolute_path(path: str | Path, *, follow_links: bool = True) -> Path:
         return Path(os.path.realpath(path) if follow_links else os.path.abspath(path))  # noqa: PTH100
     except FileNotFoundError as error:
         raise InvalidValue(GONE) from error
-
-
-# What PNG files and pages of ours hold near their beginning.
-PNG_MARK = ("Software", "Sightline")
-PAGE_MARK = '<meta name="generator" content="Sightline">'
-_MARKS = ("\0".join(PNG_MARK).encode(), PAGE_MARK.encode())
-_HEAD = 4096
-_STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
-_BUNDLE = ("manifest.json", "labels.json")
-_RUN = ("recipe.json", "metrics.json")
 
 
 def check_output(option: str, target: Path | None, *, keep: Iterable[str | Path] = (), overwrite: bool = False) -> None:

@@ -44,6 +44,16 @@ MAX_BYTES = 256 * 2**20
 _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 _UNPACKED_AT_ONCE = 2**16
 _PNG_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
+# The largest photographs of telephones, and above all medium-format cameras but one.
+MAX_PIXELS: Final = 108_000_000
+"""Largest image that is decoded, width times height; of a JPEG, once it is reduced."""
+
+# Pillow keeps a pointer and a little more for every row.
+_MOST_SIDE = 500_000
+# Bytes a pixel while a format is decoded, measured with Pillow 13.0: where it decodes into a buffer of the library's
+# own, that buffer is copied, and copied again.
+_BYTES_A_PIXEL = {"WEBP": 18, "AVIF": 12, "HEIF": 12, "PPM": 7, "BMP": 5}
+_USUAL_BYTES = 4
 # An item of an AVIF file that announces Exif: version 2 has 2 bytes for the item's number, version 3 has 4.
 _AVIF_EXIF_ITEM = re.compile(rb"(infe(?:\x02.{7}|\x03.{9}))Exif", re.DOTALL)
 
@@ -297,18 +307,6 @@ def _read_jpeg2000(data: bytes) -> Container:
         bits=max(8, found.bits),
         halvings=min(found.halvings, _MOST_HALVINGS),
     )
-
-
-# The largest photographs of telephones, and above all medium-format cameras but one.
-MAX_PIXELS: Final = 108_000_000
-"""Largest image that is decoded, width times height; of a JPEG, once it is reduced."""
-
-# Pillow keeps a pointer and a little more for every row.
-_MOST_SIDE = 500_000
-# Bytes a pixel while a format is decoded, measured with Pillow 13.0: where it decodes into a buffer of the library's
-# own, that buffer is copied, and copied again.
-_BYTES_A_PIXEL = {"WEBP": 18, "AVIF": 12, "HEIF": 12, "PPM": 7, "BMP": 5}
-_USUAL_BYTES = 4
 
 
 class Budget:

@@ -15,6 +15,17 @@ from sightline.system.progress import reporter
 
 PILLOW_MODES: dict[str, str] = {"grey": "L", "rgb": "RGB"}
 
+_INTERPOLATIONS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "area": Image.Resampling.BOX,
+}
+# What surrounds a padded image is what surrounds the object in it. Where that is not known, middle grey: it is
+# the nearest to zero once values are scaled, and makes the weakest edge against an unknown image.
+PADDING = {"dark": 0, "light": 255, "mixed": 128}
+# Arrays that would grow beyond this are resized when they are read: 60,000 small images at 224 px are 9 GB.
+MOST_RESIZED_BYTES = 512 * 2**20
+
 
 def change_color(image: NDArray[np.uint8], color_mode: ColorMode) -> NDArray[np.uint8]:
     """An array image in another colour mode, by the same weights as a decoded file.
@@ -99,19 +110,6 @@ def _from_16_bits(image: Image.Image, levels: Levels) -> Image.Image:
     if levels.transparent is not None:
         stored[stored == levels.transparent] = levels.largest
     return Image.fromarray(((stored * 255 + levels.largest // 2) // levels.largest).astype(np.uint8))
-
-
-_INTERPOLATIONS = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "area": Image.Resampling.BOX,
-}
-# What surrounds a padded image is what surrounds the object in it. Where that is not known, middle grey: it is
-# the nearest to zero once values are scaled, and makes the weakest edge against an unknown image.
-PADDING = {"dark": 0, "light": 255, "mixed": 128}
-
-# Arrays that would grow beyond this are resized when they are read: 60,000 small images at 224 px are 9 GB.
-MOST_RESIZED_BYTES = 512 * 2**20
 
 
 class ResizedOnReading:

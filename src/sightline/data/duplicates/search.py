@@ -46,6 +46,21 @@ DOUBTED_FROM: Final = 0.05
 MOST_FURTHER: Final = 3
 """Pairs between a distance and its double, for each within it, up to which these are copies."""
 
+# Raised when the search finds other pairs for the same signatures.
+SEARCH_VERSION = 2
+NEAR: Final = 0.06
+"""Distance up to which two images are copies. Of 2,062 photographs of hands before walls no two are that near."""
+# At 0.87, 99 % of crops of 10 % pass and about 1 in 100,000 of unrelated pairs of CIFAR-10.
+_WORTH_A_LOOK = 0.87
+# Candidates an image, at each of the blocks' looks; an image with more twins than that is found through them.
+_MOST_CANDIDATES = 64
+_ROWS, _COLUMNS, _PAIRS = 256, 1024, 256
+# A white and a black figure of one shape before one wall are two pictures, not one brightened.
+_MOST_CONTRAST = np.log(2.2)
+_CHANGES = (*UPRIGHT, *CROPPED)
+_NO_CROP = 0.015
+_NO_BRIGHTENING = (6.0, 0.06)  # grey levels of the mean, share of the contrast
+
 
 @dataclass(frozen=True, eq=False)
 class Copies:
@@ -155,23 +170,6 @@ def connected_components(num_images: int, pairs: NDArray[np.int64]) -> NDArray[n
         one, other = sorted((root(first), root(second)))
         lowest[other] = one
     return np.array([root(row) for row in range(num_images)], np.int64)
-
-
-# Raised when the search finds other pairs for the same signatures.
-SEARCH_VERSION = 2
-
-NEAR: Final = 0.06
-"""Distance up to which two images are copies. Of 2,062 photographs of hands before walls no two are that near."""
-# At 0.87, 99 % of crops of 10 % pass and about 1 in 100,000 of unrelated pairs of CIFAR-10.
-_WORTH_A_LOOK = 0.87
-# Candidates an image, at each of the blocks' looks; an image with more twins than that is found through them.
-_MOST_CANDIDATES = 64
-_ROWS, _COLUMNS, _PAIRS = 256, 1024, 256
-# A white and a black figure of one shape before one wall are two pictures, not one brightened.
-_MOST_CONTRAST = np.log(2.2)
-_CHANGES = (*UPRIGHT, *CROPPED)
-_NO_CROP = 0.015
-_NO_BRIGHTENING = (6.0, 0.06)  # grey levels of the mean, share of the contrast
 
 
 def remembered_copies(signatures: Signatures) -> Copies:

@@ -23,6 +23,10 @@ _ENOUGH = 0.95
 _MAX_SAMPLE = 2000
 _MIN_CONTRAST = 40
 
+# Photographs are brought to this side where the recipe says "auto".
+USUAL_SIDE = 64
+NUM_SAMPLED = 64
+
 
 def background_of(image: NDArray[np.uint8]) -> Background:
     """Whether the border of one image, uint8, decoded and not yet padded, is dark, light or neither.
@@ -98,11 +102,6 @@ def _levels(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         levels: NDArray[np.float32] = np.rint(pixels.astype(np.float32) @ _LUMA)
         return levels
     return pixels[..., 0].astype(np.float32)
-
-
-# Photographs are brought to this side where the recipe says "auto".
-USUAL_SIDE = 64
-NUM_SAMPLED = 64
 
 
 def natural_shape(dataset: Dataset) -> tuple[int, int, int]:

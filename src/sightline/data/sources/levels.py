@@ -27,6 +27,15 @@ _SPELLING = re.compile(f"({'|'.join(sorted(_SPLITS, key=len, reverse=True))})(?:
 CANONICAL = frozenset({"train", "training", "validation", "valid", "val", "test"})
 """Lower-case names that need no explanation."""
 
+Folders = tuple[str, ...]
+Counts = Mapping[Folders, int]
+"""How many images lie right in each folder, which is named by its parts from the top."""
+# A few pictures that lie beside sub-folders (a cover, an overview) do not make a folder flat.
+# What is set in Python, and what is typed.
+BY_LAST, BY_TOP = "label_from='last' (--label-from last)", "label_from='top' (--label-from top)"
+_FEW = 0.1
+_TO_SPLITS = "If the outer ones are splits, name them train, validation and test."
+
 
 def split_of(name: str) -> SplitName | None:
     """The split that a name stands for by itself: "Val", "training_set", "test-images", "train2017"."""
@@ -48,17 +57,6 @@ def says_nothing(name: str) -> bool:
 def _words(name: str) -> list[str]:
     parted = re.sub("([a-z])([A-Z])", r"\1 \2", name)  # TrainingData
     return re.findall(r"[^\W\d_]+", parted.lower())
-
-
-Folders = tuple[str, ...]
-Counts = Mapping[Folders, int]
-"""How many images lie right in each folder, which is named by its parts from the top."""
-
-# A few pictures that lie beside sub-folders (a cover, an overview) do not make a folder flat.
-# What is set in Python, and what is typed.
-BY_LAST, BY_TOP = "label_from='last' (--label-from last)", "label_from='top' (--label-from top)"
-_FEW = 0.1
-_TO_SPLITS = "If the outer ones are splits, name them train, validation and test."
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ from sightline.records import SPLIT_NAMES, Dataset, Splits, Store
 
 SPLIT_COLUMNS = ("row_id", "split", "group")
 
+_NAMES_SHOWN = 5
+
 
 def split(dataset: Dataset, data: DataRecipe | None = None, *, seed: int = 0, copies: Copies | None = None) -> Splits:
     """Divide the rows of a dataset.
@@ -287,9 +289,6 @@ def _assigned(dataset: Dataset, assigned: Assignment, shares: Sequence[float], n
 
 def _images(count: int) -> str:
     return "1 image was" if count == 1 else f"{count:,} images were"
-
-
-_NAMES_SHOWN = 5
 
 
 def refuse_empty(dataset: Dataset, data: DataRecipe, splits: Splits) -> None:

@@ -31,6 +31,11 @@ Identities = NDArray[np.bytes_]
 # Images hashed at once, so that a large array is not brought to size as a whole.
 _PORTION = 256
 
+# Sizes and colours stand at the beginning of these; the others are read whole.
+_HEAD_FORMATS = {"JPEG", "PNG", "GIF", "BMP", "PPM"}
+_HEAD_BYTES = 2**17
+_GREY_MODES = {"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
+
 
 def status_of(path: Path | str) -> tuple[int, ...]:
     """Size, time of last change, time at which it came to be so, and number of a file; raises OSError."""
@@ -160,12 +165,6 @@ class TarStore(ArchiveStore):
 
     def _member(self, row: int) -> bytes:
         return read_tar_member(self.place, offset=int(self.offsets[row]), num_bytes=int(self.num_bytes[row]))
-
-
-# Sizes and colours stand at the beginning of these; the others are read whole.
-_HEAD_FORMATS = {"JPEG", "PNG", "GIF", "BMP", "PPM"}
-_HEAD_BYTES = 2**17
-_GREY_MODES = {"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
 
 
 def decode_row(files: Store, row: int, *, color_mode: ColorMode, minimum_size: tuple[int, int]) -> DecodedImage:
