@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -111,7 +110,7 @@ class School:
         augmentation = build_augmentation(recipe.augmentation, self.spec, seed=recipe.seed)
         rows = LabelledImages(self.images[self.train], self.data.labels[self.train])
         if softening is not None:
-            recipe = dataclasses.replace(recipe, loss=dataclasses.replace(recipe.loss, label_smoothing=0.0))
+            recipe = recipe.changed({"loss.label_smoothing": 0.0})
             views, logits = self.views(recipe.seed, augmentation)
             count = num_views * len(self.train)
             given = np.eye(10)[np.tile(rows.labels, num_views)]

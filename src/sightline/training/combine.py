@@ -47,7 +47,7 @@ from sightline.training.combination.shared_rows import (
 )
 from sightline.training.setup.preparation import Prepared
 from sightline.training.setup.resolution import SettledKey
-from sightline.training.setup.run_folder import give_up, make_run_folder
+from sightline.training.setup.run_folder import give_up, make_run_folder, write_resolution
 
 KIND = "combined"
 MOST_STEPS = 20
@@ -172,7 +172,7 @@ def _write(combination: _Combination, *, place: Path | None, stopwatch: Stopwatc
         write_json(staged / "recipe.json", _recipe(combination))
         choice = combination.choice
         chosen = SettledKey("ensemble.votes", None, choice.votes.tolist(), choice.made)
-        write_json(staged / "resolution.json", [dataclasses.asdict(chosen)] if choice.is_selected else [])
+        write_resolution(staged, [chosen] if choice.is_selected else [])
         rows = combination.rows
         lines = ((row_id, split, rows.groups[row_id]) for row_id, split in rows.splits.items())
         write_atomically(staged / "splits.csv", splits_table(lines))

@@ -11,7 +11,7 @@ from typing import Any
 from sightline.bundles.bundle import load_bundle
 from sightline.bundles.card import trained
 from sightline.bundles.identity import read_identity
-from sightline.configuration.consistency import is_pretrained
+from sightline.configuration.consistency import epochs_key, is_pretrained
 from sightline.configuration.schema import Recipe
 from sightline.data.sources.downloads import load_keras_for
 from sightline.data.sources.loading import is_files
@@ -36,8 +36,9 @@ from sightline.training.setup.resolution import (
     announce_recipe,
     opened_and_chosen,
     settle,
+    take_steps,
 )
-from sightline.training.setup.run_folder import may_go_on, run_folder
+from sightline.training.setup.run_folder import may_go_on, run_folder, write_resolution
 
 
 def train(  # noqa: PLR0913  # each is an option of the command line, and none is a group of others
@@ -234,6 +235,10 @@ def _learn(
         tensorboard=None if logs is None else make_log_folder(logs, folder.resolve().name),
     )
     fitted_network, fitted = fit_network(network, data, outputs)
+    if fitted.planned_epochs is not None:
+        why = f"as many as fit into training.time_budget_seconds={budget:g} at the speed that was measured here"
+        planned = take_steps(Settled(recipe, data.changes), [(epochs_key(recipe), fitted.planned_epochs, why)])
+        write_resolution(folder, planned.changes)
     if recipe.ensemble.test_views != "none":
         fitted_network = ensemble_network([contract_of(fitted_network)], [1], views=recipe.ensemble.test_views)
     return _TrainedNetwork(fitted_network, fitted)

@@ -36,6 +36,7 @@ class Fitted:
         stopped_early: fewer epochs than the recipe allows.
         seconds: wall time.
         images_per_second: training images, over all epochs, without compilation and validation.
+        planned_epochs: those that a time budget had room for, where there is one.
     """
 
     history: tuple[dict[str, float], ...]
@@ -43,6 +44,7 @@ class Fitted:
     stopped_early: bool
     seconds: float
     images_per_second: float
+    planned_epochs: int | None = None
 
 
 def fit(
@@ -96,7 +98,8 @@ def fit(
     seconds = time.perf_counter() - started
     chosen = stopping[0].best_epoch + 1 if stopping else len(monitor.history)
     stopped_early = len(monitor.history) < num_epochs(recipe)
-    return Fitted(tuple(monitor.history), chosen, stopped_early, seconds, monitor.images_per_second)
+    planned = None if outputs.deadline is None else num_epochs(recipe)
+    return Fitted(tuple(monitor.history), chosen, stopped_early, seconds, monitor.images_per_second, planned)
 
 
 def _check_accumulation(recipe: Recipe, total_steps: int) -> None:

@@ -7,7 +7,7 @@ import dataclasses
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -19,6 +19,7 @@ from sightline.system.paths import absolute_path
 from sightline.system.progress import reporter
 from sightline.system.stored import read_json, read_plain
 from sightline.training.setup.preparation import Prepared
+from sightline.training.setup.resolution import SettledKey
 
 PARENT = Path("runs")
 # Of every run; whoever makes it has the folder.
@@ -82,7 +83,7 @@ def run_folder(out: Path | None, data: Prepared) -> Iterator[Path]:
         write_json(folder / BEGUN[0], data.recipe.to_dict())
         write_atomically(folder / BEGUN[1], splits)
         write_atomically(folder / BEGUN[2], data.excluded_csv())
-        write_json(folder / BEGUN[3], [dataclasses.asdict(change) for change in data.changes])
+        write_resolution(folder, data.changes)
         if is_ensemble:
             write_json(folder / MEMBERS / PLAN, _plan(data))
         try:
@@ -90,6 +91,11 @@ def run_folder(out: Path | None, data: Prepared) -> Iterator[Path]:
         except (InvalidValue, MissingPackage):
             _clear_if_only_begun(folder)
             raise
+
+
+def write_resolution(folder: Path, changes: Iterable[SettledKey]) -> None:
+    """Keep beside the recipe what was settled of it, and why."""
+    write_json(folder / BEGUN[3], [dataclasses.asdict(change) for change in changes])
 
 
 def make_run_folder(out: Path | None, *, stem: str) -> Path:

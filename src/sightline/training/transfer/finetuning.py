@@ -47,7 +47,7 @@ def fit_transfer(network: keras.Model, data: Prepared, outputs: FitOutputs) -> F
     reporter().say(_head_line(head, row))
     num_seen, trained_seconds = len(data.splits.train) * len(features.views), row["seconds"]
     history: tuple[dict[str, float], ...] = (row,)
-    chosen, stopped_early = 1, False
+    chosen, stopped_early, planned = 1, False, None
     if data.recipe.training.finetune_epochs and not len(data.splits.validation):
         reporter().say("no fine-tuning: there are no validation rows to judge it by. The head alone stays.")
     elif data.recipe.training.finetune_epochs:
@@ -56,12 +56,19 @@ def fit_transfer(network: keras.Model, data: Prepared, outputs: FitOutputs) -> F
         tuned, is_kept = _finetune(network, features, data, later, before=head.judged)
         history += tuned.history
         chosen = 1 + tuned.chosen_epoch if is_kept else 1
-        stopped_early = tuned.stopped_early
+        stopped_early, planned = tuned.stopped_early, tuned.planned_epochs
         num_tuned = num_seen * len(tuned.history)
         num_seen += num_tuned
         trained_seconds += num_tuned / tuned.images_per_second if num_tuned else 0.0
     seconds, speed = time.perf_counter() - started, num_seen / max(trained_seconds, 1e-9)
-    return Fitted(history, chosen, stopped_early=stopped_early, seconds=seconds, images_per_second=speed)
+    return Fitted(
+        history,
+        chosen,
+        stopped_early=stopped_early,
+        seconds=seconds,
+        images_per_second=speed,
+        planned_epochs=planned,
+    )
 
 
 def _head(features: FeatureTables, data: Prepared) -> Head:
