@@ -379,8 +379,8 @@ def test_pretrained_networks_make_ensembles_of_every_kind(
             image[..., label] += random.integers(60, 150)
             Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).save(tmp_path / "photos" / name / f"{number}.png")
     settings = {
-        # Only members that are averaged have to differ in more than their heads.
-        "training.finetune_epochs": 2 if kind == "soup" else 0,
+        # A head on frozen features comes out alike for every seed; drawn or weighted images make it another one.
+        "training.finetune_epochs": 0 if kind in ("bagging", "boosting") else 2,
         "training.feature_variants": 1,
         "data.image_size": 64,
         "ensemble.kind": kind,
