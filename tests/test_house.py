@@ -60,7 +60,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             keras_on_use_in="backends",
         ),
     ),
-    (Room("metrics", "classification intervals significance grouped calibration ensembles history"),),
+    (Room("metrics", "classification intervals significance grouped calibration ensembles history conformal"),),
     (Room("tasks", "task single_label table"),),
     (Room("records", "data results"),),
     (Room("records/__init__"),),  # hands on what is in both
@@ -82,7 +82,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "bundles",
-            "graphs checks bundle card sessions parity given_images identity features prediction answer_tables",
+            "graphs checks bundle card sessions parity given_images identity features trust prediction answer_tables",
         ),
     ),
     (Room("quality", "findings ranges survey images classes duplicates shortcuts audit"),),

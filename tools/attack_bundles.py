@@ -47,7 +47,7 @@ HOSTILE: tuple[Any, ...] = (
     *([], {}, [[]], [None], {"a": 1}, list(range(3_000)), [[1, 2], [3]], ["a", "a"], [["a"]]),
 )
 DESCRIPTIONS = ("manifest.json", "input.json", "labels.json", "calibration.json", "metrics.json")
-ARRAYS = ("parity.npz", "identity.npz")
+ARRAYS = ("parity.npz", "identity.npz", "sets.npz")
 BUNDLE_FILES = (*DESCRIPTIONS, *ARRAYS, "model.onnx", "card.md")
 OF_RUN = ("recipe.json", "metrics.json", "history.jsonl", "splits.csv", "predictions.npz")
 
@@ -146,7 +146,7 @@ def change_arrays(path: Path, draw: np.random.Generator) -> None:
     arrays = dict(np.load(path))
     name = sorted(arrays)[draw.integers(len(arrays))]
     array = arrays[name]
-    others: tuple[Any, ...] = (array[:-1], array[None], np.zeros(3))
+    others: tuple[Any, ...] = (np.atleast_1d(array)[:-1], array[None], np.zeros(3))
     if array.dtype.kind != "U":
         others += (array.astype(str), np.array([b"a"]), np.full_like(array, -1 if array.dtype.kind in "if" else 1))
     other = others[draw.integers(len(others))]
@@ -226,6 +226,7 @@ def outcomes(run: Path) -> dict[str, str]:
     ways: dict[str, Callable[[], Any]] = {
         "predict": answer,
         "predict a file": lambda: predict(run, [picture], progress=False),
+        "predict sets": lambda: predict(run, images, coverage=0.8, score="aps", progress=False).named_sets,
         "similar": lambda: similar(run, picture, folder=[picture, run.parent / "another.png"]),
         "evaluate": lambda: evaluate(run, sightline.load(arrays)),
         "read": lambda: read_run(run),

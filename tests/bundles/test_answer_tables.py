@@ -116,8 +116,10 @@ def test_the_pipe_of_a_shell_is_written_to_though_it_has_no_other_path():
 def test_the_share_of_members_that_disagree_has_a_column_where_there_are_members(tmp_path):
     for name, is_given in (("a.csv", True), ("b.csv", False)):
         with AnswerTable(tmp_path / name, most_classes=1) as table:
-            table.add([answer("1.png", error="unreadable")], with_disagreement=is_given)
-            table.add([answer("2.png") | ({"disagreement": 0.5} if is_given else {})], with_disagreement=is_given)
+            table.add([answer("1.png", error="unreadable")], asked_for=["disagreement"] * is_given)
+            table.add(
+                [answer("2.png") | ({"disagreement": 0.5} if is_given else {})], asked_for=["disagreement"] * is_given
+            )
         assert ("disagreement" in rows_of(tmp_path / name)[1]) is is_given
 
 

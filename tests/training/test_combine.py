@@ -17,9 +17,11 @@ from PIL import Image
 
 import sightline
 from sightline.bundles.bundle import write_manifest
+from sightline.bundles.trust import read_certificate
 from sightline.errors import InvalidBundle, InvalidSource, InvalidValue, OutputExists
 from sightline.evaluation.finished_runs import has_known_train_rows, read_run
 from sightline.metrics.classification import cross_entropy
+from sightline.metrics.conformal import label_scores
 from sightline.metrics.ensembles import ensemble_logits, selection_course
 from sightline.training.combination.selection import choose
 from sightline.training.combination.shared_rows import predictions_of, shared_classes, shared_rows
@@ -414,3 +416,20 @@ def test_the_command_prints_who_is_heard_and_counts_up(command, first: Path, tur
         "photos-combined-002",
     ]
     assert command("combine", first, turned, "--votes", "a,b").code == 2
+
+
+def test_what_combined_runs_promise_rests_on_the_calibration_rows_that_they_share(
+    first: Path, turned: Path, combined: sightline.Run
+) -> None:
+    rows = shared_rows([read_run(first), read_run(turned)])
+    kept = read_certificate(combined.bundle)
+    assert kept.num_images == len(rows.rows("calibration")) == len(combined.splits.calibration) > 0
+    logits = combined_predictions(combined)
+    labels = np.array([combined.bundle.class_names.index(rows.given[row_id]) for row_id in logits])
+    scores = label_scores(np.stack(list(logits.values())))[np.arange(len(labels)), labels]
+    assert sorted(kept.scores["lac"]) == sorted(scores)
+
+
+def combined_predictions(run: sightline.Run) -> dict[str, np.ndarray]:
+    with np.load(run.path / "predictions.npz") as arrays:
+        return dict(zip(arrays["calibration_row_ids"].tolist(), arrays["calibration_logits"], strict=True))

@@ -14,6 +14,7 @@ import pytest
 import sightline
 from sightline.bundles.bundle import load_bundle
 from sightline.bundles.sessions import open_session
+from sightline.bundles.trust import read_certificate
 from sightline.configuration.recipes import parse_recipe
 from sightline.errors import InvalidBundle, InvalidSource, InvalidValue, OutputExists, UnknownName
 from sightline.metrics.classification import softmax
@@ -284,3 +285,13 @@ def test_distil_by_hand_prints_the_teacher_beside_the_student(command, tiny_run:
     refused = command("distil", tiny_run.path, "--set", "model.name=mlp", "--quiet")
     assert (refused.code, refused.out) == (2, "")
     assert "--into names the student's network" in refused.err
+
+
+def test_a_student_promises_by_the_calibration_rows_of_its_teacher_and_its_own_answers(
+    student: sightline.Run, tiny_run: sightline.Run
+) -> None:
+    own, teachers = read_certificate(student.bundle), read_certificate(tiny_run.bundle)
+    assert own.labels.tolist() == teachers.labels.tolist()
+    assert own.scores["lac"].tolist() != teachers.scores["lac"].tolist()
+    told = {row_id for row_id, split in splits_of(student.path).items() if split == "calibration"}
+    assert own.num_images == len(told)

@@ -50,7 +50,7 @@ class AnswerTable:
         self.num_rows = 0
         # A pipe or a device has no place beside it; that of a shell, /dev/fd/63, has no other path either.
         self._is_plain = not path.exists() or path.is_file()
-        self._disagrees = False
+        self._asked_for: tuple[str, ...] = ()
         self._table: IO[bytes]
         self._note: IO[bytes] | None = None
 
@@ -99,11 +99,11 @@ class AnswerTable:
             "runs. Move it away, or add --overwrite to lose them."
         )
 
-    def add(self, rows: Sequence[Mapping[str, Any]], *, with_disagreement: bool = False) -> None:
-        """Append rows as `predict --json` prints them."""
+    def add(self, rows: Sequence[Mapping[str, Any]], *, asked_for: Sequence[str] = ()) -> None:
+        """Append rows as `predict --json` prints them; those keys of them, too, that not every answer has."""
         with writing_to(self.typed):
             if self.num_rows == 0:
-                self._disagrees = with_disagreement
+                self._asked_for = tuple(asked_for)
                 self._write_line(self._columns())
             for row in rows:
                 self._write_line(self._cells(row))
@@ -163,11 +163,16 @@ class AnswerTable:
 
     def _columns(self) -> list[str]:
         answer = self.task.columns(self.most_classes)
-        return ["path", *answer, *["disagreement"] * self._disagrees, "notice", "error"]
+        return ["path", *answer, *self._asked_for, "notice", "error"]
 
     def _cells(self, row: Mapping[str, Any]) -> list[str | float | None]:
-        asked = [row.get("disagreement")] * self._disagrees
+        asked = [_cell(row.get(key)) for key in self._asked_for]
         return [row["path"], *self.task.cells(row, self.most_classes), *asked, row.get("notice"), row["error"]]
+
+
+def _cell(value: Any) -> str | float | None:
+    """As JSON says it where it is a list or a boolean: names may hold whatever would part them."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | bool) else value
 
 
 def _size_and_time(path: str) -> list[int] | None:

@@ -53,7 +53,11 @@ REQUIRED_FILES = (
 KINDS = {"trained": REQUIRED_FILES, "embedded": tuple(name for name in REQUIRED_FILES if name != "model.keras")}
 # What a bundle can do beyond predicting, and the files that it does it by. A bundle has a capability where it has all
 # of its files: whoever adds one adds a line here and writes the files before the bundle is sealed. The version stays.
-CAPABILITIES: dict[str, tuple[str, ...]] = {"identity": ("identity.npz",), "parity": ("parity.npz",)}
+CAPABILITIES: dict[str, tuple[str, ...]] = {
+    "identity": ("identity.npz",),
+    "parity": ("parity.npz",),
+    "sets": ("sets.npz",),
+}
 MEANINGS = {
     "features": "what the last layer sees of an image",
     "middle": "what the upper part of the network begins with: rows, columns, channels",

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sightline.bundles.bundle import load_bundle
 from sightline.bundles.given_images import GivenImage, given_images, paths_of
 from sightline.bundles.sessions import Session, session_of
+from sightline.bundles.trust import USUAL_SCORE, SetMaker, set_maker
 from sightline.data.decoding.decoder import decode_image
 from sightline.data.decoding.isolation import Watchdog
 from sightline.data.decoding.transforms import change_color, resize_image
@@ -25,7 +26,7 @@ from sightline.data.inputs.pixels import Pixels, read_pixels
 from sightline.data.storage.listing import Listing, walk, why_no_image_file, without_outputs
 from sightline.data.storage.stores import decode_row
 from sightline.errors import InvalidValue, UnreadableImage
-from sightline.records import Bundle, Dataset, Predictions, Run, Store
+from sightline.records import Bundle, Dataset, Predictions, PredictionSets, Run, Store
 from sightline.system.progress import reporter, reporting
 from sightline.system.text import printable
 from sightline.system.workers import Item, map_in_order
@@ -36,8 +37,15 @@ ANSWERS = ("logits", "disagreement")
 INVERTED_NOTICE = "looks like the inverse of the training images; --invert turns it"
 
 
-def predict(
-    bundle: str | Path | Bundle | Run, images: Any, *, invert: bool = False, progress: bool = True
+def predict(  # noqa: PLR0913  # each is an option of the command line, and none is a group of others
+    bundle: str | Path | Bundle | Run,
+    images: Any,
+    *,
+    invert: bool = False,
+    coverage: float | None = None,
+    per_class: bool = False,
+    score: str = USUAL_SCORE,
+    progress: bool = True,
 ) -> Predictions:
     """What a bundle says of images. An unreadable file is a row with an error.
 
@@ -47,14 +55,20 @@ def predict(
             pixels as a uint8 array (height, width) or (height, width, 1 or 3), of any size; several of them as a
             list, a generator or an array (num_images, height, width, 1 or 3); or a Dataset.
         invert: turn light into dark first, for pictures that are the inverse of the training images.
+        coverage: answer with sets of classes, too (`sets`, `named_sets`), which hold the right one for this share of
+            images like the calibration images: 0.95 for 95 %. It is a promise about many images, not about one.
+        per_class: keep that promise for the images of each class by themselves.
+        score: by what classes are put into a set: "lac" makes the smallest sets; "aps" larger ones, which grow where
+            an image is hard; "raps" those without their long tails.
         progress: False prints nothing.
 
     Returns:
         One row an image, in the order given, folders sorted by name.
 
     Raises:
-        InvalidBundle: the bundle cannot be used.
-        InvalidValue: no image was given, an array is not uint8, or its shape may be read in two ways.
+        InvalidBundle: the bundle cannot be used, or was made without calibration images and cannot promise a coverage.
+        InvalidValue: no image was given, an array is not uint8, or its shape may be read in two ways; a coverage that
+            is none, or needs more calibration images than there are.
 
     Example:
         >>> from PIL import Image
@@ -66,21 +80,24 @@ def predict(
         True
     """
     opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
+    maker = set_maker(opened, coverage, score=score, per_class=per_class)
     with reporting(None if progress else "quiet"):
+        if maker is not None:
+            reporter().say(maker.in_words)
         if isinstance(images, Dataset):
-            return _predict_whole(opened, images, invert=invert)
+            return _predict_whole(opened, images, invert=invert, maker=maker)
         if (names := paths_of(images)) is None:
-            return _join(opened, list(_predict_given(opened, images, invert=invert)))
+            return _join(opened, list(_predict_given(opened, images, invert=invert, maker=maker)))
         paths = find_images(names)
         with reporter().bar("predicting", total=len(paths)) as bar:
             portions = []
-            for portion in predict_files(opened, paths, invert=invert):
+            for portion in predict_files(opened, paths, invert=invert, maker=maker):
                 portions.append(portion)
                 bar.advance(len(portion))
     return _join(opened, portions)
 
 
-def _predict_whole(bundle: Bundle, dataset: Dataset, *, invert: bool) -> Predictions:
+def _predict_whole(bundle: Bundle, dataset: Dataset, *, invert: bool, maker: SetMaker | None) -> Predictions:
     """Predictions for all of a Dataset; with its labels where the bundle knows its classes."""
     rows = np.arange(len(dataset))
     present = (name for name, count in dataset.class_counts().items() if count)
@@ -90,14 +107,14 @@ def _predict_whole(bundle: Bundle, dataset: Dataset, *, invert: bool) -> Predict
         listed = f"{', '.join(unknown[:5])}{more}"
         reporter().say(f"note: the bundle does not know the classes {listed}; the predictions carry no labels")
     if not invert:
-        return predict_dataset(bundle, dataset, rows, with_labels=not unknown)
-    found = _join(bundle, list(_predict_inverted(bundle, dataset)))
+        return predict_dataset(bundle, dataset, rows, with_labels=not unknown, maker=maker)
+    found = _join(bundle, list(_predict_inverted(bundle, dataset, maker)))
     return replace(found, labels=None if unknown else match_labels(bundle.class_names, dataset, rows))
 
 
-def _predict_inverted(bundle: Bundle, dataset: Dataset) -> Iterator[Predictions]:
+def _predict_inverted(bundle: Bundle, dataset: Dataset, maker: SetMaker | None) -> Iterator[Predictions]:
     """From the images themselves: what the cache holds has a border, which must not be inverted."""
-    answerer = _Answerer(bundle, session_of(bundle), invert=True)
+    answerer = _Answerer(bundle, session_of(bundle), invert=True, maker=maker)
     names = dataset.row_ids.tolist()
     yield from answerer.portions(range(len(names)), names.__getitem__, lambda row: answerer.read_row(dataset, row))
 
@@ -109,6 +126,7 @@ def predict_dataset(
     *,
     with_labels: bool = True,
     pixels: Pixels | None = None,
+    maker: SetMaker | None = None,
 ) -> Predictions:
     """Predictions for rows of a Dataset, with their labels matched to the bundle's classes by name.
 
@@ -118,6 +136,7 @@ def predict_dataset(
         rows: (num_images,) row indices.
         with_labels: False leaves the labels out, whatever the classes are called.
         pixels: of these rows, where they were read already.
+        maker: of sets, where a coverage was asked for.
 
     Raises:
         InvalidValue: the rows hold a class that the bundle does not know; its name is in the message.
@@ -138,6 +157,7 @@ def predict_dataset(
         labels=labels,
         errors=errors,
         disagreements=found.get("disagreement"),
+        sets=None if maker is None else maker.sets(found["logits"], maker.draw(pixels)),
         task=bundle.task,
     )
 
@@ -235,7 +255,12 @@ def _note(entry: os.DirEntry[str], name: str, listing: Listing, *, others: set[s
 
 
 def predict_files(
-    bundle: Bundle, paths: Iterable[str], *, invert: bool = False, watchdog: Watchdog | None = None
+    bundle: Bundle,
+    paths: Iterable[str],
+    *,
+    invert: bool = False,
+    watchdog: Watchdog | None = None,
+    maker: SetMaker | None = None,
 ) -> Iterator[Predictions]:
     """Predictions in portions, as they come: what a long list of files is read with.
 
@@ -244,6 +269,7 @@ def predict_files(
         paths: image files.
         invert: turn light into dark first.
         watchdog: decodes in a process that can be ended, for strangers' files.
+        maker: of sets, where a coverage was asked for.
 
     Yields:
         Predictions of up to 64 files each, in order.
@@ -251,12 +277,12 @@ def predict_files(
     Raises:
         InvalidBundle: ONNX Runtime refuses the network.
     """
-    answerer = _Answerer(bundle, session_of(bundle), invert, watchdog)
+    answerer = _Answerer(bundle, session_of(bundle), invert, watchdog, maker)
     yield from answerer.portions(paths, str, answerer.read_file)
 
 
-def _predict_given(bundle: Bundle, images: Any, *, invert: bool) -> Iterator[Predictions]:
-    answerer = _Answerer(bundle, session_of(bundle), invert=invert)
+def _predict_given(bundle: Bundle, images: Any, *, invert: bool, maker: SetMaker | None) -> Iterator[Predictions]:
+    answerer = _Answerer(bundle, session_of(bundle), invert=invert, maker=maker)
     yield from answerer.portions(_expanded(given_images(images)), lambda image: image.name, answerer.read_given)
 
 
@@ -285,6 +311,7 @@ class _Answerer:
     session: Session
     invert: bool
     watchdog: Watchdog | None = None
+    maker: SetMaker | None = None
 
     def read_file(self, file: str | bytes) -> _Reading:
         decode = decode_image if self.watchdog is None else self.watchdog.decode
@@ -334,6 +361,11 @@ class _Answerer:
         for name, part in self.session.collect(pixels, ANSWERS).items():
             found[name] = np.full((len(names), *part.shape[1:]), np.nan, dtype=np.float32)
             found[name][list(readable)] = part
+        sets = None
+        if self.maker is not None:
+            random = np.zeros(len(names))
+            random[list(readable)] = self.maker.draw(pixels)
+            sets = self.maker.sets(found["logits"], random)
         return Predictions.of(
             names,
             found["logits"],
@@ -342,6 +374,7 @@ class _Answerer:
             errors=[reading.error for reading in readings],
             notices=[reading.notice for reading in readings],
             disagreements=found.get("disagreement"),
+            sets=sets,
             task=self.bundle.task,
         )
 
@@ -350,6 +383,7 @@ def _join(bundle: Bundle, portions: list[Predictions]) -> Predictions:
     if not portions:
         raise InvalidValue("no image was given, so there is nothing to predict.")
     disagreements: list[Any] = [portion.disagreements for portion in portions]
+    sets = [portion.sets for portion in portions if portion.sets is not None]
     return Predictions.of(
         [row_id for portion in portions for row_id in portion.row_ids],
         np.concatenate([portion.logits for portion in portions]),
@@ -358,5 +392,6 @@ def _join(bundle: Bundle, portions: list[Predictions]) -> Predictions:
         errors=[error for portion in portions for error in portion.errors],
         notices=[notice for portion in portions for notice in portion.notices],
         disagreements=None if disagreements[0] is None else np.concatenate(disagreements),
+        sets=PredictionSets.joined(sets) if sets else None,
         task=bundle.task,
     )

@@ -10,10 +10,11 @@ import numpy as np
 
 from sightline.bundles.bundle import load_bundle
 from sightline.bundles.prediction import match_labels, predict_dataset
+from sightline.bundles.trust import USUAL_SCORE, set_maker
 from sightline.data.inputs.pixels import Pixels, read_pixels
 from sightline.data.sources.loading import open_again
 from sightline.evaluation.judging import choose_rows, in_words, recorded_source
-from sightline.evaluation.scoring import figures, score
+from sightline.evaluation.scoring import figures, score as measured
 from sightline.records import Bundle, Evaluation, Predictions, Run
 from sightline.reporting.charts.canvas import check_drawable
 from sightline.reporting.charts.confusion import confusion_png
@@ -24,12 +25,15 @@ from sightline.system.progress import reporter
 from sightline.system.text import printable
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913  # each is an option of the command line, and none is a group of others
     bundle: str | Path | Bundle | Run,
     source: Any = None,
     *,
     split: str | None = None,
     out: str | Path | None = None,
+    coverage: float | None = None,
+    per_class: bool = False,
+    score: str = USUAL_SCORE,
 ) -> Evaluation:
     """Measure a bundle on a labelled source, classes matched by name.
 
@@ -41,13 +45,19 @@ def evaluate(
             the run's test rows, found by their content wherever they lie, and images that it does not know; of a
             source that gives test rows of its own, among those.
         out: a folder for metrics.json, confusion.png and mistakes.png; must be free, and outside the source.
+        coverage: as `sightline.predict` takes it: how often sets of that coverage hold the right class, and how large
+            they are, is measured, too.
+        per_class: as `sightline.predict` takes it.
+        score: as `sightline.predict` takes it.
 
     Returns:
-        The figures; `rows` says which were judged and left out, and how they were told apart.
+        The figures; `rows` says which were judged and left out, and how they were told apart, `promise` what sets
+        were to keep.
 
     Raises:
-        InvalidBundle: the bundle cannot be used.
-        InvalidValue: a class the bundle does not know, or a split without rows.
+        InvalidBundle: the bundle cannot be used, or was made without calibration images and cannot promise a coverage.
+        InvalidValue: a class the bundle does not know, or a split without rows; a coverage that is none, or needs
+            more calibration images than there are.
         UnknownName, InvalidSource: the source cannot be opened, or the bundle learned from all of it.
         OutputExists: `out` is taken.
         MissingPackage: `out` is given and matplotlib is not installed.
@@ -59,8 +69,11 @@ def evaluate(
         accuracy 0... [0..., 0...] on ... images
         >>> figures.rows["in_words"]
         'judged on ... test; left out ... train, ... validation, ... calibration (told apart by splits.csv)'
+        >>> print(sightline.evaluate("runs/mnist-fast-001", coverage=0.9).figures["coverage"])
+        coverage ... [..., ...]
     """
     opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
+    maker = set_maker(opened, coverage, score=score, per_class=per_class)
     named = recorded_source(opened) if source is None else source
     folder = Path(out) if out is not None else None
     if folder is not None:
@@ -72,12 +85,16 @@ def evaluate(
     choice = choose_rows(opened, dataset, split)
     rows = choice.rows
     reporter().say(f"{dataset.name}: {in_words(choice.told)}")
-    predictions = predict_dataset(opened, dataset, rows, pixels=choice.pixels)
+    predictions = predict_dataset(opened, dataset, rows, pixels=choice.pixels, maker=maker)
     predictions = dataclasses.replace(predictions, groups=choice.groups)
     for row_id, error in zip(predictions.row_ids, predictions.errors, strict=True):
         if error is not None:
             reporter().say(f"{printable(row_id)}: {error}")
-    evaluation = dataclasses.replace(score(predictions), rows={**choice.told, "in_words": in_words(choice.told)})
+    evaluation = dataclasses.replace(
+        measured(predictions),
+        rows={**choice.told, "in_words": in_words(choice.told)},
+        promise=None if maker is None else {**maker.promise, "in_words": maker.in_words},
+    )
     if folder is not None:
         write_json(folder / "metrics.json", figures(evaluation))
         write_figures(folder, evaluation, predictions, read_pixels(dataset.take(rows), opened.input))

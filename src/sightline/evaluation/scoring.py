@@ -40,7 +40,7 @@ def score(predictions: Predictions) -> Evaluation:
         num_images=len(rows),
         num_correct=int(is_right(rows).sum()),
         num_unreadable=int((~readable).sum()),
-        figures={name: metric.measure(rows) for name, metric in FIGURES.items()},
+        figures={name: metric.measure(rows) for name, metric in FIGURES.items() if metric.is_known(rows)},
         confusion=confusion,
         precision=precision,
         recall=recall,
@@ -69,6 +69,7 @@ def figures(evaluation: Evaluation) -> dict[str, Any]:
         "num_groups": evaluation.num_groups,
         **({} if evaluation.rows is None else {"rows": dict(evaluation.rows)}),
         **plain(evaluation.figures),
+        **({} if evaluation.promise is None else {"promise": dict(evaluation.promise)}),
         "classes": per_class,
         "most_confused": [
             {"given": given, "predicted": predicted, "num_images": count}

@@ -34,6 +34,7 @@ class Metric:
         interval_method: whose interval it is, for the card: "Wilson".
         full_words: what it is called on the card, where that is longer.
         left_out_of: the reports that pass it over.
+        needs: what Predictions must have besides, by the name of an attribute that is None where they do not.
     """
 
     words: str
@@ -44,6 +45,11 @@ class Metric:
     interval_method: str = ""
     full_words: str = ""
     left_out_of: tuple[Report, ...] = ()
+    needs: str = ""
+
+    def is_known(self, rows: Predictions) -> bool:
+        """Whether these predictions have what the figure is made of."""
+        return not self.needs or getattr(rows, self.needs) is not None
 
     def measure(self, rows: Predictions) -> Figure:
         """The figure of these rows, all of them readable and labelled."""
@@ -72,6 +78,37 @@ def _cross_entropy(rows: Predictions) -> float:
 def _calibration_error(rows: Predictions) -> float:
     return confidence_error(rows.confidences, is_right(rows))
 
+
+def _set_sizes(rows: Predictions) -> NDArray[np.int64]:
+    return np.zeros(len(rows), np.int64) if rows.sets is None else rows.sets.members.sum(axis=1)
+
+
+def _is_covered(rows: Predictions) -> NDArray[np.bool_]:
+    labels = np.asarray(rows.labels)
+    return np.zeros(len(rows), bool) if rows.sets is None else rows.sets.members[np.arange(len(rows)), labels]
+
+
+def _is_unusual(rows: Predictions) -> NDArray[np.bool_]:
+    return np.zeros(len(rows), bool) if rows.sets is None else rows.sets.is_unusual
+
+
+def _share(
+    words: str, counted: Callable[[Predictions], NDArray[np.bool_]], *, is_higher_better: bool, needs: str
+) -> Metric:
+    """A share of the images, with its interval; told by `evaluate` where it was asked for."""
+    return Metric(
+        words,
+        lambda rows: float(counted(rows).mean()),
+        is_higher_better=is_higher_better,
+        interval=lambda rows: accuracy_interval(counted(rows), rows.groups),
+        interval_method="Wilson",
+        left_out_of=ASKED_FOR,
+        needs=needs,
+    )
+
+
+# What is told where somebody asked for it, and nowhere else.
+ASKED_FOR: tuple[Report, ...] = ("card", "training", "comparison")
 
 # In the order in which they are told; the first stands for all where there is room for one.
 FIGURES: dict[str, Metric] = {
@@ -102,6 +139,16 @@ FIGURES: dict[str, Metric] = {
         full_words="expected calibration error",
         left_out_of=("training",),
     ),
+    "coverage": _share("coverage", _is_covered, is_higher_better=True, needs="sets"),
+    "mean_set_size": Metric(
+        "mean set size",
+        lambda rows: float(_set_sizes(rows).mean()),
+        is_higher_better=False,
+        left_out_of=ASKED_FOR,
+        needs="sets",
+    ),
+    "singletons": _share("sets of one class", lambda rows: _set_sizes(rows) == 1, is_higher_better=True, needs="sets"),
+    "unusual": _share("unusual", _is_unusual, is_higher_better=False, needs="sets"),
 }
 
 

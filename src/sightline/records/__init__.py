@@ -18,7 +18,7 @@ from sightline.records.data import (
     View,
     image_tag,
 )
-from sightline.records.results import NO_NUMBER, Bundle, Evaluation, Figure, Predictions, Run
+from sightline.records.results import NO_NUMBER, Bundle, Evaluation, Figure, Predictions, PredictionSets, Run
 
 __all__ = [
     "NO_NUMBER",
@@ -29,6 +29,7 @@ __all__ = [
     "Evaluation",
     "Figure",
     "InputSpec",
+    "PredictionSets",
     "Predictions",
     "ResizeRule",
     "Run",

@@ -19,6 +19,7 @@ from PIL import Image
 
 import sightline
 from sightline.bundles.sessions import open_session
+from sightline.bundles.trust import read_certificate
 from sightline.configuration.recipes import recipe as named_recipe
 from sightline.errors import InvalidValue, TrainingFailed
 from sightline.metrics.classification import softmax
@@ -405,3 +406,18 @@ def test_an_ensemble_is_bundled_on_jax(corners, tmp_path: Path, python) -> None:
     answer = python(PROGRAM, *words, "--out", "run", "--backend", "jax", "--json")
     assert answer.code == 0, answer.err
     assert len(json.loads(answer.out)["ensemble"]["members"]) == 2
+
+
+@pytest.mark.slow
+def test_what_an_ensemble_promises_rests_on_one_image_of_each_group_that_no_member_learned_from(
+    bagged: sightline.Run,
+) -> None:
+    kept, rows, groups = read_certificate(bagged.bundle), bagged.splits.calibration, bagged.splits.groups
+    assert groups is not None
+    assert (kept.num_images, len(kept.labels)) == (len(rows), len(set(groups[rows])))
+    assert kept.is_grouped
+    assert len(kept.labels) < len(rows)
+    learned = set(bagged.splits.train.tolist()) | set(bagged.splits.validation.tolist())
+    assert not learned & set(rows.tolist())
+    card = (bagged.bundle.path / "card.md").read_text(encoding="utf-8")
+    assert f"{len(rows)} calibration images in {len(kept.labels)} groups, one of each counted" in card

@@ -21,7 +21,7 @@ from sightline.deployment.conversion.formats import FORMATS
 from sightline.errors import InvalidValue
 from sightline.system.paths import check_output, default_output
 from sightline.system.progress import reporter, reporting
-from sightline.system.text import printable
+from sightline.system.text import listed, printable
 
 
 def evaluate_options(parser: ArgumentParser) -> None:
@@ -32,6 +32,7 @@ def evaluate_options(parser: ArgumentParser) -> None:
         "--split", help="train, validation, calibration, test or all (default: what the bundle did not learn from)"
     )
     parser.add_argument("--out", type=Path, help="folder for confusion.png, mistakes.png and metrics.json")
+    _set_options(parser)
     shorthand_options(parser, OPENING_SHORTHANDS)
 
 
@@ -43,7 +44,11 @@ def evaluate(arguments: Namespace) -> int:
     check_folders(arguments, "out")
     with reporting(arguments.mode):
         evaluation = evaluate_bundle(
-            arguments.bundle, opened(arguments, to_judge=True), split=arguments.split, out=arguments.out
+            arguments.bundle,
+            opened(arguments, to_judge=True),
+            split=arguments.split,
+            out=arguments.out,
+            **_about_sets(arguments),
         )
     if arguments.json:
         print_json({"bundle": arguments.bundle, "source": arguments.source, **figures(evaluation)})
@@ -53,12 +58,36 @@ def evaluate(arguments: Namespace) -> int:
     return 1 if evaluation.num_unreadable else 0
 
 
+def _set_options(parser: ArgumentParser) -> None:
+    """Whether answers are sets, and how often they hold the right class."""
+    parser.add_argument(
+        "--coverage",
+        type=float,
+        metavar="SHARE",
+        help="answer with sets, too, that hold the right class of this share of images like the calibration images",
+    )
+    parser.add_argument(
+        "--per-class", action="store_true", help="keep that promise for the images of each class by themselves"
+    )
+    parser.add_argument(
+        "--score",
+        default="lac",
+        metavar="lac|aps|raps",
+        help="lac makes the smallest sets (default), aps larger ones where an image is hard, raps cuts their tails",
+    )
+
+
+def _about_sets(arguments: Namespace) -> dict[str, Any]:
+    return {"coverage": arguments.coverage, "per_class": arguments.per_class, "score": arguments.score}
+
+
 def predict_options(parser: ArgumentParser) -> None:
     """What `predict` takes."""
     parser.add_argument("bundle", help="folder of a run or a bundle, or imagenet: the network inside the package")
     parser.add_argument("images", nargs="+", metavar="image_or_folder", help="folders are searched to the bottom")
     parser.add_argument("--top", type=int, default=3, metavar="K", help="how many classes to name (default: 3)")
     parser.add_argument("--invert", action="store_true", help="turn light into dark first")
+    _set_options(parser)
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the rows as a table, too")
     overwrite_option(parser)
 
@@ -68,15 +97,19 @@ def predict(arguments: Namespace) -> int:
     from sightline.bundles.bundle import load_bundle
     from sightline.bundles.given_images import check_there
     from sightline.bundles.prediction import find_images
+    from sightline.bundles.trust import set_maker
 
     bundle = load_bundle(arguments.bundle)
+    maker = set_maker(bundle, **_about_sets(arguments))
     if not arguments.top >= 1:
         raise InvalidValue(f"--top must be a whole number of at least 1; got {arguments.top}.")
     check_output("--csv", arguments.csv, keep=arguments.images, overwrite=arguments.overwrite)
     check_there(arguments.images)
     with reporting(arguments.mode):
         paths = find_images(arguments.images)
-        num_unreadable, fault = _answer(bundle, paths, arguments)
+        if maker is not None:
+            reporter().say(maker.in_words)
+        num_unreadable, fault = _answer(bundle, paths, arguments, maker)
         told = f"{len(paths):,} image{'s' * (len(paths) != 1)}"
         told += f", {num_unreadable:,} could not be read" if num_unreadable else ""
         reporter().say(told if arguments.csv is None else f"{told}; written to {arguments.csv}")
@@ -85,7 +118,7 @@ def predict(arguments: Namespace) -> int:
     return 1 if num_unreadable else 0
 
 
-def _answer(bundle: Any, paths: Sequence[str], arguments: Namespace) -> tuple[int, OSError | None]:
+def _answer(bundle: Any, paths: Sequence[str], arguments: Namespace, maker: Any) -> tuple[int, OSError | None]:
     """Answer, print and write; how many images could not be read, and what ended the printing early."""
     from sightline.bundles.answer_tables import AnswerTable
     from sightline.bundles.prediction import predict_files
@@ -99,6 +132,7 @@ def _answer(bundle: Any, paths: Sequence[str], arguments: Namespace) -> tuple[in
                 "images": arguments.images,
                 "top": arguments.top,
                 "invert": arguments.invert,
+                **({} if maker is None else maker.promise),
             }
             most = min(arguments.top, len(bundle.class_names))
             table = open_now.enter_context(
@@ -107,19 +141,27 @@ def _answer(bundle: Any, paths: Sequence[str], arguments: Namespace) -> tuple[in
         # On a terminal the rows are the progress: a bar would share their lines.
         open_now.enter_context(reporting("quiet" if sys.stdout.isatty() else None))
         bar = open_now.enter_context(reporter().bar("predicting", total=len(paths)))
-        for portion in predict_files(bundle, paths, invert=arguments.invert):
+        for portion in predict_files(bundle, paths, invert=arguments.invert, maker=maker):
             rows = list(_rows(portion, arguments.top))
             num_unreadable += sum(row["error"] is not None for row in rows)
             fault = fault or _print_rows(rows, bundle.task, arguments)
             if fault is not None and table is None:
                 raise fault
             if table is not None:
-                table.add(rows, with_disagreement=portion.disagreements is not None)
+                asked_for = [*["disagreement"] * (portion.disagreements is not None), *_SETS * (maker is not None)]
+                table.add(rows, asked_for=asked_for)
             bar.advance(len(portion))
     return num_unreadable, fault
 
 
+# What a row says besides where a coverage was asked for.
+_SETS = ("set", "unusual")
+# Of the classes of a set, a line on a terminal names no more.
+_MOST_NAMED = 10
+
+
 def _rows(portion: Any, top: int) -> Iterator[dict[str, Any]]:
+    sets = portion.named_sets
     logits = portion.logits[portion.readable]
     answers = iter(portion.task.answers(logits, portion.class_names, temperature=portion.temperature, top=top))
     for index, (path, error) in enumerate(zip(portion.row_ids, portion.errors, strict=True)):
@@ -127,6 +169,10 @@ def _rows(portion: Any, top: int) -> Iterator[dict[str, Any]]:
         row: dict[str, Any] = {"path": path, **answer, "error": error}
         if error is None and portion.disagreements is not None:
             row["disagreement"] = round(float(portion.disagreements[index]), 6)
+        if portion.sets is not None:
+            answered = sets[index]
+            unusual = None if answered is None else bool(portion.sets.is_unusual[index])
+            row |= {"set": None if answered is None else list(answered), "unusual": unusual}
         if portion.notices[index]:
             row["notice"] = portion.notices[index]
         yield row
@@ -155,6 +201,9 @@ def _print_row(row: dict[str, Any], task: Any, arguments: Namespace) -> None:
     notice = f"  ({row['notice']})" if "notice" in row else ""
     if row.get("disagreement"):
         notice = f"  ({row['disagreement']:.0%} of the members disagree){notice}"
+    if row.get("set"):
+        said = "unusual: " * row["unusual"] + listed(row["set"], most=_MOST_NAMED)
+        notice = f"  {{{said}}}{notice}"
     print_text(f"{path}: {task.line(row)}{notice}")
 
 

@@ -17,6 +17,7 @@ from sightline.bundles.card import Origin, card
 from sightline.bundles.identity import write_identity
 from sightline.bundles.parity import made_images, parity_section, write_parity
 from sightline.bundles.sessions import Session
+from sightline.bundles.trust import certify, sets_section, write_sets
 from sightline.evaluation.scoring import brief_figures, figures, score
 from sightline.records import Evaluation, Predictions, SplitName
 from sightline.system.backends import without_retracing_notes
@@ -85,7 +86,7 @@ def make_bundle(
         write_json(staged / "metrics.json", metrics)
         num_bytes = None if data.identity is None else write_identity(staged, data.identity)
         text = card(data.dataset, data.spec, origin, evaluation=test, ensemble=ensemble, identity_bytes=num_bytes)
-        text += _write_parity(staged, session, data)
+        text += _write_parity(staged, session, data) + _write_sets(staged, data, predictions["calibration"])
         write_atomically(staged / "card.md", text)
         write_manifest(staged, task=data.dataset.task)
     stopwatch.lap("export")
@@ -179,6 +180,13 @@ def _write_parity(staged: Path, session: Session, data: Prepared) -> str:
         images = data.pixels.take(rows[spread])[:]
     write_parity(staged, session, images, are_made=are_made)
     return parity_section(len(images), are_made=are_made)
+
+
+def _write_sets(staged: Path, data: Prepared, calibration: Predictions) -> str:
+    """Keep what sets are made by, where there are calibration rows; what the card says of it."""
+    images = data.pixels.take(data.splits.calibration)
+    certificate = certify(calibration, images, seed=data.recipe.seed, fingerprint=data.dataset.fingerprint)
+    return sets_section(certificate, 0 if certificate is None else write_sets(staged, certificate))
 
 
 def _metrics(data: Prepared, origin: Origin, test: Evaluation | None, difference: float) -> dict[str, Any]:

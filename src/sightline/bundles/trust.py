@@ -1,0 +1,273 @@
+"""What a bundle can promise of its answers, by rows that nothing was learned from or chosen by: `sets.npz`.
+
+It holds the scores of the right classes of the calibration images, no image and no name: so a set can be made at any
+level, when it is asked for, and whatever the number of classes, 28 bytes an image are enough.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.errors import InvalidBundle, InvalidValue, pick
+from sightline.metrics.conformal import RANDOMISED, SCORES, exact_level, label_scores, one_of_each_group, score_limits
+from sightline.records import Bundle, Predictions, PredictionSets
+from sightline.system.files import write_atomically
+from sightline.system.stored import read_arrays
+from sightline.system.text import printable
+
+FILE = "sets.npz"
+USUAL_SCORE = next(iter(SCORES))
+_KEY_BYTES = 16
+# Nine million images; a stranger's archive may say more.
+MOST_SETS_BYTES = 256 * 2**20
+# Scores are computed for so many at once, in float64.
+_MOST_SCORES = 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """Calibration images as far as a promise needs them.
+
+    Attributes:
+        key: 16 bytes, from which and from an image its random number is made.
+        scores: of each kind (num_rows,) float64: how badly the right class fits.
+        labels: (num_rows,) int32, the right classes.
+        num_images: all calibration images; where they come in groups, more than rows.
+        num_right: rows whose most probable class is the right one.
+        is_grouped: whether a row stands for a group of images that hang together.
+    """
+
+    key: bytes
+    scores: dict[str, NDArray[np.float64]]
+    labels: NDArray[np.int32]
+    num_images: int
+    num_right: int
+    is_grouped: bool
+
+    @property
+    def words(self) -> str:
+        """The rows that count: "3,000 calibration images, assumed independent"."""
+        if not self.is_grouped:
+            return f"{self.num_images:,} calibration images, assumed independent"
+        return f"{self.num_images:,} calibration images in {len(self.labels):,} groups, one of each counted"
+
+
+def uniforms(images: Any, key: bytes) -> NDArray[np.float64]:
+    """(num_images,) in [0, 1), random and yet the same for the same pixels, wherever and with whatever they come.
+
+    Args:
+        images: (num_images, height, width, channels) uint8 as the network is fed them, or what is sliced to such.
+        key: of the bundle.
+    """
+    found = np.empty(len(images))
+    for first in range(0, len(images), 64):
+        for row, image in enumerate(images[first : first + 64], first):
+            digest = hashlib.blake2b(image.tobytes(), key=key, digest_size=8).digest()
+            # The 53 bits that a float64 holds.
+            found[row] = (int.from_bytes(digest, "little") >> 11) / 2**53
+    return found
+
+
+def certify(predictions: Predictions, images: Any, *, seed: int, fingerprint: str) -> Certificate | None:
+    """What a bundle keeps of its calibration images; None where there is none.
+
+    The scores are those of the logits as they are. A temperature is fitted on the same rows, and a score that
+    depended on it would make the promise a little less than exact.
+
+    Args:
+        predictions: of the deployed network, with labels; groups where images hang together.
+        images: as the network was fed them, row by row.
+        seed: of the run.
+        fingerprint: of the data.
+    """
+    if not len(predictions):
+        return None
+    key = hashlib.blake2b(f"{fingerprint} {seed}".encode(), digest_size=_KEY_BYTES).digest()
+    drawn = one_of_each_group(predictions.groups, len(predictions), seed=seed)
+    rows = np.arange(len(predictions)) if drawn is None else drawn
+    labels = np.asarray(predictions.labels)[rows].astype(np.int32)
+    logits, random = predictions.logits[rows], uniforms(images, key)[rows]
+    places = (np.arange(len(rows)), labels)
+    return Certificate(
+        key=key,
+        scores={kind: label_scores(logits, kind, random)[places] for kind in SCORES},
+        labels=labels,
+        num_images=len(predictions),
+        num_right=int((logits.argmax(axis=1) == labels).sum()),
+        is_grouped=drawn is not None,
+    )
+
+
+def write_sets(folder: Path, certificate: Certificate) -> int:
+    """Write `sets.npz` into a bundle in the making; how many bytes it has."""
+    stream = io.BytesIO()
+    np.savez_compressed(
+        stream,
+        key=np.frombuffer(certificate.key, np.uint8),
+        labels=certificate.labels,
+        counts=np.array([certificate.num_images, certificate.num_right], np.int64),
+        is_grouped=np.array(certificate.is_grouped),
+        **certificate.scores,  # type: ignore[arg-type]  # arrays by name
+    )
+    write_atomically(folder / FILE, stream.getvalue())
+    return len(stream.getvalue())
+
+
+def sets_section(certificate: Certificate | None, num_bytes: int = 0) -> str:
+    """What the card says of sets: what they promise, of which images, and by how many."""
+    if certificate is None:
+        said = "None: there were no calibration images, so that no share of right answers can be promised."
+    else:
+        said = (
+            f"Asked for a coverage of 0.95, `predict --coverage 0.95` answers with a set of classes that holds the "
+            "right one for 95 % of images like the calibration images. That is said of many images, not of one: "
+            "whether the set of this one is right, nobody knows. Of other images, from another camera, place or "
+            f"year, nothing is promised. It rests on {certificate.words} (`{FILE}`, {num_bytes:,} bytes: scores, no "
+            "images), from which nothing was learned or chosen but temperatures of confidences."
+        )
+    return f"\n## What it promises\n\n{said}\n"
+
+
+def read_certificate(bundle: Bundle) -> Certificate:
+    """What a bundle promises by; an InvalidBundle of one that was made without, or where it is damaged."""
+    path = bundle.path / FILE
+    if "sets" not in bundle.capabilities:
+        raise InvalidBundle(
+            f"{bundle.path}: cannot promise a coverage: it was made without calibration images, or by an earlier "
+            "Sightline. Train again with data.calibration_fraction above 0, or ask without a coverage."
+        )
+    try:
+        names = (*SCORES, "key", "labels", "counts", "is_grouped")
+        return _checked(read_arrays(path, names=names, most_bytes=MOST_SETS_BYTES), len(bundle.class_names))
+    except (OSError, ValueError, TypeError) as error:
+        raise InvalidBundle(f"{path}: cannot be read ({error}). Copy the whole bundle again.") from error
+
+
+def _checked(arrays: dict[str, NDArray[Any]], num_classes: int) -> Certificate:
+    key, labels, counts, is_grouped = (arrays[name] for name in ("key", "labels", "counts", "is_grouped"))
+    scores = {kind: arrays[kind] for kind in SCORES}
+    if key.dtype != np.uint8 or key.shape != (_KEY_BYTES,) or is_grouped.dtype != np.bool_ or is_grouped.shape != ():
+        raise ValueError("its key is not of 16 bytes, or whether it is grouped is not said")
+    if labels.dtype != np.int32 or labels.ndim != 1 or not ((labels >= 0) & (labels < num_classes)).all():
+        raise ValueError("its labels are not those of classes")
+    if any(one.dtype != np.float64 or one.shape != labels.shape for one in scores.values()):
+        raise ValueError("its scores are not one float64 a label")
+    if not all(np.isfinite(one).all() for one in scores.values()):
+        raise ValueError("its scores are not finite")
+    if counts.dtype != np.int64 or counts.shape != (2,):
+        raise ValueError("its counts are not two whole numbers")
+    num_images, num_right = counts.tolist()
+    if not 0 <= num_right <= len(labels) <= num_images or not len(labels):
+        raise ValueError("its counts do not go together")
+    return Certificate(key.tobytes(), scores, labels, num_images, num_right, bool(is_grouped))
+
+
+@dataclass(frozen=True, eq=False)
+class SetMaker:
+    """Makes the sets of one coverage.
+
+    Attributes:
+        promise: as JSON tells it: coverage, score, per_class, num_images, num_groups.
+        in_words: the promise for a person, and what is odd about it.
+        limits: (num_classes,) the score that each class may reach.
+        usual_limits: the same by the usual score, which no chance has a part in: what is above is unusual.
+        draw: images as the network is fed them to their random numbers.
+    """
+
+    promise: dict[str, Any]
+    in_words: str
+    limits: NDArray[np.float64]
+    usual_limits: NDArray[np.float64]
+    draw: Callable[[Any], NDArray[np.float64]]
+
+    def sets(self, logits: NDArray[np.float32], random: NDArray[np.float64]) -> PredictionSets:
+        """The sets of some images; of one without finite logits there is none."""
+        members = np.zeros(logits.shape, bool)
+        is_unusual = np.zeros(len(logits), bool)
+        sound = np.flatnonzero(np.isfinite(logits).all(axis=1))
+        step = max(_MOST_SCORES // max(logits.shape[1], 1), 1)
+        for first in range(0, len(sound), step):
+            rows = sound[first : first + step]
+            part = logits[rows]
+            within = is_usual = label_scores(part, USUAL_SCORE) <= self.usual_limits
+            if self.promise["score"] != USUAL_SCORE:
+                within = label_scores(part, self.promise["score"], random[rows]) <= self.limits
+            best = (np.arange(len(rows)), part.argmax(axis=1))
+            # Not by the score of the set: by a random one, chance alone would call one image in ten unusual.
+            is_unusual[rows] = ~is_usual[best]
+            # A set always holds the answer, so that none is empty.
+            within[best] = True
+            members[rows] = within
+        return PredictionSets(members, is_unusual)
+
+
+def set_maker(
+    bundle: Bundle, coverage: float | None, *, score: str = USUAL_SCORE, per_class: bool = False
+) -> SetMaker | None:
+    """What makes sets of a coverage, before anything is decoded; None where none is asked for.
+
+    Args:
+        bundle: opened.
+        coverage: in (0, 1).
+        score: "lac", "aps" or "raps".
+        per_class: keep the promise for each class by itself.
+
+    Raises:
+        InvalidBundle: the bundle cannot promise anything.
+        InvalidValue: the coverage or the score is none, or there are too few calibration images, in all or of a class.
+    """
+    if coverage is None:
+        if per_class or score != USUAL_SCORE:
+            raise InvalidValue("score and per_class say how sets are made. Name a coverage, too, such as 0.95.")
+        return None
+    share = float(exact_level(coverage))
+    pick(SCORES, score, kind="score")
+    certificate = read_certificate(bundle)
+    names, labels = [printable(name) for name in bundle.class_names], certificate.labels.astype(np.int64)
+    try:
+        limits, usual_limits = (
+            score_limits(certificate.scores[kind], labels, coverage=coverage, class_names=names, per_class=per_class)
+            for kind in (score, USUAL_SCORE)
+        )
+    except InvalidValue as error:
+        counted = ", of which one of each group counts" * certificate.is_grouped
+        raise InvalidValue(
+            f"{error} {bundle.path} keeps {certificate.num_images:,}{counted}. Ask for less, or train with more "
+            "(data.calibration_fraction)."
+        ) from None
+    promise = {
+        "coverage": share,
+        "score": score,
+        "per_class": per_class,
+        "num_images": certificate.num_images,
+        "num_groups": len(certificate.labels) if certificate.is_grouped else None,
+    }
+
+    def draw(images: Any) -> NDArray[np.float64]:
+        return uniforms(images, certificate.key) if score in RANDOMISED else np.zeros(len(images))
+
+    return SetMaker(promise, _in_words(promise, certificate), limits, usual_limits, draw)
+
+
+def _in_words(promise: dict[str, Any], certificate: Certificate) -> str:
+    of_each = " of each class" * promise["per_class"]
+    text = (
+        f"sets hold the right class of {100 * promise['coverage']:g} % of images{of_each} like the calibration "
+        f"images ({certificate.words})"
+    )
+    accuracy = certificate.num_right / len(certificate.labels)
+    if promise["coverage"] < accuracy:
+        text += (
+            f". The most probable class alone is right for {100 * accuracy:.4g} % of them, more often than asked: it "
+            "is in the set even where it fits too badly, which is marked unusual, and sets are right more often than "
+            "asked"
+        )
+    return text
