@@ -300,6 +300,25 @@ def test_runs_that_share_no_rows_are_refused_with_what_became_of_them(tiny_run: 
     assert f"--splits {tiny_run.path / 'splits.csv'}, so that both are judged on the same rows." in str(caught.value)
 
 
+def test_runs_of_other_images_are_not_sent_to_the_splits_of_one_another(
+    tiny_run: sightline.Run, run_copy: Path
+) -> None:
+    rewrite(run_copy, lambda arrays: arrays.update(test_row_ids=np.array([f"new/{row}" for row in range(200)])))
+    (run_copy / "splits.csv").write_text(
+        "row_id,split,group\n" + "".join(f"new/{row},test,\n" for row in range(200)), encoding="utf-8"
+    )
+    with pytest.raises(InvalidValue, match=r"200 were not in A\. Compare runs that were trained on the same source\.$"):
+        sightline.compare([tiny_run, run_copy])
+
+
+def test_a_single_network_is_not_said_to_have_members(tiny_run: sightline.Run, run_copy: Path) -> None:
+    recipe = json.loads((run_copy / "recipe.json").read_text())
+    recipe["ensemble"] |= {"kind": "deep", "members": 2}
+    (run_copy / "recipe.json").write_text(json.dumps(recipe))
+    differences = sightline.compare([tiny_run, run_copy]).differences
+    assert differences == {"ensemble.kind": ("none", "deep"), "ensemble.members": (None, 2)}
+
+
 def test_rows_of_different_arrays_are_not_the_same_though_their_numbers_are(
     tiny_run: sightline.Run, run_copy: Path
 ) -> None:

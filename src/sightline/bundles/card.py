@@ -15,7 +15,7 @@ from sightline.configuration.networks import MODELS
 from sightline.configuration.schema import Recipe
 from sightline.metrics.figures import FIGURES, told_in
 from sightline.records import Dataset, Evaluation, Figure, InputSpec
-from sightline.system.text import markdown
+from sightline.system.text import counted, markdown
 
 IDENTITY, LICENCES, LIMITS = "## What it knows of its images", "## Data and licences", "## Limits"
 
@@ -149,7 +149,7 @@ def _taught(teacher: Mapping[str, Any] | None) -> str:
     figure = "whose test accuracy is not known" if known is None else f"whose test accuracy is {known:.4f}"
     text = (
         f". It was distilled from '{teacher['bundle']}', {figure}: it learned, half and half, the given labels and "
-        f"what that bundle answers to {teacher['num_views']} views of each train image"
+        f"what that bundle answers to {counted(teacher['num_views'], 'view')} of each train image"
     )
     if not teacher["has_same_splits"]:
         text += ". What its teacher learned from is not known; the test images may be among it"

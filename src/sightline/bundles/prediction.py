@@ -23,7 +23,7 @@ from sightline.data.decoding.isolation import Watchdog
 from sightline.data.decoding.transforms import change_color, resize_image
 from sightline.data.inputs.input_spec import looks_inverted
 from sightline.data.inputs.pixels import Pixels, read_pixels
-from sightline.data.storage.listing import Listing, walk, why_no_image_file, without_outputs
+from sightline.data.storage.listing import WRITTEN, Listing, walk, why_no_image_file, without_outputs
 from sightline.data.storage.stores import decode_row
 from sightline.errors import InvalidValue, UnreadableImage
 from sightline.records import Bundle, Dataset, Predictions, PredictionSets, Run, Store
@@ -228,8 +228,12 @@ def _files_in(folder: str | Path) -> Iterator[str]:
     others: set[str] = set()
     listing, remarks = without_outputs(walk(folder, functools.partial(_note, others=others)))
     passed_over = [entry for entry in listing.left_out if entry[0] in others]
-    entered = [entry for entry in listing.left_out if entry[0] not in others]
-    for remark in (*remarks, *(f"{folder}/{name}: {reason}" for name, reason in entered)):
+    # What Sightline wrote is said in one remark.
+    entered = [entry for entry in listing.left_out if entry[0] not in others and entry[1] != WRITTEN]
+    for remark in (
+        *(f"{folder}: {remark}" for remark in remarks),
+        *(f"{folder}/{name}: {why}" for name, why in entered),
+    ):
         reporter().say(f"note: {remark}")
     if passed_over:
         count, (first, reason) = len(passed_over), passed_over[0]

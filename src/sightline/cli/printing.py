@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sightline.system.text import json_line, printable_lines, without_nan
+from sightline.system.text import counted, json_line, printable_lines, without_nan
 
 if TYPE_CHECKING:
     from sightline.records import Evaluation, Run
@@ -150,7 +150,7 @@ def teacher_line(teacher: Mapping[str, Any]) -> str:
         parts.append(f"accuracy {judged['accuracy']:.4f} [{lower:.4f}, {upper:.4f}] on the same validation images")
     if teacher["test_accuracy"] is not None:
         parts.append(f"test accuracy {teacher['test_accuracy']:.4f}")
-    return f"{'teacher':<11}{', '.join(parts)}; {teacher['num_views']} views of each train image"
+    return f"{'teacher':<11}{', '.join(parts)}; {counted(teacher['num_views'], 'view')} of each train image"
 
 
 def small_classes(evaluation: Evaluation) -> str:

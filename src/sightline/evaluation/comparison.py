@@ -175,7 +175,10 @@ def _differences(runs: Sequence[FinishedRun]) -> dict[str, tuple[Any, ...]]:
     for run in runs:
         fingerprint = str(run.source.get("fingerprint"))
         source = f"{run.source.get('typed') or run.source.get('name')} ({fingerprint[:8]})"
-        trees.append({"source": source, **dict(flatten(run.recipe)), "backend": run.metrics["backend"]})
+        recipe = dict(flatten(run.recipe))
+        if recipe.get("ensemble.kind") == "none":
+            recipe.pop("ensemble.members", None)  # its default would say that a single network had members
+        trees.append({"source": source, **recipe, "backend": run.metrics["backend"]})
     keys = dict.fromkeys(key for tree in trees for key in tree)
     # What was typed may differ, "./photos" and "photos": the same fingerprint is the same source.
     if len({run.source.get("fingerprint") for run in runs}) == 1:

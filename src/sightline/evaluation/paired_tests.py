@@ -112,7 +112,7 @@ def pair(first: FinishedRun, second: FinishedRun, *, names: tuple[str, str], spl
     if not shared:
         raise InvalidValue(
             f"{names[0]} ({first.path}) and {names[1]} ({second.path}) share no {split} row. {' '.join(remarks)} "
-            f"Train again with --splits {first.path / 'splits.csv'}, so that both are judged on the same rows."
+            + _remedy(first, second, split)
         )
     remarks += [sentence for ordered in both_ways for sentence in _warnings(*ordered, split)]
     agreed = [row_id for row_id in shared if here.given[row_id] == there.given[row_id]]
@@ -218,6 +218,12 @@ def _left_out(one: FinishedRun, other: FinishedRun, names: tuple[str, str], spli
         return []
     parts = [_fate(count, fate, names[1]) for fate, count in fates.most_common()]
     return [f"Of the {len(one.predictions[split].given):,} {split} rows of {names[0]}, {' and '.join(parts)}."]
+
+
+def _remedy(first: FinishedRun, second: FinishedRun, split: str) -> str:
+    if not any({*_fates(first, second, split), *_fates(second, first, split)} - {_ELSEWHERE}):
+        return "Compare runs that were trained on the same source."
+    return f"Train again with --splits {first.path / 'splits.csv'}, so that both are judged on the same rows."
 
 
 def _warnings(one: FinishedRun, other: FinishedRun, names: tuple[str, str], split: str) -> list[str]:

@@ -59,6 +59,17 @@ def test_prediction_passes_over_what_training_does_and_says_so_once(
     assert said == f"note: {folder}: README.txt is no image and is passed over (a text, not an image)\n"
 
 
+def test_what_sightline_wrote_into_a_folder_is_said_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for run in ("runs-1", "runs-2"):
+        (folder / run).mkdir()
+        for name in ("recipe.json", "splits.csv", "curves.png"):
+            (folder / run / name).write_text("")
+    with reporting("plain"):
+        assert found(folder) == ["cat/1.jpg"]
+    said = capsys.readouterr().err
+    assert said == f"note: {folder}: 'runs-1', 'runs-2' were written by Sightline and are left out\n"
+
+
 def test_links_in_circles_end_and_are_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "cat" / "up").symlink_to(folder)
     (folder / "a").symlink_to("b")

@@ -19,6 +19,7 @@ _JUNK = frozenset(
     | {"network trash folder", "temporary items", "lost+found", "lost.dir"}
     | {"@eadir", "#recycle", "@recycle", "#snapshot", "@__thumb"}
 )
+WRITTEN = "was written by Sightline: a run, a bundle or an evaluation"
 # A folder that holds all of one of these was written by Sightline: a run, its bundle, an evaluation.
 _OUTPUTS = (
     frozenset({"recipe.json", "splits.csv"}),
@@ -127,8 +128,9 @@ def without_outputs(listing: Listing) -> tuple[Listing, tuple[str, ...]]:
             number = listing.numbers[row] if listing.numbers else None
             kept.add(name, listing.num_bytes[row], listing.stamps[row], offset, number=number)
     shown = [printable(folder) for folder in written]
-    kept.left_out += [(folder, "was written by Sightline: a run, a bundle or an evaluation") for folder in shown]
-    return kept, (f"{', '.join(map(repr, shown))} was written by Sightline and is left out",)
+    kept.left_out += [(folder, WRITTEN) for folder in shown]
+    was, is_ = ("was", "is") if len(shown) == 1 else ("were", "are")
+    return kept, (f"{', '.join(map(repr, shown))} {was} written by Sightline and {is_} left out",)
 
 
 def _above(name: str, *, itself: bool = False) -> Iterator[str]:
