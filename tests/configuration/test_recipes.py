@@ -638,6 +638,12 @@ def test_what_has_lost_its_use_goes_back_to_its_default_when_a_recipe_is_changed
     assert tuned.changed({"model.name": "lenet5"}).training.finetune_part == "upper"
 
 
+@pytest.mark.parametrize("key", ["sead", "training.epoch", "trainings.epochs", "data.section", "to_dict", "training"])
+def test_a_recipe_is_not_changed_in_what_is_no_key_of_it(key: str) -> None:
+    with pytest.raises(SightlineError):
+        Recipe().changed({key: 3})
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_each_network_of_an_ensemble_has_a_recipe_of_its_own(name: str) -> None:
     recipe = sightline.recipe(name)

@@ -19,6 +19,7 @@ from sightline.configuration import names
 from sightline.configuration.consistency import KEY_CONDITIONS, check_together, check_uses, default_of
 from sightline.configuration.networks import MODELS
 from sightline.configuration.values import Section
+from sightline.errors import UnknownName
 
 
 def _number(default: float | None, low: float, high: float = math.inf, *, above: bool = False, doc: str) -> Any:
@@ -331,6 +332,10 @@ def strengths_of(augmentation: AugmentationRecipe) -> dict[str, float | str]:
 def _set(draft: Recipe, key: str, value: Any) -> None:
     """Set a key of a recipe that nobody else has yet."""
     section, _, name = key.rpartition(".")
+    part: Any = getattr(draft, section, None) if section else draft
+    if not (isinstance(part, Section) and name in [entry.name for entry in dataclasses.fields(part)]):
+        # Anything may be set on a draft, and nobody would ever look at it.
+        raise UnknownName(f"no recipe key is called '{key}'. `sightline recipes --keys` lists them.")
     if section:
-        name, value = section, dataclasses.replace(getattr(draft, section), **{name: value})
+        name, value = section, dataclasses.replace(part, **{name: value})
     object.__setattr__(draft, name, value)

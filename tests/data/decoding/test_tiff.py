@@ -1,5 +1,6 @@
 import io
 import struct
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -156,6 +157,21 @@ def test_only_the_file_that_is_damaged_is_refused_where_several_threads_decode()
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(outcome, [whole, broken] * 40)) == [(200, 300, 3), None] * 40
+
+
+def test_who_else_reads_a_damaged_tiff_with_pillow_is_not_told_of_us(monkeypatch):
+    whole, start, length = compressed("RGB", "tiff_adobe_deflate")
+    decode_image(whole, color_mode="rgb")
+    broken, lost = whole[:start] + b"\x5a" * length + whole[start + length :], []
+    monkeypatch.setattr(sys, "unraisablehook", lost.append)
+
+    def load():
+        with Image.open(io.BytesIO(broken)) as image, pytest.raises(OSError, match="decoder error"):
+            image.load()
+
+    with ThreadPoolExecutor(1) as pool:  # a thread in which nothing was decoded by us
+        pool.submit(load).result()
+    assert lost == []
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "YCbCr"])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
 from sightline.configuration.recipes import parse_recipe
 from sightline.data.inputs.pixels import Pixels
+from sightline.system.progress import reporter, reporting
 from sightline.training.loop.batches import (
     LabelledImages,
     drawn_rows,
@@ -161,3 +164,24 @@ def test_answers_are_what_the_loss_sees():
     data = LabelledImages(images, np.zeros(6, np.int64), soft_labels=answers)
     fitted = fit(network, data, validation=None, recipe=recipe, outputs=FitOutputs())
     assert fitted.history[0]["loss"] == pytest.approx(expected, rel=1e-4)
+
+
+class _Listening:
+    """Images that note in which mode they are read."""
+
+    def __init__(self, images: np.ndarray) -> None:
+        self.images, self.shape, self.dtype, self.modes = images, images.shape, images.dtype, []
+        self.nbytes = 2**40
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        self.modes.append(reporter().mode)
+        return self.images[rows]
+
+
+def test_who_reads_images_in_a_thread_of_the_backend_knows_that_it_is_to_be_quiet() -> None:
+    images = _Listening(numbered_images(6))
+    with reporting("quiet"):
+        batches = training_feed(LabelledImages(images, np.arange(6) % 2), parse_recipe({}), num_classes=2)["x"]
+    with ThreadPoolExecutor(1) as pool:  # a thread has no context of its own
+        pool.submit(lambda: [batches[0]] if hasattr(batches, "on_epoch_end") else list(batches)).result()
+    assert set(images.modes) == {"quiet"}

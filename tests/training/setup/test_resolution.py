@@ -14,9 +14,11 @@ from sightline.configuration.recipes import parse_recipe
 from sightline.data.sources import loading
 from sightline.training.setup import resolution
 from sightline.training.setup.resolution import (
+    Settled,
     default_recipe,
     opened_and_chosen,
     settle,
+    take_steps,
 )
 
 AUTO = parse_recipe({"training.precision": "auto"})
@@ -160,6 +162,17 @@ def test_a_key_that_is_settled_twice_is_told_once_and_one_that_comes_back_not_at
     assert changes_of(then)["augmentation.flip"] == (None, "none")
     assert [change.key for change in then.changes].count("ensemble.test_views") == 1
     assert changes_of(settle(then, num_train=8)) == changes_of(then)
+
+
+def test_what_loses_its_use_by_a_step_is_told_as_well() -> None:
+    asked = sightline.recipe("transfer", {"training.finetune_epochs": 5})
+    told = take_steps(Settled(asked), [("model.name", "lenet5", "asked for")]).changes
+    assert [(change.key, change.asked, change.settled) for change in told] == [
+        ("model.name", "efficientnet-lite0", "lenet5"),
+        ("training.finetune_epochs", 5, 0),
+        ("training.feature_variants", "auto", 1),
+    ]
+    assert told[1].reason.startswith("it matters only for a pretrained network")
 
 
 def test_augmentation_that_nothing_learns_from_is_told_of_as_settled() -> None:

@@ -1,7 +1,7 @@
 """The one decoder and the one resize: training, prediction and serving see the same pixels of the same file.
 
-Many threads decode at once, so nothing global is changed: not Pillow's limits, not
-the filters of `warnings`. A file is handed to the one Pillow reader of its own
+Many threads decode at once, so nothing global is changed, not Pillow's limits, not
+the filters of `warnings`, but whom libtiff tells of errors. A file is handed to the one Pillow reader of its own
 format; `Image.open` would also guess, and warns of a large image before its size
 can be looked at. What decoding will take is known before, and bounded for all
 threads together.
@@ -329,7 +329,8 @@ def _has_last_row(image: Image.Image) -> bool:
 
 @_TiffHandler  # type: ignore[untyped-decorator]  # what ctypes makes has no annotations
 def _note_tiff_error(_module: bytes, _message: bytes, _arguments: int) -> None:
-    _told.by_libtiff += 1
+    # Whoever else in this process reads a TIFF with Pillow, in a thread of its own, is heard here, too.
+    _told.by_libtiff = getattr(_told, "by_libtiff", 0) + 1
 
 
 @cache

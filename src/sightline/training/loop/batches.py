@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -175,10 +177,12 @@ def _tensorflow_batches(images: Any, arrays: list[NDArray[Any]], batching: _Batc
         fixed = [tf.constant(array) for array in arrays]
         pixels = tf.constant(images) if isinstance(images, np.ndarray) and not isinstance(images, np.memmap) else None
     shape, mix, pick = tuple(images.shape[1:]), batching.mix, batching.pick
+    context = contextvars.copy_context()
 
     def read(batch: NDArray[np.int64]) -> NDArray[Any]:
-        # Ascending rows are read faster from a mapped file; the order within a batch does not matter to fit.
-        return np.asarray(images[batch])
+        # TensorFlow's threads have no context of their own: without this one they would not know that they are to be
+        # quiet. A copy each time, since several of them read at once.
+        return np.asarray(context.copy().run(operator.getitem, images, batch))
 
     def gather(batch: Any) -> tuple[Any, ...]:
         if pick is not None:
@@ -209,6 +213,7 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no ann
     def __init__(self, images: Any, arrays: list[NDArray[Any]], batching: _Batching) -> None:
         super().__init__()
         self.images, self.arrays = images, arrays
+        self.context = contextvars.copy_context()  # batches are read in a thread of Keras, which has none
         self.rows, self.batch_size, self.mix = batching.rows, batching.batch_size, batching.mix
         self.pick = batching.pick
         self.generator = None if batching.seed is None else np.random.default_rng(batching.seed)
@@ -221,7 +226,7 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no ann
         batch = self.rows[index * self.batch_size : (index + 1) * self.batch_size]
         if self.pick is not None:
             batch = self.pick(batch)
-        picked = np.asarray(self.images[batch])
+        picked = np.asarray(self.context.copy().run(operator.getitem, self.images, batch))
         if self.mix is None:
             return (picked, *(array[batch] for array in self.arrays))
         plan, *others = self.mix(batch, self.arrays)

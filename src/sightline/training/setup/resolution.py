@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sightline.configuration.consistency import learns_from_features, networks_of
+from sightline.configuration.consistency import KEY_CONDITIONS, learns_from_features, networks_of
 from sightline.configuration.names import AUGMENTATION_PARTS
 from sightline.configuration.networks import MODELS
 from sightline.configuration.recipes import override, recipe
@@ -137,12 +137,15 @@ def settle(
 
 
 def take_steps(settled: Settled, steps: Iterable[Step]) -> Settled:
-    """The recipe with these steps taken, and the steps among the changes."""
+    """The recipe with these steps taken; they are among the changes, and so is what lost its use by them."""
     taken = {key: (value, reason) for key, value, reason in steps if value != settled.recipe.value(key)}
     changes = {change.key: change for change in settled.changes}
     for key, (value, reason) in taken.items():
         changes[key] = SettledKey(key, settled.asked(key), value, reason)
     recipe = settled.recipe.changed({key: value for key, (value, _) in taken.items()})
+    for key, use in KEY_CONDITIONS.items():
+        if key not in taken and recipe.value(key) != settled.recipe.value(key):
+            changes[key] = SettledKey(key, settled.asked(key), recipe.value(key), f"it matters only {use.when}")
     return Settled(recipe, tuple(change for change in changes.values() if change.asked != change.settled))
 
 
