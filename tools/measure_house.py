@@ -14,6 +14,7 @@ import dataclasses
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -150,6 +151,14 @@ def walk(python: Path, last: str, words: list[str]) -> tuple[int, int]:
     return modules, functions
 
 
+def files_to_touch(root: Path) -> str:
+    """How many files each addition takes, as the map says, whose names and links a test keeps true."""
+    page = root / "docs" / "architecture.md"
+    text = page.read_text(encoding="utf-8") if page.exists() else ""
+    found = re.findall(r"^\*\*An? ([^*]+)\*\* \((\d+) files?\)", text, re.MULTILINE)
+    return ", ".join(f"{name} {number}" for name, number in found) or "not said"
+
+
 def measure(root: Path) -> dict[str, object]:
     """All figures of a checkout by name."""
     source = root / "src" / "sightline"
@@ -175,6 +184,7 @@ def measure(root: Path) -> dict[str, object]:
         "comments a hundred lines of code": round(100 * total.comment / total.code, 2),
         "examples": num_examples,
         "examples that show nothing": num_empty,
+        "files to touch to add": files_to_touch(root),
         "train photos to the splits: modules, functions": walk(python, "split", ["train", "photos", "--quiet"]),
         "predict: modules, functions": walk(python, "", ["predict", "imagenet", "photos/red/1.png", "--quiet"]),
     }
