@@ -30,6 +30,15 @@ def test_options_are_made_for_the_command_that_was_typed_alone(capsys: pytest.Ca
     assert "unrecognized arguments: mnist" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--epochs", "--seed", "--label-from"])
+def test_an_option_with_two_values_is_refused_and_one_that_is_typed_again_is_not(option: str, capsys) -> None:
+    parser = build_parser()
+    assert parser.parse_args(["train", "mnist", option, "1", option, "1"]).command == "train"
+    with pytest.raises(SystemExit):
+        parser.parse_args(["train", "mnist", option, "1", option, "2"])
+    assert f"argument {option}: it is set twice, to 1 and to 2. Set it once." in capsys.readouterr().err
+
+
 @pytest.fixture
 def digits(small_arrays: dict[str, np.ndarray], tmp_path: Path) -> Path:
     """Tables and folders of the first test images, in the folder where commands are typed."""

@@ -71,8 +71,18 @@ def shorthand_options(parser: ArgumentParser, options: Iterable[str]) -> None:
     for option in options:
         value, meaning = _MEANINGS[option]
         shown = f"{meaning} (short for --set {SHORTHANDS[option]}={value})" if has_set else meaning
-        action = _Joined if option == "column" else "store"
+        action = _Joined if option == "column" else _Once
         parser.add_argument(f"--{option.replace('_', '-')}", metavar=value, help=shown, action=action)
+
+
+class _Once(argparse.Action):
+    """An option that sets a key: one with two values is refused, as `--set` does it."""
+
+    def __call__(self, _: object, namespace: argparse.Namespace, values: object, __: str | None = None) -> None:
+        before = getattr(namespace, self.dest)
+        if before not in (None, values):
+            raise argparse.ArgumentError(self, f"it is set twice, to {before} and to {values}. Set it once.")
+        setattr(namespace, self.dest, values)
 
 
 class _Joined(argparse.Action):
