@@ -339,6 +339,19 @@ def test_few_networks_are_kept_and_those_used_last(
     assert session_of(records[1]) is not second
 
 
+def test_a_network_stays_until_the_last_record_of_it_ends(bundle: Bundle, tmp_path: Path) -> None:
+    shutil.copytree(bundle.path, tmp_path / "own")
+    first, second = load_bundle(tmp_path / "own"), load_bundle(tmp_path / "own")
+    kept = weakref.ref(session_of(first))
+    assert session_of(second) is kept()
+    del first
+    gc.collect()
+    assert session_of(second) is kept(), "the other record is in use"
+    del second
+    gc.collect()
+    assert kept() is None
+
+
 def test_a_record_is_pickled_without_its_network(bundle: Bundle) -> None:
     content = pickle.dumps(bundle)
     kept = session_of(bundle)

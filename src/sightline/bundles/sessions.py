@@ -241,6 +241,8 @@ class _KeptSessions:
         """Begin with none."""
         self._lock = threading.RLock()
         self._sessions: OrderedDict[tuple[Path, str], Session] = OrderedDict()
+        # Several records may be of one network, which stays as long as one of them is in use.
+        self._users: dict[tuple[Path, str], weakref.WeakSet[Bundle]] = {}
         self._inherited: list[Session] = []
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._begin_anew)
@@ -252,16 +254,29 @@ class _KeptSessions:
         key = (path.absolute(), str(listed))
         with self._lock:
             if (kept := self._sessions.get(key)) is not None:
-                with contextlib.suppress(KeyError):  # its record may have ended this very moment
+                self._note_user(bundle, key)
+                with contextlib.suppress(KeyError):  # its records may have ended this very moment
                     self._sessions.move_to_end(key)
                 return kept
             if not path.is_file() or sha256_of(path) != listed:
                 return open_session(bundle)  # what was altered since, or never sealed, is nothing to keep
             session = self._sessions[key] = open_session(bundle)
+            self._note_user(bundle, key)
             if len(self._sessions) > MOST_KEPT:
                 self._sessions.popitem(last=False)
-            weakref.finalize(bundle, self._sessions.pop, key, None).atexit = False
             return session
+
+    def _note_user(self, bundle: Bundle, key: tuple[Path, str]) -> None:
+        users = self._users.setdefault(key, weakref.WeakSet())
+        if bundle not in users:
+            users.add(bundle)
+            weakref.finalize(bundle, self._end_user, key).atexit = False
+
+    def _end_user(self, key: tuple[Path, str]) -> None:
+        """A record ended: with the last of a network, that goes, too. Called at any moment, so without the lock."""
+        if not any(self._users.get(key, ())):
+            self._sessions.pop(key, None)
+            self._users.pop(key, None)
 
     def _begin_anew(self) -> None:
         """In a forked process: the threads of these are in its parent, so they are neither used nor ended here."""
