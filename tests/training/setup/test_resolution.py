@@ -175,6 +175,17 @@ def test_what_loses_its_use_by_a_step_is_told_as_well() -> None:
     assert told[1].reason.startswith("it matters only for a pretrained network")
 
 
+@pytest.mark.parametrize("variants", ["auto", 4])
+def test_views_that_are_all_the_same_shorten_no_fine_tuning(variants: int | str) -> None:
+    settings = {"augmentation.policy": "none", "training.feature_variants": variants}
+    arrays = sightline.load({"x_train": np.zeros((4, 70, 70, 3), np.uint8), "y_train": np.array([0, 1, 0, 1])})
+    settled = settle(sightline.recipe("transfer", settings), dataset=arrays, num_train=1_500)
+    told = {change.key: (change.settled, change.reason) for change in settled.changes}
+    assert told["training.finetune_epochs"][0] == round(13_000 / 1_500)
+    assert "of 1,500 in all views" in told["training.finetune_epochs"][1]
+    assert told.get("training.feature_variants", (1, ""))[0] == 1
+
+
 def test_augmentation_that_nothing_learns_from_is_told_of_as_settled() -> None:
     settled = settle(sightline.recipe("transfer"), num_train=10_000)
     assert changes_of(settled) == {

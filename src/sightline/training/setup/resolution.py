@@ -234,7 +234,9 @@ def _length(recipe: Recipe, num_train: int) -> Iterator[Step]:
         yield "training.epochs", epochs, f"8 to 40 that show about 80,000 images, of {num_train:,} train images"
     if recipe.training.batch_size == "auto":
         yield "training.batch_size", 32 if num_train < 20_000 else 128, f"{num_train:,} train images"
-    if recipe.training.feature_variants == "auto":
+    if recipe.training.feature_variants == "auto" and not strengths_of(recipe.augmentation):
+        yield "training.feature_variants", 1, "nothing is augmented, and every view would be the same"
+    elif recipe.training.feature_variants == "auto":
         # What was asked for part by part is done; a policy is left where there are images enough without it.
         is_asked = any(getattr(recipe.augmentation, part) not in (None, 0, "none") for part in AUGMENTATION_PARTS)
         variants = min(max(round(6_000 / num_train), 2 if is_asked else 1), 4)
@@ -243,7 +245,8 @@ def _length(recipe: Recipe, num_train: int) -> Iterator[Step]:
 
 def _fine_tuning(recipe: Recipe, num_train: int) -> Iterator[Step]:
     if recipe.training.finetune_epochs == "auto":
-        seen = num_train * int(recipe.training.feature_variants)
+        # Without augmentation there is one view, however many are asked for.
+        seen = num_train * (int(recipe.training.feature_variants) if strengths_of(recipe.augmentation) else 1)
         epochs = min(max(round(13_000 / seen), 1), 10)
         yield "training.finetune_epochs", epochs, f"1 to 10 that show about 13,000 images, of {seen:,} in all views"
 
