@@ -333,7 +333,8 @@ def _set(draft: Recipe, key: str, value: Any) -> None:
     """Set a key of a recipe that nobody else has yet."""
     section, _, name = key.rpartition(".")
     part: Any = getattr(draft, section, None) if section else draft
-    if not (isinstance(part, Section) and name in [entry.name for entry in dataclasses.fields(part)]):
+    is_part = isinstance(part, Section)
+    if not is_part or name not in [entry.name for entry in dataclasses.fields(part)]:
         # Anything may be set on a draft, and nobody would ever look at it.
         raise UnknownName(f"no recipe key is called '{key}'. `sightline recipes --keys` lists them.")
     if section:
