@@ -638,6 +638,20 @@ def test_what_has_lost_its_use_goes_back_to_its_default_when_a_recipe_is_changed
     assert tuned.changed({"model.name": "lenet5"}).training.finetune_part == "upper"
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ('{"schedule": {"num_drops": 5}}', r"old\.json: schedule\.num_drops=5 would change nothing"),
+        ('{"seeds": 5}', r"old\.json: no recipe key is called 'seeds'"),
+        ('{"training": {"epochs": 0}}', r"old\.json: training\.epochs must be"),
+    ],
+)
+def test_what_is_wrong_in_a_recipe_file_is_told_with_its_name(content: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "old.json").write_text(content)
+    with pytest.raises(SightlineError, match=told):
+        sightline.recipe(tmp_path / "old.json")
+
+
 @pytest.mark.parametrize("key", ["sead", "training.epoch", "trainings.epochs", "data.section", "to_dict", "training"])
 def test_a_recipe_is_not_changed_in_what_is_no_key_of_it(key: str) -> None:
     with pytest.raises(SightlineError):

@@ -185,7 +185,10 @@ def read_recipe(path: Path) -> Recipe:
         raise InvalidValue(f"{path}: not a JSON file ({error}). A run's recipe.json is an example.") from error
     if not isinstance(content, dict):
         raise InvalidValue(f"{path}: a recipe is a JSON object; got {type(content).__name__}.")
-    return parse_recipe(content)
+    try:
+        return parse_recipe(content)
+    except (InvalidValue, UnknownName) as error:
+        raise type(error)(f"{path}: {error}") from error
 
 
 def flatten(content: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
