@@ -17,6 +17,11 @@ def test_an_answer_that_is_no_number_is_a_row_with_an_error(value: float) -> Non
     assert (score(rows).num_images, score(rows).num_unreadable) == (2, 1)
 
 
+def test_one_prediction_is_one_image() -> None:
+    rows = Predictions.of("x", np.array([[1, 0]], np.float32), class_names=("a", "b"))
+    assert repr(rows) == "Predictions(1 image, 0 unreadable)"
+
+
 def test_a_disagreement_that_is_no_number_is_an_error_too_and_older_errors_stay() -> None:
     logits = np.array([[1, 0], [np.nan, np.nan], [0, 1]], np.float32)
     shares = np.array([0.5, np.nan, np.inf], np.float32)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.records.data import InputSpec, Splits, image_tag
+from sightline.system.text import counted
 from sightline.tasks.single_label import SINGLE_LABEL
 from sightline.tasks.task import Task
 
@@ -201,7 +202,7 @@ class Predictions:
 
     def __repr__(self) -> str:
         unreadable = len(self) - int(self.readable.sum())
-        return f"Predictions({len(self):,} images, {unreadable} unreadable)"
+        return f"Predictions({counted(len(self), 'image')}, {unreadable} unreadable)"
 
 
 @dataclass(frozen=True)
@@ -449,7 +450,7 @@ class Run:
         if self.ensemble is not None and self.ensemble["kind"] == "combined":
             num_heard = sum(member["vote"] > 0 for member in self.ensemble["members"])
             return f"Run '{self.path}': {figure}, {num_heard} run{'s' * (num_heard != 1)} combined"
-        return f"Run '{self.path}': {figure}, {len(self.history)} epochs on {self.backend}"
+        return f"Run '{self.path}': {figure}, {counted(len(self.history), 'epoch')} on {self.backend}"
 
     def _repr_html_(self) -> str:
         pictures = "".join(

@@ -23,7 +23,7 @@ def test_of_a_run_its_calibration_images_are_compared_from_their_files(run: Path
     told = json.loads(answer.out)
     assert (answer.code, answer.err) == (0, "")
     assert told["path"] == str(run / "exports" / "onnx" / "model.onnx")
-    assert told["compared_on"]["in_words"] == "6 calibration images of photos"
+    assert (told["compared_on"]["in_words"], told["compared_on"]["remark"]) == ("6 calibration images of photos", "")
     assert (told["largest_difference"], told["agreement"]) == (0, 1)
     assert (told["accuracy"]["bundle"], told["accuracy"]["export"]) == (1, 1)
     assert told["accuracy"]["paired"]["p_value"] == 1
@@ -46,6 +46,7 @@ def test_images_that_are_named_are_compared_and_what_cannot_be_read_is_told(make
     answer = command("export", make_bundle(), "onnx", "--images", photos, "--out", "here")
     assert answer.code == 1
     assert "compared   on 12 images of photos: largest difference of a probability 0 " in answer.out
+    assert "careful    the bundle may have learned from these images: their accuracy compares two files" in answer.out
     assert "left out   1 that could not be read" in answer.out
     assert sorted(path.name for path in Path("here").iterdir()) == ["README.md", "model.onnx", "parity.json"]
 

@@ -21,6 +21,11 @@ from sightline.system.text import printable
 # As many say within 0.003 how often two files disagree; more cost minutes, where photographs are large.
 MOST_ROWS = 1_000
 
+_MAY_BE_LEARNED_FROM = (
+    "the bundle may have learned from these images: their accuracy compares two files, and how good they are says "
+    "`sightline evaluate`."
+)
+
 
 @dataclass(frozen=True, eq=False)
 class ComparedRows:
@@ -91,6 +96,7 @@ def _of_source(
         labels=labels[chosen][read],
         groups=None if groups is None else groups[chosen][read],
         num_unreadable=len(found.errors),
+        remark=_MAY_BE_LEARNED_FROM if kind == "images" else "",
     )
 
 
