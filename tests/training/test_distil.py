@@ -232,6 +232,11 @@ def test_what_goes_against_learning_from_answers_is_refused(
         sightline.distil(tiny_run, into=into, recipe=sightline.recipe("fast", settings), mode="quiet")
 
 
+def test_a_recipe_for_a_pretrained_network_is_none_for_a_student(tiny_run: sightline.Run) -> None:
+    with pytest.raises(InvalidValue, match=r"made for efficientnet-lite0.*--recipe fast, or photos"):
+        student_recipe(sightline.recipe("transfer"), "lenet5", tiny_run.bundle)
+
+
 def test_a_student_that_does_not_take_what_its_teacher_is_fed_is_refused_with_those_that_do(
     tiny_run: sightline.Run,
 ) -> None:

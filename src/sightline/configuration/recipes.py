@@ -145,7 +145,9 @@ def keys() -> dict[str, dataclasses.Field[Any]]:
 
 def parse_recipe(content: Mapping[str, Any], *, start: Recipe | None = None) -> Recipe:
     """A Recipe of a tree of plain values, nested as in JSON or flat with dotted keys; the rest is as in `start`."""
-    return _build(_each_once(flatten(content)), start or Recipe())
+    values = _each_once(flatten(content))
+    _refuse_unknown(values)
+    return (start or Recipe()).changed(values)
 
 
 def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
@@ -155,7 +157,17 @@ def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
         UnknownName: a key that does not exist.
         InvalidValue: no `=`, a value that cannot be read or is out of range, or a key with two values.
     """
-    return _build(_each_once(map(_assigned, assignments)), recipe, is_typed=True)
+    values = read_assignments(assignments)
+    changed = recipe.changed(values)
+    check_uses(changed, typed=values)
+    return changed
+
+
+def read_assignments(assignments: Iterable[str]) -> dict[str, Any]:
+    """Keys and values of `key=value` texts, whatever recipe they are for; raises as `override`, but for ranges."""
+    texts = _each_once(map(_assigned, assignments))
+    _refuse_unknown(texts)
+    return {key: _read_text(key, text) for key, text in texts.items()}
 
 
 def _assigned(assignment: str) -> tuple[str, str]:
@@ -202,17 +214,12 @@ def flatten(content: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str,
             yield f"{prefix}{key}", value
 
 
-def _build(values: Mapping[str, Any], start: Recipe, *, is_typed: bool = False) -> Recipe:
+def _refuse_unknown(names: Iterable[str]) -> None:
     known = keys()
-    for key in values:
+    for key in names:
         if key not in known:
             same_section = [name for name in known if name.split(".")[0] == key.split(".")[0]]
             raise UnknownName(f"no recipe key is called '{key}'. {closest(key, same_section or known)}")
-    if not is_typed:
-        return start.changed(values)
-    recipe = start.changed({key: _read_text(key, text) for key, text in values.items()})
-    check_uses(recipe, typed=values)
-    return recipe
 
 
 def _read_text(key: str, text: str) -> Any:

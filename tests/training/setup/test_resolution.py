@@ -12,6 +12,7 @@ from PIL import Image
 import sightline
 from sightline.configuration.recipes import parse_recipe
 from sightline.data.sources import loading
+from sightline.errors import InvalidValue, UnknownName
 from sightline.training.setup import resolution
 from sightline.training.setup.resolution import (
     Settled,
@@ -182,8 +183,23 @@ def test_views_that_are_all_the_same_shorten_no_fine_tuning(variants: int | str)
     settled = settle(sightline.recipe("transfer", settings), dataset=arrays, num_train=1_500)
     told = {change.key: (change.settled, change.reason) for change in settled.changes}
     assert told["training.finetune_epochs"][0] == round(13_000 / 1_500)
-    assert "of 1,500 in all views" in told["training.finetune_epochs"][1]
+    assert "1,500 in each" in told["training.finetune_epochs"][1]
     assert told.get("training.feature_variants", (1, ""))[0] == 1
+
+
+@pytest.mark.parametrize(("part", "shown"), [("upper", 6_000), ("all", 1_500)])
+def test_epochs_of_fine_tuning_follow_what_one_of_them_shows(part: str, shown: int) -> None:
+    settings = {"training.feature_variants": 4, "training.finetune_part": part}
+    arrays = sightline.load({"x_train": np.zeros((4, 70, 70, 3), np.uint8), "y_train": np.array([0, 1, 0, 1])})
+    settled = settle(sightline.recipe("transfer", settings), dataset=arrays, num_train=1_500)
+    told = {change.key: (change.settled, change.reason) for change in settled.changes}["training.finetune_epochs"]
+    assert told == (round(13_000 / shown), f"1 to 10 that show about 13,000 images, {shown:,} in each")
+
+
+def test_a_mistyped_setting_is_told_before_a_folder_is_opened() -> None:
+    for setting, error in (("trianing.epochs=3", UnknownName), ("training.epochs=often", InvalidValue)):
+        with pytest.raises(error, match=r"tr[ai]+ning\.epochs"):
+            opened_and_chosen("no/such/folder", None, [setting])
 
 
 def test_augmentation_that_nothing_learns_from_is_told_of_as_settled() -> None:

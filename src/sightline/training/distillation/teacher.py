@@ -54,6 +54,11 @@ class Teacher:
 def student_recipe(asked: Recipe, into: str, bundle: Bundle) -> Settled:
     """What a student is trained by: what was asked for, fed as its teacher is, with a loss that takes soft answers."""
     pick(MODELS, into, kind="model")
+    if is_pretrained(asked) and into != asked.model.name:
+        raise InvalidValue(
+            f"recipe {asked.name} is made for {asked.model.name}, which starts from pretrained weights, and a student "
+            "learns from nothing. Name another one: --recipe fast, or photos."
+        )
     settled = take_steps(Settled(asked), [("model.name", into, "the network that was asked for as the student")])
     recipe = settled.recipe
     _check_student(recipe, bundle)

@@ -12,7 +12,7 @@ from typing import Any
 from sightline.configuration.consistency import KEY_CONDITIONS, learns_from_features, networks_of
 from sightline.configuration.names import AUGMENTATION_PARTS
 from sightline.configuration.networks import MODELS
-from sightline.configuration.recipes import override, recipe
+from sightline.configuration.recipes import override, read_assignments, recipe
 from sightline.configuration.schema import AugmentationRecipe, Recipe, strengths_of
 from sightline.configuration.values import as_typed
 from sightline.data.inputs.input_spec import USUAL_SIDE, natural_shape
@@ -61,6 +61,7 @@ def opened_and_chosen(source: Any, name: str | Path | None, settings: Sequence[s
     if name is not None or not is_files(source):
         # What goes by a name is opened when its backend is loaded; arrays are trained fast, whatever they hold.
         return source, recipe("fast" if name is None else name, settings)
+    read_assignments(settings)  # what is mistyped is told before a folder is listed
     # The rule has to open the source the way the run will.
     opening = [text for text in settings if text.partition("=")[0].strip() in OPENING]
     dataset = open_as_recipe_says(source, override(Recipe(), opening).data)
@@ -245,10 +246,11 @@ def _length(recipe: Recipe, num_train: int) -> Iterator[Step]:
 
 def _fine_tuning(recipe: Recipe, num_train: int) -> Iterator[Step]:
     if recipe.training.finetune_epochs == "auto":
-        # Without augmentation there is one view, however many are asked for.
-        seen = num_train * (int(recipe.training.feature_variants) if strengths_of(recipe.augmentation) else 1)
-        epochs = min(max(round(13_000 / seen), 1), 10)
-        yield "training.finetune_epochs", epochs, f"1 to 10 that show about 13,000 images, of {seen:,} in all views"
+        # Without augmentation all views are the same, and where nothing is stored an epoch shows one of each image.
+        has_views = bool(strengths_of(recipe.augmentation)) and learns_from_features(recipe)
+        shown = num_train * (int(recipe.training.feature_variants) if has_views else 1)
+        epochs = min(max(round(13_000 / shown), 1), 10)
+        yield "training.finetune_epochs", epochs, f"1 to 10 that show about 13,000 images, {shown:,} in each"
 
 
 def _unaugmented(recipe: Recipe) -> Iterator[Step]:

@@ -57,7 +57,9 @@ def fit_transfer(network: keras.Model, data: Prepared, outputs: FitOutputs) -> F
         history += tuned.history
         chosen = 1 + tuned.chosen_epoch if is_kept else 1
         stopped_early, planned = tuned.stopped_early, tuned.planned_epochs
-        num_tuned = num_seen * len(tuned.history)
+        # Only what is stored shows all views in an epoch.
+        num_shown = num_seen if features.has_middle else len(data.splits.train)
+        num_tuned = num_shown * len(tuned.history)
         num_seen += num_tuned
         trained_seconds += num_tuned / tuned.images_per_second if num_tuned else 0.0
     seconds, speed = time.perf_counter() - started, num_seen / max(trained_seconds, 1e-9)
