@@ -139,6 +139,11 @@ def sets_section(certificate: Certificate | None, num_bytes: int = 0) -> str:
 def read_certificate(bundle: Bundle) -> Certificate:
     """What a bundle promises by; an InvalidBundle of one that was made without, or where it is damaged."""
     path = bundle.path / FILE
+    if "sets" not in bundle.capabilities and bundle.manifest.get("kind") == "embedded":
+        raise InvalidBundle(
+            "imagenet: cannot promise a coverage: no calibration images of its own classes came with it. Train a "
+            "bundle on images of yours, or ask without a coverage."
+        )
     if "sets" not in bundle.capabilities:
         raise InvalidBundle(
             f"{bundle.path}: cannot promise a coverage: it was made without calibration images, or by an earlier "
