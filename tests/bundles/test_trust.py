@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ def test_the_card_says_what_is_promised_and_by_what(tiny_run: sightline.Run) -> 
     assert f"{kept.num_images} calibration images, assumed independent (`sets.npz`, {size:,} bytes" in section
 
 
-def test_28_bytes_an_image_are_kept_whatever_the_number_of_classes(tmp_path: Path) -> None:
+def test_28_bytes_an_image_are_kept_whatever_the_number_of_classes_in_bounded_memory(tmp_path: Path) -> None:
     from sightline.bundles.trust import write_sets
 
     random = np.random.default_rng(0)
@@ -100,8 +101,16 @@ def test_28_bytes_an_image_are_kept_whatever_the_number_of_classes(tmp_path: Pat
         class_names=tuple(map(str, range(1_000))),
         labels=random.integers(0, 1_000, 2_000),
     )
-    kept = certify(rows, random.integers(0, 256, (2_000, 4, 4, 1), np.uint8), seed=0, fingerprint="")
+    images = random.integers(0, 256, (2_000, 4, 4, 1), np.uint8)
+    tracemalloc.start()
+    kept = certify(rows, images, seed=0, fingerprint="")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 95e6  # all at once: 130e6, and 65e9 for a million
     assert kept is not None
+    for kind in KINDS:  # portion by portion, as all at once
+        table = label_scores(rows.logits, kind, uniforms(images, kept.key))
+        assert (kept.scores[kind] == table[np.arange(2_000), np.asarray(rows.labels)]).all()
     assert write_sets(tmp_path, kept) <= 28 * 2_000 + 2_000
 
 
@@ -299,6 +308,7 @@ def test_an_earlier_bundle_opens_as_before_and_refuses_a_coverage_alone(run_copy
         ({"lac": np.zeros(2)}, "not one float64 a label"),
         ({"raps": None}, "lacks the array 'raps'"),
         ({"counts": np.array([1, 5], np.int64)}, "counts do not go together"),
+        ({"counts": np.array([2**62, 0], np.int64)}, "counts do not go together"),
         ({"counts": np.zeros(3, np.int64)}, "not two whole numbers"),
         ({"is_grouped": np.zeros(2, bool)}, "whether it is grouped"),
     ],
@@ -365,6 +375,18 @@ def test_the_interval_of_the_coverage_counts_groups() -> None:
     assert alone is not None
     assert grouped is not None
     assert grouped[1] - grouped[0] > 1.3 * (alone[1] - alone[0])
+
+
+def test_a_coverage_on_the_images_it_was_made_by_is_told_apart(tiny_run: sightline.Run) -> None:
+    of_calibration = sightline.evaluate(tiny_run, split="calibration", coverage=0.9)
+    count = len(tiny_run.splits.calibration)
+    note = f"the sets were made by {count} of these images: on calibration images any network reaches the coverage"
+    assert of_calibration.rows is not None
+    assert note in of_calibration.rows["notes"]
+    assert of_calibration.figures["coverage"].value >= 0.9
+    for other in (sightline.evaluate(tiny_run, coverage=0.9), sightline.evaluate(tiny_run, split="calibration")):
+        assert other.rows is not None
+        assert note not in other.rows["notes"]
 
 
 def test_without_a_coverage_no_figure_speaks_of_sets(tiny_run: sightline.Run) -> None:

@@ -198,6 +198,11 @@ def test_one_row_too_few_is_refused_with_the_number_needed(coverage: float, leas
         score_limits(scores[1:], labels[1:], coverage=coverage, class_names=("a", "b"))
 
 
+def test_a_coverage_is_refused_as_it_was_typed() -> None:
+    with pytest.raises(InvalidValue, match=r"^a coverage of 0\.9999999 needs at least 9,999,999 calibration images"):
+        score_limits(np.zeros(5), np.zeros(5, np.int64), coverage=0.9999999, class_names=("a", "b"))
+
+
 @pytest.mark.parametrize("num_rows", [1, 2, 18, 60, 98, 1000, 5000])
 def test_the_coverage_that_a_refusal_names_is_one_that_the_rows_suffice_for(num_rows: int) -> None:
     scores, labels = np.arange(num_rows, dtype=float), np.zeros(num_rows, np.int64)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,15 +95,30 @@ def certify(predictions: Predictions, images: Any, *, seed: int, fingerprint: st
     rows = np.arange(len(predictions)) if drawn is None else drawn
     labels = np.asarray(predictions.labels)[rows].astype(np.int32)
     logits, random = predictions.logits[rows], uniforms(images, key)[rows]
-    places = (np.arange(len(rows)), labels)
     return Certificate(
         key=key,
-        scores={kind: label_scores(logits, kind, random)[places] for kind in SCORES},
+        scores={kind: _scores_of(labels, logits, kind, random) for kind in SCORES},
         labels=labels,
         num_images=len(predictions),
         num_right=int((logits.argmax(axis=1) == labels).sum()),
         is_grouped=drawn is not None,
     )
+
+
+def _scores_of(
+    labels: NDArray[np.int32], logits: NDArray[np.float32], kind: str, random: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(num_rows,) how badly one class of each row fits, in bounded memory."""
+    found = np.empty(len(labels))
+    for part in _portions(len(labels), logits.shape[1]):
+        scores = label_scores(logits[part], kind, random[part])
+        found[part] = np.take_along_axis(scores, labels[part, None], axis=1)[:, 0]
+    return found
+
+
+def _portions(num_rows: int, num_classes: int) -> Iterator[slice]:
+    step = max(_MOST_SCORES // max(num_classes, 1), 1)
+    yield from (slice(first, first + step) for first in range(0, num_rows, step))
 
 
 def write_sets(folder: Path, certificate: Certificate) -> int:
@@ -170,7 +185,8 @@ def _checked(arrays: dict[str, NDArray[Any]], num_classes: int) -> Certificate:
     if counts.dtype != np.int64 or counts.shape != (2,):
         raise ValueError("its counts are not two whole numbers")
     num_images, num_right = counts.tolist()
-    if not 0 <= num_right <= len(labels) <= num_images or not len(labels):
+    is_short = len(labels) < num_images  # of images that stand alone, each is a row
+    if not 0 < len(labels) <= num_images or not 0 <= num_right <= len(labels) or (is_short and not is_grouped):
         raise ValueError("its counts do not go together")
     return Certificate(key.tobytes(), scores, labels, num_images, num_right, bool(is_grouped))
 
@@ -198,9 +214,8 @@ class SetMaker:
         members = np.zeros(logits.shape, bool)
         is_unusual = np.zeros(len(logits), bool)
         sound = np.flatnonzero(np.isfinite(logits).all(axis=1))
-        step = max(_MOST_SCORES // max(logits.shape[1], 1), 1)
-        for first in range(0, len(sound), step):
-            rows = sound[first : first + step]
+        for portion in _portions(len(sound), logits.shape[1]):
+            rows = sound[portion]
             part = logits[rows]
             within = is_usual = label_scores(part, USUAL_SCORE) <= self.usual_limits
             if self.promise["score"] != USUAL_SCORE:

@@ -85,6 +85,10 @@ def evaluate(  # noqa: PLR0913  # each is an option of the command line, and non
     choice = choose_rows(opened, dataset, split)
     rows = choice.rows
     reporter().say(f"{dataset.name}: {in_words(choice.told)}")
+    if maker is not None and (count := choice.told["judged"].get("calibration")):
+        choice.told["notes"].append(
+            f"the sets were made by {count:,} of these images: on calibration images any network reaches the coverage"
+        )
     predictions = predict_dataset(opened, dataset, rows, pixels=choice.pixels, maker=maker)
     predictions = dataclasses.replace(predictions, groups=choice.groups)
     for row_id, error in zip(predictions.row_ids, predictions.errors, strict=True):

@@ -206,7 +206,7 @@ def score_limits(
 
 
 def _too_few(coverage: Fraction, least: int, num_rows: int, *, of: str = "") -> str:
-    needed = f"a coverage of {float(coverage):g} needs at least {least:,} calibration images{of}"
+    needed = f"a coverage of {float(coverage)} needs at least {least:,} calibration images{of}"
     highest = math.floor(1000 * num_rows / (num_rows + 1)) / 1000
     enough = f", enough for {highest:g}" if num_rows else ""
     return f"{needed}; there {'is' if num_rows == 1 else 'are'} {num_rows:,}{enough}."
