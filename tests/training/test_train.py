@@ -30,8 +30,9 @@ from sightline.training.packaging.contract import largest_probability_difference
 TRAIN = """
 import sys
 from sightline.cli.main import main
-sys.exit(main(["train", "--epochs", "2", "--model", "lenet5", "--json", *sys.argv[1:]]))
+sys.exit(main(["train", "--json", *sys.argv[1:]]))
 """
+SHORT = ("--epochs", 2, "--model", "lenet5")
 # What the documentation promises of `sightline train --json`.
 PROMISED = {
     "run",
@@ -65,7 +66,7 @@ def other_process(small_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     settings = {"floatx": "float16", "epsilon": 0.01, "image_data_format": "channels_first", "backend": "numpy"}
     (home / "keras.json").write_text(json.dumps(settings))
     done = subprocess.run(
-        [sys.executable, "-c", TRAIN, str(small_npz), "--out", str(out)],
+        [sys.executable, "-c", TRAIN, str(small_npz), "--out", str(out), *map(str, SHORT)],
         env={**os.environ, "KERAS_HOME": str(home)},
         capture_output=True,
         text=True,
@@ -301,7 +302,7 @@ def test_a_diverged_run_leaves_no_bundle_and_says_so(small_npz: Path, tmp_path: 
 def test_a_network_that_cannot_be_written_whole_leaves_no_bundle(small_npz: Path, tmp_path: Path, python) -> None:
     # Enough for the tables and pictures, not for 61,706 weights.
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
-    answer = python(limited + TRAIN, small_npz, "--out", tmp_path / "run")
+    answer = python(limited + TRAIN, small_npz, "--out", tmp_path / "run", *SHORT)
     assert (answer.code, answer.out) == (2, ""), answer.err
     assert "bundle: the file would be larger than is allowed here" in answer.err
     assert "Traceback" not in answer.err

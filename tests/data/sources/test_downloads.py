@@ -88,6 +88,8 @@ def test_a_cifar10_comes_out_in_colour_with_its_official_test_split(tmp_path: Pa
     np.testing.assert_array_equal(found["pixels"], pixels[:4].transpose(0, 2, 3, 1))
 
 
+@pytest.mark.soak
+@pytest.mark.slow
 def test_keras_looks_for_the_archive_of_cifar10_where_the_message_says(tmp_path: Path, python) -> None:
     (tmp_path / "datasets").mkdir()
     (tmp_path / "datasets" / "cifar-10-batches-py-target_archive").write_bytes(b"another file")

@@ -149,6 +149,8 @@ def test_a_damaged_network_or_table_of_a_member_is_refused_and_the_remedy_told(p
                 read(job, 1)
 
 
+@pytest.mark.soak
+@pytest.mark.slow
 def test_the_figures_of_each_member_go_to_a_folder_of_their_own_for_tensorboard(prepared_job, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     job, data = prepared_job({"training.epochs": 1})

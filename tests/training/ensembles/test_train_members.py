@@ -330,6 +330,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no signal to a group of processes")
 def test_ctrl_c_ends_several_processes_soon_and_leaves_no_half_member(corners, tmp_path: Path) -> None:

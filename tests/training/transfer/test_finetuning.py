@@ -161,6 +161,8 @@ def test_fine_tuning_that_makes_validation_worse_is_not_kept(photos: Path, capsy
         np.testing.assert_allclose(mine, its, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.soak
+@pytest.mark.slow
 def test_fine_tuning_that_diverges_leaves_the_head_alone_and_says_where_and_what_to_try(
     photos: Path, tmp_path: Path, capsys
 ) -> None:
