@@ -16,7 +16,7 @@ from PIL import Image
 
 import sightline
 from sightline.bundles.bundle import load_bundle, write_manifest
-from sightline.bundles.trust import FILE, Certificate, certify, read_certificate, set_maker, uniforms
+from sightline.bundles.trust import FILE, Certificate, certify, read_certificate, set_maker, sets_section, uniforms
 from sightline.errors import InvalidBundle, InvalidValue
 from sightline.evaluation.scoring import figures, score
 from sightline.metrics.conformal import SCORES, label_scores
@@ -130,6 +130,7 @@ def test_the_same_run_keeps_the_same_and_another_seed_draws_otherwise() -> None:
     # One of each group counts, and what is told of them says so.
     assert (first.num_images, len(first.labels), first.is_grouped) == (60, 20, True)
     assert first.words == "60 calibration images in 20 groups, one of each counted"
+    assert "for 95 % of images like the calibration images, drawn one from each group. That" in sets_section(first)
 
 
 def test_a_bundle_without_calibration_images_says_that_it_cannot_promise(
@@ -224,6 +225,17 @@ def test_no_set_is_empty_where_less_is_asked_for_than_the_network_knows(
     assert all(names is not None and len(names) == 1 for names in found.named_sets)
     assert [names[0] for names in found.named_sets if names] == list(found.predicted)
     assert "of them, more often than asked" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("key", ["teacher", "ensemble"])
+def test_what_a_teacher_may_have_learned_from_is_told_beside_the_promise(tiny_run: sightline.Run, key: str) -> None:
+    told = "the calibration images may be among it"
+    for is_known in (True, False):
+        metrics = {**tiny_run.bundle.metrics, key: {"has_same_splits": is_known}}
+        maker = set_maker(dataclasses.replace(tiny_run.bundle, metrics=metrics), 0.9)
+        assert maker is not None
+        assert (told in maker.in_words) == (not is_known)
+        assert (told in sets_section(read_certificate(tiny_run.bundle), is_known=is_known)) == (not is_known)
 
 
 def test_what_cannot_be_read_has_no_set(tiny_run: sightline.Run, files: Path, tmp_path: Path) -> None:

@@ -59,6 +59,11 @@ class Certificate:
             return f"{self.num_images:,} calibration images, assumed independent"
         return f"{self.num_images:,} calibration images in {len(self.labels):,} groups, one of each counted"
 
+    @property
+    def of_images(self) -> str:
+        """Of which images a share is promised: all of a large group may be hard, and they count as one."""
+        return "images like the calibration images" + ", drawn one from each group" * self.is_grouped
+
 
 def uniforms(images: Any, key: bytes) -> NDArray[np.float64]:
     """(num_images,) in [0, 1), random and yet the same for the same pixels, wherever and with whatever they come.
@@ -136,18 +141,26 @@ def write_sets(folder: Path, certificate: Certificate) -> int:
     return len(stream.getvalue())
 
 
-def sets_section(certificate: Certificate | None, num_bytes: int = 0) -> str:
-    """What the card says of sets: what they promise, of which images, and by how many."""
+# Of a student whose teacher, or one of a teacher of its members, came without a table of its rows.
+NOT_KNOWN = (
+    "What a teacher learned from is not known here: the calibration images may be among it, and then sets hold the "
+    "right class of new images less often than that"
+)
+
+
+def sets_section(certificate: Certificate | None, num_bytes: int = 0, *, is_known: bool = True) -> str:
+    """What the card says of sets: of which images and by how many, and whether all learned rows are known."""
     if certificate is None:
         said = "None: there were no calibration images, so that no share of right answers can be promised."
     else:
         said = (
             f"Asked for a coverage of 0.95, `predict --coverage 0.95` answers with a set of classes that holds the "
-            "right one for 95 % of images like the calibration images. That is said of many images, not of one: "
+            f"right one for 95 % of {certificate.of_images}. That is said of many images, not of one: "
             "whether the set of this one is right, nobody knows. Of other images, from another camera, place or "
             f"year, nothing is promised. It rests on {certificate.words} (`{FILE}`, {num_bytes:,} bytes: scores, no "
             "images), from which nothing was learned or chosen but temperatures of confidences."
         )
+        said += "" if is_known else f" {NOT_KNOWN}."
     return f"\n## What it promises\n\n{said}\n"
 
 
@@ -274,15 +287,15 @@ def set_maker(
     def draw(images: Any) -> NDArray[np.float64]:
         return uniforms(images, certificate.key) if score in RANDOMISED else np.zeros(len(images))
 
-    return SetMaker(promise, _in_words(promise, certificate), limits, usual_limits, draw)
+    words = _in_words(promise, certificate)
+    if not all((bundle.metrics.get(key) or {}).get("has_same_splits", True) for key in ("teacher", "ensemble")):
+        words += f". {NOT_KNOWN}"
+    return SetMaker(promise, words, limits, usual_limits, draw)
 
 
 def _in_words(promise: dict[str, Any], certificate: Certificate) -> str:
-    of_each = " of each class" * promise["per_class"]
-    text = (
-        f"sets hold the right class of {100 * promise['coverage']:g} % of images{of_each} like the calibration "
-        f"images ({certificate.words})"
-    )
+    images = certificate.of_images.replace("images", "images of each class" if promise["per_class"] else "images", 1)
+    text = f"sets hold the right class of {100 * promise['coverage']:g} % of {images} ({certificate.words})"
     accuracy = certificate.num_right / len(certificate.labels)
     if promise["coverage"] < accuracy:
         text += (

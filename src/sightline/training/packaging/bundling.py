@@ -86,7 +86,7 @@ def make_bundle(
         write_json(staged / "metrics.json", metrics)
         num_bytes = None if data.identity is None else write_identity(staged, data.identity)
         text = card(data.dataset, data.spec, origin, evaluation=test, ensemble=ensemble, identity_bytes=num_bytes)
-        text += _write_parity(staged, session, data) + _write_sets(staged, data, predictions["calibration"])
+        text += _write_parity(staged, session, data) + _write_sets(staged, data, predictions["calibration"], metrics)
         write_atomically(staged / "card.md", text)
         write_manifest(staged, task=data.dataset.task)
     stopwatch.lap("export")
@@ -182,11 +182,12 @@ def _write_parity(staged: Path, session: Session, data: Prepared) -> str:
     return parity_section(len(images), are_made=are_made)
 
 
-def _write_sets(staged: Path, data: Prepared, calibration: Predictions) -> str:
+def _write_sets(staged: Path, data: Prepared, calibration: Predictions, metrics: dict[str, Any]) -> str:
     """Keep what sets are made by, where there are calibration rows; what the card says of it."""
     images = data.pixels.take(data.splits.calibration)
     certificate = certify(calibration, images, seed=data.recipe.seed, fingerprint=data.dataset.fingerprint)
-    return sets_section(certificate, 0 if certificate is None else write_sets(staged, certificate))
+    is_known = all(metrics.get(key, {}).get("has_same_splits", True) for key in ("teacher", "ensemble"))
+    return sets_section(certificate, 0 if certificate is None else write_sets(staged, certificate), is_known=is_known)
 
 
 def _metrics(data: Prepared, origin: Origin, test: Evaluation | None, difference: float) -> dict[str, Any]:
