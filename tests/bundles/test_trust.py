@@ -197,6 +197,21 @@ def test_an_image_has_one_set_alone_in_a_batch_in_another_order_as_a_file_and_in
     assert json.loads(answer.out) == [list(names) for names in together if names is not None]
 
 
+def test_a_large_photograph_has_one_set_as_a_file_and_in_a_dataset(tiny_run: sightline.Run, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    paths = [tmp_path / str(row % 2) / f"{row}.jpg" for row in range(6)]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        picture = np.kron(random.integers(0, 256, (10, 8, 3), np.uint8), np.ones((40, 50, 1), np.uint8))
+        Image.fromarray(picture).save(path)
+    dataset = sightline.load(tmp_path)
+    asked = {"coverage": 0.9, "score": "aps", "progress": False}
+    whole = sightline.predict(tiny_run, dataset, **asked)
+    alone = sightline.predict(tiny_run, [tmp_path / name for name in dataset.row_ids.tolist()], **asked)
+    assert (whole.logits == alone.logits).all()
+    assert whole.named_sets == alone.named_sets
+
+
 def test_chance_calls_no_image_unusual(tiny_run: sightline.Run, tests_of: np.ndarray) -> None:
     told = [sightline.predict(tiny_run, tests_of, coverage=0.7, score=kind, progress=False).sets for kind in KINDS]
     assert all(sets is not None for sets in told)

@@ -22,7 +22,7 @@ from sightline.data.decoding.decoder import decode_image
 from sightline.data.decoding.isolation import Watchdog
 from sightline.data.decoding.transforms import change_color, resize_image
 from sightline.data.inputs.input_spec import looks_inverted
-from sightline.data.inputs.pixels import Pixels, read_pixels
+from sightline.data.inputs.pixels import Pixels, decoding_size, read_pixels
 from sightline.data.storage.listing import WRITTEN, Listing, walk, why_no_image_file, without_outputs
 from sightline.data.storage.stores import decode_row
 from sightline.errors import InvalidValue, UnreadableImage
@@ -322,7 +322,7 @@ class _Answerer:
         spec = self.bundle.input
         try:
             source = file if isinstance(file, bytes) else Path(file)
-            return self.read(decode(source, color_mode=spec.color_mode, minimum_size=(spec.height, spec.width)))
+            return self.read(decode(source, color_mode=spec.color_mode, minimum_size=decoding_size(spec)))
         except UnreadableImage as error:
             return _Reading(None, error=str(error))
 
@@ -331,7 +331,7 @@ class _Answerer:
         if not isinstance(dataset.images, Store):
             return self.read(change_color(dataset.images[row], spec.color_mode))
         try:
-            size = (spec.height, spec.width)
+            size = decoding_size(spec)
             return self.read(decode_row(dataset.images, row, color_mode=spec.color_mode, minimum_size=size).pixels)
         except UnreadableImage as error:
             return _Reading(None, error=str(error))

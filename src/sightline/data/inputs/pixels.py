@@ -163,11 +163,19 @@ def _fill(
     return may_be_kept
 
 
+def decoding_size(spec: InputSpec) -> tuple[int, int]:
+    """(height, width) that a reduced JPEG does not fall below, the same wherever an image is decoded for a network.
+
+    A thumbnail for finding copies needs twice its own size, however small the network's; and what is answered has to
+    be decoded as what was learned.
+    """
+    return max(spec.height, 2 * THUMBNAIL_SIDE), max(spec.width, 2 * THUMBNAIL_SIDE)
+
+
 def _decode_all(files: Store, spec: InputSpec, stored: NDArray[np.uint8], signatures: Signatures) -> dict[int, str]:
     """Decode every file into its row; threads, since Pillow lets go of Python's lock while it works."""
     errors: dict[int, str] = {}
-    # A thumbnail for finding copies needs twice its own size, however small the network's.
-    least = (max(spec.height, 2 * THUMBNAIL_SIDE), max(spec.width, 2 * THUMBNAIL_SIDE))
+    least = decoding_size(spec)
 
     def decode(row: int) -> None:
         try:
