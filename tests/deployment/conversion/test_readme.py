@@ -10,6 +10,7 @@ from PIL import Image
 import sightline
 from sightline.data.decoding.decoder import decode_image
 from sightline.data.decoding.transforms import resize_image
+from sightline.data.inputs.pixels import decoding_size
 from sightline.deployment.conversion.readme import prepared
 from sightline.records import InputSpec
 
@@ -31,7 +32,7 @@ def test_the_program_in_the_readme_prepares_an_image_byte_by_byte(
 ) -> None:
 
     spec = InputSpec(20, 14, mode, rule, "light")
-    for number, size in enumerate([(20, 14), (31, 17), (13, 57), (3, 2), (170, 130)]):
+    for number, size in enumerate([(20, 14), (31, 17), (13, 57), (3, 2), (170, 130), (700, 620)]):
         # A large JPEG is decoded at an eighth to a half of its size.
         path = tmp_path / f"{number}.{'jpg' if size[0] > 100 else 'png'}"
         pixels = np.random.default_rng(number).integers(0, 256, (*size, 3), np.uint8)
@@ -39,5 +40,5 @@ def test_the_program_in_the_readme_prepares_an_image_byte_by_byte(
         monkeypatch.setattr(sys, "argv", ["program", str(path)])
         names: dict[str, object] = {}
         exec("import sys\nimport numpy as np\nfrom PIL import Image, ImageOps\n" + prepared(spec), names)
-        wanted = resize_image(decode_image(path, color_mode=mode, minimum_size=(20, 14)), spec)
+        wanted = resize_image(decode_image(path, color_mode=mode, minimum_size=decoding_size(spec)), spec)
         np.testing.assert_array_equal(names["images"], wanted[None])

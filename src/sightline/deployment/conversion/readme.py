@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sightline.data.decoding.transforms import PADDING, PILLOW_MODES
+from sightline.data.inputs.pixels import decoding_size
 from sightline.deployment.conversion.formats import Format
 from sightline.records import Bundle, InputSpec
 from sightline.system.text import markdown
@@ -14,7 +15,7 @@ from sightline.system.text import markdown
 _IMPORTS = "import json\nimport os\nimport sys\n\nimport numpy as np\nfrom PIL import Image, ImageOps\n\n"
 _READ = """\
 picture = Image.open(sys.argv[1])
-picture.draft("{mode}", ({width}, {height}))  # has a large JPEG decoded smaller
+picture.draft("{mode}", ({across}, {down}))  # has a large JPEG decoded smaller
 picture = ImageOps.exif_transpose(picture).convert("{mode}")
 """
 # As `resize_image` does it, rule by rule; a test compares the bytes.
@@ -67,13 +68,15 @@ def prepared(spec: InputSpec) -> str:
     mode, grey = PILLOW_MODES[spec.color_mode], PADDING[spec.background]
     padding = grey if mode == "L" else (grey,) * 3
     lines = _READ + _RESIZE[spec.resize]
-    text = lines.format(height=spec.height, width=spec.width, mode=mode, padding=padding)
+    down, across = decoding_size(spec)
+    text = lines.format(height=spec.height, width=spec.width, down=down, across=across, mode=mode, padding=padding)
     return text + f"images = np.asarray(canvas, np.uint8).reshape(1, {spec.height}, {spec.width}, {spec.channels})\n"
 
 
 def readme(form: Format, bundle: Bundle, figures: Mapping[str, Any], *, file: str, report: str) -> str:
     """The text of `README.md`."""
     source = bundle.metrics.get("source", {}).get("name") or "A bundle"
+    down, across = decoding_size(bundle.input)
     return _TEXT.format(
         title=f"{markdown(str(source))} as {markdown(file)}",
         file=markdown(file),
@@ -85,6 +88,6 @@ def readme(form: Format, bundle: Bundle, figures: Mapping[str, Any], *, file: st
         width=bundle.input.width,
         channels=bundle.input.channels,
         install=form.install,
-        turned="" if bundle.input.height == bundle.input.width else "large JPEGs that their EXIF turns, ",
+        turned="" if down == across else "large JPEGs that their EXIF turns, ",
         program=program(form, bundle, file=file),
     )
