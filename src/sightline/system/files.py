@@ -19,7 +19,7 @@ import shutil
 import stat
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -183,17 +183,8 @@ def staged_folder(final: Path) -> Iterator[Path]:
         if final.exists():
             raise _taken(final)
         remove_leftovers(final.parent, f".{glob.escape(final.name)}.*.partial")
-    with contextlib.ExitStack() as held:
-        temporary = _made_beside(final, held)
-        try:
-            with _writing_in(temporary, final):
-                yield temporary
-            with writing_to(final):
-                _flush_files(temporary)
-                _rename(temporary, final)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+    with _staging(final, final, lambda temporary: _rename(temporary, final)) as temporary:
+        yield temporary
     with writing_to(final):
         _flush_folder(final.parent)
 
@@ -216,20 +207,32 @@ def staged_files(folder: Path) -> Iterator[Path]:
     # In the folder itself where it is there: it may be the root of another disk.
     beside = near / "files"
     remove_leftovers(near, f".{beside.name}.*.partial")
+
+    def move(temporary: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in temporary.iterdir():
+            path.replace(folder / path.name)
+
+    with _staging(beside, folder, move) as temporary:
+        yield temporary
+    with writing_to(folder):
+        _flush_folder(folder)
+
+
+@contextlib.contextmanager
+def _staging(beside: Path, final: Path, put: Callable[[Path], object]) -> Iterator[Path]:
+    """A folder in the making beside a path; `put` brings what was written to its place, if all went well."""
     with contextlib.ExitStack() as held:
         temporary = _made_beside(beside, held)
         try:
-            with _writing_in(temporary, folder):
+            with _writing_in(temporary, final):
                 yield temporary
-            with writing_to(folder):
+            with writing_to(final):
                 _flush_files(temporary)
-                folder.mkdir(parents=True, exist_ok=True)
-                for path in temporary.iterdir():
-                    path.replace(folder / path.name)
+                put(temporary)
         finally:
+            # Of a folder that was renamed as a whole nothing is left here.
             shutil.rmtree(temporary, ignore_errors=True)
-    with writing_to(folder):
-        _flush_folder(folder)
 
 
 @contextlib.contextmanager
