@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 import sightline
-from sightline.bundles.trust import read_certificate
+from sightline.bundles.trust.sets import read_certificate
 from sightline.metrics.conformal import SCORES, fewest_rows, label_scores, rank_of, score_limits
 
 

@@ -21,7 +21,7 @@ from PIL import Image
 import sightline
 from sightline.bundles.bundle import REQUIRED_FILES
 from sightline.bundles.identity import FILE as IDENTITY_FILE
-from sightline.bundles.trust import FILE as SETS_FILE
+from sightline.bundles.trust.sets import FILE as SETS_FILE
 from sightline.cli.main import COMMANDS, build_parser
 from sightline.configuration.recipes import keys
 from sightline.data.sources.downloads import MANUAL_FILES

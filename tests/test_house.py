@@ -62,7 +62,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     ),
     (Room("metrics", "classification intervals significance grouped calibration ensembles history conformal"),),
     (Room("tasks", "task single_label table"),),
-    (Room("records", "data results"),),
+    (Room("records", "data details results"),),
     (Room("records/__init__"),),  # hands on what is in both
     (Room("configuration", "names networks values consistency schema recipes"),),
     (Room("metrics", "figures"),),
@@ -82,9 +82,11 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "bundles",
-            "graphs checks bundle card sessions parity given_images identity features trust prediction answer_tables",
+            "graphs checks bundle card sessions parity given_images identity features",
         ),
     ),
+    (Room("bundles/trust", "sets details"),),
+    (Room("bundles", "prediction answer_tables"),),
     (Room("quality", "findings ranges survey images classes duplicates shortcuts audit"),),
     (Room("reporting/sheets", "fonts grids sheets"),),
     (Room("reporting/charts", "canvas confusion curves overlay learning_rates"),),

@@ -17,7 +17,7 @@ from PIL import Image
 
 import sightline
 from sightline.bundles.bundle import write_manifest
-from sightline.bundles.trust import read_certificate
+from sightline.bundles.trust.sets import read_certificate
 from sightline.errors import InvalidBundle, InvalidSource, InvalidValue, OutputExists
 from sightline.evaluation.finished_runs import has_known_train_rows, read_run
 from sightline.metrics.classification import cross_entropy

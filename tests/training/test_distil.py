@@ -14,7 +14,7 @@ import pytest
 import sightline
 from sightline.bundles.bundle import load_bundle
 from sightline.bundles.sessions import open_session
-from sightline.bundles.trust import read_certificate
+from sightline.bundles.trust.sets import read_certificate
 from sightline.configuration.recipes import parse_recipe
 from sightline.errors import InvalidBundle, InvalidSource, InvalidValue, OutputExists, UnknownName
 from sightline.metrics.classification import softmax

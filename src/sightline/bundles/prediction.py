@@ -6,9 +6,10 @@ import contextlib
 import functools
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 from sightline.bundles.bundle import load_bundle
 from sightline.bundles.given_images import GivenImage, given_images, paths_of
 from sightline.bundles.sessions import Session, session_of
-from sightline.bundles.trust import USUAL_SCORE, SetMaker, set_maker
+from sightline.bundles.trust.details import Asked, DetailMaker, detail_makers
+from sightline.bundles.trust.sets import USUAL_SCORE
 from sightline.data.decoding.decoder import decode_image
 from sightline.data.decoding.isolation import Watchdog
 from sightline.data.decoding.transforms import change_color, resize_image
@@ -26,7 +28,7 @@ from sightline.data.inputs.pixels import Pixels, decoding_size, read_pixels
 from sightline.data.storage.listing import WRITTEN, Listing, walk, why_no_image_file, without_outputs
 from sightline.data.storage.stores import decode_row
 from sightline.errors import InvalidValue, UnreadableImage
-from sightline.records import Bundle, Dataset, Predictions, PredictionSets, Run, Store
+from sightline.records import Bundle, Dataset, Predictions, Run, Store
 from sightline.system.progress import reporter, reporting
 from sightline.system.text import printable
 from sightline.system.workers import Item, map_in_order
@@ -34,6 +36,10 @@ from sightline.system.workers import Item, map_in_order
 CHUNK = 64
 # Outputs of a network that a prediction is made of; only an ensemble has the second.
 ANSWERS = ("logits", "disagreement")
+
+# Of details by their names.
+Makers = Mapping[str, DetailMaker]
+NO_MAKERS: Makers = MappingProxyType({})
 INVERTED_NOTICE = "looks like the inverse of the training images; --invert turns it"
 
 
@@ -80,24 +86,24 @@ def predict(  # noqa: PLR0913  # each is an option of the command line, and none
         True
     """
     opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
-    maker = set_maker(opened, coverage, score=score, per_class=per_class)
+    makers = detail_makers(opened, Asked(coverage=coverage, per_class=per_class, score=score))
     with reporting(None if progress else "quiet"):
-        if maker is not None:
+        for maker in makers.values():
             reporter().say(maker.in_words)
         if isinstance(images, Dataset):
-            return _predict_whole(opened, images, invert=invert, maker=maker)
+            return _predict_whole(opened, images, invert=invert, makers=makers)
         if (names := paths_of(images)) is None:
-            return _join(opened, list(_predict_given(opened, images, invert=invert, maker=maker)))
+            return _join(opened, list(_predict_given(opened, images, invert=invert, makers=makers)))
         paths = find_images(names)
         with reporter().bar("predicting", total=len(paths)) as bar:
             portions = []
-            for portion in predict_files(opened, paths, invert=invert, maker=maker):
+            for portion in predict_files(opened, paths, invert=invert, makers=makers):
                 portions.append(portion)
                 bar.advance(len(portion))
     return _join(opened, portions)
 
 
-def _predict_whole(bundle: Bundle, dataset: Dataset, *, invert: bool, maker: SetMaker | None) -> Predictions:
+def _predict_whole(bundle: Bundle, dataset: Dataset, *, invert: bool, makers: Makers) -> Predictions:
     """Predictions for all of a Dataset; with its labels where the bundle knows its classes."""
     rows = np.arange(len(dataset))
     present = (name for name, count in dataset.class_counts().items() if count)
@@ -107,16 +113,21 @@ def _predict_whole(bundle: Bundle, dataset: Dataset, *, invert: bool, maker: Set
         listed = f"{', '.join(unknown[:5])}{more}"
         reporter().say(f"note: the bundle does not know the classes {listed}; the predictions carry no labels")
     if not invert:
-        return predict_dataset(bundle, dataset, rows, with_labels=not unknown, maker=maker)
-    found = _join(bundle, list(_predict_inverted(bundle, dataset, maker)))
+        return predict_dataset(bundle, dataset, rows, with_labels=not unknown, makers=makers)
+    found = _join(bundle, list(_predict_inverted(bundle, dataset, makers)))
     return replace(found, labels=None if unknown else match_labels(bundle.class_names, dataset, rows))
 
 
-def _predict_inverted(bundle: Bundle, dataset: Dataset, maker: SetMaker | None) -> Iterator[Predictions]:
+def _predict_inverted(bundle: Bundle, dataset: Dataset, makers: Makers) -> Iterator[Predictions]:
     """From the images themselves: what the cache holds has a border, which must not be inverted."""
-    answerer = _Answerer(bundle, session_of(bundle), invert=True, maker=maker)
+    answerer = _Answerer(bundle, session_of(bundle), invert=True, makers=makers)
     names = dataset.row_ids.tolist()
     yield from answerer.portions(range(len(names)), names.__getitem__, lambda row: answerer.read_row(dataset, row))
+
+
+def _outputs(makers: Makers) -> tuple[str, ...]:
+    """The outputs of a graph that answers with these details are made of."""
+    return (*ANSWERS, *dict.fromkeys(name for maker in makers.values() for name in maker.outputs))
 
 
 def predict_dataset(
@@ -126,7 +137,7 @@ def predict_dataset(
     *,
     with_labels: bool = True,
     pixels: Pixels | None = None,
-    maker: SetMaker | None = None,
+    makers: Makers = NO_MAKERS,
 ) -> Predictions:
     """Predictions for rows of a Dataset, with their labels matched to the bundle's classes by name.
 
@@ -136,7 +147,7 @@ def predict_dataset(
         rows: (num_images,) row indices.
         with_labels: False leaves the labels out, whatever the classes are called.
         pixels: of these rows, where they were read already.
-        maker: of sets, where a coverage was asked for.
+        makers: of what was asked for beside the class.
 
     Raises:
         InvalidValue: the rows hold a class that the bundle does not know; its name is in the message.
@@ -145,7 +156,7 @@ def predict_dataset(
     chosen = dataset.take(rows)
     if pixels is None:
         pixels = read_pixels(chosen, bundle.input)
-    found = session_of(bundle).collect(pixels, ANSWERS, with_progress=True)
+    found = session_of(bundle).collect(pixels, _outputs(makers), with_progress=True)
     for part in found.values():
         part[list(pixels.errors)] = np.nan
     errors = tuple(pixels.errors.get(row) for row in range(len(rows)))
@@ -157,7 +168,7 @@ def predict_dataset(
         labels=labels,
         errors=errors,
         disagreements=found.get("disagreement"),
-        sets=None if maker is None else maker.sets(found["logits"], maker.draw(pixels)),
+        details={name: maker.make(found, pixels) for name, maker in makers.items()},
         task=bundle.task,
     )
 
@@ -264,7 +275,7 @@ def predict_files(
     *,
     invert: bool = False,
     watchdog: Watchdog | None = None,
-    maker: SetMaker | None = None,
+    makers: Makers = NO_MAKERS,
 ) -> Iterator[Predictions]:
     """Predictions in portions, as they come: what a long list of files is read with.
 
@@ -273,7 +284,7 @@ def predict_files(
         paths: image files.
         invert: turn light into dark first.
         watchdog: decodes in a process that can be ended, for strangers' files.
-        maker: of sets, where a coverage was asked for.
+        makers: of what was asked for beside the class.
 
     Yields:
         Predictions of up to 64 files each, in order.
@@ -281,12 +292,12 @@ def predict_files(
     Raises:
         InvalidBundle: ONNX Runtime refuses the network.
     """
-    answerer = _Answerer(bundle, session_of(bundle), invert, watchdog, maker)
+    answerer = _Answerer(bundle, session_of(bundle), invert, watchdog, makers)
     yield from answerer.portions(paths, str, answerer.read_file)
 
 
-def _predict_given(bundle: Bundle, images: Any, *, invert: bool, maker: SetMaker | None) -> Iterator[Predictions]:
-    answerer = _Answerer(bundle, session_of(bundle), invert=invert, maker=maker)
+def _predict_given(bundle: Bundle, images: Any, *, invert: bool, makers: Makers) -> Iterator[Predictions]:
+    answerer = _Answerer(bundle, session_of(bundle), invert=invert, makers=makers)
     yield from answerer.portions(_expanded(given_images(images)), lambda image: image.name, answerer.read_given)
 
 
@@ -315,7 +326,7 @@ class _Answerer:
     session: Session
     invert: bool
     watchdog: Watchdog | None = None
-    maker: SetMaker | None = None
+    makers: Makers = field(default_factory=dict)
 
     def read_file(self, file: str | bytes) -> _Reading:
         decode = decode_image if self.watchdog is None else self.watchdog.decode
@@ -359,17 +370,16 @@ class _Answerer:
                 yield self.answer([name for name, _ in part], [reading for _, reading in part])
 
     def answer(self, names: list[str], readings: list[_Reading]) -> Predictions:
-        readable = {row: reading.pixels for row, reading in enumerate(readings) if reading.pixels is not None}
-        pixels = np.stack(list(readable.values())) if readable else np.empty((0, *self.bundle.input.shape), np.uint8)
+        pixels = np.zeros((len(names), *self.bundle.input.shape), np.uint8)
+        readable = []
+        for row, reading in enumerate(readings):
+            if reading.pixels is not None:
+                pixels[row] = reading.pixels
+                readable.append(row)
         found = {}
-        for name, part in self.session.collect(pixels, ANSWERS).items():
+        for name, part in self.session.collect(pixels[readable], _outputs(self.makers)).items():
             found[name] = np.full((len(names), *part.shape[1:]), np.nan, dtype=np.float32)
-            found[name][list(readable)] = part
-        sets = None
-        if self.maker is not None:
-            random = np.zeros(len(names))
-            random[list(readable)] = self.maker.draw(pixels)
-            sets = self.maker.sets(found["logits"], random)
+            found[name][readable] = part
         return Predictions.of(
             names,
             found["logits"],
@@ -378,7 +388,7 @@ class _Answerer:
             errors=[reading.error for reading in readings],
             notices=[reading.notice for reading in readings],
             disagreements=found.get("disagreement"),
-            sets=sets,
+            details={name: maker.make(found, pixels) for name, maker in self.makers.items()},
             task=self.bundle.task,
         )
 
@@ -387,7 +397,10 @@ def _join(bundle: Bundle, portions: list[Predictions]) -> Predictions:
     if not portions:
         raise InvalidValue("no image was given, so there is nothing to predict.")
     disagreements: list[Any] = [portion.disagreements for portion in portions]
-    sets = [portion.sets for portion in portions if portion.sets is not None]
+    details = {
+        name: type(detail).joined([portion.details[name] for portion in portions])
+        for name, detail in portions[0].details.items()
+    }
     return Predictions.of(
         [row_id for portion in portions for row_id in portion.row_ids],
         np.concatenate([portion.logits for portion in portions]),
@@ -396,6 +409,6 @@ def _join(bundle: Bundle, portions: list[Predictions]) -> Predictions:
         errors=[error for portion in portions for error in portion.errors],
         notices=[notice for portion in portions for notice in portion.notices],
         disagreements=None if disagreements[0] is None else np.concatenate(disagreements),
-        sets=PredictionSets.joined(sets) if sets else None,
+        details=details,
         task=bundle.task,
     )

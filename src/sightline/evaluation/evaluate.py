@@ -10,7 +10,8 @@ import numpy as np
 
 from sightline.bundles.bundle import load_bundle
 from sightline.bundles.prediction import match_labels, predict_dataset
-from sightline.bundles.trust import USUAL_SCORE, set_maker
+from sightline.bundles.trust.details import Asked, detail_makers, promises
+from sightline.bundles.trust.sets import USUAL_SCORE
 from sightline.data.inputs.pixels import Pixels, read_pixels
 from sightline.data.sources.loading import open_again
 from sightline.evaluation.judging import choose_rows, in_words, recorded_source
@@ -51,8 +52,8 @@ def evaluate(  # noqa: PLR0913  # each is an option of the command line, and non
         score: as `sightline.predict` takes it.
 
     Returns:
-        The figures; `rows` says which were judged and left out, and how they were told apart, `promise` what sets
-        were to keep.
+        The figures; `rows` says which were judged and left out, and how they were told apart, `promises` what
+        sets were to keep.
 
     Raises:
         InvalidBundle: the bundle cannot be used, or was made without calibration images and cannot promise a coverage.
@@ -73,7 +74,7 @@ def evaluate(  # noqa: PLR0913  # each is an option of the command line, and non
         coverage ... [..., ...]
     """
     opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
-    maker = set_maker(opened, coverage, score=score, per_class=per_class)
+    makers = detail_makers(opened, Asked(coverage=coverage, per_class=per_class, score=score))
     named = recorded_source(opened) if source is None else source
     folder = Path(out) if out is not None else None
     if folder is not None:
@@ -85,11 +86,11 @@ def evaluate(  # noqa: PLR0913  # each is an option of the command line, and non
     choice = choose_rows(opened, dataset, split)
     rows = choice.rows
     reporter().say(f"{dataset.name}: {in_words(choice.told)}")
-    if maker is not None and (count := choice.told["judged"].get("calibration")):
+    if makers and (count := choice.told["judged"].get("calibration")):
         choice.told["notes"].append(
             f"the sets were made by {count:,} of these images: on calibration images any network reaches the coverage"
         )
-    predictions = predict_dataset(opened, dataset, rows, pixels=choice.pixels, maker=maker)
+    predictions = predict_dataset(opened, dataset, rows, pixels=choice.pixels, makers=makers)
     predictions = dataclasses.replace(predictions, groups=choice.groups)
     for row_id, error in zip(predictions.row_ids, predictions.errors, strict=True):
         if error is not None:
@@ -97,7 +98,7 @@ def evaluate(  # noqa: PLR0913  # each is an option of the command line, and non
     evaluation = dataclasses.replace(
         measured(predictions),
         rows={**choice.told, "in_words": in_words(choice.told)},
-        promise=None if maker is None else {**maker.promise, "in_words": maker.in_words},
+        promises=promises(makers),
     )
     if folder is not None:
         write_json(folder / "metrics.json", figures(evaluation))

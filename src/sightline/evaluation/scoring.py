@@ -69,7 +69,7 @@ def figures(evaluation: Evaluation) -> dict[str, Any]:
         "num_groups": evaluation.num_groups,
         **({} if evaluation.rows is None else {"rows": dict(evaluation.rows)}),
         **plain(evaluation.figures),
-        **({} if evaluation.promise is None else {"promise": dict(evaluation.promise)}),
+        **({"promises": dict(evaluation.promises)} if evaluation.promises else {}),
         "classes": per_class,
         "most_confused": [
             {"given": given, "predicted": predicted, "num_images": count}

@@ -18,11 +18,13 @@ from sightline.records.data import (
     View,
     image_tag,
 )
-from sightline.records.results import NO_NUMBER, Bundle, Evaluation, Figure, Predictions, PredictionSets, Run
+from sightline.records.details import AnswerDetail, PredictionSets
+from sightline.records.results import NO_NUMBER, Bundle, Evaluation, Figure, Predictions, Run
 
 __all__ = [
     "NO_NUMBER",
     "SPLIT_NAMES",
+    "AnswerDetail",
     "Bundle",
     "ColorMode",
     "Dataset",

@@ -13,37 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.records.data import InputSpec, Splits, image_tag
+from sightline.records.details import AnswerDetail, PredictionSets
 from sightline.system.text import counted
 from sightline.tasks.single_label import SINGLE_LABEL
 from sightline.tasks.task import Task
 
 NO_NUMBER = "the network answers this image with something else than finite numbers"
-
-
-@dataclass(frozen=True, eq=False)
-class PredictionSets:
-    """Sets of classes that hold the right one as often as was promised, on images like the calibration images.
-
-    Attributes:
-        members: (num_images, num_classes) bool, which classes are in the set of each image: at least the most probable
-            one, and none in a row that has an error.
-        is_unusual: (num_images,) bool, True where even the most probable class fits worse, by its log-odds, than the
-            coverage allows; it is in the set nonetheless, so that none is empty.
-    """
-
-    members: NDArray[np.bool_]
-    is_unusual: NDArray[np.bool_]
-
-    def take(self, rows: NDArray[np.int64]) -> PredictionSets:
-        """The same for some of the rows."""
-        return PredictionSets(self.members[rows], self.is_unusual[rows])
-
-    @classmethod
-    def joined(cls, parts: Sequence[PredictionSets]) -> PredictionSets:
-        """Several, one behind the other."""
-        return cls(
-            np.concatenate([part.members for part in parts]), np.concatenate([part.is_unusual for part in parts])
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +36,7 @@ class Predictions:
         disagreements: (num_images,) float32 in [0, 1], the share of an ensemble's members that name another
             class than it does; NaN in a row that has an error; None where one network answers.
         groups: (num_images,) strings, images of one hang together: of one object, or copies; None: each stands alone.
-        sets: the classes that an image may be of, where a coverage was asked for; see `named_sets`.
+        details: what was asked for beside the class, by name; `sets` and `named_sets` read it.
         task: what the logits say and what a label is.
 
     Example:
@@ -81,7 +56,7 @@ class Predictions:
     notices: tuple[str | None, ...]
     disagreements: NDArray[np.float32] | None = None
     groups: NDArray[np.str_] | None = None
-    sets: PredictionSets | None = None
+    details: Mapping[str, AnswerDetail] = field(default_factory=dict)
     task: Task = SINGLE_LABEL
 
     def __post_init__(self) -> None:
@@ -111,7 +86,7 @@ class Predictions:
         notices: Iterable[str | None] = (),
         disagreements: NDArray[np.float32] | None = None,
         groups: NDArray[np.str_] | None = None,
-        sets: PredictionSets | None = None,
+        details: Mapping[str, AnswerDetail] | None = None,
         task: Task = SINGLE_LABEL,
     ) -> Predictions:
         """Predictions of which only what there is has to be named; see the attributes.
@@ -126,7 +101,7 @@ class Predictions:
             notices: left out where there is none.
             disagreements: left out where one network answers.
             groups: left out where each image stands alone.
-            sets: left out where no coverage was asked for.
+            details: left out where nothing was asked for beside the class.
             task: left out where an image has one class.
 
         Returns:
@@ -143,7 +118,7 @@ class Predictions:
             notices=tuple(notices) or nothing,
             disagreements=disagreements,
             groups=groups,
-            sets=sets,
+            details={} if details is None else details,
             task=task,
         )
 
@@ -162,7 +137,7 @@ class Predictions:
             notices=tuple(self.notices[row] for row in listed),
             disagreements=None if self.disagreements is None else self.disagreements[rows],
             groups=None if self.groups is None else self.groups[rows],
-            sets=None if self.sets is None else self.sets.take(rows),
+            details={name: detail.take(rows) for name, detail in self.details.items()},
         )
 
     @property
@@ -186,19 +161,23 @@ class Predictions:
         return confidences
 
     @property
+    def sets(self) -> PredictionSets | None:
+        """The classes that an image may be of; None where no coverage was asked for."""
+        found = self.details.get("sets")
+        return found if isinstance(found, PredictionSets) else None
+
+    @property
     def named_sets(self) -> tuple[tuple[str, ...] | None, ...]:
         """(num_images) names of the classes in each set, the most probable first; None in a row that has an error.
 
         None for every row where no coverage was asked for.
         """
-        if self.sets is None:
+        if (sets := self.sets) is None:
             return (None,) * len(self)
-        named: list[tuple[str, ...] | None] = []
-        for row, is_readable in enumerate(self.readable.tolist()):
-            members = np.flatnonzero(self.sets.members[row])
-            ranked = members[np.argsort(-self.logits[row, members], kind="stable")].tolist()
-            named.append(tuple(self.class_names[label] for label in ranked) if is_readable else None)
-        return tuple(named)
+        readable = enumerate(self.readable.tolist())
+        return tuple(
+            sets.named(row, self.logits[row], self.class_names) if is_read else None for row, is_read in readable
+        )
 
     def __repr__(self) -> str:
         unreadable = len(self) - int(self.readable.sum())
@@ -260,8 +239,8 @@ class Evaluation:
         most_confused: (given, predicted, count), most frequent first.
         num_groups: of images that hang together; the interval counts them. None where each image stands alone.
         rows: of what `sightline.evaluate` gave: which rows these are, and which were left out; see there.
-        promise: of sets that were asked for: `coverage`, `score`, `per_class`, the `num_images` and `num_groups` of the
-            calibration images behind it, and all that `in_words`.
+        promises: what answers were asked to keep, by the name of the detail; of `sets`: `coverage`, `score`,
+            `per_class`, the `num_images` and `num_groups` of the calibration images behind it, and all that `in_words`.
         accuracy: num_correct / num_images.
         accuracy_interval: Wilson interval of the accuracy at 95 %; of the effective number of images where they
             come in groups.
@@ -289,7 +268,7 @@ class Evaluation:
     most_confused: tuple[tuple[str, str, int], ...]
     num_groups: int | None = None
     rows: Mapping[str, Any] | None = None
-    promise: Mapping[str, Any] | None = None
+    promises: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def accuracy(self) -> float:

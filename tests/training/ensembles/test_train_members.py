@@ -19,7 +19,7 @@ from PIL import Image
 
 import sightline
 from sightline.bundles.sessions import open_session
-from sightline.bundles.trust import read_certificate
+from sightline.bundles.trust.sets import read_certificate
 from sightline.configuration.recipes import recipe as named_recipe
 from sightline.errors import InvalidValue, TrainingFailed
 from sightline.metrics.classification import softmax

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from sightline.deployment.conversion.formats import FORMATS
 from sightline.errors import InvalidValue
 from sightline.system.paths import check_output, default_output
 from sightline.system.progress import reporter, reporting
-from sightline.system.text import listed, printable
+from sightline.system.text import printable
 
 
 def evaluate_options(parser: ArgumentParser) -> None:
@@ -32,7 +32,7 @@ def evaluate_options(parser: ArgumentParser) -> None:
         "--split", help="train, validation, calibration, test or all (default: what the bundle did not learn from)"
     )
     parser.add_argument("--out", type=Path, help="folder for confusion.png, mistakes.png and metrics.json")
-    _set_options(parser)
+    _detail_options(parser)
     shorthand_options(parser, OPENING_SHORTHANDS)
 
 
@@ -48,7 +48,7 @@ def evaluate(arguments: Namespace) -> int:
             opened(arguments, to_judge=True),
             split=arguments.split,
             out=arguments.out,
-            **_about_sets(arguments),
+            **_asked(arguments),
         )
     if arguments.json:
         print_json({"bundle": arguments.bundle, "source": arguments.source, **figures(evaluation)})
@@ -58,8 +58,8 @@ def evaluate(arguments: Namespace) -> int:
     return 1 if evaluation.num_unreadable else 0
 
 
-def _set_options(parser: ArgumentParser) -> None:
-    """Whether answers are sets, and how often they hold the right class."""
+def _detail_options(parser: ArgumentParser) -> None:
+    """What answers are to carry beside their class."""
     parser.add_argument(
         "--coverage",
         type=float,
@@ -77,7 +77,8 @@ def _set_options(parser: ArgumentParser) -> None:
     )
 
 
-def _about_sets(arguments: Namespace) -> dict[str, Any]:
+def _asked(arguments: Namespace) -> dict[str, Any]:
+    """By the names of `sightline.bundles.trust.details.Asked`."""
     return {"coverage": arguments.coverage, "per_class": arguments.per_class, "score": arguments.score}
 
 
@@ -87,7 +88,7 @@ def predict_options(parser: ArgumentParser) -> None:
     parser.add_argument("images", nargs="+", metavar="image_or_folder", help="folders are searched to the bottom")
     parser.add_argument("--top", type=int, default=3, metavar="K", help="how many classes to name (default: 3)")
     parser.add_argument("--invert", action="store_true", help="turn light into dark first")
-    _set_options(parser)
+    _detail_options(parser)
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the rows as a table, too")
     overwrite_option(parser)
 
@@ -97,19 +98,19 @@ def predict(arguments: Namespace) -> int:
     from sightline.bundles.bundle import load_bundle
     from sightline.bundles.given_images import check_there
     from sightline.bundles.prediction import find_images
-    from sightline.bundles.trust import set_maker
+    from sightline.bundles.trust.details import Asked, detail_makers
 
     bundle = load_bundle(arguments.bundle)
-    maker = set_maker(bundle, **_about_sets(arguments))
+    makers = detail_makers(bundle, Asked(**_asked(arguments)))
     if not arguments.top >= 1:
         raise InvalidValue(f"--top must be a whole number of at least 1; got {arguments.top}.")
     check_output("--csv", arguments.csv, keep=arguments.images, overwrite=arguments.overwrite)
     check_there(arguments.images)
     with reporting(arguments.mode):
         paths = find_images(arguments.images)
-        if maker is not None:
+        for maker in makers.values():
             reporter().say(maker.in_words)
-        num_unreadable, fault = _answer(bundle, paths, arguments, maker)
+        num_unreadable, fault = _answer(bundle, paths, arguments, makers)
         told = f"{len(paths):,} image{'s' * (len(paths) != 1)}"
         told += f", {num_unreadable:,} could not be read" if num_unreadable else ""
         reporter().say(told if arguments.csv is None else f"{told}; written to {arguments.csv}")
@@ -118,7 +119,9 @@ def predict(arguments: Namespace) -> int:
     return 1 if num_unreadable else 0
 
 
-def _answer(bundle: Any, paths: Sequence[str], arguments: Namespace, maker: Any) -> tuple[int, OSError | None]:
+def _answer(
+    bundle: Any, paths: Sequence[str], arguments: Namespace, makers: Mapping[str, Any]
+) -> tuple[int, OSError | None]:
     """Answer, print and write; how many images could not be read, and what ended the printing early."""
     from sightline.bundles.answer_tables import AnswerTable
     from sightline.bundles.prediction import predict_files
@@ -132,7 +135,7 @@ def _answer(bundle: Any, paths: Sequence[str], arguments: Namespace, maker: Any)
                 "images": arguments.images,
                 "top": arguments.top,
                 "invert": arguments.invert,
-                **({} if maker is None else maker.promise),
+                **{name: maker.promise for name, maker in makers.items()},
             }
             most = min(arguments.top, len(bundle.class_names))
             table = open_now.enter_context(
@@ -141,27 +144,25 @@ def _answer(bundle: Any, paths: Sequence[str], arguments: Namespace, maker: Any)
         # On a terminal the rows are the progress: a bar would share their lines.
         open_now.enter_context(reporting("quiet" if sys.stdout.isatty() else None))
         bar = open_now.enter_context(reporter().bar("predicting", total=len(paths)))
-        for portion in predict_files(bundle, paths, invert=arguments.invert, maker=maker):
+        for portion in predict_files(bundle, paths, invert=arguments.invert, makers=makers):
             rows = list(_rows(portion, arguments.top))
             num_unreadable += sum(row["error"] is not None for row in rows)
-            fault = fault or _print_rows(rows, bundle.task, arguments)
+            fault = fault or _print_rows(rows, portion, arguments)
             if fault is not None and table is None:
                 raise fault
             if table is not None:
-                asked_for = [*["disagreement"] * (portion.disagreements is not None), *_SETS * (maker is not None)]
-                table.add(rows, asked_for=asked_for)
+                table.add(rows, asked_for=_asked_for(portion))
             bar.advance(len(portion))
     return num_unreadable, fault
 
 
-# What a row says besides where a coverage was asked for.
-_SETS = ("set", "unusual")
-# Of the classes of a set, a line on a terminal names no more.
-_MOST_NAMED = 10
+def _asked_for(portion: Any) -> list[str]:
+    """What the rows of some answers have that not every answer has."""
+    details = [column for detail in portion.details.values() for column in detail.columns]
+    return [*["disagreement"] * (portion.disagreements is not None), *details]
 
 
 def _rows(portion: Any, top: int) -> Iterator[dict[str, Any]]:
-    sets = portion.named_sets
     logits = portion.logits[portion.readable]
     answers = iter(portion.task.answers(logits, portion.class_names, temperature=portion.temperature, top=top))
     for index, (path, error) in enumerate(zip(portion.row_ids, portion.errors, strict=True)):
@@ -169,20 +170,19 @@ def _rows(portion: Any, top: int) -> Iterator[dict[str, Any]]:
         row: dict[str, Any] = {"path": path, **answer, "error": error}
         if error is None and portion.disagreements is not None:
             row["disagreement"] = round(float(portion.disagreements[index]), 6)
-        if portion.sets is not None:
-            answered = sets[index]
-            unusual = None if answered is None else bool(portion.sets.is_unusual[index])
-            row |= {"set": None if answered is None else list(answered), "unusual": unusual}
+        for detail in portion.details.values():
+            nothing = dict.fromkeys(detail.columns)
+            row |= nothing if error is not None else detail.cells(index, portion.logits[index], portion.class_names)
         if portion.notices[index]:
             row["notice"] = portion.notices[index]
         yield row
 
 
-def _print_rows(rows: Sequence[dict[str, Any]], task: Any, arguments: Namespace) -> OSError | None:
+def _print_rows(rows: Sequence[dict[str, Any]], portion: Any, arguments: Namespace) -> OSError | None:
     """Print a portion; where stdout takes no more, say why, once: a table may still be written."""
     try:
         for row in rows:
-            _print_row(row, task, arguments)
+            _print_row(row, portion, arguments)
         sys.stdout.flush()
     except OSError as error:
         silence_stdout()
@@ -190,7 +190,7 @@ def _print_rows(rows: Sequence[dict[str, Any]], task: Any, arguments: Namespace)
     return None
 
 
-def _print_row(row: dict[str, Any], task: Any, arguments: Namespace) -> None:
+def _print_row(row: dict[str, Any], portion: Any, arguments: Namespace) -> None:
     if arguments.json:
         print_json(row)
         return
@@ -201,10 +201,8 @@ def _print_row(row: dict[str, Any], task: Any, arguments: Namespace) -> None:
     notice = f"  ({row['notice']})" if "notice" in row else ""
     if row.get("disagreement"):
         notice = f"  ({row['disagreement']:.0%} of the members disagree){notice}"
-    if row.get("set"):
-        said = "unusual: " * row["unusual"] + listed(row["set"], most=_MOST_NAMED)
-        notice = f"  {{{said}}}{notice}"
-    print_text(f"{path}: {task.line(row)}{notice}")
+    details = "".join(f"  {words}" for detail in portion.details.values() if (words := detail.words(row)))
+    print_text(f"{path}: {portion.task.line(row)}{details}{notice}")
 
 
 def similar_options(parser: ArgumentParser) -> None:

@@ -17,7 +17,7 @@ from sightline.bundles.card import Origin, card
 from sightline.bundles.identity import write_identity
 from sightline.bundles.parity import made_images, parity_section, write_parity
 from sightline.bundles.sessions import Session
-from sightline.bundles.trust import certify, sets_section, write_sets
+from sightline.bundles.trust.sets import certify, sets_section, write_sets
 from sightline.evaluation.scoring import brief_figures, figures, score
 from sightline.records import Evaluation, Predictions, SplitName
 from sightline.system.backends import without_retracing_notes

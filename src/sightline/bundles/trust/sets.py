@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -206,7 +206,7 @@ def _checked(arrays: dict[str, NDArray[Any]], num_classes: int) -> Certificate:
 
 @dataclass(frozen=True, eq=False)
 class SetMaker:
-    """Makes the sets of one coverage.
+    """Makes the sets of one coverage; a `DetailMaker`.
 
     Attributes:
         promise: as JSON tells it: coverage, score, per_class, num_images, num_groups.
@@ -216,14 +216,20 @@ class SetMaker:
         draw: images as the network is fed them to their random numbers.
     """
 
+    outputs = ()
+
     promise: dict[str, Any]
     in_words: str
     limits: NDArray[np.float64]
     usual_limits: NDArray[np.float64]
     draw: Callable[[Any], NDArray[np.float64]]
 
-    def sets(self, logits: NDArray[np.float32], random: NDArray[np.float64]) -> PredictionSets:
+    def make(self, found: Mapping[str, NDArray[np.float32]], images: Any) -> PredictionSets:
         """The sets of some images; of one without finite logits there is none."""
+        return self.sets(found["logits"], self.draw(images))
+
+    def sets(self, logits: NDArray[np.float32], random: NDArray[np.float64]) -> PredictionSets:
+        """The sets that belong to logits and to the random number of each image."""
         members = np.zeros(logits.shape, bool)
         is_unusual = np.zeros(len(logits), bool)
         sound = np.flatnonzero(np.isfinite(logits).all(axis=1))
@@ -245,18 +251,7 @@ class SetMaker:
 def set_maker(
     bundle: Bundle, coverage: float | None, *, score: str = USUAL_SCORE, per_class: bool = False
 ) -> SetMaker | None:
-    """What makes sets of a coverage, before anything is decoded; None where none is asked for.
-
-    Args:
-        bundle: opened.
-        coverage: in (0, 1).
-        score: "lac", "aps" or "raps".
-        per_class: keep the promise for each class by itself.
-
-    Raises:
-        InvalidBundle: the bundle cannot promise anything.
-        InvalidValue: the coverage or the score is none, or there are too few calibration images, in all or of a class.
-    """
+    """What makes sets of a coverage in (0, 1), before anything is decoded; None where none is asked for."""
     if coverage is None:
         if per_class or score != USUAL_SCORE:
             raise InvalidValue("score and per_class say how sets are made. Name a coverage, too, such as 0.95.")

@@ -16,7 +16,7 @@ from PIL import Image
 
 import sightline
 from sightline.bundles.bundle import load_bundle, write_manifest
-from sightline.bundles.trust import FILE, Certificate, certify, read_certificate, set_maker, sets_section, uniforms
+from sightline.bundles.trust.sets import FILE, Certificate, certify, read_certificate, set_maker, sets_section, uniforms
 from sightline.errors import InvalidBundle, InvalidValue
 from sightline.evaluation.scoring import figures, score
 from sightline.metrics.conformal import SCORES, label_scores
@@ -92,7 +92,7 @@ def test_the_card_says_what_is_promised_and_by_what(tiny_run: sightline.Run) -> 
 
 
 def test_28_bytes_an_image_are_kept_whatever_the_number_of_classes_in_bounded_memory(tmp_path: Path) -> None:
-    from sightline.bundles.trust import write_sets
+    from sightline.bundles.trust.sets import write_sets
 
     random = np.random.default_rng(0)
     rows = Predictions.of(
@@ -371,10 +371,9 @@ def test_evaluate_measures_what_was_promised(tiny_run: sightline.Run) -> None:
     interval = measured.figures["coverage"].interval
     assert interval is not None
     assert interval[0] <= is_covered.mean() <= interval[1]
-    assert measured.promise is not None
-    assert measured.promise["coverage"] == 0.9
+    assert measured.promises["sets"]["coverage"] == 0.9
     told = figures(measured)
-    assert told["promise"]["num_images"] == len(tiny_run.splits.calibration)
+    assert told["promises"]["sets"]["num_images"] == len(tiny_run.splits.calibration)
     assert told["coverage_interval"] == list(interval)
 
 
@@ -395,7 +394,7 @@ def test_the_interval_of_the_coverage_counts_groups() -> None:
         np.tile(np.array([1, 0], np.float32), (40, 1)),
         class_names=("a", "b"),
         labels=np.zeros(40, np.int64),
-        sets=PredictionSets(members, ~members[:, 0]),
+        details={"sets": PredictionSets(members, ~members[:, 0])},
     )
     alone = score(rows).figures["coverage"].interval
     grouped = score(dataclasses.replace(rows, groups=np.repeat(list("0123456789"), 4))).figures["coverage"].interval
@@ -419,8 +418,8 @@ def test_a_coverage_on_the_images_it_was_made_by_is_told_apart(tiny_run: sightli
 def test_without_a_coverage_no_figure_speaks_of_sets(tiny_run: sightline.Run) -> None:
     measured = sightline.evaluate(tiny_run)
     assert not {"coverage", "mean_set_size", "singletons", "unusual"} & set(measured.figures)
-    assert measured.promise is None
-    assert "promise" not in figures(measured)
+    assert measured.promises == {}
+    assert "promises" not in figures(measured)
 
 
 def test_predict_prints_sets_and_writes_them(command, tiny_run: sightline.Run, files: Path, tmp_path: Path) -> None:
@@ -451,7 +450,10 @@ def test_the_command_line_measures_and_refuses(command, tiny_run: sightline.Run)
     assert "coverage " in answer.out
     assert "mean set size" in answer.out
     assert "sets hold the right class of 90 %" in answer.out
-    assert json.loads(command("evaluate", tiny_run.path, "--coverage", 0.9, "--json").out)["promise"]["score"] == "lac"
+    assert (
+        json.loads(command("evaluate", tiny_run.path, "--coverage", 0.9, "--json").out)["promises"]["sets"]["score"]
+        == "lac"
+    )
     for words in (("--coverage", "1"), ("--coverage", "nan"), ("--coverage", "x"), ("--per-class",)):
         refused = command("predict", tiny_run.path, tiny_run.path / "curves.png", *words)
         assert refused.code == 2, words
