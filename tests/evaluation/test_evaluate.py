@@ -5,6 +5,7 @@ import json
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,6 +56,20 @@ def test_unreadable_rows_are_counted_and_are_in_no_figure() -> None:
     without = score(predictions_of([[2, 0], [0, 2]], [0, 1]))
     assert with_errors.num_unreadable == 1
     assert {**figures(with_errors), "num_unreadable": 0} == figures(without)
+
+
+def test_intervals_are_at_the_level_that_is_asked_for_and_say_so() -> None:
+    rows = predictions_of([[2, 0], [2, 0], [0, 2], [2, 0]], [0, 0, 1, 1])
+    assert score(rows).interval_level == figures(score(rows))["interval_level"] == 0.95
+    narrow = score(rows, interval_level=0.5)
+    assert narrow.accuracy_interval == wilson_interval(3, 4, confidence=0.5)
+    assert figures(narrow)["interval_level"] == 0.5
+
+
+@pytest.mark.parametrize("level", [0, 1, 1.5, math.nan, "0.9", True, None])
+def test_a_level_that_is_none_is_refused_before_a_source_is_opened(tiny_run: sightline.Run, level: Any) -> None:
+    with pytest.raises(InvalidValue, match=r"interval_level must be a number in \(0, 1\), such as 0.95; got "):
+        sightline.evaluate(tiny_run, "no/such/folder", interval_level=level)
 
 
 def test_nothing_that_could_be_judged_is_refused() -> None:

@@ -76,7 +76,11 @@ def test_the_interval_of_a_new_metric_is_told_with_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     metric = Metric(
-        "top-2 accuracy", top_2, is_higher_better=True, interval=lambda rows: (0.5, 0.9), interval_method="guessed"
+        "top-2 accuracy",
+        top_2,
+        is_higher_better=True,
+        interval=lambda rows, level: (0.5, 0.9),
+        interval_method="guessed",
     )
     monkeypatch.setitem(FIGURES, "top_2_accuracy", metric)
     told = in_all_places(score(ROWS), capsys)

@@ -14,7 +14,7 @@ from sightline.configuration.names import SOUPS
 from sightline.configuration.networks import MODELS
 from sightline.configuration.schema import Recipe
 from sightline.metrics.figures import FIGURES, told_in
-from sightline.records import Dataset, Evaluation, Figure, InputSpec
+from sightline.records import Dataset, Evaluation, InputSpec
 from sightline.system.text import counted, markdown
 
 IDENTITY, LICENCES, LIMITS = "## What it knows of its images", "## Data and licences", "## Limits"
@@ -178,7 +178,7 @@ def _architecture(recipe: Recipe) -> str:
 def _figures(evaluation: Evaluation | None) -> str:
     if evaluation is None:
         return "There were no test images: nothing is known about how good it is."
-    told = "; ".join(_figure(name, evaluation.figures[name]) for name in told_in("card", evaluation.figures))
+    told = "; ".join(_figure(name, evaluation) for name in told_in("card", evaluation.figures))
     lines = [
         f"On {_test_images(evaluation)} that took no part in any choice: {told}.",
         "",
@@ -192,13 +192,13 @@ def _figures(evaluation: Evaluation | None) -> str:
     return "\n".join(lines)
 
 
-def _figure(name: str, figure: Figure) -> str:
-    metric = FIGURES[name]
+def _figure(name: str, evaluation: Evaluation) -> str:
+    metric, figure = FIGURES[name], evaluation.figures[name]
     text = f"{metric.full_words or metric.words} {figure.written(figure.value)}"
     if figure.interval is None:
         return text
     lower, upper = map(figure.written, figure.interval)
-    return f"{text}, 95 % interval {lower} to {upper} ({metric.interval_method})"
+    return f"{text}, {100 * evaluation.interval_level:g} % interval {lower} to {upper} ({metric.interval_method})"
 
 
 def _test_images(evaluation: Evaluation) -> str:

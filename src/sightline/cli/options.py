@@ -100,6 +100,17 @@ def overwrite_option(parser: ArgumentParser) -> None:
     )
 
 
+def interval_option(parser: ArgumentParser) -> None:
+    """At which level intervals are given."""
+    parser.add_argument(
+        "--interval-level",
+        type=float,
+        default=0.95,
+        metavar="LEVEL",
+        help="how often intervals hold the truth (default: 0.95)",
+    )
+
+
 def privacy_options(parser: ArgumentParser) -> None:
     """What of the data does not travel in the bundle; behind `recipe_options`."""
     for option, key, meaning in (

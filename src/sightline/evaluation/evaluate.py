@@ -16,6 +16,7 @@ from sightline.data.inputs.pixels import Pixels, read_pixels
 from sightline.data.sources.loading import open_again
 from sightline.evaluation.judging import choose_rows, in_words, recorded_source
 from sightline.evaluation.scoring import figures, score as measured
+from sightline.metrics.intervals import USUAL_LEVEL, checked_confidence
 from sightline.records import Bundle, Evaluation, Predictions, Run
 from sightline.reporting.charts.canvas import check_drawable
 from sightline.reporting.charts.confusion import confusion_png
@@ -35,6 +36,7 @@ def evaluate(  # noqa: PLR0913  # each is an option of the command line, and non
     coverage: float | None = None,
     per_class: bool = False,
     score: str = USUAL_SCORE,
+    interval_level: float = USUAL_LEVEL,
 ) -> Evaluation:
     """Measure a bundle on a labelled source, classes matched by name.
 
@@ -50,6 +52,7 @@ def evaluate(  # noqa: PLR0913  # each is an option of the command line, and non
             they are, is measured, too.
         per_class: as `sightline.predict` takes it.
         score: as `sightline.predict` takes it.
+        interval_level: of all intervals: at 0.95 they hold the truth in 95 of 100 such evaluations.
 
     Returns:
         The figures; `rows` says which were judged and left out, and how they were told apart, `promises` what
@@ -57,8 +60,8 @@ def evaluate(  # noqa: PLR0913  # each is an option of the command line, and non
 
     Raises:
         InvalidBundle: the bundle cannot be used, or was made without calibration images and cannot promise a coverage.
-        InvalidValue: a class the bundle does not know, or a split without rows; a coverage that is none, or needs
-            more calibration images than there are.
+        InvalidValue: a class the bundle does not know, or a split without rows; a coverage or a level that is none;
+            a coverage that needs more calibration images than there are.
         UnknownName, InvalidSource: the source cannot be opened, or the bundle learned from all of it.
         OutputExists: `out` is taken.
         MissingPackage: `out` is given and matplotlib is not installed.
@@ -73,6 +76,7 @@ def evaluate(  # noqa: PLR0913  # each is an option of the command line, and non
         >>> print(sightline.evaluate("runs/mnist-fast-001", coverage=0.9).figures["coverage"])
         coverage ... [..., ...]
     """
+    checked_confidence(interval_level, name="interval_level")
     opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
     makers = detail_makers(opened, Asked(coverage=coverage, per_class=per_class, score=score))
     named = recorded_source(opened) if source is None else source
@@ -96,7 +100,7 @@ def evaluate(  # noqa: PLR0913  # each is an option of the command line, and non
         if error is not None:
             reporter().say(f"{printable(row_id)}: {error}")
     evaluation = dataclasses.replace(
-        measured(predictions),
+        measured(predictions, interval_level=interval_level),
         rows={**choice.told, "in_words": in_words(choice.told)},
         promises=promises(makers),
     )

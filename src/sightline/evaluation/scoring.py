@@ -8,19 +8,19 @@ import numpy as np
 
 from sightline.errors import InvalidValue
 from sightline.metrics.classification import most_confused, precision_recall_f1
-from sightline.metrics.figures import FIGURES, confusion_of, is_right, plain
+from sightline.metrics.figures import MeasuredFigures, confusion_of, is_right, plain
 from sightline.metrics.grouped import num_groups
+from sightline.metrics.intervals import USUAL_LEVEL, checked_confidence
 from sightline.records import Evaluation, Predictions, Run
 
-# Of a member of an ensemble no more is told.
-BRIEF = ("num_images", "num_correct", "accuracy", "accuracy_interval")
 
-
-def score(predictions: Predictions) -> Evaluation:
+def score(predictions: Predictions, *, interval_level: float = USUAL_LEVEL) -> Evaluation:
     """All figures of predictions whose labels are known; rows with an error are counted and left out.
 
+    A figure and its interval are computed when they are first asked for.
+
     Raises:
-        InvalidValue: no labels, or no readable image.
+        InvalidValue: no labels, no readable image, or a level outside (0, 1).
 
     Example:
         >>> import numpy as np
@@ -29,6 +29,7 @@ def score(predictions: Predictions) -> Evaluation:
         >>> score(rows).num_correct
         2
     """
+    level = checked_confidence(interval_level, name="interval_level")
     readable = predictions.readable
     if predictions.labels is None or not readable.any():
         raise InvalidValue("an evaluation needs at least one readable image whose label is known; got none.")
@@ -40,13 +41,14 @@ def score(predictions: Predictions) -> Evaluation:
         num_images=len(rows),
         num_correct=int(is_right(rows).sum()),
         num_unreadable=int((~readable).sum()),
-        figures={name: metric.measure(rows) for name, metric in FIGURES.items() if metric.is_known(rows)},
+        figures=MeasuredFigures(rows, level),
         confusion=confusion,
         precision=precision,
         recall=recall,
         f1=f1,
         most_confused=most_confused(confusion, rows.class_names),
         num_groups=num_groups(rows.groups),
+        interval_level=level,
     )
 
 
@@ -67,6 +69,7 @@ def figures(evaluation: Evaluation) -> dict[str, Any]:
         "num_correct": evaluation.num_correct,
         "num_unreadable": evaluation.num_unreadable,
         "num_groups": evaluation.num_groups,
+        "interval_level": evaluation.interval_level,
         **({} if evaluation.rows is None else {"rows": dict(evaluation.rows)}),
         **plain(evaluation.figures),
         **({"promises": dict(evaluation.promises)} if evaluation.promises else {}),
@@ -83,8 +86,9 @@ def brief_figures(predictions: Predictions) -> dict[str, Any] | None:
     """What is told of a member of an ensemble: images, correct ones, accuracy and its interval; None of no rows."""
     if not len(predictions):
         return None
-    alone = figures(score(predictions))
-    return {key: alone[key] for key in BRIEF}
+    alone = score(predictions)
+    counts = {"num_images": alone.num_images, "num_correct": alone.num_correct}
+    return {**counts, **plain({"accuracy": alone.figures["accuracy"]})}
 
 
 def run_figures(run: Run) -> dict[str, Any]:

@@ -5,7 +5,7 @@ The card of a bundle, what `train` and `evaluate` print, their JSON, `compare` a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sightline.metrics.calibration import confidence_error
 from sightline.metrics.classification import balanced_accuracy, confusion_matrix, macro_f1
 from sightline.metrics.grouped import accuracy_interval
+from sightline.metrics.intervals import USUAL_LEVEL
 from sightline.records import Figure, Predictions
 
 # Where room is short, so that a figure may be left out; `evaluate`, JSON and notebooks tell every one.
@@ -30,7 +31,7 @@ class Metric:
         value: of predictions whose rows are all readable and labelled; NaN where there is none.
         is_higher_better: the direction in which a better network lies.
         digits: behind the point.
-        interval: of the same predictions, its lower and upper bound at 95 %; None where none is known.
+        interval: of the same predictions and at a level, 0.95 say, its lower and upper bound; None where none is known.
         interval_method: whose interval it is, for the card: "Wilson".
         full_words: what it is called on the card, where that is longer.
         left_out_of: the reports that pass it over.
@@ -41,7 +42,7 @@ class Metric:
     value: Callable[[Predictions], float]
     is_higher_better: bool
     digits: int = 4
-    interval: Callable[[Predictions], tuple[float, float]] | None = None
+    interval: Callable[[Predictions, float], tuple[float, float]] | None = None
     interval_method: str = ""
     full_words: str = ""
     left_out_of: tuple[Report, ...] = ()
@@ -51,9 +52,9 @@ class Metric:
         """Whether these predictions have what the figure is made of."""
         return not self.needs or getattr(rows, self.needs) is not None
 
-    def measure(self, rows: Predictions) -> Figure:
-        """The figure of these rows, all of them readable and labelled."""
-        return self.figure(float(self.value(rows)), None if self.interval is None else self.interval(rows))
+    def measure(self, rows: Predictions, level: float = USUAL_LEVEL) -> Figure:
+        """The figure of these rows, all of them readable and labelled, with its interval at a level."""
+        return self.figure(float(self.value(rows)), None if self.interval is None else self.interval(rows, level))
 
     def figure(self, value: float, interval: tuple[float, float] | None = None) -> Figure:
         """A figure of this metric from numbers that are known."""
@@ -100,7 +101,7 @@ def _share(
         words,
         lambda rows: float(counted(rows).mean()),
         is_higher_better=is_higher_better,
-        interval=lambda rows: accuracy_interval(counted(rows), rows.groups),
+        interval=lambda rows, level: accuracy_interval(counted(rows), rows.groups, confidence=level),
         interval_method="Wilson",
         left_out_of=ASKED_FOR,
         needs=needs,
@@ -116,7 +117,7 @@ FIGURES: dict[str, Metric] = {
         "accuracy",
         lambda rows: float(is_right(rows).mean()),
         is_higher_better=True,
-        interval=lambda rows: accuracy_interval(is_right(rows), rows.groups),
+        interval=lambda rows, level: accuracy_interval(is_right(rows), rows.groups, confidence=level),
         interval_method="Wilson",
     ),
     "cross_entropy": Metric("cross-entropy", _cross_entropy, is_higher_better=False, left_out_of=("training",)),
@@ -150,6 +151,34 @@ FIGURES: dict[str, Metric] = {
     "singletons": _share("sets of one class", lambda rows: _set_sizes(rows) == 1, is_higher_better=True, needs="sets"),
     "unusual": _share("unusual", _is_unusual, is_higher_better=False, needs="sets"),
 }
+
+
+class MeasuredFigures(Mapping[str, Figure]):
+    """The figures of rows that are all readable and labelled, by name; each is measured when it is first asked for.
+
+    So whoever tells one of them does not pay for the intervals of all.
+    """
+
+    def __init__(self, rows: Predictions, level: float) -> None:
+        self._rows, self._level = rows, level
+        self._names = tuple(name for name, metric in FIGURES.items() if metric.is_known(rows))
+        self._measured: dict[str, Figure] = {}
+
+    def __getitem__(self, name: str) -> Figure:
+        if name not in self._names:
+            raise KeyError(name)
+        if name not in self._measured:
+            self._measured[name] = FIGURES[name].measure(self._rows, self._level)
+        return self._measured[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
 
 
 def told_in(report: Report, names: Iterable[str]) -> list[str]:

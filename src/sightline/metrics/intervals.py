@@ -10,6 +10,9 @@ import statistics
 from sightline.errors import InvalidValue
 from sightline.metrics.classification import checked_count
 
+# Of every interval, where no other level is asked for.
+USUAL_LEVEL = 0.95
+
 
 def wilson_interval(num_correct: int, num_images: int, *, confidence: float = 0.95) -> tuple[float, float]:
     """Interval in which the true accuracy lies, given how many images were right.
@@ -109,9 +112,9 @@ def _beta_fraction(a: float, b: float, x: float) -> float:
     return value
 
 
-def checked_confidence(confidence: float) -> float:
+def checked_confidence(confidence: float, *, name: str = "confidence") -> float:
     """The same, in (0, 1), or InvalidValue."""
     real = isinstance(confidence, numbers.Real) and not isinstance(confidence, bool)
     if not (real and 0 < confidence < 1):
-        raise InvalidValue(f"confidence must be a number in (0, 1), such as 0.95; got {confidence!r}.")
+        raise InvalidValue(f"{name} must be a number in (0, 1), such as 0.95; got {confidence!r}.")
     return float(confidence)

@@ -191,7 +191,7 @@ class Figure:
     Attributes:
         words: what it is called in a line: "macro F1".
         value: NaN where there is none.
-        interval: lower and upper bound at 95 %, or None.
+        interval: lower and upper bound, at the level of the Evaluation that it is of, or None.
         digits: behind the point.
 
     Example:
@@ -237,13 +237,14 @@ class Evaluation:
         recall: (num_classes,) in [0, 1]; NaN for a class without images.
         f1: (num_classes,) in [0, 1]; NaN for a class without images.
         most_confused: (given, predicted, count), most frequent first.
-        num_groups: of images that hang together; the interval counts them. None where each image stands alone.
+        num_groups: of images that hang together; intervals count them. None where each image stands alone.
+        interval_level: of all intervals: 0.95 are those that hold the truth in 95 of 100 such evaluations.
         rows: of what `sightline.evaluate` gave: which rows these are, and which were left out; see there.
         promises: what answers were asked to keep, by the name of the detail; of `sets`: `coverage`, `score`,
             `per_class`, the `num_images` and `num_groups` of the calibration images behind it, and all that `in_words`.
         accuracy: num_correct / num_images.
-        accuracy_interval: Wilson interval of the accuracy at 95 %; of the effective number of images where they
-            come in groups.
+        accuracy_interval: Wilson interval of the accuracy; of the effective number of images where they come in
+            groups.
         balanced_accuracy: mean recall over the classes that occur.
         cross_entropy: mean, in nats, of the calibrated probabilities.
         macro_f1: mean F1 over the classes that occur.
@@ -267,6 +268,7 @@ class Evaluation:
     f1: NDArray[np.float64]
     most_confused: tuple[tuple[str, str, int], ...]
     num_groups: int | None = None
+    interval_level: float = 0.95
     rows: Mapping[str, Any] | None = None
     promises: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -277,7 +279,7 @@ class Evaluation:
 
     @property
     def accuracy_interval(self) -> tuple[float, float]:
-        """Lower and upper bound of the accuracy at 95 %."""
+        """Lower and upper bound of the accuracy."""
         return self.figures["accuracy"].interval or (math.nan, math.nan)
 
     @property

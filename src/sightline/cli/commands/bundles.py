@@ -12,6 +12,7 @@ from typing import Any
 from sightline.cli.options import (
     OPENING_SHORTHANDS,
     check_folders,
+    interval_option,
     opened,
     overwrite_option,
     shorthand_options,
@@ -32,6 +33,7 @@ def evaluate_options(parser: ArgumentParser) -> None:
         "--split", help="train, validation, calibration, test or all (default: what the bundle did not learn from)"
     )
     parser.add_argument("--out", type=Path, help="folder for confusion.png, mistakes.png and metrics.json")
+    interval_option(parser)
     _detail_options(parser)
     shorthand_options(parser, OPENING_SHORTHANDS)
 
@@ -48,6 +50,7 @@ def evaluate(arguments: Namespace) -> int:
             opened(arguments, to_judge=True),
             split=arguments.split,
             out=arguments.out,
+            interval_level=arguments.interval_level,
             **_asked(arguments),
         )
     if arguments.json:
