@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sightline.errors import InvalidValue
-from sightline.metrics.significance import holm, mcnemar_exact, paired_difference_interval
+from sightline.metrics.significance import benjamini_hochberg, holm, mcnemar_exact, paired_difference_interval
 
 # The quantile of 95 %.
 Z95 = 1.959963984540054
@@ -244,3 +244,28 @@ def test_what_is_no_row_of_true_and_false_is_refused_by_name(compare: Callable[.
 def test_rows_of_unequal_length_are_refused(compare: Callable[..., object]) -> None:
     with pytest.raises(InvalidValue, match=r"about the same images; got 2 and 3 of them"):
         compare([True, False], [True, False, True])
+
+
+def test_benjamini_and_hochberg_by_hand() -> None:
+    # Sorted 0.01, 0.015, 0.03, 0.2: times 4, 2, 4/3, 1; none above what follows it.
+    assert benjamini_hochberg([0.2, 0.01, 0.03, 0.015]).tolist() == pytest.approx([0.2, 0.03, 0.04, 0.03])
+    assert benjamini_hochberg([0.04, 0.04]).tolist() == [0.04, 0.04]
+    assert benjamini_hochberg([0.03]).tolist() == [0.03]
+
+
+def test_benjamini_and_hochberg_reject_as_their_steps_do() -> None:
+    random = np.random.default_rng(2)
+    for num_tests in range(1, 30):
+        p_values, level = random.random(num_tests) ** 3, 0.2
+        ranked = np.sort(p_values)
+        below = np.flatnonzero(ranked <= level * np.arange(1, num_tests + 1) / num_tests)
+        num_called = 0 if not len(below) else below[-1] + 1
+        assert (benjamini_hochberg(p_values) <= level).sum() == num_called
+
+
+def test_benjamini_and_hochberg_are_those_of_scipy() -> None:
+    stats = pytest.importorskip("scipy.stats", reason="comes with training")
+    p_values = np.random.default_rng(3).random(50) ** 4
+    assert benjamini_hochberg(p_values) == pytest.approx(stats.false_discovery_control(p_values), rel=1e-12)
+    with pytest.raises(InvalidValue, match=r"p_values must be in \[0, 1\]"):
+        benjamini_hochberg([np.nan])

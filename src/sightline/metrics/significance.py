@@ -38,17 +38,54 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
         >>> holm([0.01, 0.04, 0.03]).round(2).tolist()
         [0.03, 0.06, 0.06]
     """
+    array = _checked_p_values(p_values)
+    order = np.argsort(array, kind="stable")
+    counts = np.arange(len(array), 0, -1)
+    adjusted = np.empty(len(array), dtype=np.float64)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(counts * array[order]))
+    return adjusted
+
+
+def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
+    """Adjust the p-values of many tests, so that of those called significant only a share is expected to be wrong.
+
+    Where none of them has anything to find, any false alarm is as rare as the level. That holds of independent tests,
+    and of images that are compared with the same reference.
+
+    Args:
+        p_values: (num_tests,) in [0, 1], at least 1.
+
+    Returns:
+        float64 (num_tests,) in [0, 1], in the order given, their ranks kept: the lowest level at which each is called.
+
+    Raises:
+        InvalidValue: no value, one outside [0, 1], or not of one dimension.
+
+    Source:
+        Benjamini and Hochberg, Controlling the False Discovery Rate, Journal of the Royal Statistical Society B 57
+        (1995); Bates, Candes, Lei, Romano, Sesia, Testing for Outliers with Conformal p-values, Annals of Statistics
+        51 (2023), for images compared with one reference.
+
+    Example:
+        >>> benjamini_hochberg([0.01, 0.04, 0.03]).round(2).tolist()
+        [0.03, 0.04, 0.04]
+    """
+    array = _checked_p_values(p_values)
+    order = np.argsort(array, kind="stable")[::-1]
+    ranks = np.arange(len(array), 0, -1)
+    adjusted = np.empty(len(array), dtype=np.float64)
+    adjusted[order] = np.minimum(1.0, np.minimum.accumulate(len(array) * array[order] / ranks))
+    return adjusted
+
+
+def _checked_p_values(p_values: ArrayLike) -> NDArray[np.float64]:
     array = checked_array(p_values, name="p_values", kinds="iuf", content="numbers")
     if array.ndim != 1 or len(array) < 1:
         raise InvalidValue(f"p_values must have shape (num_tests,) with at least 1 test; got shape {array.shape}.")
     wrong = array[~((array >= 0) & (array <= 1))]
     if len(wrong):
         raise InvalidValue(f"p_values must be in [0, 1]; got {wrong[0]}.")
-    order = np.argsort(array, kind="stable")
-    counts = np.arange(len(array), 0, -1)
-    adjusted = np.empty(len(array), dtype=np.float64)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(counts * array[order]))
-    return adjusted
+    return array
 
 
 def mcnemar_exact(first_correct: ArrayLike, second_correct: ArrayLike) -> float:
