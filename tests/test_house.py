@@ -60,7 +60,12 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             keras_on_use_in="backends",
         ),
     ),
-    (Room("metrics", "classification intervals significance grouped calibration ensembles history conformal drift"),),
+    (
+        Room(
+            "metrics",
+            "classification intervals significance grouped calibration ensembles history conformal drift novelty",
+        ),
+    ),
     (Room("tasks", "task single_label table"),),
     (Room("records", "data details results"),),
     (Room("records/__init__"),),  # hands on what is in both
