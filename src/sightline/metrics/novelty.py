@@ -171,11 +171,11 @@ def separation(known: Floats, novel: Floats) -> float:
 
 
 def most_above(num_rows: int, rate: float | Fraction, certainty: float | Fraction) -> int | None:
-    """How many calibration scores may lie above a limit that, with this certainty, at most this share of new ones exceeds.
+    """How many calibration scores may lie above a limit that at most this share of new images exceeds.
 
-    With `a` of n above it, the share of new images above it is Beta(a + 1, n - a) distributed over calibrations, so
-    that it is at most `rate` with the probability that of n images more than `a` are above a limit of exactly that
-    rate. Counted in whole numbers.
+    For this certainty. With `a` of n above it, the share of new images above it is Beta(a + 1, n - a) distributed over
+    calibrations, so that it is at most `rate` with the probability that of n images more than `a` are above a limit
+    of exactly that rate. Counted in whole numbers.
 
     Returns:
         From 0 to `num_rows` - 1; None where even 0 is too many.
