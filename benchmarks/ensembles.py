@@ -1,15 +1,15 @@
 """What ensembles bring and cost, by whole commands; every look at test images is written into docs/records.md.
 
-Usage: python benchmarks/ensembles.py committees runs/records [--prefix accurate-] [--size 10] [--corrections FILE]
+Usage: python benchmarks/ensembles.py of-runs runs/records [--prefix accurate-] [--size 10] [--corrections FILE]
        python benchmarks/ensembles.py lenet5 [--seeds 3] [--members 10] [--jobs 2] [--out runs/ensembles]
        python benchmarks/ensembles.py cost [--seeds 3] [--members 5] [--out runs/ensembles-cost]
 
-`committees` takes finished runs as `records.py` leaves them, trains nothing and looks at nothing anew: errors of single
-networks and of committees drawn from them, by raw labels, and by corrected ones where a file has them (a CSV with
+`of-runs` takes finished runs as `records.py` leaves them, trains nothing and looks at nothing anew: errors of single
+networks and of ensembles drawn from them, by raw labels, and by corrected ones where a file has them (a CSV with
 the columns row_id and label; an empty label leaves the image out).
-`lenet5` trains LeNet-5, a committee of LeNet-5s and a LeNet-5 distilled from the committee, on MNIST and Fashion-MNIST:
+`lenet5` trains LeNet-5, an ensemble of LeNet-5s and a LeNet-5 distilled from the ensemble, on MNIST and Fashion-MNIST:
 accuracy and calibration error on test, and what an image costs to predict.
-`cost` trains a committee and a single network on a tenth of MNIST and compares how long they take to predict, from
+`cost` trains an ensemble and a single network on a tenth of MNIST and compares how long they take to predict, from
 files and from arrays, in turn. Their accuracy is not reported.
 """
 
@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import ensembles_committees
+import ensembles_of_runs
 import numpy as np
 from numpy.typing import NDArray
 from records import finished, machine, ordered
@@ -42,13 +42,13 @@ def main() -> None:
     """Do what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    committees = commands.add_parser("committees")
-    committees.add_argument("folder", type=Path)
-    committees.add_argument("--prefix", default="accurate-")
-    committees.add_argument("--size", type=int, default=10)
-    committees.add_argument("--draws", type=int, default=200, help="at most so many committees")
-    committees.add_argument("--corrections", type=Path, metavar="FILE", help="CSV with the columns row_id and label")
-    committees.set_defaults(call=ensembles_committees.report)
+    ensembles = commands.add_parser("of-runs")
+    ensembles.add_argument("folder", type=Path)
+    ensembles.add_argument("--prefix", default="accurate-")
+    ensembles.add_argument("--size", type=int, default=10)
+    ensembles.add_argument("--draws", type=int, default=200, help="at most so many ensembles")
+    ensembles.add_argument("--corrections", type=Path, metavar="FILE", help="CSV with the columns row_id and label")
+    ensembles.set_defaults(call=ensembles_of_runs.report)
     for name, call, members in (("lenet5", compare_lenet5, 10), ("cost", compare_costs, 5)):
         command = commands.add_parser(name)
         command.add_argument("--seeds", type=int, default=3)
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def compare_lenet5(arguments: argparse.Namespace) -> None:
-    """LeNet-5 alone, a committee of them, and one distilled from the committee."""
+    """LeNet-5 alone, an ensemble of them, and one distilled from the ensemble."""
     for source in arguments.sources.split(","):
         try:
             data = sightline.load(source)
@@ -134,9 +134,9 @@ def interval_of(values: list[float], digits: int) -> str:
 
 
 def compare_costs(arguments: argparse.Namespace) -> None:
-    """Predictions of a committee beside those of a single network, trained on a tenth of MNIST."""
+    """Predictions of an ensemble beside those of a single network, trained on a tenth of MNIST."""
     images = np.asarray(sightline.load("mnist").images)[:NUM_ARRAYS]
-    kinds = {"one": [], "committee": ["--ensemble", "deep", "--members", str(arguments.members)]}
+    kinds = {"one": [], "ensemble": ["--ensemble", "deep", "--members", str(arguments.members)]}
     ratios: dict[str, list[float]] = {"files": [], "arrays": []}
     with tempfile.TemporaryDirectory() as folder:
         write_files(images[:NUM_FILES], Path(folder))
@@ -148,12 +148,12 @@ def compare_costs(arguments: argparse.Namespace) -> None:
                 )
             for name, asked in (("files", folder), ("arrays", images)):
                 seconds = in_turn({kind: asking(runs[kind], asked) for kind in kinds}, arguments.rounds)
-                found = np.divide(seconds["committee"], seconds["one"]).tolist()
+                found = np.divide(seconds["ensemble"], seconds["one"]).tolist()
                 ratios[name] += found
                 per_image = NUM_FILES if name == "files" else NUM_ARRAYS
                 each = {kind: 1000 * statistics.median(values) / per_image for kind, values in seconds.items()}
                 print(
-                    f"seed {seed}, {name}: one {each['one']:.4f} ms an image, committee {each['committee']:.4f}, "
+                    f"seed {seed}, {name}: one {each['one']:.4f} ms an image, ensemble {each['ensemble']:.4f}, "
                     f"ratio {statistics.median(found):.2f} ({min(found):.2f} to {max(found):.2f})",
                     flush=True,
                 )

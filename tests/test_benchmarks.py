@@ -1,4 +1,4 @@
-"""What benchmarks write down: rows where they belong, committees that differ, labels corrected, means over seeds."""
+"""What benchmarks write down: rows where they belong, ensembles that differ, labels corrected, means over seeds."""
 
 import math
 import sys
@@ -13,12 +13,12 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 @pytest.fixture
 def modules(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import ensembles_committees
+    import ensembles_of_runs
     import records
 
-    yield records, ensembles_committees
+    yield records, ensembles_of_runs
     # Their names are too plain to stay.
-    for name in ("records", "ensembles_committees", "seeds"):
+    for name in ("records", "ensembles_of_runs", "seeds"):
         sys.modules.pop(name)
 
 
@@ -40,34 +40,34 @@ def test_the_list_of_looks_has_a_heading_for_each_script_that_writes_there(modul
         assert records.with_row(text, "| row |", heading) != text
 
 
-def test_committees_are_all_that_there_are_or_different_ones(modules):
-    _, committees = modules
-    assert committees.draws(3, 2, most=200) == [[0, 1], [0, 2], [1, 2]]
-    drawn = committees.draws(15, 10, most=200)
+def test_ensembles_are_all_that_there_are_or_different_ones(modules):
+    _, ensembles = modules
+    assert ensembles.draws(3, 2, most=200) == [[0, 1], [0, 2], [1, 2]]
+    drawn = ensembles.draws(15, 10, most=200)
     assert len({tuple(members) for members in drawn}) == 200
     assert all(len(set(members)) == 10 for members in drawn)
 
 
 @pytest.mark.parametrize(("num_runs", "size"), [(15, 10), (11, 10), (10, 9), (3, 2), (2, 2)])
-def test_too_few_runs_make_smaller_committees(num_runs, size, modules):
-    _, committees = modules
-    assert committees.sensible_size(num_runs, 10) == size
+def test_too_few_runs_make_smaller_ensembles(num_runs, size, modules):
+    _, ensembles = modules
+    assert ensembles.sensible_size(num_runs, 10) == size
 
 
 def test_a_label_without_agreement_leaves_the_image_out(modules, tmp_path):
-    _, committees = modules
+    _, ensembles = modules
     row_ids = np.array(["test/0", "test/1", "test/2"])
-    predictions = committees.RunPredictions(np.zeros((3, 2, 2)), np.array([0, 1, 1]), row_ids, ("a", "b"))
+    predictions = ensembles.RunPredictions(np.zeros((3, 2, 2)), np.array([0, 1, 1]), row_ids, ("a", "b"))
     path = tmp_path / "corrections.csv"
     path.write_text("row_id,label\ntest/0,b\ntest/2,\n")
-    assert committees.corrected(predictions, path).tolist() == [1, 1, -1]
+    assert ensembles.corrected(predictions, path).tolist() == [1, 1, -1]
     said = [np.array([0, 1, 0]), np.array([1, 0, 0])]
     assert (
-        committees.errors_of(said, committees.corrected(predictions, path), is_alone=False) == "1.00 | 1 to 1 | 0.50000"
+        ensembles.errors_of(said, ensembles.corrected(predictions, path), is_alone=False) == "1.00 | 1 to 1 | 0.50000"
     )
     path.write_text("row_id,label\ntest/9,b\n")
     with pytest.raises(SystemExit, match="test/9"):
-        committees.corrected(predictions, path)
+        ensembles.corrected(predictions, path)
 
 
 def test_the_mean_over_seeds_by_hand(modules):

@@ -121,7 +121,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "training/ensembles",
-            "graph member_recipes soups members boosting train_members",
+            "graph member_recipes weight_averaging members boosting train_members",
             keras=AT_ONCE,
         ),
     ),

@@ -40,7 +40,7 @@ def _together_slowly(member_logits: np.ndarray, votes: list[float]) -> np.ndarra
 
 
 @pytest.mark.parametrize("votes", [[1, 1, 1, 1], [1, 0, 2, 0.5], [0, 0, 0, 3]])
-def test_a_committee_answers_with_the_weighted_mean_of_probabilities(votes: list[float]) -> None:
+def test_a_ensemble_answers_with_the_weighted_mean_of_probabilities(votes: list[float]) -> None:
     answers = _answers()
     np.testing.assert_allclose(np.exp(ensemble_logits(answers, votes)), _together_slowly(answers, votes), rtol=1e-12)
 
@@ -52,7 +52,7 @@ def test_two_members_by_hand() -> None:
     np.testing.assert_allclose(np.exp(ensemble_logits(answers, [1, 3])), [[0.6, 0.4]])
 
 
-def test_a_committee_ignores_the_order_of_members_the_scale_of_votes_and_what_is_added_to_logits() -> None:
+def test_a_ensemble_ignores_the_order_of_members_the_scale_of_votes_and_what_is_added_to_logits() -> None:
     answers, votes = _answers(), np.array([1.0, 2.0, 3.0, 0.0])
     expected = ensemble_logits(answers, votes)
     np.testing.assert_allclose(ensemble_logits(answers[:, ::-1], votes[::-1]), expected)

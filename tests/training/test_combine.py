@@ -143,7 +143,10 @@ def test_a_combined_run_is_an_ordinary_run(
     assert set(answers.class_names) == set(DIGITS)
     assert answers.disagreements is not None
     recipe = json.loads((combined.path / "recipe.json").read_text())
-    assert recipe["ensemble"] == {"kind": "combined", "runs": [str(first), str(turned)], "votes": [2.0, 1.0]}
+    assert sightline.recipe(combined.path / "recipe.json").model.name == "mlp", "it is what --recipe takes"
+    told = json.loads((combined.path / "metrics.json").read_text())["ensemble"]
+    assert told["kind"] == "combined"
+    assert [(member["run"], member["vote"]) for member in told["members"]] == [(str(first), 2.0), (str(turned), 1.0)]
     assert json.loads((combined.path / "resolution.json").read_text()) == [], "votes that are given settle nothing"
     assert recipe["model"]["name"] == "mlp"
     assert "seed" not in recipe, "they had different ones"

@@ -69,10 +69,10 @@ class Identity:
         found, was_other = np.full(len(digests), len(STATES), np.int64), np.zeros(len(digests), bool)
         for part in self.parts:
             hashes, classes = _hashed(part.key, digests, names)
-            places = np.minimum(np.searchsorted(part.hashes, hashes), max(len(part.hashes) - 1, 0))
-            known = (part.hashes[places] == hashes) & (digests != b"") if len(part.hashes) else was_other & False
-            found[known] = np.minimum(found[known], part.states[places[known]])
-            was_other |= known & (part.classes[places] != classes) if len(part.hashes) else False
+            positions = np.minimum(np.searchsorted(part.hashes, hashes), max(len(part.hashes) - 1, 0))
+            known = (part.hashes[positions] == hashes) & (digests != b"") if len(part.hashes) else was_other & False
+            found[known] = np.minimum(found[known], part.states[positions[known]])
+            was_other |= known & (part.classes[positions] != classes) if len(part.hashes) else False
         return np.array([*STATES, NEW])[found], was_other
 
 

@@ -136,7 +136,7 @@ def _combined_lines(ensemble: Mapping[str, Any]) -> list[str]:
     heard = [member["run"] for member in members if member["vote"] > 0]
     if len(heard) == 1:
         why = "no other run makes it better" if ensemble["is_selected"] else "no other has a vote"
-        lines.append(f"{'alone':<11}only {heard[0]} is heard, a committee of one: {why}")
+        lines.append(f"{'alone':<11}only {heard[0]} is heard, an ensemble of one: {why}")
     if against := ensemble["against_best"]:
         lines.append(f"{'against':<11}{against['in_words']}")
     return lines

@@ -176,7 +176,9 @@ def _differences(runs: Sequence[FinishedRun]) -> dict[str, tuple[Any, ...]]:
         fingerprint = str(run.source.get("fingerprint"))
         source = f"{run.source.get('typed') or run.source.get('name')} ({fingerprint[:8]})"
         recipe = dict(flatten(run.recipe))
-        if recipe.get("ensemble.kind") == "none":
+        if (run.metrics["ensemble"] or {}).get("kind") == "combined":
+            recipe["ensemble.kind"] = "combined"  # which no recipe says: nothing is trained by it
+        if recipe["ensemble.kind"] == "none":
             recipe.pop("ensemble.members", None)  # its default would say that a single network had members
         trees.append({"source": source, **recipe, "backend": run.metrics["backend"]})
     keys = dict.fromkeys(key for tree in trees for key in tree)

@@ -158,7 +158,7 @@ def _chosen(combination: _Combination) -> str:
     heard, runs = combination.heard(), combination.runs
     if len(heard) == 1:
         why = ", which no other makes better" if combination.choice.is_selected else ""
-        return f"only {heard[0][0].path} is heard{why}: a committee of one"
+        return f"only {heard[0][0].path} is heard{why}: an ensemble of one"
     return f"{len(heard)} of {len(runs)} runs {combination.choice.made}"
 
 
@@ -219,11 +219,8 @@ def _joined(combination: _Combination) -> Any:
 
 
 def _recipe(combination: _Combination) -> dict[str, Any]:
-    """What was set alike for all that are heard, and how they are combined; nothing trained the whole."""
-    choice = combination.choice
-    agreed = shared_recipe([run.recipe for run, _ in combination.heard()])
-    runs = [str(run.path) for run in combination.runs]
-    return {**agreed, "name": KIND, "ensemble": {"kind": KIND, "runs": runs, "votes": choice.votes.tolist()}}
+    """What was set alike for all that are heard; nothing trained the whole, whose runs and votes metrics.json names."""
+    return {**shared_recipe([run.recipe for run, _ in combination.heard()]), "name": KIND}
 
 
 def _origin(combination: _Combination) -> Origin:

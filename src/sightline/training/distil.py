@@ -10,7 +10,7 @@ from sightline.bundles.bundle import load_bundle
 from sightline.configuration.recipes import recipe as named_recipe
 from sightline.configuration.schema import Recipe
 from sightline.data.sources.downloads import load_keras_for
-from sightline.data.sources.loading import is_files
+from sightline.data.sources.loading import holds_files
 from sightline.records import Bundle, Run
 from sightline.system.backends import choose_backend
 from sightline.system.files import check_free
@@ -102,5 +102,5 @@ def student_start(
         settings: as `sightline.recipe` takes them.
     """
     if name is None:
-        name = "photos" if is_files(source_of_teacher(teacher, source)) else "fast"
+        name = "photos" if holds_files(source_of_teacher(teacher, source)) else "fast"
     return named_recipe(name, settings)

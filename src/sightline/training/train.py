@@ -14,7 +14,7 @@ from sightline.bundles.identity import read_identity
 from sightline.configuration.consistency import epochs_key, is_pretrained
 from sightline.configuration.schema import Recipe
 from sightline.data.sources.downloads import load_keras_for
-from sightline.data.sources.loading import is_files
+from sightline.data.sources.loading import holds_files
 from sightline.errors import InvalidValue
 from sightline.evaluation.evaluate import write_figures
 from sightline.evaluation.scoring import run_figures
@@ -101,7 +101,7 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
         check_place("tensorboard", logs, keep=keep)
         check_tensorboard(logs)
     with reporting(mode):
-        if recipe is None and is_files(source):
+        if recipe is None and holds_files(source):
             announce_recipe(asked.name)
         request = TrainingRequest(source, asked, place, backend, log_every, logs, jobs)
         return run_training(request)

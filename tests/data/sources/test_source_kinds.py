@@ -16,7 +16,7 @@ import sightline
 from sightline.data.inputs.pixels import read_pixels
 from sightline.data.sources import loading
 from sightline.data.sources.assembly import LabelledFiles, to_dataset
-from sightline.data.sources.loading import SOURCE_KINDS, Opening, SourceKind, is_files
+from sightline.data.sources.loading import SOURCE_KINDS, Opening, SourceKind, holds_files
 from sightline.errors import InvalidSource, UnreadableImage
 from sightline.records import SPLIT_NAMES, Dataset, InputSpec, Store
 from sightline.system.progress import reporter
@@ -70,7 +70,7 @@ def pictures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_a_new_kind_is_loaded_decoded_and_told_as_what_it_is(pictures: Path) -> None:
     data = sightline.load(pictures, name="pets")
     assert repr(data) == "Dataset 'pets': 40 images, 2 classes (cat, dog)"
-    assert is_files(pictures)
+    assert holds_files(pictures)
     pixels = read_pixels(data, InputSpec(24, 24, "rgb"))
     assert list(pixels.errors) == [0]
     assert "truncated PNG" in pixels.errors[0]

@@ -10,7 +10,7 @@ import pytest
 
 from sightline.bundles.prediction import find_images
 from sightline.data.decoding.containers import read_bytes
-from sightline.data.sources.loading import is_files
+from sightline.data.sources.loading import holds_files
 from sightline.data.sources.local.folders import list_folder
 from sightline.errors import UnreadableImage
 from sightline.system.progress import reporting
@@ -130,6 +130,6 @@ def test_a_file_in_a_folder_that_cannot_be_entered_is_a_row(ordinary_user: Path)
     (ordinary_user / "closed").chmod(0)
     inner = ordinary_user / "closed" / "1.jpg"
     assert find_images([inner]) == [str(inner)]
-    assert not is_files(inner)
+    assert not holds_files(inner)
     with pytest.raises(UnreadableImage, match="reading it is not permitted"):
         read_bytes(inner)

@@ -109,7 +109,7 @@ def test_a_member_without_a_vote_is_left_out() -> None:
     np.testing.assert_allclose(np.asarray(answer["logits"]), np.asarray(expected["logits"]))
 
 
-def test_a_committee_of_one_is_that_one() -> None:
+def test_a_ensemble_of_one_is_that_one() -> None:
     member = _member(0)
     answer = ensemble_network([member], [3])(IMAGES)
     assert set(answer) == {"features", "logits"}

@@ -32,8 +32,8 @@ keras = load_keras()
 
 from sightline.training.ensembles import train_members as module  # noqa: E402  # the backend is chosen first
 from sightline.training.ensembles.members import Member, load_member, read_member, train_answers  # noqa: E402
-from sightline.training.ensembles.soups import weight_average  # noqa: E402
 from sightline.training.ensembles.train_members import Ensemble, _mean_course, ensemble_summary, train_ensemble  # noqa: E402
+from sightline.training.ensembles.weight_averaging import weight_average  # noqa: E402
 
 
 @pytest.fixture(scope="module")

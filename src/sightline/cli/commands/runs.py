@@ -42,14 +42,14 @@ def train_options(parser: ArgumentParser) -> None:
 
 def train(arguments: Namespace) -> int:
     """Train and say what came of it."""
-    from sightline.data.sources.loading import is_files
+    from sightline.data.sources.loading import holds_files
     from sightline.training.setup.resolution import announce_recipe, opened_and_chosen
     from sightline.training.train import train as train_network
 
     check_folders(arguments, "out", "tensorboard")
     with reporting(arguments.mode):
         source, asked = opened_and_chosen(arguments.source, arguments.recipe, settings_of(arguments, SHORTHANDS))
-        if arguments.recipe is None and is_files(source):
+        if arguments.recipe is None and holds_files(source):
             announce_recipe(asked.name)
     run = train_network(
         source,

@@ -201,7 +201,7 @@ def named_columns(typed: str) -> dict[str, str]:
     return found
 
 
-def is_files(source: Any) -> bool:
+def holds_files(source: Any) -> bool:
     """True if a source consists of image files: a folder, a table or an archive, no name, array or `.npz` file.
 
     Nothing is opened.

@@ -88,10 +88,10 @@ class _RowDraw:
         seen = np.empty_like(images)
         for block in np.unique(rows // BLOCK):
             here = np.flatnonzero(rows // BLOCK == block)
-            places = rows[here] % BLOCK
+            positions = rows[here] % BLOCK
             whole = np.zeros((BLOCK, *images.shape[1:]), np.uint8)
-            whole[places] = images[here]
-            seen[here] = self._drawn(whole, int(block))[places]
+            whole[positions] = images[here]
+            seen[here] = self._drawn(whole, int(block))[positions]
         return seen
 
     def _drawn(self, images: NDArray[np.uint8], block: int) -> NDArray[np.uint8]:

@@ -49,12 +49,12 @@ def reopen_shared_rows(
             f"first is {chosen.row_ids[judged[row]]}: {reason}"
         )
     # Rows that nobody judges have no image: to ask for one is an IndexError.
-    places = np.full(len(chosen), len(read.stored), np.int64)
-    places[judged] = read.rows
+    positions = np.full(len(chosen), len(read.stored), np.int64)
+    positions[judged] = read.rows
     # No recipe trained what is made of them; but pictures that one of the runs keeps back stay where they are.
     parity_images = all(run.recipe.get("data", {}).get("parity_images", True) for run in runs)
     recipe = Recipe(name="combined", data=DataRecipe(parity_images=parity_images))
-    return Prepared(chosen, Pixels(read.stored, places, {}), splits, spec, recipe), typed
+    return Prepared(chosen, Pixels(read.stored, positions, {}), splits, spec, recipe), typed
 
 
 def reopened_network(run: FinishedRun, class_names: tuple[str, ...]) -> Any:

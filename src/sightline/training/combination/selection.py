@@ -105,6 +105,6 @@ def members_of(
 
 
 def _network(run: FinishedRun) -> str:
-    kind = run.recipe.get("ensemble", {}).get("kind", "none")
+    kind = (run.metrics["ensemble"] or {"kind": "none"})["kind"]
     name = str(run.recipe.get("model", {}).get("name", "several networks"))
     return name if kind == "none" else f"{name} ({kind})"

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.errors import InvalidValue
+from sightline.configuration.recipes import flatten, parse_recipe
+from sightline.errors import InvalidValue, UnknownName
 from sightline.evaluation.finished_runs import JUDGED_SPLITS, FinishedRun, has_known_train_rows
 from sightline.evaluation.paired_tests import MOST_DISAGREEING, different_sources
 from sightline.records import InputSpec, Predictions
@@ -166,16 +167,39 @@ def class_order(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
 
 
 def shared_recipe(recipes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The part of several recipes that is the same in all."""
-    first, *others = recipes
-    agreed: dict[str, Any] = {}
-    for key, value in first.items():
-        values = [recipe.get(key) for recipe in others]
-        if isinstance(value, Mapping) and all(isinstance(other, Mapping) for other in values):
-            agreed[key] = shared_recipe([value, *(other for other in values if isinstance(other, Mapping))])
-        elif all(key in recipe and recipe[key] == value for recipe in others):
-            agreed[key] = value
-    return agreed
+    """The part of several recipes that is the same in all and is a recipe by itself, as a tree.
+
+    What has a use beside a key alone that they do not share is left out, since no recipe takes it.
+    """
+    first, *others = (dict(flatten(recipe)) for recipe in recipes)
+    waiting = {key: value for key, value in first.items() if all(other.get(key, other) == value for other in others)}
+    shared: dict[str, Any] = {}
+    while True:
+        taken = {key: value for key, value in waiting.items() if _is_recipe({**shared, key: value})}
+        # One after the other: two that are taken alone need not go together.
+        for key, value in taken.items():
+            if _is_recipe({**shared, key: value}):
+                shared[key] = value
+            del waiting[key]
+        if not taken:
+            return _tree(shared)
+
+
+def _tree(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested as a recipe is written."""
+    tree: dict[str, Any] = {}
+    for key, value in keys.items():
+        section, _, name = key.rpartition(".")
+        (tree.setdefault(section, {}) if section else tree)[name] = value
+    return tree
+
+
+def _is_recipe(content: Mapping[str, Any]) -> bool:
+    try:
+        parse_recipe(content)
+    except (InvalidValue, UnknownName):
+        return False
+    return True
 
 
 def _check_sources(runs: Sequence[FinishedRun]) -> list[str]:

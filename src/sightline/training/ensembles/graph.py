@@ -55,7 +55,7 @@ def ensemble_network(members: Sequence[keras.Model], votes: ArrayLike, *, views:
     if len(heard) > 1:
         contract["member_logits"] = ops.stack(answers, axis=1)
         contract["disagreement"] = _disagreement(answers, [share for _, share in heard], logits)
-    return keras.Model(images, contract, name="committee")
+    return keras.Model(images, contract, name="ensemble")
 
 
 def check_joined(num_parameters: int, free: int, *, said: str) -> None:
@@ -93,7 +93,7 @@ def _check_alike(members: Sequence[keras.Model]) -> None:
     shapes = {(tuple(member.input.shape[1:]), int(member.output["logits"].shape[-1])) for member in members}
     if len(shapes) > 1:
         shown = "; ".join(f"{'x'.join(map(str, size))} and {count} classes" for size, count in sorted(shapes))
-        raise InvalidValue(f"members of one committee take images of one size and tell the same classes; got {shown}.")
+        raise InvalidValue(f"members of one ensemble take images of one size and tell the same classes; got {shown}.")
 
 
 def _moved(down: int, right: int) -> Callable[[Any], Any]:

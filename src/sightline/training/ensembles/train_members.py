@@ -35,7 +35,7 @@ from sightline.training.ensembles.members import (
     train_member_or_report,
     with_data,
 )
-from sightline.training.ensembles.soups import weight_average
+from sightline.training.ensembles.weight_averaging import weight_average
 from sightline.training.loop.batches import rows_for_fit
 from sightline.training.loop.fit import Fitted
 from sightline.training.setup.preparation import Prepared

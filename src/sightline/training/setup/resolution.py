@@ -17,7 +17,7 @@ from sightline.configuration.schema import AugmentationRecipe, Recipe, strengths
 from sightline.configuration.values import as_typed
 from sightline.data.inputs.input_spec import USUAL_SIDE, natural_shape
 from sightline.data.sources.catalog import SOURCES
-from sightline.data.sources.loading import is_files, open_as_recipe_says
+from sightline.data.sources.loading import holds_files, open_as_recipe_says
 from sightline.errors import InvalidValue
 from sightline.records import Dataset, Store
 from sightline.system.progress import reporter
@@ -58,7 +58,7 @@ def opened_and_chosen(source: Any, name: str | Path | None, settings: Sequence[s
 
     It is the one that was named, or that `default_recipe` says, with keys set as `--set` sets them.
     """
-    if name is not None or not is_files(source):
+    if name is not None or not holds_files(source):
         # What goes by a name is opened when its backend is loaded; arrays are trained fast, whatever they hold.
         return source, recipe("fast" if name is None else name, settings)
     read_assignments(settings)  # what is mistyped is told before a folder is listed

@@ -38,7 +38,7 @@ def weight_average(
     """
     weights = [member.get_weights() for member in members]
     if len({tuple(array.shape for array in arrays) for arrays in weights}) > 1:
-        raise InvalidValue("a soup is made of networks of one shape; these differ. Combine them as a committee.")
+        raise InvalidValue("a soup is made of networks of one shape; these differ. Combine their answers.")
     alone = [_judge(member, validation) for member in members]
     average = keras.models.clone_model(members[0])
     if greedy:
@@ -127,5 +127,5 @@ def _refuse_barrier(together: tuple[float, float], alone: list[tuple[float, floa
         raise InvalidValue(
             f"the soup is right on {accuracy:.1%} of the validation rows, and its members alone on {lowest:.1%} to "
             f"{highest:.1%}: between their weights lies a barrier, as between networks that share no start. "
-            "Combine them as a committee (ensemble.kind=deep, or `sightline combine`), or take greedy-soup."
+            "Combine their answers (ensemble.kind=deep, or `sightline combine`), or take greedy-soup."
         )

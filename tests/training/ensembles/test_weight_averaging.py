@@ -14,7 +14,7 @@ from sightline.system.backends import load_keras
 keras = load_keras()
 
 from sightline.training.ensembles.graph import answers_of  # noqa: E402  # the backend is chosen first
-from sightline.training.ensembles.soups import weight_average  # noqa: E402
+from sightline.training.ensembles.weight_averaging import weight_average  # noqa: E402
 from sightline.training.loop.batches import LabelledImages  # noqa: E402
 
 
@@ -124,7 +124,7 @@ def test_a_greedy_soup_is_never_worse_on_validation_than_its_best_member() -> No
 def test_a_barrier_between_networks_that_are_good_alone_is_refused() -> None:
     good = [_good(), _mirrored(_good())]
     assert min(_accuracy(network) for network in good) > 0.95
-    with pytest.raises(InvalidValue, match=r"between their weights lies a barrier, .* Combine them as a committee"):
+    with pytest.raises(InvalidValue, match=r"between their weights lies a barrier, .* Combine their answers"):
         weight_average(good, TRAIN, VALIDATION, greedy=False)
     average, chosen = weight_average(good, TRAIN, VALIDATION, greedy=True)
     assert chosen.sum() == 1
@@ -171,5 +171,5 @@ def test_averages_that_no_member_moved_stay_as_they_are(is_fixed: bool) -> None:
 
 
 def test_networks_of_different_shapes_are_refused() -> None:
-    with pytest.raises(InvalidValue, match=r"networks of one shape; these differ\. Combine them as a committee"):
+    with pytest.raises(InvalidValue, match=r"networks of one shape; these differ\. Combine their answers"):
         weight_average([_network(0, units=4), _network(0, units=5)], TRAIN, VALIDATION, greedy=False)

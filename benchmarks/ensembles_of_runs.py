@@ -1,4 +1,4 @@
-"""Committees of finished runs: how `ensembles.py committees` draws and judges them. Imports no Keras."""
+"""Ensembles of finished runs: how `ensembles.py of-runs` draws and judges them. Imports no Keras."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class RunPredictions:
 
 
 def report(arguments: argparse.Namespace) -> None:
-    """Print single runs and committees of them, by raw labels and, if there are any, by corrected ones."""
+    """Print single runs and ensembles of them, by raw labels and, if there are any, by corrected ones."""
     folders = sorted(
         path.parent for path in arguments.folder.glob(f"{arguments.prefix}*/predictions.npz") if path.is_file()
     )
@@ -49,10 +49,10 @@ def report(arguments: argparse.Namespace) -> None:
     size = sensible_size(len(folders), arguments.size)
     chosen = draws(len(folders), size, most=arguments.draws)
     if size < arguments.size:
-        print(f"Too few runs for committees of {arguments.size} that differ: committees of {size} instead.")
+        print(f"Too few runs for ensembles of {arguments.size} that differ: ensembles of {size} instead.")
     how = "all there are" if len(chosen) == math.comb(len(folders), size) else "drawn by chance"
     print(
-        f"{len(chosen)} committees of {size}: {how}. They share members, so they spread less than committees that were "
+        f"{len(chosen)} ensembles of {size}: {how}. They share members, so they spread less than ensembles that were "
         "trained apart."
     )
     together = [ensemble_logits(predictions.logits[:, members], np.ones(size)).argmax(axis=1) for members in chosen]
@@ -64,7 +64,7 @@ def report(arguments: argparse.Namespace) -> None:
         labels["corrected"] = corrected(predictions, arguments.corrections)
     print("\n| labels | what | errors, mean | least to most | accuracy, mean |\n|---|---|---|---|---|")
     for which, given in labels.items():
-        for what, said in (("one network", alone), (f"committee of {size}", together)):
+        for what, said in (("one network", alone), (f"ensemble of {size}", together)):
             print(f"| {which} | {what} | {errors_of(said, given, is_alone=said is alone)} |")
 
 
@@ -94,12 +94,12 @@ def costs(folders: list[Path]) -> str:
 
 
 def sensible_size(num_runs: int, asked: int) -> int:
-    """The largest size up to that asked for of which there are several committees."""
+    """The largest size up to that asked for of which there are several ensembles."""
     return min(asked, num_runs - 1) if num_runs > 2 else num_runs
 
 
 def draws(num_runs: int, size: int, *, most: int) -> list[list[int]]:
-    """All committees of a size, or different ones drawn by chance where there are more."""
+    """All ensembles of a size, or different ones drawn by chance where there are more."""
     if math.comb(num_runs, size) <= most:
         return [list(members) for members in itertools.combinations(range(num_runs), size)]
     chance, found = np.random.default_rng(0), set[tuple[int, ...]]()
@@ -130,7 +130,7 @@ def errors_of(said: list[NDArray[np.int64]], labels: NDArray[np.int64], *, is_al
     errors = [int((answer != labels)[judged].sum()) for answer in said]
     accuracies = [1 - count / int(judged.sum()) for count in errors]
     interval = ""
-    # Committees share members: an interval over them would be too narrow, so only their range is told.
+    # Ensembles share members: an interval over them would be too narrow, so only their range is told.
     if is_alone:
         lower, upper = mean_interval(accuracies)
         interval = f" [{lower:.5f}, {upper:.5f}]"
