@@ -63,7 +63,8 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "metrics",
-            "classification intervals significance grouped calibration ensembles history conformal drift novelty",
+            "classification intervals significance grouped calibration ensembles history conformal drift novelty "
+            "selective",
         ),
     ),
     (Room("tasks", "task single_label table"),),

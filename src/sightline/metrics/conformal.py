@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -22,6 +22,8 @@ from sightline.metrics.grouped import checked_groups
 # Of RAPS: each class beyond the second most probable costs so much. Fixed, as what is tuned has to be tuned elsewhere
 # than on the rows that certify it.
 FREE_CLASSES, PENALTY = 2, 0.05
+# So many are computed at once, in float64.
+MOST_SCORES = 2**20
 
 
 def label_scores(logits: ArrayLike, kind: str = "lac", uniforms: ArrayLike | None = None) -> NDArray[np.float64]:
@@ -66,6 +68,12 @@ def label_scores(logits: ArrayLike, kind: str = "lac", uniforms: ArrayLike | Non
     with np.errstate(over="ignore"):
         gaps = np.maximum(table - table.max(axis=1, keepdims=True), -LARGEST_GAP)
     return score(gaps, drawn.astype(np.float64))
+
+
+def portions(num_images: int, num_classes: int) -> Iterator[slice]:
+    """Rows whose scores are computed together, so that many images and classes need no more memory than a few."""
+    step = max(MOST_SCORES // max(num_classes, 1), 1)
+    yield from (slice(first, first + step) for first in range(0, num_images, step))
 
 
 def _negative_log_odds(gaps: NDArray[np.float64], _: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -159,6 +160,69 @@ def paired_difference_interval(
     above = square_and_add(second_upper - second_accuracy, first_accuracy - first_lower, correlation)
     difference = (num_second - num_first) / num_images
     return max(-1.0, difference - below), min(1.0, difference + above)
+
+
+def binomial_cdf(num_trials: int, rate: float) -> NDArray[np.float64]:
+    """How probable at most 0, 1, 2, ... hits in so many trials are, each a hit with the same probability.
+
+    Args:
+        num_trials: at least 0.
+        rate: in (0, 1).
+
+    Returns:
+        float64 (num_trials + 1,), ascending to 1; exact to about 1e-13.
+
+    Example:
+        >>> binomial_cdf(2, 0.5).tolist()
+        [0.25, 0.75, 1.0]
+    """
+    odds, mean = rate / (1 - rate), num_trials * rate
+    return _cumulated(num_trials, (mean, mean * (1 - rate)), lambda hits: (num_trials - hits + 1) / hits * odds)
+
+
+def beta_binomial_cdf(num_trials: int, alpha: float, beta: float) -> NDArray[np.float64]:
+    """The same where the probability of a hit is itself drawn once for all trials, from Beta(alpha, beta).
+
+    Args:
+        num_trials: at least 0.
+        alpha: above 0.
+        beta: above 0.
+
+    Returns:
+        float64 (num_trials + 1,), ascending to 1.
+
+    Example:
+        >>> beta_binomial_cdf(3, 1, 1).tolist()
+        [0.25, 0.5, 0.75, 1.0]
+    """
+    total, rate = alpha + beta, alpha / (alpha + beta)
+    mean = num_trials * rate
+    return _cumulated(
+        num_trials,
+        (mean, mean * (1 - rate) * (total + num_trials) / (total + 1)),
+        lambda hits: (num_trials - hits + 1) / hits * ((hits - 1 + alpha) / (num_trials - hits + beta)),
+    )
+
+
+def _cumulated(
+    num_trials: int, moments: tuple[float, float], ratio: Callable[[NDArray[np.int64]], NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """The distribution of a count of this mean and variance, by how much more probable a number is than the last.
+
+    It is weighed from the most probable number outwards: the logarithm of a factorial would cost five digits. What
+    lies 40 standard deviations off has no digit in a float64.
+    """
+    mean, variance = moments
+    reach = 40 * math.sqrt(variance) + 60
+    first, last = max(0, int(mean - reach)), min(num_trials, int(mean + reach) + 1)
+    ratios = ratio(np.arange(first + 1, last + 1))
+    top = int(np.concatenate([[0.0], np.cumsum(np.log(ratios))]).argmax())
+    below, above = np.cumprod(1 / ratios[:top][::-1])[::-1], np.cumprod(ratios[top:])
+    sums = np.cumsum(np.concatenate([below, [1.0], above]))
+    chances = np.ones(num_trials + 1)
+    chances[:first] = 0
+    chances[first : last + 1] = sums / sums[-1]
+    return chances
 
 
 def square_and_add(one: float, other: float, correlation: float) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import InvalidBundle, InvalidValue, pick
-from sightline.metrics.conformal import RANDOMISED, SCORES, exact_level, label_scores, one_of_each_group, score_limits
+from sightline.metrics.conformal import (
+    RANDOMISED,
+    SCORES,
+    exact_level,
+    label_scores,
+    one_of_each_group,
+    portions,
+    score_limits,
+)
 from sightline.records import Bundle, Predictions, PredictionSets
 from sightline.system.files import write_atomically
 from sightline.system.stored import read_arrays
@@ -28,8 +36,6 @@ USUAL_SCORE = next(iter(SCORES))
 _KEY_BYTES = 16
 # Nine million images; a stranger's archive may say more.
 MOST_SETS_BYTES = 256 * 2**20
-# Scores are computed for so many at once, in float64.
-_MOST_SCORES = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,15 +121,10 @@ def _scores_of(
 ) -> NDArray[np.float64]:
     """(num_rows,) how badly one class of each row fits, in bounded memory."""
     found = np.empty(len(labels))
-    for part in _portions(len(labels), logits.shape[1]):
+    for part in portions(len(labels), logits.shape[1]):
         scores = label_scores(logits[part], kind, random[part])
         found[part] = np.take_along_axis(scores, labels[part, None], axis=1)[:, 0]
     return found
-
-
-def _portions(num_rows: int, num_classes: int) -> Iterator[slice]:
-    step = max(_MOST_SCORES // max(num_classes, 1), 1)
-    yield from (slice(first, first + step) for first in range(0, num_rows, step))
 
 
 def write_sets(folder: Path, certificate: Certificate) -> int:
@@ -233,7 +234,7 @@ class SetMaker:
         members = np.zeros(logits.shape, bool)
         is_unusual = np.zeros(len(logits), bool)
         sound = np.flatnonzero(np.isfinite(logits).all(axis=1))
-        for portion in _portions(len(sound), logits.shape[1]):
+        for portion in portions(len(sound), logits.shape[1]):
             rows = sound[portion]
             part = logits[rows]
             within = is_usual = label_scores(part, USUAL_SCORE) <= self.usual_limits
