@@ -129,7 +129,8 @@ class Trainer:
 
     def _judge(self, network: Any) -> dict[str, float]:
         """Accuracy and its like on the rows that nothing was chosen by."""
-        from sightline.metrics.calibration import expected_calibration_error, fit_temperature
+        from sightline.metrics.calibration.reliability import equal_width_error
+        from sightline.metrics.calibration.temperature import fit_temperature
         from sightline.metrics.classification import cross_entropy, softmax
 
         validation, logits = (logits_of(network, self.images[rows]) for rows in (self.validation, self.judged))
@@ -137,12 +138,13 @@ class Trainer:
         if not (np.isfinite(logits).all() and np.isfinite(validation).all()):
             return {"accuracy": 1 / self.data.num_classes, "failed": 1}
         temperature = fit_temperature(validation, self.data.labels[self.validation])
+        is_right = logits.argmax(axis=1) == labels
         return {
-            "accuracy": float((logits.argmax(axis=1) == labels).mean()),
+            "accuracy": float(is_right.mean()),
             "validation_accuracy": float((validation.argmax(axis=1) == self.data.labels[self.validation]).mean()),
             "cross_entropy": cross_entropy(logits, labels),
-            "calibration_error": expected_calibration_error(softmax(logits), labels),
-            "calibrated_error": expected_calibration_error(softmax(logits, temperature=temperature), labels),
+            "calibration_error": equal_width_error(softmax(logits).max(axis=1), is_right),
+            "calibrated_error": equal_width_error(softmax(logits, temperature=temperature).max(axis=1), is_right),
             "failed": 0,
         }
 

@@ -22,7 +22,7 @@ import sightline
 from sightline.bundles.bundle import load_bundle
 from sightline.bundles.sessions import open_session
 from sightline.configuration.schema import Recipe
-from sightline.metrics.calibration import fit_temperature
+from sightline.metrics.calibration.temperature import fit_temperature
 from sightline.metrics.classification import cross_entropy, softmax
 from sightline.records import Bundle
 from sightline.system.backends import load_keras

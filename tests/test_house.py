@@ -60,13 +60,9 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             keras_on_use_in="backends",
         ),
     ),
-    (
-        Room(
-            "metrics",
-            "classification intervals significance grouped calibration ensembles history conformal drift novelty "
-            "selective",
-        ),
-    ),
+    (Room("metrics", "classification intervals significance grouped"),),
+    (Room("metrics/calibration", "temperature reliability"),),
+    (Room("metrics", "ensembles history conformal drift novelty selective"),),
     (Room("tasks", "task single_label table"),),
     (Room("records", "data details results"),),
     (Room("records/__init__"),),  # hands on what is in both
@@ -95,7 +91,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("bundles", "prediction answer_tables"),),
     (Room("quality", "findings ranges survey images classes duplicates shortcuts audit"),),
     (Room("reporting/sheets", "fonts grids sheets"),),
-    (Room("reporting/charts", "canvas confusion curves overlay learning_rates"),),
+    (Room("reporting/charts", "canvas confusion reliability curves overlay learning_rates"),),
     (Room("reporting/pages", "style miniatures audit"),),
     (Room("evaluation", "scoring finished_runs judging evaluate paired_tests comparison similarity"),),
     (Room("networks", "lite0_layout building classic convnet lite0 applications", keras=AT_ONCE),),

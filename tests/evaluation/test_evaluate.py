@@ -150,9 +150,11 @@ def test_an_unknown_split_is_refused(split: object, tiny_run: sightline.Run) -> 
 def test_the_pictures_and_figures_are_written_where_they_are_asked_for(tiny_run: sightline.Run, tmp_path: Path) -> None:
     out = tmp_path / "new" / "figures"
     evaluation = sightline.evaluate(tiny_run, out=out)
-    assert sorted(path.name for path in out.iterdir()) == ["confusion.png", "metrics.json", "mistakes.png"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        *["confusion.png", "metrics.json", "mistakes.png", "reliability.png"]
+    ]
     assert json.loads((out / "metrics.json").read_text())["accuracy"] == evaluation.accuracy
-    for name in ("confusion.png", "mistakes.png"):
+    for name in ("confusion.png", "reliability.png", "mistakes.png"):
         with Image.open(out / name) as picture:
             assert picture.format == "PNG"
 

@@ -140,7 +140,7 @@ def test_a_run_leaves_every_file_of_the_design(tiny_run: sightline.Run) -> None:
             "predictions.npz",
             "metrics.json",
         ],
-        *["curves.png", "confusion.png", "mistakes.png"],
+        *["curves.png", "confusion.png", "reliability.png", "mistakes.png"],
         *(str(Path("bundle") / name) for name in bundle.split()),
     }
 
@@ -183,7 +183,7 @@ def test_the_figures_are_those_of_the_history(tiny_run: sightline.Run) -> None:
 
 
 def test_the_temperature_comes_from_the_calibration_rows_and_is_in_the_bundle(tiny_run: sightline.Run) -> None:
-    from sightline.metrics.calibration import fit_temperature
+    from sightline.metrics.calibration.temperature import fit_temperature
 
     with np.load(tiny_run.path / "predictions.npz") as saved:
         fitted = fit_temperature(saved["calibration_logits"], saved["calibration_labels"])

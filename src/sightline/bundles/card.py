@@ -181,6 +181,7 @@ def _figures(evaluation: Evaluation | None) -> str:
     told = "; ".join(_figure(name, evaluation) for name in told_in("card", evaluation.figures))
     lines = [
         f"On {_test_images(evaluation)} that took no part in any choice: {told}.",
+        *([] if evaluation.reliability is None else ["", f"Calibration: {evaluation.reliability.in_words}."]),
         "",
         "| class | images | precision | recall | F1 |",
         "|---|---|---|---|---|",

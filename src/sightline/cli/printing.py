@@ -179,6 +179,8 @@ def print_evaluation(evaluation: Evaluation, *, is_said: bool = False) -> None:
     if evaluation.rows is not None:
         print_text("\n".join([*([] if is_said else [evaluation.rows["in_words"]]), *evaluation.rows["notes"]]))
     print_text(evaluation.other_figures)
+    if evaluation.reliability is not None:
+        print_text(evaluation.reliability.in_words)
     for promise in evaluation.promises.values():
         print_text(promise["in_words"])
     rows = [

@@ -20,6 +20,7 @@ from sightline.metrics.intervals import USUAL_LEVEL, checked_confidence
 from sightline.records import Bundle, Evaluation, Predictions, Run
 from sightline.reporting.charts.canvas import check_drawable
 from sightline.reporting.charts.confusion import confusion_png
+from sightline.reporting.charts.reliability import reliability_png
 from sightline.reporting.sheets.sheets import mistakes_sheet
 from sightline.system.files import check_free, write_atomically, write_json
 from sightline.system.paths import places_of
@@ -47,7 +48,8 @@ def evaluate(  # noqa: PLR0913  # each is an option of the command line, and non
         split: "train", "validation", "calibration", "test" or "all". Left out: what the bundle did not learn from:
             the run's test rows, found by their content wherever they lie, and images that it does not know; of a
             source that gives test rows of its own, among those.
-        out: a folder for metrics.json, confusion.png and mistakes.png; must be free, and outside the source.
+        out: a folder for metrics.json, confusion.png, reliability.png and mistakes.png; must be free, and outside the
+            source.
         coverage: as `sightline.predict` takes it: how often sets of that coverage hold the right class, and how large
             they are, is measured, too.
         per_class: as `sightline.predict` takes it.
@@ -111,7 +113,7 @@ def evaluate(  # noqa: PLR0913  # each is an option of the command line, and non
 
 
 def write_figures(folder: Path, evaluation: Evaluation, predictions: Predictions, images: Pixels) -> None:
-    """Write `confusion.png` and `mistakes.png` into a folder, made if it is missing.
+    """Write `confusion.png`, `reliability.png` and `mistakes.png` into a folder, made if it is missing.
 
     `images` have a row a prediction; only those that are drawn are read.
 
@@ -120,6 +122,7 @@ def write_figures(folder: Path, evaluation: Evaluation, predictions: Predictions
         CannotWrite: the disk is full or read-only.
     """
     write_atomically(folder / "confusion.png", confusion_png(evaluation))
+    write_atomically(folder / "reliability.png", reliability_png(evaluation))
     readable = np.flatnonzero(predictions.readable)
     labels = np.asarray(predictions.labels)[readable]
     logits = predictions.logits[readable]

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from sightline.errors import InvalidValue
+from sightline.metrics.calibration.reliability import Reliability
 from sightline.metrics.classification import most_confused, precision_recall_f1
-from sightline.metrics.figures import MeasuredFigures, confusion_of, is_right, plain
+from sightline.metrics.figures import FIGURES, MeasuredFigures, confusion_of, is_right, plain
 from sightline.metrics.grouped import num_groups
 from sightline.metrics.intervals import USUAL_LEVEL, checked_confidence
 from sightline.records import Evaluation, Predictions, Run
@@ -49,6 +50,7 @@ def score(predictions: Predictions, *, interval_level: float = USUAL_LEVEL) -> E
         most_confused=most_confused(confusion, rows.class_names),
         num_groups=num_groups(rows.groups),
         interval_level=level,
+        reliability=Reliability(rows.confidences, is_right(rows), rows.groups, level=level),
     )
 
 
@@ -72,6 +74,7 @@ def figures(evaluation: Evaluation) -> dict[str, Any]:
         "interval_level": evaluation.interval_level,
         **({} if evaluation.rows is None else {"rows": dict(evaluation.rows)}),
         **plain(evaluation.figures),
+        **({} if evaluation.reliability is None else {"reliability": _plain_reliability(evaluation.reliability)}),
         **({"promises": dict(evaluation.promises)} if evaluation.promises else {}),
         "classes": per_class,
         "most_confused": [
@@ -82,13 +85,35 @@ def figures(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
+def _plain_reliability(found: Reliability) -> dict[str, Any]:
+    """As plain JSON types; the bins that hold images, from low confidences to high."""
+    edges = np.linspace(0, 1, len(found.counts) + 1)
+    return {
+        "expected": found.expected,
+        "expected_interval": list(found.expected_interval),
+        "p_value": found.p_value,
+        "bins": [
+            {
+                "from": float(edges[number]),
+                "to": float(edges[number + 1]),
+                "num_images": int(found.counts[number]),
+                "confidence": float(found.confidences[number]),
+                "accuracy": float(found.accuracies[number]),
+                "expected_accuracy_interval": found.band[:, number].tolist(),
+            }
+            for number in np.flatnonzero(found.counts).tolist()
+        ],
+        "in_words": found.in_words,
+    }
+
+
 def brief_figures(predictions: Predictions) -> dict[str, Any] | None:
     """What is told of a member of an ensemble: images, correct ones, accuracy and its interval; None of no rows."""
-    if not len(predictions):
+    rows = predictions.take(np.flatnonzero(predictions.readable))
+    if not len(rows):
         return None
-    alone = score(predictions)
-    counts = {"num_images": alone.num_images, "num_correct": alone.num_correct}
-    return {**counts, **plain({"accuracy": alone.figures["accuracy"]})}
+    right = int(is_right(rows).sum())
+    return {"num_images": len(rows), "num_correct": right, **plain({"accuracy": FIGURES["accuracy"].measure(rows)})}
 
 
 def run_figures(run: Run) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.metrics.calibration import confidence_error
+from sightline.metrics.calibration.reliability import debiased_error, equal_mass_error, equal_width_error
 from sightline.metrics.classification import balanced_accuracy, confusion_matrix, macro_f1
 from sightline.metrics.grouped import accuracy_interval
 from sightline.metrics.intervals import USUAL_LEVEL
@@ -76,10 +76,6 @@ def _cross_entropy(rows: Predictions) -> float:
     return rows.task.cross_entropy(rows.logits, np.asarray(rows.labels), temperature=rows.temperature)
 
 
-def _calibration_error(rows: Predictions) -> float:
-    return confidence_error(rows.confidences, is_right(rows))
-
-
 def _set_sizes(rows: Predictions) -> NDArray[np.int64]:
     return np.zeros(len(rows), np.int64) if rows.sets is None else rows.sets.members.sum(axis=1)
 
@@ -135,10 +131,22 @@ FIGURES: dict[str, Metric] = {
     ),
     "calibration_error": Metric(
         "calibration error",
-        _calibration_error,
+        lambda rows: equal_width_error(rows.confidences, is_right(rows)),
         is_higher_better=False,
         full_words="expected calibration error",
         left_out_of=("training",),
+    ),
+    "equal_mass_calibration_error": Metric(
+        "equal-mass calibration error",
+        lambda rows: equal_mass_error(rows.confidences, is_right(rows)),
+        is_higher_better=False,
+        left_out_of=("card", "training", "comparison"),
+    ),
+    "debiased_calibration_error": Metric(
+        "debiased calibration error",
+        lambda rows: debiased_error(rows.confidences, is_right(rows), rows.groups),
+        is_higher_better=False,
+        left_out_of=("card", "training", "comparison"),
     ),
     "coverage": _share("coverage", _is_covered, is_higher_better=True, needs="sets"),
     "mean_set_size": Metric(

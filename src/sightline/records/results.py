@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.metrics.calibration.reliability import Reliability
 from sightline.records.data import InputSpec, Splits, image_tag
 from sightline.records.details import AnswerDetail, PredictionSets
 from sightline.system.text import counted
@@ -239,6 +240,8 @@ class Evaluation:
         most_confused: (given, predicted, count), most frequent first.
         num_groups: of images that hang together; intervals count them. None where each image stands alone.
         interval_level: of all intervals: 0.95 are those that hold the truth in 95 of 100 such evaluations.
+        reliability: confidences beside what came true, and beside what a perfectly calibrated model would show on as
+            many images: `expected`, `expected_interval`, `p_value`, and all that `in_words`.
         rows: of what `sightline.evaluate` gave: which rows these are, and which were left out; see there.
         promises: what answers were asked to keep, by the name of the detail; of `sets`: `coverage`, `score`,
             `per_class`, the `num_images` and `num_groups` of the calibration images behind it, and all that `in_words`.
@@ -249,6 +252,8 @@ class Evaluation:
         cross_entropy: mean, in nats, of the calibrated probabilities.
         macro_f1: mean F1 over the classes that occur.
         calibration_error: expected calibration error over 15 bins, in [0, 1].
+        equal_mass_calibration_error: the same over bins of as many images each.
+        debiased_calibration_error: root mean square over such bins, less what chance adds.
 
     Example:
         >>> import sightline
@@ -269,6 +274,7 @@ class Evaluation:
     most_confused: tuple[tuple[str, str, int], ...]
     num_groups: int | None = None
     interval_level: float = 0.95
+    reliability: Reliability | None = None
     rows: Mapping[str, Any] | None = None
     promises: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -301,6 +307,16 @@ class Evaluation:
     def calibration_error(self) -> float:
         """Expected calibration error over 15 bins, in [0, 1]."""
         return self.figures["calibration_error"].value
+
+    @property
+    def equal_mass_calibration_error(self) -> float:
+        """The same over bins of as many images each."""
+        return self.figures["equal_mass_calibration_error"].value
+
+    @property
+    def debiased_calibration_error(self) -> float:
+        """Root mean square over such bins, less what chance adds."""
+        return self.figures["debiased_calibration_error"].value
 
     @property
     def num_errors(self) -> int:
@@ -436,7 +452,7 @@ class Run:
     def _repr_html_(self) -> str:
         pictures = "".join(
             image_tag((self.path / name).read_bytes(), height=320)
-            for name in ("curves.png", "confusion.png", "mistakes.png")
+            for name in ("curves.png", "confusion.png", "reliability.png", "mistakes.png")
             if (self.path / name).is_file()
         )
         return f"<p>{html.escape(repr(self))}</p>{pictures}"

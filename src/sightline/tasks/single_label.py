@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.metrics.calibration import fit_temperature
+from sightline.metrics.calibration.temperature import fit_temperature
 from sightline.metrics.classification import cross_entropy, softmax
 from sightline.system.text import printable
 from sightline.tasks.task import Answer, Task
@@ -83,7 +83,7 @@ class SingleLabel:
         return cross_entropy(logits, labels, temperature=temperature)
 
     def fit_temperature(self, logits: NDArray[Any], labels: NDArray[Any]) -> float:
-        """See `sightline.metrics.calibration.fit_temperature`."""
+        """See `sightline.metrics.calibration.temperature.fit_temperature`."""
         return fit_temperature(logits, labels)
 
     def answers(

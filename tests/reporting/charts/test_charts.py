@@ -1,22 +1,29 @@
 """Learning curves and the confusion matrix: what they show, refuse, and leave alone."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from sightline.errors import InvalidValue
+from sightline.metrics.calibration.reliability import Reliability
 from sightline.metrics.history import settled_accuracy, smooth
 from sightline.records import Evaluation, Figure
 from sightline.reporting.charts.canvas import VERMILLION
 from sightline.reporting.charts.confusion import confusion_png, draw_confusion, shown_classes
 from sightline.reporting.charts.curves import curves_png, draw_curves
 from sightline.reporting.charts.overlay import COLORS, Course, draw_overlay, overlay_png, spread
+from sightline.reporting.charts.reliability import draw_reliability, reliability_png
 
 matplotlib = pytest.importorskip("matplotlib")
 
 WIDTHS = (901, 902)  # matplotlib 3.9 rounds 8.2 inches down, 3.10 up
+
+
+# Too sure at 0.95, of which 0.8 are right; at 0.75 by chance alone.
+CONFIDENCES = np.where(np.arange(200) < 150, 0.95, 0.75)
 
 
 def history(num_epochs: int) -> list[dict[str, float]]:
@@ -49,6 +56,7 @@ def evaluation(counts: np.ndarray, names: list[str] | None = None) -> Evaluation
         recall=some,
         f1=some,
         most_confused=(),
+        reliability=Reliability(CONFIDENCES, np.arange(200) % 5 > 0),
     )
 
 
@@ -212,6 +220,29 @@ def test_empty_rows_and_single_classes_are_drawn(counts):
     opened(confusion_png(evaluation(counts)))
 
 
+def test_points_of_the_reliability_diagram_are_bins_and_those_beyond_chance_are_marked():
+    upper, lower = draw_reliability(evaluation(np.eye(2, dtype=np.int64))).axes
+    seen = {line.get_label(): line.get_xydata().round(4).tolist() for line in upper.lines}
+    assert seen["seen, as chance explains"] == [[0.75, 0.8]]
+    assert seen["seen, further off"] == [[0.95, 0.8]]
+    assert [text.get_text() for text in lower.texts] == ["50", "150"]
+    assert len(upper.patches) == 2  # where perfect confidences would lie
+    assert upper.get_title(loc="left").startswith(
+        "calibration error 0.1250, p = 0.001\na perfectly calibrated model: 0.0"
+    )
+
+
+def test_one_image_and_certain_answers_have_a_reliability_diagram():
+    for confidences, correct in (([0.5], [True]), ([1.0] * 5, [True] * 5)):
+        found = replace(evaluation(np.eye(2, dtype=np.int64)), reliability=Reliability(confidences, correct))
+        opened(reliability_png(found))
+
+
+def test_an_evaluation_without_confidences_has_no_reliability_diagram():
+    with pytest.raises(InvalidValue, match="reliability must be known"):
+        draw_reliability(replace(evaluation(np.eye(2, dtype=np.int64)), reliability=None))
+
+
 @pytest.mark.parametrize(
     ("counts", "message"),
     [
@@ -227,7 +258,12 @@ def test_a_matrix_that_is_none_is_refused(counts, message):
 
 def test_the_same_input_gives_the_same_bytes_whatever_the_style_of_the_program():
     counts = np.array([[5, 4], [0, 6]])
-    plain = curves_png(history(9), chosen_epoch=3), confusion_png(evaluation(counts))
+    charts = [
+        lambda: curves_png(history(9), chosen_epoch=3),
+        lambda: confusion_png(evaluation(counts)),
+        lambda: reliability_png(evaluation(counts)),
+    ]
+    plain = [draw() for draw in charts]
     style = {
         "axes.facecolor": "black",
         "figure.facecolor": "black",
@@ -248,7 +284,7 @@ def test_the_same_input_gives_the_same_bytes_whatever_the_style_of_the_program()
         "legend.frameon": True,
     }
     with matplotlib.rc_context(style):
-        styled = curves_png(history(9), chosen_epoch=3), confusion_png(evaluation(counts))
+        styled = [draw() for draw in charts]
     assert styled == plain
 
 

@@ -32,7 +32,9 @@ def evaluate_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--split", help="train, validation, calibration, test or all (default: what the bundle did not learn from)"
     )
-    parser.add_argument("--out", type=Path, help="folder for confusion.png, mistakes.png and metrics.json")
+    parser.add_argument(
+        "--out", type=Path, help="folder for confusion.png, reliability.png, mistakes.png and metrics.json"
+    )
     interval_option(parser)
     _detail_options(parser)
     shorthand_options(parser, OPENING_SHORTHANDS)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import require
-from sightline.metrics.calibration import fit_temperature
+from sightline.metrics.calibration.temperature import fit_temperature
 from sightline.metrics.classification import cross_entropy
 
 # Strengths of the squared penalty that validation chooses among, from strong to weak.

@@ -1,4 +1,4 @@
-"""The temperature and the calibration error: their definitions, cases by hand, invariances, refusals."""
+"""The temperature: its definition, cases by hand, invariances, refusals."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sightline.errors import InvalidValue
-from sightline.metrics.calibration import PRIOR_DEVIATION, expected_calibration_error, fit_temperature
+from sightline.metrics.calibration.temperature import PRIOR_DEVIATION, fit_temperature
 from sightline.metrics.classification import cross_entropy, softmax
 
 NAN = math.nan
@@ -128,90 +128,6 @@ def test_one_enormous_error_among_ordinary_rows_is_survived() -> None:
     assert fit_temperature(logits, labels) == 20.0
 
 
-def _calibration_error_slowly(probabilities: np.ndarray, labels: np.ndarray, num_bins: int) -> float:
-    error = 0.0
-    for number in range(num_bins):
-        members = [
-            (max(row), int(np.argmax(row)) == label)
-            for row, label in zip(probabilities, labels, strict=True)
-            if number / num_bins < max(row) <= (number + 1) / num_bins
-        ]
-        if members:
-            confidence = sum(confidence for confidence, _ in members) / len(members)
-            accuracy = sum(is_correct for _, is_correct in members) / len(members)
-            error += len(members) / len(labels) * abs(accuracy - confidence)
-    return error
-
-
-@pytest.mark.parametrize("num_bins", [1, 2, 10, 15, 100])
-def test_the_calibration_error_is_the_weighted_gap_of_its_bins(num_bins: int) -> None:
-    logits, labels = _overconfident()
-    probabilities = softmax(logits, temperature=2.0)
-    expected = _calibration_error_slowly(probabilities, labels, num_bins)
-    assert expected_calibration_error(probabilities, labels, num_bins=num_bins) == pytest.approx(expected, abs=1e-12)
-
-
-def test_the_calibration_error_by_hand_of_two_bins() -> None:
-    # Two images at 0.9 of which one is right, two at 0.6 of which both are: (2 * 0.4 + 2 * 0.4) / 4.
-    probabilities = [[0.9, 0.1], [0.1, 0.9], [0.6, 0.4], [0.4, 0.6]]
-    assert expected_calibration_error(probabilities, [0, 0, 0, 1]) == pytest.approx(0.4)
-
-
-def test_a_confidence_on_an_edge_belongs_to_the_bin_below() -> None:
-    # With 5 bins 0.6 closes the third; were it in the fourth with 0.7, the gaps would cancel to 0.15.
-    probabilities = [[0.6, 0.4], [0.7, 0.3]]
-    assert expected_calibration_error(probabilities, [1, 0], num_bins=5) == pytest.approx((0.6 + 0.3) / 2)
-
-
-def test_the_calibration_error_of_the_certain_and_right_is_zero_and_of_the_certain_and_wrong_one() -> None:
-    assert expected_calibration_error(np.eye(3), [0, 1, 2]) == 0.0
-    assert expected_calibration_error(np.eye(3), [1, 2, 0]) == 1.0
-
-
-def test_the_calibration_error_ignores_the_order_of_rows_and_classes() -> None:
-    logits, labels = _overconfident()
-    probabilities = softmax(logits)
-    expected = expected_calibration_error(probabilities, labels)
-    assert expected_calibration_error(probabilities[::-1, ::-1], 3 - labels[::-1]) == pytest.approx(expected)
-
-
-def test_the_fitted_temperature_lowers_the_calibration_error() -> None:
-    logits, labels = _overconfident(2000)
-    fitted = softmax(logits, temperature=fit_temperature(logits, labels))
-    assert expected_calibration_error(fitted, labels) < expected_calibration_error(softmax(logits), labels) / 3
-
-
-def test_half_precision_probabilities_of_a_thousand_classes_are_accepted() -> None:
-    probabilities = softmax(np.random.default_rng(2).normal(scale=3, size=(50, 1000))).astype(np.float16)
-    assert 0 <= expected_calibration_error(probabilities, np.zeros(50, dtype=int)) <= 1
-
-
-@pytest.mark.parametrize(
-    "probabilities",
-    [
-        [],
-        [0.5, 0.5],
-        [[1.0]],
-        np.zeros((0, 2)),
-        [[0.5, 0.6]],
-        [[1.5, -0.5]],
-        [[-1e-9, 1.0]],
-        [[NAN, 1.0]],
-        [[2.0, 1.0]],
-        [["1", "0"]],
-        np.array([[0.5, 0.5]], dtype=object),
-    ],
-)
-def test_what_is_no_table_of_probabilities_is_refused(probabilities: Any) -> None:
-    with pytest.raises(InvalidValue, match=r"^probabilities must"):
-        expected_calibration_error(probabilities, [0])
-
-
-def test_logits_in_the_place_of_probabilities_are_told_to_go_through_softmax() -> None:
-    with pytest.raises(InvalidValue, match=r"in row 1. Logits have to go through softmax first"):
-        expected_calibration_error([[0.5, 0.5], [3.0, -1.0]], [0, 1])
-
-
 @pytest.mark.parametrize("logits", [[], [1.0, 2.0], [[1.0]], [[NAN, 1.0]], [["1", "2"]]])
 def test_the_temperature_is_not_fitted_to_what_is_no_table(logits: Any) -> None:
     with pytest.raises(InvalidValue, match=r"^logits must"):
@@ -219,14 +135,6 @@ def test_the_temperature_is_not_fitted_to_what_is_no_table(logits: Any) -> None:
 
 
 @pytest.mark.parametrize("labels", [[], [0], [0, 2], [-1, 0], [0.0, 1.0], [True, False], [[0, 1]]])
-def test_labels_that_do_not_fit_are_refused_by_both(labels: Any) -> None:
+def test_labels_that_do_not_fit_are_refused(labels: Any) -> None:
     with pytest.raises(InvalidValue, match=r"^labels must"):
         fit_temperature([[0.0, 1.0], [1.0, 0.0]], labels)
-    with pytest.raises(InvalidValue, match=r"^labels must"):
-        expected_calibration_error([[0.5, 0.5], [1.0, 0.0]], labels)
-
-
-@pytest.mark.parametrize("num_bins", [0, -1, 15.0, True, "15", NAN])
-def test_a_number_of_bins_that_is_none_is_refused(num_bins: Any) -> None:
-    with pytest.raises(InvalidValue, match=r"^num_bins must be a whole number of at least 1; got"):
-        expected_calibration_error([[0.5, 0.5]], [0], num_bins=num_bins)

@@ -1,4 +1,4 @@
-"""Whether a confidence of 0.9 is right nine times in ten, and the one number that makes it so."""
+"""The one number by which logits are divided, so that a confidence of 0.9 is right nine times in ten."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sightline.errors import InvalidValue
-from sightline.metrics.classification import checked_count, checked_labels, checked_table
+from sightline.metrics.classification import checked_labels, checked_table
 
 LOWEST_TEMPERATURE = 0.05
 HIGHEST_TEMPERATURE = 20.0
@@ -16,8 +15,6 @@ HIGHEST_TEMPERATURE = 20.0
 PRIOR_DEVIATION = 0.5
 # From where the search starts; a valley of the loss is wider than a factor of two in the temperature.
 STARTS = 10
-# float16 probabilities of a thousand classes still sum to 1 within this.
-SUM_TOLERANCE = 1e-3
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
@@ -70,51 +67,6 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     return 2 / _root_of_slope(gaps, rows, start=float(starts[best]), bracket=bracket)
 
 
-def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike, *, num_bins: int = 15) -> float:
-    """Mean distance between how sure the classifier is and how often it is right.
-
-    0.02 reads: a confidence is off by two percentage points on average. It is biased upwards on
-    few images, and depends on the number of bins; compare only equals.
-
-    Args:
-        probabilities: (num_images, num_classes) in [0, 1], each row summing to 1; at least 1 image
-            and 2 classes.
-        labels: (num_images,) integers in [0, num_classes).
-        num_bins: at least 1; bins of equal width, each open below and closed above.
-
-    Returns:
-        A number in [0, 1]; the most probable class is judged, the first of equals.
-
-    Raises:
-        InvalidValue: no probabilities, or labels or num_bins out of range.
-
-    Source:
-        Guo et al., On Calibration of Modern Neural Networks, ICML (2017).
-
-    Example:
-        >>> round(expected_calibration_error([[0.75, 0.25]] * 4, [0, 0, 1, 1]), 4)
-        0.25
-    """
-    table = _checked_probabilities(probabilities)
-    rows = checked_labels(labels, num_images=table.shape[0], num_classes=table.shape[1])
-    return confidence_error(table.max(axis=1), table.argmax(axis=1) == rows, num_bins=num_bins)
-
-
-def confidence_error(confidences: NDArray[np.float64], is_right: NDArray[np.bool_], *, num_bins: int = 15) -> float:
-    """The expected calibration error of answers of which only is known how sure each is, and whether it is right.
-
-    Example:
-        >>> confidence_error(np.array([0.75] * 4), np.array([True, True, False, False]))
-        0.25
-    """
-    num_bins = checked_count(num_bins, name="num_bins", at_least=1)
-    # The inner edges as quotients, so that a confidence of exactly 2/5 falls below the edge 6/15.
-    inner_edges = np.arange(1, num_bins) / num_bins
-    bins = np.searchsorted(inner_edges, confidences, side="left")
-    surplus = np.bincount(bins, weights=is_right - confidences, minlength=num_bins)
-    return float(np.abs(surplus).sum() / len(confidences))
-
-
 def _loss(gaps: NDArray[np.float64], rows: NDArray[np.int64], sharpness: float) -> float:
     """The mean cross-entropy at a sharpness of 2 / T, as the gaps are halves, and the prior's share of one image."""
     with np.errstate(over="ignore", invalid="ignore"):
@@ -155,16 +107,3 @@ def _root_of_slope(
             return following
         sharpness = following
     return sharpness
-
-
-def _checked_probabilities(probabilities: ArrayLike) -> NDArray[np.float64]:
-    table = checked_table(probabilities, name="probabilities")
-    sums = table.sum(axis=1)
-    in_range = (table >= 0).all(axis=1) & (table <= 1 + SUM_TOLERANCE).all(axis=1)
-    wrong = np.flatnonzero(~(in_range & (np.abs(sums - 1) <= SUM_TOLERANCE)))
-    if len(wrong):
-        raise InvalidValue(
-            f"probabilities must lie in [0, 1] and sum to 1 in each row; got {table[wrong[0]].tolist()[:5]} "
-            f"in row {wrong[0]}. Logits have to go through softmax first."
-        )
-    return table
