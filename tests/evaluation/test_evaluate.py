@@ -151,10 +151,10 @@ def test_the_pictures_and_figures_are_written_where_they_are_asked_for(tiny_run:
     out = tmp_path / "new" / "figures"
     evaluation = sightline.evaluate(tiny_run, out=out)
     assert sorted(path.name for path in out.iterdir()) == [
-        *["confusion.png", "metrics.json", "mistakes.png", "reliability.png"]
+        *["confusion.png", "metrics.json", "mistakes.png", "reliability.png", "risk_coverage.png"]
     ]
     assert json.loads((out / "metrics.json").read_text())["accuracy"] == evaluation.accuracy
-    for name in ("confusion.png", "reliability.png", "mistakes.png"):
+    for name in ("confusion.png", "reliability.png", "risk_coverage.png", "mistakes.png"):
         with Image.open(out / name) as picture:
             assert picture.format == "PNG"
 

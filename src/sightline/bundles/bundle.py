@@ -57,6 +57,7 @@ CAPABILITIES: dict[str, tuple[str, ...]] = {
     "identity": ("identity.npz",),
     "parity": ("parity.npz",),
     "sets": ("sets.npz",),
+    "abstention": ("abstention.npz",),
 }
 MEANINGS = {
     "features": "what the last layer sees of an image",

@@ -10,17 +10,21 @@ import numpy as np
 
 from sightline.bundles.bundle import load_bundle
 from sightline.bundles.prediction import match_labels, predict_dataset
+from sightline.bundles.trust.abstention import USUAL_CERTAINTY
 from sightline.bundles.trust.details import Asked, detail_makers, promises
 from sightline.bundles.trust.sets import USUAL_SCORE
 from sightline.data.inputs.pixels import Pixels, read_pixels
 from sightline.data.sources.loading import open_again
 from sightline.evaluation.judging import choose_rows, in_words, recorded_source
 from sightline.evaluation.scoring import figures, score as measured
+from sightline.metrics.figures import is_right
 from sightline.metrics.intervals import USUAL_LEVEL, checked_confidence
+from sightline.metrics.selective import certainties_of, risk_coverage
 from sightline.records import Bundle, Evaluation, Predictions, Run
 from sightline.reporting.charts.canvas import check_drawable
 from sightline.reporting.charts.confusion import confusion_png
 from sightline.reporting.charts.reliability import reliability_png
+from sightline.reporting.charts.risk_coverage import risk_coverage_png
 from sightline.reporting.sheets.sheets import mistakes_sheet
 from sightline.system.files import check_free, write_atomically, write_json
 from sightline.system.paths import places_of
@@ -37,6 +41,8 @@ def evaluate(  # noqa: PLR0913  # each is an option of the command line, and non
     coverage: float | None = None,
     per_class: bool = False,
     score: str = USUAL_SCORE,
+    max_error: float | None = None,
+    certainty: float = USUAL_CERTAINTY,
     interval_level: float = USUAL_LEVEL,
 ) -> Evaluation:
     """Measure a bundle on a labelled source, classes matched by name.
@@ -48,22 +54,24 @@ def evaluate(  # noqa: PLR0913  # each is an option of the command line, and non
         split: "train", "validation", "calibration", "test" or "all". Left out: what the bundle did not learn from:
             the run's test rows, found by their content wherever they lie, and images that it does not know; of a
             source that gives test rows of its own, among those.
-        out: a folder for metrics.json, confusion.png, reliability.png and mistakes.png; must be free, and outside the
-            source.
+        out: a folder for metrics.json, confusion.png, reliability.png, risk_coverage.png and mistakes.png; must be
+            free, and outside the source.
         coverage: as `sightline.predict` takes it: how often sets of that coverage hold the right class, and how large
             they are, is measured, too.
         per_class: as `sightline.predict` takes it.
         score: as `sightline.predict` takes it.
+        max_error: as `sightline.predict` takes it: what share is answered then, and how often rightly, is measured.
+        certainty: as `sightline.predict` takes it.
         interval_level: of all intervals: at 0.95 they hold the truth in 95 of 100 such evaluations.
 
     Returns:
         The figures; `rows` says which were judged and left out, and how they were told apart, `promises` what
-        sets were to keep.
+        sets and answers were to keep.
 
     Raises:
-        InvalidBundle: the bundle cannot be used, or was made without calibration images and cannot promise a coverage.
-        InvalidValue: a class the bundle does not know, or a split without rows; a coverage or a level that is none;
-            a coverage that needs more calibration images than there are.
+        InvalidBundle: the bundle cannot be used, or was made without calibration images and cannot promise anything.
+        InvalidValue: a class the bundle does not know, or a split without rows; a coverage, a max_error or a level
+            that is none; a promise that needs more calibration images than there are.
         UnknownName, InvalidSource: the source cannot be opened, or the bundle learned from all of it.
         OutputExists: `out` is taken.
         MissingPackage: `out` is given and matplotlib is not installed.
@@ -80,7 +88,7 @@ def evaluate(  # noqa: PLR0913  # each is an option of the command line, and non
     """
     checked_confidence(interval_level, name="interval_level")
     opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
-    makers = detail_makers(opened, Asked(coverage=coverage, per_class=per_class, score=score))
+    makers = detail_makers(opened, Asked(coverage, per_class, score, max_error, certainty))
     named = recorded_source(opened) if source is None else source
     folder = Path(out) if out is not None else None
     if folder is not None:
@@ -94,7 +102,7 @@ def evaluate(  # noqa: PLR0913  # each is an option of the command line, and non
     reporter().say(f"{dataset.name}: {in_words(choice.told)}")
     if makers and (count := choice.told["judged"].get("calibration")):
         choice.told["notes"].append(
-            f"the sets were made by {count:,} of these images: on calibration images any network reaches the coverage"
+            f"{count:,} of these images are those that the promise rests on: on them any network keeps it"
         )
     predictions = predict_dataset(opened, dataset, rows, pixels=choice.pixels, makers=makers)
     predictions = dataclasses.replace(predictions, groups=choice.groups)
@@ -109,7 +117,20 @@ def evaluate(  # noqa: PLR0913  # each is an option of the command line, and non
     if folder is not None:
         write_json(folder / "metrics.json", figures(evaluation))
         write_figures(folder, evaluation, predictions, read_pixels(dataset.take(rows), opened.input))
+        write_atomically(folder / "risk_coverage.png", _risk_coverage_png(evaluation, predictions))
     return evaluation
+
+
+def _risk_coverage_png(evaluation: Evaluation, predictions: Predictions) -> bytes:
+    """The curve of all readable answers; where a max_error was asked for, with what was promised and measured."""
+    rows = predictions.take(np.flatnonzero(predictions.readable))
+    risks = risk_coverage(certainties_of(rows.logits), is_right(rows))
+    if "abstention" not in evaluation.promises:
+        return risk_coverage_png(risks)
+    answered, wrong = (evaluation.figures[name].value for name in ("answered", "answered_error"))
+    return risk_coverage_png(
+        risks, max_error=evaluation.promises["abstention"]["max_error"], measured=(answered, wrong)
+    )
 
 
 def write_figures(folder: Path, evaluation: Evaluation, predictions: Predictions, images: Pixels) -> None:

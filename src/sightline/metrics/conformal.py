@@ -121,7 +121,7 @@ SCORES: dict[str, Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[n
 RANDOMISED = ("aps", "raps")
 
 
-def exact_level(coverage: float | Fraction, *, name: str = "coverage") -> Fraction:
+def exact_level(coverage: float | Fraction, *, name: str = "coverage", like: float = 0.95) -> Fraction:
     """The level as it was typed: 0.95 is 19/20, which as a float it is not.
 
     Raises:
@@ -133,7 +133,7 @@ def exact_level(coverage: float | Fraction, *, name: str = "coverage") -> Fracti
     """
     is_real = isinstance(coverage, numbers.Real) and not isinstance(coverage, bool)
     if not (is_real and 0 < coverage < 1):
-        raise InvalidValue(f"{name} must be a number above 0 and below 1, such as 0.95; got {coverage!r}.")
+        raise InvalidValue(f"{name} must be a number above 0 and below 1, such as {like}; got {coverage!r}.")
     return coverage if isinstance(coverage, Fraction) else Fraction(str(coverage))
 
 

@@ -5,6 +5,7 @@ The card of a bundle, what `train` and `evaluate` print, their JSON, `compare` a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from sightline.metrics.calibration.reliability import debiased_error, equal_mass
 from sightline.metrics.classification import balanced_accuracy, confusion_matrix, macro_f1
 from sightline.metrics.grouped import accuracy_interval
 from sightline.metrics.intervals import USUAL_LEVEL
+from sightline.metrics.selective import certainties_of, risk_coverage
 from sightline.records import Figure, Predictions
 
 # Where room is short, so that a figure may be left out; `evaluate`, JSON and notebooks tell every one.
@@ -89,15 +91,40 @@ def _is_unusual(rows: Predictions) -> NDArray[np.bool_]:
     return np.zeros(len(rows), bool) if rows.sets is None else rows.sets.is_unusual
 
 
+def _is_answered(rows: Predictions) -> NDArray[np.bool_]:
+    return np.ones(len(rows), bool) if rows.unsure is None else ~rows.unsure
+
+
+def _all(rows: Predictions) -> NDArray[np.bool_]:
+    return np.ones(len(rows), bool)
+
+
 def _share(
-    words: str, counted: Callable[[Predictions], NDArray[np.bool_]], *, is_higher_better: bool, needs: str
+    words: str,
+    counted: Callable[[Predictions], NDArray[np.bool_]],
+    *,
+    is_higher_better: bool,
+    needs: str,
+    of: Callable[[Predictions], NDArray[np.bool_]] = _all,
 ) -> Metric:
-    """A share of the images, with its interval; told by `evaluate` where it was asked for."""
+    """A share of the images, or `of` some of them, with its interval; told by `evaluate` where it was asked for."""
+
+    def value(rows: Predictions) -> float:
+        values = counted(rows)[of(rows)]
+        return float(values.mean()) if len(values) else math.nan
+
+    def interval(rows: Predictions, level: float) -> tuple[float, float]:
+        part = of(rows)
+        if not part.any():
+            return math.nan, math.nan
+        groups = None if rows.groups is None else rows.groups[part]
+        return accuracy_interval(counted(rows)[part], groups, confidence=level)
+
     return Metric(
         words,
-        lambda rows: float(counted(rows).mean()),
+        value,
         is_higher_better=is_higher_better,
-        interval=lambda rows, level: accuracy_interval(counted(rows), rows.groups, confidence=level),
+        interval=interval,
         interval_method="Wilson",
         left_out_of=ASKED_FOR,
         needs=needs,
@@ -158,6 +185,20 @@ FIGURES: dict[str, Metric] = {
     ),
     "singletons": _share("sets of one class", lambda rows: _set_sizes(rows) == 1, is_higher_better=True, needs="sets"),
     "unusual": _share("unusual", _is_unusual, is_higher_better=False, needs="sets"),
+    "answered": _share("answered", _is_answered, is_higher_better=True, needs="unsure"),
+    "answered_accuracy": _share(
+        "accuracy of the answered", is_right, is_higher_better=True, needs="unsure", of=_is_answered
+    ),
+    "answered_error": _share(
+        "error of the answered", lambda rows: ~is_right(rows), is_higher_better=False, needs="unsure", of=_is_answered
+    ),
+    "risk_coverage_area": Metric(
+        "area under the risk-coverage curve",
+        lambda rows: float(risk_coverage(certainties_of(rows.logits), is_right(rows)).mean()),
+        is_higher_better=False,
+        digits=5,
+        left_out_of=ASKED_FOR,
+    ),
 }
 
 

@@ -25,6 +25,8 @@ from sightline.metrics.significance import beta_binomial_cdf, binomial_cdf
 MOST_THRESHOLDS = 100
 # The walk begins with the strictest threshold that is this share as promising as the most promising one.
 _PROMISING = 0.9
+# What is offered instead of a share that cannot be kept.
+_ROUND = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
 # Nearer to what is allowed than this a float is not trusted to say on which side it lies.
 _TOO_NEAR = 1e-9
 
@@ -184,7 +186,7 @@ def error_p_value(num_wrong: int, num_answered: int, max_error: float) -> float:
         >>> round(error_p_value(0, 299, 0.01), 4), round(error_p_value(1, 473, 0.01), 4)
         (0.0495, 0.0498)
     """
-    rate = float(exact_level(max_error, name="max_error"))
+    rate = float(exact_level(max_error, name="max_error", like=0.01))
     answered = checked_count(num_answered, name="num_answered", at_least=0)
     wrong = checked_count(num_wrong, name="num_wrong", at_least=0)
     if wrong > answered:
@@ -200,7 +202,7 @@ def most_wrong(num_answered: int, max_error: float, certainty: float) -> int:
         >>> [most_wrong(answered, 0.01, 0.95) for answered in (298, 299, 472, 473)]
         [-1, 0, 0, 1]
     """
-    rate, allowed = exact_level(max_error, name="max_error"), 1 - exact_level(certainty, name="certainty")
+    rate, allowed = exact_level(max_error, name="max_error", like=0.01), 1 - exact_level(certainty, name="certainty")
     p_values = binomial_cdf(num_answered, float(rate))
     passing = int(np.searchsorted(p_values, float(allowed) * (1 - _TOO_NEAR)))
     while (
@@ -273,6 +275,20 @@ def risk_coverage(certainties: ArrayLike, is_right: ArrayLike) -> NDArray[np.flo
     answered, wrong = _counts(sure, right, np.unique(sure)[::-1])
     counts = np.arange(1, len(sure) + 1)
     return np.asarray(np.interp(counts, np.append(0, answered), np.append(0, wrong)) / counts)
+
+
+def lowest_max_error(
+    steps: Steps, certainties: ArrayLike, is_right: ArrayLike, *, above: float, certainty: float = 0.95
+) -> float | None:
+    """The lowest round share above another that can be kept; None where there is none up to a half.
+
+    It is found by the calibration images, and so what is kept with that certainty where it is asked for at once, and
+    with a little less where one share after the other is tried.
+    """
+    for share in (float(f"{digits}e{power}") for power in range(-5, 0) for digits in _ROUND):
+        if above < share <= 0.5 and certified(steps, certainties, is_right, max_error=share, certainty=certainty):
+            return share
+    return None
 
 
 def _counts(

@@ -18,7 +18,7 @@ from sightline.records.data import (
     View,
     image_tag,
 )
-from sightline.records.details import AnswerDetail, PredictionSets
+from sightline.records.details import AnswerDetail, PredictionSets, UnsureAnswers
 from sightline.records.results import NO_NUMBER, Bundle, Evaluation, Figure, Predictions, Run
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "SplitName",
     "Splits",
     "Store",
+    "UnsureAnswers",
     "View",
     "image_tag",
 ]

@@ -84,3 +84,25 @@ class PredictionSets(AnswerDetail):
     def words(cells: Mapping[str, Any]) -> str:
         """As in "{cat, dog}"."""
         return f"{{{'unusual: ' * cells['unusual']}{listed(cells['set'], most=_MOST_NAMED)}}}"
+
+
+@dataclass(frozen=True, eq=False)
+class UnsureAnswers(AnswerDetail):
+    """Which answers are not certain enough to be wrong as rarely as was promised of the others.
+
+    Attributes:
+        is_unsure: (num_images,) bool; True in a row that has an error, too.
+    """
+
+    columns = ("unsure",)
+
+    is_unsure: NDArray[np.bool_]
+
+    def cells(self, row: int, logits: NDArray[np.float32], class_names: Sequence[str]) -> dict[str, Any]:  # noqa: ARG002
+        """Whether it is."""
+        return {"unsure": bool(self.is_unsure[row])}
+
+    @staticmethod
+    def words(cells: Mapping[str, Any]) -> str:
+        """Nothing where it is sure."""
+        return "unsure" * cells["unsure"]

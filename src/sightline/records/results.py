@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sightline.metrics.calibration.reliability import Reliability
 from sightline.records.data import InputSpec, Splits, image_tag
-from sightline.records.details import AnswerDetail, PredictionSets
+from sightline.records.details import AnswerDetail, PredictionSets, UnsureAnswers
 from sightline.system.text import counted
 from sightline.tasks.single_label import SINGLE_LABEL
 from sightline.tasks.task import Task
@@ -37,7 +37,7 @@ class Predictions:
         disagreements: (num_images,) float32 in [0, 1], the share of an ensemble's members that name another
             class than it does; NaN in a row that has an error; None where one network answers.
         groups: (num_images,) strings, images of one hang together: of one object, or copies; None: each stands alone.
-        details: what was asked for beside the class, by name; `sets` and `named_sets` read it.
+        details: what was asked for beside the class, by name; `sets`, `named_sets` and `unsure` read it.
         task: what the logits say and what a label is.
 
     Example:
@@ -168,6 +168,15 @@ class Predictions:
         return found if isinstance(found, PredictionSets) else None
 
     @property
+    def unsure(self) -> NDArray[np.bool_] | None:
+        """(num_images,) whether each answer is marked as unsure, as one that has an error is; see `predict`.
+
+        None where no max_error was asked for.
+        """
+        found = self.details.get("abstention")
+        return found.is_unsure if isinstance(found, UnsureAnswers) else None
+
+    @property
     def named_sets(self) -> tuple[tuple[str, ...] | None, ...]:
         """(num_images) names of the classes in each set, the most probable first; None in a row that has an error.
 
@@ -251,6 +260,7 @@ class Evaluation:
         balanced_accuracy: mean recall over the classes that occur.
         cross_entropy: mean, in nats, of the calibrated probabilities.
         macro_f1: mean F1 over the classes that occur.
+        risk_coverage_area: mean share of wrong answers among the 1, 2, ... surest, in [0, 1].
         calibration_error: expected calibration error over 15 bins, in [0, 1].
         equal_mass_calibration_error: the same over bins of as many images each.
         debiased_calibration_error: root mean square over such bins, less what chance adds.
@@ -317,6 +327,11 @@ class Evaluation:
     def debiased_calibration_error(self) -> float:
         """Root mean square over such bins, less what chance adds."""
         return self.figures["debiased_calibration_error"].value
+
+    @property
+    def risk_coverage_area(self) -> float:
+        """Mean share of wrong answers among the 1, 2, ... surest."""
+        return self.figures["risk_coverage_area"].value
 
     @property
     def num_errors(self) -> int:

@@ -129,8 +129,10 @@ def test_the_same_run_keeps_the_same_and_another_seed_draws_otherwise() -> None:
     assert first.scores["aps"].tolist() == again.scores["aps"].tolist() != other.scores["aps"].tolist()
     # One of each group counts, and what is told of them says so.
     assert (first.num_images, len(first.labels), first.is_grouped) == (60, 20, True)
-    assert first.words == "60 calibration images in 20 groups, one of each counted"
-    assert "for 95 % of images like the calibration images, drawn one from each group. That" in sets_section(first)
+    assert first.vouching.words == "60 calibration images in 20 groups, one of each counted"
+    assert "for 95 % of images like the calibration images, drawn one from each group. That" in sets_section(
+        first, metrics={}
+    )
 
 
 def test_a_bundle_without_calibration_images_says_that_it_cannot_promise(
@@ -250,7 +252,7 @@ def test_what_a_teacher_may_have_learned_from_is_told_beside_the_promise(tiny_ru
         maker = set_maker(dataclasses.replace(tiny_run.bundle, metrics=metrics), 0.9)
         assert maker is not None
         assert (told in maker.in_words) == (not is_known)
-        assert (told in sets_section(read_certificate(tiny_run.bundle), is_known=is_known)) == (not is_known)
+        assert (told in sets_section(read_certificate(tiny_run.bundle), metrics=metrics)) == (not is_known)
 
 
 def test_what_cannot_be_read_has_no_set(tiny_run: sightline.Run, files: Path, tmp_path: Path) -> None:
@@ -406,7 +408,7 @@ def test_the_interval_of_the_coverage_counts_groups() -> None:
 def test_a_coverage_on_the_images_it_was_made_by_is_told_apart(tiny_run: sightline.Run) -> None:
     of_calibration = sightline.evaluate(tiny_run, split="calibration", coverage=0.9)
     count = len(tiny_run.splits.calibration)
-    note = f"the sets were made by {count} of these images: on calibration images any network reaches the coverage"
+    note = f"{count} of these images are those that the promise rests on: on them any network keeps it"
     assert of_calibration.rows is not None
     assert note in of_calibration.rows["notes"]
     assert of_calibration.figures["coverage"].value >= 0.9

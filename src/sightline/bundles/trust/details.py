@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.bundles.trust.abstention import USUAL_CERTAINTY, unsure_maker
 from sightline.bundles.trust.sets import USUAL_SCORE, set_maker
 from sightline.records import AnswerDetail, Bundle
 
@@ -20,6 +21,8 @@ class Asked:
     coverage: float | None = None
     per_class: bool = False
     score: str = USUAL_SCORE
+    max_error: float | None = None
+    certainty: float = USUAL_CERTAINTY
 
 
 class DetailMaker(Protocol):
@@ -56,8 +59,15 @@ def _sets(bundle: Bundle, asked: Asked) -> DetailMaker | None:
     return set_maker(bundle, asked.coverage, score=asked.score, per_class=asked.per_class)
 
 
+def _abstention(bundle: Bundle, asked: Asked) -> DetailMaker | None:
+    return unsure_maker(bundle, asked.max_error, certainty=asked.certainty)
+
+
 # In the order in which a row tells them. None where it is not asked for; what a bundle cannot promise is refused.
-DETAILS: dict[str, Callable[[Bundle, Asked], DetailMaker | None]] = {"sets": _sets}
+DETAILS: dict[str, Callable[[Bundle, Asked], DetailMaker | None]] = {
+    "sets": _sets,
+    "abstention": _abstention,
+}
 
 
 def detail_makers(bundle: Bundle, asked: Asked) -> dict[str, DetailMaker]:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.bundles.trust.vouching import Vouching, check_capability, not_known
 from sightline.errors import InvalidBundle, InvalidValue, pick
 from sightline.metrics.conformal import (
     RANDOMISED,
@@ -59,16 +60,9 @@ class Certificate:
     is_grouped: bool
 
     @property
-    def words(self) -> str:
-        """The rows that count: "3,000 calibration images, assumed independent"."""
-        if not self.is_grouped:
-            return f"{self.num_images:,} calibration images, assumed independent"
-        return f"{self.num_images:,} calibration images in {len(self.labels):,} groups, one of each counted"
-
-    @property
-    def of_images(self) -> str:
-        """Of which images a share is promised: all of a large group may be hard, and they count as one."""
-        return "images like the calibration images" + ", drawn one from each group" * self.is_grouped
+    def vouching(self) -> Vouching:
+        """The images behind it, for words."""
+        return Vouching(self.num_images, len(self.labels) if self.is_grouped else None)
 
 
 def uniforms(images: Any, key: bytes) -> NDArray[np.float64]:
@@ -142,42 +136,35 @@ def write_sets(folder: Path, certificate: Certificate) -> int:
     return len(stream.getvalue())
 
 
-# Of a student whose teacher, or one of a teacher of its members, came without a table of its rows.
-NOT_KNOWN = (
-    "What a teacher learned from is not known here: the calibration images may be among it, and then sets hold the "
-    "right class of new images less often than that"
-)
+_LESS_OFTEN = "sets hold the right class of new images less often than that"
 
 
-def sets_section(certificate: Certificate | None, num_bytes: int = 0, *, is_known: bool = True) -> str:
+def sets_section(certificate: Certificate | None, num_bytes: int = 0, *, metrics: Mapping[str, Any]) -> str:
     """What the card says of sets: of which images and by how many, and whether all learned rows are known."""
     if certificate is None:
         said = "None: there were no calibration images, so that no share of right answers can be promised."
     else:
         said = (
             f"Asked for a coverage of 0.95, `predict --coverage 0.95` answers with a set of classes that holds the "
-            f"right one for 95 % of {certificate.of_images}. That is said of many images, not of one: "
+            f"right one for 95 % of {certificate.vouching.of_images}. That is said of many images, not of one: "
             "whether the set of this one is right, nobody knows. Of other images, from another camera, place or "
-            f"year, nothing is promised. It rests on {certificate.words} (`{FILE}`, {num_bytes:,} bytes: scores, no "
-            "images), from which nothing was learned or chosen but temperatures of confidences."
+            f"year, nothing is promised. It rests on {certificate.vouching.words} (`{FILE}`, {num_bytes:,} bytes: "
+            "scores, no images), from which nothing was learned or chosen but temperatures of confidences."
         )
-        said += "" if is_known else f" {NOT_KNOWN}."
+        said += f"{unknown}." if (unknown := not_known(metrics, _LESS_OFTEN)) else ""
     return f"\n## What it promises\n\n{said}\n"
 
 
 def read_certificate(bundle: Bundle) -> Certificate:
     """What a bundle promises by; an InvalidBundle of one that was made without, or where it is damaged."""
     path = bundle.path / FILE
-    if "sets" not in bundle.capabilities and bundle.manifest.get("kind") == "embedded":
-        raise InvalidBundle(
-            "imagenet: cannot promise a coverage: no calibration images of its own classes came with it. Train a "
-            "bundle on images of yours, or ask without a coverage."
-        )
-    if "sets" not in bundle.capabilities:
-        raise InvalidBundle(
-            f"{bundle.path}: cannot promise a coverage: it was made without calibration images, or by an earlier "
-            "Sightline. Train again with data.calibration_fraction above 0, or ask without a coverage."
-        )
+    check_capability(
+        bundle,
+        "sets",
+        promises="a coverage",
+        without="calibration images",
+        settings="data.calibration_fraction",
+    )
     try:
         names = (*SCORES, "key", "labels", "counts", "is_grouped")
         return _checked(read_arrays(path, names=names, most_bytes=MOST_SETS_BYTES), len(bundle.class_names))
@@ -267,9 +254,8 @@ def set_maker(
             for kind in (score, USUAL_SCORE)
         )
     except InvalidValue as error:
-        counted = ", of which one of each group counts" * certificate.is_grouped
         raise InvalidValue(
-            f"{error} {bundle.path} keeps {certificate.num_images:,}{counted}. Ask for less, or train with more "
+            f"{error} {bundle.path} keeps {certificate.vouching.kept}. Ask for less, or train with more "
             "(data.calibration_fraction)."
         ) from None
     promise = {
@@ -277,21 +263,21 @@ def set_maker(
         "score": score,
         "per_class": per_class,
         "num_images": certificate.num_images,
-        "num_groups": len(certificate.labels) if certificate.is_grouped else None,
+        "num_groups": certificate.vouching.num_groups,
     }
 
     def draw(images: Any) -> NDArray[np.float64]:
         return uniforms(images, certificate.key) if score in RANDOMISED else np.zeros(len(images))
 
     words = _in_words(promise, certificate)
-    if not all((bundle.metrics.get(key) or {}).get("has_same_splits", True) for key in ("teacher", "ensemble")):
-        words += f". {NOT_KNOWN}"
+    words += f".{unknown}" if (unknown := not_known(bundle.metrics, _LESS_OFTEN)) else ""
     return SetMaker(promise, words, limits, usual_limits, draw)
 
 
 def _in_words(promise: dict[str, Any], certificate: Certificate) -> str:
-    images = certificate.of_images.replace("images", "images of each class" if promise["per_class"] else "images", 1)
-    text = f"sets hold the right class of {100 * promise['coverage']:g} % of {images} ({certificate.words})"
+    images = certificate.vouching.of_images
+    images = images.replace("images", "images of each class", 1) if promise["per_class"] else images
+    text = f"sets hold the right class of {100 * promise['coverage']:g} % of {images} ({certificate.vouching.words})"
     accuracy = certificate.num_right / len(certificate.labels)
     if promise["coverage"] < accuracy:
         text += (

@@ -33,7 +33,7 @@ def evaluate_options(parser: ArgumentParser) -> None:
         "--split", help="train, validation, calibration, test or all (default: what the bundle did not learn from)"
     )
     parser.add_argument(
-        "--out", type=Path, help="folder for confusion.png, reliability.png, mistakes.png and metrics.json"
+        "--out", type=Path, help="folder for metrics.json and confusion, reliability, risk_coverage and mistakes.png"
     )
     interval_option(parser)
     _detail_options(parser)
@@ -80,11 +80,21 @@ def _detail_options(parser: ArgumentParser) -> None:
         metavar="lac|aps|raps",
         help="lac makes the smallest sets (default), aps larger ones where an image is hard, raps cuts their tails",
     )
+    parser.add_argument(
+        "--max-error",
+        type=float,
+        metavar="SHARE",
+        help="mark answers as unsure, so that at most this share of the others is wrong on images like those",
+    )
+    parser.add_argument(
+        "--certainty", type=float, default=0.95, metavar="SHARE", help="with which that is kept (default: 0.95)"
+    )
 
 
 def _asked(arguments: Namespace) -> dict[str, Any]:
     """By the names of `sightline.bundles.trust.details.Asked`."""
-    return {"coverage": arguments.coverage, "per_class": arguments.per_class, "score": arguments.score}
+    names = ("coverage", "per_class", "score", "max_error", "certainty")
+    return {name: getattr(arguments, name) for name in names}
 
 
 def predict_options(parser: ArgumentParser) -> None:

@@ -17,6 +17,7 @@ from sightline.bundles.card import Origin, card
 from sightline.bundles.identity import write_identity
 from sightline.bundles.parity import made_images, parity_section, write_parity
 from sightline.bundles.sessions import Session
+from sightline.bundles.trust.abstention import abstention_section, record_answers, write_answer_record
 from sightline.bundles.trust.sets import certify, sets_section, write_sets
 from sightline.evaluation.scoring import brief_figures, figures, score
 from sightline.records import Evaluation, Predictions, SplitName
@@ -86,7 +87,7 @@ def make_bundle(
         write_json(staged / "metrics.json", metrics)
         num_bytes = None if data.identity is None else write_identity(staged, data.identity)
         text = card(data.dataset, data.spec, origin, evaluation=test, ensemble=ensemble, identity_bytes=num_bytes)
-        text += _write_parity(staged, session, data) + _write_sets(staged, data, predictions["calibration"], metrics)
+        text += _write_parity(staged, session, data) + _write_promises(staged, data, predictions, metrics)
         write_atomically(staged / "card.md", text)
         write_manifest(staged, task=data.dataset.task)
     stopwatch.lap("export")
@@ -182,12 +183,16 @@ def _write_parity(staged: Path, session: Session, data: Prepared) -> str:
     return parity_section(len(images), are_made=are_made)
 
 
-def _write_sets(staged: Path, data: Prepared, calibration: Predictions, metrics: dict[str, Any]) -> str:
-    """Keep what sets are made by, where there are calibration rows; what the card says of it."""
-    images = data.pixels.take(data.splits.calibration)
-    certificate = certify(calibration, images, seed=data.recipe.seed, fingerprint=data.dataset.fingerprint)
-    is_known = all(metrics.get(key, {}).get("has_same_splits", True) for key in ("teacher", "ensemble"))
-    return sets_section(certificate, 0 if certificate is None else write_sets(staged, certificate), is_known=is_known)
+def _write_promises(
+    staged: Path, data: Prepared, predictions: dict[SplitName, Predictions], metrics: dict[str, Any]
+) -> str:
+    """Keep what sets and unsure answers are made by, where there are rows for it; what the card says of it."""
+    images, seed = data.pixels.take(data.splits.calibration), data.recipe.seed
+    certificate = certify(predictions["calibration"], images, seed=seed, fingerprint=data.dataset.fingerprint)
+    record = record_answers(predictions["validation"], predictions["calibration"], seed=seed)
+    text = sets_section(certificate, 0 if certificate is None else write_sets(staged, certificate), metrics=metrics)
+    num_bytes = 0 if record is None else write_answer_record(staged, record)
+    return text + abstention_section(record, num_bytes, metrics=metrics)
 
 
 def _metrics(data: Prepared, origin: Origin, test: Evaluation | None, difference: float) -> dict[str, Any]:
