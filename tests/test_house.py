@@ -88,12 +88,13 @@ ROWS: tuple[tuple[Room, ...], ...] = (
         ),
     ),
     (Room("bundles/trust", "vouching sets abstention details"),),
+    (Room("bundles/vetting", "network_files", keras_on_use_in="network_files"),),
     (Room("bundles", "prediction answer_tables"),),
     (Room("quality", "findings ranges survey images classes duplicates shortcuts audit"),),
     (Room("reporting/sheets", "fonts grids sheets"),),
     (Room("reporting/charts", "canvas confusion reliability curves overlay learning_rates risk_coverage"),),
     (Room("reporting/pages", "style miniatures audit"),),
-    (Room("evaluation", "scoring finished_runs judging evaluate paired_tests comparison similarity"),),
+    (Room("evaluation", "scoring finished_runs judging evaluate paired_tests comparison similarity verification"),),
     (Room("networks", "lite0_layout building classic convnet lite0 applications", keras=AT_ONCE),),
     # A wrong name is refused before Keras is imported.
     (Room("training/setup", "mirrors resolution preparation run_folder"),),
@@ -131,15 +132,15 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("information"),),
     (Room("__init__"),),
     (Room("cli", "printing options"),),
-    (Room("cli/commands", "sources runs bundles lists machine"),),
+    (Room("cli/commands", "sources runs bundles inspection lists machine"),),
     (Room("cli", "main"),),
     (Room("__main__"),),
 )
 
 # `sightline.train` would be replaced by a module of that name as soon as it is imported.
 PUBLIC_FUNCTIONS = (
-    "show audit find_learning_rate train combine distil evaluate predict check reopen similar compare explain export "
-    "sort serve models datasets recipes cache load split recipe"
+    "show audit find_learning_rate train combine distil evaluate predict verify runs check reopen similar compare "
+    "explain export sort serve models datasets recipes cache load split recipe"
 )
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base"}
 

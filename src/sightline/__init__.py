@@ -32,6 +32,7 @@ _HOMES: dict[str, str] = {
     "similar": "sightline.evaluation.similarity",
     "compare": "sightline.evaluation.comparison",
     "export": "sightline.deployment.export",
+    "verify": "sightline.evaluation.verification",
     "models": "sightline.information",
     "datasets": "sightline.information",
     "recipes": "sightline.information",
@@ -47,6 +48,7 @@ _HOMES: dict[str, str] = {
     "Evaluation": "sightline.records",
     "Comparison": "sightline.evaluation.comparison",
     "Export": "sightline.deployment.export",
+    "Verification": "sightline.evaluation.verification",
     "SightlineError": "sightline.errors",
 }
 
@@ -77,6 +79,7 @@ if TYPE_CHECKING:  # for editors and type checkers alone
     from sightline.evaluation.evaluate import evaluate as evaluate
     from sightline.evaluation.finished_runs import reopen as reopen
     from sightline.evaluation.similarity import Similar as Similar, similar as similar
+    from sightline.evaluation.verification import Verification as Verification, verify as verify
     from sightline.information import datasets as datasets, models as models, recipes as recipes
     from sightline.quality.audit import audit as audit
     from sightline.quality.findings import Audit as Audit

@@ -154,10 +154,9 @@ def load_bundle(path: str | Path | Bundle) -> Bundle:
     if isinstance(path, Bundle):
         return path
     with readable(path):
-        folder = FOLDER if str(path) == EMBEDDED and not Path(path).is_dir() else find_bundle(Path(path))
-        manifest = checked_json(folder / MANIFEST)
-        _check_format(folder, manifest)
-        _check_files(folder, manifest)
+        folder, manifest = read_manifest(path)
+        for reason in altered_files(folder, manifest):
+            raise InvalidBundle(f"{folder}: {reason}. Copy the whole bundle again from where it was made.")
     unknown = sorted(set(manifest.get("capabilities", ())) - set(CAPABILITIES))
     if unknown:
         _pass_over(folder, ", ".join(map(printable, unknown)))
@@ -192,6 +191,14 @@ def _pass_over(folder: Path, capabilities: str) -> None:
     reporter().say(f"note: {folder}: passed over what this Sightline does not know of it: {capabilities}")
 
 
+def read_manifest(path: str | Path) -> tuple[Path, Mapping[str, Any]]:
+    """The folder of a bundle, and its manifest, of a format that is read here; no other file of it is looked at."""
+    folder = FOLDER if str(path) == EMBEDDED and not Path(path).is_dir() else find_bundle(Path(path))
+    manifest = checked_json(folder / MANIFEST)
+    _check_format(folder, manifest)
+    return folder, manifest
+
+
 def find_bundle(path: Path) -> Path:
     """The bundle's folder of what was named: the bundle itself, or the run it is in."""
     for folder in (path, path / "bundle"):
@@ -222,20 +229,18 @@ def _check_format(folder: Path, manifest: Any) -> None:
     check_manifest(folder / MANIFEST, manifest)
 
 
-def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Every listed file is what was saved; files that are not listed are never read and do no harm."""
+def altered_files(folder: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Of each file that is not what was saved, why; files that are not listed are never read and do no harm."""
     listed = manifest["files"]
     required = KINDS["embedded" if manifest.get("kind") == "embedded" else "trained"]
     present = {path.name for path in folder.iterdir()}
-    remedy = "Copy the whole bundle again from where it was made."
-    for name in (*required, *listed):
+    for name in dict.fromkeys((*required, *listed)):
         if name not in present or name not in listed:
-            raise InvalidBundle(f"{folder}: {name} is missing. {remedy}")
-        if not (folder / name).is_file():
-            what = "a link that leads to no file" if (folder / name).is_symlink() else "no file"
-            raise InvalidBundle(f"{folder}: {name} is {what}. {remedy}")
-        if sha256_of(folder / name) != _listed_hash(listed[name]):
-            raise InvalidBundle(f"{folder}: {name} is not the file that was saved (its SHA-256 differs). {remedy}")
+            yield f"{name} is missing"
+        elif not (folder / name).is_file():
+            yield f"{name} is {'a link that leads to no file' if (folder / name).is_symlink() else 'no file'}"
+        elif sha256_of(folder / name) != _listed_hash(listed[name]):
+            yield f"{name} is not the file that was saved (its SHA-256 differs)"
 
 
 def _listed_hash(entry: Any) -> Any:

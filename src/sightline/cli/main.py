@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from sightline._version import __version__
-from sightline.cli.commands import bundles, lists, machine, runs, sources
+from sightline.cli.commands import bundles, inspection, lists, machine, runs, sources
 from sightline.cli.printing import silence_stdout
 from sightline.errors import SightlineError
 from sightline.system.interruption import heeding_interrupts
@@ -80,6 +80,11 @@ COMMANDS: dict[str, Command] = {
     "compare": Command("set finished runs side by side and test their difference", runs.compare, runs.compare_options),
     "export": Command(
         "write a bundle as a file for elsewhere, kept if it answers the same", bundles.export, bundles.export_options
+    ),
+    "verify": Command(
+        "find out whether a bundle or a run is whole, and does what it did",
+        inspection.verify,
+        inspection.verify_options,
     ),
     "models": Command("list the networks", lists.models),
     "datasets": Command("list the sources that go by a name", lists.datasets),

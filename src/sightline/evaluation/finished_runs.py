@@ -184,8 +184,8 @@ def _as_run(finished: FinishedRun) -> Run:
         history=finished.history,
         chosen_epoch=metrics["chosen_epoch"],
         stopped_early=metrics["stopped_early"],
-        validation=_evaluation(finished, "validation"),
-        evaluation=_evaluation(finished, "test"),
+        validation=kept_evaluation(finished, "validation"),
+        evaluation=kept_evaluation(finished, "test"),
         bundle=finished.bundle,
         backend=metrics["backend"],
         num_parameters=metrics["num_parameters"],
@@ -196,7 +196,7 @@ def _as_run(finished: FinishedRun) -> Run:
     )
 
 
-def _evaluation(finished: FinishedRun, split: SplitName) -> Evaluation | None:
+def kept_evaluation(finished: FinishedRun, split: SplitName) -> Evaluation | None:
     """The figures of a split's kept answers, as they were computed at the end of the run."""
     told, answers = finished.metrics[split], finished.predictions[split]
     if told is None or not answers.given:
