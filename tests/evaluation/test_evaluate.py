@@ -12,8 +12,10 @@ import pytest
 from PIL import Image
 
 import sightline
+from sightline.bundles.trust.details import promise_lines, usual_makers
 from sightline.errors import InvalidSource, InvalidValue, MissingPackage, OutputExists
 from sightline.evaluation.scoring import figures, score
+from sightline.metrics.figures import FIGURES
 from sightline.metrics.intervals import wilson_interval
 
 
@@ -26,9 +28,12 @@ def predictions_of(logits, labels, errors=None) -> sightline.Predictions:
 
 
 def same_figures(one: sightline.Evaluation, two: sightline.Evaluation) -> bool:
-    return json.dumps(figures(dataclasses.replace(one, rows=None))) == json.dumps(
-        figures(dataclasses.replace(two, rows=None))
-    )
+    """But for those of promises, which a run tells of its test rows unasked."""
+    told = []
+    for evaluation in (one, two):
+        always = {name: figure for name, figure in evaluation.figures.items() if not FIGURES[name].needs}
+        told.append(json.dumps(figures(dataclasses.replace(evaluation, rows=None, promises={}, figures=always))))
+    return told[0] == told[1]
 
 
 def test_a_case_worked_by_hand() -> None:
@@ -86,6 +91,29 @@ def test_figures_are_plain_json(tiny_run: sightline.Run) -> None:
     assert sum(row["num_images"] for row in told["classes"]) == 200
     assert sum(map(sum, told["confusion"])) == 200
     assert {"given", "predicted", "num_images"} == set(told["most_confused"][0])
+
+
+def test_a_run_tells_how_its_bundle_keeps_the_usual_promises_on_its_test_rows(tiny_run: sightline.Run) -> None:
+    measured, of_run = sightline.evaluate(tiny_run, coverage=0.95), tiny_run.evaluation
+    assert of_run.promises["sets"] == measured.promises["sets"]
+    again = sightline.reopen(tiny_run.path).evaluation
+    for evaluation in (of_run, again):
+        for name in ("coverage", "mean_set_size", "singletons", "unusual"):
+            assert str(evaluation.figures[name]) == str(measured.figures[name])
+    assert again.promises == of_run.promises
+    line = promise_lines(measured)[0]
+    assert line.startswith("sets hold the right class of 95 %")
+    assert f"measured: {measured.figures['coverage']}" in line
+    assert f"\n- {line}" in (tiny_run.bundle.path / "card.md").read_text(encoding="utf-8")
+
+
+def test_what_a_bundle_cannot_promise_is_told_among_its_promises(tiny_run: sightline.Run) -> None:
+    without = dataclasses.replace(tiny_run.bundle, manifest={"capabilities": ["parity"]})
+    makers, refused = usual_makers(without)
+    assert not makers
+    assert "cannot promise a coverage" in refused["sets"]
+    told = dataclasses.replace(tiny_run.evaluation, promises={"sets": {"refused": refused["sets"]}})
+    assert promise_lines(told) == [f"no promise of sets: {refused['sets']}"]
 
 
 def test_its_own_source_gives_the_figures_of_the_run(tiny_run: sightline.Run, small_npz: Path) -> None:

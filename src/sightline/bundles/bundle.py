@@ -95,7 +95,7 @@ def write_manifest(folder: Path, *, kind: str = "trained", task: Task = SINGLE_L
     missing = [name for name in KINDS[kind] if not (folder / name).is_file()]
     if missing:
         raise InvalidBundle(f"the bundle lacks {', '.join(missing[:1])}; it was not sealed.")
-    capabilities = [name for name, parts in CAPABILITIES.items() if all((folder / part).is_file() for part in parts)]
+    capabilities = capabilities_of(folder)
     names = sorted({*KINDS[kind], *(part for name in capabilities for part in CAPABILITIES[name])})
     files = {name: {"sha256": sha256_of(folder / name), "size": (folder / name).stat().st_size} for name in names}
     write_json(
@@ -112,6 +112,11 @@ def write_manifest(folder: Path, *, kind: str = "trained", task: Task = SINGLE_L
             "files": files,
         },
     )
+
+
+def capabilities_of(folder: Path) -> list[str]:
+    """What a bundle in the making can do beyond predicting, by the files that are in it so far."""
+    return [name for name, parts in CAPABILITIES.items() if all((folder / part).is_file() for part in parts)]
 
 
 def write_description(

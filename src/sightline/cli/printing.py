@@ -76,6 +76,7 @@ def _cell(value: Any) -> str:
 def print_run(run: Run) -> None:
     """Print what came of a training: figures, what it confuses, what to be careful with, where it lies."""
     # Here, so that a command that prints a list does not wait for what evaluates.
+    from sightline.bundles.trust.details import promise_lines
     from sightline.metrics.figures import told_in
 
     for name, evaluation in (("validation", run.validation), ("test", run.evaluation)):
@@ -90,6 +91,8 @@ def print_run(run: Run) -> None:
             print_text(f"{'confused':<11}{', '.join(pairs)}")
         if remark := small_classes(test):
             print_text(f"{'careful':<11}{remark}")
+        for line in promise_lines(test):
+            print_text(f"{'promise':<11}{line}")
     if run.ensemble is not None:
         print_text("\n".join(ensemble_lines(run.ensemble)))
     if run.teacher is not None:
@@ -173,16 +176,19 @@ def _figure(value: float) -> str:
 def print_evaluation(evaluation: Evaluation, *, is_said: bool = False) -> None:
     """Print the figures of an evaluation, the classes as a table; `is_said`: which rows were judged stands above it."""
     # Here, so that a command that prints a list does not wait for what evaluates.
+    from sightline.bundles.trust.details import promise_lines
     from sightline.evaluation.scoring import figures
+    from sightline.metrics.figures import FIGURES
 
     print_text(evaluation)
     if evaluation.rows is not None:
         print_text("\n".join([*([] if is_said else [evaluation.rows["in_words"]]), *evaluation.rows["notes"]]))
-    print_text(evaluation.other_figures)
+    others = (str(figure) for name, figure in evaluation.figures.items() if not FIGURES[name].needs)
+    print_text(", ".join(list(others)[1:]))
     if evaluation.reliability is not None:
         print_text(evaluation.reliability.in_words)
-    for promise in evaluation.promises.values():
-        print_text(promise["in_words"])
+    for line in promise_lines(evaluation):
+        print_text(line)
     rows = [
         {
             "class": row["class_name"],

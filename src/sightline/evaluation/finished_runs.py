@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -211,7 +212,15 @@ def kept_evaluation(finished: FinishedRun, split: SplitName) -> Evaluation | Non
         groups=_groups(finished, answers.given),
         task=finished.bundle.task,
     )
-    return replace(score(rows), num_unreadable=told.get("num_unreadable", 0))
+    found = score(rows)
+    kept = {name: figure for name in FIGURES if name not in found.figures and (figure := figure_in(told, name))}
+    return replace(
+        found,
+        num_unreadable=told.get("num_unreadable", 0),
+        # The former ones are measured when they are asked for; the kept ones need what no file of a run holds.
+        figures=ChainMap(kept, found.figures),  # type: ignore[arg-type]  # nothing is set in either
+        promises=told.get("promises", {}),
+    )
 
 
 def _groups(finished: FinishedRun, row_ids: Iterable[str]) -> NDArray[np.str_] | None:

@@ -37,7 +37,7 @@ class Metric:
         interval_method: whose interval it is, for the card: "Wilson".
         full_words: what it is called on the card, where that is longer.
         left_out_of: the reports that pass it over.
-        needs: what Predictions must have besides, by the name of an attribute that is None where they do not.
+        needs: the detail that Predictions must have, by its name.
     """
 
     words: str
@@ -52,7 +52,7 @@ class Metric:
 
     def is_known(self, rows: Predictions) -> bool:
         """Whether these predictions have what the figure is made of."""
-        return not self.needs or getattr(rows, self.needs) is not None
+        return not self.needs or self.needs in rows.details
 
     def measure(self, rows: Predictions, level: float = USUAL_LEVEL) -> Figure:
         """The figure of these rows, all of them readable and labelled, with its interval at a level."""
@@ -185,12 +185,16 @@ FIGURES: dict[str, Metric] = {
     ),
     "singletons": _share("sets of one class", lambda rows: _set_sizes(rows) == 1, is_higher_better=True, needs="sets"),
     "unusual": _share("unusual", _is_unusual, is_higher_better=False, needs="sets"),
-    "answered": _share("answered", _is_answered, is_higher_better=True, needs="unsure"),
+    "answered": _share("answered", _is_answered, is_higher_better=True, needs="abstention"),
     "answered_accuracy": _share(
-        "accuracy of the answered", is_right, is_higher_better=True, needs="unsure", of=_is_answered
+        "accuracy of the answered", is_right, is_higher_better=True, needs="abstention", of=_is_answered
     ),
     "answered_error": _share(
-        "error of the answered", lambda rows: ~is_right(rows), is_higher_better=False, needs="unsure", of=_is_answered
+        "error of the answered",
+        lambda rows: ~is_right(rows),
+        is_higher_better=False,
+        needs="abstention",
+        of=_is_answered,
     ),
     "risk_coverage_area": Metric(
         "area under the risk-coverage curve",

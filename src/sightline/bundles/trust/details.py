@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from sightline.bundles.trust.abstention import USUAL_CERTAINTY, unsure_maker
 from sightline.bundles.trust.sets import USUAL_SCORE, set_maker
-from sightline.records import AnswerDetail, Bundle
+from sightline.errors import InvalidBundle, InvalidValue
+from sightline.metrics.figures import FIGURES
+from sightline.records import AnswerDetail, Bundle, Evaluation
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,9 @@ def _abstention(bundle: Bundle, asked: Asked) -> DetailMaker | None:
     return unsure_maker(bundle, asked.max_error, certainty=asked.certainty)
 
 
+# What a run is asked for on its test rows, so that whoever reads it sees how promises are kept.
+USUAL = Asked(coverage=0.95, max_error=0.01)
+
 # In the order in which a row tells them. None where it is not asked for; what a bundle cannot promise is refused.
 DETAILS: dict[str, Callable[[Bundle, Asked], DetailMaker | None]] = {
     "sets": _sets,
@@ -81,6 +86,42 @@ def detail_makers(bundle: Bundle, asked: Asked) -> dict[str, DetailMaker]:
     return {name: maker for name, maker in found.items() if maker is not None}
 
 
+def usual_makers(bundle: Bundle) -> tuple[dict[str, DetailMaker], dict[str, str]]:
+    """What makes the details of `USUAL` that a bundle can promise, and of the others why it cannot."""
+    makers: dict[str, DetailMaker] = {}
+    refused: dict[str, str] = {}
+    for name, make in DETAILS.items():
+        try:
+            maker = make(bundle, USUAL)
+        except (InvalidBundle, InvalidValue) as error:
+            refused[name] = str(error)
+        else:
+            makers |= {} if maker is None else {name: maker}
+    return makers, refused
+
+
 def promises(makers: Mapping[str, DetailMaker]) -> dict[str, dict[str, Any]]:
     """What is promised, as JSON tells it: by the name of the detail, with all that in words."""
     return {name: {**maker.promise, "in_words": maker.in_words} for name, maker in makers.items()}
+
+
+def promise_lines(evaluation: Evaluation) -> list[str]:
+    """A line for each promise: what is promised, and how it is kept on the images that were judged."""
+    lines = []
+    for name, promise in evaluation.promises.items():
+        if (refused := promise.get("refused")) is not None:
+            lines.append(f"no promise of {name}: {refused}")
+            continue
+        kept = (figure for key, figure in evaluation.figures.items() if FIGURES[key].needs == name)
+        lines.append(f"{promise['in_words']}; measured: {', '.join(map(str, kept))}")
+    return lines
+
+
+def promises_section(test: Evaluation | None) -> str:
+    """What the card says of how promises are kept on the test images; nothing where there are none."""
+    if test is None or not test.promises:
+        return ""
+    lines = "\n".join(f"- {line}" for line in promise_lines(test))
+    return (
+        f"\n## How it keeps its promises\n\nOn the {test.images} of the test split, which chose nothing:\n\n{lines}\n"
+    )

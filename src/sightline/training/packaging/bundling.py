@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,16 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.bundles.bundle import write_description, write_manifest
+from sightline.bundles.bundle import capabilities_of, write_description, write_manifest
 from sightline.bundles.card import Origin, card
 from sightline.bundles.identity import write_identity
 from sightline.bundles.parity import made_images, parity_section, write_parity
 from sightline.bundles.sessions import Session
 from sightline.bundles.trust.abstention import abstention_section, record_answers, write_answer_record
+from sightline.bundles.trust.details import promises, promises_section, usual_makers
 from sightline.bundles.trust.sets import certify, sets_section, write_sets
 from sightline.evaluation.scoring import brief_figures, figures, score
-from sightline.records import Evaluation, Predictions, SplitName
+from sightline.records import Bundle, Evaluation, Predictions, SplitName
 from sightline.system.backends import without_retracing_notes
 from sightline.system.files import staged_folder, write_atomically, write_json
 from sightline.system.progress import Stopwatch
@@ -68,6 +70,13 @@ def make_bundle(
                 "members": _judged_members(ensemble["members"], predictions, outputs),
                 "disagreement": _mean_disagreement(predictions),
             }
+        made_of = {
+            "ensemble": ensemble,
+            "teacher": None if data.distillation is None else dict(data.distillation.teacher),
+        }
+        sections = _write_promises(staged, data, predictions, made_of)
+        if "test" in evaluations:
+            evaluations["test"] = _keep_promises(staged, data, predictions["test"], outputs["test"], made_of)
         _write_predictions(folder / "predictions.npz", data, predictions, outputs)
         stopwatch.lap("evaluate")
         difference = _compare(staged, session, data, predictions["test"])
@@ -80,14 +89,11 @@ def make_bundle(
         )
         test = evaluations.get("test")
         metrics = _metrics(data, origin, test, difference)
-        if ensemble is not None:
-            metrics["ensemble"] = ensemble
-        if data.distillation is not None:
-            metrics["teacher"] = dict(data.distillation.teacher)
+        metrics |= {name: told for name, told in made_of.items() if told is not None}
         write_json(staged / "metrics.json", metrics)
         num_bytes = None if data.identity is None else write_identity(staged, data.identity)
         text = card(data.dataset, data.spec, origin, evaluation=test, ensemble=ensemble, identity_bytes=num_bytes)
-        text += _write_parity(staged, session, data) + _write_promises(staged, data, predictions, metrics)
+        text += _write_parity(staged, session, data) + sections + promises_section(test)
         write_atomically(staged / "card.md", text)
         write_manifest(staged, task=data.dataset.task)
     stopwatch.lap("export")
@@ -183,16 +189,43 @@ def _write_parity(staged: Path, session: Session, data: Prepared) -> str:
     return parity_section(len(images), are_made=are_made)
 
 
+def _keep_promises(
+    staged: Path,
+    data: Prepared,
+    test: Predictions,
+    outputs: dict[str, NDArray[np.float32]],
+    made_of: Mapping[str, Any],
+) -> Evaluation:
+    """The figures of the test rows, and among them how what the bundle promises is kept there."""
+    bundle = Bundle(
+        path=staged,
+        class_names=test.class_names,
+        input=data.spec,
+        temperature=test.temperature,
+        num_calibration_images=len(data.splits.calibration),
+        metrics=made_of,
+        manifest={"capabilities": capabilities_of(staged)},
+        task=test.task,
+    )
+    makers, refused = usual_makers(bundle)
+    images = data.pixels.take(data.splits.test)
+    details = {name: maker.make(outputs, images) for name, maker in makers.items()}
+    told = promises(makers)
+    for name, words in refused.items():
+        told[name] = {"refused": words.replace(str(staged), "the bundle")}
+    return dataclasses.replace(score(dataclasses.replace(test, details=details)), promises=told)
+
+
 def _write_promises(
-    staged: Path, data: Prepared, predictions: dict[SplitName, Predictions], metrics: dict[str, Any]
+    staged: Path, data: Prepared, predictions: dict[SplitName, Predictions], made_of: Mapping[str, Any]
 ) -> str:
     """Keep what sets and unsure answers are made by, where there are rows for it; what the card says of it."""
     images, seed = data.pixels.take(data.splits.calibration), data.recipe.seed
     certificate = certify(predictions["calibration"], images, seed=seed, fingerprint=data.dataset.fingerprint)
     record = record_answers(predictions["validation"], predictions["calibration"], seed=seed)
-    text = sets_section(certificate, 0 if certificate is None else write_sets(staged, certificate), metrics=metrics)
+    text = sets_section(certificate, 0 if certificate is None else write_sets(staged, certificate), metrics=made_of)
     num_bytes = 0 if record is None else write_answer_record(staged, record)
-    return text + abstention_section(record, num_bytes, metrics=metrics)
+    return text + abstention_section(record, num_bytes, metrics=made_of)
 
 
 def _metrics(data: Prepared, origin: Origin, test: Evaluation | None, difference: float) -> dict[str, Any]:
