@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -28,7 +29,7 @@ class Asked:
 
 
 class DetailMaker(Protocol):
-    """Makes one kind of detail of what a network answers.
+    """Makes one kind of detail of what a network answers. It is kept while its bundle is, and keeps no bundle itself.
 
     Attributes:
         promise: as JSON tells it.
@@ -75,6 +76,10 @@ DETAILS: dict[str, Callable[[Bundle, Asked], DetailMaker | None]] = {
 }
 
 
+# What was asked last of each bundle that is in use: whoever asks image by image does not wait for it each time.
+_LAST: weakref.WeakKeyDictionary[Bundle, tuple[Asked, dict[str, DetailMaker]]] = weakref.WeakKeyDictionary()
+
+
 def detail_makers(bundle: Bundle, asked: Asked) -> dict[str, DetailMaker]:
     """What makes the details that are asked for, by name, before anything is decoded.
 
@@ -82,8 +87,13 @@ def detail_makers(bundle: Bundle, asked: Asked) -> dict[str, DetailMaker]:
         InvalidBundle: the bundle cannot promise it.
         InvalidValue: it is out of range, or there are too few calibration images for it.
     """
+    last = _LAST.get(bundle)
+    if last is not None and last[0] == asked:
+        return last[1]
     found = {name: make(bundle, asked) for name, make in DETAILS.items()}
-    return {name: maker for name, maker in found.items() if maker is not None}
+    makers = {name: maker for name, maker in found.items() if maker is not None}
+    _LAST[bundle] = (asked, makers)
+    return makers
 
 
 def usual_makers(bundle: Bundle) -> tuple[dict[str, DetailMaker], dict[str, str]]:
