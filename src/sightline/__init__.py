@@ -33,6 +33,7 @@ _HOMES: dict[str, str] = {
     "compare": "sightline.evaluation.comparison",
     "export": "sightline.deployment.export",
     "verify": "sightline.evaluation.verification",
+    "runs": "sightline.evaluation.kept_runs",
     "models": "sightline.information",
     "datasets": "sightline.information",
     "recipes": "sightline.information",
@@ -78,6 +79,7 @@ if TYPE_CHECKING:  # for editors and type checkers alone
     from sightline.evaluation.comparison import Comparison as Comparison, compare as compare
     from sightline.evaluation.evaluate import evaluate as evaluate
     from sightline.evaluation.finished_runs import reopen as reopen
+    from sightline.evaluation.kept_runs import runs as runs
     from sightline.evaluation.similarity import Similar as Similar, similar as similar
     from sightline.evaluation.verification import Verification as Verification, verify as verify
     from sightline.information import datasets as datasets, models as models, recipes as recipes

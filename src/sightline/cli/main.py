@@ -86,6 +86,9 @@ COMMANDS: dict[str, Command] = {
         inspection.verify,
         inspection.verify_options,
     ),
+    "runs": Command(
+        "list runs: state, figures, size, when they were changed", inspection.runs, inspection.runs_options
+    ),
     "models": Command("list the networks", lists.models),
     "datasets": Command("list the sources that go by a name", lists.datasets),
     "recipes": Command("list the recipes and their keys", lists.recipes, lists.recipes_options),

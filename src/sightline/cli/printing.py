@@ -73,6 +73,14 @@ def _cell(value: Any) -> str:
     return escape(printable_lines(str(value)))
 
 
+def size_in_words(num_bytes: int) -> str:
+    """Bytes as a person reads them: "1.2 MiB"."""
+    for unit, divisor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if num_bytes >= divisor:
+            return f"{num_bytes / divisor:.3g} {unit}"
+    return f"{num_bytes} bytes"
+
+
 def print_run(run: Run) -> None:
     """Print what came of a training: figures, what it confuses, what to be careful with, where it lies."""
     # Here, so that a command that prints a list does not wait for what evaluates.

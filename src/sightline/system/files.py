@@ -342,6 +342,16 @@ def _last_change(place: Path) -> float:
 
 
 if sys.platform == "win32":
+    import msvcrt
+
+    def is_held(lock: Path) -> bool:
+        """Whether somebody holds a file of no content that is there to be held."""
+        try:
+            with lock.open("a") as stream:
+                msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return True
+        return False
 
     def hold_file(descriptor: int) -> None:
         """Nothing: what is open cannot be removed there."""
@@ -350,6 +360,17 @@ if sys.platform == "win32":
         return None  # a folder cannot be opened there, and one with open files cannot be removed
 else:
     import fcntl
+
+    def is_held(lock: Path) -> bool:
+        """Whether somebody holds a file of no content that is there to be held."""
+        with contextlib.suppress(OSError):  # it vanished, or may not be read
+            try:
+                descriptor = _locked(lock, wait=False)
+            except BlockingIOError:
+                return True
+            if descriptor is not None:
+                os.close(descriptor)
+        return False
 
     def hold_file(descriptor: int) -> None:
         """Hold a file that was just made and is being written: as long as it is open, it is no leftover."""

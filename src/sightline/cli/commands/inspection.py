@@ -1,12 +1,15 @@
-"""`verify`: a command that looks at what was kept, and changes nothing."""
+"""`verify`, `runs`: commands that look at what was kept, and change nothing."""
 
 from __future__ import annotations
 
 import dataclasses
 from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from sightline.cli.options import OPENING_SHORTHANDS, opened, shorthand_options
-from sightline.cli.printing import print_json, print_text
+from sightline.cli.printing import print_json, print_table, print_text, size_in_words
 from sightline.system.progress import reporting
 
 
@@ -31,3 +34,38 @@ def verify(arguments: Namespace) -> int:
     else:
         print_text(found)
     return 0 if found.holds else 1
+
+
+def runs_options(parser: ArgumentParser) -> None:
+    """What `runs` takes."""
+    parser.add_argument("folder", nargs="?", default="runs", help="where the runs lie, or one run (default: runs)")
+
+
+def runs(arguments: Namespace) -> int:
+    """List runs with their state and figures."""
+    from sightline.evaluation.kept_runs import runs as list_runs
+
+    rows = list_runs(arguments.folder)
+    if arguments.json:
+        print_json(rows)
+    elif rows:
+        print_table(list(map(_in_cells, rows)), ("run", "state", "accuracy", "network", "size", "changed", "remark"))
+    else:
+        print_text(f"{arguments.folder}: no run. Train one: sightline train mnist")
+    return 0
+
+
+def _in_cells(row: Mapping[str, Any]) -> dict[str, str]:
+    accuracy = "-"
+    if row["accuracy"] is not None:
+        lower, upper = row["accuracy_interval"] or (row["accuracy"],) * 2
+        accuracy = f"{row['accuracy']:.4f} [{lower:.4f}, {upper:.4f}] on {row['num_images']:,} {row['split']}"
+    return {
+        "run": Path(row["run"]).name or row["run"],
+        "state": row["state"],
+        "accuracy": accuracy,
+        "network": row["network"] or "-",
+        "size": size_in_words(row["num_bytes"]),
+        "changed": row["changed"][:16].replace("T", " "),
+        "remark": row["reason"],
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from sightline.cli.printing import print_json, print_table, print_text
+from sightline.cli.printing import print_json, print_table, print_text, size_in_words
 from sightline.errors import require
 
 SHELLS = ("bash", "zsh", "fish", "powershell")
@@ -24,20 +24,13 @@ def cache(arguments: Namespace) -> int:
         print_json(found)
         return 0
     if found["entries"]:
-        rows = [{**row, "size": _size(row["num_bytes"]), "last used": row["used"]} for row in found["entries"]]
+        rows = [{**row, "size": size_in_words(row["num_bytes"]), "last used": row["used"]} for row in found["entries"]]
         print_table(rows, ("kind", "holds", "size", "last used"))
-    bound = "without a bound" if found["limit_bytes"] is None else f"of at most {_size(found['limit_bytes'])}"
-    removed = f"; {found['removed']:,} removed ({_size(found['removed_bytes'])})" if arguments.empty else ""
+    bound = "without a bound" if found["limit_bytes"] is None else f"of at most {size_in_words(found['limit_bytes'])}"
+    removed = f"; {found['removed']:,} removed ({size_in_words(found['removed_bytes'])})" if arguments.empty else ""
     count = f"{len(found['entries']):,} {'entry' if len(found['entries']) == 1 else 'entries'}"
-    print_text(f"{found['place']}: {count}, {_size(found['num_bytes'])} {bound}{removed}")
+    print_text(f"{found['place']}: {count}, {size_in_words(found['num_bytes'])} {bound}{removed}")
     return 0
-
-
-def _size(num_bytes: int) -> str:
-    for unit, divisor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if num_bytes >= divisor:
-            return f"{num_bytes / divisor:.3g} {unit}"
-    return f"{num_bytes} bytes"
 
 
 def completion_options(parser: ArgumentParser) -> None:
