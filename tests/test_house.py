@@ -62,6 +62,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     ),
     (Room("metrics", "classification intervals significance grouped"),),
     (Room("metrics/calibration", "temperature reliability"),),
+    (Room("metrics/uncertainty", "bootstrap macro ranking calibration_error"),),
     (Room("metrics", "ensembles history conformal drift novelty selective"),),
     (Room("tasks", "task single_label table"),),
     (Room("records", "data details results"),),

@@ -483,7 +483,8 @@ def test_a_figure_that_came_after_a_run_is_a_dash_in_it(
     (run_copy / "metrics.json").write_text(json.dumps(metrics))
     lines = str(sightline.compare([tiny_run, run_copy])).splitlines()
     head = next(number for number, line in enumerate(lines) if "test error rate" in line)
-    assert [line.split()[2] for line in lines[head + 1 : head + 3]] == ["-", "0.2500"]
+    column = lines[head].index("test error rate")
+    assert [line[column:].split()[0] for line in lines[head + 1 : head + 3]] == ["-", "0.2500"]
     metrics["test"]["error_rate"] = "0.25"
     (run_copy / "metrics.json").write_text(json.dumps(metrics))
     with pytest.raises(InvalidBundle, match="a figure is no number"):

@@ -38,9 +38,9 @@ class Independent(SingleLabel):
     def is_right(self, logits, labels):
         return self.probabilities(logits)[np.arange(len(labels)), labels] > 0.5
 
-    def cross_entropy(self, logits, labels, *, temperature=1.0):
+    def surprises(self, logits, labels, *, temperature=1.0):
         signs = np.where(np.eye(logits.shape[1])[labels] > 0, 1, -1)
-        return float(-np.log(self.probabilities(signs * logits, temperature=temperature)).sum(axis=1).mean())
+        return -np.log(self.probabilities(signs * logits, temperature=temperature)).sum(axis=1)
 
     def answers(self, logits, class_names, *, temperature, top):
         rows = self.probabilities(logits, temperature=temperature)

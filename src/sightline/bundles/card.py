@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -183,12 +182,13 @@ def _figures(evaluation: Evaluation | None) -> str:
         f"On {_test_images(evaluation)} that took no part in any choice: {told}.",
         *([] if evaluation.reliability is None else ["", f"Calibration: {evaluation.reliability.in_words}."]),
         "",
+        f"{evaluation.about_intervals[0].upper()}{evaluation.about_intervals[1:]}.",
+        "",
         "| class | images | precision | recall | F1 |",
         "|---|---|---|---|---|",
     ]
     for label, name in enumerate(evaluation.class_names):
-        figures = (evaluation.precision[label], evaluation.recall[label], evaluation.f1[label])
-        shown = " | ".join("-" if math.isnan(figure) else f"{figure:.4f}" for figure in figures)
+        shown = " | ".join(evaluation.class_figure(key, label).numbers for key in ("precision", "recall", "f1"))
         lines.append(f"| {markdown(name)} | {int(evaluation.confusion[label].sum()):,} | {shown} |")
     return "\n".join(lines)
 

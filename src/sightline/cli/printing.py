@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import sys
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sightline.system.text import counted, json_line, printable_lines, without_nan
 
 if TYPE_CHECKING:
-    from sightline.records import Evaluation, Run
+    from sightline.records import Evaluation, Figure, Run
 
 # Fewer test images than this say little about a class.
 LEAST = 20
@@ -176,39 +177,45 @@ def small_classes(evaluation: Evaluation) -> str:
     return f"too few test images for a figure of its own: {', '.join(few[:5])}{more}; {LEAST} are the least"
 
 
-def _figure(value: float) -> str:
-    """Four digits, or a dash where there is nothing to count."""
-    return "-" if value != value else f"{value:.4f}"  # noqa: PLR0124  # only NaN differs from itself
+# With three intervals in a line, percent fit into it.
+_CLASS_COLUMNS = {"precision %": "precision", "recall %": "recall", "F1 %": "f1"}
+
+
+def _in_percent(figure: Figure) -> str:
+    """One digit behind the point, or a dash where there is nothing to count."""
+    bounds = None if figure.interval is None else (100 * figure.interval[0], 100 * figure.interval[1])
+    shown = dataclasses.replace(figure, value=100 * figure.value, interval=bounds, digits=1).numbers
+    return shown.replace("100.0", "100")
 
 
 def print_evaluation(evaluation: Evaluation, *, is_said: bool = False) -> None:
     """Print the figures of an evaluation, the classes as a table; `is_said`: which rows were judged stands above it."""
     # Here, so that a command that prints a list does not wait for what evaluates.
     from sightline.bundles.trust.details import promise_lines
-    from sightline.evaluation.scoring import figures
     from sightline.metrics.figures import FIGURES
 
     print_text(evaluation)
     if evaluation.rows is not None:
-        print_text("\n".join([*([] if is_said else [evaluation.rows["in_words"]]), *evaluation.rows["notes"]]))
-    others = (str(figure) for name, figure in evaluation.figures.items() if not FIGURES[name].needs)
-    print_text(", ".join(list(others)[1:]))
+        for line in (*([] if is_said else [evaluation.rows["in_words"]]), *evaluation.rows["notes"]):
+            print_text(line)
+    others = [figure for name, figure in evaluation.figures.items() if not FIGURES[name].needs][1:]
+    width = max(len(figure.words) for figure in others)
+    for figure in others:
+        print_text(f"{figure.words:<{width}}  {figure.numbers}")
+    print_text(evaluation.about_intervals)
     if evaluation.reliability is not None:
         print_text(evaluation.reliability.in_words)
     for line in promise_lines(evaluation):
         print_text(line)
     rows = [
         {
-            "class": row["class_name"],
-            "images": row["num_images"],
-            **{
-                head: _figure(row[key])
-                for head, key in (("precision", "precision"), ("recall", "recall"), ("F1", "f1"))
-            },
+            "class": name,
+            "images": int(evaluation.confusion[label].sum()),
+            **{head: _in_percent(evaluation.class_figure(key, label)) for head, key in _CLASS_COLUMNS.items()},
         }
-        for row in figures(evaluation)["classes"]
+        for label, name in enumerate(evaluation.class_names)
     ]
-    print_table(rows, ("class", "images", "precision", "recall", "F1"))
+    print_table(rows, ("class", "images", *_CLASS_COLUMNS))
     if remark := small_classes(evaluation):
         print_text(remark)
     for given, predicted, count in evaluation.most_confused:

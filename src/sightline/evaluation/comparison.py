@@ -226,8 +226,8 @@ def _figure_tables(comparison: Comparison) -> list[str]:
     columns = [
         [f"{split} {FIGURES[name].words}", *(_figure(name, run.metrics[split]) for run in comparison.runs)]
         for name in told_in("comparison", FIGURES)
-        # What has an interval stands for both splits: it says how much of a difference between them is chance.
-        for split in (SPLITS if FIGURES[name].interval else (comparison.split,))
+        # The first stands for both splits: its interval says how much of a difference between them is chance.
+        for split in (SPLITS if name == next(iter(FIGURES)) else (comparison.split,))
     ]
     columns += [list(column) for column in zip(*_costs(comparison), strict=True)]
     tables = [[letters]]

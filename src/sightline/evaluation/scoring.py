@@ -5,14 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sightline.errors import InvalidValue
 from sightline.metrics.calibration.reliability import Reliability
 from sightline.metrics.classification import most_confused, precision_recall_f1
-from sightline.metrics.figures import FIGURES, MeasuredFigures, confusion_of, is_right, plain
+from sightline.metrics.figures import (
+    FIGURES,
+    MeasuredFigures,
+    class_intervals_of,
+    confusion_of,
+    is_right,
+    plain,
+)
 from sightline.metrics.grouped import num_groups
 from sightline.metrics.intervals import USUAL_LEVEL, checked_confidence
 from sightline.records import Evaluation, Predictions, Run
+from sightline.system.text import counted
 
 
 def score(predictions: Predictions, *, interval_level: float = USUAL_LEVEL) -> Evaluation:
@@ -35,12 +44,12 @@ def score(predictions: Predictions, *, interval_level: float = USUAL_LEVEL) -> E
     if predictions.labels is None or not readable.any():
         raise InvalidValue("an evaluation needs at least one readable image whose label is known; got none.")
     rows = predictions.take(np.flatnonzero(readable))
-    confusion = confusion_of(rows)
+    confusion, right = confusion_of(rows), is_right(rows)
     precision, recall, f1 = precision_recall_f1(confusion)
     return Evaluation(
         class_names=rows.class_names,
         num_images=len(rows),
-        num_correct=int(is_right(rows).sum()),
+        num_correct=int(right.sum()),
         num_unreadable=int((~readable).sum()),
         figures=MeasuredFigures(rows, level),
         confusion=confusion,
@@ -50,8 +59,27 @@ def score(predictions: Predictions, *, interval_level: float = USUAL_LEVEL) -> E
         most_confused=most_confused(confusion, rows.class_names),
         num_groups=num_groups(rows.groups),
         interval_level=level,
-        reliability=Reliability(rows.confidences, is_right(rows), rows.groups, level=level),
+        class_intervals=class_intervals_of(rows, level),
+        rough=_why_rough(right, rows.groups),
+        reliability=Reliability(rows.confidences, right, rows.groups, level=level),
     )
+
+
+# With less than this, how much figures vary from draw to draw is not seen well.
+_FEWEST_IMAGES, _FEWEST_WRONG, _FEWEST_GROUPS = 100, 10, 20
+
+
+def _why_rough(right: NDArray[np.bool_], groups: NDArray[np.str_] | None) -> str:
+    """What there is too little of, in words; "" where there is enough."""
+    wrong = counted(int((~right).sum()), "wrong answer")
+    if groups is not None and (count := num_groups(groups)) is not None:
+        if count < _FEWEST_GROUPS:
+            return f"{counted(count, 'group')}, fewer than {_FEWEST_GROUPS}"
+        if (num_wrong := len(np.unique(groups[~right]))) < _FEWEST_WRONG:
+            return f"{wrong} in {counted(num_wrong, 'group')}, fewer than {_FEWEST_WRONG}"
+    if len(right) < _FEWEST_IMAGES:
+        return f"{counted(len(right), 'image')}, fewer than {_FEWEST_IMAGES}"
+    return f"{wrong}, fewer than {_FEWEST_WRONG}" if int((~right).sum()) < _FEWEST_WRONG else ""
 
 
 def figures(evaluation: Evaluation) -> dict[str, Any]:
@@ -60,9 +88,7 @@ def figures(evaluation: Evaluation) -> dict[str, Any]:
         {
             "class_name": name,
             "num_images": int(evaluation.confusion[label].sum()),
-            "precision": float(evaluation.precision[label]),
-            "recall": float(evaluation.recall[label]),
-            "f1": float(evaluation.f1[label]),
+            **plain({key: evaluation.class_figure(key, label) for key in ("precision", "recall", "f1")}),
         }
         for label, name in enumerate(evaluation.class_names)
     ]
@@ -72,6 +98,7 @@ def figures(evaluation: Evaluation) -> dict[str, Any]:
         "num_unreadable": evaluation.num_unreadable,
         "num_groups": evaluation.num_groups,
         "interval_level": evaluation.interval_level,
+        "rough": evaluation.rough or None,
         **({} if evaluation.rows is None else {"rows": dict(evaluation.rows)}),
         **plain(evaluation.figures),
         **({} if evaluation.reliability is None else {"reliability": _plain_reliability(evaluation.reliability)}),

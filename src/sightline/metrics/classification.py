@@ -64,11 +64,51 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, temperature: float = 
         >>> round(cross_entropy([[0.0, 0.0], [0.0, 0.0]], [0, 1]), 4)
         0.6931
     """
+    return float(surprises(logits, labels, temperature=temperature).mean())
+
+
+def surprises(logits: ArrayLike, labels: ArrayLike, *, temperature: float = 1.0) -> NDArray[np.float64]:
+    """Surprise at the true label of each image, in nats: what `cross_entropy` is the mean of, and takes.
+
+    Example:
+        >>> surprises([[0.0, 0.0], [9.0, 0.0]], [0, 1]).round(4).tolist()
+        [0.6931, 9.0001]
+    """
     table = checked_table(logits, name="logits")
     rows = checked_labels(labels, num_images=table.shape[0], num_classes=table.shape[1])
     gaps = _scaled_gaps(table, temperature)
-    losses = np.log(np.exp(gaps).sum(axis=1)) - gaps[np.arange(len(rows)), rows]
-    return float(losses.mean())
+    losses: NDArray[np.float64] = np.log(np.exp(gaps).sum(axis=1)) - gaps[np.arange(len(rows)), rows]
+    return losses
+
+
+def brier_scores(logits: ArrayLike, labels: ArrayLike, *, temperature: float = 1.0) -> NDArray[np.float64]:
+    """Squared distance of each image's probabilities from certainty of the true label; the Brier score is their mean.
+
+    Summed over the classes, in [0, 2]; of two classes, whose parts are equal, one part alone, in [0, 1].
+
+    Args:
+        logits: (num_images, num_classes) numbers, finite; at least 1 image and 2 classes.
+        labels: (num_images,) integers in [0, num_classes).
+        temperature: positive, finite; logits are divided by it.
+
+    Returns:
+        (num_images,) float64; 0 is perfect.
+
+    Raises:
+        InvalidValue: logits, labels or temperature have a wrong type, shape or range.
+
+    Source:
+        Brier, Verification of Forecasts Expressed in Terms of Probability, Monthly Weather Review 78 (1950).
+
+    Example:
+        >>> brier_scores([[0.0, np.log(3.0)]], [1]).round(4).tolist()
+        [0.0625]
+    """
+    probabilities = softmax(logits, temperature=temperature)
+    rows = checked_labels(labels, num_images=probabilities.shape[0], num_classes=probabilities.shape[1])
+    probabilities[np.arange(len(rows)), rows] -= 1
+    squares: NDArray[np.float64] = np.einsum("ij,ij->i", probabilities, probabilities)
+    return squares / 2 if probabilities.shape[1] == 2 else squares
 
 
 def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, *, num_classes: int) -> NDArray[np.int64]:

@@ -18,6 +18,15 @@ from sightline.metrics.classification import balanced_accuracy, confusion_matrix
 from sightline.metrics.grouped import accuracy_interval
 from sightline.metrics.intervals import USUAL_LEVEL
 from sightline.metrics.selective import certainties_of, risk_coverage
+from sightline.metrics.uncertainty.bootstrap import mean_interval
+from sightline.metrics.uncertainty.calibration_error import calibration_error_interval
+from sightline.metrics.uncertainty.macro import (
+    DecidedRows,
+    balanced_accuracy_interval,
+    class_intervals,
+    macro_f1_interval,
+)
+from sightline.metrics.uncertainty.ranking import Ranking
 from sightline.records import Figure, Predictions
 
 # Where room is short, so that a figure may be left out; `evaluate`, JSON and notebooks tell every one.
@@ -56,7 +65,14 @@ class Metric:
 
     def measure(self, rows: Predictions, level: float = USUAL_LEVEL) -> Figure:
         """The figure of these rows, all of them readable and labelled, with its interval at a level."""
-        return self.figure(float(self.value(rows)), None if self.interval is None else self.interval(rows, level))
+        value = float(self.value(rows))
+        if self.interval is None or math.isnan(value):
+            return self.figure(value)
+        lower, upper = self.interval(rows, level)
+        # Of one image nothing may be known: no bound.
+        is_known = math.isfinite(lower) and math.isfinite(upper)
+        # A calibration error is biased upwards: what is seen may lie above all that is likely.
+        return self.figure(value, (min(lower, value), max(upper, value)) if is_known else None)
 
     def figure(self, value: float, interval: tuple[float, float] | None = None) -> Figure:
         """A figure of this metric from numbers that are known."""
@@ -74,8 +90,53 @@ def confusion_of(rows: Predictions) -> NDArray[np.int64]:
     return confusion_matrix(np.asarray(rows.labels), decided, num_classes=len(rows.class_names))
 
 
-def _cross_entropy(rows: Predictions) -> float:
-    return rows.task.cross_entropy(rows.logits, np.asarray(rows.labels), temperature=rows.temperature)
+def class_intervals_of(rows: Predictions, level: float) -> Mapping[str, NDArray[np.float64]]:
+    """See `sightline.metrics.uncertainty.macro.class_intervals`; of rows that are all readable and labelled."""
+    return class_intervals(_decided(rows), confidence=level)
+
+
+def _decided(rows: Predictions) -> DecidedRows:
+    decided = rows.task.decided(rows.logits)
+    return DecidedRows(np.asarray(rows.labels), decided, len(rows.class_names), rows.groups)
+
+
+def _mean(
+    words: str,
+    values: Callable[[Predictions], NDArray[np.float64]],
+    *,
+    left_out_of: tuple[Report, ...],
+) -> Metric:
+    """A loss: the mean of what each image costs."""
+    return Metric(
+        words,
+        lambda rows: float(values(rows).mean()),
+        is_higher_better=False,
+        interval=lambda rows, level: mean_interval(values(rows), rows.groups, confidence=level),
+        interval_method="BCa bootstrap",
+        left_out_of=left_out_of,
+    )
+
+
+def _surprises(rows: Predictions) -> NDArray[np.float64]:
+    return rows.task.surprises(rows.logits, np.asarray(rows.labels), temperature=rows.temperature)
+
+
+def _brier_scores(rows: Predictions) -> NDArray[np.float64]:
+    return rows.task.brier_scores(rows.logits, np.asarray(rows.labels), temperature=rows.temperature)
+
+
+def _ranking(rows: Predictions) -> Ranking:
+    """Of each class against all others; of two classes of the second, as of the first it is the same."""
+    probabilities = rows.task.probabilities(rows.logits, temperature=rows.temperature)
+    labels, num_classes = np.asarray(rows.labels), len(rows.class_names)
+    classes = [1] if num_classes == 2 else range(num_classes)
+    return Ranking((probabilities[:, number], rows.task.is_of(labels, number)) for number in classes)
+
+
+def _calibration_interval(power: Literal[1, 2]) -> Callable[[Predictions, float], tuple[float, float]]:
+    return lambda rows, level: calibration_error_interval(
+        rows.confidences, is_right(rows), rows.groups, power=power, confidence=level
+    )
 
 
 def _set_sizes(rows: Predictions) -> NDArray[np.int64]:
@@ -143,23 +204,38 @@ FIGURES: dict[str, Metric] = {
         interval=lambda rows, level: accuracy_interval(is_right(rows), rows.groups, confidence=level),
         interval_method="Wilson",
     ),
-    "cross_entropy": Metric("cross-entropy", _cross_entropy, is_higher_better=False, left_out_of=("training",)),
+    "cross_entropy": _mean("cross-entropy", _surprises, left_out_of=("training",)),
+    "brier_score": _mean("Brier score", _brier_scores, left_out_of=("card", "training", "comparison")),
     "balanced_accuracy": Metric(
         "balanced accuracy",
         lambda rows: balanced_accuracy(confusion_of(rows)),
         is_higher_better=True,
+        interval=lambda rows, level: balanced_accuracy_interval(_decided(rows), confidence=level),
+        interval_method="Wilson",
         left_out_of=("card", "comparison"),
     ),
     "macro_f1": Metric(
         "macro F1",
         lambda rows: macro_f1(confusion_of(rows)),
         is_higher_better=True,
+        interval=lambda rows, level: macro_f1_interval(_decided(rows), confidence=level),
+        interval_method="Wilson",
         left_out_of=("card", "comparison"),
+    ),
+    "auroc": Metric(
+        "AUROC",
+        lambda rows: _ranking(rows).value,
+        is_higher_better=True,
+        interval=lambda rows, level: _ranking(rows).interval(rows.groups, confidence=level),
+        interval_method="Wilson",
+        left_out_of=("card", "training", "comparison"),
     ),
     "calibration_error": Metric(
         "calibration error",
         lambda rows: equal_width_error(rows.confidences, is_right(rows)),
         is_higher_better=False,
+        interval=_calibration_interval(1),
+        interval_method="by tests",
         full_words="expected calibration error",
         left_out_of=("training",),
     ),
@@ -167,12 +243,16 @@ FIGURES: dict[str, Metric] = {
         "equal-mass calibration error",
         lambda rows: equal_mass_error(rows.confidences, is_right(rows)),
         is_higher_better=False,
+        interval=_calibration_interval(1),
+        interval_method="by tests",
         left_out_of=("card", "training", "comparison"),
     ),
     "debiased_calibration_error": Metric(
         "debiased calibration error",
         lambda rows: debiased_error(rows.confidences, is_right(rows), rows.groups),
         is_higher_better=False,
+        interval=_calibration_interval(2),
+        interval_method="by tests",
         left_out_of=("card", "training", "comparison"),
     ),
     "coverage": _share("coverage", _is_covered, is_higher_better=True, needs="sets"),
@@ -180,6 +260,8 @@ FIGURES: dict[str, Metric] = {
         "mean set size",
         lambda rows: float(_set_sizes(rows).mean()),
         is_higher_better=False,
+        interval=lambda rows, level: mean_interval(_set_sizes(rows), rows.groups, confidence=level),
+        interval_method="BCa bootstrap",
         left_out_of=ASKED_FOR,
         needs="sets",
     ),

@@ -51,33 +51,48 @@ def accuracy_interval(
     numbers = checked_groups(groups, len(right))
     if numbers is None:
         return wilson_bounds(float(right.mean()), len(right), normal_quantile(confidence))
-    count = int(numbers.max()) + 1
-    if count == 1:
-        checked_confidence(confidence)
+    quantile = quantile_of(numbers, confidence)
+    if math.isinf(quantile):
         return 0.0, 1.0
-    quantile = student_t_quantile(confidence, degrees=count - 1)
     return wilson_bounds(float(right.mean()), effective_number(right, numbers), quantile)
 
 
+def quantile_of(numbers: NDArray[np.int64] | None, confidence: float) -> float:
+    """How many standard errors lie on either side: Student's t on one degree less than groups, infinity of one."""
+    if numbers is None:
+        return normal_quantile(confidence)
+    count = int(numbers.max()) + 1
+    return student_t_quantile(checked_confidence(confidence), degrees=count - 1) if count > 1 else math.inf
+
+
 def effective_number(correct: NDArray[np.bool_], numbers: NDArray[np.int64]) -> float:
-    """How many images that stand alone would tell as much; `numbers` are those of the groups, from 0.
+    """How many images that stand alone would tell as much of an accuracy; `numbers` are those of the groups, from 0."""
+    num_rarer = min(int(correct.sum()), len(correct) - int(correct.sum()))
+    return len(correct) / design_effect(correct - correct.mean(), numbers, num_rarer=num_rarer)
+
+
+def design_effect(influences: NDArray[np.float64], numbers: NDArray[np.int64], *, num_rarer: int) -> float:
+    """How many times as large the variance of a figure is as it would be if each image stood alone; at least 1.
 
     How much the images of a group hang together is seen by the rarer answer, right or wrong, alone. So the design
     effect is drawn towards its worst, each group one image, as if one image more had shown that; where what is seen
     is worse, it holds. Of no mistake only the worst is left, and the first ones do not make it vanish at once.
+
+    Args:
+        influences: (num_images,) what each image adds to the figure, their sum 0: of a mean, its value less the mean.
+        numbers: (num_images,) those of the groups, from 0; at least 2 groups.
+        num_rarer: images of the rarer answer.
     """
     sizes = np.bincount(numbers).astype(np.float64)
-    num_images, accuracy = len(correct), float(correct.mean())
-    worst = float((sizes**2).sum()) / num_images
-    num_rarer = min(int(correct.sum()), num_images - int(correct.sum()))
-    if num_rarer == 0:
-        return num_images / worst
-    excess = np.bincount(numbers, weights=correct.astype(np.float64)) - accuracy * sizes
-    between = float((excess**2).sum()) * len(sizes) / (len(sizes) - 1)
-    seen = between / (num_images * accuracy * (1 - accuracy))
+    worst = float((sizes**2).sum()) / len(influences)
+    alone = float((influences**2).sum())
+    if num_rarer == 0 or alone == 0:
+        return worst
+    excess = np.bincount(numbers, weights=influences)
+    seen = float((excess**2).sum()) * len(sizes) / (len(sizes) - 1) / alone
     drawn = (num_rarer * seen + worst) / (num_rarer + 1)
     # Groups that differ less than chance lets them are no better than none.
-    return num_images / max(1.0, seen, drawn)
+    return max(1.0, seen, drawn)
 
 
 def paired_p_value(first_correct: ArrayLike, second_correct: ArrayLike, groups: ArrayLike | None = None) -> float:

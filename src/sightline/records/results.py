@@ -249,6 +249,9 @@ class Evaluation:
         most_confused: (given, predicted, count), most frequent first.
         num_groups: of images that hang together; intervals count them. None where each image stands alone.
         interval_level: of all intervals: 0.95 are those that hold the truth in 95 of 100 such evaluations.
+        class_intervals: of "precision", "recall" and "f1", (num_classes, 2) lower and upper bounds of each class; NaN
+            where there is no figure.
+        rough: why intervals may be too narrow, but those of shares of images; "" where they are not.
         reliability: confidences beside what came true, and beside what a perfectly calibrated model would show on as
             many images: `expected`, `expected_interval`, `p_value`, and all that `in_words`.
         rows: of what `sightline.evaluate` gave: which rows these are, and which were left out; see there.
@@ -259,8 +262,11 @@ class Evaluation:
             groups.
         balanced_accuracy: mean recall over the classes that occur.
         cross_entropy: mean, in nats, of the calibrated probabilities.
+        brier_score: mean squared distance of the calibrated probabilities from what is true; summed over the classes,
+            of two classes of one.
         macro_f1: mean F1 over the classes that occur.
         risk_coverage_area: mean share of wrong answers among the 1, 2, ... surest, in [0, 1].
+        auroc: area under the ROC curve of a class against all others, the mean over those that occur.
         calibration_error: expected calibration error over 15 bins, in [0, 1].
         equal_mass_calibration_error: the same over bins of as many images each.
         debiased_calibration_error: root mean square over such bins, less what chance adds.
@@ -284,6 +290,8 @@ class Evaluation:
     most_confused: tuple[tuple[str, str, int], ...]
     num_groups: int | None = None
     interval_level: float = 0.95
+    class_intervals: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    rough: str = ""
     reliability: Reliability | None = None
     rows: Mapping[str, Any] | None = None
     promises: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -307,6 +315,16 @@ class Evaluation:
     def cross_entropy(self) -> float:
         """Mean, in nats, of the calibrated probabilities."""
         return self.figures["cross_entropy"].value
+
+    @property
+    def brier_score(self) -> float:
+        """Mean squared distance of the calibrated probabilities from what is true."""
+        return self.figures["brier_score"].value
+
+    @property
+    def auroc(self) -> float:
+        """Area under the ROC curve of a class against all others, the mean over those that occur."""
+        return self.figures["auroc"].value
 
     @property
     def macro_f1(self) -> float:
@@ -351,6 +369,19 @@ class Evaluation:
         return f"{images} in {self.num_groups:,} group{'s' * (self.num_groups != 1)}"
 
     @property
+    def about_intervals(self) -> str:
+        """What stands in brackets behind the figures, in a line."""
+        counted_groups = "" if self.num_groups is None else f", in which {counted(self.num_groups, 'group')} count"
+        rough = f"; but those of shares of images they are rough: {self.rough}" if self.rough else ""
+        return f"in brackets: {100 * self.interval_level:g} % intervals{counted_groups}{rough}"
+
+    def class_figure(self, name: str, label: int) -> Figure:
+        """The "precision", "recall" or "f1" of a class, with its interval."""
+        bounds = self.class_intervals[name][label].tolist() if name in self.class_intervals else [math.nan]
+        value = float(getattr(self, name)[label])
+        return Figure(name, value, None if math.isnan(bounds[0]) else (bounds[0], bounds[1]))
+
+    @property
     def other_figures(self) -> str:
         """All figures but the first, which `str` tells, in a line."""
         return ", ".join(map(str, list(self.figures.values())[1:]))
@@ -360,12 +391,12 @@ class Evaluation:
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><td>{html.escape(name)}</td><td>{int(self.confusion[label].sum()):,}</td>"
-            f"<td>{self.precision[label]:.4f}</td><td>{self.recall[label]:.4f}</td>"
-            f"<td>{self.f1[label]:.4f}</td></tr>"
+            + "".join(f"<td>{self.class_figure(key, label).numbers}</td>" for key in ("precision", "recall", "f1"))
+            + "</tr>"
             for label, name in enumerate(self.class_names)
         )
         head = "<tr><th>class</th><th>images</th><th>precision</th><th>recall</th><th>F1</th></tr>"
-        return f"<p>{self}</p><p>{self.other_figures}</p><table>{head}{rows}</table>"
+        return f"<p>{self}</p><p>{self.other_figures}</p><p>{self.about_intervals}</p><table>{head}{rows}</table>"
 
 
 @dataclass(frozen=True, eq=False)

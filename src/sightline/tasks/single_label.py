@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.metrics.calibration.temperature import fit_temperature
-from sightline.metrics.classification import cross_entropy, softmax
+from sightline.metrics.classification import brier_scores, softmax, surprises
 from sightline.system.text import printable
 from sightline.tasks.task import Answer, Task
 
@@ -78,9 +78,15 @@ class SingleLabel:
         """Whether the most probable class is the given one."""
         return np.asarray(self.decided(logits) == labels)
 
-    def cross_entropy(self, logits: NDArray[Any], labels: NDArray[Any], *, temperature: float = 1.0) -> float:
-        """Of the softmax, taken from log-probabilities: finite whatever the logits are."""
-        return cross_entropy(logits, labels, temperature=temperature)
+    def surprises(self, logits: NDArray[Any], labels: NDArray[Any], *, temperature: float = 1.0) -> NDArray[np.float64]:
+        """Of the softmax, finite whatever the logits are."""
+        return surprises(logits, labels, temperature=temperature)
+
+    def brier_scores(
+        self, logits: NDArray[Any], labels: NDArray[Any], *, temperature: float = 1.0
+    ) -> NDArray[np.float64]:
+        """Of the softmax, summed over the classes; of two classes of one of them."""
+        return brier_scores(logits, labels, temperature=temperature)
 
     def fit_temperature(self, logits: NDArray[Any], labels: NDArray[Any]) -> float:
         """See `sightline.metrics.calibration.temperature.fit_temperature`."""

@@ -64,8 +64,13 @@ class Task(Protocol):
     def is_right(self, logits: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.bool_]:
         """(num_images,) whether `decided` is what the labels say."""
 
-    def cross_entropy(self, logits: NDArray[Any], labels: NDArray[Any], *, temperature: float = 1.0) -> float:
-        """Mean surprise at the labels, in nats."""
+    def surprises(self, logits: NDArray[Any], labels: NDArray[Any], *, temperature: float = 1.0) -> NDArray[np.float64]:
+        """(num_images,) surprise at the labels of each, in nats; their mean is the cross-entropy."""
+
+    def brier_scores(
+        self, logits: NDArray[Any], labels: NDArray[Any], *, temperature: float = 1.0
+    ) -> NDArray[np.float64]:
+        """(num_images,) squared distance of the probabilities from what is true; their mean is the Brier score."""
 
     def fit_temperature(self, logits: NDArray[Any], labels: NDArray[Any]) -> float:
         """By which logits are divided, so that probabilities become how often they come true."""

@@ -48,7 +48,7 @@ def equal_width_error(confidences: ArrayLike, correct: ArrayLike, *, num_bins: i
         >>> equal_width_error([0.75] * 4, [True, True, False, False])
         0.25
     """
-    sure, right = _checked(confidences, correct)
+    sure, right = checked_answers(confidences, correct)
     return _binned_error(sure, right, _bins_of_equal_width(sure, num_bins))
 
 
@@ -73,8 +73,8 @@ def equal_mass_error(confidences: ArrayLike, correct: ArrayLike, *, num_bins: in
         >>> round(equal_mass_error([0.5, 0.6, 0.9, 0.9], [True, True, True, False], num_bins=2), 4)
         0.425
     """
-    sure, right = _checked(confidences, correct)
-    return _binned_error(sure, right, _bins_of_equal_mass(sure, num_bins))
+    sure, right = checked_answers(confidences, correct)
+    return _binned_error(sure, right, bins_of_equal_mass(sure, num_bins))
 
 
 def debiased_error(
@@ -109,9 +109,9 @@ def debiased_error(
         >>> round(debiased_error([0.75] * 400, [True, True, False, False] * 100), 4)
         0.2487
     """
-    sure, right = _checked(confidences, correct)
+    sure, right = checked_answers(confidences, correct)
     numbers = checked_groups(groups, len(sure))
-    bins = _bins_of_equal_mass(sure, num_bins)
+    bins = bins_of_equal_mass(sure, num_bins)
     # A cell is what one group has in one bin; an image that stands alone is a group.
     cells = np.arange(len(sure)) if numbers is None else bins * (int(numbers.max()) + 1) + numbers
     sums, sizes = _square_sums(bins, cells, right - sure), _square_sums(bins, cells, np.ones(len(sure)))
@@ -168,7 +168,7 @@ class Reliability:
         Raises:
             InvalidValue: confidences, answers, groups or level are none, out of range or of unequal length.
         """
-        sure, right = _checked(confidences, correct)
+        sure, right = checked_answers(confidences, correct)
         self.level = checked_confidence(level)
         numbers = checked_groups(groups, len(sure))
         self.num_groups = None if numbers is None else int(numbers.max()) + 1
@@ -294,7 +294,8 @@ def _bins_of_equal_width(sure: NDArray[np.float64], num_bins: int) -> NDArray[np
     return np.searchsorted(np.arange(1, num_bins) / num_bins, sure, side="left")
 
 
-def _bins_of_equal_mass(sure: NDArray[np.float64], num_bins: int) -> NDArray[np.int64]:
+def bins_of_equal_mass(sure: NDArray[np.float64], num_bins: int = NUM_BINS) -> NDArray[np.int64]:
+    """(num_images,) number of each image's bin, from 0; of equal confidences one."""
     num_bins = checked_count(num_bins, name="num_bins", at_least=1)
     firsts = np.sort(sure)[np.arange(1, num_bins) * len(sure) // num_bins]
     # What is equal stays together, whatever the order of the images.
@@ -306,7 +307,7 @@ def _binned_error(sure: NDArray[np.float64], right: NDArray[np.bool_], bins: NDA
     return float(np.abs(np.bincount(bins, weights=right - sure)).sum() / len(sure))
 
 
-def _checked(confidences: ArrayLike, correct: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def checked_answers(confidences: ArrayLike, correct: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Both, of the same images, or InvalidValue."""
     sure = checked_array(confidences, name="confidences", kinds="iuf", content="numbers in [0, 1]")
     right = checked_array(correct, name="correct", kinds="b", content="True and False")

@@ -83,7 +83,7 @@ def _step(number: int, said: NDArray[np.float32], rows: Predictions, votes: NDAr
     line: dict[str, Any] = {"epoch": number, "loss": None, "accuracy": None}
     if len(rows):
         together, labels = ensemble_logits(said, votes), np.asarray(rows.labels)
-        line["validation_loss"] = rows.task.cross_entropy(together, labels)
+        line["validation_loss"] = float(rows.task.surprises(together, labels).mean())
         line["validation_accuracy"] = float(np.mean(rows.task.is_right(together, labels)))
     return line
 

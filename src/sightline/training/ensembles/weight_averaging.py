@@ -116,7 +116,7 @@ def _judge(network: keras.Model, validation: LabelledImages) -> tuple[float, flo
     accuracy = float(task.is_right(logits, labels).mean())
     if not np.isfinite(logits).all():
         return float("inf"), accuracy
-    return task.cross_entropy(logits, labels), accuracy
+    return float(task.surprises(logits, labels).mean()), accuracy
 
 
 def _refuse_barrier(together: tuple[float, float], alone: list[tuple[float, float]]) -> None:

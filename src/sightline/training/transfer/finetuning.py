@@ -190,7 +190,7 @@ def _figures(
     logits, labels = head.logits(np.asarray(features.whole[FEATURES][rows])), data.dataset.labels[rows]
     task = data.dataset.task
     accuracy = float(task.is_right(logits, labels).mean())
-    return {f"{prefix}loss": task.cross_entropy(logits, labels), f"{prefix}accuracy": accuracy}
+    return {f"{prefix}loss": float(task.surprises(logits, labels).mean()), f"{prefix}accuracy": accuracy}
 
 
 def _head_line(head: Head, row: dict[str, float]) -> str:
