@@ -78,7 +78,7 @@ def calibration_error_interval(
     noise = np.random.default_rng(0).standard_normal((NUM_DRAWS, len(weights))) @ _root(spread)
 
     def error(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.abs(sums).sum(axis=1) if power == 1 else np.sqrt((sums**2 / weights).sum(axis=1))
+        return np.abs(sums) @ np.ones(len(weights)) if power == 1 else np.sqrt(sums**2 @ (1 / weights))
 
     size = np.abs(surplus) / deviations
     clear = np.where((size >= _CLEAR) | (size == size.max()), np.abs(surplus) + 1e-300, 0)
@@ -94,13 +94,17 @@ def _bound(
 ) -> float:
     """The size of an error of this shape under which less than what was seen would be seen in this share of cases."""
     unit = shape / float(error(shape[None])[0])
-    if np.quantile(error(noise), share) >= seen:
+    rank = round(share * (len(noise) - 1))
+
+    def shown(size: float) -> float:
+        return float(np.partition(error(noise + size * unit), rank)[rank])
+
+    if shown(0.0) >= seen:
         return 0.0
     lower, upper = 0.0, seen + float(error(np.abs(noise).max(axis=0)[None])[0])
     for _ in range(_HALVINGS):
         middle = (lower + upper) / 2
-        is_less = np.quantile(error(noise + middle * unit), share) < seen
-        lower, upper = (middle, upper) if is_less else (lower, middle)
+        lower, upper = (middle, upper) if shown(middle) < seen else (lower, middle)
     return upper
 
 

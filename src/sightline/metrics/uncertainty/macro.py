@@ -166,7 +166,8 @@ def _interval(
     variance = float((likely * influences(likely) ** 2).sum())
     sizes = confusion.sum(axis=1)[confusion.any(axis=1)]
     # Without a mistake nothing is seen of the variance; were it that of one share in all classes, this is left of it.
-    number = value * (1 - value) / variance if variance > 0 else len(sizes) ** 2 / float((1 / sizes).sum())
+    has_mistakes = 0 < value < 1 and variance > 0
+    number = value * (1 - value) / variance if has_mistakes else len(sizes) ** 2 / float((1 / sizes).sum())
     if numbers is not None:
         of_images = influences(confusion.astype(np.float64))[rows.labels, rows.predicted]
         num_right = int(np.trace(confusion))
