@@ -80,7 +80,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("data/sources/local", "folders archives cells tables arrays"),),
     (Room("data/sources", "catalog builtin downloads loading", keras_on_use_in="downloads"),),  # keras.datasets
     (Room("data/duplicates", "fingerprints alignment search"),),
-    (Room("data/inputs", "input_spec pixels"),),
+    (Room("data/inputs", "input_spec pixels properties"),),
     (Room("data/splitting", "assignment splits"),),
     (
         Room(
@@ -88,7 +88,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             "graphs checks bundle card sessions parity given_images identity features",
         ),
     ),
-    (Room("bundles/trust", "vouching sets abstention details"),),
+    (Room("bundles/trust", "vouching sets abstention reference details"),),
     (Room("bundles/vetting", "network_files", keras_on_use_in="network_files"),),
     (Room("bundles", "prediction answer_tables"),),
     (Room("quality", "findings ranges survey images classes duplicates shortcuts audit"),),
@@ -98,7 +98,8 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "evaluation",
-            "scoring finished_runs judging evaluate paired_tests comparison similarity verification kept_runs",
+            "scoring finished_runs judging evaluate paired_tests comparison similarity verification kept_runs "
+            "drift check",
         ),
     ),
     (Room("networks", "lite0_layout building classic convnet lite0 applications", keras=AT_ONCE),),
@@ -138,7 +139,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("information"),),
     (Room("__init__"),),
     (Room("cli", "printing options"),),
-    (Room("cli/commands", "sources runs bundles inspection lists machine"),),
+    (Room("cli/commands", "sources runs bundles inspection drift lists machine"),),
     (Room("cli", "main"),),
     (Room("__main__"),),
 )

@@ -28,6 +28,7 @@ _HOMES: dict[str, str] = {
     "distil": "sightline.training.distil",
     "evaluate": "sightline.evaluation.evaluate",
     "predict": "sightline.bundles.prediction",
+    "check": "sightline.evaluation.check",
     "reopen": "sightline.evaluation.finished_runs",
     "similar": "sightline.evaluation.similarity",
     "compare": "sightline.evaluation.comparison",
@@ -47,6 +48,7 @@ _HOMES: dict[str, str] = {
     "Predictions": "sightline.records",
     "Similar": "sightline.evaluation.similarity",
     "Evaluation": "sightline.records",
+    "Check": "sightline.evaluation.check",
     "Comparison": "sightline.evaluation.comparison",
     "Export": "sightline.deployment.export",
     "Verification": "sightline.evaluation.verification",
@@ -76,6 +78,7 @@ if TYPE_CHECKING:  # for editors and type checkers alone
     from sightline.data.splitting.splits import split as split
     from sightline.deployment.export import Export as Export, export as export
     from sightline.errors import SightlineError as SightlineError
+    from sightline.evaluation.check import Check as Check, check as check
     from sightline.evaluation.comparison import Comparison as Comparison, compare as compare
     from sightline.evaluation.evaluate import evaluate as evaluate
     from sightline.evaluation.finished_runs import reopen as reopen

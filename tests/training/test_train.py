@@ -129,7 +129,7 @@ def test_train_prints_one_json_object_and_all_else_on_stderr(other_process) -> N
 def test_a_run_leaves_every_file_of_the_design(tiny_run: sightline.Run) -> None:
     names = {str(path.relative_to(tiny_run.path)) for path in tiny_run.path.rglob("*") if path.is_file()}
     bundle = "manifest.json input.json labels.json model.keras model.onnx calibration.json metrics.json card.md"
-    bundle += " parity.npz identity.npz sets.npz"
+    bundle += " parity.npz identity.npz sets.npz abstention.npz reference.npz"
     assert names == {
         *[
             "recipe.json",

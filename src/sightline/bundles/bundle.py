@@ -58,6 +58,7 @@ CAPABILITIES: dict[str, tuple[str, ...]] = {
     "parity": ("parity.npz",),
     "sets": ("sets.npz",),
     "abstention": ("abstention.npz",),
+    "reference": ("reference.npz",),
 }
 MEANINGS = {
     "features": "what the last layer sees of an image",

@@ -21,11 +21,12 @@ from sightline.bundles.sessions import Session, session_of
 from sightline.bundles.trust.abstention import USUAL_CERTAINTY
 from sightline.bundles.trust.details import Asked, DetailMaker, detail_makers
 from sightline.bundles.trust.sets import USUAL_SCORE
-from sightline.data.decoding.decoder import decode_image
+from sightline.data.decoding.decoder import DecodedImage, decode_picture
 from sightline.data.decoding.isolation import Watchdog
 from sightline.data.decoding.transforms import change_color, resize_image
 from sightline.data.inputs.input_spec import looks_inverted
 from sightline.data.inputs.pixels import Pixels, decoding_size, read_pixels
+from sightline.data.inputs.properties import MEASURED, OUTPUT, measured, measured_rows
 from sightline.data.storage.listing import WRITTEN, Listing, walk, why_no_image_file, without_outputs
 from sightline.data.storage.stores import decode_row
 from sightline.errors import InvalidValue, UnreadableImage
@@ -96,17 +97,29 @@ def predict(  # noqa: PLR0913  # each is an option of the command line, and none
     with reporting(None if progress else "quiet"):
         for maker in makers.values():
             reporter().say(maker.in_words)
-        if isinstance(images, Dataset):
-            return _predict_whole(opened, images, invert=invert, makers=makers)
-        if (names := paths_of(images)) is None:
-            return _join(opened, list(_predict_given(opened, images, invert=invert, makers=makers)))
-        paths = find_images(names)
-        with reporter().bar("predicting", total=len(paths)) as bar:
-            portions = []
-            for portion in predict_files(opened, paths, invert=invert, makers=makers):
-                portions.append(portion)
-                bar.advance(len(portion))
-    return _join(opened, portions)
+        return predict_with(opened, images, makers, invert=invert)
+
+
+def predict_with(bundle: Bundle, images: Any, makers: Makers, *, invert: bool = False) -> Predictions:
+    """As `predict`, with details made by these.
+
+    Args:
+        bundle: an opened bundle.
+        images: as `predict` takes them.
+        makers: by the names of what they make.
+        invert: turn light into dark first.
+    """
+    if isinstance(images, Dataset):
+        return _predict_whole(bundle, images, invert=invert, makers=makers)
+    if (names := paths_of(images)) is None:
+        return _join(bundle, list(_predict_given(bundle, images, invert=invert, makers=makers)))
+    paths = find_images(names)
+    with reporter().bar("predicting", total=len(paths)) as bar:
+        portions = []
+        for portion in predict_files(bundle, paths, invert=invert, makers=makers):
+            portions.append(portion)
+            bar.advance(len(portion))
+    return _join(bundle, portions)
 
 
 def _predict_whole(bundle: Bundle, dataset: Dataset, *, invert: bool, makers: Makers) -> Predictions:
@@ -163,6 +176,8 @@ def predict_dataset(
     if pixels is None:
         pixels = read_pixels(chosen, bundle.input)
     found = session_of(bundle).collect(pixels, _outputs(makers), with_progress=True)
+    if OUTPUT in _outputs(makers):
+        found[OUTPUT] = measured_rows(chosen, pixels, bundle.input)
     for part in found.values():
         part[list(pixels.errors)] = np.nan
     errors = tuple(pixels.errors.get(row) for row in range(len(rows)))
@@ -317,11 +332,12 @@ def _expanded(images: Iterable[GivenImage]) -> Iterator[GivenImage]:
 
 @dataclass(frozen=True)
 class _Reading:
-    """One image at network size, or why there is none, and what was noticed on it."""
+    """One image at network size, or why there is none; what was noticed on it, and measured where that is asked for."""
 
     pixels: NDArray[np.uint8] | None
     error: str | None = None
     notice: str | None = None
+    seen: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -335,13 +351,15 @@ class _Answerer:
     makers: Makers = field(default_factory=dict)
 
     def read_file(self, file: str | bytes) -> _Reading:
-        decode = decode_image if self.watchdog is None else self.watchdog.decode
-        spec = self.bundle.input
+        spec, least = self.bundle.input, decoding_size(self.bundle.input)
+        source = file if isinstance(file, bytes) else Path(file)
         try:
-            source = file if isinstance(file, bytes) else Path(file)
-            return self.read(decode(source, color_mode=spec.color_mode, minimum_size=decoding_size(spec)))
+            if self.watchdog is not None:
+                return self.read(self.watchdog.decode(source, color_mode=spec.color_mode, minimum_size=least))
+            picture = decode_picture(source, color_mode=spec.color_mode, minimum_size=least)
         except UnreadableImage as error:
             return _Reading(None, error=str(error))
+        return self.read(picture.pixels, picture)
 
     def read_row(self, dataset: Dataset, row: int) -> _Reading:
         spec = self.bundle.input
@@ -349,9 +367,10 @@ class _Answerer:
             return self.read(change_color(dataset.images[row], spec.color_mode))
         try:
             size = decoding_size(spec)
-            return self.read(decode_row(dataset.images, row, color_mode=spec.color_mode, minimum_size=size).pixels)
+            picture = decode_row(dataset.images, row, color_mode=spec.color_mode, minimum_size=size)
         except UnreadableImage as error:
             return _Reading(None, error=str(error))
+        return self.read(picture.pixels, picture)
 
     def read_given(self, image: GivenImage) -> _Reading:
         content = image.content
@@ -361,10 +380,15 @@ class _Answerer:
             return _Reading(None, error=str(content))
         return self.read(change_color(content, self.bundle.input.color_mode))
 
-    def read(self, image: NDArray[np.uint8]) -> _Reading:
+    def read(self, image: NDArray[np.uint8], picture: DecodedImage | None = None) -> _Reading:
+        spec = self.bundle.input
         upright = 255 - image if self.invert else image
-        notice = INVERTED_NOTICE if looks_inverted(upright, self.bundle.input) else None
-        return _Reading(resize_image(upright, self.bundle.input), notice=notice)
+        notice = INVERTED_NOTICE if looks_inverted(upright, spec) else None
+        fed, seen = resize_image(upright, spec), None
+        if OUTPUT in _outputs(self.makers):
+            size = image.shape[:2] if picture is None else (picture.height, picture.width)
+            seen = measured(fed, spec, size=size, kind="" if picture is None else picture.format)
+        return _Reading(fed, notice=notice, seen=seen)
 
     def portions(
         self, images: Iterable[Item], name: Callable[[Item], str], read: Callable[[Item], _Reading]
@@ -386,6 +410,9 @@ class _Answerer:
         for name, part in self.session.collect(pixels[readable], _outputs(self.makers)).items():
             found[name] = np.full((len(names), *part.shape[1:]), np.nan, dtype=np.float32)
             found[name][readable] = part
+        if OUTPUT in _outputs(self.makers):
+            nothing = np.full(len(MEASURED), np.nan, np.float32)
+            found[OUTPUT] = np.stack([nothing if reading.seen is None else reading.seen for reading in readings])
         return Predictions.of(
             names,
             found["logits"],

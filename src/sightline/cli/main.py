@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from sightline._version import __version__
-from sightline.cli.commands import bundles, inspection, lists, machine, runs, sources
+from sightline.cli.commands import bundles, drift, inspection, lists, machine, runs, sources
 from sightline.cli.printing import silence_stdout
 from sightline.errors import SightlineError
 from sightline.system.interruption import heeding_interrupts
@@ -76,6 +76,9 @@ COMMANDS: dict[str, Command] = {
     ),
     "evaluate": Command("measure a bundle on labelled images", bundles.evaluate, bundles.evaluate_options),
     "predict": Command("name what is on images", bundles.predict, bundles.predict_options),
+    "check": Command(
+        "tell whether images are like those that a bundle was measured on", drift.check, drift.check_options
+    ),
     "similar": Command("find the images that look most like one", bundles.similar, bundles.similar_options),
     "compare": Command("set finished runs side by side and test their difference", runs.compare, runs.compare_options),
     "export": Command(

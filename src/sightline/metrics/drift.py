@@ -17,6 +17,8 @@ from sightline.metrics.classification import checked_array
 
 # Of so many steps at most is an exact p-value the sum; beyond, both samples are large enough for the limit.
 _MOST_STEPS = 5_000_000
+# Counts of random divisions that are held at once.
+_MOST_COUNTS = 2**20
 # New values of a stream are compared with one another in portions of this size.
 _PORTION = 512
 
@@ -63,6 +65,44 @@ def online_p_values(values: ArrayLike, reference: ArrayLike, uniforms: ArrayLike
     return p_values
 
 
+def online_category_p_values(categories: ArrayLike, reference: ArrayLike, uniforms: ArrayLike) -> NDArray[np.float64]:
+    """As `online_p_values`, of categories: how rare each is among the reference and all that came before it.
+
+    Args:
+        categories: (num_images,) whole numbers from 0, in the order of the stream.
+        reference: (num_rows,) whole numbers from 0.
+        uniforms: (num_images,) in [0, 1], drawn for each image.
+
+    Returns:
+        (num_images,) float64 in [0, 1]; near 0 where a category is rare, near 1 where it is frequent.
+
+    Raises:
+        InvalidValue: what is no category, or not one random number for each.
+
+    Source:
+        As `online_p_values`, with the number of images of the own category as the value.
+
+    Example:
+        >>> online_category_p_values([1, 0], [0, 0, 0], [0.5, 0.5]).tolist()
+        [0.125, 0.6]
+    """
+    found, known = (
+        checked_array(one, name="categories", kinds="iu", content="whole numbers") for one in (categories, reference)
+    )
+    drawn = _finite(uniforms, "uniforms")
+    if drawn.shape != found.shape or min(found.min(initial=0), known.min(initial=0)) < 0:
+        raise InvalidValue("categories must be whole numbers of at least 0, with one number of uniforms for each.")
+    most = int(max(found.max(initial=0), known.max(initial=0)))
+    counts = np.bincount(known.astype(np.int64), minlength=most + 1)
+    p_values = np.empty(len(found))
+    for row, category in enumerate(found.tolist()):
+        counts[category] += 1
+        own = counts[category]
+        lower, equal = counts[counts < own].sum(), counts[counts == own].sum()
+        p_values[row] = (lower + drawn[row] * equal) / (len(known) + row + 1)
+    return p_values
+
+
 def simple_jumper(p_values: ArrayLike, *, jump: float = 0.01) -> NDArray[np.float64]:
     """The capital, as a logarithm, of a gambler who bets against p-values being uniform and begins with 1.
 
@@ -105,16 +145,34 @@ def simple_jumper(p_values: ArrayLike, *, jump: float = 0.01) -> NDArray[np.floa
     return np.asarray(np.cumsum(np.log(growth), axis=0))
 
 
-def two_sample_p_value(first: ArrayLike, second: ArrayLike) -> tuple[float, float]:
-    """How far two samples of a number lie apart at most, and how surprising that were if both were drawn alike.
+def two_sample_distance(first: ArrayLike, second: ArrayLike) -> float:
+    """The largest difference of the cumulative shares of two samples of a number: 0 for equal, 1 for separate ones.
+
+    Args:
+        first: (num_first,) finite, at least 1.
+        second: (num_second,) finite, at least 1.
+
+    Raises:
+        InvalidValue: a sample is empty or not of finite numbers.
+
+    Example:
+        >>> two_sample_distance([1, 2, 3], [4, 5, 6]), two_sample_distance([1, 2], [1, 2, 1, 2])
+        (1.0, 0.0)
+    """
+    one, other = _samples(first, second)
+    return _apart(one, other) / (len(one) * len(other))
+
+
+def two_sample_p_value(first: ArrayLike, second: ArrayLike) -> float:
+    """How surprising the distance of two samples of a number were if both were drawn alike.
 
     Args:
         first: (num_first,) finite, at least 1.
         second: (num_second,) finite, at least 1.
 
     Returns:
-        The largest difference of the two cumulative shares, in [0, 1], and its two-sided p-value: exact without ties,
-        with ties on the safe side; of samples whose sizes make that too long, that of the limit.
+        Two-sided, in [0, 1]: exact without ties, with ties on the safe side; of samples whose sizes make that too
+        long, that of the limit.
 
     Raises:
         InvalidValue: a sample is empty or not of finite numbers.
@@ -124,22 +182,28 @@ def two_sample_p_value(first: ArrayLike, second: ArrayLike) -> tuple[float, floa
         Two-Sample Test, Arkiv for Matematik 3 (1958).
 
     Example:
-        >>> distance, p_value = two_sample_p_value([1, 2, 3], [4, 5, 6])
-        >>> distance, round(p_value, 4)
-        (1.0, 0.1)
+        >>> round(two_sample_p_value([1, 2, 3], [4, 5, 6]), 4)
+        0.1
     """
-    one, other = (np.sort(_finite(values, name, at_least=1)) for values, name in ((first, "first"), (second, "second")))
-    both = np.concatenate([one, other])
-    num_one, num_other = len(one), len(other)
-    # Counted in whole numbers: the largest |i / n - j / m|, times n and m.
-    apart = np.searchsorted(one, both, side="right") * num_other - np.searchsorted(other, both, side="right") * num_one
-    largest = int(np.abs(apart).max())
-    distance = largest / (num_one * num_other)
+    one, other = _samples(first, second)
+    num_one, num_other, largest = len(one), len(other), _apart(one, other)
     if largest == 0:
-        return 0.0, 1.0
+        return 1.0
     if (num_one + num_other) * min(num_one, num_other) > _MOST_STEPS:
-        return distance, _kolmogorov(distance * math.sqrt(num_one * num_other / (num_one + num_other)))
-    return distance, _smirnov(min(num_one, num_other), max(num_one, num_other), largest)
+        return _kolmogorov(largest / math.sqrt(num_one * num_other * (num_one + num_other)))
+    return _smirnov(min(num_one, num_other), max(num_one, num_other), largest)
+
+
+def _samples(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    one, other = (np.sort(_finite(values, name, at_least=1)) for values, name in ((first, "first"), (second, "second")))
+    return one, other
+
+
+def _apart(one: NDArray[np.float64], other: NDArray[np.float64]) -> int:
+    """The largest |i / n - j / m| of two ascending samples, times n and m: counted in whole numbers."""
+    both = np.concatenate([one, other])
+    below_one, below_other = (np.searchsorted(sample, both, side="right") for sample in (one, other))
+    return int(np.abs(below_one * len(other) - below_other * len(one)).max())
 
 
 def _smirnov(few: int, many: int, largest: int) -> float:
@@ -202,13 +266,16 @@ def shares_p_value(first: ArrayLike, second: ArrayLike, *, seed: int, num_draws:
     if not one.sum() or not other.sum():
         raise InvalidValue("both samples need at least 1 image.")
     both = (one + other)[(one + other) > 0].astype(np.int64)
-    drawn = np.random.default_rng(seed).multivariate_hypergeometric(both, int(other.sum()), size=num_draws)
     # Given all together, the statistic grows with this and with nothing else.
     expected = both * (int(other.sum()) / int(both.sum()))
     seen = float(((other[(one + other) > 0] - expected) ** 2 / both).sum())
-    # What is equal but for rounding is equal.
-    as_far = ((drawn - expected) ** 2 / both).sum(axis=1) >= seen * (1 - 1e-9) - 1e-12
-    return (1 + int(as_far.sum())) / (num_draws + 1)
+    random, as_far, portion = np.random.default_rng(seed), 0, max(_MOST_COUNTS // len(both), 1)
+    for done in range(0, num_draws, portion):
+        size = min(portion, num_draws - done)
+        drawn = random.multivariate_hypergeometric(both, int(other.sum()), size=size)
+        # What is equal but for rounding is equal.
+        as_far += int((((drawn - expected) ** 2 / both).sum(axis=1) >= seen * (1 - 1e-9) - 1e-12).sum())
+    return (1 + as_far) / (num_draws + 1)
 
 
 def visible_shift(num_first: int, num_second: int, level: float) -> float:

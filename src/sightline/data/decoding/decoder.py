@@ -119,7 +119,14 @@ class DecodedImage:
 def decode_image(
     source: Path | str | bytes, *, color_mode: ColorMode, minimum_size: tuple[int, int] | None = None
 ) -> NDArray[np.uint8]:
-    """Pixels of one image file, upright, in the colour mode asked for.
+    """The pixels of `decode_picture` alone: (height, width, channels) uint8."""
+    return decode_picture(source, color_mode=color_mode, minimum_size=minimum_size).pixels
+
+
+def decode_picture(
+    source: Path | str | bytes, *, color_mode: ColorMode, minimum_size: tuple[int, int] | None = None
+) -> DecodedImage:
+    """One image file, its pixels upright and in the colour mode asked for, with what it told beside them.
 
     The format is told from the content, never from the name. Of an animation or of
     several pages the first is taken; EXIF orientation is applied; ICC profiles are
@@ -136,25 +143,15 @@ def decode_image(
             JPEG be decoded at 1/2, 1/4 or 1/8 of its size, and others above 16 megapixels
             be reduced by averaging, never below this one.
 
-    Returns:
-        (height, width, channels) uint8, 0 to 255, with 1 channel for grey and 3 for rgb.
-
     Raises:
         UnreadableImage: missing, no image, of another format, damaged, truncated, larger than
             `MAX_BYTES` or `MAX_PIXELS`, or too costly to decode; the message starts with the path.
         InvalidValue: the colour mode, the minimum size or the kind of source is wrong.
 
     Example:
-        >>> decode_image(b"P5 2 1 255 Az", color_mode="grey").tolist()
+        >>> decode_picture(b"P5 2 1 255 Az", color_mode="grey").pixels.tolist()
         [[[65], [122]]]
     """
-    return decode_picture(source, color_mode=color_mode, minimum_size=minimum_size).pixels
-
-
-def decode_picture(
-    source: Path | str | bytes, *, color_mode: ColorMode, minimum_size: tuple[int, int] | None = None
-) -> DecodedImage:
-    """As `decode_image`, with what the file told beside its pixels."""
     pick(PILLOW_MODES, color_mode, kind="colour mode")
     if minimum_size is not None and not min(minimum_size) >= 1:
         raise InvalidValue(f"minimum_size must be (height, width) of at least 1; got {minimum_size!r}.")
@@ -174,7 +171,7 @@ def open_image(data: bytes) -> tuple[ImageFile.ImageFile | None, Container, tupl
     """The opened file, not yet decoded (None for a PPM), its container, and (width, height) as stored.
 
     Raises:
-        UnreadableImage: as `decode_image`, without a name; what follows the header is not looked at.
+        UnreadableImage: as `decode_picture`, without a name; what follows the header is not looked at.
     """
     with _stripped(data) as container:
         return _opened(container)

@@ -190,14 +190,21 @@ def resize_image(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]
 
 
 def _fitted(picture: Image.Image, spec: InputSpec, resample: Image.Resampling) -> NDArray[np.uint8]:
-    scale = min(spec.height / picture.height, spec.width / picture.width)
-    height = min(spec.height, max(1, round(picture.height * scale)))
-    width = min(spec.width, max(1, round(picture.width * scale)))
+    rows, columns = fitted_part((picture.height, picture.width), spec)
     padding = pick(PADDING, spec.background, kind="background")
     canvas = np.full(spec.shape, padding, dtype=np.uint8)
-    top, left = (spec.height - height) // 2, (spec.width - width) // 2
-    canvas[top : top + height, left : left + width] = pixels_of(picture.resize((width, height), resample))
+    size = columns.stop - columns.start, rows.stop - rows.start
+    canvas[rows, columns] = pixels_of(picture.resize(size, resample))
     return canvas
+
+
+def fitted_part(size: tuple[int, int], spec: InputSpec) -> tuple[slice, slice]:
+    """Which rows and columns of what the network is fed an image of that (height, width) fills by the rule "fit"."""
+    scale = min(spec.height / size[0], spec.width / size[1])
+    height = min(spec.height, max(1, round(size[0] * scale)))
+    width = min(spec.width, max(1, round(size[1] * scale)))
+    top, left = (spec.height - height) // 2, (spec.width - width) // 2
+    return slice(top, top + height), slice(left, left + width)
 
 
 def _middle_box(size: tuple[int, int], spec: InputSpec) -> tuple[float, float, float, float]:

@@ -189,15 +189,21 @@ def decode_row(files: Store, row: int, *, color_mode: ColorMode, minimum_size: t
 
 def image_sizes(files: Store, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """(num_rows, 3) int64, height, width and channels of images from their headers; zeros for what cannot be read."""
+    return image_headers(files, rows)[0]
 
-    def size_of(row: int) -> tuple[int, int, int]:
+
+def image_headers(files: Store, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[str]]:
+    """As `image_sizes`; and the formats by Pillow's names, "" for what cannot be read."""
+
+    def told(row: int) -> tuple[tuple[int, int, int], str]:
         try:
             head = files.head(row, _HEAD_BYTES)
-            return header_of(head, partial(files.read, row) if len(head) < files.size(row) else None)
+            return header_of(head, partial(files.read, row) if len(head) < files.size(row) else None), format_of(head)
         except UnreadableImage:
-            return 0, 0, 0
+            return (0, 0, 0), ""
 
-    return np.array(list(map_in_order(size_of, rows.tolist())), dtype=np.int64).reshape(-1, 3)
+    found = list(map_in_order(told, rows.tolist()))
+    return np.array([size for size, _ in found], dtype=np.int64).reshape(-1, 3), [name for _, name in found]
 
 
 def header_of(data: bytes, read: Callable[[], bytes] | None = None) -> tuple[int, int, int]:

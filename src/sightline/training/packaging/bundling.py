@@ -20,6 +20,7 @@ from sightline.bundles.parity import made_images, parity_section, write_parity
 from sightline.bundles.sessions import Session
 from sightline.bundles.trust.abstention import abstention_section, record_answers, write_answer_record
 from sightline.bundles.trust.details import promises, promises_section, usual_makers
+from sightline.bundles.trust.reference import refer, reference_section, write_reference
 from sightline.bundles.trust.sets import certify, sets_section, write_sets
 from sightline.evaluation.scoring import brief_figures, figures, score
 from sightline.records import Bundle, Evaluation, Predictions, SplitName
@@ -94,6 +95,7 @@ def make_bundle(
         num_bytes = None if data.identity is None else write_identity(staged, data.identity)
         text = card(data.dataset, data.spec, origin, evaluation=test, ensemble=ensemble, identity_bytes=num_bytes)
         text += _write_parity(staged, session, data) + sections + promises_section(test)
+        text += _write_reference(staged, data, predictions["calibration"])
         write_atomically(staged / "card.md", text)
         write_manifest(staged, task=data.dataset.task)
     stopwatch.lap("export")
@@ -226,6 +228,13 @@ def _write_promises(
     text = sets_section(certificate, 0 if certificate is None else write_sets(staged, certificate), metrics=made_of)
     num_bytes = 0 if record is None else write_answer_record(staged, record)
     return text + abstention_section(record, num_bytes, metrics=made_of)
+
+
+def _write_reference(staged: Path, data: Prepared, calibration: Predictions) -> str:
+    """Keep what other images are compared with, where there are calibration rows; what the card says of it."""
+    rows = data.splits.calibration
+    found = refer(calibration, data.dataset.take(rows), data.pixels.take(rows), spec=data.spec, seed=data.recipe.seed)
+    return reference_section(found, 0 if found is None else write_reference(staged, found))
 
 
 def _metrics(data: Prepared, origin: Origin, test: Evaluation | None, difference: float) -> dict[str, Any]:

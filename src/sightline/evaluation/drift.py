@@ -1,0 +1,250 @@
+"""Whether images are like those of a reference, property by property and one by one, and what of it to say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.bundles.trust.reference import CATEGORIES, PROPERTIES, ImageProperties, Reference
+from sightline.data.inputs.properties import FORMATS
+from sightline.metrics.conformal import p_values
+from sightline.metrics.drift import (
+    online_category_p_values,
+    online_p_values,
+    shares_p_value,
+    simple_jumper,
+    two_sample_distance,
+    two_sample_p_value,
+    visible_shift,
+)
+from sightline.metrics.significance import benjamini_hochberg, holm
+from sightline.system.text import counted, listed, percent, printable
+
+# In words where it fell and where it rose, and the digits of its values.
+_MOVES = {
+    "width": ("narrower", "wider", 0),
+    "height": ("less tall", "taller", 0),
+    "brightness": ("darker", "lighter", 2),
+    "contrast": ("lower in contrast", "higher in contrast", 2),
+    "sharpness": ("less sharp", "sharper", 2),
+    "colour": ("less colourful", "more colourful", 2),
+    "certainty": ("answered less surely", "answered more surely", 1),
+}
+# Of a stream, what moved is told by so many images up to the alarm.
+_LATEST = 100
+# Of a smaller distance it is said that it is slight, however sure it is.
+_SLIGHT = 0.1
+# Divisions of both samples that shares are compared with: enough for the usual rate of false alarms, and at most.
+_DRAWS = 4_999, 199_999
+
+
+@dataclass(frozen=True)
+class Property:
+    """One property of images beside that of the reference.
+
+    Attributes:
+        name: "width", "height", "brightness", "contrast", "sharpness", "colour", "certainty" (the log-odds of the
+            answer), "format" or "class" (the one that was answered).
+        p_value: adjusted for all that is looked at: at most the `false_alarms` of the check where it moved.
+        has_moved: by that.
+        reference: median of the reference; of a category, the share of the one that moved most.
+        images: the same of the images; of a stream that moved, of the latest before that was sure.
+        distance: the largest difference of the cumulative shares, of a category half the sum of all differences of
+            its shares: 0 to 1, the share of the images that would have to be others at least.
+        in_words: how they differ, whether by more than chance or not.
+    """
+
+    name: str
+    p_value: float
+    has_moved: bool
+    reference: float
+    images: float
+    distance: float
+    in_words: str
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the statistics say of images.
+
+    Attributes:
+        properties: all that were compared, those that moved first.
+        unlike: rows of single images, the worst first.
+        visible_shift: in standard deviations; None of a stream.
+        alarm_after: of a stream, after how many images; None where never.
+    """
+
+    properties: tuple[Property, ...]
+    unlike: tuple[int, ...] = ()
+    visible_shift: float | None = None
+    alarm_after: int | None = None
+
+    @property
+    def is_alike(self) -> bool:
+        """Whether nothing shows that they differ."""
+        return not self.unlike and not any(one.has_moved for one in self.properties)
+
+
+def judge_together(
+    reference: Reference, images: ImageProperties, *, level: float, class_names: Sequence[str]
+) -> Judgement:
+    """Images side by side with the reference: half of the false alarms for what moved, half for single images.
+
+    Args:
+        reference: of the bundle.
+        images: at least 1, all of them readable.
+        level: how often, at most, alike images are called different.
+        class_names: of the bundle.
+    """
+    names = _shared(reference, images)
+    draws = int(min(max(_DRAWS[0], 4 * len(names) / level), _DRAWS[1]))
+    found = []
+    for name in names:
+        old, new = reference.columns[name], _column(images, name)
+        if name in CATEGORIES:
+            seed = int.from_bytes(reference.key[:8], "little")
+            found.append(shares_p_value(*_counts(old, new), seed=seed, num_draws=draws))
+        else:
+            found.append(two_sample_p_value(old, new))
+    adjusted = np.minimum(1, 2 * holm(found))
+    told = [
+        _property(name, value, level, (reference.columns[name], _column(images, name)), class_names)
+        for name, value in zip(names, adjusted.tolist(), strict=True)
+    ]
+    # Whoever is answered less surely than any of the reference is none of them, if enough are.
+    badness = -_column(images, "certainty").astype(np.float64)
+    single = np.minimum(
+        1, 2 * benjamini_hochberg(p_values(badness, -reference.columns["certainty"].astype(np.float64)))
+    )
+    worst = np.argsort(-badness, kind="stable")
+    return Judgement(
+        _ordered(told),
+        unlike=tuple(worst[single[worst] <= level].tolist()),
+        visible_shift=visible_shift(len(reference), len(images), level / 2 / len(names)),
+    )
+
+
+def judge_stream(
+    reference: Reference, images: ImageProperties, *, level: float, class_names: Sequence[str]
+) -> Judgement:
+    """Images one after the other, each joining what the next are compared with: a bet on each property."""
+    names = _shared(reference, images)
+    # Equal images have equal draws; by the place in the stream they become independent.
+    random = np.random.default_rng(int.from_bytes(reference.key[:8], "little"))
+    draws = (images.draws + random.random(len(images))) % 1
+    told, alarms = [], []
+    for name in names:
+        old, new = reference.columns[name], _column(images, name)
+        if name in CATEGORIES:
+            online = online_category_p_values(new.astype(np.int64), old.astype(np.int64), draws)
+        else:
+            online = online_p_values(new, old, draws)
+        capital = simple_jumper(online)
+        p_value = min(1.0, len(names) * math.exp(-max(0.0, float(capital.max()))))
+        last = len(images)
+        if p_value <= level:
+            last = int((len(names) * np.exp(-np.maximum(capital, 0)) <= level).argmax()) + 1
+            alarms.append(last)
+        latest = new[max(0, last - _LATEST) : last]
+        told.append(_property(name, p_value, level, (old, latest), class_names))
+    return Judgement(_ordered(told), alarm_after=min(alarms, default=None))
+
+
+def _shared(reference: Reference, images: ImageProperties) -> list[str]:
+    """The properties that the reference has, and each of the images."""
+    return [name for name in PROPERTIES if name in reference.columns and np.isfinite(_column(images, name)).all()]
+
+
+def _column(images: ImageProperties, name: str) -> NDArray[np.float32]:
+    return images.table[:, PROPERTIES.index(name)]
+
+
+def _counts(old: NDArray[np.float32], new: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    most = int(max(old.max(), new.max())) + 1
+    one, other = (np.bincount(values.astype(np.int64), minlength=most) for values in (old, new))
+    return one, other
+
+
+def _ordered(told: list[Property]) -> tuple[Property, ...]:
+    return tuple(sorted(told, key=lambda one: (not one.has_moved, one.p_value)))
+
+
+def _property(
+    name: str,
+    p_value: float,
+    level: float,
+    samples: tuple[NDArray[np.float32], NDArray[np.float32]],
+    class_names: Sequence[str],
+) -> Property:
+    told = _shares_told if name in CATEGORIES else _numbers_told
+    old, new, distance, words = told(name, samples, class_names)
+    if not distance:
+        words = f"{name} as it was"
+    elif distance < _SLIGHT:
+        words = f"slightly {words}"
+    return Property(name, p_value, p_value <= level, old, new, distance, words)
+
+
+def _numbers_told(
+    name: str, samples: tuple[NDArray[np.float32], NDArray[np.float32]], _: Sequence[str]
+) -> tuple[float, float, float, str]:
+    """Both medians, how far apart, and which way it went; of equal ones, how far the middle 80 % reach."""
+    old, new = (float(np.median(sample)) for sample in samples)
+    apart = two_sample_distance(*samples)
+    falls, rises, digits = _MOVES[name]
+    before, after = f"{old:.{digits}f}", f"{new:.{digits}f}"
+    if before != after:
+        return old, new, apart, f"{falls if new < old else rises} (median {after}, was {before})"
+    (low, high), (new_low, new_high) = (np.quantile(sample, [0.1, 0.9]).tolist() for sample in samples)
+    reach = f"middle 80 % {new_low:.{digits}f} to {new_high:.{digits}f}, was {low:.{digits}f} to {high:.{digits}f}"
+    return old, new, apart, f"otherwise spread in {name} ({reach})"
+
+
+def _shares_told(
+    name: str, samples: tuple[NDArray[np.float32], NDArray[np.float32]], class_names: Sequence[str]
+) -> tuple[float, float, float, str]:
+    """The shares of the category that moved most."""
+    one, other = _counts(*samples)
+    old, new = one / one.sum(), other / other.sum()
+    most = int(np.abs(new - old).argmax())
+    names = FORMATS if name == "format" else class_names
+    words = f"otherwise composed by {name} ({printable(names[most])}: {percent(new[most])}, was {percent(old[most])})"
+    return float(old[most]), float(new[most]), float(np.abs(new - old).sum() / 2), words
+
+
+def in_words(found: Judgement, reference: Reference, names: Sequence[str], *, groups: str = "") -> str:
+    """The one sentence.
+
+    Args:
+        found: what the statistics say.
+        reference: of the bundle.
+        names: of the images.
+        groups: how images that hang together were counted.
+    """
+    is_one, like = len(names) == 1, f"the {reference.words}"
+    these = f"{'this image' if is_one else f'these {len(names):,} images'}{groups}"
+    if found.is_alike and found.visible_shift is None:
+        return f"nothing shows that {these}, in the order given, {'differs' if is_one else 'differ'} from {like}"
+    if found.is_alike:
+        return f"nothing shows that {these} {'differs' if is_one else 'differ'} from {like}; {_unseen(found)}"
+    moved = [one.in_words for one in found.properties if one.has_moved]
+    single = (
+        f"{counted(len(found.unlike), 'image')} answered less surely than chance lets {'it' if is_one else 'them'} be"
+    )
+    single += f" ({listed([names[row] for row in found.unlike])})"
+    if found.unlike:
+        moved.append(single)
+    after = "" if found.alarm_after is None else f", as the first {found.alarm_after:,} in the order given show"
+    told = f"{these} {'is' if is_one else 'are'} not like {like}{after}: {', '.join(moved)}"
+    return f"{told}; the figures of the card need not hold for {'it' if is_one else 'them'}"
+
+
+def _unseen(found: Judgement) -> str:
+    shift = found.visible_shift or math.inf
+    if math.isinf(shift):
+        return "of so few, no shift of a property would have been seen"
+    return f"a shift of a property by {shift:.1g} standard deviations would have been seen in 19 of 20 cases"
