@@ -194,7 +194,8 @@ def main() -> None:
         write_atomically(staged / "model.onnx", build(weights).SerializeToString(deterministic=True))
         spec = InputSpec(SIDE, SIDE, "rgb", "fill")
         class_names = names_of(arguments.classes.read_text(encoding="utf-8"))
-        write_description(staged, spec=spec, class_names=class_names, temperature=1.0, num_calibration_images=0)
+        calibration = {"temperature": 1.0, "num_images": 0}
+        write_description(staged, spec=spec, class_names=class_names, calibration=calibration)
         write_json(
             staged / "metrics.json", {"source": {"name": "imagenet", "typed": "", "fingerprint": ""}, "test": None}
         )

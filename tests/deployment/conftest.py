@@ -64,7 +64,7 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
         path.mkdir(parents=True)
         spec = spec or InputSpec(8, 8, "rgb")
         linear_graph(path / "model.onnx", channels=spec.channels, num_classes=len(CLASSES), outputs=outputs)
-        write_description(path, spec=spec, class_names=CLASSES, temperature=1.7, num_calibration_images=9)
+        write_description(path, spec=spec, class_names=CLASSES, calibration={"temperature": 1.7, "num_images": 9})
         (path / "metrics.json").write_text(json.dumps({"source": source or {}}))
         (path / "card.md").write_text("a card")
         if has_parity:

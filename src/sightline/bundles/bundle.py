@@ -121,7 +121,7 @@ def capabilities_of(folder: Path) -> list[str]:
 
 
 def write_description(
-    folder: Path, *, spec: InputSpec, class_names: tuple[str, ...], temperature: float, num_calibration_images: int
+    folder: Path, *, spec: InputSpec, class_names: tuple[str, ...], calibration: Mapping[str, Any]
 ) -> None:
     """Write the files that say how to feed the network and read its answer.
 
@@ -129,8 +129,8 @@ def write_description(
         folder: the bundle in the making.
         spec: becomes input.json.
         class_names: becomes labels.json.
-        temperature: positive; with the next becomes calibration.json.
-        num_calibration_images: rows behind the temperature.
+        calibration: becomes calibration.json: `temperature`, positive, `num_images`, the rows behind it, and whatever
+            else was fitted.
 
     Raises:
         CannotWrite: the disk is full.
@@ -139,7 +139,7 @@ def write_description(
     write_json(folder / "labels.json", list(class_names))
     write_json(
         folder / "calibration.json",
-        {"temperature": temperature, "num_images": num_calibration_images, "thresholds": {}},
+        {**calibration, "thresholds": {}},
     )
 
 

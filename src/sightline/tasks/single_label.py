@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.metrics.calibration.temperature import fit_temperature
+from sightline.metrics.calibration.temperature import fit_temperature, temperature_deviation
 from sightline.metrics.classification import brier_scores, softmax, surprises
 from sightline.system.text import printable
 from sightline.tasks.task import Answer, Task
@@ -91,6 +91,12 @@ class SingleLabel:
     def fit_temperature(self, logits: NDArray[Any], labels: NDArray[Any]) -> float:
         """See `sightline.metrics.calibration.temperature.fit_temperature`."""
         return fit_temperature(logits, labels)
+
+    def temperature_deviation(
+        self, logits: NDArray[Any], labels: NDArray[Any], *, temperature: float, groups: NDArray[np.str_] | None
+    ) -> float:
+        """See `sightline.metrics.calibration.temperature.temperature_deviation`."""
+        return temperature_deviation(logits, labels, temperature=temperature, groups=groups)
 
     def answers(
         self, logits: NDArray[Any], class_names: Sequence[str], *, temperature: float, top: int

@@ -75,6 +75,11 @@ class Task(Protocol):
     def fit_temperature(self, logits: NDArray[Any], labels: NDArray[Any]) -> float:
         """By which logits are divided, so that probabilities become how often they come true."""
 
+    def temperature_deviation(
+        self, logits: NDArray[Any], labels: NDArray[Any], *, temperature: float, groups: NDArray[np.str_] | None
+    ) -> float:
+        """How far a fitted temperature may be off: the standard error of its logarithm."""
+
     def answers(
         self, logits: NDArray[Any], class_names: Sequence[str], *, temperature: float, top: int
     ) -> list[Answer]:

@@ -7,7 +7,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sightline.metrics.classification import checked_labels, checked_table
+from sightline.metrics.classification import LARGEST_GAP, checked_labels, checked_table
+from sightline.metrics.grouped import checked_groups
 
 LOWEST_TEMPERATURE = 0.05
 HIGHEST_TEMPERATURE = 20.0
@@ -65,6 +66,48 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
         return LOWEST_TEMPERATURE
     bracket = float(starts[max(best - 1, 0)]), float(starts[min(best + 1, STARTS - 1)])
     return 2 / _root_of_slope(gaps, rows, start=float(starts[best]), bracket=bracket)
+
+
+def temperature_deviation(
+    logits: ArrayLike, labels: ArrayLike, *, temperature: float, groups: ArrayLike | None = None
+) -> float:
+    """How far a fitted temperature may be off: the standard error of its logarithm.
+
+    The curvature of the loss says how much images tell of it, their slopes how much they differ; of images in groups,
+    the slopes of each group are added first. With the prior this is 0.5 where nothing was seen.
+
+    Args:
+        logits: as `fit_temperature` was given them.
+        labels: the same.
+        temperature: what it found.
+        groups: (num_images,) names or numbers, what hangs together; None: each image stands alone.
+
+    Returns:
+        A positive number: in 95 of 100 cases the temperature is right to a factor of exp(1.96 times it).
+
+    Raises:
+        InvalidValue: logits, labels or groups have a wrong type, shape or range.
+
+    Source:
+        Huber, The Behavior of Maximum Likelihood Estimates under Nonstandard Conditions, Berkeley Symposium (1967).
+
+    Example:
+        >>> logits, labels = [[4.0, 0.0]] * 4000, [0, 0, 0, 1] * 1000
+        >>> round(temperature_deviation(logits, labels, temperature=3.62), 3)
+        0.033
+    """
+    table = checked_table(logits, name="logits")
+    rows = checked_labels(labels, num_images=table.shape[0], num_classes=table.shape[1])
+    numbers = checked_groups(groups, len(rows))
+    gaps = np.maximum(table - table.max(axis=1, keepdims=True), -(LARGEST_GAP**0.25)) / temperature
+    probabilities = np.exp(gaps) / np.exp(gaps).sum(axis=1, keepdims=True)
+    expected = (probabilities * gaps).sum(axis=1, keepdims=True)
+    information = float((probabilities * (gaps - expected) ** 2).sum())
+    slopes = expected[:, 0] - gaps[np.arange(len(rows)), rows]
+    if numbers is not None:
+        slopes = np.bincount(numbers, weights=slopes)
+    seen = float((slopes**2).sum()) * len(slopes) / max(len(slopes) - 1, 1)
+    return math.sqrt(seen + PRIOR_DEVIATION**-2) / (information + PRIOR_DEVIATION**-2)
 
 
 def _loss(gaps: NDArray[np.float64], rows: NDArray[np.int64], sharpness: float) -> float:

@@ -19,15 +19,22 @@ from sightline.bundles.identity import write_identity
 from sightline.bundles.parity import made_images, parity_section, write_parity
 from sightline.bundles.sessions import Session
 from sightline.bundles.trust.abstention import abstention_section, record_answers, write_answer_record
+from sightline.bundles.trust.calibration import calibration_of, calibration_section, plain_calibration
 from sightline.bundles.trust.details import promises, promises_section, usual_makers
 from sightline.bundles.trust.reference import refer, reference_section, write_reference
 from sightline.bundles.trust.sets import certify, sets_section, write_sets
 from sightline.evaluation.scoring import brief_figures, figures, score
+from sightline.metrics.calibration.scaling import ScalingChoice, choose_scaling
 from sightline.records import Bundle, Evaluation, Predictions, SplitName
 from sightline.system.backends import without_retracing_notes
 from sightline.system.files import staged_folder, write_atomically, write_json
-from sightline.system.progress import Stopwatch
-from sightline.training.packaging.contract import largest_probability_difference, save_network
+from sightline.system.progress import Stopwatch, reporter
+from sightline.training.packaging.contract import (
+    largest_probability_difference,
+    logits_layer,
+    save_network,
+    scale_classes,
+)
 from sightline.training.setup.preparation import Prepared
 
 JUDGED: tuple[SplitName, ...] = ("validation", "calibration", "test")
@@ -62,9 +69,7 @@ def make_bundle(
     `ensemble` is what metrics.json says of one and its members; their figures are added to it.
     """
     with staged_folder(folder / "bundle") as staged:
-        session = save_network(network, staged)
-        stopwatch.lap("export")
-        predictions, outputs = _predict(session, data)
+        session, predictions, outputs, scaling = _exported(network, data, staged, stopwatch=stopwatch)
         evaluations = {name: score(rows) for name, rows in predictions.items() if len(rows)}
         if ensemble is not None:
             ensemble = ensemble | {
@@ -81,20 +86,17 @@ def make_bundle(
         _write_predictions(folder / "predictions.npz", data, predictions, outputs)
         stopwatch.lap("evaluate")
         difference = _compare(staged, session, data, predictions["test"])
-        write_description(
-            staged,
-            spec=data.spec,
-            class_names=data.dataset.class_names,
-            temperature=predictions["test"].temperature,
-            num_calibration_images=len(data.splits.calibration),
-        )
+        calibration = calibration_of(predictions["calibration"], scaling)
+        told = plain_calibration(calibration)
+        write_description(staged, spec=data.spec, class_names=data.dataset.class_names, calibration=told)
         test = evaluations.get("test")
         metrics = _metrics(data, origin, test, difference)
         metrics |= {name: told for name, told in made_of.items() if told is not None}
         write_json(staged / "metrics.json", metrics)
         num_bytes = None if data.identity is None else write_identity(staged, data.identity)
         text = card(data.dataset, data.spec, origin, evaluation=test, ensemble=ensemble, identity_bytes=num_bytes)
-        text += _write_parity(staged, session, data) + sections + promises_section(test)
+        text += calibration_section(calibration) + _write_parity(staged, session, data)
+        text += sections + promises_section(test)
         text += _write_reference(staged, data, predictions["calibration"])
         write_atomically(staged / "card.md", text)
         write_manifest(staged, task=data.dataset.task)
@@ -103,6 +105,23 @@ def make_bundle(
 
 
 GraphOutputs = dict[SplitName, dict[str, NDArray[np.float32]]]
+
+
+def _exported(
+    network: keras.Model, data: Prepared, staged: Path, *, stopwatch: Stopwatch
+) -> tuple[Session, dict[SplitName, Predictions], GraphOutputs, ScalingChoice]:
+    """The network in both formats and what it says, after classes got factors and shifts where validation likes them.
+
+    They are in the network that is saved, so that whatever asks it later, in whatever format, asks one and the same.
+    """
+    session = save_network(network, staged)
+    stopwatch.lap("export")
+    predictions, outputs = _predict(session, data)
+    scaling = _class_scaling(network, predictions["validation"], data)
+    if scaling.is_chosen:
+        session = save_network(network, staged)
+        predictions, outputs = _predict(session, data)
+    return session, predictions, outputs, scaling
 
 
 def _predict(session: Session, data: Prepared) -> tuple[dict[SplitName, Predictions], GraphOutputs]:
@@ -128,6 +147,25 @@ def _predict(session: Session, data: Prepared) -> tuple[dict[SplitName, Predicti
             task=data.dataset.task,
         )
     return predictions, outputs
+
+
+def _class_scaling(network: keras.Model, validation: Predictions, data: Prepared) -> ScalingChoice:
+    """Give the logits of each class a factor and a shift of their own, where that helps validation images."""
+    layer, training = logits_layer(network), data.recipe.training
+    why = ""
+    if layer is None:
+        why = "its logits are not the sums of one last layer"
+    elif not len(validation):
+        why = "there are no validation images"
+    elif training.class_weights != "none" or training.sampling != "natural":
+        why = "rare classes were made to count more in training, and it would undo that"
+    if layer is None or why:
+        return ScalingChoice(why, len(validation))
+    choice = choose_scaling(validation.logits, np.asarray(validation.labels), validation.groups)
+    if choice.is_chosen:
+        scale_classes(layer, choice.factors, choice.shifts)
+        reporter().say(f"each class has a factor and a shift of its own: {choice.why}")
+    return choice
 
 
 def _judged_members(

@@ -49,6 +49,22 @@ def save_network(network: keras.Model, folder: Path) -> Session:
     return Session(folder / "model.onnx", num_classes=int(contract.output["logits"].shape[-1]))
 
 
+def logits_layer(network: keras.Model) -> keras.layers.Dense | None:
+    """The dense layer whose sums are the logits; None of a network that ends otherwise, as an ensemble does."""
+    output = network.output["logits"] if isinstance(network.output, dict) else network.outputs[0]
+    for layer in network.layers:
+        is_plain = isinstance(layer, keras.layers.Dense) and layer.activation is keras.activations.linear
+        if is_plain and layer.use_bias and layer.output is output:
+            return layer
+    return None
+
+
+def scale_classes(layer: keras.layers.Dense, factors: NDArray[np.float64], shifts: NDArray[np.float64]) -> None:
+    """Make a layer give factors * logits + shifts instead of logits."""
+    kernel, bias = layer.get_weights()
+    layer.set_weights([(kernel * factors).astype(np.float32), (bias * factors + shifts).astype(np.float32)])
+
+
 def _flat(tensor: Any) -> Any:
     # A rounding to float32 is all that a network in mixed precision needs here; the others are handed on as they are.
     return tensor if tensor.dtype == "float32" else keras.ops.cast(tensor, "float32")
