@@ -18,9 +18,10 @@ import sightline
 from sightline.errors import CannotWrite, InvalidBundle, InvalidValue
 from sightline.evaluation import finished_runs
 from sightline.evaluation.comparison import comparison_figures
-from sightline.evaluation.paired_tests import PairedTest
+from sightline.evaluation.paired_tests import PairedTest, paired_test
 from sightline.metrics.figures import FIGURES, Metric
-from sightline.metrics.significance import holm, mcnemar_exact, paired_difference_interval
+from sightline.metrics.intervals import wilson_interval
+from sightline.metrics.significance import holm, mcnemar_exact, number_to_tell, paired_difference_interval
 
 Arrays = dict[str, np.ndarray]
 
@@ -163,6 +164,51 @@ def test_a_difference_in_words() -> None:
     unsure = in_words(400, 0.001, (-0.005, 0.007), p_value=0.8, adjusted_p_value=0.8)
     assert unsure.startswith("A and B are not distinguishable on 400 images: difference 0.1 points [-0.5, 0.7] (McN")
     assert "difference 0.0 points" in in_words(400, -0.0001, (-0.1, 0.1), p_value=1.0, adjusted_p_value=1.0)
+
+
+def test_how_many_images_would_tell_is_said_where_nothing_is_told() -> None:
+    unsure = {"p_value": 0.8, "adjusted_p_value": 0.8}
+    assert in_words(400, 0.01, (-0.005, 0.025), num_images_to_tell=2349, **unsure).startswith(
+        "A and B are not distinguishable on 400 images; about 2,300 would tell: difference 1.0 points [-0.5, 2.5] (McN"
+    )
+    in_groups = {"num_groups": 80, "num_images_to_tell": 2349, "num_groups_to_tell": 470}
+    assert "on 400 images in 80 groups; about 470 groups would tell: difference" in in_words(
+        400, 0.01, (-0.005, 0.025), **in_groups, **unsure
+    )
+    assert "would tell" not in in_words(400, 0.01, (-0.005, 0.025), num_images_to_tell=2349)
+    assert "about 99 would tell" in in_words(40, 0.01, (-0.005, 0.025), num_images_to_tell=99, **unsure)
+
+
+def test_the_number_that_would_tell_counts_groups_and_all_tests() -> None:
+    generator = np.random.default_rng(0)
+    first, second = generator.random(100) < 0.8, generator.random(100) < 0.85
+    alone = paired_test(first, second, names=("A", "B"))
+    assert alone.num_images_to_tell == number_to_tell(second.astype(int) - first)
+    repeated = [np.repeat(part, 5) for part in (first, second)]
+    grouped = paired_test(*repeated, names=("A", "B"), groups=np.arange(500) // 5)
+    assert grouped.num_groups_to_tell == alone.num_images_to_tell
+    assert grouped.num_images_to_tell == 5 * alone.num_images_to_tell
+    one_of_three = paired_test(first, second, names=("A", "B"), num_tests=3)
+    assert one_of_three.num_images_to_tell > 1.2 * alone.num_images_to_tell
+
+
+@pytest.mark.parametrize("level", [0.8, 0.99])
+def test_intervals_are_at_the_level_that_is_asked_for(tiny_run: sightline.Run, run_copy: Path, level: float) -> None:
+    rewrite(run_copy, answer_rightly(20))
+    found = sightline.compare([tiny_run, run_copy], interval_level=level)
+    first, second = correct_of(tiny_run.path), correct_of(run_copy)
+    assert found.tests[0].interval == paired_difference_interval(first, second, confidence=level)
+    lower, upper = wilson_interval(int(first.sum()), 200, confidence=level)
+    assert f"A  {first.mean():.4f} [{lower:.4f}, {upper:.4f}]" in str(found)
+    assert f"in brackets: {100 * level:g} % intervals" in str(found)
+    told = comparison_figures(found)
+    assert {told["interval_level"], told["tests"][0]["interval_level"]} == {level}
+    assert [run[split]["interval_level"] for run in told["runs"] for split in ("validation", "test")] == [level] * 4
+
+
+def test_a_level_that_is_none_is_refused() -> None:
+    with pytest.raises(InvalidValue, match="interval_level must be a number"):
+        sightline.compare(["one", "two"], interval_level=1)
 
 
 def test_the_figures_have_the_digits_that_they_need() -> None:
@@ -525,7 +571,7 @@ def test_the_picture_is_written_and_shown_in_a_notebook(
 def test_the_figures_are_plain_values(tiny_run: sightline.Run, run_copy: Path) -> None:
     rewrite(run_copy, answer_rightly(9))
     told = json.loads(json.dumps(comparison_figures(sightline.compare([tiny_run, run_copy]))))
-    assert list(told) == ["split", "runs", "differences", "tests", "remarks", "picture"]
+    assert list(told) == ["split", "interval_level", "runs", "differences", "tests", "remarks", "picture"]
     assert [run["letter"] for run in told["runs"]] == ["A", "B"]
     assert told["runs"][0]["test"]["num_correct"] == tiny_run.evaluation.num_correct
     (test,) = told["tests"]

@@ -11,7 +11,14 @@ import pytest
 from numpy.typing import NDArray
 
 from sightline.errors import InvalidValue
-from sightline.metrics.significance import benjamini_hochberg, holm, mcnemar_exact, paired_difference_interval
+from sightline.metrics.grouped import paired_p_value
+from sightline.metrics.significance import (
+    benjamini_hochberg,
+    holm,
+    mcnemar_exact,
+    number_to_tell,
+    paired_difference_interval,
+)
 
 # The quantile of 95 %.
 Z95 = 1.959963984540054
@@ -269,3 +276,54 @@ def test_benjamini_and_hochberg_are_those_of_scipy() -> None:
     assert benjamini_hochberg(p_values) == pytest.approx(stats.false_discovery_control(p_values), rel=1e-12)
     with pytest.raises(InvalidValue, match=r"p_values must be in \[0, 1\]"):
         benjamini_hochberg([np.nan])
+
+
+def power_of(num_images: int, share_differing: float, difference: float) -> float:
+    """How often the exact test of so many images is below 0.05: over all numbers that may differ, binomially."""
+    stats = pytest.importorskip("scipy.stats")
+    numbers = np.arange(1, num_images + 1)
+    limits = stats.binom.ppf(0.025, numbers, 0.5)
+    limits = np.where(2 * stats.binom.cdf(limits, numbers, 0.5) < 0.05, limits, limits - 1)
+    favour = (share_differing + difference) / 2 / share_differing
+    told = stats.binom.cdf(limits, numbers, favour) + stats.binom.sf(numbers - limits - 1, numbers, favour)
+    return float((stats.binom.pmf(numbers, num_images, share_differing) * told).sum())
+
+
+@pytest.mark.parametrize(("only_first", "only_second"), [(10, 20), (1, 11), (35, 65), (75, 125), (20, 60), (7, 14)])
+def test_as_many_images_as_would_tell_tell_in_four_of_five_cases(only_first: int, only_second: int) -> None:
+    excesses = np.array([-1] * only_first + [1] * only_second + [0] * (1000 - only_first - only_second))
+    found = number_to_tell(excesses)
+    assert found is not None
+    shares = (only_first + only_second) / 1000, (only_second - only_first) / 1000
+    # A tenth fewer tell less often, a tenth more more often.
+    assert power_of(int(0.9 * found), *shares) < 0.8 < power_of(int(1.1 * found) + 1, *shares)
+    assert number_to_tell(-excesses) == found
+
+
+def test_as_many_groups_as_would_tell_tell_in_four_of_five_cases() -> None:
+    # 400 draws: a power of 0.8 is outside of these bounds in 1 of 1,000 cases.
+    generator, kinds = np.random.default_rng(0), np.array([-3, -1, 0, 1, 2, 4])
+    chances = np.array([0.05, 0.1, 0.55, 0.15, 0.1, 0.05])
+    found = number_to_tell(np.repeat(kinds, (1000 * chances).astype(int)))
+    told = 0
+    for _ in range(400):
+        excesses = generator.choice(kinds, size=found, p=chances)
+        groups = np.repeat(np.arange(found), 4)
+        second = np.concatenate([np.arange(4) < max(0, excess) for excess in excesses])
+        first = np.concatenate([np.arange(4) < max(0, -excess) for excess in excesses])
+        told += paired_p_value(first, second, groups) < 0.05
+    assert 0.73 <= told / 400 <= 0.865
+
+
+@pytest.mark.parametrize("excesses", [[0] * 50, [1, -1] * 30, [1] * 9 + [0] * 91, [5]])
+def test_where_nothing_or_too_little_differs_no_number_is_named(excesses: list[int]) -> None:
+    assert number_to_tell(excesses) is None
+
+
+def test_a_stricter_test_takes_more_images() -> None:
+    excesses = [1] * 20 + [-1] * 10 + [0] * 70
+    assert number_to_tell(excesses, significance=0.01) > 1.3 * number_to_tell(excesses)
+    with pytest.raises(InvalidValue, match="significance must be a number"):
+        number_to_tell(excesses, significance=0)
+    with pytest.raises(InvalidValue, match="whole numbers"):
+        number_to_tell([0.5])

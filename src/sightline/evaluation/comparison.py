@@ -12,9 +12,10 @@ from typing import Any
 from sightline.configuration.recipes import flatten
 from sightline.configuration.values import as_typed
 from sightline.errors import InvalidValue
-from sightline.evaluation.finished_runs import FinishedRun, distinct_places, read_run
+from sightline.evaluation.finished_runs import FinishedRun, distinct_places, metrics_at, read_run
 from sightline.evaluation.paired_tests import PairedTest, pair, paired_figures
 from sightline.metrics.figures import FIGURES, figure_in, told_in
+from sightline.metrics.intervals import USUAL_LEVEL, checked_confidence
 from sightline.metrics.significance import holm
 from sightline.records import Run, image_tag
 from sightline.reporting.charts.canvas import check_drawable
@@ -57,6 +58,7 @@ class Comparison:
         remarks: on all of it, a sentence each.
         png: the curves of all runs in one picture.
         path: the file, or None.
+        interval_level: of all intervals.
     """
 
     split: str
@@ -66,6 +68,7 @@ class Comparison:
     remarks: tuple[str, ...]
     png: bytes
     path: Path | None
+    interval_level: float = USUAL_LEVEL
 
     def __str__(self) -> str:
         names = "\n".join(f"{run.letter}  {run.path}" for run in self.runs)
@@ -73,7 +76,8 @@ class Comparison:
         differences += [[key, *map(_value, values)] for key, values in self.differences.items()]
         alike = "their recipes do not differ"
         said = [line for test in self.tests for line in (str(test), *(f"  {remark}" for remark in test.remarks))]
-        parts = [names, *_figure_tables(self), _columns(differences) if self.differences else alike]
+        level = f"in brackets: {100 * self.interval_level:g} % intervals"
+        parts = [names, *_figure_tables(self), level, _columns(differences) if self.differences else alike]
         return "\n\n".join([*parts, "\n".join([*said, *self.remarks])])
 
     __repr__ = __str__
@@ -83,7 +87,12 @@ class Comparison:
 
 
 def compare(
-    runs: Sequence[str | Path | Run], *, split: str = "test", out: str | Path | None = None, overwrite: bool = False
+    runs: Sequence[str | Path | Run],
+    *,
+    split: str = "test",
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    interval_level: float = USUAL_LEVEL,
 ) -> Comparison:
     """Set finished runs side by side: curves, figures, recipes, and a paired test of each against the first.
 
@@ -96,6 +105,7 @@ def compare(
         split: "test", or "validation".
         out: a PNG to write.
         overwrite: whether a file at `out` that Sightline did not write may be replaced.
+        interval_level: of all intervals; figures that a run told at another one are computed anew from its answers.
 
     Returns:
         The Comparison.
@@ -103,7 +113,8 @@ def compare(
     Raises:
         InvalidBundle: one is no finished run.
         InvalidValue: fewer than two runs, one given twice, more than can be drawn, an unknown
-            split, a run without rows in it, two that share none, or `out` lies in a bundle or among the files of a run.
+            split, a run without rows in it, two that share none, `out` lies in a bundle or among the files of a run, or
+            the level is outside (0, 1).
         OutputExists: `out` is a file that Sightline did not write.
         MissingPackage: matplotlib is not installed.
         CannotWrite: `out` cannot be written.
@@ -125,6 +136,7 @@ def compare(
     """
     if split not in SPLITS:
         raise InvalidValue(f"split must be {' or '.join(SPLITS)}; got {split!r}.")
+    level = checked_confidence(interval_level, name="interval_level")
     path = Path(out) if out is not None else None
     check_output("out", path, overwrite=overwrite)
     check_drawable()
@@ -137,7 +149,14 @@ def compare(
             raise InvalidValue(f"{run.path}: this run has no {split} rows. {remedy}")
     tests = _adjusted(
         [
-            pair(finished[0], run, names=(_LETTERS[0], letter), split=split)
+            pair(
+                finished[0],
+                run,
+                names=(_LETTERS[0], letter),
+                split=split,
+                interval_level=level,
+                num_tests=len(finished) - 1,
+            )
             for letter, run in zip(_LETTERS[1:], finished[1:], strict=False)
         ]
     )
@@ -149,11 +168,11 @@ def compare(
     if path is not None:
         write_atomically(path, png)
     compared = tuple(
-        ComparedRun(letter, run.path, run.metrics) for letter, run in zip(_LETTERS, finished, strict=False)
+        ComparedRun(letter, run.path, metrics_at(run, level)) for letter, run in zip(_LETTERS, finished, strict=False)
     )
     differences = _differences(finished)
     remarks = _remarks(finished, tests, differences, split)
-    return Comparison(split, compared, differences, tests, remarks, png, path)
+    return Comparison(split, compared, differences, tests, remarks, png, path, level)
 
 
 def _names(places: Sequence[Path]) -> list[str]:
@@ -165,8 +184,7 @@ def _names(places: Sequence[Path]) -> list[str]:
 def _adjusted(tests: Sequence[PairedTest]) -> tuple[PairedTest, ...]:
     adjusted = holm([test.p_value for test in tests]).tolist()
     return tuple(
-        dataclasses.replace(test, adjusted_p_value=p_value, num_tests=len(tests))
-        for test, p_value in zip(tests, adjusted, strict=True)
+        dataclasses.replace(test, adjusted_p_value=p_value) for test, p_value in zip(tests, adjusted, strict=True)
     )
 
 
@@ -196,7 +214,7 @@ def _remarks(
     if len(tests) > 1:
         remarks.append(
             f"{len(tests)} tests were made: their p-values are adjusted by Holm, so that a difference where there is "
-            "none is seen in at most one comparison of twenty. Each interval is at 95 % for itself."
+            "none is seen in at most one comparison of twenty. Each interval is one for itself."
         )
     if set(differences) - {"seed"}:
         remarks.append(
@@ -275,6 +293,7 @@ def comparison_figures(comparison: Comparison) -> dict[str, Any]:
     """A comparison as `sightline compare --json` prints it."""
     return {
         "split": comparison.split,
+        "interval_level": comparison.interval_level,
         "runs": [{"letter": run.letter, "run": str(run.path), **run.metrics} for run in comparison.runs],
         "differences": {key: list(values) for key, values in comparison.differences.items()},
         "tests": [paired_figures(test) for test in comparison.tests],

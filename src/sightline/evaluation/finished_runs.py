@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from sightline.bundles.bundle import MANIFEST, load_bundle, readable
 from sightline.errors import InvalidBundle, InvalidValue
-from sightline.evaluation.scoring import score
+from sightline.evaluation.scoring import figures, score
 from sightline.metrics.figures import FIGURES, figure_in, told_in
 from sightline.metrics.history import checked_epochs
+from sightline.metrics.intervals import USUAL_LEVEL
 from sightline.records import SPLIT_NAMES, Bundle, Evaluation, Predictions, Run, SplitName, Splits
 from sightline.system.stored import MOST_ARRAY_BYTES, parse_json, read_arrays, read_json, read_plain
 from sightline.system.workers import free_bytes
@@ -168,6 +169,17 @@ def reopen(path: str | Path) -> Run | Bundle:
     return _as_run(read_run(folder)) if is_run else load_bundle(path)
 
 
+def metrics_at(finished: FinishedRun, level: float) -> Mapping[str, Any]:
+    """The metrics of a run with all intervals at a level: as they were told, or from its answers where it differs."""
+    metrics = dict(finished.metrics)
+    for split in ("validation", "test"):
+        told = metrics[split]
+        if told is not None and told.get("interval_level", USUAL_LEVEL) != level:
+            anew = kept_evaluation(finished, split, level)
+            metrics[split] = told if anew is None else figures(anew)
+    return metrics
+
+
 def _as_run(finished: FinishedRun) -> Run:
     metrics, placed = finished.metrics, np.array(list(finished.splits.values()))
     train, validation, calibration, test = (np.flatnonzero(placed == split) for split in SPLIT_NAMES)
@@ -197,8 +209,8 @@ def _as_run(finished: FinishedRun) -> Run:
     )
 
 
-def kept_evaluation(finished: FinishedRun, split: SplitName) -> Evaluation | None:
-    """The figures of a split's kept answers, as they were computed at the end of the run."""
+def kept_evaluation(finished: FinishedRun, split: SplitName, level: float = USUAL_LEVEL) -> Evaluation | None:
+    """The figures of a split's kept answers, as they were computed at the end of the run, intervals at a level."""
     told, answers = finished.metrics[split], finished.predictions[split]
     if told is None or not answers.given:
         return None
@@ -212,8 +224,10 @@ def kept_evaluation(finished: FinishedRun, split: SplitName) -> Evaluation | Non
         groups=_groups(finished, answers.given),
         task=finished.bundle.task,
     )
-    found = score(rows)
+    found = score(rows, interval_level=level)
     kept = {name: figure for name in FIGURES if name not in found.figures and (figure := figure_in(told, name))}
+    if told.get("interval_level", USUAL_LEVEL) != level:
+        kept = {name: replace(figure, interval=None) for name, figure in kept.items()}
     return replace(
         found,
         num_unreadable=told.get("num_unreadable", 0),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +16,9 @@ from numpy.typing import NDArray
 from sightline.data.duplicates.search import connected_components
 from sightline.errors import InvalidValue
 from sightline.evaluation.finished_runs import FinishedRun
-from sightline.metrics.grouped import difference_interval, num_groups, paired_p_value
+from sightline.metrics.grouped import checked_groups, difference_interval, num_groups, paired_p_value
+from sightline.metrics.intervals import USUAL_LEVEL
+from sightline.metrics.significance import number_to_tell
 
 SIGNIFICANT = 0.05
 # Above this share of rows with two names, it is not the labels that differ but the images.
@@ -37,12 +40,16 @@ class PairedTest:
         num_only_first: what the first alone got right.
         num_only_second: what the second alone got right.
         difference: accuracy of the second minus that of the first, in [-1, 1].
-        interval: of the difference, at 95 %, for this test alone.
+        interval: of the difference, for this test alone.
         p_value: McNemar, exact, two-sided; of images in groups, of the turns of whole groups.
         adjusted_p_value: by Holm, for all tests of the comparison; equal to `p_value` if there is one.
         num_tests: how many there are in the comparison.
         remarks: what was left out and why, a sentence each.
         num_groups: of images that hang together in one of the runs; None where each stands alone.
+        interval_level: of the interval.
+        num_images_to_tell: how many images would tell such a difference in four of five cases, were it what it seems;
+            None where there is none, or too few images say so.
+        num_groups_to_tell: the same in groups; None where each image stands alone.
     """
 
     first: str
@@ -59,6 +66,9 @@ class PairedTest:
     num_tests: int = 1
     remarks: tuple[str, ...] = ()
     num_groups: int | None = None
+    interval_level: float = USUAL_LEVEL
+    num_images_to_tell: int | None = None
+    num_groups_to_tell: int | None = None
 
     @property
     def is_distinguishable(self) -> bool:
@@ -82,7 +92,8 @@ class PairedTest:
         lower, upper = self.interval
         if not self.is_distinguishable:
             by = f"difference {_points(self.difference, digits)} points {_bounds(lower, upper, digits)}"
-            return f"{self.first} and {self.second} are not distinguishable on {images}: {by} {sure}; {alone}."
+            told = f"{self.first} and {self.second} are not distinguishable on {images}{self._would_tell}"
+            return f"{told}: {by} {sure}; {alone}."
         word = "better" if self.difference > 0 else "worse"
         lower, upper = (lower, upper) if self.difference > 0 else (-upper, -lower)
         by = f"{_points(abs(self.difference), digits)} points {_bounds(lower, upper, digits)}"
@@ -90,8 +101,23 @@ class PairedTest:
 
     __repr__ = __str__
 
+    @property
+    def _would_tell(self) -> str:
+        if self.num_images_to_tell is None:
+            return ""
+        of_what = "" if self.num_groups_to_tell is None else " groups"
+        return f"; about {_rounded(self.num_groups_to_tell or self.num_images_to_tell):,}{of_what} would tell"
 
-def pair(first: FinishedRun, second: FinishedRun, *, names: tuple[str, str], split: str) -> PairedTest:
+
+def pair(
+    first: FinishedRun,
+    second: FinishedRun,
+    *,
+    names: tuple[str, str],
+    split: str,
+    interval_level: float = USUAL_LEVEL,
+    num_tests: int = 1,
+) -> PairedTest:
     """Test two runs against each other on the rows of a split, "test" or "validation", that both were judged on.
 
     Rows are matched by their id, classes by their name. A row that one run was tested on and the
@@ -99,7 +125,7 @@ def pair(first: FinishedRun, second: FinishedRun, *, names: tuple[str, str], spl
     by number alone, so two arrays share rows only if they are the same array.
 
     Returns:
-        The test, its p-value not yet adjusted; `names` are how the two are called in it.
+        The test, its p-value not yet adjusted for `num_tests`; `names` are how the two are called in it.
 
     Raises:
         InvalidValue: they share no row, or call the same rows by different classes.
@@ -131,7 +157,14 @@ def pair(first: FinishedRun, second: FinishedRun, *, names: tuple[str, str], spl
     correct = np.array(
         [[answers.predicted[row_id] == answers.given[row_id] for row_id in agreed] for answers in (here, there)]
     )
-    test = paired_test(correct[0], correct[1], names=names, groups=_groups(first, second, agreed))
+    test = paired_test(
+        correct[0],
+        correct[1],
+        names=names,
+        groups=_groups(first, second, agreed),
+        interval_level=interval_level,
+        num_tests=num_tests,
+    )
     return dataclasses.replace(test, remarks=tuple(remarks))
 
 
@@ -157,6 +190,8 @@ def paired_test(
     *,
     names: tuple[str, str],
     groups: NDArray[Any] | None = None,
+    interval_level: float = USUAL_LEVEL,
+    num_tests: int = 1,
 ) -> PairedTest:
     """Test two classifiers against each other on the same images.
 
@@ -165,8 +200,14 @@ def paired_test(
         second: (num_images,) which of them what is compared got right.
         names: how the two are called in what is said of them.
         groups: (num_images,) names or numbers, images of one hang together; None: each stands alone.
+        interval_level: of the interval of their difference.
+        num_tests: how many there are in all; the first to be told has to be as much clearer.
     """
-    p_value = paired_p_value(first, second, groups)
+    p_value, numbers = paired_p_value(first, second, groups), checked_groups(groups, len(first))
+    excesses = second.astype(np.int64) - first
+    if numbers is not None:
+        excesses = np.bincount(numbers, weights=excesses).round().astype(np.int64)
+    to_tell = number_to_tell(excesses, significance=SIGNIFICANT / num_tests)
     return PairedTest(
         first=names[0],
         second=names[1],
@@ -176,10 +217,14 @@ def paired_test(
         num_only_first=int((first & ~second).sum()),
         num_only_second=int((second & ~first).sum()),
         difference=(int(second.sum()) - int(first.sum())) / len(first),
-        interval=difference_interval(first, second, groups),
+        interval=difference_interval(first, second, groups, confidence=interval_level),
         p_value=p_value,
         adjusted_p_value=p_value,
+        num_tests=num_tests,
         num_groups=num_groups(groups),
+        interval_level=interval_level,
+        num_images_to_tell=None if to_tell is None else math.ceil(to_tell * len(first) / len(excesses)),
+        num_groups_to_tell=None if numbers is None else to_tell,
     )
 
 
@@ -241,6 +286,11 @@ def _fate(count: int, fate: str, run: str) -> str:
     if fate == _ELSEWHERE:
         return f"{count:,} {was} not in {run}"
     return f"{count:,} {was} {fate} {rows} of {run}"
+
+
+def _rounded(number: int) -> int:
+    """To two digits: no more of it is known."""
+    return int(float(f"{number:.1e}"))
 
 
 def _points(difference: float, digits: int) -> str:

@@ -12,6 +12,7 @@ from sightline.cli.options import (
     SHORTHANDS,
     SOURCE_HELP,
     check_folders,
+    interval_option,
     overwrite_option,
     privacy_options,
     recipe_options,
@@ -151,6 +152,7 @@ def compare_options(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--split", default="test", help="rows to test on, test or validation (default: test)")
     parser.add_argument("--out", type=Path, help="the PNG to write (default: comparison.png)")
+    interval_option(parser)
     overwrite_option(parser)
 
 
@@ -161,7 +163,13 @@ def compare(arguments: Namespace) -> int:
     out = arguments.out or default_output("comparison", "", keep=[])
     check_output("--out", out, overwrite=arguments.overwrite)
     with reporting(arguments.mode):
-        found = compare_runs(arguments.runs, split=arguments.split, out=out, overwrite=arguments.overwrite)
+        found = compare_runs(
+            arguments.runs,
+            split=arguments.split,
+            out=out,
+            overwrite=arguments.overwrite,
+            interval_level=arguments.interval_level,
+        )
     if arguments.json:
         print_json(comparison_figures(found))
     else:
