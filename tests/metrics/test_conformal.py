@@ -7,6 +7,7 @@ covered is BetaBinomial(m; k, n + 1 - k), exactly. A test against it has a false
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from fractions import Fraction
 from typing import Any
@@ -21,9 +22,11 @@ from sightline.metrics.conformal import (
     FREE_CLASSES,
     PENALTY,
     SCORES,
+    coverage_law,
     exact_level,
     fewest_rows,
     label_scores,
+    num_as_bad,
     one_of_each_group,
     p_values,
     rank_of,
@@ -173,13 +176,23 @@ def test_a_class_is_in_a_set_exactly_where_its_p_value_says_so(coverage: float, 
     # A score that is met exactly is common enough.
     table[:, 0] = scores[:300]
     limits = score_limits(scores, labels, coverage=coverage, class_names=NAMES, per_class=per_class)
-    found = p_values(table, scores, labels=labels if per_class else None)
-    counts = np.full(10, 199 if per_class else 1_990)
-    # p-values are whole numbers over n + 1, so that they are compared without rounding.
-    whole = np.rint(found * (counts + 1)).astype(int)
-    alpha = 1 - Fraction(str(coverage))
-    expected = [[bool(p > alpha * int(n + 1)) for p, n in zip(row, counts, strict=True)] for row in whole.tolist()]
+    found = num_as_bad(table, scores, labels=labels if per_class else None)
+    least = (1 - Fraction(str(coverage))) * (200 if per_class else 1_991)
+    expected = [[count > least for count in row] for row in found.tolist()]
+    assert (
+        p_values(table, scores, labels=labels if per_class else None) == found / (200 if per_class else 1_991)
+    ).all()
     assert ((table <= limits) == np.array(expected)).all()
+
+
+def test_the_law_of_the_coverage_is_that_of_random_splits_of_one_pool() -> None:
+    """Counted over all ways in which 3 of 7 scores can be the calibration rows."""
+    held = []
+    for chosen in itertools.combinations(range(7), 3):
+        limit = sorted(chosen)[rank_of(3, 0.6) - 1]
+        held.append(sum(score <= limit for score in range(7) if score not in chosen))
+    law = [float(np.mean(np.array(held) <= count)) for count in range(5)]
+    assert coverage_law(3, 0.6, 4).tolist() == pytest.approx(law)
 
 
 def test_p_values_are_the_definition() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from sightline.bundles.bundle import load_bundle
 from sightline.bundles.prediction import match_labels, predict_dataset
 from sightline.bundles.trust.abstention import USUAL_CERTAINTY
-from sightline.bundles.trust.details import Asked, detail_makers, promises
+from sightline.bundles.trust.details import Asked, detail_makers, with_promises
 from sightline.bundles.trust.sets import USUAL_SCORE
 from sightline.data.inputs.pixels import Pixels, read_pixels
 from sightline.data.sources.loading import open_again
@@ -110,9 +110,8 @@ def evaluate(  # noqa: PLR0913  # each is an option of the command line, and non
         if error is not None:
             reporter().say(f"{printable(row_id)}: {error}")
     evaluation = dataclasses.replace(
-        measured(predictions, interval_level=interval_level),
+        with_promises(measured(predictions, interval_level=interval_level), makers),
         rows={**choice.told, "in_words": in_words(choice.told)},
-        promises=promises(makers),
     )
     if folder is not None:
         write_json(folder / "metrics.json", figures(evaluation))

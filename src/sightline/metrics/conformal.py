@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from sightline.errors import InvalidValue, pick
 from sightline.metrics.classification import LARGEST_GAP, checked_array, checked_labels, checked_table
 from sightline.metrics.grouped import checked_groups
+from sightline.metrics.significance import beta_binomial_cdf
 
 # Of RAPS: each class beyond the second most probable costs so much. Fixed, as what is tuned has to be tuned elsewhere
 # than on the rows that certify it.
@@ -162,6 +163,31 @@ def fewest_rows(coverage: float) -> int:
     return math.ceil(1 / (1 - exact_level(coverage))) - 1
 
 
+def coverage_law(num_rows: int, coverage: float, num_images: int) -> NDArray[np.float64]:
+    """How probable it is that sets hold the right class of at most 0, 1, 2, ... of so many other images.
+
+    Both draws are in it, that of the calibration rows and that of the images: their law is beta-binomial. Where the
+    most probable class is put into sets that would be empty, more are held.
+
+    Args:
+        num_rows: of the calibration, enough for the coverage.
+        coverage: in (0, 1).
+        num_images: at least 0, like the calibration rows.
+
+    Returns:
+        float64 (num_images + 1,), ascending to 1.
+
+    Source:
+        Vovk, Conditional Validity of Inductive Conformal Predictors, ACML (2012).
+
+    Example:
+        >>> coverage_law(19, 0.95, 1).round(2).tolist()
+        [0.05, 1.0]
+    """
+    rank = rank_of(num_rows, coverage)
+    return beta_binomial_cdf(num_images, rank, num_rows + 1 - rank)
+
+
 def score_limits(
     scores: NDArray[np.float64],
     labels: NDArray[np.int64],
@@ -225,7 +251,8 @@ def p_values(
 ) -> NDArray[np.float64]:
     """How common scores at least as bad are: (1 + number of them among the calibration rows) / (rows + 1).
 
-    A class is in the set of a coverage exactly where its p-value is above 1 - coverage.
+    A class is in the set of a coverage where its p-value is above 1 - coverage. What has to be exact compares
+    `num_as_bad` with (rows + 1) * (1 - coverage) instead, in whole numbers.
 
     Args:
         table: (num_images, num_classes), or (num_images,) where one number is asked for an image.
@@ -242,11 +269,24 @@ def p_values(
         >>> p_values([-1.0, 3.0, 9.0], np.arange(9.0)).tolist()
         [1.0, 0.7, 0.1]
     """
+    counts = num_as_bad(table, scores, labels=labels)
+    rows = len(scores) if labels is None else np.bincount(labels, minlength=counts.shape[1])
+    return np.asarray(counts / (rows + 1))
+
+
+def num_as_bad(
+    table: ArrayLike, scores: NDArray[np.float64], *, labels: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
+    """The numerator of `p_values`: 1 and the number of calibration rows whose score is at least as bad.
+
+    Example:
+        >>> num_as_bad([-1.0, 3.0, 9.0], np.arange(9.0)).tolist()
+        [10, 7, 1]
+    """
     values = np.asarray(table, np.float64)
     if labels is None:
-        found = np.sort(scores)
-        return np.asarray((1 + len(found) - np.searchsorted(found, values, side="left")) / (len(found) + 1))
-    columns = [p_values(column, scores[labels == label]) for label, column in enumerate(values.T)]
+        return np.asarray(1 + len(scores) - np.searchsorted(np.sort(scores), values, side="left"))
+    columns = [num_as_bad(column, scores[labels == label]) for label, column in enumerate(values.T)]
     return np.stack(columns, axis=1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.errors import InvalidValue
 from sightline.metrics.calibration.reliability import Reliability
 from sightline.records.data import InputSpec, Splits, image_tag
 from sightline.records.details import AnswerDetail, PredictionSets, UnsureAnswers
@@ -62,6 +64,9 @@ class Predictions:
 
     def __post_init__(self) -> None:
         """Make an error row of each whose answer is no number: it names no class, whoever made the bundle."""
+        for name, detail in self.details.items():
+            if len(detail) != len(self):
+                raise InvalidValue(f"details must have a row an image, {len(self):,}; got {len(detail):,} of '{name}'.")
         is_sound = np.asarray(np.isfinite(self.logits).all(axis=1))
         if self.disagreements is not None:
             is_sound = np.logical_and(is_sound, np.isfinite(self.disagreements))
@@ -176,7 +181,7 @@ class Predictions:
         found = self.details.get("abstention")
         return found.is_unsure if isinstance(found, UnsureAnswers) else None
 
-    @property
+    @functools.cached_property
     def named_sets(self) -> tuple[tuple[str, ...] | None, ...]:
         """(num_images) names of the classes in each set, the most probable first; None in a row that has an error.
 

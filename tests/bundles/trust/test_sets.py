@@ -16,10 +16,19 @@ from PIL import Image
 
 import sightline
 from sightline.bundles.bundle import load_bundle, write_manifest
-from sightline.bundles.trust.sets import FILE, Certificate, certify, read_certificate, set_maker, sets_section, uniforms
+from sightline.bundles.trust.sets import (
+    FILE,
+    Certificate,
+    certify,
+    draw_of,
+    read_certificate,
+    set_maker,
+    sets_section,
+    uniforms,
+)
 from sightline.errors import InvalidBundle, InvalidValue
 from sightline.evaluation.scoring import figures, score
-from sightline.metrics.conformal import SCORES, label_scores
+from sightline.metrics.conformal import SCORES, coverage_law, label_scores
 from sightline.records import Predictions, PredictionSets
 
 KINDS = tuple(SCORES)
@@ -60,7 +69,8 @@ def with_scores(bundle: Any, num_rows: int) -> dict[str, Any]:
     labels = (np.arange(num_rows) % len(bundle.class_names)).astype(np.int32)
     return {
         "labels": labels,
-        "counts": np.array([num_rows, num_rows], np.int64),
+        "is_right": np.ones(num_rows, bool),
+        "num_images": np.array(num_rows, np.int64),
         **{kind: random.normal(0, 1, num_rows) for kind in KINDS},
     }
 
@@ -75,7 +85,7 @@ def test_training_keeps_the_scores_of_its_calibration_images(tiny_run: sightline
         logits, labels = stored["calibration_logits"], stored["calibration_labels"]
     assert kept.labels.tolist() == labels.tolist()
     assert kept.num_images == len(labels) == len(tiny_run.splits.calibration)
-    assert kept.num_right == int((logits.argmax(axis=1) == labels).sum())
+    assert (kept.is_right == (logits.argmax(axis=1) == labels)).all()
     # Of the logits as they are, whatever temperature was fitted on these rows.
     assert tiny_run.bundle.temperature != 1
     assert (kept.scores["lac"] == label_scores(logits)[np.arange(len(labels)), labels]).all()
@@ -91,7 +101,7 @@ def test_the_card_says_what_is_promised_and_by_what(tiny_run: sightline.Run) -> 
     assert f"{kept.num_images} calibration images, assumed independent (`sets.npz`, {size:,} bytes" in section
 
 
-def test_28_bytes_an_image_are_kept_whatever_the_number_of_classes_in_bounded_memory(tmp_path: Path) -> None:
+def test_29_bytes_an_image_are_kept_whatever_the_number_of_classes_in_bounded_memory(tmp_path: Path) -> None:
     from sightline.bundles.trust.sets import write_sets
 
     random = np.random.default_rng(0)
@@ -111,7 +121,7 @@ def test_28_bytes_an_image_are_kept_whatever_the_number_of_classes_in_bounded_me
     for kind in KINDS:  # portion by portion, as all at once
         table = label_scores(rows.logits, kind, uniforms(images, kept.key))
         assert (kept.scores[kind] == table[np.arange(2_000), np.asarray(rows.labels)]).all()
-    assert write_sets(tmp_path, kept) <= 28 * 2_000 + 2_000
+    assert write_sets(tmp_path, kept) <= 29 * 2_000 + 2_000
 
 
 def test_the_same_run_keeps_the_same_and_another_seed_draws_otherwise() -> None:
@@ -244,6 +254,24 @@ def test_no_set_is_empty_where_less_is_asked_for_than_the_network_knows(
     assert "of them, more often than asked" in capsys.readouterr().err
 
 
+def test_per_class_it_is_said_of_which_classes_the_answer_alone_is_right_more_often(
+    tiny_run: sightline.Run, altered: Callable[..., Path]
+) -> None:
+    arrays = with_scores(tiny_run.bundle, 200)
+    # One in five is wrong of every class but the last two, of which none and one in twenty are.
+    is_right = np.arange(200) >= 40
+    is_right[arrays["labels"] >= 8] = True
+    is_right[9] = False
+    bundle = load_bundle(altered(**{**arrays, "is_right": is_right}))
+    maker = set_maker(bundle, 0.94, per_class=True)
+    assert maker is not None
+    assert "Of 2 of 10 classes, the most probable class alone is right for as many as 100 % (of '8')" in maker.in_words
+    # Of all together 0.835 are right, so that 0.94 asks for more.
+    whole = set_maker(bundle, 0.94)
+    assert whole is not None
+    assert "more often" not in whole.in_words
+
+
 @pytest.mark.parametrize("key", ["teacher", "ensemble"])
 def test_what_a_teacher_may_have_learned_from_is_told_beside_the_promise(tiny_run: sightline.Run, key: str) -> None:
     told = "the calibration images may be among it"
@@ -319,6 +347,15 @@ def test_how_sets_are_made_is_nothing_without_a_coverage(tiny_run: sightline.Run
         sightline.predict(tiny_run, tests_of, coverage=0.9, score="hinge")
 
 
+@pytest.mark.parametrize("per_class", ["no", 1, None])
+def test_what_is_neither_true_nor_false_is_refused(
+    tiny_run: sightline.Run, tests_of: np.ndarray, per_class: Any
+) -> None:
+    for coverage in (0.9, None):
+        with pytest.raises(InvalidValue, match="per_class must be True or False; got"):
+            sightline.predict(tiny_run, tests_of, coverage=coverage, per_class=per_class)
+
+
 def test_an_earlier_bundle_opens_as_before_and_refuses_a_coverage_alone(run_copy: Path, tests_of: np.ndarray) -> None:
     (run_copy / "bundle" / FILE).unlink()
     (run_copy / "bundle" / "manifest.json").unlink()
@@ -336,9 +373,10 @@ def test_an_earlier_bundle_opens_as_before_and_refuses_a_coverage_alone(run_copy
         ({"labels": np.zeros((2, 3), np.int32)}, "its labels"),
         ({"lac": np.zeros(2)}, "not one float64 a label"),
         ({"raps": None}, "lacks the array 'raps'"),
-        ({"counts": np.array([1, 5], np.int64)}, "counts do not go together"),
-        ({"counts": np.array([2**62, 0], np.int64)}, "counts do not go together"),
-        ({"counts": np.zeros(3, np.int64)}, "not two whole numbers"),
+        ({"num_images": np.array(1, np.int64)}, "counts do not go together"),
+        ({"num_images": np.array(2**62, np.int64)}, "counts do not go together"),
+        ({"num_images": np.zeros(3, np.int64)}, "no whole number"),
+        ({"is_right": np.ones(3, bool)}, "whether it was answered"),
         ({"is_grouped": np.zeros(2, bool)}, "whether it is grouped"),
     ],
 )
@@ -386,6 +424,37 @@ def measured_source(run: sightline.Run) -> str:
 def rows_of_test(run: sightline.Run) -> list[str]:
     with (run.path / "splits.csv").open() as table:
         return [line["row_id"] for line in csv.DictReader(table) if line["split"] == "test"]
+
+
+def with_sets(num_covered: int, num_images: int, groups: np.ndarray | None = None) -> Predictions:
+    """Answers with a set of one class each, the first of which hold the right one."""
+    members = np.zeros((num_images, 2), bool)
+    members[:num_covered, 0] = members[num_covered:, 1] = True
+    return Predictions.of(
+        [str(row) for row in range(num_images)],
+        np.tile(np.array([1, 0], np.float32), (num_images, 1)),
+        class_names=("a", "b"),
+        labels=np.zeros(num_images, np.int64),
+        groups=groups,
+        details={"sets": PredictionSets(members, np.zeros(num_images, bool))},
+    )
+
+
+def test_beside_the_measured_coverage_stands_what_chance_brings_about() -> None:
+    promise = {"coverage": 0.9, "per_class": False, "num_images": 99, "num_groups": None}
+    told = draw_of(promise, score(with_sets(880, 1_000)))
+    assert told is not None
+    law = coverage_law(99, 0.9, 1_000)
+    assert told["p_value"] == law[880]
+    lower, upper = (round(1_000 * bound) for bound in told["range"])
+    # So far it goes in 95 of 100 draws, and no further.
+    assert law[upper] - law[lower - 1] >= 0.95 > law[upper - 1] - law[lower]
+    assert "not like the calibration images" not in told["in_words"]
+    low = draw_of(promise, score(with_sets(700, 1_000)))
+    assert low is not None
+    assert low["p_value"] < 1e-4
+    assert "these images are not like the calibration images" in low["in_words"]
+    assert draw_of({**promise, "per_class": True}, score(with_sets(880, 1_000))) is None
 
 
 def test_the_interval_of_the_coverage_counts_groups() -> None:

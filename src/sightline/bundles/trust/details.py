@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sightline.bundles.trust.abstention import USUAL_CERTAINTY, unsure_maker
-from sightline.bundles.trust.sets import USUAL_SCORE, set_maker
+from sightline.bundles.trust.sets import USUAL_SCORE, draw_of, set_maker
 from sightline.errors import InvalidBundle, InvalidValue
 from sightline.metrics.figures import FIGURES
 from sightline.records import AnswerDetail, Bundle, Evaluation
@@ -110,9 +112,22 @@ def usual_makers(bundle: Bundle) -> tuple[dict[str, DetailMaker], dict[str, str]
     return makers, refused
 
 
-def promises(makers: Mapping[str, DetailMaker]) -> dict[str, dict[str, Any]]:
-    """What is promised, as JSON tells it: by the name of the detail, with all that in words."""
-    return {name: {**maker.promise, "in_words": maker.in_words} for name, maker in makers.items()}
+def with_promises(
+    evaluation: Evaluation, makers: Mapping[str, DetailMaker], refused: Mapping[str, str] = MappingProxyType({})
+) -> Evaluation:
+    """The same with what was promised, as JSON tells it: by the name of the detail, with all that in words.
+
+    Args:
+        evaluation: of predictions that carry the details.
+        makers: of those details.
+        refused: what could not be promised, and why.
+    """
+    told = {name: {**maker.promise, "in_words": maker.in_words} for name, maker in makers.items()}
+    if "sets" in told and (draw := draw_of(told["sets"], evaluation)) is not None:
+        told["sets"]["draw"] = draw
+    return dataclasses.replace(
+        evaluation, promises={**told, **{name: {"refused": why} for name, why in refused.items()}}
+    )
 
 
 def promise_lines(evaluation: Evaluation) -> list[str]:
@@ -123,7 +138,8 @@ def promise_lines(evaluation: Evaluation) -> list[str]:
             lines.append(f"no promise of {name}: {refused}")
             continue
         kept = (figure for key, figure in evaluation.figures.items() if FIGURES[key].needs == name)
-        lines.append(f"{promise['in_words']}; measured: {', '.join(map(str, kept))}")
+        draw = f" ({promise['draw']['in_words']})" if "draw" in promise else ""
+        lines.append(f"{promise['in_words']}; measured: {', '.join(map(str, kept))}{draw}")
     return lines
 
 

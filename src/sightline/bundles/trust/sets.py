@@ -1,14 +1,15 @@
 """What a bundle can promise of its answers, by rows that nothing was learned from or chosen by: `sets.npz`.
 
 It holds the scores of the right classes of the calibration images, no image and no name: so a set can be made at any
-level, when it is asked for, and whatever the number of classes, 28 bytes an image are enough.
+level, when it is asked for, and whatever the number of classes, 29 bytes an image are enough.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,14 @@ from sightline.errors import InvalidBundle, InvalidValue, pick
 from sightline.metrics.conformal import (
     RANDOMISED,
     SCORES,
+    coverage_law,
     exact_level,
     label_scores,
     one_of_each_group,
     portions,
     score_limits,
 )
-from sightline.records import Bundle, Predictions, PredictionSets
+from sightline.records import Bundle, Evaluation, Predictions, PredictionSets
 from sightline.system.files import write_atomically
 from sightline.system.stored import read_arrays
 from sightline.system.text import printable
@@ -35,6 +37,8 @@ from sightline.system.text import printable
 FILE = "sets.npz"
 USUAL_SCORE = next(iter(SCORES))
 _KEY_BYTES = 16
+# A measured coverage that is less probable than this is no chance.
+_SURPRISING = 0.01
 # Nine million images; a stranger's archive may say more.
 MOST_SETS_BYTES = 256 * 2**20
 
@@ -47,16 +51,16 @@ class Certificate:
         key: 16 bytes, from which and from an image its random number is made.
         scores: of each kind (num_rows,) float64: how badly the right class fits.
         labels: (num_rows,) int32, the right classes.
+        is_right: (num_rows,) bool, whether the most probable class is the right one.
         num_images: all calibration images; where they come in groups, more than rows.
-        num_right: rows whose most probable class is the right one.
         is_grouped: whether a row stands for a group of images that hang together.
     """
 
     key: bytes
     scores: dict[str, NDArray[np.float64]]
     labels: NDArray[np.int32]
+    is_right: NDArray[np.bool_]
     num_images: int
-    num_right: int
     is_grouped: bool
 
     @property
@@ -105,7 +109,7 @@ def certify(predictions: Predictions, images: Any, *, seed: int, fingerprint: st
         scores={kind: _scores_of(labels, logits, kind, random) for kind in SCORES},
         labels=labels,
         num_images=len(predictions),
-        num_right=int((logits.argmax(axis=1) == labels).sum()),
+        is_right=logits.argmax(axis=1) == labels,
         is_grouped=drawn is not None,
     )
 
@@ -128,7 +132,8 @@ def write_sets(folder: Path, certificate: Certificate) -> int:
         stream,
         key=np.frombuffer(certificate.key, np.uint8),
         labels=certificate.labels,
-        counts=np.array([certificate.num_images, certificate.num_right], np.int64),
+        is_right=certificate.is_right,
+        num_images=np.array(certificate.num_images, np.int64),
         is_grouped=np.array(certificate.is_grouped),
         **certificate.scores,  # type: ignore[arg-type]  # arrays by name
     )
@@ -166,14 +171,15 @@ def read_certificate(bundle: Bundle) -> Certificate:
         settings="data.calibration_fraction",
     )
     try:
-        names = (*SCORES, "key", "labels", "counts", "is_grouped")
+        names = (*SCORES, "key", "labels", "is_right", "num_images", "is_grouped")
         return _checked(read_arrays(path, names=names, most_bytes=MOST_SETS_BYTES), len(bundle.class_names))
     except (OSError, ValueError, TypeError) as error:
         raise InvalidBundle(f"{path}: cannot be read ({error}). Copy the whole bundle again.") from error
 
 
 def _checked(arrays: dict[str, NDArray[Any]], num_classes: int) -> Certificate:
-    key, labels, counts, is_grouped = (arrays[name] for name in ("key", "labels", "counts", "is_grouped"))
+    key, labels, is_right = (arrays[name] for name in ("key", "labels", "is_right"))
+    num_images, is_grouped = arrays["num_images"], arrays["is_grouped"]
     scores = {kind: arrays[kind] for kind in SCORES}
     if key.dtype != np.uint8 or key.shape != (_KEY_BYTES,) or is_grouped.dtype != np.bool_ or is_grouped.shape != ():
         raise ValueError("its key is not of 16 bytes, or whether it is grouped is not said")
@@ -183,13 +189,14 @@ def _checked(arrays: dict[str, NDArray[Any]], num_classes: int) -> Certificate:
         raise ValueError("its scores are not one float64 a label")
     if not all(np.isfinite(one).all() for one in scores.values()):
         raise ValueError("its scores are not finite")
-    if counts.dtype != np.int64 or counts.shape != (2,):
-        raise ValueError("its counts are not two whole numbers")
-    num_images, num_right = counts.tolist()
+    if is_right.dtype != np.bool_ or is_right.shape != labels.shape:
+        raise ValueError("it does not say of each label whether it was answered")
+    if num_images.dtype != np.int64 or num_images.shape != ():
+        raise ValueError("its number of images is no whole number")
     is_short = len(labels) < num_images  # of images that stand alone, each is a row
-    if not 0 < len(labels) <= num_images or not 0 <= num_right <= len(labels) or (is_short and not is_grouped):
+    if not 0 < len(labels) <= num_images or (is_short and not is_grouped):
         raise ValueError("its counts do not go together")
-    return Certificate(key.tobytes(), scores, labels, num_images, num_right, bool(is_grouped))
+    return Certificate(key.tobytes(), scores, labels, is_right, int(num_images), bool(is_grouped))
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,6 +247,8 @@ def set_maker(
     bundle: Bundle, coverage: float | None, *, score: str = USUAL_SCORE, per_class: bool = False
 ) -> SetMaker | None:
     """What makes sets of a coverage in (0, 1), before anything is decoded; None where none is asked for."""
+    if not isinstance(per_class, bool):
+        raise InvalidValue(f"per_class must be True or False; got {per_class!r}.")
     if coverage is None:
         if per_class or score != USUAL_SCORE:
             raise InvalidValue("score and per_class say how sets are made. Name a coverage, too, such as 0.95.")
@@ -269,20 +278,56 @@ def set_maker(
     def draw(images: Any) -> NDArray[np.float64]:
         return uniforms(images, certificate.key) if score in RANDOMISED else np.zeros(len(images))
 
-    words = _in_words(promise, certificate)
+    words = _in_words(promise, certificate, names)
     words += f".{unknown}" if (unknown := not_known(bundle.metrics, _LESS_OFTEN)) else ""
     return SetMaker(promise, words, limits, usual_limits, draw)
 
 
-def _in_words(promise: dict[str, Any], certificate: Certificate) -> str:
+def draw_of(promise: Mapping[str, Any], evaluation: Evaluation) -> dict[str, Any] | None:
+    """Whether the measured coverage is one that calibration and judged images bring about by chance.
+
+    Args:
+        promise: of sets.
+        evaluation: that has its figures.
+
+    Returns:
+        `range`, in which it lies in 95 of 100 such draws, `p_value`, of a coverage so low or lower, and both
+        `in_words`; None where each class has a promise of its own.
+    """
+    if promise["per_class"]:
+        return None
+    # Of groups of many the mean varies less than one image of each, so that the law is on the safe side.
+    num_rows, num_judged = (one["num_groups"] or one["num_images"] for one in (promise, vars(evaluation)))
+    law = coverage_law(num_rows, promise["coverage"], num_judged)
+    lower, upper = (float(np.searchsorted(law, chance)) / num_judged for chance in (0.025, 0.975))
+    p_value = float(law[math.floor(evaluation.figures["coverage"].value * num_judged + 1e-9)])
+    rows = "images" if evaluation.num_groups is None else "groups"
+    words = f"{lower:.4f} to {upper:.4f} is what 95 of 100 such calibrations reach on {num_judged:,} {rows}"
+    if p_value < _SURPRISING:
+        words += f"; so little by chance alone has p = {p_value:.2g}: these images are not like the calibration images"
+    return {"range": [lower, upper], "p_value": p_value, "in_words": words}
+
+
+def _in_words(promise: dict[str, Any], certificate: Certificate, class_names: Sequence[str]) -> str:
     images = certificate.vouching.of_images
     images = images.replace("images", "images of each class", 1) if promise["per_class"] else images
     text = f"sets hold the right class of {100 * promise['coverage']:g} % of {images} ({certificate.vouching.words})"
-    accuracy = certificate.num_right / len(certificate.labels)
-    if promise["coverage"] < accuracy:
+    if often := _right_more_often(promise, certificate, class_names):
         text += (
-            f". The most probable class alone is right for {100 * accuracy:.4g} % of them, more often than asked: it "
-            "is in the set even where it fits too badly, which is marked unusual, and sets are right more often than "
-            "asked"
+            f". {often}, more often than asked: it is in the set even where it fits too badly, which is marked "
+            "unusual, and there sets are right more often than asked"
         )
     return text
+
+
+def _right_more_often(promise: Mapping[str, Any], kept: Certificate, class_names: Sequence[str]) -> str:
+    """Where the most probable class alone is right more often than a set has to be; "" where nowhere."""
+    alone = "the most probable class alone is right for"
+    if not promise["per_class"]:
+        accuracy = float(kept.is_right.mean())
+        return f"{alone.capitalize()} {100 * accuracy:.4g} % of them" if promise["coverage"] < accuracy else ""
+    rows = np.bincount(kept.labels, minlength=len(class_names))
+    recalls = np.bincount(kept.labels, kept.is_right, minlength=len(class_names)) / rows
+    num_above, best = int((recalls > promise["coverage"]).sum()), int(recalls.argmax())
+    of_classes = f"Of {num_above:,} of {len(class_names):,} classes, {alone} as many as {100 * recalls[best]:.4g} %"
+    return f"{of_classes} (of '{class_names[best]}')" if num_above else ""

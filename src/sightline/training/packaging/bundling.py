@@ -20,7 +20,7 @@ from sightline.bundles.parity import made_images, parity_section, write_parity
 from sightline.bundles.sessions import Session
 from sightline.bundles.trust.abstention import abstention_section, record_answers, write_answer_record
 from sightline.bundles.trust.calibration import calibration_of, calibration_section, plain_calibration
-from sightline.bundles.trust.details import promises, promises_section, usual_makers
+from sightline.bundles.trust.details import promises_section, usual_makers, with_promises
 from sightline.bundles.trust.reference import refer, reference_section, write_reference
 from sightline.bundles.trust.sets import certify, sets_section, write_sets
 from sightline.evaluation.scoring import brief_figures, figures, score
@@ -250,10 +250,8 @@ def _keep_promises(
     makers, refused = usual_makers(bundle)
     images = data.pixels.take(data.splits.test)
     details = {name: maker.make(outputs, images) for name, maker in makers.items()}
-    told = promises(makers)
-    for name, words in refused.items():
-        told[name] = {"refused": words.replace(str(staged), "the bundle")}
-    return dataclasses.replace(score(dataclasses.replace(test, details=details)), promises=told)
+    refused = {name: words.replace(str(staged), "the bundle") for name, words in refused.items()}
+    return with_promises(score(dataclasses.replace(test, details=details)), makers, refused)
 
 
 def _write_promises(
