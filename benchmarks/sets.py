@@ -48,7 +48,7 @@ def measure(path: Path, coverages: list[float], *, num_splits: int) -> None:
         raise SystemExit(f"{path} is a bundle; name its run, whose test rows are asked")
     kept = read_certificate(run.bundle)
     num_rows = len(kept.labels)
-    print(f"\n{path}: test {run.evaluation}; {kept.words}\n")
+    print(f"\n{path}: test {run.evaluation}; {kept.vouching.words}\n")
     print("| coverage | score | reached | other calibrations | mean set size | of one class | unusual |")
     print("|---|---|---|---|---|---|---|")
     for coverage in coverages:

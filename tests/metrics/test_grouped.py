@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from sightline.errors import InvalidValue
-from sightline.metrics.grouped import accuracy_interval, difference_interval, effective_number, paired_p_value
+from sightline.metrics.grouped import (
+    accuracy_interval,
+    difference_interval,
+    drawn_share,
+    effective_number,
+    group_weights,
+    paired_p_value,
+)
 from sightline.metrics.intervals import student_t_quantile, wilson_interval
 from sightline.metrics.significance import mcnemar_exact, paired_difference_interval
 
@@ -29,6 +36,37 @@ def test_the_interval_holds_the_truth_in_95_of_100_draws_whatever_the_size_of_th
         lower, upper = accuracy_interval(_repeated(generator, size), groups)
         hits += lower <= 0.9 <= upper
     assert 0.93 <= hits / num_draws <= 0.97
+
+
+def test_of_images_drawn_one_from_each_group_each_group_counts_once() -> None:
+    groups = np.repeat(["a", "b", "c"], [6, 3, 1])
+    hits = np.array([1, 1, 1, 0, 0, 0, 1, 1, 0, 1], bool)
+    share, (lower, upper) = drawn_share(hits, groups)
+    assert share == pytest.approx((1 / 2 + 2 / 3 + 1) / 3)
+    assert lower < share < upper
+    assert group_weights(groups, 10).sum() == pytest.approx(3)
+    # Of those that were answered: so many of the answered images of each group are expected in a draw.
+    answered = np.array([1, 1, 0, 1, 0, 0, 1, 1, 0, 0], bool)
+    assert drawn_share(hits, groups, of=answered)[0] == pytest.approx((2 / 6 + 2 / 3) / (3 / 6 + 2 / 3))
+    assert np.isnan(drawn_share(hits, groups, of=np.zeros(10, bool))[0])
+    assert drawn_share(hits, ["a"] * 10)[1] == (0, 1)
+    alone, interval = drawn_share(hits)
+    assert (alone, interval) == (0.6, accuracy_interval(hits))
+    assert drawn_share(np.repeat(hits, 3), np.repeat(np.arange(10), 3))[0] == pytest.approx(0.6)
+
+
+def test_the_interval_of_a_drawn_share_is_on_the_safe_side_where_groups_are_of_all_sizes_and_kinds() -> None:
+    """Large groups are hard, small ones easy; of 400 draws of 60 groups, 95 % less three errors have to hold it."""
+    generator = np.random.default_rng(0)
+    held = 0
+    for _ in range(400):
+        sizes = generator.choice([1, 4, 20], 60)
+        rates = np.where(sizes == 20, 0.7, 0.95)
+        groups = np.repeat(np.arange(60), sizes)
+        chances = generator.beta(4 * rates, 4 * (1 - rates))
+        _, (lower, upper) = drawn_share(generator.random(len(groups)) < np.repeat(chances, sizes), groups)
+        held += lower <= (0.7 + 2 * 0.95) / 3 <= upper
+    assert held / 400 > 0.95 - 3 * 0.011
 
 
 @pytest.mark.parametrize("size", [1, 2, 5])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sightline.metrics.calibration.reliability import debiased_error, equal_mass_error, equal_width_error
 from sightline.metrics.classification import balanced_accuracy, confusion_matrix, macro_f1
-from sightline.metrics.grouped import accuracy_interval
+from sightline.metrics.grouped import accuracy_interval, drawn_share, group_weights
 from sightline.metrics.intervals import USUAL_LEVEL
 from sightline.metrics.selective import certainties_of, risk_coverage
 from sightline.metrics.uncertainty.bootstrap import mean_interval
@@ -143,6 +143,14 @@ def _set_sizes(rows: Predictions) -> NDArray[np.int64]:
     return np.zeros(len(rows), np.int64) if rows.sets is None else rows.sets.members.sum(axis=1)
 
 
+def _group_means(values: NDArray[np.int64], groups: NDArray[np.str_] | None) -> NDArray[np.float64]:
+    """Of each group, the mean of its images; the values themselves where each image stands alone."""
+    if groups is None:
+        return values.astype(np.float64)
+    _, numbers = np.unique(groups, return_inverse=True)
+    return np.bincount(numbers, weights=values) / np.bincount(numbers)
+
+
 def _is_covered(rows: Predictions) -> NDArray[np.bool_]:
     labels = np.asarray(rows.labels)
     return np.zeros(len(rows), bool) if rows.sets is None else rows.sets.members[np.arange(len(rows)), labels]
@@ -168,24 +176,12 @@ def _share(
     needs: str,
     of: Callable[[Predictions], NDArray[np.bool_]] = _all,
 ) -> Metric:
-    """A share of the images, or `of` some of them, with its interval; told by `evaluate` where it was asked for."""
-
-    def value(rows: Predictions) -> float:
-        values = counted(rows)[of(rows)]
-        return float(values.mean()) if len(values) else math.nan
-
-    def interval(rows: Predictions, level: float) -> tuple[float, float]:
-        part = of(rows)
-        if not part.any():
-            return math.nan, math.nan
-        groups = None if rows.groups is None else rows.groups[part]
-        return accuracy_interval(counted(rows)[part], groups, confidence=level)
-
+    """A share of the images, or `of` some, drawn one from each group as promises are about; told where asked for."""
     return Metric(
         words,
-        value,
+        lambda rows: drawn_share(counted(rows), rows.groups, of=of(rows))[0],
         is_higher_better=is_higher_better,
-        interval=interval,
+        interval=lambda rows, level: drawn_share(counted(rows), rows.groups, of=of(rows), confidence=level)[1],
         interval_method="Wilson",
         left_out_of=ASKED_FOR,
         needs=needs,
@@ -258,9 +254,9 @@ FIGURES: dict[str, Metric] = {
     "coverage": _share("coverage", _is_covered, is_higher_better=True, needs="sets"),
     "mean_set_size": Metric(
         "mean set size",
-        lambda rows: float(_set_sizes(rows).mean()),
+        lambda rows: float(np.average(_set_sizes(rows), weights=group_weights(rows.groups, len(rows)))),
         is_higher_better=False,
-        interval=lambda rows, level: mean_interval(_set_sizes(rows), rows.groups, confidence=level),
+        interval=lambda rows, level: mean_interval(_group_means(_set_sizes(rows), rows.groups), confidence=level),
         interval_method="BCa bootstrap",
         left_out_of=ASKED_FOR,
         needs="sets",

@@ -57,6 +57,51 @@ def accuracy_interval(
     return wilson_bounds(float(right.mean()), effective_number(right, numbers), quantile)
 
 
+def drawn_share(
+    hits: ArrayLike, groups: ArrayLike | None = None, *, of: ArrayLike | None = None, confidence: float = 0.95
+) -> tuple[float, tuple[float, float]]:
+    """The share of hits among images drawn one from each group, as promises are about, and its interval.
+
+    Each group counts once, large or small. The interval is Wilson's on the number of groups: on the safe side, as the
+    mean of a group varies less than one image of it.
+
+    Args:
+        hits: (num_images,) bool, at least 1.
+        groups: (num_images,) names or numbers; None: each image for itself.
+        of: (num_images,) bool, the images of which the share is; None: all.
+        confidence: in (0, 1).
+
+    Returns:
+        The share, and lower and upper bound, each in [0, 1]; all NaN of no image, 0 and 1 of a single group.
+
+    Raises:
+        InvalidValue: not bool, not of one dimension, of unequal length, empty, or the confidence is out of range.
+
+    Example:
+        >>> drawn_share([True, True, True, False], ["a", "a", "a", "b"])[0]
+        0.5
+    """
+    array, part = checked_pair(hits, np.ones(np.shape(hits), bool) if of is None else of)
+    numbers = checked_groups(groups, len(array))
+    if not part.any():
+        return math.nan, (math.nan, math.nan)
+    if numbers is None:
+        chosen = array[part]
+        return float(chosen.mean()), accuracy_interval(chosen, confidence=confidence)
+    weights = group_weights(groups, len(array))[part]
+    share = min(float(weights @ array[part] / weights.sum()), 1.0)
+    quantile = quantile_of(numbers, confidence)
+    if math.isinf(quantile):
+        return share, (0.0, 1.0)
+    return share, wilson_bounds(share, float(weights.sum()), quantile)
+
+
+def group_weights(groups: ArrayLike | None, num_images: int) -> NDArray[np.float64]:
+    """(num_images,) one over the size of the group of each image, so that each group counts once."""
+    numbers = checked_groups(groups, num_images)
+    return np.ones(num_images) if numbers is None else 1 / np.bincount(numbers)[numbers]
+
+
 def quantile_of(numbers: NDArray[np.int64] | None, confidence: float) -> float:
     """How many standard errors lie on either side: Student's t on one degree less than groups, infinity of one."""
     if numbers is None:

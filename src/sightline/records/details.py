@@ -105,4 +105,4 @@ class UnsureAnswers(AnswerDetail):
     @staticmethod
     def words(cells: Mapping[str, Any]) -> str:
         """Nothing where it is sure."""
-        return "unsure" * cells["unsure"]
+        return "unsure" if cells["unsure"] else ""

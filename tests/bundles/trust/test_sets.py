@@ -440,6 +440,18 @@ def with_sets(num_covered: int, num_images: int, groups: np.ndarray | None = Non
     )
 
 
+def test_each_group_counts_once_in_the_measured_coverage_as_in_the_promise() -> None:
+    # Nine groups of one that are covered, and one of 31 that is not.
+    groups = np.array([*map(str, range(9)), *["large"] * 31])
+    measured = score(with_sets(9, 40, groups))
+    assert measured.figures["coverage"].value == pytest.approx(0.9)
+    assert measured.figures["mean_set_size"].value == 1
+    told = draw_of({"coverage": 0.9, "per_class": False, "num_images": 300, "num_groups": 99}, measured)
+    assert told is not None
+    assert told["p_value"] == coverage_law(99, 0.9, 10)[9]
+    assert "on 10 groups" in told["in_words"]
+
+
 def test_beside_the_measured_coverage_stands_what_chance_brings_about() -> None:
     promise = {"coverage": 0.9, "per_class": False, "num_images": 99, "num_groups": None}
     told = draw_of(promise, score(with_sets(880, 1_000)))
