@@ -332,7 +332,7 @@ def test_log_every_is_a_whole_number(log_every: object, small_npz: Path) -> None
 
 def test_a_run_shows_its_figures_and_pictures(tiny_run: sightline.Run) -> None:
     assert repr(tiny_run) == f"Run '{tiny_run.path}': test {tiny_run.evaluation}, 2 epochs on {tiny_run.backend}"
-    assert tiny_run._repr_html_().count("data:image/png;base64,") == 3
+    assert tiny_run._repr_html_().count("data:image/png;base64,") == 4
     assert "<th>precision</th>" in tiny_run.evaluation._repr_html_()
     assert repr(tiny_run.bundle).endswith("10 classes, 28x28x1 uint8 in")
 
