@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -232,14 +233,16 @@ class Reliability:
     def _tails(self) -> list[float]:
         return [(1 - self.level) / 2, (1 + self.level) / 2]
 
-    def _means(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _means(self, sums: NDArray[Any]) -> NDArray[np.float64]:
         with np.errstate(invalid="ignore"):
-            return sums / self.counts
+            means: NDArray[np.float64] = sums / self.counts
+        return means
 
     @functools.cached_property
     def _errors(self) -> NDArray[np.float64]:
         """(num_draws,) what perfect confidences show."""
-        return np.abs(self._drawn - self._sums_sure).sum(axis=1) / len(self._sure)
+        errors: NDArray[np.float64] = np.abs(self._drawn - self._sums_sure).sum(axis=1) / len(self._sure)
+        return errors
 
     @functools.cached_property
     def _drawn(self) -> NDArray[np.float64]:
@@ -284,8 +287,7 @@ def _square_sums(bins: NDArray[np.int64], cells: NDArray[np.int64], values: NDAr
     """Of each bin, the sum of products over all pairs of images whose cells differ."""
     _, firsts, inverse = np.unique(cells, return_index=True, return_inverse=True)
     within = np.bincount(bins[firsts], weights=np.bincount(inverse, weights=values) ** 2)
-    result: NDArray[np.float64] = np.bincount(bins, weights=values) ** 2 - within
-    return result
+    return np.asarray(np.bincount(bins, weights=values) ** 2 - within, np.float64)
 
 
 def _bins_of_equal_width(sure: NDArray[np.float64], num_bins: int) -> NDArray[np.int64]:
