@@ -88,7 +88,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             "graphs checks bundle card sessions parity given_images identity features",
         ),
     ),
-    (Room("bundles/trust", "vouching calibration sets abstention reference details"),),
+    (Room("bundles/trust", "vouching calibration sets abstention novelty neighbours reference details"),),
     (Room("bundles/vetting", "network_files", keras_on_use_in="network_files"),),
     (Room("bundles", "prediction answer_tables"),),
     (Room("quality", "findings ranges survey images classes duplicates shortcuts audit"),),
@@ -104,13 +104,13 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     ),
     (Room("networks", "lite0_layout building classic convnet lite0 applications", keras=AT_ONCE),),
     # A wrong name is refused before Keras is imported.
-    (Room("training/setup", "mirrors resolution preparation run_folder"),),
+    (Room("training/setup", "mirrors reference_rows resolution preparation run_folder"),),
     (Room("training/optimization", "optimizers schedules losses", keras=AT_ONCE),),
     (Room("training/augmentation", "affine color randaugment pipeline mixing views", keras=AT_ONCE),),
     (
         Room(
             "training/packaging",
-            "onnx_export contract bundling",
+            "onnx_export contract unlike_images novelty_fit novelty_graph novelty_files bundling",
             keras=AT_ONCE,
             keras_on_use_in="onnx_export",
         ),

@@ -158,6 +158,9 @@ def test_the_manifest_tells_dtype_shape_and_meaning_of_every_output(tiny_run: si
     assert {name: (entry["dtype"], entry["shape"]) for name, entry in outputs.items()} == {
         "features": ("float32", ["batch", 84]),
         "logits": ("float32", ["batch", 10]),
+        "novelty": ("float32", ["batch"]),
+        "nearest": ("int32", ["batch", 5]),
+        "nearest_distances": ("float32", ["batch", 5]),
     }
     assert "softmax" in outputs["logits"]["meaning"]
 

@@ -59,12 +59,18 @@ CAPABILITIES: dict[str, tuple[str, ...]] = {
     "sets": ("sets.npz",),
     "abstention": ("abstention.npz",),
     "reference": ("reference.npz",),
+    "novelty": ("novelty.npz",),
+    "neighbours": ("neighbours.npz",),
+    "thumbnails": ("neighbours.npz", "thumbnails.npz"),
 }
 MEANINGS = {
     "features": "what the last layer sees of an image",
     "middle": "what the upper part of the network begins with: rows, columns, channels",
     "disagreement": "share of the members that name another class than the whole, 0 to 1",
     "member_logits": "logits of each member that has a vote",
+    "novelty": "how far an image is from what was learned; compared with the distances in novelty.npz",
+    "nearest": "which training images are nearest, by their places in neighbours.npz",
+    "nearest_distances": "how far these are, between features of length 1",
 }
 RECORDED_PACKAGES = (
     "sightline",

@@ -54,7 +54,9 @@ def predict(  # noqa: PLR0913  # each is an option of the command line, and none
     per_class: bool = False,
     score: str = USUAL_SCORE,
     max_error: float | None = None,
+    novelty: float | None = None,
     certainty: float = USUAL_CERTAINTY,
+    nearest: int | None = None,
     progress: bool = True,
 ) -> Predictions:
     """What a bundle says of images. An unreadable file is a row with an error.
@@ -72,16 +74,21 @@ def predict(  # noqa: PLR0913  # each is an option of the command line, and none
             an image is hard; "raps" those without their long tails.
         max_error: mark answers as unsure (`unsure`), so that at most this share of the others is wrong on images like
             the calibration images: 0.01 for 1 %. The answers themselves stay.
-        certainty: with which that is kept, as calibration images are but a sample: in 95 of 100 trainings for 0.95.
+        novelty: mark images unlike those it learned (`novelty`), and of images like the calibration images at most this
+            share: 0.05 for 5 %. Images of classes that look like learned ones are often not marked.
+        certainty: with which max_error and novelty are kept, as calibration images are but a sample: in 95 of 100
+            trainings for 0.95.
+        nearest: name so many training images, up to 5, that the network sees most alike (`details["neighbours"]`).
         progress: False prints nothing.
 
     Returns:
         One row an image, in the order given, folders sorted by name.
 
     Raises:
-        InvalidBundle: the bundle cannot be used, or was made without calibration images and cannot promise anything.
-        InvalidValue: no image was given, an array is not uint8, or its shape may be read in two ways; a coverage or a
-            max_error that is none, or needs more calibration images than there are.
+        InvalidBundle: the bundle cannot be used, or was made without calibration images and cannot promise anything,
+            or without names of training images.
+        InvalidValue: no image was given, an array is not uint8, or its shape may be read in two ways; a coverage, a
+            max_error or a novelty that is none, or needs more calibration images than there are.
 
     Example:
         >>> from PIL import Image
@@ -93,7 +100,8 @@ def predict(  # noqa: PLR0913  # each is an option of the command line, and none
         True
     """
     opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
-    makers = detail_makers(opened, Asked(coverage, per_class, score, max_error, certainty))
+    asked = Asked(coverage, per_class, score, max_error, certainty, novelty, nearest)
+    makers = detail_makers(opened, asked)
     with reporting(None if progress else "quiet"):
         for maker in makers.values():
             reporter().say(maker.in_words)

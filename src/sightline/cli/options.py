@@ -119,6 +119,14 @@ def privacy_options(parser: ArgumentParser) -> None:
     ):
         shown = f"{meaning} (short for --set {key}=false)"
         parser.add_argument(option, action="append_const", const=f"{key}=false", dest="settings", help=shown)
+    parser.add_argument(
+        "--neighbours",
+        action="append",
+        type="data.neighbours={}".format,
+        dest="settings",
+        metavar="names|thumbnails|none",
+        help="what is kept of train images, to name those nearest to a new one (short for --set data.neighbours=)",
+    )
 
 
 def settings_of(arguments: Namespace, options: Iterable[str]) -> list[str]:

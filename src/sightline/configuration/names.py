@@ -55,6 +55,12 @@ RESIZE_RULES: dict[str, str] = {
     "stretch": "the whole image, distorted",
 }
 
+NEIGHBOUR_KINDS: dict[str, str] = {
+    "names": "those of up to 1,000 train images",
+    "thumbnails": "and a picture of each, 96 pixels at most",
+    "none": "nothing of a single image",
+}
+
 COLOR_MODES: dict[str, str] = {
     "auto": "what the source has",
     "grey": "one channel",

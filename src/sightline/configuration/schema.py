@@ -77,6 +77,9 @@ class DataRecipe(Section, section="data"):
         default=True,
         doc="keep up to 32 judged images, as the network is fed them, in the bundle, to verify it by; false: made ones",
     )
+    neighbours: str = _name(
+        "names", names.NEIGHBOUR_KINDS, "what the bundle keeps of train images, to tell which are nearest to a new one"
+    )
     memory_limit_mib: int = _number(
         1024, 1, 1e9, doc="more training images than this are read from the cache batch by batch"
     )

@@ -42,6 +42,7 @@ def evaluate(  # noqa: PLR0913  # each is an option of the command line, and non
     per_class: bool = False,
     score: str = USUAL_SCORE,
     max_error: float | None = None,
+    novelty: float | None = None,
     certainty: float = USUAL_CERTAINTY,
     interval_level: float = USUAL_LEVEL,
 ) -> Evaluation:
@@ -61,6 +62,8 @@ def evaluate(  # noqa: PLR0913  # each is an option of the command line, and non
         per_class: as `sightline.predict` takes it.
         score: as `sightline.predict` takes it.
         max_error: as `sightline.predict` takes it: what share is answered then, and how often rightly, is measured.
+        novelty: as `sightline.predict` takes it: which share of these images is marked, all of them false alarms where
+            they are like the calibration images, is measured, too.
         certainty: as `sightline.predict` takes it.
         interval_level: of all intervals: at 0.95 they hold the truth in 95 of 100 such evaluations.
 
@@ -88,7 +91,7 @@ def evaluate(  # noqa: PLR0913  # each is an option of the command line, and non
     """
     checked_confidence(interval_level, name="interval_level")
     opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
-    makers = detail_makers(opened, Asked(coverage, per_class, score, max_error, certainty))
+    makers = detail_makers(opened, Asked(coverage, per_class, score, max_error, certainty, novelty))
     named = recorded_source(opened) if source is None else source
     folder = Path(out) if out is not None else None
     if folder is not None:

@@ -188,6 +188,10 @@ def _share(
     )
 
 
+def _is_novel(rows: Predictions) -> NDArray[np.bool_]:
+    return np.zeros(len(rows), bool) if rows.novelty is None else rows.novelty.is_novel
+
+
 # What is told where somebody asked for it, and nowhere else.
 ASKED_FOR: tuple[Report, ...] = ("card", "training", "comparison")
 
@@ -281,6 +285,7 @@ FIGURES: dict[str, Metric] = {
         digits=5,
         left_out_of=ASKED_FOR,
     ),
+    "novel": _share("called novel", _is_novel, is_higher_better=False, needs="novelty"),
 }
 
 

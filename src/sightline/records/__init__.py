@@ -18,7 +18,7 @@ from sightline.records.data import (
     View,
     image_tag,
 )
-from sightline.records.details import AnswerDetail, PredictionSets, UnsureAnswers
+from sightline.records.details import AnswerDetail, Neighbours, Novelty, PredictionSets, UnsureAnswers
 from sightline.records.results import NO_NUMBER, Bundle, Evaluation, Figure, Predictions, Run
 
 __all__ = [
@@ -31,6 +31,8 @@ __all__ = [
     "Evaluation",
     "Figure",
     "InputSpec",
+    "Neighbours",
+    "Novelty",
     "PredictionSets",
     "Predictions",
     "ResizeRule",

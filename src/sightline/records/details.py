@@ -106,3 +106,58 @@ class UnsureAnswers(AnswerDetail):
     def words(cells: Mapping[str, Any]) -> str:
         """Nothing where it is sure."""
         return "unsure" if cells["unsure"] else ""
+
+
+@dataclass(frozen=True, eq=False)
+class Novelty(AnswerDetail):
+    """Which images are unlike what was learned.
+
+    Attributes:
+        is_novel: (num_images,) bool.
+        nearer: (num_images,) share of the calibration images that are nearer to what was learned, 0 to 1.
+    """
+
+    columns = ("novel", "farther_than")
+
+    is_novel: NDArray[np.bool_]
+    nearer: NDArray[np.float64]
+
+    def cells(self, row: int, logits: NDArray[np.float32], class_names: Sequence[str]) -> dict[str, Any]:  # noqa: ARG002  # a seam
+        """Whether it is novel, and than which share of the calibration images it is farther."""
+        return {"novel": bool(self.is_novel[row]), "farther_than": round(float(self.nearer[row]), 6)}
+
+    @staticmethod
+    def words(cells: Mapping[str, Any]) -> str:
+        """Nothing of an image like those that were learned."""
+        return "unlike the images it learned" if cells["novel"] else ""
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours(AnswerDetail):
+    """The training images that the network sees most alike.
+
+    Attributes:
+        names: (num_images, count) str, the nearest first.
+        classes: (num_images, count) str, which they are of.
+        distances: (num_images, count), between features of length 1: 0 for the same picture, 1.4 for nothing in common.
+    """
+
+    columns = ("nearest",)
+
+    names: NDArray[np.str_]
+    classes: NDArray[np.str_]
+    distances: NDArray[np.float32]
+
+    def cells(self, row: int, logits: NDArray[np.float32], class_names: Sequence[str]) -> dict[str, Any]:  # noqa: ARG002  # a seam
+        """A list, the nearest first."""
+        told = zip(self.names[row].tolist(), self.classes[row].tolist(), self.distances[row].tolist(), strict=True)
+        return {
+            "nearest": [
+                {"name": name, "label": label, "distance": round(distance, 4)} for name, label, distance in told
+            ]
+        }
+
+    @staticmethod
+    def words(cells: Mapping[str, Any]) -> str:
+        """As in "nearest: cat/17.jpg, cat/3.jpg"."""
+        return f"nearest: {listed([one['name'] for one in cells['nearest']], most=_MOST_NAMED)}"

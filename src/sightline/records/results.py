@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sightline.errors import InvalidValue
 from sightline.metrics.calibration.reliability import Reliability
 from sightline.records.data import InputSpec, Splits, image_tag
-from sightline.records.details import AnswerDetail, PredictionSets, UnsureAnswers
+from sightline.records.details import AnswerDetail, Novelty, PredictionSets, UnsureAnswers
 from sightline.system.text import counted
 from sightline.tasks.single_label import SINGLE_LABEL
 from sightline.tasks.task import Task
@@ -180,6 +180,12 @@ class Predictions:
         """
         found = self.details.get("abstention")
         return found.is_unsure if isinstance(found, UnsureAnswers) else None
+
+    @property
+    def novelty(self) -> Novelty | None:
+        """Which images are unlike what was learned; None where that was not asked for."""
+        found = self.details.get("novelty")
+        return found if isinstance(found, Novelty) else None
 
     @functools.cached_property
     def named_sets(self) -> tuple[tuple[str, ...] | None, ...]:

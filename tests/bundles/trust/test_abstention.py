@@ -253,7 +253,7 @@ def test_what_is_no_share_is_refused(tiny_run: sightline.Run, wrong: Any, tests_
 
 
 def test_a_certainty_is_nothing_without_a_max_error(tiny_run: sightline.Run, tests_of: np.ndarray) -> None:
-    with pytest.raises(InvalidValue, match=r"Name a max_error, too, such as 0\.01"):
+    with pytest.raises(InvalidValue, match=r"a max_error or a novelty is. Name one, too, such as 0\.01"):
         sightline.predict(tiny_run, tests_of, certainty=0.9)
 
 

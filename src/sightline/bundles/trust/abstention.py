@@ -204,8 +204,6 @@ class UnsureMaker:
 def unsure_maker(bundle: Bundle, max_error: float | None, *, certainty: float = USUAL_CERTAINTY) -> UnsureMaker | None:
     """What marks answers as unsure, before anything is decoded; None where no max_error is asked for."""
     if max_error is None:
-        if certainty != USUAL_CERTAINTY:
-            raise InvalidValue("certainty says how certain a max_error is. Name a max_error, too, such as 0.01.")
         return None
     share = float(exact_level(max_error, name="max_error", like=0.01))
     how_certain = float(exact_level(certainty, name="certainty"))

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.bundles.trust.abstention import USUAL_CERTAINTY, unsure_maker
+from sightline.bundles.trust.neighbours import neighbours_maker
+from sightline.bundles.trust.novelty import novelty_maker
 from sightline.bundles.trust.sets import USUAL_SCORE, draw_of, set_maker
 from sightline.errors import InvalidBundle, InvalidValue
 from sightline.metrics.figures import FIGURES
@@ -28,6 +30,8 @@ class Asked:
     score: str = USUAL_SCORE
     max_error: float | None = None
     certainty: float = USUAL_CERTAINTY
+    novelty: float | None = None
+    nearest: int | None = None
 
 
 class DetailMaker(Protocol):
@@ -68,13 +72,23 @@ def _abstention(bundle: Bundle, asked: Asked) -> DetailMaker | None:
     return unsure_maker(bundle, asked.max_error, certainty=asked.certainty)
 
 
+def _novelty(bundle: Bundle, asked: Asked) -> DetailMaker | None:
+    return novelty_maker(bundle, asked.novelty, certainty=asked.certainty)
+
+
+def _neighbours(bundle: Bundle, asked: Asked) -> DetailMaker | None:
+    return neighbours_maker(bundle, asked.nearest)
+
+
 # What a run is asked for on its test rows, so that whoever reads it sees how promises are kept.
-USUAL = Asked(coverage=0.95, max_error=0.01)
+USUAL = Asked(coverage=0.95, max_error=0.01, novelty=0.05)
 
 # In the order in which a row tells them. None where it is not asked for; what a bundle cannot promise is refused.
 DETAILS: dict[str, Callable[[Bundle, Asked], DetailMaker | None]] = {
     "sets": _sets,
     "abstention": _abstention,
+    "novelty": _novelty,
+    "neighbours": _neighbours,
 }
 
 
@@ -90,8 +104,11 @@ def detail_makers(bundle: Bundle, asked: Asked) -> dict[str, DetailMaker]:
         InvalidValue: it is out of range, or there are too few calibration images for it.
     """
     last = _LAST.get(bundle)
-    if last is not None and last[0] == asked:
+    # By how they are written: True and 1.0 are equal to 1, and refused.
+    if last is not None and repr(last[0]) == repr(asked):
         return last[1]
+    if asked.certainty != USUAL_CERTAINTY and asked.max_error is None and asked.novelty is None:
+        raise InvalidValue("certainty says how certain a max_error or a novelty is. Name one, too, such as 0.01.")
     found = {name: make(bundle, asked) for name, make in DETAILS.items()}
     makers = {name: maker for name, maker in found.items() if maker is not None}
     _LAST[bundle] = (asked, makers)

@@ -87,14 +87,20 @@ def _detail_options(parser: ArgumentParser) -> None:
         help="mark answers as unsure, so that at most this share of the others is wrong on images like those",
     )
     parser.add_argument(
+        "--novelty",
+        type=float,
+        metavar="SHARE",
+        help="mark images unlike those it learned, and of images like the calibration images at most this share",
+    )
+    parser.add_argument(
         "--certainty", type=float, default=0.95, metavar="SHARE", help="with which that is kept (default: 0.95)"
     )
 
 
 def _asked(arguments: Namespace) -> dict[str, Any]:
     """By the names of `sightline.bundles.trust.details.Asked`."""
-    names = ("coverage", "per_class", "score", "max_error", "certainty")
-    return {name: getattr(arguments, name) for name in names}
+    names = ("coverage", "per_class", "score", "max_error", "certainty", "novelty", "nearest")
+    return {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
 
 
 def predict_options(parser: ArgumentParser) -> None:
@@ -104,6 +110,9 @@ def predict_options(parser: ArgumentParser) -> None:
     parser.add_argument("--top", type=int, default=3, metavar="K", help="how many classes to name (default: 3)")
     parser.add_argument("--invert", action="store_true", help="turn light into dark first")
     _detail_options(parser)
+    parser.add_argument(
+        "--nearest", type=int, metavar="COUNT", help="name the training images that look most alike to it, up to 5"
+    )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the rows as a table, too")
     overwrite_option(parser)
 

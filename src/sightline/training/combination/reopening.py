@@ -21,6 +21,7 @@ from sightline.system.backends import choose_backend
 from sightline.system.progress import reporter
 from sightline.training.combination.shared_rows import SharedRows, class_order
 from sightline.training.setup.preparation import Prepared
+from sightline.training.setup.reference_rows import reference_rows
 
 
 def reopen_shared_rows(
@@ -36,25 +37,29 @@ def reopen_shared_rows(
         spec: what the network is fed.
 
     Returns:
-        The data, whose pixels are those of the judged rows alone; and what has to be typed to find them again.
+        The data, whose pixels are those of the judged rows and of a few train rows; and what finds them again, typed.
     """
     dataset, typed = _open(source, runs)
     chosen, splits = _divided(dataset, rows, class_names)
     judged = np.sort(np.concatenate([splits.rows(name) for name in SPLIT_NAMES if name in JUDGED_SPLITS]))
-    read = read_pixels(chosen.take(judged), spec)
-    if read.errors:
-        row, reason = next(iter(read.errors.items()))
+    # A few train images, too, to tell how far others are from them; one that can no longer be read is done without.
+    wanted = np.concatenate([judged, reference_rows(chosen, splits.train, spec, seed=0)])
+    read = read_pixels(chosen.take(wanted), spec)
+    errors = {int(wanted[row]): reason for row, reason in read.errors.items()}
+    if lost := [row for row in judged.tolist() if row in errors]:
         raise InvalidSource(
-            f"{dataset.name}: {len(read.errors):,} images that the runs were judged on can no longer be read; the "
-            f"first is {chosen.row_ids[judged[row]]}: {reason}"
+            f"{dataset.name}: {len(lost):,} images that the runs were judged on can no longer be read; the first is "
+            f"{chosen.row_ids[lost[0]]}: {errors[lost[0]]}"
         )
-    # Rows that nobody judges have no image: to ask for one is an IndexError.
+    # Rows that nobody asks for have no image: to ask for one is an IndexError.
     positions = np.full(len(chosen), len(read.stored), np.int64)
-    positions[judged] = read.rows
+    positions[wanted] = read.rows
     # No recipe trained what is made of them; but pictures that one of the runs keeps back stay where they are.
     parity_images = all(run.recipe.get("data", {}).get("parity_images", True) for run in runs)
-    recipe = Recipe(name="combined", data=DataRecipe(parity_images=parity_images))
-    return Prepared(chosen, Pixels(read.stored, positions, {}), splits, spec, recipe), typed
+    kept = [run.recipe.get("data", {}).get("neighbours", "names") for run in runs]
+    neighbours = next((kind for kind in ("none", "names") if kind in kept), "thumbnails")
+    recipe = Recipe(name="combined", data=DataRecipe(parity_images=parity_images, neighbours=neighbours))
+    return Prepared(chosen, Pixels(read.stored, positions, errors), splits, spec, recipe), typed
 
 
 def reopened_network(run: FinishedRun, class_names: tuple[str, ...]) -> Any:

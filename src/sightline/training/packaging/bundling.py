@@ -32,17 +32,20 @@ from sightline.system.progress import Stopwatch, reporter
 from sightline.training.packaging.contract import (
     largest_probability_difference,
     logits_layer,
+    member_width,
     save_network,
     scale_classes,
 )
+from sightline.training.packaging.novelty_files import with_novelty, write_neighbour_files, write_novelty_file
+from sightline.training.packaging.novelty_fit import FittedNovelty, fit_novelty
 from sightline.training.setup.preparation import Prepared
 
 JUDGED: tuple[SplitName, ...] = ("validation", "calibration", "test")
 # The two files of a bundle are compared on so many pixels at most: 2,000 images of MNIST, 31 of 224x224.
 MOST_COMPARED = 2_000 * 28 * 28
 FEWEST_COMPARED = 31
-# Only an ensemble has the second and the third.
-OUTPUTS = ("logits", "disagreement", "member_logits")
+# Only an ensemble has the second and the third, and the last where there were rows to fit it by.
+OUTPUTS = ("logits", "disagreement", "member_logits", "novelty")
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +72,7 @@ def make_bundle(
     `ensemble` is what metrics.json says of one and its members; their figures are added to it.
     """
     with staged_folder(folder / "bundle") as staged:
-        session, predictions, outputs, scaling = _exported(network, data, staged, stopwatch=stopwatch)
+        session, predictions, outputs, scaling, novelty = _exported(network, data, staged, stopwatch=stopwatch)
         evaluations = {name: score(rows) for name, rows in predictions.items() if len(rows)}
         if ensemble is not None:
             ensemble = ensemble | {
@@ -81,6 +84,8 @@ def make_bundle(
             "teacher": None if data.distillation is None else dict(data.distillation.teacher),
         }
         sections = _write_promises(staged, data, predictions, made_of)
+        sections += write_novelty_file(staged, data, novelty, outputs["calibration"], made_of)
+        sections += write_neighbour_files(staged, data, novelty)
         if "test" in evaluations:
             evaluations["test"] = _keep_promises(staged, data, predictions["test"], outputs["test"], made_of)
         _write_predictions(folder / "predictions.npz", data, predictions, outputs)
@@ -109,19 +114,22 @@ GraphOutputs = dict[SplitName, dict[str, NDArray[np.float32]]]
 
 def _exported(
     network: keras.Model, data: Prepared, staged: Path, *, stopwatch: Stopwatch
-) -> tuple[Session, dict[SplitName, Predictions], GraphOutputs, ScalingChoice]:
+) -> tuple[Session, dict[SplitName, Predictions], GraphOutputs, ScalingChoice, FittedNovelty | None]:
     """The network in both formats and what it says, after classes got factors and shifts where validation likes them.
 
     They are in the network that is saved, so that whatever asks it later, in whatever format, asks one and the same.
     """
     session = save_network(network, staged)
+    novelty = fit_novelty(session, data, width=member_width(network))
+    session = with_novelty(session, data, novelty)
     stopwatch.lap("export")
     predictions, outputs = _predict(session, data)
     scaling = _class_scaling(network, predictions["validation"], data)
     if scaling.is_chosen:
-        session = save_network(network, staged)
+        # Features stay what they were.
+        session = with_novelty(save_network(network, staged), data, novelty)
         predictions, outputs = _predict(session, data)
-    return session, predictions, outputs, scaling
+    return session, predictions, outputs, scaling, novelty
 
 
 def _predict(session: Session, data: Prepared) -> tuple[dict[SplitName, Predictions], GraphOutputs]:
@@ -244,7 +252,7 @@ def _keep_promises(
         temperature=test.temperature,
         num_calibration_images=len(data.splits.calibration),
         metrics=made_of,
-        manifest={"capabilities": capabilities_of(staged)},
+        manifest={"capabilities": capabilities_of(staged), "outputs": dict.fromkeys(outputs)},
         task=test.task,
     )
     makers, refused = usual_makers(bundle)

@@ -41,6 +41,13 @@ def contract_of(network: keras.Model) -> keras.Model:
     return keras.Model(network.input, outputs, name=network.name)
 
 
+def member_width(network: keras.Model) -> int:
+    """How many of the features are those of one network: of an ensemble, of its first member."""
+    features = contract_of(network).output["features"]
+    members = [layer for layer in network.layers if layer.name.startswith("member_")]
+    return int((members[0].output["features"] if members else features).shape[-1])
+
+
 def save_network(network: keras.Model, folder: Path) -> Session:
     """Write `model.keras` and `model.onnx` with the tensor contract of a bundle."""
     contract = contract_of(network)

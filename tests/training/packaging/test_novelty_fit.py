@@ -1,0 +1,112 @@
+"""What a novelty score is made of: rows of every class, images that nobody learned, and the score that tells more."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("keras", reason="the package of training needs Keras")
+
+import sightline
+from sightline.bundles.sessions import session_of
+from sightline.bundles.trust.novelty import METHODS, NoveltyMeasures
+from sightline.training.packaging.novelty_fit import best_method, fit_novelty, rounded
+from sightline.training.packaging.unlike_images import NUM_EACH, unlike_images
+from sightline.training.setup.preparation import Prepared, prepare
+from sightline.training.setup.reference_rows import reference_rows
+
+
+@pytest.fixture(scope="module")
+def prepared(small_npz: Path) -> Prepared:
+    return prepare(small_npz, sightline.recipe("fast", {"model.name": "lenet5"}))
+
+
+def test_reference_rows_are_as_even_over_classes_as_there_are_and_drawn_by_the_seed(prepared: Prepared) -> None:
+    labels = np.repeat([0, 1, 2], [2_000, 900, 5])
+    dataset = dataclasses.replace(
+        prepared.dataset,
+        labels=labels,
+        row_ids=np.arange(len(labels)).astype(str),
+        images=np.zeros((len(labels), 2, 2, 1), np.uint8),
+        given_splits=np.full(len(labels), ""),
+    )
+    train = np.arange(len(labels))
+    small, large = (dataclasses.replace(prepared.spec, height=side, width=side) for side in (28, 224))
+    rows = reference_rows(dataset, train, small, seed=0)
+    assert len(set(rows.tolist())) == len(rows) == 2_000
+    assert np.bincount(labels[rows[:1_000]]).tolist() == [498, 497, 5]
+    assert len(reference_rows(dataset, train, large, seed=0)) == 1_000
+    assert reference_rows(dataset, train, small, seed=0).tolist() == rows.tolist()
+    assert reference_rows(dataset, train, small, seed=1).tolist() != rows.tolist()
+    assert sorted(reference_rows(dataset, train[::300], small, seed=1).tolist()) == train[::300].tolist()
+    assert reference_rows(dataset, train[:0], small, seed=0).tolist() == []
+
+
+@pytest.mark.parametrize("shape", [(7, 28, 28, 1), (90, 20, 31, 3)])
+def test_images_unlike_the_data_are_of_its_size_and_the_same_each_time(shape: tuple[int, ...]) -> None:
+    known = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    made = unlike_images(known)
+    assert len(made) == 6
+    for name, images in made.items():
+        assert (images.shape, images.dtype) == ((NUM_EACH, *shape[1:]), np.uint8), name
+        assert (images == unlike_images(known)[name]).all()
+    assert (made["inverted images"][:7] == 255 - known[:7]).all()
+    assert made["one colour"].std(axis=(1, 2)).max() == 0
+    assert all(len(np.unique(image[:, :, 0])) >= 2 for image in made["signs of another alphabet"])
+    assert made["images blurred to nothing"].std(axis=(1, 2)).max() < known.std(axis=(1, 2)).min() / 2
+
+
+def test_a_score_that_misses_a_kind_of_image_that_the_other_tells_is_not_chosen() -> None:
+    good, bad = {"noise": 1.0, "stripes": 0.95}, {"noise": 1.0, "stripes": 0.9}
+    assert (
+        best_method({"images": NoveltyMeasures(0.7, 0.3, good), "classes": NoveltyMeasures(0.9, 0.5, good)})
+        == "classes"
+    )
+    assert (
+        best_method({"images": NoveltyMeasures(0.7, 0.3, good), "classes": NoveltyMeasures(0.9, 0.5, bad)}) == "images"
+    )
+    assert (
+        best_method({"images": NoveltyMeasures(None, None, bad), "classes": NoveltyMeasures(None, None, bad)})
+        == "images"
+    )
+
+
+def test_both_scores_are_fitted_on_train_rows_and_tried_on_validation_rows(
+    prepared: Prepared, tiny_run: sightline.Run
+) -> None:
+    found = fit_novelty(session_of(tiny_run.bundle), prepared, width=84)
+    assert found is not None
+    assert found.bank.shape == (len(prepared.splits.train), 84)
+    assert sorted(found.rows.tolist()) == prepared.splits.train.tolist()
+    assert found.directions is None
+    assert found.classes.class_means.shape == (10, 84)
+    for values in (found.bank, found.classes.scale, found.classes.class_means):
+        assert (values == rounded(values)).all()
+    assert found.measures is not None
+    assert list(found.measures.caught) == list(unlike_images(np.zeros((1, 9, 9, 1), np.uint8)))
+    assert found.measures.separation is not None
+    assert 0.5 < found.measures.separation <= 1
+    again = fit_novelty(session_of(tiny_run.bundle), prepared, width=84)
+    assert again is not None
+    assert (again.method, again.measures) == (found.method, found.measures)
+
+
+def test_where_images_must_not_travel_only_means_of_many_are_kept(prepared: Prepared, tiny_run: sightline.Run) -> None:
+    data = dataclasses.replace(prepared.recipe.data, neighbours="none")
+    private = dataclasses.replace(prepared, recipe=dataclasses.replace(prepared.recipe, data=data))
+    found = fit_novelty(session_of(tiny_run.bundle), private, width=84)
+    assert found is not None
+    assert found.method == "classes" != next(iter(METHODS))
+
+
+def test_too_few_rows_are_nothing_to_fit_or_choose_by(prepared: Prepared, tiny_run: sightline.Run) -> None:
+    session = session_of(tiny_run.bundle)
+    splits = dataclasses.replace(prepared.splits, validation=prepared.splits.validation[:19])
+    found = fit_novelty(session, dataclasses.replace(prepared, splits=splits), width=84)
+    assert found is not None
+    assert (found.method, found.measures) == (next(iter(METHODS)), None)
+    few = dataclasses.replace(prepared.splits, train=prepared.splits.train[:19])
+    assert fit_novelty(session, dataclasses.replace(prepared, splits=few), width=84) is None

@@ -1,0 +1,128 @@
+"""Nodes behind the features of a graph: they compute what NumPy does, stay small, and come out the same each time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx", reason="writing a graph needs onnx")
+pytest.importorskip("keras", reason="the package of training needs Keras")
+
+import onnx
+
+from sightline.bundles.graphs import check_graph
+from sightline.bundles.sessions import Session
+from sightline.metrics.novelty import NEIGHBOURS, placed, principal_directions, squared_distances
+from sightline.training.packaging.novelty_fit import FittedNovelty, _fit, _most_width, _Seen, rounded
+from sightline.training.packaging.novelty_graph import add_novelty
+
+MEBI = 1_000_000
+
+
+def graph(path: Path, width: int) -> Path:
+    """Its features are its pixels, as numbers from -1 to 1, and its logits the first two of them."""
+    make, kind = onnx.helper.make_node, onnx.TensorProto
+    nodes = [
+        make("Cast", ["images"], ["wide"], to=kind.FLOAT),
+        make("Sub", ["wide", "middle"], ["centred"]),
+        make("Div", ["centred", "middle"], ["scaled"]),
+        make("Flatten", ["scaled"], ["features"]),
+        make("Slice", ["features", "start", "end", "axis"], ["logits"]),
+    ]
+    weights = {"middle": np.float32(127.5), "start": np.array([0]), "end": np.array([2]), "axis": np.array([1])}
+    value = onnx.helper.make_tensor_value_info
+    made = onnx.helper.make_graph(
+        nodes,
+        "graph",
+        [value("images", kind.UINT8, ["batch", 1, width, 1])],
+        [value("features", kind.FLOAT, ["batch", width]), value("logits", kind.FLOAT, ["batch", 2])],
+        [onnx.numpy_helper.from_array(np.asarray(values), name) for name, values in weights.items()],
+    )
+    model = onnx.helper.make_model(made, opset_imports=[onnx.helper.make_opsetid("", 15)], ir_version=8)
+    onnx.save(model, path)
+    return path
+
+
+def images(count: int, width: int, *, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, 1, width, 1), np.uint8)
+
+
+def fitted(path: Path, width: int, *, looked_at: int, method: str, num_classes: int = 3) -> FittedNovelty:
+    """On 300 images, by the features of the graph."""
+    seen = images(300, width)
+    features = Session(path, num_classes=2).collect(seen, ["features"])["features"][:, :looked_at]
+    learned = _Seen(features, np.arange(300) % num_classes)
+    directions = principal_directions(features, _most_width(learned))
+    whole = _fit(learned, None if directions is None else rounded(directions))
+    return FittedNovelty(whole.width, whole.directions, whole.bank, whole.rows, whole.classes, method)
+
+
+@pytest.mark.parametrize("method", ["images", "classes"])
+@pytest.mark.parametrize(("width", "looked_at"), [(40, 40), (80, 40), (640, 640)], ids=["all", "a member", "projected"])
+def test_the_graph_gives_what_numpy_computes_and_the_nearest_rows_of_brute_force(
+    tmp_path: Path, method: str, width: int, looked_at: int
+) -> None:
+    path = graph(tmp_path / "model.onnx", width)
+    whole = fitted(path, width, looked_at=looked_at, method=method)
+    assert (whole.directions is None) == (width < 600)
+    add_novelty(path, whole, with_nearest=True)
+    check_graph(path)
+    asked = np.concatenate([images(50, width, seed=1), images(3, width)])
+    found = Session(path, num_classes=2).collect(asked, ["features", "novelty", "nearest", "nearest_distances"])
+    scores = whole.scores(found["features"])
+    assert found["novelty"].shape == (53,)
+    assert (np.abs(found["novelty"] - scores) <= 1e-4 * np.maximum(scores, 1)).all()
+    squared = squared_distances(placed(found["features"][:, :looked_at], whole.directions), whole.bank)
+    nearest = np.argsort(squared, axis=1, kind="stable")[:, :NEIGHBOURS]
+    distances = np.sqrt(np.take_along_axis(squared, found["nearest"].astype(int), axis=1))
+    assert found["nearest"][-3:, 0].tolist() == nearest[-3:, 0].tolist() == [0, 1, 2]
+    # Of two that are equally far to seven digits either may come first.
+    assert np.abs(np.sort(distances, axis=1) - np.sqrt(np.take_along_axis(squared, nearest, axis=1))).max() < 1e-4
+    assert np.abs(found["nearest_distances"][:50] - distances[:50]).max() < 1e-4
+
+
+def test_an_image_that_gives_no_features_and_one_alone_have_the_scores_of_a_batch(tmp_path: Path) -> None:
+    path = graph(tmp_path / "model.onnx", 40)
+    add_novelty(path, fitted(path, 40, looked_at=40, method="classes"), with_nearest=False)
+    session = Session(path, num_classes=2)
+    asked = images(9, 40, seed=2)
+    together = session.collect(asked, ["novelty"])["novelty"]
+    alone = np.concatenate([session.collect(one[None], ["novelty"])["novelty"] for one in asked])
+    assert np.allclose(together, alone, rtol=1e-4)
+    assert "nearest" not in session.output_shapes()
+    # In float16, what is computed with in float32 is half as large.
+    held = {weight.name: weight.data_type for weight in onnx.load(path).graph.initializer}
+    assert held["novelty/scale"] == onnx.TensorProto.FLOAT16
+
+
+def test_the_same_arrays_give_the_same_bytes(tmp_path: Path) -> None:
+    written = []
+    for name in ("first.onnx", "second.onnx"):
+        path = graph(tmp_path / name, 40)
+        add_novelty(path, fitted(path, 40, looked_at=40, method="images"), with_nearest=True)
+        written.append(path.read_bytes())
+    assert written[0] == written[1]
+
+
+@pytest.mark.parametrize(("width", "num_classes"), [(1280, 10), (2048, 1000), (512, 5000), (4096, 2)])
+def test_whatever_the_network_at_most_four_megabytes_are_added(width: int, num_classes: int) -> None:
+    """Counted from the sizes alone: matrices so large take a second each."""
+    learned = _Seen(np.zeros((num_classes, width), np.float32), np.arange(num_classes))
+    most = _most_width(learned)
+    directions = 0 if width <= most else width * (most - 1)
+    assert 2 * (1_000 * most + directions + most * most + most * num_classes) < 4 * MEBI
+    assert most >= 100
+
+
+def test_classes_far_apart_and_equal_features_fit_into_float16() -> None:
+    features = np.repeat(np.eye(3, dtype=np.float32), 10, axis=0)
+    whole: Any = _fit(_Seen(features, np.repeat(np.arange(3), 10)), None)
+    for values in (whole.classes.scale, whole.classes.class_means, whole.bank):
+        assert np.isfinite(values).all()
+    scores = FittedNovelty(3, None, whole.bank, whole.rows, whole.classes, "classes").scores(features)
+    assert (
+        scores.max() < FittedNovelty(3, None, whole.bank, whole.rows, whole.classes, "classes").scores(-features).min()
+    )
