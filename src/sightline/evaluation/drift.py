@@ -38,8 +38,9 @@ _MOVES = {
 _LATEST = 100
 # Of a smaller distance it is said that it is slight, however sure it is.
 _SLIGHT = 0.1
-# Divisions of both samples that shares are compared with: enough for the usual rate of false alarms, and at most.
-_DRAWS = 4_999, 199_999
+# Divisions of both samples that shares are compared with: enough for the usual rate of false alarms, and at most;
+# of many classes, so many counts.
+_DRAWS, _MOST_COUNTS = (4_999, 199_999), 2**25
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ def judge_together(
         class_names: of the bundle.
     """
     names = _shared(reference, images)
-    draws = int(min(max(_DRAWS[0], 4 * len(names) / level), _DRAWS[1]))
+    most = min(_DRAWS[1], _MOST_COUNTS // len(class_names))
+    draws = int(max(_DRAWS[0], min(4 * len(names) / level, most)))
     found = []
     for name in names:
         old, new = reference.columns[name], _column(images, name)
@@ -247,4 +249,5 @@ def _unseen(found: Judgement) -> str:
     shift = found.visible_shift or math.inf
     if math.isinf(shift):
         return "of so few, no shift of a property would have been seen"
-    return f"a shift of a property by {shift:.1g} standard deviations would have been seen in 19 of 20 cases"
+    by = f"{shift:.1f}" if shift >= 0.1 else f"{shift:.2f}"
+    return f"a shift of a property by {by} standard deviations would have been seen in 19 of 20 cases"
