@@ -17,12 +17,14 @@ from PIL import Image
 
 import sightline
 from sightline.bundles.bundle import write_manifest
+from sightline.bundles.trust.abstention import read_answer_record
 from sightline.bundles.trust.sets import read_certificate
 from sightline.errors import InvalidBundle, InvalidSource, InvalidValue, OutputExists
 from sightline.evaluation.finished_runs import has_known_train_rows, read_run
 from sightline.metrics.classification import cross_entropy
 from sightline.metrics.conformal import label_scores
 from sightline.metrics.ensembles import ensemble_logits, selection_course
+from sightline.metrics.selective import certainties_of
 from sightline.training.combination.selection import choose
 from sightline.training.combination.shared_rows import predictions_of, shared_classes, shared_rows
 
@@ -431,6 +433,9 @@ def test_what_combined_runs_promise_rests_on_the_calibration_rows_that_they_shar
     labels = np.array([combined.bundle.class_names.index(rows.given[row_id]) for row_id in logits])
     scores = label_scores(np.stack(list(logits.values())))[np.arange(len(labels)), labels]
     assert sorted(kept.scores["lac"]) == sorted(scores)
+    record = read_answer_record(combined.bundle)
+    assert sorted(record.certainties) == sorted(certainties_of(np.stack(list(logits.values()))))
+    assert record.steps.num_answered[-1] == len(combined.splits.validation) > 0
 
 
 def combined_predictions(run: sightline.Run) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ import pytest
 import sightline
 from sightline.bundles.bundle import load_bundle
 from sightline.bundles.sessions import open_session
+from sightline.bundles.trust.abstention import read_answer_record
 from sightline.bundles.trust.sets import read_certificate
 from sightline.configuration.recipes import parse_recipe
 from sightline.errors import InvalidBundle, InvalidSource, InvalidValue, OutputExists, UnknownName
@@ -300,3 +301,6 @@ def test_a_student_promises_by_the_calibration_rows_of_its_teacher_and_its_own_a
     assert own.scores["lac"].tolist() != teachers.scores["lac"].tolist()
     told = {row_id for row_id, split in splits_of(student.path).items() if split == "calibration"}
     assert own.num_images == len(told)
+    record = read_answer_record(student.bundle)
+    assert record.is_right.tolist() == own.is_right.tolist()
+    assert record.certainties.tolist() != read_answer_record(tiny_run.bundle).certainties.tolist()

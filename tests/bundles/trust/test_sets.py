@@ -466,6 +466,9 @@ def test_beside_the_measured_coverage_stands_what_chance_brings_about() -> None:
     assert low is not None
     assert low["p_value"] < 1e-4
     assert "these images are not like the calibration images" in low["in_words"]
+    high = draw_of(promise, score(with_sets(1_000, 1_000)))
+    assert high is not None
+    assert "these images are easier" in high["in_words"]
     assert draw_of({**promise, "per_class": True}, score(with_sets(880, 1_000))) is None
 
 

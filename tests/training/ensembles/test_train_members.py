@@ -19,6 +19,7 @@ from PIL import Image
 
 import sightline
 from sightline.bundles.sessions import open_session
+from sightline.bundles.trust.abstention import read_answer_record
 from sightline.bundles.trust.sets import read_certificate
 from sightline.configuration.recipes import recipe as named_recipe
 from sightline.errors import InvalidValue, TrainingFailed
@@ -418,6 +419,9 @@ def test_what_an_ensemble_promises_rests_on_one_image_of_each_group_that_no_memb
     assert (kept.num_images, len(kept.labels)) == (len(rows), len(set(groups[rows])))
     assert kept.is_grouped
     assert len(kept.labels) < len(rows)
+    record = read_answer_record(bagged.bundle)
+    assert record.is_right.tolist() == kept.is_right.tolist()
+    assert record.steps.num_answered[-1] == len(set(groups[bagged.splits.validation]))
     learned = set(bagged.splits.train.tolist()) | set(bagged.splits.validation.tolist())
     assert not learned & set(rows.tolist())
     card = (bagged.bundle.path / "card.md").read_text(encoding="utf-8")

@@ -300,11 +300,14 @@ def draw_of(promise: Mapping[str, Any], evaluation: Evaluation) -> dict[str, Any
     num_rows, num_judged = (one["num_groups"] or one["num_images"] for one in (promise, vars(evaluation)))
     law = coverage_law(num_rows, promise["coverage"], num_judged)
     lower, upper = (float(np.searchsorted(law, chance)) / num_judged for chance in (0.025, 0.975))
-    p_value = float(law[math.floor(evaluation.figures["coverage"].value * num_judged + 1e-9)])
+    measured = evaluation.figures["coverage"].value
+    p_value = float(law[math.floor(measured * num_judged + 1e-9)])
     rows = "images" if evaluation.num_groups is None else "groups"
     words = f"{lower:.4f} to {upper:.4f} is what 95 of 100 such calibrations reach on {num_judged:,} {rows}"
     if p_value < _SURPRISING:
         words += f"; so little by chance alone has p = {p_value:.2g}: these images are not like the calibration images"
+    elif measured > upper:
+        words += "; it lies above where answers alone are right more often than asked, or these images are easier"
     return {"range": [lower, upper], "p_value": p_value, "in_words": words}
 
 
