@@ -361,7 +361,9 @@ def test_an_earlier_bundle_opens_as_before_and_refuses_a_coverage_alone(run_copy
     (run_copy / "bundle" / "manifest.json").unlink()
     write_manifest(run_copy / "bundle")
     assert len(sightline.predict(run_copy, tests_of, progress=False)) == 40
-    with pytest.raises(InvalidBundle, match=r"cannot promise a coverage.*data.calibration_fraction above 0"):
+    with pytest.raises(
+        InvalidBundle, match=r"cannot promise a coverage.*data.calibration_fraction above 0 \(it takes at least 9 "
+    ):
         sightline.predict(run_copy, tests_of, coverage=0.9)
 
 

@@ -130,14 +130,15 @@ def abstention_section(record: AnswerRecord | None, num_bytes: int = 0, *, metri
     )
 
 
-def read_answer_record(bundle: Bundle) -> AnswerRecord:
-    """What a bundle abstains by; an InvalidBundle of one that was made without, or where it is damaged."""
+def read_answer_record(bundle: Bundle, fewest: int | None = None) -> AnswerRecord:
+    """What a bundle abstains by; an InvalidBundle of one that was made without (`fewest` are needed), or damaged."""
     check_capability(
         bundle,
         "abstention",
         promises="a max_error",
         without="validation or calibration images",
         settings="data.validation_fraction and data.calibration_fraction",
+        fewest=fewest,
     )
     path = bundle.path / FILE
     try:
@@ -207,7 +208,7 @@ def unsure_maker(bundle: Bundle, max_error: float | None, *, certainty: float = 
         return None
     share = float(exact_level(max_error, name="max_error", like=0.01))
     how_certain = float(exact_level(certainty, name="certainty"))
-    record = read_answer_record(bundle)
+    record = read_answer_record(bundle, fewest_answered(share, how_certain))
     found = certified(record.steps, record.certainties, record.is_right, max_error=share, certainty=how_certain)
     if found is None:
         raise InvalidValue(_refusal(bundle, record, share, how_certain))

@@ -24,6 +24,7 @@ from sightline.metrics.conformal import (
     SCORES,
     coverage_law,
     exact_level,
+    fewest_rows,
     label_scores,
     one_of_each_group,
     portions,
@@ -160,8 +161,8 @@ def sets_section(certificate: Certificate | None, num_bytes: int = 0, *, metrics
     return f"\n## What it promises\n\n{said}\n"
 
 
-def read_certificate(bundle: Bundle) -> Certificate:
-    """What a bundle promises by; an InvalidBundle of one that was made without, or where it is damaged."""
+def read_certificate(bundle: Bundle, fewest: int | None = None) -> Certificate:
+    """What a bundle promises by; an InvalidBundle of one that was made without (`fewest` are needed), or damaged."""
     path = bundle.path / FILE
     check_capability(
         bundle,
@@ -169,6 +170,7 @@ def read_certificate(bundle: Bundle) -> Certificate:
         promises="a coverage",
         without="calibration images",
         settings="data.calibration_fraction",
+        fewest=fewest,
     )
     try:
         names = (*SCORES, "key", "labels", "is_right", "num_images", "is_grouped")
@@ -255,7 +257,7 @@ def set_maker(
         return None
     share = float(exact_level(coverage))
     pick(SCORES, score, kind="score")
-    certificate = read_certificate(bundle)
+    certificate = read_certificate(bundle, fewest_rows(coverage))
     names, labels = [printable(name) for name in bundle.class_names], certificate.labels.astype(np.int64)
     try:
         limits, usual_limits = (

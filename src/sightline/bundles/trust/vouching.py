@@ -40,7 +40,9 @@ class Vouching:
         return f"{self.num_images:,}" + ", of which one of each group counts" * (self.num_groups is not None)
 
 
-def check_capability(bundle: Bundle, name: str, *, promises: str, without: str, settings: str) -> None:
+def check_capability(
+    bundle: Bundle, name: str, *, promises: str, without: str, settings: str, fewest: int | None = None
+) -> None:
     """Refuse what a bundle was made without, in an InvalidBundle.
 
     Args:
@@ -49,6 +51,7 @@ def check_capability(bundle: Bundle, name: str, *, promises: str, without: str, 
         promises: what it could promise: "a coverage".
         without: what it was made without: "calibration images".
         settings: of the recipe, which have to be above 0.
+        fewest: how many calibration images are needed for what was asked; None where nothing was.
     """
     if name in bundle.capabilities:
         return
@@ -57,9 +60,10 @@ def check_capability(bundle: Bundle, name: str, *, promises: str, without: str, 
             f"imagenet: cannot promise {promises}: no {without} of its own classes came with it. Train a bundle on "
             f"images of yours, or ask without {promises}."
         )
+    enough = "" if fewest is None else f" (it takes at least {fewest:,} calibration images)"
     raise InvalidBundle(
         f"{bundle.path}: cannot promise {promises}: it was made without {without}, or by an earlier Sightline. Train "
-        f"again with {settings} above 0, or ask without {promises}."
+        f"again with {settings} above 0{enough}, or ask without {promises}."
     )
 
 
