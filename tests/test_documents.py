@@ -22,6 +22,8 @@ import sightline
 from sightline.bundles.bundle import REQUIRED_FILES
 from sightline.bundles.identity import FILE as IDENTITY_FILE
 from sightline.bundles.trust.abstention import FILE as ABSTENTION_FILE
+from sightline.bundles.trust.neighbours import FILE as NEIGHBOURS_FILE
+from sightline.bundles.trust.novelty import FILE as NOVELTY_FILE
 from sightline.bundles.trust.reference import FILE as REFERENCE_FILE
 from sightline.bundles.trust.sets import FILE as SETS_FILE
 from sightline.cli.main import COMMANDS, build_parser
@@ -257,7 +259,7 @@ def test_the_readme_lists_every_file_of_a_run():
     listed = set(re.findall(r"[\w-]+\.[a-z]+", tree))
     source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src" / "sightline").rglob("*.py"))
     assert all(f'"{name}"' in source for name in listed)
-    optional = {"parity.npz", IDENTITY_FILE, SETS_FILE, ABSTENTION_FILE, REFERENCE_FILE}
+    optional = {"parity.npz", IDENTITY_FILE, SETS_FILE, ABSTENTION_FILE, REFERENCE_FILE, NOVELTY_FILE, NEIGHBOURS_FILE}
     assert {*RUN_FILES, *REQUIRED_FILES, "manifest.json", "curves.png"} | optional <= listed
 
 
