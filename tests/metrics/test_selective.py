@@ -129,6 +129,16 @@ def test_how_many_may_be_wrong_is_counted_in_whole_numbers(max_error: float, cer
         assert most_wrong(num_answered, max_error, certainty) == passing
 
 
+def test_shares_and_certainties_beyond_all_use_end_quickly_and_in_little_memory() -> None:
+    assert fewest_answered(1e-9) == pytest.approx(2_995_732_273, rel=1e-6)
+    assert most_wrong(10**9, 0.5, 0.95) == pytest.approx(5 * 10**8 - 1.645 * 15_811, abs=30)
+    assert fewest_answered(0.999999, 0.5) == 1
+    assert most_wrong(3_000, 0.01, 1e-300) <= 3_000
+    assert fewest_answered(0.01, 0.9999999999999) == 2_979
+    with pytest.raises(InvalidValue, match="max_error must be at least 1e-09"):
+        fewest_answered(1e-12)
+
+
 def test_what_just_passes_passes_though_a_float_says_otherwise() -> None:
     # 0.9 ** 3 is 0.729, what is allowed here; in floats it is 0.7290000000000001.
     assert most_wrong(3, 0.1, 0.271) == 0

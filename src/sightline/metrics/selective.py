@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from sightline.errors import InvalidValue
 from sightline.metrics.classification import checked_array, checked_count, checked_table
 from sightline.metrics.conformal import exact_level, label_scores, portions
-from sightline.metrics.significance import beta_binomial_cdf, binomial_cdf
+from sightline.metrics.significance import beta_binomial_cdf, binomial_cdf, binomial_window
 
 # As many as the validation images are divided by; one more answers every image.
 MOST_THRESHOLDS = 100
@@ -29,6 +29,11 @@ _PROMISING = 0.9
 _ROUND = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
 # Nearer to what is allowed than this a float is not trusted to say on which side it lies.
 _TOO_NEAR = 1e-9
+# So many answers are decided in whole numbers where that is needed, and with a certainty that is worth it; beyond, what
+# lies too near does not pass.
+_MOST_EXACT, _SURE_TO_PASS = 100_000, 0.999
+# Less needs a thousand million images.
+LEAST_MAX_ERROR = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,15 +208,14 @@ def most_wrong(num_answered: int, max_error: float, certainty: float) -> int:
         [-1, 0, 0, 1]
     """
     rate, allowed = exact_level(max_error, name="max_error", like=0.01), 1 - exact_level(certainty, name="certainty")
-    p_values = binomial_cdf(num_answered, float(rate))
-    passing = int(np.searchsorted(p_values, float(allowed) * (1 - _TOO_NEAR)))
-    while (
-        passing <= num_answered
-        and p_values[passing] <= float(allowed) * (1 + _TOO_NEAR)
-        and _exact_p_value(passing, num_answered, rate) <= allowed
-    ):
-        passing += 1
-    return passing - 1
+    if float(rate) < LEAST_MAX_ERROR:
+        raise InvalidValue(f"max_error must be at least {LEAST_MAX_ERROR:g}; got {max_error!r}.")
+    first, p_values = binomial_window(num_answered, float(rate))
+    near, beyond = np.searchsorted(p_values, float(allowed) * np.array([1 - _TOO_NEAR, 1 + _TOO_NEAR])).tolist()
+    if num_answered <= _MOST_EXACT and allowed < _SURE_TO_PASS:
+        while near < beyond and _exact_p_value(first + near, num_answered, rate) <= allowed:
+            near += 1
+    return int(first + near - 1)
 
 
 def _exact_p_value(num_wrong: int, num_answered: int, rate: Fraction) -> Fraction:

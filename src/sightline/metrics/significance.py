@@ -177,6 +177,15 @@ def binomial_cdf(num_trials: int, rate: float) -> NDArray[np.float64]:
         >>> binomial_cdf(2, 0.5).tolist()
         [0.25, 0.75, 1.0]
     """
+    first, window = binomial_window(num_trials, rate)
+    return _whole(num_trials, first, window)
+
+
+def binomial_window(num_trials: int, rate: float) -> tuple[int, NDArray[np.float64]]:
+    """That part of `binomial_cdf` which is neither 0 nor 1, and the number of hits that it begins with.
+
+    Of thousands of millions of trials it is all that fits into memory.
+    """
     odds, mean = rate / (1 - rate), num_trials * rate
     return _cumulated(num_trials, (mean, mean * (1 - rate)), lambda hits: (num_trials - hits + 1) / hits * odds)
 
@@ -198,16 +207,17 @@ def beta_binomial_cdf(num_trials: int, alpha: float, beta: float) -> NDArray[np.
     """
     total, rate = alpha + beta, alpha / (alpha + beta)
     mean = num_trials * rate
-    return _cumulated(
+    first, window = _cumulated(
         num_trials,
         (mean, mean * (1 - rate) * (total + num_trials) / (total + 1)),
         lambda hits: (num_trials - hits + 1) / hits * ((hits - 1 + alpha) / (num_trials - hits + beta)),
     )
+    return _whole(num_trials, first, window)
 
 
 def _cumulated(
     num_trials: int, moments: tuple[float, float], ratio: Callable[[NDArray[np.int64]], NDArray[np.float64]]
-) -> NDArray[np.float64]:
+) -> tuple[int, NDArray[np.float64]]:
     """The distribution of a count of this mean and variance, by how much more probable a number is than the last.
 
     It is weighed from the most probable number outwards: the logarithm of a factorial would cost five digits. What
@@ -220,9 +230,13 @@ def _cumulated(
     top = int(np.concatenate([[0.0], np.cumsum(np.log(ratios))]).argmax())
     below, above = np.cumprod(1 / ratios[:top][::-1])[::-1], np.cumprod(ratios[top:])
     sums = np.cumsum(np.concatenate([below, [1.0], above]))
+    return first, sums / sums[-1]
+
+
+def _whole(num_trials: int, first: int, window: NDArray[np.float64]) -> NDArray[np.float64]:
     chances = np.ones(num_trials + 1)
     chances[:first] = 0
-    chances[first : last + 1] = sums / sums[-1]
+    chances[first : first + len(window)] = window
     return chances
 
 
