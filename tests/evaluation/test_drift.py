@@ -130,11 +130,22 @@ def test_properties_that_one_side_has_not_are_left_out() -> None:
     assert names == set(PROPERTIES) - {"colour", "format", "sharpness"}
 
 
-def test_single_images_that_fit_badly_are_named_the_worst_first() -> None:
+def test_single_images_that_lie_far_away_are_named_the_worst_first() -> None:
     new = images(100)
+    new.table[[7, 30, 8], PROPERTIES.index("novelty")] = (60, 50, 70)
+    found = together(reference(8_000), new)
+    # With three that are surely far, one that chance put far may join: one in a hundred of those named.
+    assert found.unlike[:3] == (8, 7, 30)
+    words = in_words(found, reference(8_000), NAMED[:100])
+    assert "images farther from what was learned than chance lets them be (8.png, 7.png, 30.png" in words
+
+
+def test_where_nobody_tells_how_far_single_images_are_named_by_how_surely_they_are_answered() -> None:
+    new = images(100)
+    new.table[:, PROPERTIES.index("novelty")] = np.nan
     new.table[[7, 30, 8], PROPERTIES.index("certainty")] = (-60, -50, -70)
     found = together(reference(8_000), new)
-    # Three of a hundred move no property, but each is lower than 8,000.
+    # Three of a hundred move no property, but each is lower than all of 8,000.
     assert not any(one.has_moved for one in found.properties)
     assert found.unlike == (8, 7, 30)
     words = in_words(found, reference(8_000), NAMED[:100])

@@ -31,8 +31,8 @@ class Check:
         num_images: that were compared; of a group, one counts.
         num_reference: that they were compared with.
         properties: all that were compared, those that moved first.
-        unlike: names of single images, the worst first, that are answered less surely than chance lets one of so many
-            be; none of a stream.
+        unlike: names of single images, the worst first, that lie farther from what was learned than chance lets one
+            of so many be, or, where a bundle does not tell how far, are answered less surely; none of a stream.
         visible_shift: in standard deviations of a property, what would have been seen in 19 of 20 cases; infinite
             where no shift would have been. None of a stream.
         alarm_after: of a stream, the number of images after which it was told different; None where it was not.
@@ -70,9 +70,10 @@ def check(
 ) -> Check:
     """Tell whether images are like those that a bundle was measured on, and what has moved if not.
 
-    Compared are size, brightness, contrast, sharpness, colour and file format, which class is answered, and how
-    surely; no labels are needed. Images are taken for independent of one another, but for groups of a Dataset, of
-    which one counts: twenty pictures of one thing differ from others by that alone.
+    Compared are size, brightness, contrast, sharpness, colour and file format, which class is answered, how surely,
+    and how far an image lies from what was learned; no labels are needed. Images are taken for independent of one
+    another, but for groups of a Dataset, of which one counts: twenty pictures of one thing differ from others by that
+    alone.
 
     Args:
         bundle: a bundle or a run, or its folder.

@@ -33,6 +33,7 @@ _MOVES = {
     "sharpness": ("less sharp", "sharper", 2),
     "colour": ("less colourful", "more colourful", 2),
     "certainty": ("answered less surely", "answered more surely", 1),
+    "novelty": ("nearer to what was learned", "farther from what was learned", 2),
 }
 # Of a stream, what moved is told by so many images up to the alarm.
 _LATEST = 100
@@ -49,7 +50,7 @@ class Property:
 
     Attributes:
         name: "width", "height", "brightness", "contrast", "sharpness", "colour", "certainty" (the log-odds of the
-            answer), "format" or "class" (the one that was answered).
+            answer), "novelty" (the distance to what was learned), "format" or "class" (the one that was answered).
         p_value: adjusted for all that is looked at: at most the `false_alarms` of the check where it moved.
         has_moved: by that.
         reference: median of the reference; of a category, the share of the one that moved most.
@@ -117,17 +118,25 @@ def judge_together(
         _property(name, value, level, (reference.columns[name], _column(images, name)), class_names)
         for name, value in zip(names, adjusted.tolist(), strict=True)
     ]
-    # Whoever is answered less surely than any of the reference is none of them, if enough are.
-    badness = -_column(images, "certainty").astype(np.float64)
-    single = np.minimum(
-        1, 2 * benjamini_hochberg(p_values(badness, -reference.columns["certainty"].astype(np.float64)))
-    )
-    worst = np.argsort(-badness, kind="stable")
     return Judgement(
         _ordered(told),
-        unlike=tuple(worst[single[worst] <= level].tolist()),
+        unlike=_unlike(reference, images, _single(names), level=level),
         visible_shift=visible_shift(len(reference), len(images), level / 2 / len(names)),
     )
+
+
+def _single(names: Sequence[str]) -> str:
+    """The property by which single images are told."""
+    return "novelty" if "novelty" in names else "certainty"
+
+
+def _unlike(reference: Reference, images: ImageProperties, name: str, *, level: float) -> tuple[int, ...]:
+    """Rows of single images, the worst first: in so many, none should lie so far out of the reference."""
+    sign = 1 if name == "novelty" else -1
+    badness, known = (sign * column.astype(np.float64) for column in (_column(images, name), reference.columns[name]))
+    adjusted = np.minimum(1, 2 * benjamini_hochberg(p_values(badness, known)))
+    worst = np.argsort(-badness, kind="stable")
+    return tuple(worst[adjusted[worst] <= level].tolist())
 
 
 def judge_stream(
@@ -234,12 +243,12 @@ def in_words(found: Judgement, reference: Reference, names: Sequence[str], *, gr
     if found.is_alike:
         return f"nothing shows that {these} {'differs' if is_one else 'differ'} from {like}; {_unseen(found)}"
     moved = [one.in_words for one in found.properties if one.has_moved]
-    single = (
-        f"{counted(len(found.unlike), 'image')} answered less surely than chance lets {'it' if is_one else 'them'} be"
-    )
-    single += f" ({listed([names[row] for row in found.unlike])})"
     if found.unlike:
-        moved.append(single)
+        is_told = _single([one.name for one in found.properties]) == "novelty"
+        how = "farther from what was learned" if is_told else "answered less surely"
+        count = counted(len(found.unlike), "image")
+        named = listed([names[row] for row in found.unlike])
+        moved.append(f"{count} {how} than chance lets {'it' if is_one else 'them'} be ({named})")
     after = "" if found.alarm_after is None else f", as the first {found.alarm_after:,} in the order given show"
     told = f"{these} {'is' if is_one else 'are'} not like {like}{after}: {', '.join(moved)}"
     return f"{told}; the figures of the card need not hold for {'it' if is_one else 'them'}"

@@ -1,7 +1,7 @@
 """What a bundle keeps of its calibration images to compare new ones with: `reference.npz`.
 
-Of each of them a few numbers, no image and no name: how large, light and sharp it is, in which format it came, and
-how surely it was answered with which class.
+Of each of them a few numbers, no image and no name: how large, light and sharp it is, in which format it came, how
+surely it was answered with which class, and how far it lies from what was learned.
 """
 
 from __future__ import annotations
@@ -17,18 +17,20 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.bundles.trust.novelty import OUTPUT as NOVELTY
 from sightline.bundles.trust.sets import uniforms
 from sightline.data.inputs.pixels import Pixels
 from sightline.data.inputs.properties import FORMATS, MEASURED, OUTPUT, measured_rows
 from sightline.errors import InvalidBundle
 from sightline.metrics.conformal import label_scores, one_of_each_group
-from sightline.records import AnswerDetail, Bundle, Dataset, InputSpec, Predictions
+from sightline.records import AnswerDetail, Bundle, Dataset, InputSpec
 from sightline.system.files import write_atomically
 from sightline.system.stored import read_arrays
 
 FILE = "reference.npz"
-# Measured of an image, the log-odds of its answer at temperature 1, and the index of its class.
-PROPERTIES: Final[tuple[str, ...]] = (*MEASURED, "certainty", "class")
+# Measured of an image; the log-odds of its answer at temperature 1, the index of its class, and where the graph tells
+# it, how far it lies from what was learned.
+PROPERTIES: Final[tuple[str, ...]] = (*MEASURED, "certainty", "class", NOVELTY)
 # Properties that are categories: an index into the formats, and one into the classes of the bundle.
 CATEGORIES: Final[tuple[str, ...]] = ("format", "class")
 # Five million images; a stranger's archive may say more.
@@ -70,7 +72,7 @@ class ImageProperties(AnswerDetail):
     """What is known of images beside their class.
 
     Attributes:
-        table: (num_images, 9) float32, as `PROPERTIES`; NaN for what an image has not, and where it cannot be read.
+        table: (num_images, 10) float32, as `PROPERTIES`; NaN for what an image has not, and where it cannot be read.
         draws: (num_images,) float64 in [0, 1), from the pixels: what settles ties.
     """
 
@@ -104,18 +106,24 @@ class PropertyMaker:
     key: bytes
     promise: dict[str, Any]
     in_words: str = ""
-    outputs: tuple[str, ...] = (OUTPUT,)
+    outputs: tuple[str, ...] = (OUTPUT, NOVELTY)
 
     def make(self, found: Mapping[str, NDArray[np.float32]], images: Any) -> ImageProperties:
         """The properties of some images."""
-        return ImageProperties(_table(found["logits"], found[OUTPUT]), uniforms(images, self.key))
+        return ImageProperties(_table(found, found[OUTPUT]), uniforms(images, self.key))
 
 
-def _table(logits: NDArray[np.float32], seen: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(num_images, 9) of what a network says of images, and of what was measured."""
+def _table(found: Mapping[str, NDArray[np.float32]], seen: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(num_images, 10) of what a graph says of images, and of what was measured."""
+    logits = found["logits"]
     sound = np.flatnonzero(np.isfinite(logits).all(axis=1))
-    answers = np.full((len(logits), 2), np.nan, np.float32)
+    answers = np.full((len(logits), 3), np.nan, np.float32)
     answers[sound, 1] = logits[sound].argmax(axis=1)
+    if NOVELTY in found and len(sound):
+        # What has no distance is farther than all that has.
+        farthest = np.finfo(np.float32).max
+        distances = np.nan_to_num(found[NOVELTY][sound], nan=farthest, posinf=farthest)
+        answers[sound, 2] = distances.reshape(len(sound), -1)[:, 0]
     step = max(_MOST_SCORES // max(logits.shape[1], 1), 1)
     for first in range(0, len(sound), step):
         rows = sound[first : first + step]
@@ -125,21 +133,28 @@ def _table(logits: NDArray[np.float32], seen: NDArray[np.float32]) -> NDArray[np
 
 
 def refer(
-    predictions: Predictions, dataset: Dataset, pixels: Pixels, *, spec: InputSpec, seed: int
+    found: Mapping[str, NDArray[np.float32]],
+    dataset: Dataset,
+    pixels: Pixels,
+    *,
+    groups: Any,
+    spec: InputSpec,
+    seed: int,
 ) -> Reference | None:
     """What a bundle keeps of its calibration images; None where there is none.
 
     Args:
-        predictions: of the deployed network; groups where images hang together.
+        found: outputs of the deployed graph by name.
         dataset: the same rows.
         pixels: of the same rows.
+        groups: (num_images,) what hangs together; None where each image stands alone.
         spec: of the network.
         seed: of the run.
     """
-    drawn = one_of_each_group(predictions.groups, len(predictions), seed=seed) if len(predictions) else None
-    rows = np.arange(len(predictions)) if drawn is None else drawn
+    drawn = one_of_each_group(groups, len(dataset), seed=seed) if len(dataset) else None
+    rows = np.arange(len(dataset)) if drawn is None else drawn
     seen = measured_rows(dataset.take(rows), pixels.take(rows), spec)
-    table = _table(predictions.logits[rows], seen)
+    table = _table({name: part[rows] for name, part in found.items()}, seen)
     # A file may be gone since it was decoded.
     table = table[np.isfinite(table[:, [PROPERTIES.index("width"), PROPERTIES.index("class")]]).all(axis=1)]
     if not len(table):
@@ -147,7 +162,7 @@ def refer(
     return Reference(
         key=hashlib.blake2b(f"{dataset.fingerprint} {seed} reference".encode(), digest_size=_KEY_BYTES).digest(),
         columns={name: column for name, column in zip(PROPERTIES, table.T, strict=True) if np.isfinite(column).all()},
-        num_images=len(table) if drawn is None else len(predictions),
+        num_images=len(table) if drawn is None else len(dataset),
         is_grouped=drawn is not None,
     )
 
@@ -180,7 +195,10 @@ def reference_section(reference: Reference | None, num_bytes: int = 0) -> str:
     return f"\n## What its images are like\n\n{said}\n"
 
 
-_NUMBERS = "size, brightness, contrast, sharpness, colour and file format, the class that was named and how surely,"
+_NUMBERS = (
+    "size, brightness, contrast, sharpness, colour and file format, the class that was named and how surely, and how "
+    "far it lies from what was learned,"
+)
 
 
 def read_reference(bundle: Bundle) -> Reference:

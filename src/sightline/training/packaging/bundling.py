@@ -102,7 +102,7 @@ def make_bundle(
         text = card(data.dataset, data.spec, origin, evaluation=test, ensemble=ensemble, identity_bytes=num_bytes)
         text += calibration_section(calibration) + _write_parity(staged, session, data)
         text += sections + promises_section(test)
-        text += _write_reference(staged, data, predictions["calibration"])
+        text += _write_reference(staged, data, outputs["calibration"])
         write_atomically(staged / "card.md", text)
         write_manifest(staged, task=data.dataset.task)
     stopwatch.lap("export")
@@ -274,10 +274,17 @@ def _write_promises(
     return text + abstention_section(record, num_bytes, metrics=made_of)
 
 
-def _write_reference(staged: Path, data: Prepared, calibration: Predictions) -> str:
+def _write_reference(staged: Path, data: Prepared, outputs: Mapping[str, NDArray[np.float32]]) -> str:
     """Keep what other images are compared with, where there are calibration rows; what the card says of it."""
-    rows = data.splits.calibration
-    found = refer(calibration, data.dataset.take(rows), data.pixels.take(rows), spec=data.spec, seed=data.recipe.seed)
+    rows, groups = data.splits.calibration, data.splits.groups
+    found = refer(
+        outputs,
+        data.dataset.take(rows),
+        data.pixels.take(rows),
+        groups=None if groups is None else groups[rows],
+        spec=data.spec,
+        seed=data.recipe.seed,
+    )
     return reference_section(found, 0 if found is None else write_reference(staged, found))
 
 
