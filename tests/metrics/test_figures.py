@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import sightline
 from sightline.bundles.card import card, trained
 from sightline.cli.printing import print_evaluation, print_run
 from sightline.configuration.recipes import parse_recipe
 from sightline.evaluation.comparison import ComparedRun, Comparison
-from sightline.evaluation.scoring import figures, run_figures, score
+from sightline.evaluation.scoring import brief_figures, figures, run_figures, score
 from sightline.metrics.figures import FIGURES, Metric, figure_in, plain
+from sightline.metrics.intervals import wilson_interval
 from sightline.records import Bundle, Evaluation, Figure, InputSpec, Predictions, Run, Splits
 
 NAMES = ("cat", "dog", "elk")
@@ -126,3 +130,117 @@ def test_figures_come_back_from_plain_values() -> None:
 
 def test_a_figure_without_a_value_is_a_dash() -> None:
     assert str(Figure("AUC", np.nan, (np.nan, np.nan))) == "AUC - [-, -]"
+
+
+def many_rows(num_images: int = 400, num_classes: int = 3, groups: NDArray[np.str_] | None = None) -> Predictions:
+    """Answers of a network that is right on about nine of ten images, and too sure of itself."""
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, num_classes, num_images)
+    logits = generator.normal(0, 2, (num_images, num_classes))
+    logits[np.arange(num_images), labels] += 5
+    return Predictions.of(
+        [str(row) for row in range(num_images)],
+        logits.astype(np.float32),
+        class_names=NAMES[:num_classes],
+        labels=labels,
+        groups=groups,
+        temperature=1.3,
+    )
+
+
+WITH_INTERVAL = [name for name in ALWAYS if FIGURES[name].interval is not None]
+
+
+def test_all_but_the_area_of_risks_have_an_interval() -> None:
+    assert set(ALWAYS) - set(WITH_INTERVAL) <= {"risk_coverage_area"}
+
+
+@pytest.mark.parametrize("name", WITH_INTERVAL)
+def test_an_interval_holds_its_figure_and_grows_with_its_level(name: str) -> None:
+    rows = many_rows()
+    bounds = []
+    for level in (0.5, 0.8, 0.95, 0.99):
+        figure = FIGURES[name].measure(rows, level)
+        assert figure.interval is not None
+        assert figure.interval[0] <= figure.value <= figure.interval[1]
+        bounds.append(figure.interval)
+    lowers, uppers = zip(*bounds, strict=True)
+    assert sorted(lowers, reverse=True) == list(lowers)
+    assert sorted(uppers) == list(uppers)
+    assert bounds[0] != bounds[-1]
+
+
+@pytest.mark.parametrize("name", WITH_INTERVAL)
+def test_an_interval_counts_groups(name: str) -> None:
+    rows = many_rows()
+    tenfold = rows.take(np.repeat(np.arange(len(rows)), 10))
+    grouped = dataclasses.replace(tenfold, groups=np.repeat(np.arange(len(rows)), 10).astype(str))
+    (lower, upper), alone, ignored = (FIGURES[name].measure(part).interval for part in (grouped, rows, tenfold))
+    assert upper - lower == pytest.approx(alone[1] - alone[0], rel=0.35)
+    assert upper - lower > 2 * (ignored[1] - ignored[0])
+
+
+def test_the_brier_score_and_the_area_of_two_and_of_more_classes_are_those_of_scikit_learn() -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    for num_classes in (2, 3):
+        rows = many_rows(num_classes=num_classes)
+        probabilities, measured = rows.task.probabilities(rows.logits, temperature=1.3), score(rows).figures
+        brier = metrics.brier_score_loss(rows.labels, probabilities[:, 1] if num_classes == 2 else probabilities)
+        assert measured["brier_score"].value == pytest.approx(brier, rel=1e-12)
+        surest = probabilities[:, 1] if num_classes == 2 else probabilities
+        area = metrics.roc_auc_score(rows.labels, surest, multi_class="ovr")
+        assert measured["auroc"].value == pytest.approx(area, rel=1e-12)
+
+
+def test_where_nothing_is_known_there_is_no_interval() -> None:
+    measured = score(ROWS.take(np.array([0]))).figures
+    assert measured["cross_entropy"].interval is None
+    assert np.isnan(measured["auroc"].value)
+    assert measured["auroc"].interval is None
+    json.dumps(plain({name: measured[name] for name in ("cross_entropy", "brier_score")}), allow_nan=False)
+
+
+def test_only_what_is_told_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> float:
+        raise AssertionError("nobody asked for this")
+
+    monkeypatch.setitem(FIGURES, "dear", Metric("dear", fail, is_higher_better=True, interval=fail))
+    evaluation = score(ROWS)
+    assert str(evaluation).startswith("accuracy 0.5000 [")
+    assert brief_figures(ROWS)["num_correct"] == 2
+    with pytest.raises(AssertionError, match="nobody"):
+        evaluation.figures["dear"]
+
+
+def test_the_figures_of_a_class_are_told_with_their_intervals(capsys: pytest.CaptureFixture[str]) -> None:
+    evaluation = score(many_rows(), interval_level=0.9)
+    told = in_all_places(evaluation, capsys)
+    (first, *_), recall = figures(evaluation)["classes"], evaluation.class_figure("recall", 0)
+    lower, upper = wilson_interval(int(evaluation.confusion[0, 0]), int(evaluation.confusion[0].sum()), confidence=0.9)
+    assert recall.interval == (lower, upper)
+    assert first["recall_interval"] == [lower, upper]
+    assert {"precision_interval", "f1_interval"} <= set(first)
+    for place in ("card", "notebook"):
+        assert f"{recall.value:.4f} [{lower:.4f}, {upper:.4f}]" in told[place]
+        assert "90 % intervals" in told[place]
+    assert f"{100 * recall.value:.1f} [{100 * lower:.1f}, {100 * upper:.1f}]" in told["evaluate"]
+    assert "in brackets: 90 % intervals\n" in told["evaluate"]
+    assert "95 %" not in "".join(told[place] for place in ("card", "evaluate", "notebook"))
+    assert all(len(line) <= 80 for line in told["evaluate"].splitlines() if line.startswith(" "))
+
+
+def test_too_few_images_mistakes_or_groups_make_intervals_rough() -> None:
+    rows = many_rows()
+    assert score(rows).rough == ""
+    assert figures(score(rows))["rough"] is None
+    assert score(rows.take(np.arange(99))).rough == "99 images, fewer than 100"
+    right = np.flatnonzero(rows.task.is_right(rows.logits, np.asarray(rows.labels)))
+    assert score(rows.take(right)).rough == "0 wrong answers, fewer than 10"
+    few = dataclasses.replace(rows, groups=(np.arange(400) // 40).astype(str))
+    assert score(few).rough == "10 groups, fewer than 20"
+    assert "in brackets: 95 % intervals, in which 10 groups count; but those of shares" in score(few).about_intervals
+    is_right = np.isin(np.arange(400), right)
+    together = np.where(is_right, np.arange(400), 1000 + np.arange(400) % 3)
+    wrong = 400 - len(right)
+    found = score(dataclasses.replace(rows, groups=together.astype(str))).rough
+    assert found == f"{wrong} wrong answers in 3 groups, fewer than 10"

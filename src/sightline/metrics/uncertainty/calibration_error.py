@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sightline.errors import InvalidValue
 from sightline.metrics.calibration.reliability import bins_of_equal_mass, checked_answers
-from sightline.metrics.grouped import checked_groups, quantile_of
+from sightline.metrics.grouped import checked_groups, design_effect, quantile_of
 from sightline.metrics.intervals import USUAL_LEVEL, normal_quantile
 
 NUM_DRAWS = 1000
@@ -124,8 +124,8 @@ def _spread(
         count, num_bins = int(numbers.max()) + 1, len(sizes)
         sums = np.bincount(numbers * num_bins + bins, weights=left, minlength=count * num_bins).reshape(count, -1)
         seen = sums.T @ sums * count / (count - 1)
-        # Of no mistake nothing is seen of how images hang together: as in `design_effect`, the worst counts once.
-        perfect *= float((np.bincount(numbers).astype(np.float64) ** 2).sum()) / len(sure) if right.all() else 1.0
+        num_rarer = min(int(right.sum()), int((~right).sum()))
+        perfect *= design_effect(left, numbers, num_rarer=num_rarer)
     lacking = np.maximum(perfect - np.diag(seen), 0)
     result: NDArray[np.float64] = (seen + np.diag(lacking)) / len(sure) ** 2
     return result
