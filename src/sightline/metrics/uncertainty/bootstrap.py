@@ -59,7 +59,8 @@ def mean_interval(
     if count == 1:
         return -np.inf, np.inf
     quantile = quantile_of(numbers, confidence) * (count / (count - 1)) ** 0.5
-    sums, sizes = np.bincount(numbers, weights=array), np.bincount(numbers).astype(np.float64)
+    sums = np.bincount(numbers, weights=array).astype(np.float64)
+    sizes = np.bincount(numbers).astype(np.float64)
     return _bca(sums, sizes, 2 * _NORMAL.cdf(quantile) - 1)
 
 

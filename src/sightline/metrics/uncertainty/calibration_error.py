@@ -117,7 +117,7 @@ def _spread(
     """(num_bins, num_bins) covariance of the surplus of the bins; in none less than perfect confidences would have."""
     sizes, surplus = np.bincount(bins), right - sure
     left = surplus - (np.bincount(bins, weights=surplus) / sizes)[bins]
-    perfect = np.bincount(bins, weights=sure * (1 - sure))
+    perfect = np.bincount(bins, weights=sure * (1 - sure)).astype(np.float64)
     if numbers is None:
         seen = np.diag(np.bincount(bins, weights=left**2) * sizes / np.maximum(sizes - 1, 1))
     else:
@@ -125,7 +125,7 @@ def _spread(
         sums = np.bincount(numbers * num_bins + bins, weights=left, minlength=count * num_bins).reshape(count, -1)
         seen = sums.T @ sums * count / (count - 1)
         num_rarer = min(int(right.sum()), int((~right).sum()))
-        perfect *= design_effect(left, numbers, num_rarer=num_rarer)
+        perfect = perfect * design_effect(left, numbers, num_rarer=num_rarer)
     lacking = np.maximum(perfect - np.diag(seen), 0)
     result: NDArray[np.float64] = (seen + np.diag(lacking)) / len(sure) ** 2
     return result

@@ -31,7 +31,7 @@ class DecidedRows:
     labels: NDArray[np.int64]
     predicted: NDArray[np.int64]
     num_classes: int
-    groups: NDArray[np.str_] | None = None
+    groups: NDArray[np.str_] | NDArray[np.int64] | None = None
 
     @property
     def confusion(self) -> NDArray[np.int64]:
