@@ -18,6 +18,7 @@ from PIL import Image
 import sightline
 from sightline.cli.main import COMMANDS, Command
 from sightline.errors import InvalidValue
+from sightline.metrics.intervals import wilson_interval
 from sightline.system.caches import new_entry
 from sightline.system.paths import GONE
 
@@ -137,6 +138,26 @@ def test_evaluate_prints_one_json_object(command, tiny_run: sightline.Run) -> No
     assert (answer.code, answer.err) == (0, "")
     assert (told["num_correct"], told["num_images"]) == (tiny_run.evaluation.num_correct, 200)
     assert told["bundle"] == str(tiny_run.path)
+
+
+def test_evaluate_gives_intervals_at_the_level_that_is_named(command, tiny_run: sightline.Run) -> None:
+    told = json.loads(command("evaluate", tiny_run.path, "--interval-level", "0.8", "--json", "--quiet").out)
+    assert told["interval_level"] == 0.8
+    expected = wilson_interval(told["num_correct"], 200, confidence=0.8)
+    assert told["accuracy_interval"] == list(expected)
+    assert {"cross_entropy_interval", "macro_f1_interval", "auroc_interval", "calibration_error_interval"} <= set(told)
+    shown = command("evaluate", tiny_run.path, "--interval-level", "0.8").out
+    assert "in brackets: 80 % intervals" in shown
+    assert f"[{expected[0]:.4f}, {expected[1]:.4f}]" in shown
+    assert "95 %" not in shown
+
+
+@pytest.mark.parametrize("name", ["evaluate", "compare"])
+@pytest.mark.parametrize("level", ["0", "1", "1.5", "-0.5", "nan", "inf", "most"])
+def test_a_level_that_is_none_is_refused(command, name: str, level: str) -> None:
+    answer = command(name, "no", "such", f"--interval-level={level}")
+    assert (answer.code, answer.out) == (2, "")
+    assert "interval_level must be a number in (0, 1)" in answer.err or "argument --interval-level" in answer.err
 
 
 def test_evaluate_prints_a_table_of_classes(command, tiny_run: sightline.Run, small_npz: Path, tmp_path: Path) -> None:

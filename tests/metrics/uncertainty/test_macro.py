@@ -108,7 +108,8 @@ def test_of_two_classes_of_one_size_the_balanced_accuracy_is_as_sure_as_the_accu
 
 def test_without_a_mistake_the_interval_is_that_of_the_accuracy_where_classes_are_of_one_size() -> None:
     rows = rows_of(np.diag([50, 50]))
-    assert balanced_accuracy_interval(rows) == macro_f1_interval(rows) == pytest.approx(wilson_interval(100, 100))
+    assert balanced_accuracy_interval(rows) == macro_f1_interval(rows)
+    assert balanced_accuracy_interval(rows) == pytest.approx(wilson_interval(100, 100), abs=2e-3)
     # One class of a few images leaves more open than they do.
     assert balanced_accuracy_interval(rows_of(np.diag([95, 5])))[0] < wilson_interval(25, 25)[0]
 
