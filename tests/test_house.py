@@ -89,7 +89,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
         ),
     ),
     (Room("bundles/trust", "vouching calibration sets abstention novelty neighbours reference details"),),
-    (Room("bundles/vetting", "network_files", keras_on_use_in="network_files"),),
+    (Room("bundles/vetting", "hdf5 configs archives network_files weights_files", keras_on_use_in="network_files"),),
     (Room("bundles", "prediction answer_tables"),),
     (Room("quality", "findings ranges survey images classes duplicates shortcuts audit"),),
     (Room("reporting/sheets", "fonts grids sheets"),),

@@ -23,7 +23,7 @@ from sightline.system.backends import load_keras
 
 keras = load_keras()
 
-from sightline.configuration.networks import check_weights  # noqa: E402
+from sightline.bundles.vetting.weights_files import check_weights  # noqa: E402
 from sightline.networks import applications, lite0  # noqa: E402  # the backend is chosen first
 from sightline.networks.building import build_network  # noqa: E402
 

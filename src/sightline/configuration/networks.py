@@ -6,11 +6,9 @@ decoded and before Keras is loaded.
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 
-from sightline.errors import InvalidValue, pick, require
+from sightline.errors import InvalidValue, pick
 
 
 @dataclass(frozen=True)
@@ -220,33 +218,3 @@ def check_image_size(name: str, height: int, width: int) -> None:
             f"{name} takes images up to {largest} pixels a side; got {height}x{width}. "
             f"Set data.image_size={largest} or choose another model (`sightline models`)."
         )
-
-
-def check_weights(name: str, weights: str) -> None:
-    """Refuse a file of weights that is missing, cut off or of a kind that the network of that name does not take.
-
-    Whether whole weights fit the network is seen when it is built.
-
-    Raises:
-        InvalidValue: the file cannot be used, or the model starts from nothing.
-    """
-    if weights in ("imagenet", "random"):
-        return
-    backbone = pick(MODELS, name, kind="model").backbone
-    if backbone is None:
-        raise InvalidValue(f"model.weights: {name} starts from nothing; leave model.weights out.")
-    path = Path(weights)
-    if not path.is_file():
-        raise InvalidValue(f"model.weights: {path}: no such file. Name one, or say 'imagenet' or 'random'.")
-    suffixes = (".h5", ".keras") if backbone.application else (".npz",)
-    if path.suffix.lower() not in suffixes:
-        raise InvalidValue(f"model.weights: {name} takes weights from {' or '.join(suffixes)} files; got {path}.")
-    try:
-        if path.suffix.lower() == ".h5":
-            require("h5py", purpose="reading weights", install="h5py").File(path, "r").close()
-        else:
-            zipfile.ZipFile(path).close()
-    except (OSError, zipfile.BadZipFile) as error:
-        raise InvalidValue(
-            f"model.weights: {path} cannot be read ({error}). It is damaged, cut off, or no {path.suffix} file."
-        ) from error

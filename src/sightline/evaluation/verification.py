@@ -17,8 +17,11 @@ from sightline.bundles.parity import LARGEST_DIFFERENCE, largest_difference, mad
 from sightline.bundles.prediction import match_labels, predict_dataset
 from sightline.bundles.sessions import open_session, session_of
 from sightline.bundles.trust.abstention import read_answer_record
+from sightline.bundles.trust.neighbours import read_neighbours, read_thumbnails
+from sightline.bundles.trust.novelty import read_novelty
+from sightline.bundles.trust.reference import read_reference
 from sightline.bundles.trust.sets import read_certificate
-from sightline.bundles.vetting.network_files import network_logits
+from sightline.bundles.vetting.network_files import check_network, open_network
 from sightline.data.sources.loading import open_again
 from sightline.errors import InvalidBundle, MissingPackage, SightlineError
 from sightline.evaluation.finished_runs import FinishedRun, kept_evaluation, read_run
@@ -208,6 +211,10 @@ CONTENTS: dict[str, Callable[[Bundle], str]] = {
     "parity": lambda bundle: f"{len((read_parity(bundle) or ((),))[0])} images with their logits",
     "sets": lambda bundle: f"scores of {read_certificate(bundle).vouching.words}",
     "abstention": lambda bundle: f"answers to {read_answer_record(bundle).vouching.words}",
+    "reference": lambda bundle: f"what {read_reference(bundle).words} are like",
+    "novelty": lambda bundle: f"distances of {read_novelty(bundle).vouching.words}",
+    "neighbours": lambda bundle: f"names of {len(read_neighbours(bundle).names):,} training images",
+    "thumbnails": lambda bundle: f"{len(read_thumbnails(bundle) or ()):,} small pictures of them",
 }
 
 
@@ -218,7 +225,7 @@ def _num_known(bundle: Bundle) -> int:
 
 def _capability(bundle: Bundle, name: str) -> Found:
     if name not in CONTENTS:
-        raise _NotCheckedError("this Sightline does not know it. Run: pip install --upgrade sightline")
+        raise _NotCheckedError("this Sightline has nothing that reads it. Run: pip install --upgrade sightline")
     return f"{', '.join(CAPABILITIES[name])}: {CONTENTS[name](bundle)}", None
 
 
@@ -244,14 +251,24 @@ def _network(subject: _Subject) -> Found:
         raise _NotCheckedError("there is none: this network is run, not trained further")
     kept = read_parity(bundle)
     images = made_images(bundle.input) if kept is None else kept[0]
+    path = bundle.path / "model.keras"
+    check_network(path)  # before it is known whether Keras is here
     try:
-        load_keras()
+        keras = load_keras()
     except MissingPackage as error:
         raise _NotCheckedError(f"Keras is not installed here ({error})") from error
-    with usual_keras():
-        logits = network_logits(bundle.path / "model.keras", images)
+    with usual_keras(), keras.device("cpu:0"):
+        logits = _answered(open_network(path), images)
     words = f"opened by Keras; on {len(images)} images, probabilities as of model.onnx"
     return words, _apart(bundle, session_of(bundle).logits(images), logits)
+
+
+def _answered(network: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What a network of Keras answers; nothing, where it is not one of Sightline's, gives logits."""
+    try:
+        return np.asarray(network.predict(images, batch_size=len(images), verbose=0)["logits"])
+    except Exception as error:
+        raise InvalidBundle(f"Keras cannot run it ({(str(error).splitlines() or ['no reason given'])[0]})") from error
 
 
 def _apart(bundle: Bundle, found: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:

@@ -8,7 +8,8 @@ from typing import Any
 import keras
 from keras import layers
 
-from sightline.configuration.networks import MODELS, check_image_size, check_weights
+from sightline.bundles.vetting.weights_files import check_weights
+from sightline.configuration.networks import MODELS, check_image_size
 from sightline.configuration.schema import ModelRecipe
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +16,11 @@ from sightline.configuration.schema import ModelRecipe
 from sightline.errors import InvalidValue, require
 from sightline.networks.building import logits_head
 from sightline.networks.lite0_layout import EPSILON, NUM_FEATURES, STEM_FILTERS, Block, blocks
+from sightline.system.stored import read_arrays
 
 Weights = dict[str, NDArray[Any]]
+# The embedded ones have 18 MB.
+_MOST_BYTES = 256 * 2**20
 
 
 def lite0(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -> keras.Model:
@@ -100,10 +101,9 @@ def _picked(weights: Weights, name: str, origin: str) -> NDArray[Any]:
 
 def _archived(path: Path) -> Weights:
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or "it is damaged, or not an .npz file"
+        return read_arrays(path, most_bytes=_MOST_BYTES)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or f"it is damaged, or not an .npz file: {error}"
         raise InvalidValue(f"model.weights: {path} cannot be read ({reason}).") from error
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sightline.bundles.prediction import match_labels
+from sightline.bundles.vetting.network_files import open_network
 from sightline.configuration.schema import DataRecipe, Recipe
 from sightline.data.inputs.pixels import Pixels, read_pixels
 from sightline.data.sources.downloads import load_keras_for
@@ -69,7 +70,7 @@ def reopened_network(run: FinishedRun, class_names: tuple[str, ...]) -> Any:
     from sightline.training.packaging.contract import contract_of
 
     path = run.bundle.path / "model.keras"
-    contract = contract_of(keras.saving.load_model(path, compile=False, safe_mode=True))
+    contract = contract_of(open_network(path))
     if not {"features", "logits"} <= set(contract.output):
         raise InvalidBundle(f"{run.path}: its network gives no features; it was made by an older version. Train again.")
     # Networks are more or less sure of themselves than they are right, distilled ones above all: before

@@ -17,8 +17,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.bundles.vetting.network_files import open_network
 from sightline.configuration.schema import Recipe
-from sightline.errors import InvalidSource, InvalidValue, SightlineError
+from sightline.errors import InvalidBundle, InvalidSource, InvalidValue, SightlineError
 from sightline.metrics.ensembles import bootstrap_counts
 from sightline.system.backends import usual_keras
 from sightline.system.files import staged_folder, write_atomically, write_json
@@ -175,7 +176,8 @@ def load_member(job: Job, number: int) -> keras.Model:
     """The network of a finished member: uint8 images to a dictionary of features and logits."""
     path = job.folder_of(number) / "model.keras"
     with _whole(path):
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        network: keras.Model = open_network(path)
+        return network
 
 
 def train_answers(job: Job, number: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -191,7 +193,7 @@ def _whole(path: Path) -> Iterator[None]:
     """Whatever goes wrong while a file of a finished member is read, the file is damaged."""
     try:
         yield
-    except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, InvalidBundle) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InvalidValue(
             f"{path}: cannot be read ({reason}). Delete {path.parent}, and it is trained anew."

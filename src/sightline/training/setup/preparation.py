@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.bundles.identity import Identity, content_digests, identity_of, merged_identities
+from sightline.bundles.vetting.weights_files import check_weights
 from sightline.configuration.consistency import recipe_of_each
-from sightline.configuration.networks import check_image_size, check_weights
+from sightline.configuration.networks import check_image_size
 from sightline.configuration.schema import Recipe, strengths_of
 from sightline.data.duplicates.search import Copies, remembered_copies
 from sightline.data.inputs.input_spec import input_spec

@@ -1,0 +1,42 @@
+"""Files of weights that a recipe names, looked at before a network is built and before Keras opens them."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+from sightline.bundles.vetting.archives import check_weights_archive, check_weights_hdf5
+from sightline.configuration.networks import MODELS
+from sightline.errors import InvalidValue, pick
+
+
+def check_weights(name: str, weights: str) -> None:
+    """Refuse a file of weights that is missing, of a kind that the network of that name does not take, or not plain.
+
+    Whether whole weights fit the network is seen when it is built.
+
+    Raises:
+        InvalidValue: the file cannot be used, holds more than arrays of numbers, or the model starts from nothing.
+    """
+    if weights in ("imagenet", "random"):
+        return
+    backbone = pick(MODELS, name, kind="model").backbone
+    if backbone is None:
+        raise InvalidValue(f"model.weights: {name} starts from nothing; leave model.weights out.")
+    path = Path(weights)
+    if not path.is_file():
+        raise InvalidValue(f"model.weights: {path}: no such file. Name one, or say 'imagenet' or 'random'.")
+    suffixes = (".h5", ".keras") if backbone.application else (".npz",)
+    if path.suffix.lower() not in suffixes:
+        raise InvalidValue(f"model.weights: {name} takes weights from {' or '.join(suffixes)} files; got {path}.")
+    try:
+        if path.suffix.lower() == ".npz":
+            zipfile.ZipFile(path).close()
+        else:
+            (check_weights_hdf5 if path.suffix.lower() == ".h5" else check_weights_archive)(path)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidValue(
+            f"model.weights: {path} cannot be read ({reason}). It is damaged, cut off, or no {path.suffix} file of "
+            "weights alone, as Keras writes it."
+        ) from error
