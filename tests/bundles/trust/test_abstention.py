@@ -166,7 +166,10 @@ def test_an_answer_is_unsure_where_it_is_less_certain_than_the_threshold_that_wa
     assert found.predicted == sightline.predict(tiny_run, tests_of, progress=False).predicted
     said = capsys.readouterr().err
     assert "at most 30 % of the answers that are not marked unsure are wrong on images like the calibration" in said
-    assert f"({expected.num_answered} of {len(kept.certainties)} images, {expected.num_wrong} wrongly;" in said
+    counts = (
+        f"({expected.num_answered} of {len(kept.certainties)} calibration images, {expected.num_wrong} of them wrongly;"
+    )
+    assert counts in said
     assert found.take(np.array([5, 2])).unsure.tolist() == found.unsure[[5, 2]].tolist()  # type: ignore[union-attr]
     assert sightline.predict(tiny_run, tests_of[:2], progress=False).unsure is None
 

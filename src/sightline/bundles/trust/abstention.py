@@ -235,11 +235,11 @@ def _in_words(promise: Mapping[str, Any], record: AnswerRecord, found: Certified
         text += "None of them had to be marked"
     else:
         text += f"About {_percent(promise['share_answered'])} of such images are answered"
-    rows = "images" if record.vouching.num_groups is None else "groups"
-    return (
-        f"{text} ({found.num_answered:,} of {len(record.certainties):,} {rows}, {found.num_wrong:,} wrongly; "
-        f"{record.vouching.words})"
-    )
+    answered = f"{found.num_answered:,} of {len(record.certainties):,}"
+    wrongly = f"{found.num_wrong:,} of them wrongly"
+    if record.vouching.num_groups is None:
+        return f"{text} ({answered} calibration images, {wrongly}; assumed independent)"
+    return f"{text} ({answered} groups, {wrongly}; {record.vouching.words})"
 
 
 def _percent(share: float) -> str:

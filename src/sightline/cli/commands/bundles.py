@@ -93,7 +93,11 @@ def _detail_options(parser: ArgumentParser) -> None:
         help="mark images unlike those it learned, and of images like the calibration images at most this share",
     )
     parser.add_argument(
-        "--certainty", type=float, default=0.95, metavar="SHARE", help="with which that is kept (default: 0.95)"
+        "--certainty",
+        type=float,
+        default=0.95,
+        metavar="SHARE",
+        help="with which max_error and novelty are kept (default: 0.95)",
     )
 
 
