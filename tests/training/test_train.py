@@ -130,6 +130,7 @@ def test_a_run_leaves_every_file_of_the_design(tiny_run: sightline.Run) -> None:
     names = {str(path.relative_to(tiny_run.path)) for path in tiny_run.path.rglob("*") if path.is_file()}
     bundle = "manifest.json input.json labels.json model.keras model.onnx calibration.json metrics.json card.md"
     bundle += " parity.npz identity.npz sets.npz abstention.npz reference.npz"
+    bundle += " novelty.npz neighbours.npz"
     assert names == {
         *[
             "recipe.json",
@@ -218,7 +219,7 @@ def test_model_keras_opens_in_plain_keras_and_answers_as_model_onnx(tiny_run: si
     assert set(answer) == {"features", "logits"}
     session = onnxruntime.InferenceSession(tiny_run.bundle.path / "model.onnx", providers=["CPUExecutionProvider"])
     (given,), outputs = session.get_inputs(), {output.name: output for output in session.get_outputs()}
-    assert set(outputs) == {"features", "logits"}
+    assert set(outputs) == {"features", "logits", "novelty", "nearest", "nearest_distances"}
     told = outputs["logits"]
     assert (given.name, given.type, given.shape[1:]) == ("images", "tensor(uint8)", [28, 28, 1])
     assert (told.name, told.type) == ("logits", "tensor(float)")
