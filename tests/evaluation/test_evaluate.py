@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import sightline
-from sightline.bundles.trust.details import promise_lines, usual_makers
+from sightline.bundles.trust.details import brief_promise_lines, promise_lines, usual_makers
 from sightline.errors import InvalidSource, InvalidValue, MissingPackage, OutputExists
 from sightline.evaluation.scoring import figures, score
 from sightline.metrics.figures import FIGURES
@@ -104,6 +104,7 @@ def test_a_run_tells_how_its_bundle_keeps_the_usual_promises_on_its_test_rows(ti
     line = promise_lines(measured)[0]
     assert line.startswith("sets hold the right class of 95 %")
     assert f"measured: {measured.figures['coverage']}" in line
+    assert brief_promise_lines(measured)[0].startswith(f"asked for coverage 0.95: {measured.figures['coverage']}, ")
     assert f"\n- {line}" in (tiny_run.bundle.path / "card.md").read_text(encoding="utf-8")
 
 
@@ -113,7 +114,7 @@ def test_what_a_bundle_cannot_promise_is_told_among_its_promises(tiny_run: sight
     assert not makers
     assert "cannot promise a coverage" in refused["sets"]
     told = dataclasses.replace(tiny_run.evaluation, promises={"sets": {"refused": refused["sets"]}})
-    assert promise_lines(told) == [f"no promise of sets: {refused['sets']}"]
+    assert promise_lines(told) == brief_promise_lines(told) == [f"no promise of sets: {refused['sets']}"]
 
 
 def test_its_own_source_gives_the_figures_of_the_run(tiny_run: sightline.Run, small_npz: Path) -> None:

@@ -85,7 +85,7 @@ def size_in_words(num_bytes: int) -> str:
 def print_run(run: Run) -> None:
     """Print what came of a training: figures, what it confuses, what to be careful with, where it lies."""
     # Here, so that a command that prints a list does not wait for what evaluates.
-    from sightline.bundles.trust.details import promise_lines
+    from sightline.bundles.trust.details import brief_promise_lines
     from sightline.metrics.figures import told_in
 
     for name, evaluation in (("validation", run.validation), ("test", run.evaluation)):
@@ -100,8 +100,8 @@ def print_run(run: Run) -> None:
             print_text(f"{'confused':<11}{', '.join(pairs)}")
         if remark := small_classes(test):
             print_text(f"{'careful':<11}{remark}")
-        for line in promise_lines(test):
-            print_text(f"{'promise':<11}{line}")
+        for number, line in enumerate(brief_promise_lines(test)):
+            print_text(f"{'' if number else 'promises':<11}{line}")
     if run.ensemble is not None:
         print_text("\n".join(ensemble_lines(run.ensemble)))
     if run.teacher is not None:

@@ -160,6 +160,19 @@ def promise_lines(evaluation: Evaluation) -> list[str]:
     return lines
 
 
+def brief_promise_lines(evaluation: Evaluation) -> list[str]:
+    """The same in few words: what was asked for, and the figures; what that promises, the card says."""
+    lines = []
+    for name, promise in evaluation.promises.items():
+        if (refused := promise.get("refused")) is not None:
+            lines.append(f"no promise of {name}: {refused}")
+            continue
+        asked, share = next(iter(promise.items()))
+        kept = (figure for key, figure in evaluation.figures.items() if FIGURES[key].needs == name)
+        lines.append(f"asked for {asked.replace('_', ' ')} {share:g}: {', '.join(map(str, kept))}")
+    return lines
+
+
 def promises_section(test: Evaluation | None) -> str:
     """What the card says of how promises are kept on the test images; nothing where there are none."""
     if test is None or not test.promises:
