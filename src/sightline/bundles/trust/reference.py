@@ -121,9 +121,8 @@ def _table(found: Mapping[str, NDArray[np.float32]], seen: NDArray[np.float32]) 
     answers[sound, 1] = logits[sound].argmax(axis=1)
     if NOVELTY in found and len(sound):
         # What has no distance is farther than all that has.
-        farthest = np.finfo(np.float32).max
-        distances = np.nan_to_num(found[NOVELTY][sound], nan=farthest, posinf=farthest)
-        answers[sound, 2] = distances.reshape(len(sound), -1)[:, 0]
+        distances = found[NOVELTY][sound].reshape(len(sound), -1)[:, 0]
+        answers[sound, 2] = np.where(np.isfinite(distances), distances, np.finfo(np.float32).max)
     step = max(_MOST_SCORES // max(logits.shape[1], 1), 1)
     for first in range(0, len(sound), step):
         rows = sound[first : first + step]
