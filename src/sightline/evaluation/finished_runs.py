@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -224,15 +223,13 @@ def kept_evaluation(finished: FinishedRun, split: SplitName, level: float = USUA
         groups=_groups(finished, answers.given),
         task=finished.bundle.task,
     )
-    found = score(rows, interval_level=level)
-    kept = {name: figure for name in FIGURES if name not in found.figures and (figure := figure_in(told, name))}
+    # What details are needed for cannot be measured again: no file of a run holds them.
+    kept = {name: figure for name in FIGURES if FIGURES[name].needs and (figure := figure_in(told, name))}
     if told.get("interval_level", USUAL_LEVEL) != level:
         kept = {name: replace(figure, interval=None) for name, figure in kept.items()}
     return replace(
-        found,
+        score(rows, interval_level=level, kept=kept),
         num_unreadable=told.get("num_unreadable", 0),
-        # The former ones are measured when they are asked for; the kept ones need what no file of a run holds.
-        figures=ChainMap(kept, found.figures),  # type: ignore[arg-type]  # nothing is set in either
         promises=told.get("promises", {}),
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,14 +22,19 @@ from sightline.metrics.figures import (
 )
 from sightline.metrics.grouped import num_groups
 from sightline.metrics.intervals import USUAL_LEVEL, checked_confidence
-from sightline.records import Evaluation, Predictions, Run
+from sightline.records import Evaluation, Figure, Predictions, Run
 from sightline.system.text import counted
 
 
-def score(predictions: Predictions, *, interval_level: float = USUAL_LEVEL) -> Evaluation:
+def score(
+    predictions: Predictions,
+    *,
+    interval_level: float = USUAL_LEVEL,
+    kept: Mapping[str, Figure] = MappingProxyType({}),
+) -> Evaluation:
     """All figures of predictions whose labels are known; rows with an error are counted and left out.
 
-    A figure and its interval are computed when they are first asked for.
+    A figure and its interval are computed when they are first asked for; those in `kept` are taken as they are.
 
     Raises:
         InvalidValue: no labels, no readable image, or a level outside (0, 1).
@@ -51,7 +58,7 @@ def score(predictions: Predictions, *, interval_level: float = USUAL_LEVEL) -> E
         num_images=len(rows),
         num_correct=int(right.sum()),
         num_unreadable=int((~readable).sum()),
-        figures=MeasuredFigures(rows, level),
+        figures=MeasuredFigures(rows, level, kept),
         confusion=confusion,
         precision=precision,
         recall=recall,

@@ -292,13 +292,14 @@ FIGURES: dict[str, Metric] = {
 class MeasuredFigures(Mapping[str, Figure]):
     """The figures of rows that are all readable and labelled, by name; each is measured when it is first asked for.
 
-    So whoever tells one of them does not pay for the intervals of all.
+    So whoever tells one of them does not pay for the intervals of all. `kept` are figures that were measured once and
+    need what is not at hand any more.
     """
 
-    def __init__(self, rows: Predictions, level: float) -> None:
+    def __init__(self, rows: Predictions, level: float, kept: Mapping[str, Figure]) -> None:
         self._rows, self._level = rows, level
-        self._names = tuple(name for name, metric in FIGURES.items() if metric.is_known(rows))
-        self._measured: dict[str, Figure] = {}
+        self._names = tuple(name for name, metric in FIGURES.items() if name in kept or metric.is_known(rows))
+        self._measured = dict(kept)
 
     def __getitem__(self, name: str) -> Figure:
         if name not in self._names:
