@@ -229,6 +229,13 @@ def test_the_figures_of_a_class_are_told_with_their_intervals(capsys: pytest.Cap
     assert all(len(line) <= 80 for line in told["evaluate"].splitlines() if line.startswith(" "))
 
 
+def test_rough_intervals_are_said_to_be_so(capsys: pytest.CaptureFixture[str]) -> None:
+    told = in_all_places(score(ROWS), capsys)
+    assert "careful    intervals, but those of shares of images, are rough: 4 images, fewer than 100" in told["train"]
+    assert all("they are rough: 4 images, fewer than 100" in told[place] for place in ("card", "evaluate", "notebook"))
+    assert "are rough" not in "".join(in_all_places(score(many_rows()), capsys).values())
+
+
 def test_too_few_images_mistakes_or_groups_make_intervals_rough() -> None:
     rows = many_rows()
     assert score(rows).rough == ""

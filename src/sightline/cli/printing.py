@@ -98,7 +98,8 @@ def print_run(run: Run) -> None:
         if test.most_confused:
             pairs = (f"{given} as {taken} ({count})" for given, taken, count in test.most_confused[:5])
             print_text(f"{'confused':<11}{', '.join(pairs)}")
-        if remark := small_classes(test):
+        rough = test.rough and f"intervals, but those of shares of images, are rough: {test.rough}"
+        for remark in filter(None, (rough, small_classes(test))):
             print_text(f"{'careful':<11}{remark}")
         for number, line in enumerate(brief_promise_lines(test)):
             print_text(f"{'' if number else 'promises':<11}{line}")
