@@ -129,19 +129,19 @@ def shrunk_covariance(residuals: NDArray[np.float64]) -> NDArray[np.float64]:
     noise = float(((residuals**2).sum(axis=1) ** 2).sum() / num_rows - (found**2).sum()) / num_rows
     # Less than a hundredth would tell apart what float32 cannot.
     share = 1.0 if spread <= 0 else min(max(noise / spread, 0.01), 1.0)
-    return (1 - share) * found + share * sphere
+    return np.asarray((1 - share) * found + share * sphere)
 
 
 def class_scores(points: NDArray[np.float64], fitted: ClassDistances) -> NDArray[np.float64]:
     """(num_images,) squared distance to the nearest class; higher is more novel."""
     scaled = (points - fitted.centre) @ fitted.scale
-    return squared_distances(scaled, fitted.class_means).min(axis=1)
+    return np.asarray(squared_distances(scaled, fitted.class_means).min(axis=1))
 
 
 def squared_distances(points: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
     """(num_points, num_others), Euclid's, none below 0."""
     products = (points**2).sum(axis=1)[:, None] - 2 * points @ others.T + (others**2).sum(axis=1)
-    return np.maximum(products, 0)
+    return np.asarray(np.maximum(products, 0))
 
 
 def neighbour_scores(points: NDArray[np.float64], bank: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -35,7 +35,8 @@ def _stripes(draw: np.random.Generator, shape: tuple[int, ...]) -> Images:
     rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]]
     angle, width = draw.uniform(0, np.pi), draw.uniform(0.05, 0.25) * min(shape[:2])
     is_second = ((rows * np.sin(angle) + columns * np.cos(angle)) // max(width, 1)) % 2 == 1
-    return np.where(is_second[:, :, None], *draw.integers(0, 256, (2, shape[2]))).astype(np.uint8)
+    first, second = draw.integers(0, 256, (2, shape[2]))
+    return np.asarray(np.where(is_second[:, :, None], first, second), np.uint8)
 
 
 def _blurred(image: Images) -> Images:
