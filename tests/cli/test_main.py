@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -221,6 +222,19 @@ def test_an_interruption_is_exit_code_130(command, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("json.dumps", interrupted)
     answer = command("models", "--json")
     assert (answer.code, answer.err) == (130, "sightline models: interrupted\n")
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_that_ends_a_program_is_its_number_beyond_128_as_a_shell_tells_it(
+    command, monkeypatch: pytest.MonkeyPatch, name: str, code: int
+) -> None:
+    number = getattr(signal, name, None)
+    if number is None or signal.getsignal(number) is not signal.SIG_DFL:
+        pytest.skip(f"{name} is not there, or ignored, as nohup does it")
+    monkeypatch.setattr("json.dumps", lambda *_, **__: signal.raise_signal(number))
+    answer = command("models", "--json")
+    assert (answer.code, answer.err) == (code, "sightline models: interrupted\n")
+    assert signal.getsignal(number) is signal.SIG_DFL
 
 
 def test_help_waits_for_no_numpy(python) -> None:

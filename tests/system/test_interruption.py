@@ -12,7 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from sightline.system.interruption import heeding_interrupts, noting_interrupts, raise_if_interrupted
+from sightline.system.interruption import (
+    Stopped,
+    heeding_interrupts,
+    is_interrupted,
+    noting_interrupts,
+    raise_if_interrupted,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -91,6 +97,28 @@ def test_where_it_is_noted_the_first_waits_for_a_look_and_the_second_does_not(
         noting_interrupts()(work)()
     assert seen == expected
     assert capfd.readouterr().err.count("Ctrl-C once more stops at once") == 1
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_other_signals_that_end_a_program_stop_as_ctrl_c_does_and_are_told_apart(name: str) -> None:
+    number = getattr(signal, name, None)
+    if number is None or signal.getsignal(number) is not signal.SIG_DFL:
+        pytest.skip(f"{name} is not there, or ignored, as nohup does it")
+    seen = []
+
+    def work() -> None:
+        signal.raise_signal(number)
+        seen.append("noted")
+        assert is_interrupted()
+        raise_if_interrupted()
+        seen.append("not stopped")
+
+    with pytest.raises(Stopped) as raised:
+        heeding_interrupts()(noting_interrupts()(work))()
+    assert raised.value.signal == number
+    assert isinstance(raised.value, KeyboardInterrupt), "whoever clears up at Ctrl-C clears up"
+    assert seen == ["noted"]
+    assert signal.getsignal(number) is signal.SIG_DFL
 
 
 def test_a_handler_of_somebody_else_and_other_threads_are_let_alone() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import errno
 import io
@@ -20,11 +21,13 @@ from sightline._version import __version__
 from sightline.cli.commands import bundles, drift, inspection, lists, machine, runs, sources
 from sightline.cli.printing import silence_stdout
 from sightline.errors import SightlineError
-from sightline.system.interruption import heeding_interrupts
+from sightline.system.interruption import Stopped, heeding_interrupts
 from sightline.system.paths import GONE, is_here_gone
 from sightline.system.text import printable, printable_lines
 
 FINE, REFUSED, BUG, INTERRUPTED = 0, 2, 70, 130
+# As a shell tells it: 143 for SIGTERM, 129 for SIGHUP.
+BY_SIGNAL = 128
 # What the machine refuses, whatever the command: never a fault of the program.
 _MACHINE = (
     errno.EACCES,
@@ -113,7 +116,7 @@ def main(argv: list[str] | None = None) -> int:
 
     Returns:
         0 fine; 1 done, with findings, such as unreadable images; 2 refused; 70 a bug, with its traceback; 130
-        interrupted.
+        interrupted; 143 and 129 ended by SIGTERM and SIGHUP.
 
     Raises:
         SystemExit: argparse's own, after --help or a mistyped option.
@@ -143,9 +146,10 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.flush()
     except SightlineError as error:
         return _refuse(arguments, str(error))
-    except KeyboardInterrupt:
-        print(f"sightline {arguments.command}: interrupted", file=sys.stderr)
-        return INTERRUPTED
+    except KeyboardInterrupt as stop:
+        with contextlib.suppress(OSError):  # of a terminal that was closed
+            print(f"sightline {arguments.command}: interrupted", file=sys.stderr)
+        return INTERRUPTED if not isinstance(stop, Stopped) else BY_SIGNAL + stop.signal
     except Exception as error:  # noqa: BLE001  # the last place that can tell a bug from findings
         return _explain(arguments, error)
     return code

@@ -13,7 +13,6 @@ import math
 import multiprocessing
 import multiprocessing.context
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -21,6 +20,8 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, 
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, TypeVar
+
+from sightline.system.interruption import leave_to_parent
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -212,8 +213,7 @@ class _Slots:
 
 
 def _begin(num_threads: int, start: Callable[[], Any]) -> None:
-    # Ctrl-C goes to all processes of a terminal; the first of them decides, and ends the others.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_to_parent()
     # Where the first is ended without a word, nobody would end this one.
     threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     for name in (_SHARE, "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
