@@ -130,7 +130,7 @@ def kept_options(python: Path, bundle: Path, folder: Path) -> tuple[list[str], d
 
 def run_command(python: Path, bundle: Path, images: Path, options: Sequence[str]) -> subprocess.CompletedProcess[str]:
     """`sightline predict` in the other environment."""
-    command = [python, "-m", "sightline", "predict", bundle, images, *options, "--json", "--quiet"]
+    command = [str(python), "-m", "sightline", "predict", str(bundle), str(images), *options, "--json", "--quiet"]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -150,7 +150,7 @@ def found(option: str, rows: Sequence[Mapping[str, Any]], labels: Sequence[str])
     if option == "--novelty":
         return np.array([row["novel"] for row in rows]), np.arange(len(rows))
     answered = np.flatnonzero([not row["unsure"] for row in rows])
-    return np.array([rows[row]["label"] != labels[row] for row in answered]), answered
+    return np.array([rows[row]["label"] != labels[row] for row in answered.tolist()]), answered
 
 
 def ratio(python: Path, bundle: Path, folder: Path, asked: Sequence[str], *, repeats: int) -> str:

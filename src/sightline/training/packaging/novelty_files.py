@@ -47,6 +47,6 @@ def write_neighbour_files(staged: Path, data: Prepared, fitted: FittedNovelty | 
     kind = data.recipe.data.neighbours
     if fitted is None or kind == "none":
         return neighbours_section(0)
-    num_bytes = write_neighbours(staged, data.dataset.row_ids[fitted.rows], data.dataset.labels[fitted.rows])
+    num_bytes = write_neighbours(staged, data.dataset.row_ids[fitted.rows].tolist(), data.dataset.labels[fitted.rows])
     pictures = write_thumbnails(staged, data.pixels.take(fitted.rows)[:]) if kind == "thumbnails" else None
     return neighbours_section(len(fitted.rows), num_bytes, pictures)
