@@ -58,7 +58,7 @@ RESIZE_RULES: dict[str, str] = {
 NEIGHBOUR_KINDS: dict[str, str] = {
     "names": "those of up to 1,000 train images",
     "thumbnails": "and a picture of each, 96 pixels at most",
-    "none": "nothing of a single image",
+    "none": "neither names nor what the network sees of a single one",
 }
 
 COLOR_MODES: dict[str, str] = {

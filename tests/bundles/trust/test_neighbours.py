@@ -77,6 +77,11 @@ def test_the_command_names_them_in_words_json_and_the_table(
     assert command("predict", tiny_run.path, tmp_path / "digit.png", "--nearest", "6").code == 2
 
 
+def test_whole_numbers_of_numpy_are_numbers(tiny_run: sightline.Run) -> None:
+    answers = sightline.predict(tiny_run, np.zeros((9, 9), np.uint8), nearest=np.int64(2), progress=False)
+    assert answers.details["neighbours"].names.shape == (1, 2)
+
+
 @pytest.mark.parametrize("count", [0, 6, True, 1.0, "3"])
 def test_numbers_that_are_none_are_refused(tiny_run: sightline.Run, count: Any) -> None:
     with pytest.raises(InvalidValue, match="nearest must be a whole number from 1 to 5; got"):
@@ -127,7 +132,7 @@ def test_a_bundle_without_them_says_so(run_copy: Path) -> None:
     write_manifest(run_copy / "bundle")
     with pytest.raises(InvalidBundle, match="cannot name the nearest training images"):
         sightline.predict(run_copy, np.zeros((9, 9), np.uint8), nearest=1, progress=False)
-    assert "nothing of a single one is in the bundle" in neighbours_section(0)
+    assert "no training image is named, and neither a picture of a single one" in neighbours_section(0)
 
 
 def test_thumbnails_are_small_and_come_back_in_order(tmp_path: Path) -> None:

@@ -100,6 +100,31 @@ def test_where_images_must_not_travel_only_means_of_many_are_kept(prepared: Prep
     found = fit_novelty(session_of(tiny_run.bundle), private, width=84)
     assert found is not None
     assert found.method == "classes" != next(iter(METHODS))
+    # Four images of the first class are left: their mean would be nearly one of them.
+    labels = prepared.dataset.labels[prepared.splits.train]
+    train = prepared.splits.train[(labels != 0) | (np.cumsum(labels == 0) <= 4)]
+    rare = dataclasses.replace(private, splits=dataclasses.replace(prepared.splits, train=train))
+    found = fit_novelty(session_of(tiny_run.bundle), rare, width=84)
+    assert found is not None
+    assert found.classes.class_means.shape == (9, 84)
+    named = dataclasses.replace(rare, recipe=prepared.recipe)
+    found = fit_novelty(session_of(tiny_run.bundle), named, width=84)
+    assert found is not None
+    assert found.classes.class_means.shape == (10, 84)
+
+
+def test_so_many_rows_are_looked_at_that_each_class_has_enough(prepared: Prepared) -> None:
+    labels = np.repeat(np.arange(700), 6)
+    dataset = dataclasses.replace(
+        prepared.dataset,
+        class_names=tuple(map(str, range(700))),
+        labels=labels,
+        row_ids=np.arange(len(labels)).astype(str),
+        images=np.zeros((len(labels), 2, 2, 1), np.uint8),
+        given_splits=np.full(len(labels), ""),
+    )
+    rows = reference_rows(dataset, np.arange(len(labels)), prepared.spec, seed=0, num_each=5)
+    assert np.bincount(labels[rows]).tolist() == [5] * 700
 
 
 def test_too_few_rows_are_nothing_to_fit_or_choose_by(prepared: Prepared, tiny_run: sightline.Run) -> None:

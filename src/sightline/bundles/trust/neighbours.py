@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,12 +140,15 @@ def read_thumbnails(bundle: Bundle) -> tuple[bytes, ...] | None:
 def neighbours_section(num_images: int, num_bytes: int = 0, thumbnail_bytes: int | None = None) -> str:
     """What the card says of it: what of the data travels."""
     if not num_images:
-        said = "None: no training image is named, and nothing of a single one is in the bundle."
+        said = (
+            "None: no training image is named, and neither a picture of a single one nor what the network sees of it "
+            "is kept to compare others with."
+        )
     else:
         said = (
             f"`predict --nearest 3` names the training images that the network sees most alike, of {num_images:,} "
             f"whose names are in the bundle (`{FILE}`, {num_bytes:,} bytes), with where it sees them in its graph. "
-            "`--neighbours none` keeps nothing of a single image."
+            "`--neighbours none` keeps neither."
         )
     if thumbnail_bytes is not None:
         said += (
@@ -180,21 +184,21 @@ class NeighboursMaker:
         rows, distances = found[ROWS][:, :count], found[DISTANCES][:, :count]
         if rows.shape != distances.shape or rows.shape[1:] != (count,):
             raise InvalidBundle(f"{self.path}: model.onnx gives '{ROWS}' of shape {rows.shape}. Copy it again.")
-        numbers = np.nan_to_num(rows).astype(np.int64)
-        if not ((numbers >= 0) & (numbers < len(self.named.names))).all():
+        places = np.nan_to_num(rows).astype(np.int64)
+        if not ((places >= 0) & (places < len(self.named.names))).all():
             raise InvalidBundle(f"{self.path}: model.onnx names images that {FILE} does not know. Copy it again.")
-        classes = np.array(self.class_names, dtype=object)[self.named.labels[numbers]]
-        return Neighbours(self.named.names[numbers], classes, distances)
+        classes = np.array(self.class_names, dtype=object)[self.named.labels[places]]
+        return Neighbours(self.named.names[places], classes, distances)
 
 
 def neighbours_maker(bundle: Bundle, count: int | None) -> NeighboursMaker | None:
     """What names so many, before anything is decoded; None where none are asked for."""
     if count is None:
         return None
-    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= NEIGHBOURS:
+    if isinstance(count, bool) or not isinstance(count, numbers.Integral) or not 1 <= count <= NEIGHBOURS:
         raise InvalidValue(f"nearest must be a whole number from 1 to {NEIGHBOURS}; got {count!r}.")
     named = read_neighbours(bundle)
-    shown = min(count, len(named.names))
+    shown = min(int(count), len(named.names))
     words = f"nearest are told of {len(named.names):,} training images: like for the network, whatever they show"
     promise = {"nearest": shown, "num_images": len(named.names)}
     return NeighboursMaker(promise, words, named, bundle.class_names, bundle.path)

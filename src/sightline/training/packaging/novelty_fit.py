@@ -29,6 +29,8 @@ from sightline.training.setup.reference_rows import NUM_REFERENCES, reference_ro
 MOST_WIDTH, MOST_DIRECTION_VALUES, MOST_CLASS_VALUES = 512, 660_000, 800_000
 # The choice rests on validation images, at most so many, and on as many folds of classes.
 MOST_JUDGED, FEWEST_JUDGED, MOST_FOLDS = 500, 20, 4
+# Where images must not travel, a class of which fewer were looked at is left out: their mean is nearly one of them.
+FEWEST_OF_A_MEAN = 5
 _RATE = 0.05
 
 
@@ -81,15 +83,19 @@ def fit_novelty(session: Session, data: Prepared, *, width: int) -> FittedNovelt
         data: whose rows are looked at.
         width: how many features are those of one network, from the first on.
     """
-    rows = reference_rows(data.dataset, data.splits.train, data.spec, seed=data.recipe.seed)
+    # Of images that must not travel, not even what the network sees of one may: a mean of many may.
+    may_travel, seed = data.recipe.data.neighbours != "none", data.recipe.seed
+    num_each = 0 if may_travel else FEWEST_OF_A_MEAN
+    rows = reference_rows(data.dataset, data.splits.train, data.spec, seed=seed, num_each=num_each)
     rows, learned = _look(session, data, rows, width)
+    is_mean_of_many = np.bincount(learned.labels, minlength=1)[learned.labels] >= num_each
+    rows, learned = rows[is_mean_of_many], learned.take(is_mean_of_many)
     if len(rows) < FEWEST_JUDGED:
         return None
     directions = principal_directions(learned.features, _most_width(learned))
     if directions is not None:
         directions = rounded(directions)
-    # Of images that must not travel, not even what the network sees of one may: a mean of many may.
-    allowed = [name for name in METHODS if name != "images" or data.recipe.data.neighbours != "none"]
+    allowed = [name for name in METHODS if name != "images" or may_travel]
     fitted = replace(_fit(learned, directions), rows=rows[:NUM_REFERENCES], method=allowed[0])
     judged = data.splits.validation[_spread(len(data.splits.validation), MOST_JUDGED)]
     judged, known = _look(session, data, judged, width)

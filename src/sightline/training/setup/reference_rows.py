@@ -13,9 +13,15 @@ NUM_REFERENCES = 1_000
 _MOST_ROWS, _MOST_PIXELS = 2_000, 50_000_000
 
 
-def reference_rows(dataset: Dataset, train: NDArray[np.int64], spec: InputSpec, *, seed: int) -> NDArray[np.int64]:
-    """From 1,000 to 2,000 of the train rows, drawn by the seed, or all: one of each class, then a second, and so on."""
+def reference_rows(
+    dataset: Dataset, train: NDArray[np.int64], spec: InputSpec, *, seed: int, num_each: int = 0
+) -> NDArray[np.int64]:
+    """From 1,000 to 2,000 of the train rows, drawn by the seed, or all: one of each class, then a second, and so on.
+
+    More of them, where it takes more to have `num_each` of every class.
+    """
     most = int(np.clip(_MOST_PIXELS // (spec.height * spec.width), NUM_REFERENCES, _MOST_ROWS))
+    most = max(most, num_each * len(dataset.class_names))
     drawn = np.random.default_rng(seed).permutation(train)
     labels = dataset.labels[drawn]
     order = np.argsort(labels, kind="stable")
