@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import re
 from pathlib import Path
@@ -18,8 +19,10 @@ from sightline.cli.printing import print_evaluation, print_run
 from sightline.configuration.recipes import parse_recipe
 from sightline.evaluation.comparison import ComparedRun, Comparison
 from sightline.evaluation.scoring import brief_figures, figures, run_figures, score
+from sightline.metrics import figures as module
 from sightline.metrics.figures import FIGURES, Metric, figure_in, plain
 from sightline.metrics.intervals import wilson_interval
+from sightline.metrics.uncertainty.ranking import Ranking
 from sightline.records import Bundle, Evaluation, Figure, InputSpec, Predictions, Run, Splits
 
 NAMES = ("cat", "dog", "elk")
@@ -153,6 +156,24 @@ WITH_INTERVAL = [name for name in ALWAYS if FIGURES[name].interval is not None]
 
 def test_all_but_the_area_of_risks_have_an_interval() -> None:
     assert set(ALWAYS) - set(WITH_INTERVAL) <= {"risk_coverage_area"}
+
+
+def test_an_area_and_its_interval_are_of_one_ranking_which_goes_with_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Ranking] = []
+
+    def counted(classes: Any) -> Ranking:
+        made.append(Ranking(classes))
+        return made[-1]
+
+    monkeypatch.setattr(module, "Ranking", counted)
+    first, second = many_rows(), many_rows(num_images=300)
+    found = [FIGURES["auroc"].measure(rows) for rows in (first, second, first)]
+    assert len(made) == 2
+    assert found[0] == found[2] != found[1]
+    rest = len(module._RANKINGS)
+    del first
+    gc.collect()
+    assert len(module._RANKINGS) == rest - 1
 
 
 @pytest.mark.parametrize("name", WITH_INTERVAL)

@@ -6,6 +6,7 @@ The card of a bundle, what `train` and `evaluate` print, their JSON, `compare` a
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -125,12 +126,19 @@ def _brier_scores(rows: Predictions) -> NDArray[np.float64]:
     return rows.task.brier_scores(rows.logits, np.asarray(rows.labels), temperature=rows.temperature)
 
 
+# The value and the interval are of one ranking, which takes long of many classes.
+_RANKINGS: weakref.WeakKeyDictionary[Predictions, Ranking] = weakref.WeakKeyDictionary()
+
+
 def _ranking(rows: Predictions) -> Ranking:
     """Of each class against all others; of two classes of the second, as of the first it is the same."""
+    if (known := _RANKINGS.get(rows)) is not None:
+        return known
     probabilities = rows.task.probabilities(rows.logits, temperature=rows.temperature)
     labels, num_classes = np.asarray(rows.labels), len(rows.class_names)
     classes = [1] if num_classes == 2 else range(num_classes)
-    return Ranking((probabilities[:, number], rows.task.is_of(labels, number)) for number in classes)
+    found = Ranking((probabilities[:, number], rows.task.is_of(labels, number)) for number in classes)
+    return _RANKINGS.setdefault(rows, found)
 
 
 def _calibration_interval(power: Literal[1, 2]) -> Callable[[Predictions, float], tuple[float, float]]:

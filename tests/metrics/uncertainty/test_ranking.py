@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,15 @@ def test_images_that_hang_together_count_by_groups() -> None:
     assert hits / 200 >= 0.9
     assert ignored / 200 <= 0.7
     assert found.interval(np.zeros(400, int)) == (0.0, 1.0)
+
+
+def test_many_classes_take_the_memory_of_one() -> None:
+    scores, is_of = drawn(np.random.default_rng(0), 20_000, 0.5, 1)
+    tracemalloc.start()
+    Ranking((scores, is_of) for _ in range(50))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20 * scores.nbytes
 
 
 def test_a_perfect_order_leaves_open_what_the_rarer_side_leaves_open() -> None:

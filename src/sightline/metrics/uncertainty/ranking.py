@@ -42,11 +42,12 @@ class Ranking:
         Raises:
             InvalidValue: no class, or arrays of other types, lengths or shapes.
         """
-        areas, smallest, influences, num_misplaced = [], [], [], 0
+        areas, smallest, influences, num_misplaced = [], [], np.empty(0), 0
         for probabilities, is_of_class in classes:
             scores, is_of = _checked(probabilities, is_of_class)
             counts = int(is_of.sum()), int((~is_of).sum())
-            influences.append(np.zeros(len(is_of)))
+            # One sum for all: of a thousand classes, the influences of each would take more than their probabilities.
+            influences = influences if len(influences) else np.zeros(len(is_of))
             if min(counts) == 0:
                 continue
             places = _places(scores, is_of)
@@ -55,11 +56,11 @@ class Ranking:
             smallest.append(min(counts))
             num_misplaced = max(num_misplaced, min(int((places[part] < 1).sum()) for part in (is_of, ~is_of)))
             for part, count in zip((is_of, ~is_of), counts, strict=True):
-                influences[-1][part] = (places[part] - area) / math.sqrt(count * max(count - 1, 1))
-        if not influences:
+                influences[part] += (places[part] - area) / math.sqrt(count * max(count - 1, 1))
+        if not len(influences):
             raise InvalidValue("classes must name at least one; got none.")
         self.value = float(np.mean(areas)) if areas else math.nan
-        self._influences = np.sum(influences, axis=0) / max(len(areas), 1)
+        self._influences = influences / max(len(areas), 1)
         self._least = len(areas) ** 2 / sum(1 / count for count in smallest) if areas else 0.0
         self._num_misplaced = num_misplaced
 
