@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from fractions import Fraction
 from math import comb
 from typing import Any
@@ -128,6 +129,15 @@ def test_false_alarms_are_more_than_the_rate_in_no_more_calibrations_than_is_sai
     above = most_above(num_rows, 0.05, 0.95)
     assert above is not None
     assert violations(np.sort(drawn, axis=1)[:, -2 - above]) > allowed
+
+
+def test_a_rate_of_many_digits_takes_no_time_and_one_of_no_use_is_refused() -> None:
+    # 3 seconds and more where powers of its digits were multiplied.
+    start = time.process_time()
+    assert most_above(10_000, 0.3333333333333333, 0.95) == 3_255
+    assert time.process_time() - start < 1
+    with pytest.raises(InvalidValue, match=r"novelty must be at least 1e-09; got 1e-300\."):
+        novelty_limit(np.arange(100.0), rate=1e-300, certainty=0.95)
 
 
 def test_too_few_images_and_rates_that_are_none_are_refused_with_what_is_needed() -> None:

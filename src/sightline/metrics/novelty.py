@@ -7,7 +7,6 @@ their own. Classes that look alike lie in one place for both.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from sightline.errors import InvalidValue
 from sightline.metrics.conformal import exact_level
+from sightline.metrics.selective import LEAST_MAX_ERROR, fewest_answered, most_wrong
 
 # The score of the nearest images is the distance to the one of this rank: a single odd one is not enough.
 NEIGHBOURS = 5
@@ -181,7 +181,7 @@ def most_above(num_rows: int, rate: float | Fraction, certainty: float | Fractio
         From 0 to `num_rows` - 1; None where even 0 is too many.
 
     Raises:
-        InvalidValue: a rate or a certainty that is not in (0, 1).
+        InvalidValue: a rate or a certainty that is not in (0, 1), or a rate below 1e-9.
 
     Source:
         Wilks, Determination of sample sizes for setting tolerance limits, Ann. Math. Statist. 12 (1941).
@@ -190,16 +190,7 @@ def most_above(num_rows: int, rate: float | Fraction, certainty: float | Fractio
         >>> [most_above(n, 0.05, 0.95) for n in (58, 59, 100, 200, 500, 1_000)]
         [None, 0, 1, 4, 16, 38]
     """
-    share, risk = exact_level(rate, name="novelty"), 1 - exact_level(certainty, name="certainty")
-    hit, out_of = share.numerator, share.denominator
-    # Terms of (hit + miss) ** n, the one without a hit first; together they must stay within the risk.
-    miss = out_of - hit
-    term, allowed = miss**num_rows, risk.numerator * out_of**num_rows // risk.denominator
-    found, total = -1, term
-    while total <= allowed and found < num_rows - 1:
-        found += 1
-        term = term * (num_rows - found) * hit // ((found + 1) * miss)
-        total += term
+    found = min(most_wrong(num_rows, *_checked(rate, certainty)), num_rows - 1)
     return None if found < 0 else found
 
 
@@ -210,8 +201,14 @@ def fewest_known(rate: float | Fraction, certainty: float | Fraction) -> int:
         >>> fewest_known(0.05, 0.95), fewest_known(0.01, 0.95)
         (59, 299)
     """
-    share, risk = exact_level(rate, name="novelty"), 1 - exact_level(certainty, name="certainty")
-    return max(math.ceil(math.log(risk) / math.log1p(-share) - 1e-9), 1)
+    return fewest_answered(*_checked(rate, certainty))
+
+
+def _checked(rate: float | Fraction, certainty: float | Fraction) -> tuple[Fraction, Fraction]:
+    share = exact_level(rate, name="novelty", like=0.05)
+    if share < LEAST_MAX_ERROR:
+        raise InvalidValue(f"novelty must be at least {LEAST_MAX_ERROR:g}; got {rate!r}.")
+    return share, exact_level(certainty, name="certainty")
 
 
 def novelty_limit(scores: Floats, *, rate: float | Fraction, certainty: float | Fraction) -> float:

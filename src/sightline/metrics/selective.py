@@ -200,7 +200,7 @@ def error_p_value(num_wrong: int, num_answered: int, max_error: float) -> float:
 
 
 @lru_cache(maxsize=2**14)
-def most_wrong(num_answered: int, max_error: float, certainty: float) -> int:
+def most_wrong(num_answered: int, max_error: float | Fraction, certainty: float | Fraction) -> int:
     """How many of so many answers may be wrong at most for the test to pass; -1 where it does not even with none.
 
     Example:
@@ -227,7 +227,7 @@ def _exact_p_value(num_wrong: int, num_answered: int, rate: Fraction) -> Fractio
     return Fraction(total, rate.denominator**num_answered)
 
 
-def fewest_answered(max_error: float, certainty: float = 0.95, *, num_wrong: int = 0) -> int:
+def fewest_answered(max_error: float | Fraction, certainty: float | Fraction = 0.95, *, num_wrong: int = 0) -> int:
     """How many calibration images must be answered at least, so many of them wrongly, for a threshold to pass.
 
     Args:

@@ -356,6 +356,14 @@ def test_what_is_neither_true_nor_false_is_refused(
             sightline.predict(tiny_run, tests_of, coverage=coverage, per_class=per_class)
 
 
+def test_true_of_numpy_is_true(tiny_run: sightline.Run) -> None:
+    found, expected = (set_maker(tiny_run.bundle, 0.5, per_class=one) for one in (np.True_, True))
+    assert found is not None
+    assert expected is not None
+    assert (found.limits == expected.limits).all()
+    assert found.promise["per_class"] is True
+
+
 def test_an_earlier_bundle_opens_as_before_and_refuses_a_coverage_alone(run_copy: Path, tests_of: np.ndarray) -> None:
     (run_copy / "bundle" / FILE).unlink()
     (run_copy / "bundle" / "manifest.json").unlink()

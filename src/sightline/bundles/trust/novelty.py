@@ -245,7 +245,7 @@ def novelty_maker(bundle: Bundle, rate: float | None, *, certainty: float) -> No
     """What marks novel images at a false-alarm rate in (0, 1), before anything is decoded; None where none is asked."""
     if rate is None:
         return None
-    share, sure = float(exact_level(rate, name="novelty")), float(exact_level(certainty, name="certainty"))
+    share, sure = float(exact_level(rate, name="novelty", like=0.05)), float(exact_level(certainty, name="certainty"))
     known = read_novelty(bundle)
     try:
         limit = novelty_limit(known.scores, rate=rate, certainty=certainty)

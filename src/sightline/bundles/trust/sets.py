@@ -249,7 +249,7 @@ def set_maker(
     bundle: Bundle, coverage: float | None, *, score: str = USUAL_SCORE, per_class: bool = False
 ) -> SetMaker | None:
     """What makes sets of a coverage in (0, 1), before anything is decoded; None where none is asked for."""
-    if not isinstance(per_class, bool):
+    if not isinstance(per_class, bool | np.bool_):
         raise InvalidValue(f"per_class must be True or False; got {per_class!r}.")
     if coverage is None:
         if per_class or score != USUAL_SCORE:
@@ -272,7 +272,7 @@ def set_maker(
     promise = {
         "coverage": share,
         "score": score,
-        "per_class": per_class,
+        "per_class": bool(per_class),
         "num_images": certificate.num_images,
         "num_groups": certificate.vouching.num_groups,
     }
