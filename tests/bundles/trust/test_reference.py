@@ -158,6 +158,7 @@ def test_a_bundle_without_it_opens_and_says_what_it_lacks(run_copy: Path) -> Non
         ({"key": np.zeros(3, np.uint8)}, "its key is not of 16 bytes"),
         ({"brightness": np.zeros(3, np.float32)}, "its brightness is not one finite float32 an image"),
         ({"class": None}, "it has no classes"),
+        ({"certainty": None}, "it does not say how surely they were answered"),
         ({"num_images": np.array(1, np.int64)}, "its counts do not go together"),
         ({"num_images": None}, "num_images"),
     ],

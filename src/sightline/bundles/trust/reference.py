@@ -227,6 +227,8 @@ def _checked(arrays: dict[str, NDArray[Any]], num_classes: int) -> Reference:
     columns = {name: arrays[name] for name in PROPERTIES if name in arrays}
     if "class" not in columns or columns["class"].ndim != 1 or not len(columns["class"]):
         raise ValueError("it has no classes")
+    if "certainty" not in columns:
+        raise ValueError("it does not say how surely they were answered")
     for name, column in columns.items():
         if column.dtype != np.float32 or column.shape != columns["class"].shape or not np.isfinite(column).all():
             raise ValueError(f"its {name} is not one finite float32 an image")
