@@ -63,7 +63,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("metrics", "classification intervals significance grouped"),),
     (Room("metrics/calibration", "temperature scaling reliability"),),
     (Room("metrics/uncertainty", "bootstrap macro ranking calibration_error"),),
-    (Room("metrics", "ensembles history conformal drift novelty selective"),),
+    (Room("metrics", "ensembles history conformal drift selective novelty"),),
     (Room("tasks", "task single_label table"),),
     (Room("records", "data details results"),),
     (Room("records/__init__"),),  # hands on what is in both

@@ -43,8 +43,13 @@ def reopen_shared_rows(
     dataset, typed = _open(source, runs)
     chosen, splits = _divided(dataset, rows, class_names)
     judged = np.sort(np.concatenate([splits.rows(name) for name in SPLIT_NAMES if name in JUDGED_SPLITS]))
+    # No recipe trained what is made of them; but pictures that one of the runs keeps back stay where they are.
+    parity_images = all(run.recipe.get("data", {}).get("parity_images", True) for run in runs)
+    kept = [run.recipe.get("data", {}).get("neighbours", "names") for run in runs]
+    neighbours = next((kind for kind in ("none", "names") if kind in kept), "thumbnails")
     # A few train images, too, to tell how far others are from them; one that can no longer be read is done without.
-    wanted = np.concatenate([judged, reference_rows(chosen, splits.train, spec, seed=0)])
+    references = reference_rows(chosen, splits.train, spec, seed=0, may_travel=neighbours != "none")
+    wanted = np.concatenate([judged, references])
     read = read_pixels(chosen.take(wanted), spec)
     errors = {int(wanted[row]): reason for row, reason in read.errors.items()}
     if lost := [row for row in judged.tolist() if row in errors]:
@@ -55,10 +60,6 @@ def reopen_shared_rows(
     # Rows that nobody asks for have no image: to ask for one is an IndexError.
     positions = np.full(len(chosen), len(read.stored), np.int64)
     positions[wanted] = read.rows
-    # No recipe trained what is made of them; but pictures that one of the runs keeps back stay where they are.
-    parity_images = all(run.recipe.get("data", {}).get("parity_images", True) for run in runs)
-    kept = [run.recipe.get("data", {}).get("neighbours", "names") for run in runs]
-    neighbours = next((kind for kind in ("none", "names") if kind in kept), "thumbnails")
     recipe = Recipe(name="combined", data=DataRecipe(parity_images=parity_images, neighbours=neighbours))
     return Prepared(chosen, Pixels(read.stored, positions, errors), splits, spec, recipe), typed
 

@@ -22,15 +22,13 @@ from sightline.metrics.novelty import (
 )
 from sightline.training.packaging.unlike_images import unlike_images
 from sightline.training.setup.preparation import Prepared
-from sightline.training.setup.reference_rows import NUM_REFERENCES, reference_rows
+from sightline.training.setup.reference_rows import FEWEST_OF_A_MEAN, NUM_REFERENCES, reference_rows
 
 # Features that are wider, or that too many classes have a mean of, are projected: all that is kept has 4 MB at most,
 # 1 for the nearest images, 1.3 for the directions, 1.6 for the classes.
 MOST_WIDTH, MOST_DIRECTION_VALUES, MOST_CLASS_VALUES = 512, 660_000, 800_000
 # The choice rests on validation images, at most so many, and on as many folds of classes.
 MOST_JUDGED, FEWEST_JUDGED, MOST_FOLDS = 500, 20, 4
-# Where images must not travel, a class of which fewer were looked at is left out: their mean is nearly one of them.
-FEWEST_OF_A_MEAN = 5
 _RATE = 0.05
 
 
@@ -85,11 +83,11 @@ def fit_novelty(session: Session, data: Prepared, *, width: int) -> FittedNovelt
     """
     # Of images that must not travel, not even what the network sees of one may: a mean of many may.
     may_travel, seed = data.recipe.data.neighbours != "none", data.recipe.seed
-    num_each = 0 if may_travel else FEWEST_OF_A_MEAN
-    rows = reference_rows(data.dataset, data.splits.train, data.spec, seed=seed, num_each=num_each)
+    rows = reference_rows(data.dataset, data.splits.train, data.spec, seed=seed, may_travel=may_travel)
     rows, learned = _look(session, data, rows, width)
-    is_mean_of_many = np.bincount(learned.labels, minlength=1)[learned.labels] >= num_each
-    rows, learned = rows[is_mean_of_many], learned.take(is_mean_of_many)
+    if not may_travel:
+        is_of_many = np.bincount(learned.labels)[learned.labels] >= FEWEST_OF_A_MEAN
+        rows, learned = rows[is_of_many], learned.take(is_of_many)
     if len(rows) < FEWEST_JUDGED:
         return None
     directions = principal_directions(learned.features, _most_width(learned))

@@ -9,19 +9,22 @@ from sightline.records import Dataset, InputSpec
 
 # The first so many are what new images are compared with one by one.
 NUM_REFERENCES = 1_000
+# The mean of fewer images is nearly one of them.
+FEWEST_OF_A_MEAN = 5
 # So many are looked at, or fewer where images are large: a second or half a minute, for LeNet and for Lite0 at 224 px.
 _MOST_ROWS, _MOST_PIXELS = 2_000, 50_000_000
 
 
 def reference_rows(
-    dataset: Dataset, train: NDArray[np.int64], spec: InputSpec, *, seed: int, num_each: int = 0
+    dataset: Dataset, train: NDArray[np.int64], spec: InputSpec, *, seed: int, may_travel: bool = True
 ) -> NDArray[np.int64]:
     """From 1,000 to 2,000 of the train rows, drawn by the seed, or all: one of each class, then a second, and so on.
 
-    More of them, where it takes more to have `num_each` of every class.
+    Where images must not travel, as many more as it takes to have a mean of several of each class.
     """
     most = int(np.clip(_MOST_PIXELS // (spec.height * spec.width), NUM_REFERENCES, _MOST_ROWS))
-    most = max(most, num_each * len(dataset.class_names))
+    if not may_travel:
+        most = max(most, FEWEST_OF_A_MEAN * len(dataset.class_names))
     drawn = np.random.default_rng(seed).permutation(train)
     labels = dataset.labels[drawn]
     order = np.argsort(labels, kind="stable")
