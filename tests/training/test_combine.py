@@ -300,6 +300,19 @@ def test_runs_without_a_shared_validation_row_are_told_how_to_train(copies: tupl
     assert f"Train again with --splits {copies[0] / 'splits.csv'}." in str(caught.value)
 
 
+def test_what_one_run_keeps_back_of_its_images_stays_where_it_is(copies: tuple[Path, Path], tmp_path: Path) -> None:
+    path = copies[1] / "recipe.json"
+    recipe = json.loads(path.read_text())
+    recipe["data"] |= {"neighbours": "none", "parity_images": False}
+    path.write_text(json.dumps(recipe))
+    run = sightline.combine(copies, votes=[1, 1], out=tmp_path / "run", mode="quiet")
+    assert "neighbours" not in run.bundle.capabilities
+    assert "nearest" not in run.bundle.manifest["outputs"]
+    card = (run.bundle.path / "card.md").read_text(encoding="utf-8")
+    assert "no training image is named" in card
+    assert "pictures of the data" not in card
+
+
 def describe(run: Path, name: str, change: Callable[[Any], Any]) -> None:
     """Alter a JSON file of a bundle and seal it anew."""
     path = run / "bundle" / name

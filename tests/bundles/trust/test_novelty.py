@@ -133,7 +133,7 @@ def test_the_command_tells_it_in_words_json_and_the_table(
     answer = command("predict", tiny_run.path, *names, "--novelty", "0.2", "--certainty", "0.5", "--csv", "out.csv")
     lines = answer.out.splitlines()
     assert [line.count("  unlike the images it learned") for line in lines] == [0, 1, 0]
-    assert "images unlike those it learned are marked, and so are at most 20 %" in answer.err
+    assert "and so are at most 20 % of images like the calibration images" in answer.err
     with (tmp_path / "out.csv").open(newline="") as table:
         cells = [(row["novel"], row["farther_than"]) for row in csv.DictReader(table)]
     assert [cell[0] for cell in cells] == ["false", "true", ""]
@@ -212,5 +212,27 @@ def test_the_card_says_what_was_tried_and_what_is_not_told(tiny_run: sightline.R
     text = novelty_section(known, 9, metrics={})
     assert "marked were noise (100%); **not reliably marked: a (50%)**." in text
     assert "it marked 30% of their images, and they were farther than others in 80.0% of pairs" in text
+    assert "does not reliably tell" not in text
+    kinds = ["noise", "one colour", "stripes", "inverted images", "signs"]
+    missed = dataclasses.replace(known, measures=NoveltyMeasures(0.6, 0.1, dict.fromkeys(kinds, 0.1)))
+    text = novelty_section(missed, 9, metrics={})
+    assert all(f"{kind} (10%)" in text for kind in kinds)
+    assert "**So this network does not reliably tell what it never saw.**" in text
     assert "too few validation images" in novelty_section(dataclasses.replace(known, measures=None), metrics={})
     assert "Not told" in novelty_section(None, metrics={})
+
+
+def test_a_network_that_tells_none_of_the_made_images_is_not_said_to_tell_what_it_never_saw(
+    altered: Callable[..., Path], tiny_run: sightline.Run
+) -> None:
+    kinds = read_novelty(tiny_run.bundle).measures
+    assert kinds is not None
+    told = np.ones(len(kinds.caught))
+    for caught, beginning in (
+        (told, "images unlike those it learned are marked, and so are at most 20 % of"),
+        (0 * told, "images unlike those it learned are marked, but none reliably, and so are at most 20 % of"),
+    ):
+        maker = novelty_maker(load_bundle(altered(caught=caught)), 0.2, certainty=0.8)
+        assert maker is not None
+        assert maker.in_words.startswith(beginning)
+        assert all((kind in maker.in_words) == (caught[0] == 0) for kind in kinds.caught)

@@ -6,7 +6,7 @@ The distance of a new image is an output of the graph; here is what it is compar
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ METHODS = {
 USUAL_METHOD = next(iter(METHODS))
 # Of made images of a kind so many must be told, for the kind to count as told.
 CAUGHT = 0.95
+# Each kind that is not told is named; a stranger's file may have more of them.
+_MOST_NAMED = 10
 MOST_KEPT, _MOST_KINDS, _MOST_BYTES = 10_000, 100, 2**20
 # A network's last digits depend on what is answered beside an image; nobody should be novel by them.
 _MARGIN = 1e-3
@@ -201,10 +203,13 @@ def _unknown(metrics: Mapping[str, Any]) -> str:
 def _tried(measures: NoveltyMeasures) -> str:
     told = [f"{kind} ({share:.0%})" for kind, share in measures.caught.items() if share >= CAUGHT]
     missed = [f"{kind} ({share:.0%})" for kind, share in measures.caught.items() if share < CAUGHT]
-    parts = [f"It was tried on made images: marked were {listed(told) if told else 'none of them reliably'}"]
+    names = listed(told, most=_MOST_NAMED) if told else "none of them reliably"
+    parts = [f"It was tried on made images: marked were {names}"]
     if missed:
-        parts.append(f"**not reliably marked: {listed(missed)}**")
+        parts.append(f"**not reliably marked: {listed(missed, most=_MOST_NAMED)}**")
     text = "; ".join(parts) + "."
+    if not told:
+        text += " **So this network does not reliably tell what it never saw.**"
     if measures.separation is not None and measures.found is not None:
         text += (
             f" Where it was not told of some of the classes, which the network itself had learned, it marked "
@@ -268,12 +273,14 @@ def novelty_maker(bundle: Bundle, rate: float | None, *, certainty: float) -> No
 
 
 def _in_words(rate: float, certainty: float, known: KnownDistances) -> str:
+    caught = {} if known.measures is None else known.measures.caught
+    missed = [kind for kind, share in caught.items() if share < CAUGHT]
+    beginning = "images unlike those it learned are marked, and so are at most"
+    if missed and len(missed) == len(caught):
+        beginning = "images unlike those it learned are marked, but none reliably, and so are at most"
     text = (
-        f"images unlike those it learned are marked, and so are at most {100 * rate:g} % of "
+        f"{beginning} {100 * rate:g} % of "
         f"{known.vouching.of_images}, with a certainty of {100 * certainty:g} % ({known.vouching.words}). Classes "
         "that look like learned ones are often not marked"
     )
-    missed: Sequence[str] = ()
-    if known.measures is not None:
-        missed = [kind for kind, share in known.measures.caught.items() if share < CAUGHT]
-    return text + (f"; nor, of made images, were {listed(missed)}" if missed else "")
+    return text + (f"; nor, of made images, were {listed(missed, most=_MOST_NAMED)}" if missed else "")
