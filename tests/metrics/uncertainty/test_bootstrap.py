@@ -14,7 +14,7 @@ from sightline.metrics.uncertainty.bootstrap import MOST_DRAWN, NUM_RESAMPLES, m
 @pytest.mark.parametrize(("num_images", "confidence"), [(50, 0.95), (200, 0.9), (1000, 0.99)])
 def test_the_interval_is_the_bca_interval_of_scipy(num_images: int, confidence: float) -> None:
     stats = pytest.importorskip("scipy.stats")
-    values = np.random.default_rng(3).exponential(1, num_images)
+    values = np.sort(np.random.default_rng(3).exponential(1, num_images))
     found = stats.bootstrap(
         (values,),
         np.mean,
@@ -32,6 +32,8 @@ def test_of_groups_the_interval_is_that_of_scipy_with_wider_percentiles() -> Non
     groups = np.repeat(np.arange(40), generator.integers(1, 9, 40))
     values = generator.exponential(1, len(groups)) + generator.exponential(1, 40)[groups]
     sums, sizes = np.bincount(groups, weights=values), np.bincount(groups).astype(float)
+    order = np.lexsort((sums, sizes))
+    sums, sizes = sums[order], sizes[order]
     expanded = 2 * stats.norm.cdf(stats.t.ppf(0.975, 39) * np.sqrt(40 / 39)) - 1
     found = stats.bootstrap(
         (sums, sizes),
@@ -73,6 +75,14 @@ def test_the_same_values_have_the_same_interval_whatever_is_drawn_elsewhere() ->
     np.random.default_rng(0).random(7)
     assert mean_interval(values) == first
     assert mean_interval(values, list(range(100))) == first
+
+
+def test_the_order_of_the_images_and_the_names_of_groups_change_nothing() -> None:
+    generator = np.random.default_rng(2)
+    values, groups, order = generator.exponential(1, 300), np.arange(300) // 5, generator.permutation(300)
+    assert mean_interval(values[order]) == pytest.approx(mean_interval(values), rel=1e-12)
+    renamed = (7 * groups + 3) % 61
+    assert mean_interval(values[order], renamed[order]) == pytest.approx(mean_interval(values, groups), rel=1e-9)
 
 
 def test_of_many_images_fewer_are_drawn_and_no_more_is_held_than_a_portion() -> None:

@@ -68,6 +68,9 @@ def _bca(sums: NDArray[np.float64], sizes: NDArray[np.float64], confidence: floa
     """Of the quotient of two sums over units that are drawn together."""
     if len(sums) == 1:
         return -np.inf, np.inf
+    # The draws name places: with the values in their order, that of the images and the names of groups change nothing.
+    order = np.lexsort((sums, sizes))
+    sums, sizes = sums[order], sizes[order]
     value = float(sums.sum() / sizes.sum())
     drawn = _resampled(sums, sizes)
     below = float((drawn < value).sum() + (drawn <= value).sum()) / (2 * len(drawn))
