@@ -238,6 +238,15 @@ def test_one_image_and_certain_answers_have_a_reliability_diagram():
         opened(reliability_png(found))
 
 
+def test_where_all_points_are_as_chance_explains_the_panels_keep_their_place():
+    found = Reliability([0.53, 0.56, 0.73, 0.9, 0.98, 0.985], [True] * 6)
+    figure = draw_reliability(replace(evaluation(np.eye(2, dtype=np.int64)), reliability=found))
+    figure.draw_without_rendering()
+    upper, lower = (panel.get_position() for panel in figure.axes)
+    assert upper.height + lower.height > 0.7
+    assert upper.y0 - lower.y1 < 0.05
+
+
 def test_an_evaluation_without_confidences_has_no_reliability_diagram():
     with pytest.raises(InvalidValue, match="reliability must be known"):
         draw_reliability(replace(evaluation(np.eye(2, dtype=np.int64)), reliability=None))

@@ -77,6 +77,8 @@ def _paint_shares(panel: Axes, found: Reliability) -> None:
             clip_on=False,
             zorder=3,
             label=words,
+            # The place of no point is a corner of the figure, and the panels would make room for it.
+            in_layout=bool(rows.any()),
         )
     panel.set(xlim=(0, 1), ylim=(-0.02, 1.02))
     panel.set_ylabel("share that is right", **text_style(10))
