@@ -96,6 +96,9 @@ def test_what_cannot_be_compared_is_refused_in_words(tiny_run: sightline.Run, fo
             InvalidValue, match=r"false_alarms must be a number above 0 and below 1, such as 0\.01; got"
         ):
             sightline.check(tiny_run, folder, false_alarms=wrong, progress=False)  # type: ignore[arg-type]
+    for wrong in (1, "yes", None):
+        with pytest.raises(InvalidValue, match="stream must be True or False; got"):
+            sightline.check(tiny_run, folder, stream=wrong, progress=False)  # type: ignore[arg-type]
 
 
 def test_one_image_is_looked_at_too(tiny_run: sightline.Run, folder: Path) -> None:

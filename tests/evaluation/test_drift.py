@@ -105,6 +105,13 @@ def test_what_spreads_otherwise_around_the_same_median_is_told_by_its_middle() -
     assert found.in_words.startswith("otherwise spread in contrast (middle 80 % 1.")
 
 
+def test_where_the_middle_is_the_same_too_it_is_told_by_how_far_all_reach() -> None:
+    new = images(40)
+    new.table[0, PROPERTIES.index("width")] = 200
+    found = {one.name: one for one in together(reference(100), new).properties}
+    assert found["width"].in_words == "slightly otherwise spread in width (28 to 200, was 28 to 28)"
+
+
 def test_other_formats_and_answers_are_told_by_the_share_that_moved_most() -> None:
     new = images(300)
     new.table[:, PROPERTIES.index("format")] = 1

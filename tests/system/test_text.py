@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from sightline.system.text import csv_line, json_line, markdown, printable
+from sightline.system.text import csv_line, exact_percent, json_line, markdown, printable
 
 HOSTILE = [
     "a\nb",
@@ -112,3 +112,14 @@ def test_a_row_of_a_table_is_read_as_it_was_written():
 )
 def test_a_name_in_markdown_is_no_markup(name, written):
     assert markdown(name) == written
+
+
+def test_a_share_that_is_almost_all_is_not_said_to_be_100_percent() -> None:
+    assert [exact_percent(share) for share in (0.95, 0.005, 0.9999999, 1e-9, 0.3, 1)] == [
+        "95 %",
+        "0.5 %",
+        "99.99999 %",
+        "0.0000001 %",
+        "30 %",
+        "100 %",
+    ]

@@ -14,7 +14,7 @@ from sightline.configuration.networks import MODELS
 from sightline.configuration.schema import Recipe
 from sightline.metrics.figures import FIGURES, told_in
 from sightline.records import Dataset, Evaluation, InputSpec
-from sightline.system.text import counted, markdown
+from sightline.system.text import counted, exact_percent, markdown
 
 IDENTITY, LICENCES, LIMITS = "## What it knows of its images", "## Data and licences", "## Limits"
 
@@ -199,7 +199,7 @@ def _figure(name: str, evaluation: Evaluation) -> str:
     if figure.interval is None:
         return text
     lower, upper = map(figure.written, figure.interval)
-    return f"{text}, {100 * evaluation.interval_level:g} % interval {lower} to {upper} ({metric.interval_method})"
+    return f"{text}, {exact_percent(evaluation.interval_level)} interval {lower} to {upper} ({metric.interval_method})"
 
 
 def _test_images(evaluation: Evaluation) -> str:

@@ -88,7 +88,8 @@ def check(
 
     Raises:
         InvalidBundle: the bundle cannot be used, or keeps nothing to compare with.
-        InvalidValue: no image was given, or the rate of false alarms is not above 0 and below 1.
+        InvalidValue: no image was given, the rate of false alarms is not above 0 and below 1, or
+            `stream` is not True or False.
         UnreadableImage: none of the images can be read.
 
     Example:
@@ -101,6 +102,8 @@ def check(
     is_real = isinstance(false_alarms, numbers.Real) and not isinstance(false_alarms, bool)
     if not (is_real and 0 < false_alarms < 1):
         raise InvalidValue(f"false_alarms must be a number above 0 and below 1, such as 0.01; got {false_alarms!r}.")
+    if not isinstance(stream, bool | np.bool_):
+        raise InvalidValue(f"stream must be True or False; got {stream!r}.")
     opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
     reference = read_reference(opened)
     with reporting(None if progress else "quiet"):

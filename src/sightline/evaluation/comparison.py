@@ -22,7 +22,7 @@ from sightline.reporting.charts.canvas import check_drawable
 from sightline.reporting.charts.overlay import MOST_CURVES, Course, overlay_png
 from sightline.system.files import write_atomically
 from sightline.system.paths import check_output
-from sightline.system.text import shorten
+from sightline.system.text import exact_percent, shorten
 
 SPLITS = ("test", "validation")
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -76,7 +76,7 @@ class Comparison:
         differences += [[key, *map(_value, values)] for key, values in self.differences.items()]
         alike = "their recipes do not differ"
         said = [line for test in self.tests for line in (str(test), *(f"  {remark}" for remark in test.remarks))]
-        level = f"in brackets: {100 * self.interval_level:g} % intervals"
+        level = f"in brackets: {exact_percent(self.interval_level)} intervals"
         parts = [names, *_figure_tables(self), level, _columns(differences) if self.differences else alike]
         return "\n\n".join([*parts, "\n".join([*said, *self.remarks])])
 

@@ -203,16 +203,24 @@ def _property(
 def _numbers_told(
     name: str, samples: tuple[NDArray[np.float32], NDArray[np.float32]], _: Sequence[str]
 ) -> tuple[float, float, float, str]:
-    """Both medians, how far apart, and which way it went; of equal ones, how far the middle 80 % reach."""
+    """Both medians, how far apart, and which way it went; of equal ones, how far the middle 80 %, or all, reach."""
     old, new = (float(np.median(sample)) for sample in samples)
     apart = two_sample_distance(*samples)
     falls, rises, digits = _MOVES[name]
     before, after = f"{old:.{digits}f}", f"{new:.{digits}f}"
     if before != after:
         return old, new, apart, f"{falls if new < old else rises} (median {after}, was {before})"
-    (low, high), (new_low, new_high) = (np.quantile(sample, [0.1, 0.9]).tolist() for sample in samples)
-    reach = f"middle 80 % {new_low:.{digits}f} to {new_high:.{digits}f}, was {low:.{digits}f} to {high:.{digits}f}"
-    return old, new, apart, f"otherwise spread in {name} ({reach})"
+    was, now = (_reach(sample, (0.1, 0.9), digits) for sample in samples)
+    middle = "middle 80 % "
+    if was == now:
+        was, now, middle = *(_reach(sample, (0, 1), digits) for sample in samples), ""
+    return old, new, apart, f"otherwise spread in {name} ({middle}{now}, was {was})"
+
+
+def _reach(sample: NDArray[np.float32], ends: tuple[float, float], digits: int) -> str:
+    """From which to which quantile: "0.09 to 0.21"."""
+    lower, upper = np.quantile(sample, ends).tolist()
+    return f"{lower:.{digits}f} to {upper:.{digits}f}"
 
 
 def _shares_told(

@@ -17,7 +17,7 @@ from sightline.errors import InvalidValue
 from sightline.metrics.calibration.reliability import Reliability
 from sightline.records.data import InputSpec, Splits, image_tag
 from sightline.records.details import AnswerDetail, Novelty, PredictionSets, UnsureAnswers
-from sightline.system.text import counted
+from sightline.system.text import counted, exact_percent
 from sightline.tasks.single_label import SINGLE_LABEL
 from sightline.tasks.task import Task
 
@@ -384,7 +384,7 @@ class Evaluation:
         """What stands in brackets behind the figures, in a line."""
         counted_groups = "" if self.num_groups is None else f", in which {counted(self.num_groups, 'group')} count"
         rough = f"; but those of shares of images they are rough: {self.rough}" if self.rough else ""
-        return f"in brackets: {100 * self.interval_level:g} % intervals{counted_groups}{rough}"
+        return f"in brackets: {exact_percent(self.interval_level)} intervals{counted_groups}{rough}"
 
     def class_figure(self, name: str, label: int) -> Figure:
         """The "precision", "recall" or "f1" of a class, with its interval."""

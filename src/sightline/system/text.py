@@ -11,6 +11,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
 # Joiners and marks of direction stand in ordinary Persian, Hindi, Hebrew and emoji; they move no other text.
@@ -103,6 +104,16 @@ def counted(count: int, one: str, many: str = "") -> str:
 def percent(share: float) -> str:
     """A share from 0 to 1 as a whole percentage, "46 %"."""
     return f"{100 * share:.0f} %"
+
+
+def exact_percent(share: float) -> str:
+    """A share as it was typed, as a percentage with all its digits: what is almost 1 is not said to be 100 %.
+
+    Example:
+        >>> exact_percent(0.95), exact_percent(0.9999999)
+        ('95 %', '99.99999 %')
+    """
+    return f"{(100 * Decimal(str(float(share)))).normalize():f} %"
 
 
 def shorten(text: str, fits: Callable[[str], bool]) -> str:

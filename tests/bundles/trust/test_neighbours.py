@@ -132,6 +132,8 @@ def test_a_bundle_without_them_says_so(run_copy: Path) -> None:
     write_manifest(run_copy / "bundle")
     with pytest.raises(InvalidBundle, match="cannot name the nearest training images"):
         sightline.predict(run_copy, np.zeros((9, 9), np.uint8), nearest=1, progress=False)
+    with pytest.raises(InvalidBundle, match=r"^imagenet: cannot name the nearest training images: none of them came"):
+        sightline.predict("imagenet", np.zeros((9, 9), np.uint8), nearest=1, progress=False)
     assert "no training image is named, and neither a picture of a single one" in neighbours_section(0)
 
 

@@ -149,7 +149,7 @@ def test_the_command_tells_it_in_words_json_and_the_table(
 
 @pytest.mark.parametrize("rate", [0, 1, -1, float("nan"), True, "0.05"])
 def test_rates_that_are_none_are_refused(tiny_run: sightline.Run, asked: np.ndarray, rate: Any) -> None:
-    with pytest.raises(InvalidValue, match="novelty must be a number above 0 and below 1"):
+    with pytest.raises(InvalidValue, match=r"novelty must be a number above 0 and below 1, such as 0\.05; got"):
         sightline.predict(tiny_run, asked, novelty=rate, progress=False)
 
 
@@ -161,7 +161,9 @@ def test_bundles_without_it_open_and_say_that_they_cannot_tell(run_copy: Path, a
     write_manifest(run_copy / "bundle")
     assert len(sightline.predict(run_copy, asked, progress=False)) == 60
     with pytest.raises(
-        InvalidBundle, match=r"cannot promise a share of false alarms.*data\.calibration_fraction above 0"
+        InvalidBundle,
+        match=r"cannot promise a share of false alarms.*without calibration images or enough train images, or by .*"
+        r"again with more images and data\.calibration_fraction above 0",
     ):
         sightline.predict(run_copy, asked, novelty=0.05, progress=False)
 

@@ -251,7 +251,7 @@ def test_no_set_is_empty_where_less_is_asked_for_than_the_network_knows(
     assert found.sets.is_unusual.any()
     assert all(names is not None and len(names) == 1 for names in found.named_sets)
     assert [names[0] for names in found.named_sets if names] == list(found.predicted)
-    assert "of them, more often than asked" in capsys.readouterr().err
+    assert "of the calibration images, more often than asked" in capsys.readouterr().err
 
 
 def test_per_class_it_is_said_of_which_classes_the_answer_alone_is_right_more_often(
@@ -265,7 +265,8 @@ def test_per_class_it_is_said_of_which_classes_the_answer_alone_is_right_more_of
     bundle = load_bundle(altered(**{**arrays, "is_right": is_right}))
     maker = set_maker(bundle, 0.94, per_class=True)
     assert maker is not None
-    assert "Of 2 of 10 classes, the most probable class alone is right for as many as 100 % (of '8')" in maker.in_words
+    said = "the most probable class alone is right for as many as 100 % of the calibration images (of '8')"
+    assert f"Of 2 of 10 classes, {said}" in maker.in_words
     # Of all together 0.835 are right, so that 0.94 asks for more.
     whole = set_maker(bundle, 0.94)
     assert whole is not None

@@ -32,6 +32,7 @@ from sightline.metrics.selective import (
 from sightline.records import Bundle, Predictions, UnsureAnswers
 from sightline.system.files import write_atomically
 from sightline.system.stored import read_arrays
+from sightline.system.text import exact_percent
 
 FILE = "abstention.npz"
 USUAL_CERTAINTY = 0.95
@@ -228,8 +229,8 @@ def unsure_maker(bundle: Bundle, max_error: float | None, *, certainty: float = 
 
 def _in_words(promise: Mapping[str, Any], record: AnswerRecord, found: Certified) -> str:
     text = (
-        f"at most {_percent(promise['max_error'])} of the answers that are not marked unsure are wrong on "
-        f"{record.vouching.of_images}, with a certainty of {_percent(promise['certainty'])}. "
+        f"at most {exact_percent(promise['max_error'])} of the answers that are not marked unsure are wrong on "
+        f"{record.vouching.of_images}, with a certainty of {exact_percent(promise['certainty'])}. "
     )
     if promise["share_answered"] == 1:
         text += "None of them had to be marked"

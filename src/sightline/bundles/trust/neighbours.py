@@ -92,10 +92,16 @@ def read_neighbours(bundle: Bundle) -> NamedImages:
     """The images that a bundle can name; an InvalidBundle of one that was made without, or where it is damaged."""
     path = bundle.path / FILE
     outputs = bundle.manifest.get("outputs", {})
+    if bundle.manifest.get("kind") == "embedded":
+        raise InvalidBundle(
+            "imagenet: cannot name the nearest training images: none of them came with it. Train a bundle on images of "
+            "yours, or ask without nearest."
+        )
     if "neighbours" not in bundle.capabilities or ROWS not in outputs or DISTANCES not in outputs:
         raise InvalidBundle(
-            f"{bundle.path}: cannot name the nearest training images: it was made with --neighbours none, or by an "
-            "earlier Sightline. Train again with --neighbours names, or ask without nearest."
+            f"{bundle.path}: cannot name the nearest training images: it was made with --neighbours none, "
+            "with too few of them, or by an earlier Sightline. Train again with --neighbours names and more images, or "
+            "ask without nearest."
         )
     try:
         return _checked(

@@ -21,7 +21,7 @@ from sightline.metrics.novelty import most_above, novelty_limit
 from sightline.records import Bundle, Novelty
 from sightline.system.files import write_atomically
 from sightline.system.stored import read_arrays
-from sightline.system.text import listed
+from sightline.system.text import exact_percent, listed
 
 FILE = "novelty.npz"
 OUTPUT = "novelty"
@@ -134,8 +134,8 @@ def read_novelty(bundle: Bundle) -> KnownDistances:
         bundle,
         "novelty",
         promises="a share of false alarms",
-        without="calibration images, or with too few train images",
-        settings="data.calibration_fraction",
+        without="calibration images or enough train images",
+        settings="more images and data.calibration_fraction",
     )
     if OUTPUT not in bundle.manifest.get("outputs", {}):
         raise InvalidBundle(f"{bundle.path}: model.onnx does not tell '{OUTPUT}'. Copy the whole bundle again.")
@@ -279,8 +279,8 @@ def _in_words(rate: float, certainty: float, known: KnownDistances) -> str:
     if missed and len(missed) == len(caught):
         beginning = "images unlike those it learned are marked, but none reliably, and so are at most"
     text = (
-        f"{beginning} {100 * rate:g} % of "
-        f"{known.vouching.of_images}, with a certainty of {100 * certainty:g} % ({known.vouching.words}). Classes "
+        f"{beginning} {exact_percent(rate)} of "
+        f"{known.vouching.of_images}, with a certainty of {exact_percent(certainty)} ({known.vouching.words}). Classes "
         "that look like learned ones are often not marked"
     )
     return text + (f"; nor, of made images, were {listed(missed, most=_MOST_NAMED)}" if missed else "")

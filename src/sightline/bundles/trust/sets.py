@@ -33,7 +33,7 @@ from sightline.metrics.conformal import (
 from sightline.records import Bundle, Evaluation, Predictions, PredictionSets
 from sightline.system.files import write_atomically
 from sightline.system.stored import read_arrays
-from sightline.system.text import printable
+from sightline.system.text import exact_percent, printable
 
 FILE = "sets.npz"
 USUAL_SCORE = next(iter(SCORES))
@@ -316,7 +316,9 @@ def draw_of(promise: Mapping[str, Any], evaluation: Evaluation) -> dict[str, Any
 def _in_words(promise: dict[str, Any], certificate: Certificate, class_names: Sequence[str]) -> str:
     images = certificate.vouching.of_images
     images = images.replace("images", "images of each class", 1) if promise["per_class"] else images
-    text = f"sets hold the right class of {100 * promise['coverage']:g} % of {images} ({certificate.vouching.words})"
+    text = (
+        f"sets hold the right class of {exact_percent(promise['coverage'])} of {images} ({certificate.vouching.words})"
+    )
     if often := _right_more_often(promise, certificate, class_names):
         text += (
             f". {often}, more often than asked: it is in the set even where it fits too badly, which is marked "
@@ -330,9 +332,13 @@ def _right_more_often(promise: Mapping[str, Any], kept: Certificate, class_names
     alone = "the most probable class alone is right for"
     if not promise["per_class"]:
         accuracy = float(kept.is_right.mean())
-        return f"{alone.capitalize()} {100 * accuracy:.4g} % of them" if promise["coverage"] < accuracy else ""
+        return (
+            f"{alone.capitalize()} {100 * accuracy:.4g} % of the calibration images"
+            if promise["coverage"] < accuracy
+            else ""
+        )
     rows = np.bincount(kept.labels, minlength=len(class_names))
     recalls = np.bincount(kept.labels, kept.is_right, minlength=len(class_names)) / rows
     num_above, best = int((recalls > promise["coverage"]).sum()), int(recalls.argmax())
     of_classes = f"Of {num_above:,} of {len(class_names):,} classes, {alone} as many as {100 * recalls[best]:.4g} %"
-    return f"{of_classes} (of '{class_names[best]}')" if num_above else ""
+    return f"{of_classes} of the calibration images (of '{class_names[best]}')" if num_above else ""

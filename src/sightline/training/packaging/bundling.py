@@ -258,7 +258,10 @@ def _keep_promises(
     makers, refused = usual_makers(bundle)
     images = data.pixels.take(data.splits.test)
     details = {name: maker.make(outputs, images) for name, maker in makers.items()}
-    refused = {name: words.replace(str(staged), "the bundle") for name, words in refused.items()}
+    refused = {
+        name: words.replace(f". {staged}", ". The bundle").replace(str(staged), "the bundle")
+        for name, words in refused.items()
+    }
     return with_promises(score(dataclasses.replace(test, details=details)), makers, refused)
 
 
