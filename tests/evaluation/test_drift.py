@@ -110,6 +110,9 @@ def test_where_the_middle_is_the_same_too_it_is_told_by_how_far_all_reach() -> N
     new.table[0, PROPERTIES.index("width")] = 200
     found = {one.name: one for one in together(reference(100), new).properties}
     assert found["width"].in_words == "slightly otherwise spread in width (28 to 200, was 28 to 28)"
+    new.table[0, PROPERTIES.index("width")] = 28.2
+    found = {one.name: one for one in together(reference(100), new).properties}
+    assert found["width"].in_words == "slightly otherwise spread in width"
 
 
 def test_other_formats_and_answers_are_told_by_the_share_that_moved_most() -> None:

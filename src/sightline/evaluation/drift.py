@@ -214,7 +214,9 @@ def _numbers_told(
     middle = "middle 80 % "
     if was == now:
         was, now, middle = *(_reach(sample, (0, 1), digits) for sample in samples), ""
-    return old, new, apart, f"otherwise spread in {name} ({middle}{now}, was {was})"
+    # Both may still be written alike, as so few digits are told.
+    reach = f" ({middle}{now}, was {was})" if was != now else ""
+    return old, new, apart, f"otherwise spread in {name}{reach}"
 
 
 def _reach(sample: NDArray[np.float32], ends: tuple[float, float], digits: int) -> str:
