@@ -114,7 +114,8 @@ class Novelty(AnswerDetail):
 
     Attributes:
         is_novel: (num_images,) bool.
-        nearer: (num_images,) share of the calibration images that are nearer to what was learned, 0 to 1.
+        nearer: (num_images,) share of the calibration images that are nearer to what was learned, 0 to 1; NaN
+            where an image could not be read.
     """
 
     columns = ("novel", "farther_than")
@@ -137,9 +138,10 @@ class Neighbours(AnswerDetail):
     """The training images that the network sees most alike.
 
     Attributes:
-        names: (num_images, count) str, the nearest first.
-        classes: (num_images, count) str, which they are of.
-        distances: (num_images, count), between features of length 1: 0 for the same picture, 1.4 for nothing in common.
+        names: (num_images, count) str, the nearest first; "" where an image could not be read.
+        classes: (num_images, count) str, which they are of; "" likewise.
+        distances: (num_images, count), between features of length 1: 0 for the same picture, 1.4 for nothing in common;
+            NaN likewise.
     """
 
     columns = ("nearest",)

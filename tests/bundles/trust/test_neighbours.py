@@ -121,6 +121,8 @@ def test_a_graph_that_names_images_that_nobody_kept_is_refused() -> None:
     assert maker.make({"nearest": np.float32([[1, 0]]), "nearest_distances": distances}, None).names.tolist() == [
         ["b", "a"]
     ]
+    unread = maker.make({"nearest": np.float32([[np.nan] * 2]), "nearest_distances": distances * np.nan}, None)
+    assert unread.names.tolist() == unread.classes.tolist() == [["", ""]]
     for rows in ([[0, 2]], [[0, -1]], [[0]]):
         with pytest.raises(InvalidBundle, match=r"^bundle: model\.onnx"):
             maker.make({"nearest": np.float32(rows), "nearest_distances": distances}, None)

@@ -112,6 +112,7 @@ def test_last_digits_make_nobody_novel() -> None:
     found = {"novelty": np.float32([1.0, 1.00001, 1.01, np.nan, np.nan]), "logits": np.zeros((5, 2), np.float32)}
     found["logits"][4] = np.nan  # what could not be read is not novel; what has no distance is
     assert maker.make(found, None).is_novel.tolist() == [False, False, True, True, False]
+    assert np.isnan(maker.make(found, None).nearer).tolist() == [False, False, False, False, True]
 
 
 def test_evaluate_measures_the_false_alarms(tiny_run: sightline.Run, small_npz: Path) -> None:

@@ -185,7 +185,7 @@ class NeighboursMaker:
     path: Path
 
     def make(self, found: Mapping[str, NDArray[np.float32]], images: Any) -> Neighbours:  # noqa: ARG002  # a seam
-        """The nearest first; a row that could not be read names the first image, and is told by nobody."""
+        """The nearest first; none for a row that could not be read."""
         count = self.promise["nearest"]
         rows, distances = found[ROWS][:, :count], found[DISTANCES][:, :count]
         if rows.shape != distances.shape or rows.shape[1:] != (count,):
@@ -194,7 +194,9 @@ class NeighboursMaker:
         if not ((places >= 0) & (places < len(self.named.names))).all():
             raise InvalidBundle(f"{self.path}: model.onnx names images that {FILE} does not know. Copy it again.")
         classes = np.array(self.class_names, dtype=object)[self.named.labels[places]]
-        return Neighbours(self.named.names[places], classes, distances)
+        is_told = np.isfinite(rows)
+        names = np.where(is_told, self.named.names[places], "")
+        return Neighbours(names, np.where(is_told, classes, ""), distances)
 
 
 def neighbours_maker(bundle: Bundle, count: int | None) -> NeighboursMaker | None:

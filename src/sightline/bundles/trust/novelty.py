@@ -243,7 +243,7 @@ class NoveltyMaker:
         is_read = np.isfinite(found["logits"]).all(axis=1)
         is_novel = is_read & ~(scores <= self.limit * (1 + _MARGIN))
         nearer = np.searchsorted(self.known, scores, side="left") / len(self.known)
-        return Novelty(is_novel, nearer)
+        return Novelty(is_novel, np.where(is_read, nearer, np.nan))
 
 
 def novelty_maker(bundle: Bundle, rate: float | None, *, certainty: float) -> NoveltyMaker | None:
