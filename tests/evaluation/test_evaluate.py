@@ -12,7 +12,12 @@ import pytest
 from PIL import Image
 
 import sightline
-from sightline.bundles.trust.details import brief_promise_lines, promise_lines, usual_makers
+from sightline.bundles.trust.details import (
+    brief_promise_lines,
+    promise_lines,
+    thresholds_of,
+    usual_makers,
+)
 from sightline.errors import InvalidSource, InvalidValue, MissingPackage, OutputExists
 from sightline.evaluation.scoring import figures, score
 from sightline.metrics.figures import FIGURES
@@ -106,6 +111,14 @@ def test_a_run_tells_how_its_bundle_keeps_the_usual_promises_on_its_test_rows(ti
     assert f"measured: {measured.figures['coverage']}" in line
     assert brief_promise_lines(measured)[0].startswith(f"asked for coverage 0.95: {measured.figures['coverage']}, ")
     assert f"\n- {line}" in (tiny_run.bundle.path / "card.md").read_text(encoding="utf-8")
+
+
+def test_calibration_json_keeps_the_thresholds_of_the_usual_promises(tiny_run: sightline.Run) -> None:
+    told = json.loads((tiny_run.bundle.path / "calibration.json").read_text(encoding="utf-8"))["thresholds"]
+    kept = {name: one for name, one in tiny_run.evaluation.promises.items() if "threshold" in one}
+    assert told == {name: {key: one[key] for key in told[name]} for name, one in kept.items()}
+    makers, _ = usual_makers(tiny_run.bundle)
+    assert told == thresholds_of(makers)
 
 
 def test_what_a_bundle_cannot_promise_is_told_among_its_promises(tiny_run: sightline.Run) -> None:

@@ -106,6 +106,14 @@ def test_figures_that_were_written_prettier_than_they_are_fail(run_copy: Path) -
     assert set(failed(verify(run_copy))) == {"kept figures", "test figures"}
 
 
+def test_bounds_that_an_earlier_version_made_otherwise_do_no_harm(run_copy: Path) -> None:
+    def moved(content: dict[str, Any]) -> None:
+        content["test"].update(cross_entropy_interval=[0.0, 9.0])
+
+    replace_json(run_copy / "metrics.json", moved)
+    assert not failed(verify(run_copy))
+
+
 def test_answers_that_were_changed_after_the_run_fail(run_copy: Path) -> None:
     with np.load(run_copy / "predictions.npz") as archive:
         logits = archive["test_logits"]

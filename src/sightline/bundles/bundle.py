@@ -145,7 +145,7 @@ def write_description(
     write_json(folder / "labels.json", list(class_names))
     write_json(
         folder / "calibration.json",
-        {**calibration, "thresholds": {}},
+        {"thresholds": {}, **calibration},
     )
 
 

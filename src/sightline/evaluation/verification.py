@@ -27,7 +27,7 @@ from sightline.errors import InvalidBundle, MissingPackage, SightlineError
 from sightline.evaluation.finished_runs import FinishedRun, kept_evaluation, read_run
 from sightline.evaluation.judging import choose_rows, recorded_source
 from sightline.evaluation.scoring import score
-from sightline.metrics.figures import FIGURES, plain
+from sightline.metrics.figures import FIGURES
 from sightline.records import Bundle, Dataset, Evaluation, Predictions, Run, SplitName
 from sightline.system.backends import load_keras, usual_keras
 from sightline.system.progress import reporter
@@ -329,8 +329,11 @@ def _judged_again(bundle: Bundle, named: Dataset | None) -> Predictions:
 
 
 def _figures_apart(found: Evaluation, told: Mapping[str, Any]) -> float:
-    """The largest difference of a figure or of a bound of its interval; an older file lacks newer figures."""
-    made = plain({name: found.figures[name] for name in FIGURES if name in found.figures})
+    """The largest difference of a figure; an older file lacks newer figures.
+
+    Bounds of intervals are left out: a later version may make them by a better method, and the bundle be as it was.
+    """
+    made: dict[str, float] = {name: found.figures[name].value for name in FIGURES if name in found.figures}
     made |= {"num_correct": found.num_correct, "num_images": found.num_images}
     try:
         gaps = [_gap(made[name], told[name]) for name in made if told.get(name) is not None]

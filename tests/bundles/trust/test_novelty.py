@@ -81,6 +81,7 @@ def test_noise_is_marked_and_the_promise_says_of_what_it_is_one(tiny_run: sightl
         "novelty": 0.1,
         "certainty": 0.95,
         "method": read_novelty(tiny_run.bundle).method,
+        "threshold": maker.limit,
         "num_images": 30,
         "num_groups": None,
         "num_above": 0,

@@ -129,6 +129,11 @@ def usual_makers(bundle: Bundle) -> tuple[dict[str, DetailMaker], dict[str, str]
     return makers, refused
 
 
+def thresholds_of(makers: Mapping[str, DetailMaker]) -> dict[str, dict[str, Any]]:
+    """By the name of the detail, the thresholds that were certified, with what they rest on; for calibration.json."""
+    return {name: dict(maker.promise) for name, maker in makers.items() if "threshold" in maker.promise}
+
+
 def with_promises(
     evaluation: Evaluation, makers: Mapping[str, DetailMaker], refused: Mapping[str, str] = MappingProxyType({})
 ) -> Evaluation:

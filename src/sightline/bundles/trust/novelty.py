@@ -224,7 +224,7 @@ class NoveltyMaker:
     """Tells which images are unlike what was learned; a `DetailMaker`.
 
     Attributes:
-        promise: as JSON tells it: novelty, certainty, num_images, num_groups, num_above, method.
+        promise: as JSON tells it: novelty, certainty, method, threshold, num_images, num_groups, num_above.
         in_words: the promise for a person, and what it does not see.
         limit: above it, an image is novel.
         known: distances of calibration images, ascending.
@@ -263,6 +263,7 @@ def novelty_maker(bundle: Bundle, rate: float | None, *, certainty: float) -> No
         "novelty": share,
         "certainty": sure,
         "method": known.method,
+        "threshold": limit,
         "num_images": known.num_images,
         "num_groups": known.vouching.num_groups,
         "num_above": most_above(len(known.scores), rate, certainty),

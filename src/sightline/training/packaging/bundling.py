@@ -20,7 +20,13 @@ from sightline.bundles.parity import made_images, parity_section, write_parity
 from sightline.bundles.sessions import Session
 from sightline.bundles.trust.abstention import abstention_section, record_answers, write_answer_record
 from sightline.bundles.trust.calibration import calibration_of, calibration_section, plain_calibration
-from sightline.bundles.trust.details import promises_section, usual_makers, with_promises
+from sightline.bundles.trust.details import (
+    DetailMaker,
+    promises_section,
+    thresholds_of,
+    usual_makers,
+    with_promises,
+)
 from sightline.bundles.trust.reference import refer, reference_section, write_reference
 from sightline.bundles.trust.sets import certify, sets_section, write_sets
 from sightline.evaluation.scoring import brief_figures, figures, score
@@ -86,13 +92,13 @@ def make_bundle(
         sections = _write_promises(staged, data, predictions, made_of)
         sections += write_novelty_file(staged, data, novelty, outputs["calibration"], made_of)
         sections += write_neighbour_files(staged, data, novelty)
-        if "test" in evaluations:
-            evaluations["test"] = _keep_promises(staged, data, predictions["test"], outputs["test"], made_of)
+        makers, judged = _keep_promises(staged, data, predictions["test"], outputs["test"], made_of)
+        evaluations |= {} if judged is None else {"test": judged}
         _write_predictions(folder / "predictions.npz", data, predictions, outputs)
         stopwatch.lap("evaluate")
         difference = _compare(staged, session, data, predictions["test"])
         calibration = calibration_of(predictions["calibration"], scaling)
-        told = plain_calibration(calibration)
+        told = plain_calibration(calibration) | {"thresholds": thresholds_of(makers)}
         write_description(staged, spec=data.spec, class_names=data.dataset.class_names, calibration=told)
         test = evaluations.get("test")
         metrics = _metrics(data, origin, test, difference)
@@ -243,8 +249,8 @@ def _keep_promises(
     test: Predictions,
     outputs: dict[str, NDArray[np.float32]],
     made_of: Mapping[str, Any],
-) -> Evaluation:
-    """The figures of the test rows, and among them how what the bundle promises is kept there."""
+) -> tuple[dict[str, DetailMaker], Evaluation | None]:
+    """What keeps the usual promises, and the figures of the test rows, if there are any, with how they are kept."""
     bundle = Bundle(
         path=staged,
         class_names=test.class_names,
@@ -256,13 +262,15 @@ def _keep_promises(
         task=test.task,
     )
     makers, refused = usual_makers(bundle)
+    if not len(test):
+        return makers, None
     images = data.pixels.take(data.splits.test)
     details = {name: maker.make(outputs, images) for name, maker in makers.items()}
     refused = {
         name: words.replace(f". {staged}", ". The bundle").replace(str(staged), "the bundle")
         for name, words in refused.items()
     }
-    return with_promises(score(dataclasses.replace(test, details=details)), makers, refused)
+    return makers, with_promises(score(dataclasses.replace(test, details=details)), makers, refused)
 
 
 def _write_promises(
