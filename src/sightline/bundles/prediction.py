@@ -6,6 +6,7 @@ import contextlib
 import functools
 import itertools
 import os
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,6 +43,8 @@ ANSWERS = ("logits", "disagreement")
 # Of details by their names.
 Makers = Mapping[str, DetailMaker]
 NO_MAKERS: Makers = MappingProxyType({})
+# Of each bundle in use the promises that were told last: whoever asks image by image reads them once.
+_TOLD: weakref.WeakKeyDictionary[Bundle, Makers] = weakref.WeakKeyDictionary()
 INVERTED_NOTICE = "looks like the inverse of the training images; --invert turns it"
 
 
@@ -103,8 +106,10 @@ def predict(  # noqa: PLR0913  # each is an option of the command line, and none
     asked = Asked(coverage, per_class, score, max_error, certainty, novelty, nearest)
     makers = detail_makers(opened, asked)
     with reporting(None if progress else "quiet"):
-        for maker in makers.values():
-            reporter().say(maker.in_words)
+        if progress and _TOLD.get(opened) is not makers:
+            _TOLD[opened] = makers
+            for maker in makers.values():
+                reporter().say(maker.in_words)
         return predict_with(opened, images, makers, invert=invert)
 
 

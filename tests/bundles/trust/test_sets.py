@@ -409,6 +409,19 @@ def test_scores_that_are_no_numbers_are_refused(
 # Figures, command line, table
 
 
+def test_whoever_asks_image_by_image_reads_the_promise_once(
+    tiny_run: sightline.Run, tests_of: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle, words = load_bundle(tiny_run.bundle.path), "sets hold the right class of "
+    sightline.predict(bundle, tests_of[0], coverage=0.9, progress=False)
+    assert words not in capsys.readouterr().err
+    for expected in (1, 0, 0):
+        sightline.predict(bundle, tests_of[0], coverage=0.9)
+        assert capsys.readouterr().err.count(words) == expected
+    sightline.predict(bundle, tests_of[0], coverage=0.8)
+    assert f"{words}80 %" in capsys.readouterr().err
+
+
 def test_evaluate_measures_what_was_promised(tiny_run: sightline.Run) -> None:
     measured = sightline.evaluate(tiny_run, coverage=0.9)
     found = sightline.predict(tiny_run, sightline.load(measured_source(tiny_run)), coverage=0.9, progress=False)
