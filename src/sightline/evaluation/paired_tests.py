@@ -19,6 +19,7 @@ from sightline.evaluation.finished_runs import FinishedRun
 from sightline.metrics.grouped import checked_groups, difference_interval, num_groups, paired_p_value
 from sightline.metrics.intervals import USUAL_LEVEL
 from sightline.metrics.significance import number_to_tell
+from sightline.system.text import told_p_value
 
 SIGNIFICANT = 0.05
 # Above this share of rows with two names, it is not the labels that differ but the images.
@@ -78,7 +79,7 @@ class PairedTest:
     def __str__(self) -> str:
         name = "McNemar p" if self.num_groups is None else "paired test of groups p"
         name = name if self.num_tests == 1 else f"{name} by Holm"
-        sure = f"({name} {_p_value(self.adjusted_p_value)})"
+        sure = f"({name} {told_p_value(self.adjusted_p_value)})"
         alone = (
             f"{self.second} alone is right on {self.num_only_second:,}, {self.first} alone on {self.num_only_first:,}"
         )
@@ -300,10 +301,3 @@ def _points(difference: float, digits: int) -> str:
 
 def _bounds(lower: float, upper: float, digits: int) -> str:
     return f"[{_points(lower, digits)}, {_points(upper, digits)}]"
-
-
-def _p_value(p_value: float) -> str:
-    if p_value < 0.0001:
-        return "< 0.0001"
-    # Two digits, but never a rounding that hides on which side of 0.05 it is.
-    return f"= {p_value:.2g}" if f"{p_value:.2g}" != "0.05" else f"= {p_value:.4f}"

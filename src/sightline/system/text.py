@@ -101,6 +101,14 @@ def counted(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+def told_p_value(p_value: float) -> str:
+    """As behind a "p": "= 0.032", and "< 0.0001" for all that is below, so that none is told as 0."""
+    if p_value < 0.0001:
+        return "< 0.0001"
+    # Two digits, but never a rounding that hides on which side of 0.05 it is.
+    return f"= {p_value:.2g}" if f"{p_value:.2g}" != "0.05" else f"= {p_value:.4f}"
+
+
 def percent(share: float) -> str:
     """A share from 0 to 1 as a whole percentage, "46 %"."""
     return f"{100 * share:.0f} %"

@@ -33,7 +33,7 @@ from sightline.metrics.conformal import (
 from sightline.records import Bundle, Evaluation, Predictions, PredictionSets
 from sightline.system.files import write_atomically
 from sightline.system.stored import read_arrays
-from sightline.system.text import exact_percent, printable
+from sightline.system.text import exact_percent, printable, told_p_value
 
 FILE = "sets.npz"
 USUAL_SCORE = next(iter(SCORES))
@@ -307,7 +307,8 @@ def draw_of(promise: Mapping[str, Any], evaluation: Evaluation) -> dict[str, Any
     rows = "images" if evaluation.num_groups is None else "groups"
     words = f"{lower:.4f} to {upper:.4f} is what 95 of 100 such calibrations reach on {num_judged:,} {rows}"
     if p_value < _SURPRISING:
-        words += f"; so little by chance alone has p = {p_value:.2g}: these images are not like the calibration images"
+        chance = told_p_value(p_value)
+        words += f"; so little by chance alone has p {chance}: these images are not like the calibration images"
     elif measured > upper:
         words += "; it lies above where answers alone are right more often than asked, or these images are easier"
     return {"range": [lower, upper], "p_value": p_value, "in_words": words}

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from sightline.cli.printing import print_json, print_table, print_text
 from sightline.system.progress import reporting
+from sightline.system.text import told_p_value
 
 
 def check_options(parser: ArgumentParser) -> None:
@@ -46,7 +47,7 @@ def check(arguments: Namespace) -> int:
             {
                 "property": one.name,
                 "moved": "yes" if one.has_moved else "no",
-                "p-value": f"{one.p_value:.2g}",
+                "p-value": told_p_value(one.p_value).removeprefix("= "),
                 "how": one.in_words,
             }
             for one in found.properties
