@@ -30,7 +30,7 @@ class Ranking:
     Example:
         >>> found = Ranking([([0.1, 0.4, 0.35, 0.8] * 25, [False, False, True, True] * 25)])
         >>> found.value, [round(bound, 2) for bound in found.interval()]
-        (0.75, [0.66, 0.83])
+        (0.75, [0.64, 0.84])
     """
 
     def __init__(self, classes: Iterable[tuple[ArrayLike, ArrayLike]]) -> None:
