@@ -109,7 +109,7 @@ def test_a_run_tells_how_its_bundle_keeps_the_usual_promises_on_its_test_rows(ti
     line = promise_lines(measured)[0]
     assert line.startswith("sets hold the right class of 95 %")
     assert f"measured: {measured.figures['coverage']}" in line
-    assert brief_promise_lines(measured)[0].startswith(f"asked for coverage 0.95: {measured.figures['coverage']}, ")
+    assert brief_promise_lines(measured)[0].startswith(f"coverage 0.95: {measured.figures['coverage']}, mean set")
     assert f"\n- {line}" in (tiny_run.bundle.path / "card.md").read_text(encoding="utf-8")
 
 

@@ -280,7 +280,7 @@ FIGURES: dict[str, Metric] = {
         "accuracy of the answered", is_right, is_higher_better=True, needs="abstention", of=_is_answered
     ),
     "answered_error": _share(
-        "error of the answered",
+        "error of those",
         lambda rows: ~is_right(rows),
         is_higher_better=False,
         needs="abstention",

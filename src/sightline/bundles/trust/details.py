@@ -82,6 +82,8 @@ def _neighbours(bundle: Bundle, asked: Asked) -> DetailMaker | None:
 
 # What a run is asked for on its test rows, so that whoever reads it sees how promises are kept.
 USUAL = Asked(coverage=0.95, max_error=0.01, novelty=0.05)
+# Where a line is all that there is room for, no other figure is told of them.
+BRIEF = ("coverage", "mean_set_size", "answered", "answered_error", "novel")
 
 # In the order in which a row tells them. None where it is not asked for; what a bundle cannot promise is refused.
 DETAILS: dict[str, Callable[[Bundle, Asked], DetailMaker | None]] = {
@@ -173,8 +175,8 @@ def brief_promise_lines(evaluation: Evaluation) -> list[str]:
             lines.append(f"no promise of {name}: {refused}")
             continue
         asked, share = next(iter(promise.items()))
-        kept = (figure for key, figure in evaluation.figures.items() if FIGURES[key].needs == name)
-        lines.append(f"asked for {asked.replace('_', ' ')} {share:g}: {', '.join(map(str, kept))}")
+        kept = (str(evaluation.figures[key]) for key in BRIEF if FIGURES[key].needs == name)
+        lines.append(f"{asked.replace('_', ' ')} {share:g}: {', '.join(kept)}")
     return lines
 
 
