@@ -7,7 +7,6 @@ Nobody can make an image of a hash; whoever has both an image and the bundle can
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from sightline.data.duplicates.fingerprints import content_digest
 from sightline.data.inputs.pixels import Pixels
 from sightline.errors import InvalidBundle
 from sightline.records import Bundle, Dataset, InputSpec, Splits, Store
-from sightline.system.files import write_atomically
+from sightline.system.files import write_arrays
 from sightline.system.stored import read_arrays
 
 FILE = "identity.npz"
@@ -115,9 +114,9 @@ def merged_identities(identities: Iterable[Identity | None]) -> Identity | None:
 
 def write_identity(folder: Path, identity: Identity) -> int:
     """Write `identity.npz` into a bundle in the making; how many bytes it has."""
-    parts, stream = identity.parts, io.BytesIO()
-    np.savez_compressed(
-        stream,
+    parts = identity.parts
+    return write_arrays(
+        folder / FILE,
         keys=np.frombuffer(b"".join(part.key for part in parts), np.uint8).reshape(-1, _KEY_BYTES),
         sizes=np.array([len(part.hashes) for part in parts], np.int64),
         hashes=np.concatenate([part.hashes for part in parts]),
@@ -125,8 +124,6 @@ def write_identity(folder: Path, identity: Identity) -> int:
         classes=np.concatenate([part.classes for part in parts]),
         is_whole=np.array(identity.is_whole),
     )
-    write_atomically(folder / FILE, stream.getvalue())
-    return len(stream.getvalue())
 
 
 def read_identity(bundle: Bundle) -> Identity | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from sightline.bundles.sessions import Session
 from sightline.errors import InvalidBundle, TrainingFailed
 from sightline.records import Bundle, InputSpec
-from sightline.system.files import write_atomically
+from sightline.system.files import write_arrays
 from sightline.system.stored import read_arrays
 from sightline.tasks.single_label import SINGLE_LABEL
 from sightline.tasks.task import Task
@@ -55,10 +54,8 @@ def made_images(spec: InputSpec) -> NDArray[np.uint8]:
 
 def write_parity(folder: Path, session: Session, images: NDArray[np.uint8], *, are_made: bool) -> None:
     """Write `parity.npz` into a bundle: `images`, their `logits`, and `kind`, "photographs" or "made"."""
-    stream = io.BytesIO()
     kind = np.array("made" if are_made else "photographs")
-    np.savez_compressed(stream, images=images, logits=session.logits(images), kind=kind)
-    write_atomically(folder / FILE, stream.getvalue())
+    write_arrays(folder / FILE, images=images, logits=session.logits(images), kind=kind)
 
 
 def parity_section(num_images: int, *, are_made: bool) -> str:

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import glob
 import hashlib
+import io
 import json
 import os
 import re
@@ -139,6 +140,16 @@ def _mode(path: Path) -> int | None:
 def write_json(path: Path, content: Any) -> None:
     """Write plain values as indented JSON, as `write_atomically`; NaN becomes null, since JSON has no NaN."""
     write_atomically(path, json.dumps(without_nan(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_arrays(path: Path, **arrays: Any) -> int:
+    """Write arrays by name as a compressed `.npz`, as `write_atomically`; how many bytes it has."""
+    import numpy as np  # here, as the command line imports this file and does not wait for NumPy
+
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **arrays)
+    write_atomically(path, stream.getvalue())
+    return len(stream.getvalue())
 
 
 def sha256_of(path: Path) -> str:

@@ -37,22 +37,6 @@ def asked(small_arrays: dict[str, np.ndarray]) -> np.ndarray:
     return np.concatenate([small_arrays["x_test"][:40], noise])
 
 
-@pytest.fixture
-def altered(run_copy: Path) -> Callable[..., Path]:
-    """A bundle whose `novelty.npz` holds other arrays, sealed again."""
-
-    def alter(**arrays: Any) -> Path:
-        path = run_copy / "bundle" / FILE
-        with np.load(path) as stored:
-            kept = dict(stored)
-        np.savez(path, **{name: value for name, value in (kept | arrays).items() if value is not None})
-        (run_copy / "bundle" / "manifest.json").unlink()
-        write_manifest(run_copy / "bundle")
-        return run_copy
-
-    return alter
-
-
 def test_training_keeps_how_far_its_calibration_images_are_as_the_graph_says(
     tiny_run: sightline.Run, small_npz: Path
 ) -> None:

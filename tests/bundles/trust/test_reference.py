@@ -29,22 +29,6 @@ from sightline.metrics.conformal import label_scores
 from sightline.records import Predictions
 
 
-@pytest.fixture
-def altered(run_copy: Path) -> Callable[..., Path]:
-    """A bundle whose `reference.npz` holds other arrays, sealed again."""
-
-    def alter(**arrays: Any) -> Path:
-        path = run_copy / "bundle" / FILE
-        with np.load(path) as stored:
-            kept = dict(stored)
-        np.savez(path, **{name: value for name, value in (kept | arrays).items() if value is not None})
-        (run_copy / "bundle" / "manifest.json").unlink()
-        write_manifest(run_copy / "bundle")
-        return run_copy
-
-    return alter
-
-
 @pytest.mark.slow
 def test_a_training_keeps_what_its_calibration_images_are_like(tiny_run: sightline.Run, small_npz: Path) -> None:
     kept = read_reference(tiny_run.bundle)

@@ -34,35 +34,6 @@ from sightline.records import Predictions, PredictionSets
 KINDS = tuple(SCORES)
 
 
-@pytest.fixture(scope="module")
-def tests_of(small_arrays: dict[str, np.ndarray]) -> np.ndarray:
-    return small_arrays["x_test"][:40]
-
-
-@pytest.fixture(scope="module")
-def files(tests_of: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("digits")
-    for row, image in enumerate(tests_of):
-        Image.fromarray(image).save(folder / f"{row:02d}.png")
-    return folder
-
-
-@pytest.fixture
-def altered(run_copy: Path) -> Callable[..., Path]:
-    """A bundle whose `sets.npz` holds other arrays, sealed again."""
-
-    def alter(**arrays: Any) -> Path:
-        path = run_copy / "bundle" / FILE
-        with np.load(path) as stored:
-            kept = dict(stored)
-        np.savez(path, **{name: value for name, value in (kept | arrays).items() if value is not None})
-        (run_copy / "bundle" / "manifest.json").unlink()
-        write_manifest(run_copy / "bundle")
-        return run_copy
-
-    return alter
-
-
 def with_scores(bundle: Any, num_rows: int) -> dict[str, Any]:
     """Arrays of so many rows, for a bundle with fewer or more."""
     random = np.random.default_rng(0)

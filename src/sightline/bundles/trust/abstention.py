@@ -6,7 +6,6 @@ thresholds that validation images gave: 9 bytes an image whatever the number of 
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from sightline.metrics.selective import (
     steps_of,
 )
 from sightline.records import Bundle, Predictions, UnsureAnswers
-from sightline.system.files import write_atomically
+from sightline.system.files import write_arrays
 from sightline.system.stored import read_arrays
 from sightline.system.text import exact_percent
 
@@ -94,10 +93,9 @@ def _came_out(rows: Predictions, seed: int) -> tuple[NDArray[np.float64], NDArra
 
 def write_answer_record(folder: Path, record: AnswerRecord) -> int:
     """Write `abstention.npz` into a bundle in the making; how many bytes it has."""
-    stream = io.BytesIO()
     steps = record.steps
-    np.savez_compressed(
-        stream,
+    return write_arrays(
+        folder / FILE,
         thresholds=steps.thresholds,
         num_answered=steps.num_answered,
         num_wrong=steps.num_wrong,
@@ -106,8 +104,6 @@ def write_answer_record(folder: Path, record: AnswerRecord) -> int:
         num_images=np.array(record.num_images, np.int64),
         is_grouped=np.array(record.is_grouped),
     )
-    write_atomically(folder / FILE, stream.getvalue())
-    return len(stream.getvalue())
 
 
 _MORE_OFTEN = "answers to new images are wrong more often than that"

@@ -20,7 +20,7 @@ from PIL import Image
 from sightline.errors import InvalidBundle, InvalidValue
 from sightline.metrics.novelty import NEIGHBOURS
 from sightline.records import Bundle, Neighbours
-from sightline.system.files import write_atomically
+from sightline.system.files import write_arrays
 from sightline.system.stored import read_arrays
 
 FILE, THUMBNAILS = "neighbours.npz", "thumbnails.npz"
@@ -55,7 +55,7 @@ def write_neighbours(folder: Path, names: Sequence[str], labels: NDArray[np.int6
     """
     # As JSON, a name that is no text of UTF-8 is text, and a long one costs the others nothing.
     told = np.frombuffer(json.dumps([str(name) for name in names]).encode(), np.uint8)
-    return _write(folder / FILE, names=told, labels=np.asarray(labels, np.int32))
+    return write_arrays(folder / FILE, names=told, labels=np.asarray(labels, np.int32))
 
 
 def write_thumbnails(folder: Path, images: NDArray[np.uint8]) -> int:
@@ -66,18 +66,11 @@ def write_thumbnails(folder: Path, images: NDArray[np.uint8]) -> int:
         images: (num_images, height, width, channels) in the order of the names, as the network is fed them.
     """
     pictures = [_thumbnail(image) for image in images]
-    return _write(
+    return write_arrays(
         folder / THUMBNAILS,
         pictures=np.frombuffer(b"".join(pictures), np.uint8),
         sizes=np.array([len(picture) for picture in pictures], np.int64),
     )
-
-
-def _write(path: Path, **arrays: NDArray[Any]) -> int:
-    stream = io.BytesIO()
-    np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]  # arrays by name
-    write_atomically(path, stream.getvalue())
-    return len(stream.getvalue())
 
 
 def _thumbnail(image: NDArray[np.uint8]) -> bytes:

@@ -5,7 +5,6 @@ The distance of a new image is an output of the graph; here is what it is compar
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from sightline.errors import InvalidBundle, InvalidValue
 from sightline.metrics.conformal import exact_level, one_of_each_group
 from sightline.metrics.novelty import most_above, novelty_limit
 from sightline.records import Bundle, Novelty
-from sightline.system.files import write_atomically
+from sightline.system.files import write_arrays
 from sightline.system.stored import read_arrays
 from sightline.system.text import exact_percent, listed
 
@@ -112,9 +111,8 @@ def write_novelty(folder: Path, known: KnownDistances) -> int:
     """Write `novelty.npz` into a bundle in the making; how many bytes it has."""
     measures = known.measures or NoveltyMeasures(None, None, {})
     held_out = [np.nan if share is None else share for share in (measures.separation, measures.found)]
-    stream = io.BytesIO()
-    np.savez_compressed(
-        stream,
+    return write_arrays(
+        folder / FILE,
         method=np.array(known.method),
         scores=known.scores,
         num_images=np.array(known.num_images, np.int64),
@@ -123,8 +121,6 @@ def write_novelty(folder: Path, known: KnownDistances) -> int:
         kinds=np.array(list(measures.caught), dtype="U40"),
         caught=np.array(list(measures.caught.values()), np.float64),
     )
-    write_atomically(folder / FILE, stream.getvalue())
-    return len(stream.getvalue())
 
 
 def read_novelty(bundle: Bundle) -> KnownDistances:

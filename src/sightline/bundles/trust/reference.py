@@ -7,7 +7,6 @@ surely it was answered with which class, and how far it lies from what was learn
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from sightline.data.inputs.properties import FORMATS, MEASURED, OUTPUT, measured
 from sightline.errors import InvalidBundle
 from sightline.metrics.conformal import label_scores, one_of_each_group
 from sightline.records import AnswerDetail, Bundle, Dataset, InputSpec
-from sightline.system.files import write_atomically
+from sightline.system.files import write_arrays
 from sightline.system.stored import read_arrays
 
 FILE = "reference.npz"
@@ -168,16 +167,13 @@ def refer(
 
 def write_reference(folder: Path, reference: Reference) -> int:
     """Write `reference.npz` into a bundle in the making; how many bytes it has."""
-    stream = io.BytesIO()
-    np.savez_compressed(
-        stream,
+    return write_arrays(
+        folder / FILE,
         key=np.frombuffer(reference.key, np.uint8),
         num_images=np.array(reference.num_images, np.int64),
         is_grouped=np.array(reference.is_grouped),
-        **reference.columns,  # type: ignore[arg-type]  # arrays by name
+        **reference.columns,
     )
-    write_atomically(folder / FILE, stream.getvalue())
-    return len(stream.getvalue())
 
 
 def reference_section(reference: Reference | None, num_bytes: int = 0) -> str:

@@ -7,7 +7,6 @@ level, when it is asked for, and whatever the number of classes, 29 bytes an ima
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from sightline.metrics.conformal import (
     score_limits,
 )
 from sightline.records import Bundle, Evaluation, Predictions, PredictionSets
-from sightline.system.files import write_atomically
+from sightline.system.files import write_arrays
 from sightline.system.stored import read_arrays
 from sightline.system.text import exact_percent, printable, told_p_value
 
@@ -128,18 +127,15 @@ def _scores_of(
 
 def write_sets(folder: Path, certificate: Certificate) -> int:
     """Write `sets.npz` into a bundle in the making; how many bytes it has."""
-    stream = io.BytesIO()
-    np.savez_compressed(
-        stream,
+    return write_arrays(
+        folder / FILE,
         key=np.frombuffer(certificate.key, np.uint8),
         labels=certificate.labels,
         is_right=certificate.is_right,
         num_images=np.array(certificate.num_images, np.int64),
         is_grouped=np.array(certificate.is_grouped),
-        **certificate.scores,  # type: ignore[arg-type]  # arrays by name
+        **certificate.scores,
     )
-    write_atomically(folder / FILE, stream.getvalue())
-    return len(stream.getvalue())
 
 
 _LESS_OFTEN = "sets hold the right class of new images less often than that"

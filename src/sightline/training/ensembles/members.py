@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
 import time
 import traceback
 import zipfile
@@ -22,7 +21,7 @@ from sightline.configuration.schema import Recipe
 from sightline.errors import InvalidBundle, InvalidSource, InvalidValue, SightlineError
 from sightline.metrics.ensembles import bootstrap_counts
 from sightline.system.backends import usual_keras
-from sightline.system.files import staged_folder, write_atomically, write_json
+from sightline.system.files import staged_folder, write_arrays, write_json
 from sightline.system.progress import reporting
 from sightline.system.stored import read_arrays, read_json
 from sightline.training.ensembles.graph import answers_of
@@ -219,6 +218,4 @@ def _start(job: Job, number: int, data: Prepared) -> keras.Model:
 
 
 def _write_train_answers(folder: Path, network: keras.Model, data: Prepared, rows: NDArray[np.int64]) -> None:
-    stream = io.BytesIO()
-    np.savez_compressed(stream, rows=rows, logits=answers_of(network, data.pixels.take(rows)))
-    write_atomically(folder / "train_answers.npz", stream.getvalue())
+    write_arrays(folder / "train_answers.npz", rows=rows, logits=answers_of(network, data.pixels.take(rows)))

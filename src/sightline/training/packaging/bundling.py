@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +32,7 @@ from sightline.evaluation.scoring import brief_figures, figures, score
 from sightline.metrics.calibration.scaling import ScalingChoice, choose_scaling
 from sightline.records import Bundle, Evaluation, Predictions, SplitName
 from sightline.system.backends import without_retracing_notes
-from sightline.system.files import staged_folder, write_atomically, write_json
+from sightline.system.files import staged_folder, write_arrays, write_atomically, write_json
 from sightline.system.progress import Stopwatch, reporter
 from sightline.training.packaging.contract import (
     largest_probability_difference,
@@ -216,9 +215,7 @@ def _write_predictions(
             arrays[f"{name}_groups"] = rows.groups.astype(str)
         if "member_logits" in outputs[name]:
             arrays[f"{name}_member_logits"] = outputs[name]["member_logits"]
-    stream = io.BytesIO()
-    np.savez_compressed(stream, **arrays)
-    write_atomically(path, stream.getvalue())
+    write_arrays(path, **arrays)
 
 
 def _compare(staged: Path, session: Session, data: Prepared, test: Predictions) -> float:
