@@ -21,7 +21,8 @@ from sightline.bundles.trust.sets import uniforms
 from sightline.data.inputs.pixels import Pixels
 from sightline.data.inputs.properties import FORMATS, MEASURED, OUTPUT, measured_rows
 from sightline.errors import InvalidBundle
-from sightline.metrics.conformal import label_scores, one_of_each_group
+from sightline.metrics.conformal import one_of_each_group
+from sightline.metrics.selective import certainties_of
 from sightline.records import AnswerDetail, Bundle, Dataset, InputSpec
 from sightline.system.files import write_arrays
 from sightline.system.stored import read_arrays
@@ -35,8 +36,6 @@ CATEGORIES: Final[tuple[str, ...]] = ("format", "class")
 # Five million images; a stranger's archive may say more.
 _MOST_BYTES = 256 * 2**20
 _KEY_BYTES = 16
-# Scores are computed for so many at once, in float64.
-_MOST_SCORES = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,11 +121,8 @@ def _table(found: Mapping[str, NDArray[np.float32]], seen: NDArray[np.float32]) 
         # What has no distance is farther than all that has.
         distances = found[NOVELTY][sound].reshape(len(sound), -1)[:, 0]
         answers[sound, 2] = np.where(np.isfinite(distances), distances, np.finfo(np.float32).max)
-    step = max(_MOST_SCORES // max(logits.shape[1], 1), 1)
-    for first in range(0, len(sound), step):
-        rows = sound[first : first + step]
-        # Of one image the most probable class fits least badly: minus its log-odds.
-        answers[rows, 0] = -label_scores(logits[rows]).min(axis=1)
+    if len(sound):
+        answers[sound, 0] = certainties_of(logits[sound])
     return np.concatenate([seen, answers], axis=1)
 
 
