@@ -25,12 +25,17 @@ def print_json(content: Any) -> None:
     Args:
         content: dicts, lists, strings, numbers, booleans, None.
     """
-    line = json_line(without_nan(content))
+    try:
+        line = json_line(content)
+    except ValueError:
+        # NaN is rare, and looking for it in each of many rows takes longer than writing them.
+        content = without_nan(content)
+        line = json_line(content)
     try:
         line.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
         # What a terminal writes instead of a letter that it lacks would be no JSON.
-        line = json.dumps(without_nan(content), allow_nan=False)
+        line = json.dumps(content, allow_nan=False)
     print(line)
 
 

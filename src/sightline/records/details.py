@@ -73,8 +73,9 @@ class PredictionSets(AnswerDetail):
     def named(self, row: int, logits: NDArray[np.float32], class_names: Sequence[str]) -> tuple[str, ...]:
         """The classes of one set, the most probable first."""
         members = np.flatnonzero(self.members[row])
-        ranked = members[np.argsort(-logits[members], kind="stable")]
-        return tuple(class_names[label] for label in ranked.tolist())
+        if len(members) > 1:
+            members = members[np.argsort(-logits[members], kind="stable")]
+        return tuple(class_names[label] for label in members.tolist())
 
     def cells(self, row: int, logits: NDArray[np.float32], class_names: Sequence[str]) -> dict[str, Any]:
         """The set as a list of names, and whether it is unusual."""
