@@ -1,8 +1,14 @@
-"""An ensemble in a few lines."""
+"""Rows of JSON, and an ensemble in a few lines."""
 
 from __future__ import annotations
 
-from sightline.cli.printing import ensemble_lines
+import io
+import json
+import sys
+
+import pytest
+
+from sightline.cli.printing import ensemble_lines, print_json
 
 
 def _member(vote: float, accuracy: float | None) -> dict:
@@ -47,3 +53,12 @@ def test_members_that_never_disagree_are_told_to_be_of_no_use() -> None:
     assert ensemble_lines(told | {"disagreement": {"test": 0.0}})[1] == (
         "           on test images, all members name the same class, and one alone would answer as well at less cost"
     )
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_number_that_json_has_not_is_null_on_any_terminal(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", out)
+    print_json({"name": "\u00e9", "values": [float("nan"), 1.5, {"far": float("-inf")}]})
+    out.seek(0)
+    assert json.loads(out.read()) == {"name": "\u00e9", "values": [None, 1.5, {"far": None}]}
