@@ -112,6 +112,25 @@ def test_a_header_that_makes_numpy_stumble_is_a_value_error(head: str, tmp_path:
         read_npz(path)
 
 
+@pytest.mark.parametrize("order", "<>")
+def test_text_of_numbers_that_are_no_letters_is_refused(order: str, tmp_path: Path) -> None:
+    text = np.array(["abc", "a"], f"{order}U3")
+    broken = text.tobytes().replace("b".encode(f"utf-32-{'lb'[order == '>']}e"), b"\x7f" * 4)
+    assert broken != text.tobytes()
+    content = npy(np.zeros(6, f"{order}u4").view(text.dtype)).replace(bytes(24), broken)
+    with pytest.raises(ValueError, match="no letters"):
+        read_arrays(npz(tmp_path / "a.npz", {"a": content}))
+    whole = dict.fromkeys(("x_train", "y_train", "x_test", "y_test"), npy(np.zeros((2, 4), np.uint8)))
+    with pytest.raises(InvalidSource, match="no letters"):
+        read_npz(npz(tmp_path / "b.npz", {**whole, "class_names": content}))
+
+
+def test_an_array_of_records_is_refused(tmp_path: Path) -> None:
+    content = npy(np.zeros(3, [("a", "f4"), ("b", "U2")]))
+    with pytest.raises(ValueError, match="an array of"):
+        read_arrays(npz(tmp_path / "a.npz", {"a": content}))
+
+
 def test_a_missing_array_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="lacks the array 'b'"):
         read_arrays(npz(tmp_path / "a.npz", {"a": npy(np.arange(2))}), names=["b"])

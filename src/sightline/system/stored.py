@@ -11,6 +11,7 @@ import io
 import json
 import os
 import stat
+import sys
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -31,6 +32,8 @@ MOST_TABLE_BYTES = 512 * 2**20
 # Deflate packs a thousand to one at most; 64 more for headers.
 _MOST_PACKED = 1100
 _MOST_WHOLE = 2**63
+# Truths, whole and broken numbers, bytes and text; nothing in these is an object or has parts.
+_PLAIN_KINDS = "biufSU"
 
 
 def open_without_waiting(path: str, flags: int) -> int:
@@ -152,7 +155,7 @@ def read_arrays(
     # Opened first: once it is, an OSError comes of the places that a damaged archive points to.
     with (
         open_plain(path) as stream,
-        _as_value_error(),
+        as_value_error(),
         zipfile.ZipFile(stream) as archive,
     ):
         found = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
@@ -168,8 +171,8 @@ def read_arrays(
 
 
 @contextlib.contextmanager
-def _as_value_error() -> Iterator[None]:
-    """Damage of an array's header brings NumPy, tokenizers and unpackers to raise nearly every type there is."""
+def as_value_error() -> Iterator[None]:
+    """Damage brings NumPy, tokenizers and unpackers to raise nearly every type there is; here it becomes one."""
     try:
         yield
     except ValueError:
@@ -197,7 +200,20 @@ def _array(content: bytes) -> NDArray[Any]:
     size = dtype.itemsize
     for side in shape:
         size *= side
-    if dtype.hasobject or dtype.itemsize == 0 or any(side < 0 for side in shape) or size != rest:
+    if dtype.kind not in _PLAIN_KINDS or dtype.itemsize == 0 or any(side < 0 for side in shape) or size != rest:
         raise ValueError(f"an array of {dtype} {shape} in {rest:,} bytes")
     flat = np.frombuffer(content, dtype=dtype, offset=stream.tell())
+    check_letters(flat)
     return flat.reshape(shape, order="F" if is_by_columns else "C").copy()
+
+
+def check_letters(array: NDArray[Any]) -> None:
+    """Refuse an array of text with numbers that are no letters: Python takes them, and fails when they are looked at.
+
+    Raises:
+        ValueError: there is one.
+    """
+    if array.dtype.kind == "U" and array.dtype.itemsize:
+        number = np.dtype(np.uint32).newbyteorder(array.dtype.byteorder)
+        if int(np.ascontiguousarray(array).reshape(-1).view(number).max(initial=0)) > sys.maxunicode:
+            raise ValueError("text of numbers that are no letters")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import sightline
 from sightline.bundles.bundle import write_manifest
 from sightline.bundles.vetting.network_files import check_network, open_network
+from sightline.bundles.vetting.weights_files import check_weights
 from sightline.errors import InvalidBundle, InvalidValue
 
 # Without Keras and h5py, in little memory, and with note of every file that is opened and every program that is run.
@@ -19,6 +21,7 @@ import json, resource, sys
 from pathlib import Path
 sys.modules["keras"] = sys.modules["h5py"] = None
 from sightline.bundles.vetting.network_files import check_network
+from sightline.bundles.vetting.weights_files import check_weights
 from sightline.errors import InvalidBundle
 import encodings.cp437  # what zipfile reads names by
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -57,6 +60,20 @@ def test_the_network_that_they_were_made_of_is_taken_and_opened(network, tmp_pat
     path.write_bytes(network.archive())
     check_network(path)
     assert set(open_network(path).output) == {"features", "logits"}
+
+
+@pytest.mark.parametrize("value", [0, 1, 0x80, 0xFF])
+def test_an_archive_with_any_other_byte_in_its_list_is_taken_or_refused_in_words(
+    value: int, network, tmp_path: Path
+) -> None:
+    whole = network.archive()
+    for at in range(whole.rindex(b"model.weights.h5") - 46, len(whole)):
+        path = tmp_path / "changed.keras"
+        path.write_bytes(whole[:at] + bytes([value]) + whole[at + 1 :])
+        with contextlib.suppress(InvalidBundle):
+            check_network(path)
+        with contextlib.suppress(InvalidValue):
+            check_weights("mobilenet-v2", str(path))
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:

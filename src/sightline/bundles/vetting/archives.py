@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sightline.bundles.vetting.configs import check_config
 from sightline.bundles.vetting.hdf5 import stored_shapes
-from sightline.system.stored import open_plain, parse_json
+from sightline.system.stored import as_value_error, open_plain, parse_json
 
 CONFIG, WEIGHTS, NOTES = "config.json", "model.weights.h5", "metadata.json"
 # An ensemble of a hundred EfficientNet-Lite0 has 15 million bytes of description.
@@ -83,7 +83,8 @@ def _members(content: mmap.mmap, view: memoryview) -> dict[str, tuple[int, int]]
     """Where the members of the archive lie, which are Keras' three, stored as they are."""
     _check_table(view)
     places: dict[str, tuple[int, int]] = {}
-    with zipfile.ZipFile(content) as archive:  # type: ignore[call-overload]  # it is read as a file is
+    # Of a damaged one, `zipfile` raises errors of its own and of many others' kinds.
+    with as_value_error(), zipfile.ZipFile(content) as archive:  # type: ignore[call-overload]  # it is read as a file is
         for member in archive.infolist():
             name = member.filename
             if name not in (CONFIG, WEIGHTS, NOTES) or name in places:

@@ -8,6 +8,7 @@ from pathlib import Path
 from sightline.bundles.vetting.archives import check_weights_archive, check_weights_hdf5
 from sightline.configuration.networks import MODELS
 from sightline.errors import InvalidValue, pick
+from sightline.system.stored import as_value_error, open_plain
 
 
 def check_weights(name: str, weights: str) -> None:
@@ -31,10 +32,11 @@ def check_weights(name: str, weights: str) -> None:
         raise InvalidValue(f"model.weights: {name} takes weights from {' or '.join(suffixes)} files; got {path}.")
     try:
         if path.suffix.lower() == ".npz":
-            zipfile.ZipFile(path).close()
+            with open_plain(path) as stream, as_value_error():
+                zipfile.ZipFile(stream).close()
         else:
             (check_weights_hdf5 if path.suffix.lower() == ".h5" else check_weights_archive)(path)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InvalidValue(
             f"model.weights: {path} cannot be read ({reason}). It is damaged, cut off, or no {path.suffix} file of "

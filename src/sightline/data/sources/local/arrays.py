@@ -16,7 +16,7 @@ from sightline.data.sources.assembly import checked_names
 from sightline.data.sources.levels import split_of
 from sightline.errors import InvalidSource, OneClassOnly
 from sightline.records import SPLIT_NAMES, Dataset
-from sightline.system.stored import read_header
+from sightline.system.stored import check_letters, read_header
 from sightline.system.text import printable
 from sightline.system.workers import free_bytes
 
@@ -38,6 +38,8 @@ def read_npz(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of headers that Python 2 wrote
                 arrays = {key: archive[key] for key in used}
+            for array in arrays.values():
+                check_letters(array)
             return arrays, tuple(key for key in archive.files if key not in used)
     except ValueError as error:
         if "allow_pickle" in str(error):
