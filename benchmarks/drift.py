@@ -27,7 +27,7 @@ from PIL import Image, ImageFilter
 import sightline
 from sightline.bundles.prediction import predict_with
 from sightline.bundles.trust.reference import CATEGORIES, PROPERTIES, ImageProperties, PropertyMaker, Reference
-from sightline.evaluation.drift import Judgement, judge_stream, judge_together
+from sightline.evaluation.measuring.drift import Judgement, judge_stream, judge_together
 from sightline.metrics.drift import online_p_values, simple_jumper
 from sightline.metrics.intervals import wilson_interval
 

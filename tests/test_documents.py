@@ -29,7 +29,7 @@ from sightline.bundles.trust.sets import FILE as SETS_FILE
 from sightline.cli.main import COMMANDS, build_parser
 from sightline.configuration.recipes import keys
 from sightline.data.sources.downloads import MANUAL_FILES
-from sightline.evaluation.finished_runs import FILES as RUN_FILES
+from sightline.evaluation.measuring.finished_runs import FILES as RUN_FILES
 
 ROOT = Path(__file__).resolve().parents[1]
 ENGLISH, CHINESE = "docs/tutorial.md", "docs/tutorial.zh.md"

@@ -95,13 +95,8 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("reporting/sheets", "fonts grids sheets"),),
     (Room("reporting/charts", "canvas confusion reliability curves overlay learning_rates risk_coverage"),),
     (Room("reporting/pages", "style miniatures audit"),),
-    (
-        Room(
-            "evaluation",
-            "scoring finished_runs judging evaluate paired_tests comparison similarity verification kept_runs "
-            "drift check",
-        ),
-    ),
+    (Room("evaluation/measuring", "scoring finished_runs judging paired_tests drift"),),
+    (Room("evaluation", "evaluate comparison similarity verification kept_runs check"),),
     (Room("networks", "lite0_layout building classic convnet lite0 applications", keras=AT_ONCE),),
     # A wrong name is refused before Keras is imported.
     (Room("training/setup", "mirrors reference_rows resolution preparation run_folder"),),

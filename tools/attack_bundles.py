@@ -36,7 +36,7 @@ from sightline.bundles.prediction import predict
 from sightline.configuration.recipes import flatten, read_recipe
 from sightline.errors import SightlineError
 from sightline.evaluation.evaluate import evaluate
-from sightline.evaluation.finished_runs import read_run
+from sightline.evaluation.measuring.finished_runs import read_run
 from sightline.evaluation.similarity import similar
 from sightline.system.progress import reporting
 

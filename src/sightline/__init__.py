@@ -29,7 +29,7 @@ _HOMES: dict[str, str] = {
     "evaluate": "sightline.evaluation.evaluate",
     "predict": "sightline.bundles.prediction",
     "check": "sightline.evaluation.check",
-    "reopen": "sightline.evaluation.finished_runs",
+    "reopen": "sightline.evaluation.measuring.finished_runs",
     "similar": "sightline.evaluation.similarity",
     "compare": "sightline.evaluation.comparison",
     "export": "sightline.deployment.export",
@@ -81,8 +81,8 @@ if TYPE_CHECKING:  # for editors and type checkers alone
     from sightline.evaluation.check import Check as Check, check as check
     from sightline.evaluation.comparison import Comparison as Comparison, compare as compare
     from sightline.evaluation.evaluate import evaluate as evaluate
-    from sightline.evaluation.finished_runs import reopen as reopen
     from sightline.evaluation.kept_runs import runs as runs
+    from sightline.evaluation.measuring.finished_runs import reopen as reopen
     from sightline.evaluation.similarity import Similar as Similar, similar as similar
     from sightline.evaluation.verification import Verification as Verification, verify as verify
     from sightline.information import datasets as datasets, models as models, recipes as recipes

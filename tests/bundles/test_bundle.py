@@ -13,7 +13,7 @@ import pytest
 import sightline
 from sightline.bundles.bundle import CAPABILITIES, load_bundle, write_manifest
 from sightline.errors import InvalidBundle
-from sightline.evaluation.finished_runs import read_run
+from sightline.evaluation.measuring.finished_runs import read_run
 from sightline.system.progress import reporting
 
 FILES = ("input.json", "labels.json", "model.keras", "model.onnx", "calibration.json", "metrics.json", "card.md")

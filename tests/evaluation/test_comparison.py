@@ -16,9 +16,9 @@ from PIL import Image
 
 import sightline
 from sightline.errors import CannotWrite, InvalidBundle, InvalidValue
-from sightline.evaluation import finished_runs
 from sightline.evaluation.comparison import comparison_figures
-from sightline.evaluation.paired_tests import PairedTest, paired_test
+from sightline.evaluation.measuring import finished_runs
+from sightline.evaluation.measuring.paired_tests import PairedTest, paired_test
 from sightline.metrics.figures import FIGURES, Metric
 from sightline.metrics.intervals import wilson_interval
 from sightline.metrics.significance import holm, mcnemar_exact, number_to_tell, paired_difference_interval

@@ -19,7 +19,7 @@ from sightline.bundles.trust.details import (
     usual_makers,
 )
 from sightline.errors import InvalidSource, InvalidValue, MissingPackage, OutputExists
-from sightline.evaluation.scoring import figures, score
+from sightline.evaluation.measuring.scoring import figures, score
 from sightline.metrics.figures import FIGURES
 from sightline.metrics.intervals import wilson_interval
 

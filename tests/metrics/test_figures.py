@@ -18,7 +18,7 @@ from sightline.bundles.card import card, trained
 from sightline.cli.printing import print_evaluation, print_run
 from sightline.configuration.recipes import parse_recipe
 from sightline.evaluation.comparison import ComparedRun, Comparison
-from sightline.evaluation.scoring import brief_figures, figures, run_figures, score
+from sightline.evaluation.measuring.scoring import brief_figures, figures, run_figures, score
 from sightline.metrics import figures as module
 from sightline.metrics.figures import FIGURES, Metric, figure_in, plain
 from sightline.metrics.intervals import wilson_interval

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sightline.evaluation.scoring import score
+from sightline.evaluation.measuring.scoring import score
 from sightline.records import NO_NUMBER, Predictions
 
 

@@ -20,7 +20,7 @@ from sightline.bundles.bundle import write_manifest
 from sightline.bundles.trust.abstention import read_answer_record
 from sightline.bundles.trust.sets import read_certificate
 from sightline.errors import InvalidBundle, InvalidSource, InvalidValue, OutputExists
-from sightline.evaluation.finished_runs import has_known_train_rows, read_run
+from sightline.evaluation.measuring.finished_runs import has_known_train_rows, read_run
 from sightline.metrics.classification import cross_entropy
 from sightline.metrics.conformal import label_scores
 from sightline.metrics.ensembles import ensemble_logits, selection_course

@@ -16,7 +16,7 @@ from sightline.deployment.conversion.gate import check_export
 from sightline.deployment.conversion.readme import readme
 from sightline.deployment.conversion.rows import ComparedRows, rows_to_compare
 from sightline.errors import ExportRefused, InvalidBundle, pick, require
-from sightline.evaluation.judging import run_of
+from sightline.evaluation.measuring.judging import run_of
 from sightline.records import Bundle, Run
 from sightline.system.files import sha256_of, staged_files, write_atomically, write_json
 from sightline.system.paths import absolute_path, check_output, places_of

@@ -13,7 +13,7 @@ from sightline.bundles.bundle import load_bundle
 from sightline.bundles.prediction import predict_with
 from sightline.bundles.trust.reference import ImageProperties, PropertyMaker, read_reference
 from sightline.errors import InvalidValue, UnreadableImage
-from sightline.evaluation.drift import Property, in_words, judge_stream, judge_together
+from sightline.evaluation.measuring.drift import Property, in_words, judge_stream, judge_together
 from sightline.metrics.conformal import one_of_each_group
 from sightline.records import Bundle, Dataset, Predictions, Run
 from sightline.system.progress import reporter, reporting

@@ -12,8 +12,8 @@ from typing import Any
 from sightline.configuration.recipes import flatten
 from sightline.configuration.values import as_typed
 from sightline.errors import InvalidValue
-from sightline.evaluation.finished_runs import FinishedRun, distinct_places, metrics_at, read_run
-from sightline.evaluation.paired_tests import PairedTest, pair, paired_figures
+from sightline.evaluation.measuring.finished_runs import FinishedRun, distinct_places, metrics_at, read_run
+from sightline.evaluation.measuring.paired_tests import PairedTest, pair, paired_figures
 from sightline.metrics.figures import FIGURES, figure_in, told_in
 from sightline.metrics.intervals import USUAL_LEVEL, checked_confidence
 from sightline.metrics.significance import holm

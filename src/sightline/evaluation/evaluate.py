@@ -15,8 +15,8 @@ from sightline.bundles.trust.details import Asked, detail_makers, with_promises
 from sightline.bundles.trust.sets import USUAL_SCORE
 from sightline.data.inputs.pixels import Pixels, read_pixels
 from sightline.data.sources.loading import open_again
-from sightline.evaluation.judging import choose_rows, in_words, recorded_source
-from sightline.evaluation.scoring import figures, score as measured
+from sightline.evaluation.measuring.judging import choose_rows, in_words, recorded_source
+from sightline.evaluation.measuring.scoring import figures, score as measured
 from sightline.metrics.figures import is_right
 from sightline.metrics.intervals import USUAL_LEVEL, checked_confidence
 from sightline.metrics.selective import certainties_of, risk_coverage

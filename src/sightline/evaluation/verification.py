@@ -24,9 +24,9 @@ from sightline.bundles.trust.sets import read_certificate
 from sightline.bundles.vetting.network_files import check_network, open_network
 from sightline.data.sources.loading import open_again
 from sightline.errors import InvalidBundle, MissingPackage, SightlineError
-from sightline.evaluation.finished_runs import FinishedRun, kept_evaluation, read_run
-from sightline.evaluation.judging import choose_rows, recorded_source
-from sightline.evaluation.scoring import score
+from sightline.evaluation.measuring.finished_runs import FinishedRun, kept_evaluation, read_run
+from sightline.evaluation.measuring.judging import choose_rows, recorded_source
+from sightline.evaluation.measuring.scoring import score
 from sightline.metrics.figures import FIGURES
 from sightline.records import Bundle, Dataset, Evaluation, Predictions, Run, SplitName
 from sightline.system.backends import load_keras, usual_keras

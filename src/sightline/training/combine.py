@@ -17,7 +17,7 @@ from sightline.bundles.identity import merged_identities, read_identity
 from sightline.data.splitting.splits import splits_table
 from sightline.errors import InvalidValue
 from sightline.evaluation.evaluate import write_figures
-from sightline.evaluation.finished_runs import (
+from sightline.evaluation.measuring.finished_runs import (
     JUDGED_SPLITS,
     FinishedRun,
     SplitPredictions,
@@ -25,8 +25,8 @@ from sightline.evaluation.finished_runs import (
     has_known_train_rows,
     read_run,
 )
-from sightline.evaluation.paired_tests import pair, paired_figures
-from sightline.evaluation.scoring import run_figures
+from sightline.evaluation.measuring.paired_tests import pair, paired_figures
+from sightline.evaluation.measuring.scoring import run_figures
 from sightline.metrics.classification import checked_count
 from sightline.metrics.ensembles import checked_votes
 from sightline.records import Bundle, Predictions, Run, SplitName

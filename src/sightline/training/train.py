@@ -17,7 +17,7 @@ from sightline.data.sources.downloads import load_keras_for
 from sightline.data.sources.loading import holds_files
 from sightline.errors import InvalidValue
 from sightline.evaluation.evaluate import write_figures
-from sightline.evaluation.scoring import run_figures
+from sightline.evaluation.measuring.scoring import run_figures
 from sightline.records import SPLIT_NAMES, Run
 from sightline.reporting.charts.curves import curves_png
 from sightline.system.backends import check_packages, choose_backend, load_keras, usual_keras

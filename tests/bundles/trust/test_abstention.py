@@ -25,7 +25,7 @@ from sightline.bundles.trust.abstention import (
     write_answer_record,
 )
 from sightline.errors import InvalidBundle, InvalidValue
-from sightline.evaluation.scoring import figures, score
+from sightline.evaluation.measuring.scoring import figures, score
 from sightline.metrics.selective import certainties_of, certified, risk_coverage, steps_of
 from sightline.records import Predictions, UnsureAnswers
 

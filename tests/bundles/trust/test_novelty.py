@@ -27,7 +27,7 @@ from sightline.bundles.trust.novelty import (
     write_novelty,
 )
 from sightline.errors import InvalidBundle, InvalidValue
-from sightline.evaluation.scoring import figures
+from sightline.evaluation.measuring.scoring import figures
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from sightline.bundles.trust.sets import (
     uniforms,
 )
 from sightline.errors import InvalidBundle, InvalidValue
-from sightline.evaluation.scoring import figures, score
+from sightline.evaluation.measuring.scoring import figures, score
 from sightline.metrics.conformal import SCORES, coverage_law, label_scores
 from sightline.records import Predictions, PredictionSets
 

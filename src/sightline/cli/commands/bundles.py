@@ -43,7 +43,7 @@ def evaluate_options(parser: ArgumentParser) -> None:
 def evaluate(arguments: Namespace) -> int:
     """Measure a bundle on a source."""
     from sightline.evaluation.evaluate import evaluate as evaluate_bundle
-    from sightline.evaluation.scoring import figures
+    from sightline.evaluation.measuring.scoring import figures
 
     check_folders(arguments, "out")
     with reporting(arguments.mode):

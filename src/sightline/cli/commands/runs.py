@@ -67,7 +67,7 @@ def train(arguments: Namespace) -> int:
 
 def _told(run: Run, arguments: Namespace) -> int:
     """Say what came of a run, in the form that was asked for."""
-    from sightline.evaluation.scoring import run_figures
+    from sightline.evaluation.measuring.scoring import run_figures
 
     if arguments.json:
         print_json(run_figures(run))

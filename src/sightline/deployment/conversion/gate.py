@@ -14,7 +14,7 @@ from sightline.bundles.sessions import session_of
 from sightline.deployment.conversion.description import ExportedModel, describe
 from sightline.deployment.conversion.rows import ComparedRows
 from sightline.errors import ExportRefused, InvalidBundle
-from sightline.evaluation.paired_tests import paired_figures, paired_test
+from sightline.evaluation.measuring.paired_tests import paired_figures, paired_test
 from sightline.records import NO_NUMBER, Bundle
 from sightline.system.progress import reporter
 from sightline.system.text import printable

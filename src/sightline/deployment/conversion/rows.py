@@ -14,7 +14,7 @@ from sightline.bundles.prediction import match_labels
 from sightline.data.inputs.pixels import Pixels, read_pixels
 from sightline.data.sources.loading import open_again
 from sightline.errors import DownloadFailed, InvalidSource, InvalidValue, MissingPackage, UnreadableImage
-from sightline.evaluation.judging import choose_rows, recorded_source, run_of
+from sightline.evaluation.measuring.judging import choose_rows, recorded_source, run_of
 from sightline.records import Bundle, Dataset
 from sightline.system.text import printable
 

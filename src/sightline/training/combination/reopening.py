@@ -16,7 +16,7 @@ from sightline.data.inputs.pixels import Pixels, read_pixels
 from sightline.data.sources.downloads import load_keras_for
 from sightline.data.sources.loading import open_again
 from sightline.errors import InvalidBundle, InvalidSource, InvalidValue, UnknownName
-from sightline.evaluation.finished_runs import JUDGED_SPLITS, FinishedRun
+from sightline.evaluation.measuring.finished_runs import JUDGED_SPLITS, FinishedRun
 from sightline.records import SPLIT_NAMES, Dataset, InputSpec, Splits, Store
 from sightline.system.backends import choose_backend
 from sightline.system.progress import reporter

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import InvalidValue
-from sightline.evaluation.finished_runs import FinishedRun
-from sightline.evaluation.scoring import brief_figures
+from sightline.evaluation.measuring.finished_runs import FinishedRun
+from sightline.evaluation.measuring.scoring import brief_figures
 from sightline.metrics.ensembles import ensemble_logits, selection_course
 from sightline.records import Predictions
 from sightline.training.combination.shared_rows import SharedRows, predictions_of

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from sightline.configuration.recipes import flatten, parse_recipe
 from sightline.errors import InvalidValue, UnknownName
-from sightline.evaluation.finished_runs import JUDGED_SPLITS, FinishedRun, has_known_train_rows
-from sightline.evaluation.paired_tests import MOST_DISAGREEING, different_sources
+from sightline.evaluation.measuring.finished_runs import JUDGED_SPLITS, FinishedRun, has_known_train_rows
+from sightline.evaluation.measuring.paired_tests import MOST_DISAGREEING, different_sources
 from sightline.records import InputSpec, Predictions
 
 # Stands where the name of a split would, and is told like one: "test in runs/a, not in runs/b".

@@ -8,7 +8,7 @@ import numpy as np
 
 from sightline.bundles.sessions import Session, open_session
 from sightline.errors import InvalidValue, TrainingFailed
-from sightline.evaluation.scoring import figures, score
+from sightline.evaluation.measuring.scoring import figures, score
 from sightline.records import Predictions
 from sightline.system.progress import reporter
 from sightline.training.augmentation.pipeline import build_augmentation

@@ -19,8 +19,8 @@ from sightline.data.sources.catalog import SOURCES
 from sightline.data.sources.loading import open_as_recipe_says
 from sightline.data.splitting.splits import splits_table
 from sightline.errors import InvalidSource, InvalidValue, pick
-from sightline.evaluation.finished_runs import has_known_train_rows, read_splits
-from sightline.evaluation.judging import folder_around, recorded_source
+from sightline.evaluation.measuring.finished_runs import has_known_train_rows, read_splits
+from sightline.evaluation.measuring.judging import folder_around, recorded_source
 from sightline.records import SPLIT_NAMES, Bundle, Dataset, InputSpec, Store
 from sightline.system.progress import reporter
 from sightline.system.stored import read_plain

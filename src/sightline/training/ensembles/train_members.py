@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sightline.configuration.names import SOUPS
 from sightline.errors import TrainingFailed
-from sightline.evaluation.scoring import figures, score
+from sightline.evaluation.measuring.scoring import figures, score
 from sightline.metrics.ensembles import ensemble_logits
 from sightline.records import Evaluation, Predictions
 from sightline.system.backends import without_retracing_notes

@@ -28,7 +28,7 @@ from sightline.bundles.trust.details import (
 )
 from sightline.bundles.trust.reference import refer, reference_section, write_reference
 from sightline.bundles.trust.sets import certify, sets_section, write_sets
-from sightline.evaluation.scoring import brief_figures, figures, score
+from sightline.evaluation.measuring.scoring import brief_figures, figures, score
 from sightline.metrics.calibration.scaling import ScalingChoice, choose_scaling
 from sightline.records import Bundle, Evaluation, Predictions, SplitName
 from sightline.system.backends import without_retracing_notes

@@ -29,7 +29,7 @@ from sightline.data.inputs.pixels import read_pixels
 from sightline.data.sources.loading import load, open_again
 from sightline.data.splitting.splits import splits_csv
 from sightline.errors import InvalidBundle, InvalidSource, InvalidValue
-from sightline.evaluation.judging import choose_rows, in_words, recorded_source
+from sightline.evaluation.measuring.judging import choose_rows, in_words, recorded_source
 from sightline.records import Bundle, Dataset, InputSpec, Splits
 from sightline.system.progress import reporting
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sightline.bundles.trust.reference import CATEGORIES, PROPERTIES, ImageProperties, Reference
-from sightline.evaluation.drift import Judgement, in_words, judge_stream, judge_together
+from sightline.evaluation.measuring.drift import Judgement, in_words, judge_stream, judge_together
 
 CLASSES = ("cat", "dog", "emu")
 NAMED = tuple(f"{number}.png" for number in range(5_000))
@@ -55,7 +55,7 @@ def rare(rate: float, num_runs: int) -> float:
 
 
 def test_images_that_are_alike_are_called_different_as_rarely_as_is_stated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sightline.evaluation.drift._DRAWS", (999, 999))
+    monkeypatch.setattr("sightline.evaluation.measuring.drift._DRAWS", (999, 999))
     # Of 150 draws at 0.1; one seed in a thousand would fail if the bound were reached.
     false = [not together(reference(60, seed), images(40, seed + 1_000), 0.1).is_alike for seed in range(150)]
     assert np.mean(false) <= rare(0.1, 150)

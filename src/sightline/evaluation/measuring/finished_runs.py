@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sightline.bundles.bundle import MANIFEST, load_bundle, readable
 from sightline.errors import InvalidBundle, InvalidValue
-from sightline.evaluation.scoring import figures, score
+from sightline.evaluation.measuring.scoring import figures, score
 from sightline.metrics.figures import FIGURES, figure_in, told_in
 from sightline.metrics.history import checked_epochs
 from sightline.metrics.intervals import USUAL_LEVEL

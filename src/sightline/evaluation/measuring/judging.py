@@ -15,7 +15,7 @@ from sightline.bundles.identity import NEW, STATES, Identity, content_digests, r
 from sightline.data.duplicates.search import connected_components, outstanding, remembered_copies
 from sightline.data.inputs.pixels import Pixels, read_pixels
 from sightline.errors import InvalidSource, InvalidValue
-from sightline.evaluation.finished_runs import has_known_train_rows, read_splits
+from sightline.evaluation.measuring.finished_runs import has_known_train_rows, read_splits
 from sightline.records import SPLIT_NAMES, Bundle, Dataset, Store
 from sightline.system.paths import absolute_path
 from sightline.system.text import printable

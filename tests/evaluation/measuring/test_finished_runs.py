@@ -14,7 +14,7 @@ import pytest
 
 import sightline
 from sightline.errors import InvalidBundle
-from sightline.evaluation.scoring import figures
+from sightline.evaluation.measuring.scoring import figures
 
 
 def test_a_reopened_run_is_the_run_that_was_trained(tiny_run: sightline.Run) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sightline.data.duplicates.search import connected_components
 from sightline.errors import InvalidValue
-from sightline.evaluation.finished_runs import FinishedRun
+from sightline.evaluation.measuring.finished_runs import FinishedRun
 from sightline.metrics.grouped import checked_groups, difference_interval, num_groups, paired_p_value
 from sightline.metrics.intervals import USUAL_LEVEL
 from sightline.metrics.significance import number_to_tell
