@@ -237,7 +237,7 @@ def test_the_install_lines_of_the_readme_name_extras_that_exist():
 def test_the_readme_names_every_command_and_every_function():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     listed, alone = re.search(
-        r"of the same names: (.+?)\. Four more are for Python alone: (.+?)\n\n", text, re.DOTALL
+        r"of the same names: (.+?)\. \w+ more are for Python alone: (.+?)\n\n", text, re.DOTALL
     ).groups()
     # These two serve the machine and the shell.
     functions = [name.replace("-", "_") for name in COMMANDS if name not in ("doctor", "completion")]

@@ -56,7 +56,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "system",
-            "text paths interruption stored files caches progress workers backends",
+            "text paths interruption stored files signatures caches progress workers backends",
             keras_on_use_in="backends",
         ),
     ),

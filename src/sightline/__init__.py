@@ -30,6 +30,8 @@ _HOMES: dict[str, str] = {
     "predict": "sightline.bundles.prediction",
     "check": "sightline.evaluation.check",
     "reopen": "sightline.evaluation.measuring.finished_runs",
+    "trusting": "sightline.bundles.bundle",
+    "sign": "sightline.bundles.bundle",
     "similar": "sightline.evaluation.similarity",
     "compare": "sightline.evaluation.comparison",
     "export": "sightline.deployment.export",
@@ -71,6 +73,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:  # for editors and type checkers alone
+    from sightline.bundles.bundle import sign as sign, trusting as trusting
     from sightline.bundles.prediction import predict as predict
     from sightline.configuration.recipes import recipe as recipe
     from sightline.configuration.schema import Recipe as Recipe

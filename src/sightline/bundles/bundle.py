@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import dataclasses
 import functools
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline.bundles.checks import (
+    MOST_BYTES,
     check_manifest,
     checked_calibration,
     checked_class_names,
@@ -25,6 +27,8 @@ from sightline.errors import InvalidBundle
 from sightline.records import Bundle, InputSpec
 from sightline.system.files import sha256_of, write_json
 from sightline.system.progress import reporter
+from sightline.system.signatures import TrustedKey, read_trusted_key, signature_of, why_not_signed
+from sightline.system.stored import parse_json, read_plain
 from sightline.system.text import printable
 from sightline.tasks.single_label import SINGLE_LABEL
 from sightline.tasks.task import Task
@@ -40,6 +44,12 @@ FORMAT = "sightline-bundle"
 FORMAT_VERSION = 2
 READ_VERSIONS = (1, 2)
 MANIFEST = "manifest.json"
+# Beside the manifest, in a bundle that was signed: a signature of its bytes, and so of the hashes of all files.
+SIGNATURE = "signature.json"
+_SIGNATURE_FORMAT = {"format": "sightline-signature", "format_version": 1}
+# Before what is signed, so that no signature made for something else is one of a bundle.
+_SIGNED_AS = b"sightline-bundle 1\n"
+_TRUSTED: contextvars.ContextVar[TrustedKey | None] = contextvars.ContextVar("trusted", default=None)
 REQUIRED_FILES = (
     "input.json",
     "labels.json",
@@ -149,24 +159,29 @@ def write_description(
     )
 
 
-def load_bundle(path: str | Path | Bundle) -> Bundle:
+def load_bundle(path: str | Path | Bundle, *, is_own: bool = False) -> Bundle:
     """Open a bundle, or the bundle of a run, and verify every file in it.
 
     Args:
         path: a bundle's or a run's folder; "imagenet", the network that comes with the package,
             where no folder is called that; or a Bundle, handed on.
+        is_own: this process made it a moment before, so that nobody has signed it yet.
 
     Returns:
         The Bundle.
 
     Raises:
         InvalidBundle: there is none, its format version is unknown, or a file is
-            missing, altered or foreign; the message names the file.
+            missing, altered or foreign; the message names the file. Within `trusting`, also where it is not
+            signed with that key.
     """
     if isinstance(path, Bundle):
+        check_signed(path.path, path.manifest)
         return path
     with readable(path):
         folder, manifest = read_manifest(path)
+        if not is_own:
+            check_signed(folder, manifest)
         for reason in altered_files(folder, manifest):
             raise InvalidBundle(f"{folder}: {reason}. Copy the whole bundle again from where it was made.")
     unknown = sorted(set(manifest.get("capabilities", ())) - set(CAPABILITIES))
@@ -183,6 +198,110 @@ def load_bundle(path: str | Path | Bundle) -> Bundle:
         manifest=manifest,
         task=checked_task(folder / MANIFEST, manifest),
     )
+
+
+@contextlib.contextmanager
+def trusting(key: str | Path) -> Iterator[None]:
+    """Open only bundles that are signed with a key, whatever opens them, until the block ends.
+
+    The network that comes with the package is opened all the same, and so is what is trained within the block.
+
+    Args:
+        key: file of the public key, as `sightline sign --new-key` writes it.
+
+    Returns:
+        What `with` takes. Within, a bundle that is not signed, or was signed with another key, or in which a file was
+        added, removed or changed since, is refused with an InvalidBundle.
+
+    Raises:
+        InvalidValue: the file holds no public key of Ed25519.
+        MissingPackage: `cryptography` is not installed.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import sightline
+        >>> from sightline.system.signatures import new_key
+        >>> public = new_key(Path("mine.pem"))
+        >>> _ = sightline.sign("runs/mnist-fast-001", "mine.pem")
+        >>> with sightline.trusting(public):
+        ...     len(sightline.reopen("runs/mnist-fast-001/bundle").class_names)
+        10
+    """
+    before = _TRUSTED.set(read_trusted_key(Path(key)))
+    try:
+        yield
+    finally:
+        _TRUSTED.reset(before)
+
+
+def sign(bundle: str | Path | Bundle, key: str | Path) -> Path:
+    """Sign a bundle, which is verified first: whoever has the public key can tell that it is what you signed.
+
+    Args:
+        bundle: folder of a run or a bundle. A signature that it has is replaced.
+        key: file of your private key, as `sightline sign --new-key` writes it.
+
+    Returns:
+        The signature, a file in the bundle.
+
+    Raises:
+        InvalidBundle: it is not whole, or holds files that do not belong to it.
+        InvalidValue: the file holds no private key of Ed25519, or others may read it.
+        CannotWrite, MissingPackage: the signature cannot be written, or made.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import sightline
+        >>> from sightline.system.signatures import new_key
+        >>> _ = new_key(Path("mine.pem"))
+        >>> sightline.sign("runs/mnist-fast-001", "mine.pem").name
+        'signature.json'
+    """
+    opened = load_bundle(bundle, is_own=True)
+    if opened.path == FOLDER:
+        raise InvalidBundle(f"{EMBEDDED}: it comes with the package and is not yours to sign. Name a run or a bundle.")
+    _refuse_others(opened.path, opened.manifest)
+    content = read_plain(opened.path / MANIFEST, most_bytes=MOST_BYTES[MANIFEST])
+    _refuse_other_manifest(opened.path, opened.manifest, content)
+    told = {**_SIGNATURE_FORMAT, **signature_of(_SIGNED_AS + content, Path(key))}
+    write_json(opened.path / SIGNATURE, told)
+    return opened.path / SIGNATURE
+
+
+def check_signed(folder: Path, manifest: Mapping[str, Any]) -> bool:
+    """Refuse a bundle that the key which is trusted has not signed; False where no key is asked for.
+
+    Args:
+        folder: of the bundle; the one inside the package needs no signature.
+        manifest: as it was read; hashes are compared by whoever goes on.
+    """
+    trusted = _TRUSTED.get()
+    if trusted is None or folder == FOLDER:
+        return False
+    if not (folder / SIGNATURE).is_file():
+        raise InvalidBundle(
+            f"{folder}: not signed, and only what is signed with the key of {trusted.path} is opened. Ask who made it "
+            f"for a signed one; what is yours you sign by: sightline sign {folder} --key FILE"
+        )
+    content = read_plain(folder / MANIFEST, most_bytes=MOST_BYTES[MANIFEST])
+    reason = why_not_signed(_SIGNED_AS + content, checked_json(folder / SIGNATURE), trusted)
+    if reason is not None:
+        raise InvalidBundle(f"{folder}: {reason}. Ask who made it for the bundle as they signed it, or for their key.")
+    _refuse_other_manifest(folder, manifest, content)
+    _refuse_others(folder, manifest)
+    return True
+
+
+def _refuse_other_manifest(folder: Path, manifest: Mapping[str, Any], content: bytes) -> None:
+    if parse_json(content.decode("utf-8")) != manifest:
+        raise InvalidBundle(f"{folder}: {MANIFEST} changed while it was read. Open the bundle again.")
+
+
+def _refuse_others(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """A signature is of all that is in a bundle: what the manifest does not list has no place in a signed one."""
+    for path in sorted(folder.iterdir()):
+        if path.name not in (MANIFEST, SIGNATURE, *manifest["files"]):
+            raise InvalidBundle(f"{path}: not one of the files that the bundle was saved with. Take it out, or away.")
 
 
 @contextlib.contextmanager

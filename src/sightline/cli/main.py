@@ -87,6 +87,7 @@ COMMANDS: dict[str, Command] = {
     "export": Command(
         "write a bundle as a file for elsewhere, kept if it answers the same", bundles.export, bundles.export_options
     ),
+    "sign": Command("sign a bundle, or make a pair of keys to sign with", bundles.sign, bundles.sign_options),
     "verify": Command(
         "find out whether a bundle or a run is whole, and does what it did",
         inspection.verify,
@@ -141,7 +142,7 @@ def main(argv: list[str] | None = None) -> int:
         # The next file to be opened would get its number, and a library that prints would write into it.
         return _refuse(arguments, "standard output is closed. Send it to a file, or to /dev/null for none.")
     try:
-        with heeding_interrupts():
+        with heeding_interrupts(), _trusting(arguments):
             code = COMMANDS[arguments.command].carry_out(arguments)
         sys.stdout.flush()
     except SightlineError as error:
@@ -153,6 +154,16 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001  # the last place that can tell a bug from findings
         return _explain(arguments, error)
     return code
+
+
+def _trusting(arguments: Namespace) -> contextlib.AbstractContextManager[None]:
+    """Where a key was named that is trusted, no bundle is opened that is not signed with it."""
+    key = getattr(arguments, "trusted", None)
+    if key is None:
+        return contextlib.nullcontext()
+    from sightline.bundles.bundle import trusting
+
+    return trusting(key)
 
 
 class _Parser(ArgumentParser):

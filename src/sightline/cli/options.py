@@ -100,6 +100,13 @@ def overwrite_option(parser: ArgumentParser) -> None:
     )
 
 
+def trusted_option(parser: ArgumentParser) -> None:
+    """Which bundles may be opened: `main` sees to it, for every command that has this."""
+    parser.add_argument(
+        "--trusted", metavar="KEY", help="open only a bundle that is signed with the key of this public file"
+    )
+
+
 def interval_option(parser: ArgumentParser) -> None:
     """At which level intervals are given."""
     parser.add_argument(

@@ -11,7 +11,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.bundles.bundle import CAPABILITIES, altered_files, load_bundle, read_manifest, readable
+from sightline.bundles.bundle import (
+    CAPABILITIES,
+    SIGNATURE,
+    altered_files,
+    check_signed,
+    load_bundle,
+    read_manifest,
+    readable,
+)
 from sightline.bundles.identity import read_identity
 from sightline.bundles.parity import LARGEST_DIFFERENCE, largest_difference, made_images, read_parity
 from sightline.bundles.prediction import match_labels, predict_dataset
@@ -146,10 +154,14 @@ def verify(path: str | Path | Bundle | Run, source: Any = None) -> Verification:
 def _checks(folder: Path, manifest: Mapping[str, Any], run: Path | None, source: Any) -> Iterator[Check]:
     files = _made("files", lambda: _files(folder, manifest))
     yield files
+    signed = _made("signature", lambda: _signature(folder, manifest))
+    yield signed
     opened: list[Bundle] = []
     described = _made("description", lambda: _description(folder, opened))
     if files.outcome == "fails":
         described = Check("contents", "not checked", "the files are not those that were saved; none was opened")
+    elif signed.outcome == "fails":
+        described = Check("contents", "not checked", "the bundle is not signed as asked for; no file was opened")
     yield described
     if not opened:
         return
@@ -189,6 +201,14 @@ def _files(folder: Path, manifest: Mapping[str, Any]) -> Found:
             f"{'; '.join(map(printable, altered))}. Copy the whole bundle again from where it was made."
         )
     return f"SHA-256 of {len(manifest['files'])} files as manifest.json has it", None
+
+
+def _signature(folder: Path, manifest: Mapping[str, Any]) -> Found:
+    if check_signed(folder, manifest):
+        return "signed with the key that is trusted, and nothing was added, removed or changed since", None
+    if (folder / SIGNATURE).exists():
+        raise _NotCheckedError("it is signed; name the public key of who signed it: --trusted FILE")
+    raise _NotCheckedError("it is not signed, and no key was named")
 
 
 def _description(folder: Path, opened: list[Bundle]) -> Found:
@@ -353,4 +373,4 @@ _STEPS: dict[str, Callable[[_Subject], Found]] = {
     "kept figures": _kept_figures,
     "test figures": _test_figures,
 }
-_MOST_STEPS = 3 + len(CAPABILITIES) + len(_STEPS)
+_MOST_STEPS = 4 + len(CAPABILITIES) + len(_STEPS)

@@ -64,12 +64,12 @@ def writing_to(place: Path) -> Iterator[None]:
         raise CannotWrite(f"{place}: {_REMEDIES[error.errno]}. What was there before is untouched.") from error
 
 
-def write_atomically(path: Path, content: bytes | str) -> None:
+def write_atomically(path: Path, content: bytes | str, *, permissions: int = 0o666) -> None:
     """Write a whole file, text as UTF-8, beside its place and rename it there; its folder is made if it is missing.
 
     A file that is replaced keeps its permissions, and a link stays a link: what it leads to is replaced. A pipe
     or a device, such as /dev/null, is written to as it is. What a process that was killed left of the same file
-    is removed.
+    is removed. A file that was not there gets these permissions, less what the user keeps from others.
 
     Raises:
         CannotWrite: the disk is full or the folder cannot be written; an old file is untouched.
@@ -85,7 +85,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(place.parent, f".{glob.escape(place.name)}.*.partial")
         # Never readable for more people than the file that it replaces.
-        permissions = 0o666 if mode is None else stat.S_IMODE(mode)
+        permissions = permissions if mode is None else stat.S_IMODE(mode)
         temporary, descriptor = _file_beside(place, permissions & 0o666)
         try:
             with os.fdopen(descriptor, "wb") as stream:

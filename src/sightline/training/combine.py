@@ -265,7 +265,7 @@ def _judge(network: Any, combination: _Combination, folder: Path, staged: Path, 
             staged, judged.evaluations["test"], judged.predictions["test"], data.pixels.take(data.splits.test)
         )
     stopwatch.lap("evaluate")
-    bundle = dataclasses.replace(load_bundle(staged / "bundle"), path=folder / "bundle")
+    bundle = dataclasses.replace(load_bundle(staged / "bundle", is_own=True), path=folder / "bundle")
     against = _against_best(combination, judged.predictions, bundle)
     return Run(
         path=folder,

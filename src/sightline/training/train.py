@@ -267,7 +267,7 @@ def _judge(learned: _TrainedNetwork, data: Prepared, folder: Path, typed: str, *
         stopped_early=fitted.stopped_early,
         validation=judged.evaluations.get("validation"),
         evaluation=judged.evaluations.get("test"),
-        bundle=load_bundle(folder / "bundle"),
+        bundle=load_bundle(folder / "bundle", is_own=True),
         backend=keras.config.backend(),
         num_parameters=int(learned.network.count_params()),
         seconds={**stopwatch.seconds, "total": stopwatch.total()},

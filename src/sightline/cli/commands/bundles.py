@@ -1,4 +1,4 @@
-"""`evaluate`, `predict`, `similar`, `export`: commands that ask a bundle, or write it anew."""
+"""`evaluate`, `predict`, `similar`, `export`, `sign`: commands that ask a bundle, sign it, or write it anew."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sightline.cli.options import (
     opened,
     overwrite_option,
     shorthand_options,
+    trusted_option,
 )
 from sightline.cli.printing import print_evaluation, print_json, print_text, silence_stdout
 from sightline.deployment.conversion.formats import FORMATS
@@ -37,6 +38,7 @@ def evaluate_options(parser: ArgumentParser) -> None:
     )
     interval_option(parser)
     _detail_options(parser)
+    trusted_option(parser)
     shorthand_options(parser, OPENING_SHORTHANDS)
 
 
@@ -118,6 +120,7 @@ def predict_options(parser: ArgumentParser) -> None:
         "--nearest", type=int, metavar="COUNT", help="name the training images that look most alike to it, up to 5"
     )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the rows as a table, too")
+    trusted_option(parser)
     overwrite_option(parser)
 
 
@@ -242,6 +245,7 @@ def similar_options(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--count", type=int, default=10, help="how many to name (default: 10)")
     parser.add_argument("--out", type=Path, help="the PNG to write (default: <image>-similar.png)")
+    trusted_option(parser)
     overwrite_option(parser)
 
 
@@ -290,6 +294,7 @@ def export_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="FILE|FOLDER", help="where to (default: exports/<format> in the run)"
     )
+    trusted_option(parser)
     overwrite_option(parser)
 
 
@@ -311,3 +316,37 @@ def export(arguments: Namespace) -> int:
     else:
         print_text(exported)
     return 1 if exported.figures["num_unreadable"] else 0
+
+
+def sign_options(parser: ArgumentParser) -> None:
+    """What `sign` takes."""
+    parser.add_argument("bundle", nargs="?", help="folder of a run or a bundle")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="your private key")
+    parser.add_argument(
+        "--new-key",
+        type=Path,
+        metavar="FILE",
+        help="make a private key, for you alone, and beside it FILE.pub, for whoever trusts you",
+    )
+
+
+def sign(arguments: Namespace) -> int:
+    """Make keys, sign a bundle, or both."""
+    from sightline.bundles.bundle import sign as sign_bundle
+    from sightline.system.signatures import new_key
+
+    key, is_new = arguments.key or arguments.new_key, arguments.new_key is not None
+    if key is None or (is_new and arguments.key is not None) or not (is_new or arguments.bundle):
+        raise InvalidValue("name a bundle with --key FILE to sign it, or --new-key FILE to make a pair of keys.")
+    written = {"private_key": str(key), "public_key": str(new_key(key))} if is_new else {}
+    if arguments.bundle is not None:
+        written["signature"] = str(sign_bundle(arguments.bundle, key))
+    if arguments.json:
+        print_json(written)
+        return 0
+    if is_new:
+        print_text(f"private key: {written['private_key']}. Keep it to yourself; who has it can sign as you.")
+        print_text(f"public key: {written['public_key']}. Give it to whoever is to trust what you sign.")
+    if "signature" in written:
+        print_text(f"signed: {written['signature']}")
+    return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
 
+from sightline.cli.options import trusted_option
 from sightline.cli.printing import print_json, print_table, print_text
 from sightline.system.progress import reporting
 from sightline.system.text import told_p_value
@@ -26,6 +27,7 @@ def check_options(parser: ArgumentParser) -> None:
         action="store_true",
         help="look at one after the other, in the order given, folders by name, and tell after how many they differ",
     )
+    trusted_option(parser)
 
 
 def check(arguments: Namespace) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sightline.cli.options import OPENING_SHORTHANDS, opened, shorthand_options
+from sightline.cli.options import OPENING_SHORTHANDS, opened, shorthand_options, trusted_option
 from sightline.cli.printing import print_json, print_table, print_text, size_in_words
 from sightline.system.progress import reporting
 
@@ -19,6 +19,7 @@ def verify_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "source", nargs="?", help="where the test images are (default: where the run found them, if it is its bundle)"
     )
+    trusted_option(parser)
     shorthand_options(parser, OPENING_SHORTHANDS)
 
 

@@ -18,6 +18,7 @@ from sightline.cli.options import (
     recipe_options,
     settings_of,
     shorthand_options,
+    trusted_option,
 )
 from sightline.cli.printing import print_json, print_run, print_text
 from sightline.errors import InvalidValue
@@ -82,6 +83,7 @@ def combine_options(parser: ArgumentParser) -> None:
     parser.add_argument("--votes", metavar="2,1,1", help="a weight for each run (default: chosen on validation rows)")
     parser.add_argument("--most", type=int, metavar="N", help="steps of that choice at most (default: 20)")
     parser.add_argument("--source", help="where the images are (default: what the runs were trained on)")
+    trusted_option(parser)
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<source>-combined-001, counted up)")
 
 
@@ -115,6 +117,7 @@ def distil_options(parser: ArgumentParser) -> None:
     parser.add_argument("bundle", help="the teacher: folder of a run or a bundle, of an ensemble for instance")
     parser.add_argument("source", nargs="?", help="what to learn from (default: what the teacher was trained on)")
     parser.add_argument("--into", default="lenet5", metavar="MODEL", help="the student's network (default: lenet5)")
+    trusted_option(parser)
     recipe_options(parser)
     shorthand_options(parser, DISTIL_SHORTHANDS)
     privacy_options(parser)
