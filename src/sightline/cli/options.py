@@ -21,6 +21,7 @@ SHORTHANDS: dict[str, str] = {
     "seed": "seed",
     "splits": "data.splits_file",
     "exclude": "data.exclude_file",
+    "labels": "data.labels_file",
     "fraction": "data.fraction",
     "time_budget": "training.time_budget_seconds",
     "column": "data.columns",
@@ -35,6 +36,7 @@ _MEANINGS: dict[str, tuple[str, str]] = {
     "seed": ("N", "the same seed on the same machine gives the same network"),
     "splits": ("FILE", "a splits.csv to go by"),
     "exclude": ("FILE", "a table of what to leave out, as `audit --plan` writes it"),
+    "labels": ("FILE", "a table of labels to take instead of the given ones, as `audit --label-table` writes it"),
     "fraction": ("SHARE", "share of the images to use, above 0 to 1"),
     "time_budget": ("SECONDS", "for the whole run: as many epochs as fit"),
     "column": ("path=...,label=...", "what the columns of a table are called; split, group and weight, too"),
@@ -45,7 +47,7 @@ _MEANINGS: dict[str, tuple[str, str]] = {
 # Those of them that a range test has a use for.
 RANGE_TEST_SHORTHANDS = ("model", "seed", "fraction", "column", "label_from")
 # Those of them that a student has a use for: its network, rows and number are settled otherwise.
-DISTIL_SHORTHANDS = ("epochs", "seed", "exclude", "fraction", "time_budget", "column", "label_from")
+DISTIL_SHORTHANDS = ("epochs", "seed", "exclude", "labels", "fraction", "time_budget", "column", "label_from")
 # Those of them that say how a source is opened.
 OPENING_SHORTHANDS = ("column", "label_from")
 

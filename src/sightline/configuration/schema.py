@@ -69,6 +69,9 @@ class DataRecipe(Section, section="data"):
     exclude_file: str | None = _text(
         None, "a table with a column `file` of what to leave out, as `audit --plan` writes it"
     )
+    labels_file: str | None = _text(
+        None, "a table with columns `file` and `label` of what to call instead, as `audit --label-table` writes it"
+    )
     unreadable_limit: float = _number(0.05, 0, 1, doc="a larger share of unreadable files stops the run")
     cache_limit_gib: float | None = _number(
         None, 0, 1e6, doc="bound of the image cache; null: SIGHTLINE_CACHE_GIB, or 20"

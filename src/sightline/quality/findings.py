@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from sightline.quality.labels.doubts import LabelDoubts
 from sightline.records import Dataset
 from sightline.system.text import counted, listed, printable
 
@@ -94,6 +95,11 @@ KINDS: dict[str, Kind] = {
         "images of an extreme shape",
         "Brought to the network's shape, little of them remains. Crop them to what they show.",
     ),
+    "doubtful-labels": Kind(
+        "labels worth a second look",
+        "Look at each, the first ones first, and stop where they are right: audit --label-table writes a table to "
+        "edit, and train --labels goes by it.",
+    ),
     "class-names": Kind(
         "class names that are nearly the same",
         "Rename one if they mean the same; Sightline never fuses them by itself.",
@@ -167,6 +173,7 @@ class Audit:
         num_images: rows that could be read as images.
         findings: errors first, then warnings, then notes.
         dataset: what was looked at, for the thumbnails of the page.
+        labels: how doubtful each label is; None where that was not asked for, or could not be judged.
 
     Example:
         >>> import numpy as np, sightline
@@ -180,6 +187,7 @@ class Audit:
     num_images: int
     findings: tuple[Finding, ...]
     dataset: Dataset = field(repr=False)
+    labels: LabelDoubts | None = field(default=None, repr=False)
 
     def count(self, severity: Severity) -> int:
         """How many findings are of one severity."""
@@ -258,7 +266,8 @@ def audit_figures(audit: Audit) -> dict[str, Any]:
     """An audit as plain values, for JSON.
 
     Returns:
-        `num_files`, `num_images`, `findings`: a list of `kind`, `severity`, `paths`, `detail`.
+        `num_files`, `num_images`, `findings`: a list of `kind`, `severity`, `paths`, `detail`; `labels` where they were
+        judged.
     """
     findings = [
         {
@@ -269,7 +278,8 @@ def audit_figures(audit: Audit) -> dict[str, Any]:
         }
         for finding in audit.findings
     ]
-    return {"num_files": audit.num_files, "num_images": audit.num_images, "findings": findings}
+    labels = {} if audit.labels is None else {"labels": audit.labels.figures(audit.dataset)}
+    return {"num_files": audit.num_files, "num_images": audit.num_images, "findings": findings, **labels}
 
 
 def plan_csv(audit: Audit) -> str:

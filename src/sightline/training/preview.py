@@ -16,6 +16,7 @@ from sightline.data.inputs.input_spec import input_spec
 from sightline.data.inputs.pixels import raw_images, read_pixels
 from sightline.data.sources.loading import open_as_recipe_says
 from sightline.errors import InvalidSource, InvalidValue
+from sightline.quality.labels.label_table import relabelled
 from sightline.records import Dataset, InputSpec
 from sightline.reporting.sheets.sheets import augmented_sheet, example_sheet
 from sightline.system.backends import usual_keras
@@ -28,6 +29,7 @@ from sightline.training.setup.preparation import (
     divide,
     has_doubtful_flips,
     read_exclusions,
+    read_label_table,
     read_splits_file,
     unless_mirrored,
 )
@@ -128,6 +130,7 @@ def _as_training(dataset: Dataset, asked: Recipe) -> tuple[Recipe, InputSpec]:
 
     Nobody has looked for copies yet, which may move an image to another split; all else is as it will be.
     """
+    dataset = relabelled(dataset, read_label_table(asked.data.labels_file))
     dataset = as_asked(dataset, asked, read_exclusions(asked.data.exclude_file))
     try:
         rows = divide(dataset, asked, None, read_splits_file(asked.data.splits_file)).train

@@ -13,6 +13,7 @@ from PIL import Image
 
 import sightline
 from sightline.quality.findings import KINDS, Audit, Finding
+from sightline.quality.labels.doubts import LabelDoubts
 from sightline.records import Dataset
 from sightline.reporting.pages.audit import MOST_PICTURES, audit_page
 from sightline.reporting.pages.style import SCRIPT, STYLE
@@ -162,3 +163,22 @@ def test_text_stands_out_as_accessibility_asks(scheme: int, text: str, ground: s
     colors = dict(re.findall(r"--(\w+): (#\w+)", blocks[scheme]))
     dark, light = sorted([luminance(colors[text]), luminance(colors[ground])])
     assert (light + 0.05) / (dark + 0.05) >= 4.5
+
+
+def test_doubtful_labels_stand_beside_the_nearest_of_both_classes_and_are_called_no_errors(dataset: Dataset) -> None:
+    rows, nearest = np.arange(40), np.tile([2, 4, -1], (30, 1))
+    doubts = LabelDoubts(
+        rows, 1 - dataset.labels[rows], np.linspace(1, 0, 40), 35, nearest, nearest + 1, None, ("<i>",)
+    )
+    names = tuple(dataset.row_ids[:35].tolist())
+    note = Finding("doubtful-labels", "note", names, "35 labels")
+    text = audit_page(dataclasses.replace(audit_of(dataset, note), labels=doubts))
+    page = Page(text)
+    words = " ".join(page.words)
+    assert "None of these labels is called wrong." in words
+    assert "were not tried" in words or "was not tried" in words
+    assert len(page.all("figure")) == 30 * 6, "one, two of the given class, three of the suggested: -1 + 1 is a row"
+    assert "and 5 more" in words
+    assert "alert(2)>" not in text.replace("alert(2)&gt;", "")
+    assert "<b>cat" not in text.replace("<b>&lt;b&gt;cat", "")
+    assert len(text) < 4_000_000

@@ -151,8 +151,19 @@ def test_an_exclude_file_that_is_none_is_refused(photos, tmp_path, content, mess
         prepare(photos, recipe(data__exclude_file=str(plan)))
 
 
+def test_a_table_of_labels_is_gone_by_before_rows_are_divided(photos, tmp_path, capsys):
+    table = tmp_path / "labels.csv"
+    table.write_text("file,label\ncat/s000.png,dog\ndog/s001.png,\ncat/s002.png,cat\n")
+    plain, data = prepare(photos, recipe()), prepare(photos, recipe(data__labels_file=str(table)))
+    assert data.dataset.named()[data.dataset.row_ids.tolist().index("cat/s000.png")] == "dog"
+    assert "label" in excluded(data)["dog/s001.png"]
+    assert len(data.dataset) == len(plain.dataset) - 1
+    assert data.dataset.fingerprint != plain.dataset.fingerprint
+    assert "1 label changed and 1 image left out" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(os.name == "nt", reason="there are no named pipes in folders on Windows")
-@pytest.mark.parametrize("key", ["splits_file", "exclude_file"])
+@pytest.mark.parametrize("key", ["splits_file", "exclude_file", "labels_file"])
 @pytest.mark.parametrize(
     ("what", "message"),
     [

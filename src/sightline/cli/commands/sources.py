@@ -63,21 +63,36 @@ def audit_options(parser: ArgumentParser) -> None:
     parser.add_argument("--html", type=Path, metavar="FILE", help="write everything as one page with small pictures")
     parser.add_argument("--plan", type=Path, metavar="FILE", help="write what could be left out, for train --exclude")
     parser.add_argument("--no-near-duplicates", action="store_true", help="look for exact copies alone")
+    parser.add_argument("--labels", action="store_true", help="judge the labels, too, by what a frozen network sees")
+    parser.add_argument(
+        "--label-table",
+        type=Path,
+        metavar="FILE",
+        help="write the doubtful labels as a table to edit, for train --labels (judges them, too)",
+    )
     shorthand_options(parser, OPENING_SHORTHANDS)
     overwrite_option(parser)
 
 
 def audit(arguments: Namespace) -> int:
-    """Say what may be wrong with a source; write the page and the plan that were asked for."""
+    """Say what may be wrong with a source; write the page, the plan and the labels that were asked for."""
     from sightline.quality.audit import audit as audit_source
     from sightline.quality.findings import audit_figures, plan_csv
+    from sightline.quality.labels.label_table import label_csv
     from sightline.reporting.pages.audit import write_audit_page
     from sightline.system.files import write_atomically
 
-    for option, target in (("--html", arguments.html), ("--plan", arguments.plan)):
+    table = arguments.label_table
+    for option, target in (("--html", arguments.html), ("--plan", arguments.plan), ("--label-table", table)):
         check_output(option, target, keep=[arguments.source], overwrite=arguments.overwrite)
     with reporting(arguments.mode):
-        found = audit_source(opened(arguments), near_duplicates=not arguments.no_near_duplicates)
+        found = audit_source(
+            opened(arguments),
+            near_duplicates=not arguments.no_near_duplicates,
+            labels=arguments.labels or table is not None,
+        )
+        if table is not None and found.labels is not None:
+            write_atomically(table, label_csv(found.dataset, found.labels))
         if arguments.plan is not None:
             write_atomically(arguments.plan, plan_csv(found))
         if arguments.html is not None:
@@ -86,7 +101,8 @@ def audit(arguments: Namespace) -> int:
         print_json(audit_figures(found))
     else:
         print_text(found)
-        for what, path in (("page", arguments.html), ("plan", arguments.plan)):
+        written_labels = table if found.labels is not None else None
+        for what, path in (("page", arguments.html), ("plan", arguments.plan), ("labels", written_labels)):
             if path is not None:
                 print_text(f"{what} written to {path}")
     return 0 if found.is_clean else 1

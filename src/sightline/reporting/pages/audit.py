@@ -15,6 +15,7 @@ from typing import Final
 
 from sightline._version import __version__
 from sightline.quality.findings import KINDS, SEVERITIES, Audit, Finding, Severity, by_kind
+from sightline.reporting.pages.labels import labels_section
 from sightline.reporting.pages.miniatures import Miniature, miniature
 from sightline.reporting.pages.style import SCRIPT, STYLE
 from sightline.system.files import write_atomically
@@ -38,6 +39,7 @@ def audit_page(audit: Audit) -> str:
     """An audit as a page to be read in a browser, on a screen or a telephone."""
     pictures = _Pictures(audit)
     sections = "".join(_section(audit, severity, pictures) for severity in SEVERITIES)
+    labels = labels_section(audit.dataset, audit.labels)
     title = escape(f"Audit of {printable(audit.name)}: {audit.verdict}")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -45,7 +47,7 @@ def audit_page(audit: Audit) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{_policy()}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{title}</title><style>{STYLE}</style></head><body>"
-        f"{_header(audit)}<main>{_filter(audit)}{sections}{_classes(audit)}{_plan(audit)}</main>"
+        f"{_header(audit)}<main>{_filter(audit)}{sections}{labels}{_classes(audit)}{_plan(audit)}</main>"
         f"<footer>Made by Sightline {escape(__version__)}. Nothing of the source was changed.</footer>"
         f"<script>{SCRIPT}</script></body></html>\n"
     )
@@ -160,7 +162,8 @@ def _article(kind: str, group: Sequence[Finding], pictures: _Pictures) -> str:
     title, left = KINDS[kind].title, _MOST_PICTURES_A_KIND
     entries = []
     for finding in group[:_MOST_ENTRIES]:
-        drawn = list(pictures.take(finding.paths, left))
+        # Labels in doubt have a section of their own, where each image stands beside others.
+        drawn = [] if kind == "doubtful-labels" else list(pictures.take(finding.paths, left))
         left -= len(drawn)
         entries.append(_entry(finding, drawn, pictures))
     more = len(group) - _MOST_ENTRIES

@@ -47,6 +47,11 @@ figure { margin: 0; width: 8rem; }
 figure img { display: block; width: 8rem; height: 8rem; object-fit: contain; border-radius: .3rem;
   background: var(--checker); border: 1px solid var(--line); }
 figure img.small { image-rendering: pixelated; }
+.doubt { border: 1px solid var(--line); border-radius: .5rem; background: var(--card); padding: .7rem 1.1rem 1rem;
+  margin-top: .75rem; } .doubt .pictures { align-items: flex-end; gap: 1.25rem; }
+.doubt figure, .doubt figure img { width: 6.2rem; } .doubt figure img { height: 6.2rem; }
+.side { display: grid; grid-template-columns: repeat(3, max-content); gap: .4rem; }
+.side p { grid-column: 1 / -1; font-size: .8rem; }
 figcaption { font-size: .8rem; line-height: 1.3; margin-top: .25rem; overflow-wrap: anywhere; }
 figcaption b { display: block; color: var(--ink); font-weight: 600; }
 code, .paths { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; font-size: .85rem; }
@@ -63,6 +68,8 @@ footer { padding-top: 2rem; padding-bottom: 2.5rem; font-size: .9rem; }
 @media (max-width: 34rem) {
   main, header, footer { padding-left: .85rem; padding-right: .85rem; } h1 { font-size: 1.4rem; }
   figure, figure img { width: calc((100vw - 5.2rem) / 3); } figure img { height: calc((100vw - 5.2rem) / 3); }
+  .doubt figure, .doubt figure img { width: calc((100vw - 6rem) / 3); }
+  .doubt figure img { height: calc((100vw - 6rem) / 3); } .doubt .pictures { gap: .6rem; }
   .pictures { gap: .5rem; } article { padding: .8rem .8rem .9rem; } .tally { gap: .5rem; }
   .tally li { padding: .35rem .6rem; } td.wide { width: 38%; } input[type=search] { max-width: none; width: 100%; }
   form label.search { width: 100%; } form { position: static; } }

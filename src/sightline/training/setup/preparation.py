@@ -26,6 +26,7 @@ from sightline.data.sources.loading import open_as_recipe_says
 from sightline.data.splitting.splits import kinds_of_errors, read_splits_csv, refuse_unreadable, sample_fraction, split
 from sightline.errors import InvalidSource, InvalidValue
 from sightline.quality.audit import cheap_findings
+from sightline.quality.labels.label_table import read_labels, relabelled
 from sightline.records import Dataset, InputSpec, Splits, Store
 from sightline.system.progress import reporter
 from sightline.system.stored import read_plain
@@ -99,7 +100,8 @@ def prepare(
     begun = settle(asked)
     stated = begun.recipe
     exclusions, listed = read_exclusions(stated.data.exclude_file), read_splits_file(stated.data.splits_file)
-    dataset = as_asked(open_as_recipe_says(source, stated.data), stated, exclusions)
+    labels = read_label_table(stated.data.labels_file)
+    dataset = as_asked(relabelled(open_as_recipe_says(source, stated.data), labels), stated, exclusions)
     settled = settle(begun, dataset=dataset)
     recipe = settled.recipe
     warn_of_labels(recipe.augmentation, dataset, asked=stated.augmentation)
@@ -197,6 +199,11 @@ def _grouped(dataset: Dataset, pattern: str | None) -> Dataset:
 def read_splits_file(path: str | None) -> str | None:
     """The text of the `splits.csv` that a recipe names, if it names one."""
     return None if path is None else _read_text(path, "data.splits_file")
+
+
+def read_label_table(path: str | None) -> dict[str, str]:
+    """File to label of the table of labels that a recipe names; empty if it names none."""
+    return {} if path is None else read_labels(_read_text(path, "data.labels_file"), name=path)
 
 
 def read_exclusions(path: str | None) -> dict[str, str]:

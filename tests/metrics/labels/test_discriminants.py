@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from sightline.errors import InvalidValue
+from sightline.metrics.labels.discriminants import PENALTY, SHRINKAGE, OutOfFold
+from sightline.metrics.labels.folds import grouped_folds
+
+
+@pytest.fixture
+def rows() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 3, 90)
+    return generator.normal(size=(90, 6)) + 2 * np.eye(3, 6)[labels], labels
+
+
+def slowly(
+    features: NDArray[np.float64], labels: NDArray[np.int64], inside: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both by their definition, one fold at a time."""
+    learned, given = features[~inside], labels[~inside]
+    means = np.stack([learned[given == label].mean(axis=0) for label in range(3)])
+    within = sum(np.outer(row - means[label], row - means[label]) for row, label in zip(learned, given, strict=True))
+    within = within / (len(learned) - 3)
+    size = features.shape[1]
+    level = np.trace(within) / size
+    inverse = np.linalg.inv((1 - SHRINKAGE) * within + SHRINKAGE * level * np.eye(size))
+    middle = learned.mean(axis=0)
+    likelihood = np.array(
+        [[-0.5 * (row - mean) @ inverse @ (row - mean) for mean in means] for row in features[inside]]
+    )
+    centred = learned - middle
+    scatter = centred.T @ centred
+    scatter += PENALTY * np.trace(scatter) / size * np.eye(size)
+    indicators = np.eye(3)[given]
+    slopes = np.linalg.solve(scatter, centred.T @ (indicators - indicators.mean(axis=0)))
+    return likelihood, (features[inside] - middle) @ slopes + indicators.mean(axis=0)
+
+
+def test_answers_are_those_of_the_definition_written_slowly(
+    rows: tuple[NDArray[np.float64], NDArray[np.int64]],
+) -> None:
+    features, labels = rows
+    folds = grouped_folds(labels, num_classes=3)
+    by_likelihood, by_regression = OutOfFold(features, folds).answers(labels, num_classes=3)
+    for fold in range(5):
+        inside = folds == fold
+        likelihood, regression = slowly(features, labels, inside)
+        # Log-odds are told but for what all classes of a row have in common.
+        assert np.diff(by_likelihood[inside], axis=1) == pytest.approx(np.diff(likelihood, axis=1), abs=2e-4)
+        assert by_regression[inside] == pytest.approx(regression, abs=1e-5)
+
+
+def test_the_own_label_of_an_image_has_no_part_in_its_answer(
+    rows: tuple[NDArray[np.float64], NDArray[np.int64]],
+) -> None:
+    features, labels = rows
+    folds = grouped_folds(labels, num_classes=3)
+    judge = OutOfFold(features, folds)
+    changed = labels.copy()
+    changed[folds == 2] = (changed[folds == 2] + 1) % 3
+    for before, after in zip(judge.answers(labels, num_classes=3), judge.answers(changed, num_classes=3), strict=True):
+        assert (before[folds == 2] == after[folds == 2]).all()
+        assert (before[folds != 2] != after[folds != 2]).any()
+
+
+def test_more_features_than_images_and_features_that_are_all_alike_have_answers() -> None:
+    generator = np.random.default_rng(1)
+    labels = np.arange(20) % 2
+    for features in (generator.normal(size=(20, 200)), np.ones((20, 4))):
+        for answers in OutOfFold(features, grouped_folds(labels, num_classes=2)).answers(labels, num_classes=2):
+            assert np.isfinite(answers).all()
+
+
+def test_few_images_in_many_directions_are_judged_as_by_the_definition() -> None:
+    generator = np.random.default_rng(3)
+    labels = np.arange(24) % 3
+    features = generator.normal(size=(24, 40)) + np.eye(3, 40)[labels]
+    folds = grouped_folds(labels, num_classes=3)
+    judge = OutOfFold(features, folds)
+    inside = folds == 1
+    likelihood, regression = slowly(features, labels, inside)
+    by_likelihood, by_regression = judge.answers(labels, num_classes=3)
+    assert np.diff(by_likelihood[inside], axis=1) == pytest.approx(np.diff(likelihood, axis=1), abs=2e-3)
+    assert by_regression[inside] == pytest.approx(regression, abs=1e-4)
+
+
+def test_they_agree_with_another_implementation(rows: tuple[NDArray[np.float64], NDArray[np.int64]]) -> None:
+    discriminant_analysis = pytest.importorskip("sklearn.discriminant_analysis", reason="needs the extra oracles")
+    features, labels = rows
+    folds = grouped_folds(labels, num_classes=3)
+    by_likelihood, _ = OutOfFold(features, folds).answers(labels, num_classes=3)
+    inside = folds == 0
+    theirs = discriminant_analysis.LinearDiscriminantAnalysis(solver="lsqr", shrinkage=SHRINKAGE)
+    theirs.fit(features[~inside], labels[~inside])
+    # Theirs divides the covariance by n, ours by n less the classes, and adds the logarithm of how frequent each is.
+    count = int((~inside).sum())
+    log_odds = theirs.decision_function(features[inside]) - np.log(theirs.priors_)
+    expected = np.diff(log_odds, axis=1) * (count - 3) / count
+    assert np.diff(by_likelihood[inside], axis=1) == pytest.approx(expected, rel=1e-3, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("folds", "labels", "message"),
+    [
+        ([0, 0, 0, 0], [0, 0, 1, 1], "folds must be at least 2"),
+        ([0, 0, 1, 1], [0, 0, 1, 1], "each class must be in two folds at least; class 1 is not|class 0 is not"),
+        ([0, 1], [0, 0, 1, 1], "folds must have shape|labels must have shape"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused(folds: list[int], labels: list[int], message: str) -> None:
+    with pytest.raises(InvalidValue, match=message):
+        OutOfFold(np.arange(8.0).reshape(4, 2), folds).answers(labels, num_classes=2)
