@@ -65,6 +65,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("metrics/uncertainty", "bootstrap macro ranking calibration_error"),),
     (Room("metrics/labels", "folds discriminants quality"),),
     (Room("metrics", "ensembles history conformal drift selective novelty"),),
+    (Room("metrics/uncertainty", "risk"),),  # of what is selective
     (Room("tasks", "task single_label table"),),
     (Room("records", "data details results"),),
     (Room("records/__init__"),),  # hands on what is in both
@@ -89,7 +90,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             "graphs checks bundle card sessions parity given_images identity features",
         ),
     ),
-    (Room("bundles/trust", "vouching calibration sets abstention novelty neighbours reference details"),),
+    (Room("bundles/trust", "vouching calibration sets abstention novelty neighbours reference draws details"),),
     (Room("bundles/vetting", "hdf5 configs archives network_files weights_files", keras_on_use_in="network_files"),),
     (Room("bundles", "prediction answer_tables"),),
     (Room("quality/labels", "planting doubts label_table"),),

@@ -1,4 +1,4 @@
-"""Rows of JSON, and an ensemble in a few lines."""
+"""Rows of JSON, tables on terminals and in pipes, and an ensemble in a few lines."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import io
 import json
 import sys
 
+import numpy as np
 import pytest
 
-from sightline.cli.printing import ensemble_lines, print_json
+from sightline.cli.printing import ensemble_lines, print_evaluation, print_json, print_table
+from sightline.evaluation.measuring.scoring import score
+from sightline.records import Evaluation, Predictions
 
 
 def _member(vote: float, accuracy: float | None) -> dict:
@@ -62,3 +65,39 @@ def test_a_number_that_json_has_not_is_null_on_any_terminal(monkeypatch: pytest.
     print_json({"name": "\u00e9", "values": [float("nan"), 1.5, {"far": float("-inf")}]})
     out.seek(0)
     assert json.loads(out.read()) == {"name": "\u00e9", "values": [None, 1.5, {"far": None}]}
+
+
+LONG = "a" * 150 + "!" + "z" * 49
+
+
+def of_long_names() -> Evaluation:
+    labels = np.arange(40) % 2
+    logits = np.tile(np.array([1, 0], np.float32), (40, 1))
+    return score(Predictions.of([*map(str, range(40))], logits, class_names=(LONG, "\x1b[31m dog"), labels=labels))
+
+
+def test_a_long_name_of_a_class_spoils_no_table_of_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    print_evaluation(of_long_names())
+    out = capsys.readouterr().out
+    # No figure is broken, no line is longer than the terminal, and beginning and end of the name are there.
+    table = out[out.index("precision %") : out.index("taken for")].splitlines()
+    assert max(map(len, table[1:])) <= 80
+    assert "50.0 [35.2, 64.8]" in out
+    assert LONG not in out
+    assert "zzz" in out
+    assert f"taken for {'a' * 20}…{'z' * 9}: 20" in out
+    assert "\x1b[31m dog" not in out
+
+
+def test_in_a_pipe_names_and_rows_are_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    print_evaluation(of_long_names())
+    out = capsys.readouterr().out
+    (row,) = (line for line in out.splitlines() if line.startswith(f" {LONG}"))
+    assert row.split()[1] == "20"
+    print_table([{"class": LONG * 5, "how": "few words " * 100}], ("class", "how"))
+    assert len(capsys.readouterr().out.splitlines()) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -105,6 +106,14 @@ def test_one_image_is_looked_at_too(tiny_run: sightline.Run, folder: Path) -> No
     found = sightline.check(tiny_run, folder / "00.png", progress=False)
     assert (found.num_images, found.is_alike, found.visible_shift) == (1, True, float("inf"))
     assert found.in_words.startswith("nothing shows that this image differs from the ")
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_what_a_teacher_may_have_learned_from_is_told(tiny_run: sightline.Run, folder: Path, is_known: bool) -> None:
+    metrics = {**tiny_run.bundle.metrics, "teacher": {"has_same_splits": is_known}}
+    student = dataclasses.replace(tiny_run.bundle, metrics=metrics)
+    found = sightline.check(student, folder / "00.png", progress=False)
+    assert ("What a teacher learned from is not known here" in found.in_words) != is_known
 
 
 def test_the_command_ends_with_0_where_they_are_alike(

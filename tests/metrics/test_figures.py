@@ -151,11 +151,8 @@ def many_rows(num_images: int = 400, num_classes: int = 3, groups: NDArray[np.st
     )
 
 
-WITH_INTERVAL = [name for name in ALWAYS if FIGURES[name].interval is not None]
-
-
-def test_all_but_the_area_of_risks_have_an_interval() -> None:
-    assert set(ALWAYS) - set(WITH_INTERVAL) <= {"risk_coverage_area"}
+def test_every_figure_has_an_interval() -> None:
+    assert [name for name, metric in FIGURES.items() if metric.interval is None or not metric.interval_method] == []
 
 
 def test_an_area_and_its_interval_are_of_one_ranking_which_goes_with_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +173,7 @@ def test_an_area_and_its_interval_are_of_one_ranking_which_goes_with_its_rows(mo
     assert len(module._RANKINGS) == rest - 1
 
 
-@pytest.mark.parametrize("name", WITH_INTERVAL)
+@pytest.mark.parametrize("name", ALWAYS)
 def test_an_interval_holds_its_figure_and_grows_with_its_level(name: str) -> None:
     rows = many_rows()
     bounds = []
@@ -191,7 +188,7 @@ def test_an_interval_holds_its_figure_and_grows_with_its_level(name: str) -> Non
     assert bounds[0] != bounds[-1]
 
 
-@pytest.mark.parametrize("name", WITH_INTERVAL)
+@pytest.mark.parametrize("name", ALWAYS)
 def test_an_interval_counts_groups(name: str) -> None:
     rows = many_rows()
     tenfold = rows.take(np.repeat(np.arange(len(rows)), 10))

@@ -94,6 +94,17 @@ def test_a_full_device_is_told_in_a_sentence() -> None:
         Path("/dev/full").write_bytes(b"x")
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="only Linux has a file system that holds no files of ours")
+@pytest.mark.parametrize("inner", ["x", "x/y"])
+def test_a_file_system_that_takes_no_files_is_told_in_a_sentence_with_the_place_as_it_was_typed(inner: str) -> None:
+    place = Path("/proc") / inner
+    with pytest.raises(CannotWrite, match=f"^{place}: no file can be made there. Choose another place"):
+        write_atomically(place, "new")
+    for staged in (staged_folder, staged_files):
+        with pytest.raises(CannotWrite, match=f"^{place}: no file can be made there"), staged(place):
+            raise AssertionError
+
+
 def test_an_error_that_is_no_refusal_of_the_disk_stays_what_it_is(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         write_atomically(tmp_path / "file", 5)  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ from sightline.bundles.bundle import load_bundle, write_manifest
 from sightline.data.splitting.splits import sample_fraction
 from sightline.errors import InvalidBundle
 from sightline.metrics.classification import softmax
+from sightline.records import Predictions
 from sightline.tasks.single_label import SINGLE_LABEL, SingleLabel
 from sightline.tasks.table import TASKS
 
@@ -165,3 +166,14 @@ def test_rows_are_sampled_by_what_the_task_keeps_in_proportion() -> None:
     by_parity = sightline.Dataset("made", names, np.array(names), labels, images, given, "f", task=Parity())
     assert len(sample_fraction(usual, 0.1, seed=0)) == 100
     assert np.bincount(labels[sample_fraction(by_parity, 0.1, seed=0)] % 2).tolist() == [5, 5]
+
+
+def test_confidences_are_made_once_in_portions_and_equal_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = np.random.default_rng(0).normal(0, 3, (200, 7)).astype(np.float32)
+    expected = softmax(logits, temperature=1.3).max(axis=1)
+    monkeypatch.setattr("sightline.metrics.conformal.MOST_SCORES", 70)
+    rows = Predictions.of([*map(str, range(200))], logits, class_names=tuple("abcdefg"), temperature=1.3)
+    assert (rows.confidences == expected).all()
+    assert rows.confidences is rows.confidences
+    with pytest.raises(ValueError, match="read-only"):
+        rows.confidences[0] = 1

@@ -117,7 +117,9 @@ class AnswerTable:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if not self._is_plain:
-            self._table.close()
+            # What could not be written is tried again here; after a refusal it was told.
+            with writing_to(self.typed) if kind is None else contextlib.suppress(OSError):
+                self._table.close()
             return
         if kind is None:
             self._finish()

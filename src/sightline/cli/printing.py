@@ -10,13 +10,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sightline.system.text import counted, json_line, printable_lines, without_nan
+from sightline.system.text import counted, json_line, printable, printable_lines, shorten, without_nan
 
 if TYPE_CHECKING:
     from sightline.records import Evaluation, Figure, Run
 
 # Fewer test images than this say little about a class.
 LEAST = 20
+# On a terminal longer names lose their middle.
+_LONGEST_NAME = 30
+_PIPE_WIDTH = 100_000
 
 
 def print_json(content: Any) -> None:
@@ -44,8 +47,14 @@ def print_text(text: object) -> None:
     print(printable_lines(str(text)))
 
 
+def shown_name(name: str) -> str:
+    """A name of a class as it is printed: whole in a pipe, and at most 30 letters of it on a terminal."""
+    shown = printable(name)
+    return shorten(shown, lambda text: len(text) <= _LONGEST_NAME) if sys.stdout.isatty() else shown
+
+
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Print rows under their column names; text wraps inside its column."""
+    """Print rows under their column names; long text wraps inside its column, and numbers stay whole."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -53,11 +62,12 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> No
     console = Console(highlight=False)
     if not console.is_terminal:
         # A pipe has no width: nothing is wrapped or cut there.
-        console = Console(highlight=False, width=400)
+        console = Console(highlight=False, width=_PIPE_WIDTH)
     table = Table(box=box.SIMPLE if console.is_terminal else None, pad_edge=True)
     for column in columns:
         numeric = all(isinstance(row[column], int | float) for row in rows)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        is_whole = not any(letter.isalpha() for row in rows for letter in str(row[column]))
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=is_whole)
     for row in rows:
         table.add_row(*(_cell(row[column]) for column in columns))
     with console.capture() as captured:
@@ -101,7 +111,8 @@ def print_run(run: Run) -> None:
         # The first of them stands in the line above.
         print_text(f"{'':<11}{', '.join(str(test.figures[name]) for name in told_in('training', test.figures)[1:])}")
         if test.most_confused:
-            pairs = (f"{given} as {taken} ({count})" for given, taken, count in test.most_confused[:5])
+            confused = test.most_confused[:5]
+            pairs = (f"{shown_name(given)} as {shown_name(taken)} ({count})" for given, taken, count in confused)
             print_text(f"{'confused':<11}{', '.join(pairs)}")
         rough = test.rough and f"intervals, but those of shares of images, are rough: {test.rough}"
         for remark in filter(None, (rough, small_classes(test))):
@@ -175,7 +186,9 @@ def small_classes(evaluation: Evaluation) -> str:
     """Name the classes whose figure means little, because it rests on too few images."""
     counts = evaluation.confusion.sum(axis=1)
     few = [
-        f"'{name}' ({count})" for name, count in zip(evaluation.class_names, counts, strict=True) if 0 < count < LEAST
+        f"'{shown_name(name)}' ({count})"
+        for name, count in zip(evaluation.class_names, counts, strict=True)
+        if 0 < count < LEAST
     ]
     if not few:
         return ""
@@ -215,7 +228,7 @@ def print_evaluation(evaluation: Evaluation, *, is_said: bool = False) -> None:
         print_text(line)
     rows = [
         {
-            "class": name,
+            "class": shown_name(name),
             "images": int(evaluation.confusion[label].sum()),
             **{head: _in_percent(evaluation.class_figure(key, label)) for head, key in _CLASS_COLUMNS.items()},
         }
@@ -225,7 +238,7 @@ def print_evaluation(evaluation: Evaluation, *, is_said: bool = False) -> None:
     if remark := small_classes(evaluation):
         print_text(remark)
     for given, predicted, count in evaluation.most_confused:
-        print_text(f"{given} taken for {predicted}: {count}")
+        print_text(f"{shown_name(given)} taken for {shown_name(predicted)}: {count}")
     if evaluation.num_unreadable:
         print_text(f"images that could not be read and are in no figure: {evaluation.num_unreadable}")
 

@@ -12,6 +12,7 @@ import numpy as np
 from sightline.bundles.bundle import load_bundle
 from sightline.bundles.prediction import predict_with
 from sightline.bundles.trust.reference import ImageProperties, PropertyMaker, read_reference
+from sightline.bundles.trust.vouching import not_known
 from sightline.errors import InvalidValue, UnreadableImage
 from sightline.evaluation.measuring.drift import Property, in_words, judge_stream, judge_together
 from sightline.metrics.conformal import one_of_each_group
@@ -123,9 +124,10 @@ def check(
     names = [found.row_ids[row] for row in counting.tolist()]
     judge = judge_stream if stream else judge_together
     judged = judge(reference, seen, level=float(false_alarms), class_names=opened.class_names)
+    unknown = not_known(opened.metrics, "images that are like them in all are called different")
     return Check(
         is_alike=judged.is_alike,
-        in_words=in_words(judged, reference, names, groups=groups),
+        in_words=in_words(judged, reference, names, groups=groups) + (f".{unknown}" if unknown else ""),
         false_alarms=float(false_alarms),
         num_images=len(names),
         num_reference=len(reference),

@@ -28,6 +28,7 @@ from sightline.metrics.uncertainty.macro import (
     macro_f1_interval,
 )
 from sightline.metrics.uncertainty.ranking import Ranking
+from sightline.metrics.uncertainty.risk import risk_coverage_area_interval
 from sightline.records import Figure, Predictions
 
 # Where room is short, so that a figure may be left out; `evaluate`, JSON and notebooks tell every one.
@@ -291,6 +292,10 @@ FIGURES: dict[str, Metric] = {
         lambda rows: float(risk_coverage(certainties_of(rows.logits), is_right(rows)).mean()),
         is_higher_better=False,
         digits=5,
+        interval=lambda rows, level: risk_coverage_area_interval(
+            certainties_of(rows.logits), is_right(rows), rows.groups, confidence=level
+        ),
+        interval_method="Wilson",
         left_out_of=ASKED_FOR,
     ),
     "novel": _share("called novel", _is_novel, is_higher_better=False, needs="novelty"),

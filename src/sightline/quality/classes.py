@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.data.decoding.formats import IMAGE_SUFFIXES
-from sightline.metrics.intervals import wilson_interval
+from sightline.metrics.intervals import USUAL_LEVEL, wilson_interval
 from sightline.quality.findings import Finding, Severity
 from sightline.records import Dataset
-from sightline.system.text import counted, listed, percent
+from sightline.system.text import counted, exact_percent, listed, percent
 
 LEAST_TEST_IMAGES: Final = 20
 """With fewer test images a class has no figure of its own: 20 of 20 right still reach down to 0.84."""
@@ -101,10 +101,11 @@ def _few_images(dataset: Dataset, counts: NDArray[np.int64]) -> list[Finding]:
         return []
     fewest = few[np.argmin(expected[few])]
     number = int(expected[fewest])
-    lower = wilson_interval(number, number)[0] if number else 0.0
+    lower = wilson_interval(number, number, confidence=USUAL_LEVEL)[0] if number else 0.0
     share = "in test" if given else f"of {counts[fewest]:,} for the test"
     example = (
-        f"even with every answer right its accuracy could be as low as {percent(lower)} (95 % interval)"
+        f"even with every answer right its accuracy could be as low as {percent(lower)} "
+        f"({exact_percent(USUAL_LEVEL)} interval)"
         if number
         else "nothing can be said of its accuracy"
     )

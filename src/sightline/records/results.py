@@ -158,12 +158,15 @@ class Predictions:
         names[self.readable] = self.task.named(self.task.decided(self.logits[self.readable]), self.class_names)
         return tuple(names.tolist())
 
-    @property
+    @functools.cached_property
     def confidences(self) -> NDArray[np.float64]:
-        """(num_images,) calibrated probability of the predicted class, NaN in a row that has an error."""
+        """(num_images,) calibrated probability of the predicted class, NaN in a row that has an error; read-only."""
         confidences = np.full(len(self), np.nan)
         readable = self.readable
-        confidences[readable] = self.task.confidences(self.logits[readable], temperature=self.temperature)
+        logits = self.logits if readable.all() else self.logits[readable]
+        confidences[readable] = self.task.confidences(logits, temperature=self.temperature)
+        # Each figure of calibration asks for them, and of many classes they take seconds.
+        confidences.flags.writeable = False
         return confidences
 
     @property

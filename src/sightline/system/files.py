@@ -42,6 +42,12 @@ _REMEDIES = {
     errno.ENOTDIR: "a part of the path is a file, not a folder",
     errno.EISDIR: "it is a folder. Name a file",
     errno.ENAMETOOLONG: "the name is too long",
+    errno.ENOENT: "no file can be made there. Choose another place",  # of a file system such as /proc
+    errno.EINVAL: "no file of that name can be made there. Choose another place",
+    errno.EIO: "the disk does not answer. Choose another place",
+    errno.ELOOP: "links lead in a circle there. Choose another place",
+    errno.EBUSY: "it is in use. Choose another place",
+    errno.ENOTSUP: "no file can be made there. Choose another place",
     errno.ENXIO: "nothing reads from this pipe. Start what reads from it, or name a file",
 }
 # Windows would write each line break as two bytes otherwise.
@@ -234,7 +240,7 @@ def staged_files(folder: Path) -> Iterator[Path]:
 def _staging(beside: Path, final: Path, put: Callable[[Path], object]) -> Iterator[Path]:
     """A folder in the making beside a path; `put` brings what was written to its place, if all went well."""
     with contextlib.ExitStack() as held:
-        temporary = _made_beside(beside, held)
+        temporary = _made_beside(beside, final, held)
         try:
             with _writing_in(temporary, final):
                 yield temporary
@@ -252,7 +258,8 @@ def _writing_in(temporary: Path, final: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if _is_about(error, temporary):
+        # What is missing in a folder that is there was forgotten, not refused.
+        if error.errno != errno.ENOENT and _is_about(error, temporary):
             with writing_to(final):
                 raise
         raise
@@ -264,9 +271,9 @@ def _flush_files(folder: Path) -> None:
             os.fsync(stream.fileno())
 
 
-def _made_beside(final: Path, held: contextlib.ExitStack) -> Path:
+def _made_beside(beside: Path, final: Path, held: contextlib.ExitStack) -> Path:
     while True:
-        temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}.partial")
+        temporary = beside.with_name(f".{beside.name}.{secrets.token_hex(4)}.partial")
         with writing_to(final):
             temporary.mkdir(parents=True)
             # Whoever clears up may come between these two lines; then there is nothing to hold.

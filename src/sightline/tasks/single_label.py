@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sightline.metrics.calibration.temperature import fit_temperature, temperature_deviation
 from sightline.metrics.classification import brier_scores, softmax, surprises
+from sightline.metrics.conformal import portions
 from sightline.system.text import printable
 from sightline.tasks.task import Answer, Task
 
@@ -72,7 +73,10 @@ class SingleLabel:
 
     def confidences(self, logits: NDArray[Any], *, temperature: float = 1.0) -> NDArray[np.float64]:
         """The probability of the most probable class."""
-        return np.asarray(self.probabilities(logits, temperature=temperature).max(axis=1))
+        found = np.empty(len(logits))
+        for part in portions(*logits.shape):
+            found[part] = self.probabilities(logits[part], temperature=temperature).max(axis=1)
+        return found
 
     def is_right(self, logits: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.bool_]:
         """Whether the most probable class is the given one."""

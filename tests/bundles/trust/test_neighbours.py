@@ -159,6 +159,18 @@ def test_thumbnails_are_small_and_come_back_in_order(tmp_path: Path) -> None:
     assert "holds a picture of each, 96 pixels" in neighbours_section(3, *num_bytes)
 
 
+def test_whatever_the_names_are_what_is_written_can_be_read(tmp_path: Path) -> None:
+    # Of six and of twelve bytes a letter as JSON, and as long as an archive lets a name be.
+    names = [f"{number} {letter * 60_000}.png" for number in range(500) for letter in ("日", "😀")]
+    num_bytes = write_neighbours(tmp_path, names, np.zeros(1_000, np.int64))
+    assert num_bytes < 4 * 2**20
+    manifest = {"outputs": {"nearest": {}, "nearest_distances": {}}}
+    bundle: Any = SimpleNamespace(path=tmp_path, capabilities=("neighbours",), manifest=manifest, class_names=("a",))
+    found = read_neighbours(bundle).names.tolist()
+    assert [name.split()[0] for name in found] == [name.split()[0] for name in names]
+    assert all(name.endswith(".png") and "…" in name for name in found)
+
+
 @pytest.mark.slow
 def test_training_keeps_what_was_asked_for_and_nothing_of_one_image_otherwise(small_npz: Path, tmp_path: Path) -> None:
     kept = {}

@@ -16,11 +16,11 @@ from PIL import Image
 
 import sightline
 from sightline.bundles.bundle import load_bundle, write_manifest
+from sightline.bundles.trust.draws import draw_of
 from sightline.bundles.trust.sets import (
     FILE,
     Certificate,
     certify,
-    draw_of,
     read_certificate,
     set_maker,
     sets_section,
@@ -441,7 +441,7 @@ def test_each_group_counts_once_in_the_measured_coverage_as_in_the_promise() -> 
     measured = score(with_sets(9, 40, groups))
     assert measured.figures["coverage"].value == pytest.approx(0.9)
     assert measured.figures["mean_set_size"].value == 1
-    told = draw_of({"coverage": 0.9, "per_class": False, "num_images": 300, "num_groups": 99}, measured)
+    told = draw_of("sets", {"coverage": 0.9, "per_class": False, "num_images": 300, "num_groups": 99}, measured)
     assert told is not None
     assert told["p_value"] == coverage_law(99, 0.9, 10)[9]
     assert "on 10 groups" in told["in_words"]
@@ -449,7 +449,7 @@ def test_each_group_counts_once_in_the_measured_coverage_as_in_the_promise() -> 
 
 def test_beside_the_measured_coverage_stands_what_chance_brings_about() -> None:
     promise = {"coverage": 0.9, "per_class": False, "num_images": 99, "num_groups": None}
-    told = draw_of(promise, score(with_sets(880, 1_000)))
+    told = draw_of("sets", promise, score(with_sets(880, 1_000)))
     assert told is not None
     law = coverage_law(99, 0.9, 1_000)
     assert told["p_value"] == law[880]
@@ -457,14 +457,14 @@ def test_beside_the_measured_coverage_stands_what_chance_brings_about() -> None:
     # So far it goes in 95 of 100 draws, and no further.
     assert law[upper] - law[lower - 1] >= 0.95 > law[upper - 1] - law[lower]
     assert "not like the calibration images" not in told["in_words"]
-    low = draw_of(promise, score(with_sets(700, 1_000)))
+    low = draw_of("sets", promise, score(with_sets(700, 1_000)))
     assert low is not None
     assert low["p_value"] < 1e-4
     assert "these images are not like the calibration images" in low["in_words"]
-    high = draw_of(promise, score(with_sets(1_000, 1_000)))
+    high = draw_of("sets", promise, score(with_sets(1_000, 1_000)))
     assert high is not None
     assert "these images are easier" in high["in_words"]
-    assert draw_of({**promise, "per_class": True}, score(with_sets(880, 1_000))) is None
+    assert draw_of("sets", {**promise, "per_class": True}, score(with_sets(880, 1_000))) is None
 
 
 def test_the_interval_of_the_coverage_counts_groups() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -184,7 +185,7 @@ def test_equal_images_in_a_stream_raise_no_alarm_by_equal_draws() -> None:
 @pytest.mark.parametrize(
     ("num_images", "words"),
     [
-        (1, "nothing shows that this image differs from the 900 calibration images; of so few, no shift of a "),
+        (1, "nothing shows that this image differs from the 900 calibration images; of a single one, no shift of a "),
         (
             400,
             "nothing shows that these 400 images differ from the 900 calibration images; a shift of a property by 0.",
@@ -209,3 +210,23 @@ def test_a_name_that_acts_on_a_terminal_is_escaped() -> None:
         reference(300), images(200, **{"class": 1.0}), level=0.01, class_names=("a", "\x1b[31m", "c", "d")
     )
     assert "\x1b" not in in_words(found, reference(300), NAMED[:200])
+
+
+@pytest.mark.parametrize("num_images", [1, 2, 3])
+def test_of_a_few_images_nothing_is_said_that_only_many_have(num_images: int) -> None:
+    found = together(reference(900), images(num_images, brightness=9))
+    words = {one.name: one.in_words for one in found.properties}
+    every = " ".join(words.values())
+    assert "middle 80" not in every
+    if num_images > 1:
+        assert words["brightness"].startswith("lighter (median 1")
+        return
+    assert words["brightness"].startswith("lighter (1")
+    assert words["brightness"].endswith(", the median was 4.98)")
+    assert re.fullmatch(r"class (cat|dog|emu), as [235]\d % of them were", words["class"])
+    assert "otherwise" not in every
+    alike = stream(reference(900), images(1))
+    assert (
+        in_words(alike, reference(900), NAMED[:1])
+        == "nothing shows that this image differs from the 900 calibration images"
+    )

@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.bundles.trust.abstention import USUAL_CERTAINTY, unsure_maker
+from sightline.bundles.trust.draws import draw_of
 from sightline.bundles.trust.neighbours import neighbours_maker
 from sightline.bundles.trust.novelty import novelty_maker
-from sightline.bundles.trust.sets import USUAL_SCORE, draw_of, set_maker
+from sightline.bundles.trust.sets import USUAL_SCORE, set_maker
 from sightline.errors import InvalidBundle, InvalidValue
 from sightline.metrics.figures import FIGURES
 from sightline.records import AnswerDetail, Bundle, Evaluation
+from sightline.system.text import told_p_value
 
 
 @dataclass(frozen=True)
@@ -147,8 +149,9 @@ def with_promises(
         refused: what could not be promised, and why.
     """
     told = {name: {**maker.promise, "in_words": maker.in_words} for name, maker in makers.items()}
-    if "sets" in told and (draw := draw_of(told["sets"], evaluation)) is not None:
-        told["sets"]["draw"] = draw
+    for name, promise in told.items():
+        if (draw := draw_of(name, promise, evaluation)) is not None:
+            promise["draw"] = draw
     return dataclasses.replace(
         evaluation, promises={**told, **{name: {"refused": why} for name, why in refused.items()}}
     )
@@ -176,7 +179,9 @@ def brief_promise_lines(evaluation: Evaluation) -> list[str]:
             continue
         asked, share = next(iter(promise.items()))
         kept = (str(evaluation.figures[key]) for key in BRIEF if FIGURES[key].needs == name)
-        lines.append(f"{asked.replace('_', ' ')} {share:g}: {', '.join(kept)}")
+        draw = promise.get("draw", {})
+        why = f"; not what was promised (p {told_p_value(draw['p_value'])})" if draw.get("is_surprising") else ""
+        lines.append(f"{asked.replace('_', ' ')} {share:g}: {', '.join(kept)}{why}")
     return lines
 
 

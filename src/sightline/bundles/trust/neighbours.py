@@ -22,6 +22,7 @@ from sightline.metrics.novelty import NEIGHBOURS
 from sightline.records import Bundle, Neighbours
 from sightline.system.files import write_arrays
 from sightline.system.stored import read_arrays
+from sightline.system.text import shorten
 
 FILE, THUMBNAILS = "neighbours.npz", "thumbnails.npz"
 ROWS, DISTANCES = "nearest", "nearest_distances"
@@ -30,6 +31,8 @@ THUMBNAIL_PIXELS = 96
 _QUALITY = 70
 MOST_NAMED = 1_000
 _MOST_BYTES, _MOST_THUMBNAIL_BYTES = 4 * 2**20, 64 * 2**20
+# A longer one, six bytes a letter that is not English, is shortened: so many of them always fit.
+_MOST_NAME_BYTES = 4_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +57,8 @@ def write_neighbours(folder: Path, names: Sequence[str], labels: NDArray[np.int6
         labels: of them.
     """
     # As JSON, a name that is no text of UTF-8 is text, and a long one costs the others nothing.
-    told = np.frombuffer(json.dumps([str(name) for name in names]).encode(), np.uint8)
+    named = [shorten(str(name), lambda text: len(json.dumps(text)) <= _MOST_NAME_BYTES) for name in names]
+    told = np.frombuffer(json.dumps(named).encode(), np.uint8)
     return write_arrays(folder / FILE, names=told, labels=np.asarray(labels, np.int32))
 
 

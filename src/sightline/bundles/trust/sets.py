@@ -7,7 +7,6 @@ level, when it is asked for, and whatever the number of classes, 29 bytes an ima
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,6 @@ from sightline.errors import InvalidBundle, InvalidValue, pick
 from sightline.metrics.conformal import (
     RANDOMISED,
     SCORES,
-    coverage_law,
     exact_level,
     fewest_rows,
     label_scores,
@@ -29,16 +27,14 @@ from sightline.metrics.conformal import (
     portions,
     score_limits,
 )
-from sightline.records import Bundle, Evaluation, Predictions, PredictionSets
+from sightline.records import Bundle, Predictions, PredictionSets
 from sightline.system.files import write_arrays
 from sightline.system.stored import read_arrays
-from sightline.system.text import exact_percent, printable, told_p_value
+from sightline.system.text import exact_percent, printable
 
 FILE = "sets.npz"
 USUAL_SCORE = next(iter(SCORES))
 _KEY_BYTES = 16
-# A measured coverage that is less probable than this is no chance.
-_SURPRISING = 0.01
 # Nine million images; a stranger's archive may say more.
 MOST_SETS_BYTES = 256 * 2**20
 
@@ -279,35 +275,6 @@ def set_maker(
     words = _in_words(promise, certificate, names)
     words += f".{unknown}" if (unknown := not_known(bundle.metrics, _LESS_OFTEN)) else ""
     return SetMaker(promise, words, limits, usual_limits, draw)
-
-
-def draw_of(promise: Mapping[str, Any], evaluation: Evaluation) -> dict[str, Any] | None:
-    """Whether the measured coverage is one that calibration and judged images bring about by chance.
-
-    Args:
-        promise: of sets.
-        evaluation: that has its figures.
-
-    Returns:
-        `range`, in which it lies in 95 of 100 such draws, `p_value`, of a coverage so low or lower, and both
-        `in_words`; None where each class has a promise of its own.
-    """
-    if promise["per_class"]:
-        return None
-    # Of groups of many the mean varies less than one image of each, so that the law is on the safe side.
-    num_rows, num_judged = (one["num_groups"] or one["num_images"] for one in (promise, vars(evaluation)))
-    law = coverage_law(num_rows, promise["coverage"], num_judged)
-    lower, upper = (float(np.searchsorted(law, chance)) / num_judged for chance in (0.025, 0.975))
-    measured = evaluation.figures["coverage"].value
-    p_value = float(law[math.floor(measured * num_judged + 1e-9)])
-    rows = "images" if evaluation.num_groups is None else "groups"
-    words = f"{lower:.4f} to {upper:.4f} is what 95 of 100 such calibrations reach on {num_judged:,} {rows}"
-    if p_value < _SURPRISING:
-        chance = told_p_value(p_value)
-        words += f"; so little by chance alone has p {chance}: these images are not like the calibration images"
-    elif measured > upper:
-        words += "; it lies above where answers alone are right more often than asked, or these images are easier"
-    return {"range": [lower, upper], "p_value": p_value, "in_words": words}
 
 
 def _in_words(promise: dict[str, Any], certificate: Certificate, class_names: Sequence[str]) -> str:

@@ -37,6 +37,8 @@ _MOVES = {
 }
 # Of a stream, what moved is told by so many images up to the alarm.
 _LATEST = 100
+# Of fewer images all are told, as they have no middle 80 %.
+_FEW = 10
 # Of a smaller distance it is said that it is slight, however sure it is.
 _SLIGHT = 0.1
 # Divisions of both samples that shares are compared with: enough for the usual rate of false alarms, and at most;
@@ -203,16 +205,23 @@ def _property(
 def _numbers_told(
     name: str, samples: tuple[NDArray[np.float32], NDArray[np.float32]], _: Sequence[str]
 ) -> tuple[float, float, float, str]:
-    """Both medians, how far apart, and which way it went; of equal ones, how far the middle 80 %, or all, reach."""
+    """Both medians, how far apart, and which way it went; of equal ones, how far the middle 80 %, or all, reach.
+
+    One image has no median but its own value.
+    """
     old, new = (float(np.median(sample)) for sample in samples)
     apart = two_sample_distance(*samples)
     falls, rises, digits = _MOVES[name]
     before, after = f"{old:.{digits}f}", f"{new:.{digits}f}"
+    if len(samples[1]) == 1:
+        way = falls if new < old else rises
+        words = f"{way} ({after}, the median was {before})" if before != after else f"{name} as most were ({after})"
+        return old, new, apart, words
     if before != after:
         return old, new, apart, f"{falls if new < old else rises} (median {after}, was {before})"
     was, now = (_reach(sample, (0.1, 0.9), digits) for sample in samples)
     middle = "middle 80 % "
-    if was == now:
+    if was == now or len(samples[1]) < _FEW:
         was, now, middle = *(_reach(sample, (0, 1), digits) for sample in samples), ""
     # Both may still be written alike, as so few digits are told.
     reach = f" ({middle}{now}, was {was})" if was != now else ""
@@ -233,8 +242,13 @@ def _shares_told(
     old, new = one / one.sum(), other / other.sum()
     most = int(np.abs(new - old).argmax())
     names = FORMATS if name == "format" else class_names
+    apart = float(np.abs(new - old).sum() / 2)
+    if other.sum() == 1:
+        most = int(other.argmax())
+        words = f"{name} {printable(names[most])}, as {percent(old[most])} of them were"
+        return float(old[most]), 1.0, apart, words
     words = f"otherwise composed by {name} ({printable(names[most])}: {percent(new[most])}, was {percent(old[most])})"
-    return float(old[most]), float(new[most]), float(np.abs(new - old).sum() / 2), words
+    return float(old[most]), float(new[most]), apart, words
 
 
 def in_words(found: Judgement, reference: Reference, names: Sequence[str], *, groups: str = "") -> str:
@@ -247,11 +261,13 @@ def in_words(found: Judgement, reference: Reference, names: Sequence[str], *, gr
         groups: how images that hang together were counted.
     """
     is_one, like = len(names) == 1, f"the {reference.words}"
+    few = "a single one" if is_one else "so few"
     these = f"{'this image' if is_one else f'these {len(names):,} images'}{groups}"
     if found.is_alike and found.visible_shift is None:
-        return f"nothing shows that {these}, in the order given, {'differs' if is_one else 'differ'} from {like}"
+        order = "" if is_one else ", in the order given,"
+        return f"nothing shows that {these}{order} {'differs' if is_one else 'differ'} from {like}"
     if found.is_alike:
-        return f"nothing shows that {these} {'differs' if is_one else 'differ'} from {like}; {_unseen(found)}"
+        return f"nothing shows that {these} {'differs' if is_one else 'differ'} from {like}; {_unseen(found, few)}"
     moved = [one.in_words for one in found.properties if one.has_moved]
     if found.unlike:
         is_told = _single([one.name for one in found.properties]) == "novelty"
@@ -264,9 +280,9 @@ def in_words(found: Judgement, reference: Reference, names: Sequence[str], *, gr
     return f"{told}; the figures of the card need not hold for {'it' if is_one else 'them'}"
 
 
-def _unseen(found: Judgement) -> str:
+def _unseen(found: Judgement, few: str) -> str:
     shift = found.visible_shift or math.inf
     if math.isinf(shift):
-        return "of so few, no shift of a property would have been seen"
+        return f"of {few}, no shift of a property would have been seen"
     by = f"{shift:.1f}" if shift >= 0.1 else f"{shift:.2f}"
     return f"a shift of a property by {by} standard deviations would have been seen in 19 of 20 cases"

@@ -1,0 +1,94 @@
+"""Whether what was promised to stay below a bound, and does not on the judged images, is said to be no chance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sightline.bundles.trust.details import brief_promise_lines, promise_lines, with_promises
+from sightline.bundles.trust.draws import draw_of
+from sightline.evaluation.measuring.scoring import figures, score
+from sightline.metrics.significance import binomial_cdf
+from sightline.records import Evaluation, Novelty, Predictions, UnsureAnswers
+
+ABSTENTION = {"max_error": 0.01, "certainty": 0.95}
+NOVELTY = {"novelty": 0.05, "certainty": 0.95}
+
+
+class Maker:
+    """A promise without the bundle that gives it."""
+
+    def __init__(self, promise: dict[str, Any]) -> None:
+        self.promise, self.in_words, self.outputs = promise, "promised", ()
+
+    def make(self, found: Any, images: Any) -> Any:
+        raise NotImplementedError
+
+
+def judged(num_images: int, *, answered: int, wrong: int, novel: int, groups: np.ndarray | None = None) -> Evaluation:
+    """The first so many are answered, the first so many of those wrongly, and the first so many novel."""
+    rows = np.arange(num_images)
+    details = {
+        "abstention": UnsureAnswers(rows >= answered),
+        "novelty": Novelty(rows < novel, np.zeros(num_images)),
+    }
+    predictions = Predictions.of(
+        rows.astype(str).tolist(),
+        np.tile(np.array([1, 0], np.float32), (num_images, 1)),
+        class_names=("a", "b"),
+        labels=(rows < wrong).astype(np.int64),
+        groups=groups,
+        details=details,
+    )
+    return with_promises(score(predictions), {"abstention": Maker(ABSTENTION), "novelty": Maker(NOVELTY)})
+
+
+def test_a_broken_promise_is_told_on_the_terminal_in_json_and_in_few_words() -> None:
+    broken = judged(1_000, answered=900, wrong=30, novel=100)
+    told = figures(broken)["promises"]
+    assert told["abstention"]["draw"]["p_value"] == pytest.approx(1 - binomial_cdf(900, 0.01)[29])
+    assert told["novelty"]["draw"]["p_value"] == pytest.approx(1 - binomial_cdf(1_000, 0.05)[99])
+    assert all(told[name]["draw"]["is_surprising"] for name in told)
+    for line, rows in zip(promise_lines(broken), ("900 answered images", "1,000 images"), strict=True):
+        assert f"of {rows} show where it is" in line
+        assert "these images are not like the calibration images, or the calibration is one that fails" in line
+    assert all("; not what was promised (p < 0.0001)" in line for line in brief_promise_lines(broken))
+
+
+def test_a_promise_that_chance_explains_is_not_called_broken() -> None:
+    kept = judged(1_000, answered=900, wrong=12, novel=60)
+    for name, promise in kept.promises.items():
+        assert promise["draw"]["p_value"] > 0.05
+        assert not promise["draw"]["is_surprising"], name
+    assert all("not like" not in line and "show where it is" in line for line in promise_lines(kept))
+    assert all("not what was promised" not in line for line in brief_promise_lines(kept))
+
+
+def test_the_range_is_what_95_of_100_draws_show() -> None:
+    upper = judged(1_000, answered=1_000, wrong=0, novel=0).promises["novelty"]["draw"]["range"][1]
+    law = binomial_cdf(1_000, 0.05)
+    assert law[round(1_000 * upper)] >= 0.95 > law[round(1_000 * upper) - 1]
+
+
+def test_groups_count_once_and_of_no_answer_nothing_is_said() -> None:
+    groups = np.repeat(np.arange(40), 25)
+    # Of two groups all are wrong: as images, 50 of 1,000 could not be chance.
+    told = judged(1_000, answered=1_000, wrong=50, novel=50, groups=groups).promises
+    assert told["abstention"]["draw"]["p_value"] == pytest.approx(1 - binomial_cdf(40, 0.01)[1])
+    assert "40 answered groups" in told["abstention"]["draw"]["in_words"]
+    assert "draw" not in judged(100, answered=0, wrong=0, novel=0).promises["abstention"]
+
+
+# The law itself: of 2,000 draws at the highest share that is allowed, more than 38 called broken where at most 1 in 100
+# is promised have a chance of less than 1 in 1,000; and with a rate twice as high the test must see it.
+@pytest.mark.parametrize(("rate", "least", "most"), [(0.05, 0, 38), (0.1, 1_900, 2_000)])
+def test_kept_promises_are_rarely_called_broken_and_broken_ones_are(rate: float, least: int, most: int) -> None:
+    random, told = np.random.default_rng(0), {}
+    for count in random.binomial(500, rate, 2_000).tolist():
+        if count not in told:
+            told[count] = draw_of("novelty", NOVELTY, judged(500, answered=500, wrong=0, novel=count))
+    random = np.random.default_rng(0)
+    broken = sum(told[count]["is_surprising"] for count in random.binomial(500, rate, 2_000).tolist())
+    assert least <= broken <= most
