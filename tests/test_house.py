@@ -97,9 +97,15 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("quality", "findings ranges survey images classes duplicates shortcuts audit"),),
     (Room("reporting/sheets", "fonts grids sheets"),),
     (Room("reporting/charts", "canvas confusion reliability curves overlay learning_rates risk_coverage"),),
-    (Room("reporting/pages", "style miniatures labels audit"),),
+    (
+        Room(
+            "reporting/pages",
+            "style shell miniatures labels audit plots report_style report_content report_answers report_figures "
+            "report",
+        ),
+    ),
     (Room("evaluation/measuring", "scoring finished_runs judging paired_tests drift"),),
-    (Room("evaluation", "evaluate comparison similarity verification kept_runs check"),),
+    (Room("evaluation", "evaluate comparison similarity verification kept_runs check mistakes report"),),
     (Room("networks", "lite0_layout building classic convnet lite0 applications", keras=AT_ONCE),),
     # A wrong name is refused before Keras is imported.
     (Room("training/setup", "mirrors reference_rows resolution preparation run_folder"),),

@@ -37,6 +37,8 @@ _HOMES: dict[str, str] = {
     "export": "sightline.deployment.export",
     "verify": "sightline.evaluation.verification",
     "runs": "sightline.evaluation.kept_runs",
+    "mistakes": "sightline.evaluation.mistakes",
+    "report": "sightline.evaluation.report",
     "models": "sightline.information",
     "datasets": "sightline.information",
     "recipes": "sightline.information",
@@ -54,6 +56,7 @@ _HOMES: dict[str, str] = {
     "Comparison": "sightline.evaluation.comparison",
     "Export": "sightline.deployment.export",
     "Verification": "sightline.evaluation.verification",
+    "Mistakes": "sightline.evaluation.mistakes",
     "SightlineError": "sightline.errors",
 }
 
@@ -86,6 +89,8 @@ if TYPE_CHECKING:  # for editors and type checkers alone
     from sightline.evaluation.evaluate import evaluate as evaluate
     from sightline.evaluation.kept_runs import runs as runs
     from sightline.evaluation.measuring.finished_runs import reopen as reopen
+    from sightline.evaluation.mistakes import Mistakes as Mistakes, mistakes as mistakes
+    from sightline.evaluation.report import report as report
     from sightline.evaluation.similarity import Similar as Similar, similar as similar
     from sightline.evaluation.verification import Verification as Verification, verify as verify
     from sightline.information import datasets as datasets, models as models, recipes as recipes

@@ -96,6 +96,10 @@ COMMANDS: dict[str, Command] = {
     "runs": Command(
         "list runs: state, figures, size, when they were changed", inspection.runs, inspection.runs_options
     ),
+    "mistakes": Command(
+        "name the images that a run answers wrong or too unsurely", inspection.mistakes, inspection.mistakes_options
+    ),
+    "report": Command("write what a run is worth as one HTML page", inspection.report, inspection.report_options),
     "models": Command("list the networks", lists.models),
     "datasets": Command("list the sources that go by a name", lists.datasets),
     "recipes": Command("list the recipes and their keys", lists.recipes, lists.recipes_options),

@@ -27,6 +27,7 @@ from sightline.evaluation.measuring.finished_runs import (
 )
 from sightline.evaluation.measuring.paired_tests import pair, paired_figures
 from sightline.evaluation.measuring.scoring import run_figures
+from sightline.evaluation.report import report as write_report
 from sightline.metrics.classification import checked_count
 from sightline.metrics.ensembles import checked_votes
 from sightline.records import Bundle, Predictions, Run, SplitName
@@ -181,6 +182,7 @@ def _write(combination: _Combination, *, place: Path | None, stopwatch: Stopwatc
         write_atomically(staged / "history.jsonl", history)
         run = _judge(network, combination, folder, staged, stopwatch=stopwatch)
         write_json(staged / "metrics.json", run_figures(run))
+    write_report(run, data.dataset)
     return run
 
 

@@ -18,6 +18,7 @@ from sightline.data.sources.loading import holds_files
 from sightline.errors import InvalidValue
 from sightline.evaluation.evaluate import write_figures
 from sightline.evaluation.measuring.scoring import run_figures
+from sightline.evaluation.report import report as write_report
 from sightline.records import SPLIT_NAMES, Run
 from sightline.reporting.charts.curves import curves_png
 from sightline.system.backends import check_packages, choose_backend, load_keras, usual_keras
@@ -180,6 +181,8 @@ def _carry_out(request: TrainingRequest, data: Prepared, stopwatch: Stopwatch) -
         stopwatch.lap("fit")
         run = _judge(learned, data, folder, typed, stopwatch=stopwatch)
         write_json(folder / "metrics.json", run_figures(run))
+    # Of a run that is finished: it is read from what it keeps.
+    write_report(run, data.dataset)
     return run
 
 

@@ -83,7 +83,8 @@ def test_the_page_is_whole_and_every_name_from_the_source_is_text(dataset: Datas
 
 
 def test_the_page_asks_for_nothing_outside_itself(dataset: Dataset) -> None:
-    text = audit_page(one_of_each(dataset))
+    # What pictures consist of may look like anything.
+    text = re.sub(r"base64,[\w+/=]+", "", audit_page(one_of_each(dataset)))
     assert not re.search(r"https?:|//[a-z]|@import|url\(", text)
     assert not {"link", "iframe", "object", "base"} & {tag for tag, _ in Page(text).tags}
 

@@ -1,4 +1,4 @@
-"""`verify`, `runs`: commands that look at what was kept, and change nothing."""
+"""`verify`, `runs`, `mistakes`, `report`: commands that look at what was kept, and change nothing."""
 
 from __future__ import annotations
 
@@ -8,8 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sightline.cli.options import OPENING_SHORTHANDS, opened, shorthand_options, trusted_option
+from sightline.cli.options import (
+    OPENING_SHORTHANDS,
+    check_folders,
+    opened,
+    overwrite_option,
+    shorthand_options,
+    trusted_option,
+)
 from sightline.cli.printing import print_json, print_table, print_text, size_in_words
+from sightline.errors import InvalidValue
+from sightline.system.files import write_atomically
+from sightline.system.paths import check_output
 from sightline.system.progress import reporting
 
 
@@ -53,6 +63,100 @@ def runs(arguments: Namespace) -> int:
         print_table(list(map(_in_cells, rows)), ("run", "state", "accuracy", "network", "size", "changed", "remark"))
     else:
         print_text(f"{arguments.folder}: no run. Train one: sightline train mnist")
+    return 0
+
+
+def mistakes_options(parser: ArgumentParser) -> None:
+    """What `mistakes` takes."""
+    parser.add_argument("run", help="folder of a finished run")
+    parser.add_argument("source", nargs="?", help="where the images are (default: where the run found them)")
+    shorthand_options(parser, OPENING_SHORTHANDS)
+    parser.add_argument("--split", default="test", help="test or validation (default: test)")
+    parser.add_argument("--class", dest="class_name", metavar="NAME", help="only those of this class or taken for it")
+    parser.add_argument(
+        "--max-error", type=float, metavar="SHARE", help="which answers are unsure, as predict takes it (default: 0.01)"
+    )
+    parser.add_argument("--most", type=int, default=20, metavar="N", help="how many to print (default: 20)")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write all of them as a table, too")
+    parser.add_argument("--sheet", type=Path, metavar="FILE", help="draw the first forty as a PNG, too")
+    parser.add_argument("--copy-to", type=Path, metavar="DIR", help="copy the images into a new folder, by classes")
+    overwrite_option(parser)
+
+
+def mistakes(arguments: Namespace) -> int:
+    """Name the images that a run answers wrong or too unsurely."""
+    from sightline.evaluation.mistakes import mistakes as find_mistakes
+
+    for option in ("csv", "sheet"):
+        check_output(f"--{option}", getattr(arguments, option), keep=[arguments.run], overwrite=arguments.overwrite)
+    check_folders(arguments, "copy_to")
+    if arguments.most < 1:
+        raise InvalidValue(f"--most must be a whole number of at least 1; got {arguments.most}.")
+    with reporting(arguments.mode):
+        found = find_mistakes(
+            arguments.run,
+            opened(arguments, to_judge=True),
+            split=arguments.split,
+            class_name=arguments.class_name,
+            max_error=arguments.max_error,
+        )
+        if arguments.csv is not None:
+            found.write_csv(arguments.csv, overwrite=arguments.overwrite)
+        if arguments.sheet is not None:
+            write_atomically(arguments.sheet, found.sheet())
+        num_copied = None if arguments.copy_to is None else found.copy_to(arguments.copy_to)
+    if arguments.json:
+        rows = [dataclasses.asdict(row) for row in found.rows]
+        told = {"num_images": found.num_images, "num_wrong": found.num_wrong, "num_unsure": found.num_unsure}
+        print_json({"run": str(found.run), "split": found.split, **told, "num_copied": num_copied, "rows": rows})
+        return 0
+    _print_mistakes(found, arguments.most)
+    return 0
+
+
+def _print_mistakes(found: Any, most: int) -> None:
+    print_text(found)
+    print_text(found.about_unsure)
+    if found.about_images:
+        print_text(found.about_images)
+    rows = [
+        {
+            "image": row.row_id,
+            "given": row.given,
+            "predicted": row.predicted,
+            "confidence": f"{row.confidence:.4f}",
+            "": "unsure" if row.is_unsure else "",
+            "nearest": ", ".join(f"{name} ({label})" for name, label in row.nearest[:1]),
+        }
+        for row in found.rows[:most]
+    ]
+    if rows:
+        print_table(rows, tuple(rows[0]))
+    if len(found) > most:
+        print_text(f"and {len(found) - most:,} more: --most N prints more, --csv FILE writes all")
+
+
+def report_options(parser: ArgumentParser) -> None:
+    """What `report` takes."""
+    parser.add_argument("run", help="folder of a finished run")
+    parser.add_argument("source", nargs="?", help="where the images are (default: where the run found them)")
+    shorthand_options(parser, OPENING_SHORTHANDS)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the HTML to write (default: report.html of the run)")
+    overwrite_option(parser)
+
+
+def report(arguments: Namespace) -> int:
+    """Write the report of a run."""
+    from sightline.evaluation.report import report as write_report
+
+    with reporting(arguments.mode):
+        page = write_report(
+            arguments.run, opened(arguments, to_judge=True), out=arguments.out, overwrite=arguments.overwrite
+        )
+    if arguments.json:
+        print_json({"report": str(page)})
+    else:
+        print_text(f"written to {page}; open it in a browser")
     return 0
 
 

@@ -208,13 +208,13 @@ def _as_run(finished: FinishedRun) -> Run:
     )
 
 
-def kept_evaluation(finished: FinishedRun, split: SplitName, level: float = USUAL_LEVEL) -> Evaluation | None:
-    """The figures of a split's kept answers, as they were computed at the end of the run, intervals at a level."""
-    told, answers = finished.metrics[split], finished.predictions[split]
-    if told is None or not answers.given:
+def kept_predictions(finished: FinishedRun, split: SplitName) -> Predictions | None:
+    """What a run kept of the answers to the readable rows of a split, with their labels; None where it kept none."""
+    answers = finished.predictions[split]
+    if not answers.given:
         return None
     number = {name: label for label, name in enumerate(finished.class_names)}
-    rows = Predictions.of(
+    return Predictions.of(
         list(answers.given),
         answers.logits,
         class_names=finished.class_names,
@@ -223,6 +223,13 @@ def kept_evaluation(finished: FinishedRun, split: SplitName, level: float = USUA
         groups=_groups(finished, answers.given),
         task=finished.bundle.task,
     )
+
+
+def kept_evaluation(finished: FinishedRun, split: SplitName, level: float = USUAL_LEVEL) -> Evaluation | None:
+    """The figures of a split's kept answers, as they were computed at the end of the run, intervals at a level."""
+    told, rows = finished.metrics[split], kept_predictions(finished, split)
+    if told is None or rows is None:
+        return None
     # What details are needed for cannot be measured again: no file of a run holds them.
     kept = {name: figure for name in FIGURES if FIGURES[name].needs and (figure := figure_in(told, name))}
     if told.get("interval_level", USUAL_LEVEL) != level:

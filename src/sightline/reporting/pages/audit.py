@@ -6,20 +6,18 @@ the page's head lets a browser run its one script and nothing else.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 from typing import Final
 
-from sightline._version import __version__
 from sightline.quality.findings import KINDS, SEVERITIES, Audit, Finding, Severity, by_kind
 from sightline.reporting.pages.labels import labels_section
 from sightline.reporting.pages.miniatures import Miniature, miniature
+from sightline.reporting.pages.shell import whole_page
 from sightline.reporting.pages.style import SCRIPT, STYLE
 from sightline.system.files import write_atomically
-from sightline.system.paths import PAGE_MARK, check_output, places_of
+from sightline.system.paths import check_output, places_of
 from sightline.system.progress import reporter
 from sightline.system.text import counted, printable
 
@@ -40,17 +38,9 @@ def audit_page(audit: Audit) -> str:
     pictures = _Pictures(audit)
     sections = "".join(_section(audit, severity, pictures) for severity in SEVERITIES)
     labels = labels_section(audit.dataset, audit.labels)
-    title = escape(f"Audit of {printable(audit.name)}: {audit.verdict}")
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f"{PAGE_MARK}"
-        f'<meta http-equiv="Content-Security-Policy" content="{_policy()}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{STYLE}</style></head><body>"
-        f"{_header(audit)}<main>{_filter(audit)}{sections}{labels}{_classes(audit)}{_plan(audit)}</main>"
-        f"<footer>Made by Sightline {escape(__version__)}. Nothing of the source was changed.</footer>"
-        f"<script>{SCRIPT}</script></body></html>\n"
-    )
+    title = f"Audit of {printable(audit.name)}: {audit.verdict}"
+    body = f"{_header(audit)}<main>{_filter(audit)}{sections}{labels}{_classes(audit)}{_plan(audit)}</main>"
+    return whole_page(title, body, style=STYLE, script=SCRIPT, closing="Nothing of the source was changed.")
 
 
 def write_audit_page(audit: Audit, path: str | Path, *, overwrite: bool = False) -> None:
@@ -93,11 +83,6 @@ class _Pictures:
             if found is not None:
                 self._left -= 1
                 yield path, found
-
-
-def _policy() -> str:
-    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-    return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
 
 
 def _header(audit: Audit) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from sightline.data.inputs.pixels import raw_images
@@ -15,7 +16,7 @@ from sightline.records import Dataset
 
 SIDE: Final = 128
 """Longest side of a miniature in pixels."""
-_SMALL_SIDE = 64
+_SMALL_SIDE, _QUALITY = 64, 70
 
 
 @dataclass(frozen=True)
@@ -32,23 +33,20 @@ class Miniature:
 
 
 def miniature(dataset: Dataset, row: int) -> Miniature | None:
-    """A row of a source as a small picture.
-
-    Returns:
-        JPEG of at most 128 pixels a side, PNG for images up to 64 pixels, which stay as
-        they are; None where the row cannot be read any more.
-    """
+    """A row of a source as a small picture; None where it cannot be read any more."""
     images, _ = raw_images(dataset, np.array([row]))
-    if not images:
-        return None
-    pixels = images[0]
+    return miniature_of(images[0]) if images else None
+
+
+def miniature_of(pixels: NDArray[np.uint8], *, side: int = SIDE) -> Miniature:
+    """Pixels (height, width, channels) as a small picture: WebP, and of up to 64 pixels a side PNG, as they are."""
     picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     is_small = max(picture.size) <= _SMALL_SIDE
-    picture.thumbnail((SIDE, SIDE))
+    picture.thumbnail((side, side))
     stream = io.BytesIO()
     if is_small:
         picture.save(stream, "PNG")
     else:
-        picture.save(stream, "JPEG", quality=75)
-    kind = "png" if is_small else "jpeg"
+        picture.save(stream, "WEBP", quality=_QUALITY)
+    kind = "png" if is_small else "webp"
     return Miniature(f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}", is_small)

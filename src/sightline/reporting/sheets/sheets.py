@@ -143,7 +143,8 @@ def mistakes_sheet(
         return draw_grid([], title=title)
     short = {label: _short_name(class_names[label]) for label in {*truth[drawn].tolist(), *answers[drawn].tolist()}}
     captions = [
-        f"given {short[truth[row]]}\npredicted {short[answers[row]]} ({_rounded(sureness[row])})" for row in drawn
+        f"given {short[truth[row]]}\npredicted {short[answers[row]]} ({certainty_in_words(sureness[row])})"
+        for row in drawn
     ]
     return contact_sheet([images[row] for row in drawn], captions, title=title)
 
@@ -161,7 +162,8 @@ def _short_name(name: str) -> str:
     return shorten(plain_text(name), lambda words: fits_below(f"predicted {words} (>0.99)"))
 
 
-def _rounded(confidence: float) -> str:
+def certainty_in_words(confidence: float) -> str:
+    """A confidence with two digits."""
     # "1.00" would claim a certainty that no classifier has.
     return ">0.99" if confidence >= 0.995 else f"{confidence:.2f}"
 

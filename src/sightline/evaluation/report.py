@@ -1,0 +1,167 @@
+"""`report`: a finished run as one HTML page, from what its folder keeps and, where they are at hand, its images."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.errors import InvalidBundle, InvalidValue
+from sightline.evaluation.measuring.finished_runs import FinishedRun, kept_evaluation, kept_predictions, read_run
+from sightline.evaluation.mistakes import Mistakes, mistakes_of
+from sightline.metrics.figures import FIGURES, is_right
+from sightline.records import SPLIT_NAMES, Dataset, Evaluation, Run, SplitName
+from sightline.reporting.pages.miniatures import miniature_of
+from sightline.reporting.pages.report import report_page
+from sightline.reporting.pages.report_content import MOST_PICTURES, ReportContent, ThresholdStep, WrongAnswer
+from sightline.system.files import write_atomically
+from sightline.system.paths import check_output, places_of
+from sightline.system.stored import read_plain
+
+FILE: Final = "report.html"
+_SIDE = 96
+
+
+def report(
+    run: str | Path | Run, source: Any = None, *, out: str | Path | None = None, overwrite: bool = False
+) -> Path:
+    """Write what a finished run is worth as one HTML page, which needs no network and no other file.
+
+    It begins in plain words and ends with every number: how often it is right, what it promises and what was
+    measured, what happens where only sure answers count, each class, what is taken for what, the wrong answers with
+    their pictures and the training images that look most alike, whether confidences come true, data and training.
+
+    Args:
+        run: a run or its folder.
+        source: where the images are, whatever `sightline.load` takes; left out, where the run found them. Without
+            them the page has no pictures, and says so.
+        out: the HTML file; left out, report.html in the folder of the run.
+        overwrite: whether a file at `out` that Sightline did not write may be replaced.
+
+    Returns:
+        Where the page is.
+
+    Raises:
+        InvalidBundle: there is no finished run.
+        UnknownName, InvalidSource: a source was named and cannot be opened.
+        OutputExists: `out` is a file that Sightline did not write.
+        CannotWrite: `out` cannot be written.
+
+    Example:
+        >>> import sightline
+        >>> page = sightline.report("runs/mnist-fast-001")
+        >>> page.name, page.read_text(encoding="utf-8")[:15]
+        ('report.html', '<!doctype html>')
+    """
+    finished = read_run(run)
+    target = finished.path / FILE
+    if out is not None:
+        target = Path(out)
+        check_output("out", target, keep=places_of(source), overwrite=overwrite)
+    write_atomically(target, report_page(gathered(finished, source)))
+    return target
+
+
+def gathered(finished: FinishedRun, source: Any = None) -> ReportContent:
+    """What the report of a run tells."""
+    split = next((name for name in ("test", "validation") if finished.metrics[name] is not None), None)
+    judged = None if split is None else kept_evaluation(finished, split)
+    found = None if judged is None else mistakes_of(finished, source, split=split)
+    missing = [] if found is None or not found.about_images else [f"Pictures: {found.about_images}."]
+    if split != "test":
+        missing.append("Test figures: the run had no test images, whose answers nothing was chosen by.")
+    if found is not None and found.num_wrong > MOST_PICTURES:
+        missing.append(f"Pictures of all {found.num_wrong:,} wrong answers: the {MOST_PICTURES} surest have one.")
+    totals = Counter(finished.splits.values())
+    return ReportContent(
+        name=finished.path.resolve().name,
+        facts=tuple(_facts(finished)),
+        split=None if judged is None else split,
+        figures={} if split is None else finished.metrics[split],
+        counts={} if found is None or found.dataset is None else _counts(finished, found.dataset),
+        split_totals={name: totals[name] for name in SPLIT_NAMES if totals[name]},
+        left_out=_left_out(finished.path / "excluded.csv"),
+        promises=[] if judged is None else list(_promises(judged)),
+        steps=[] if split is None or judged is None else threshold_steps(finished, split),
+        wrong=[] if found is None else list(_wrong(found)),
+        history=finished.history,
+        chosen_epoch=finished.metrics["chosen_epoch"],
+        missing=missing,
+        bundle=str(finished.path),
+    )
+
+
+def _facts(finished: FinishedRun) -> Iterator[tuple[str, str]]:
+    ensemble = finished.metrics["ensemble"]
+    network = str(finished.recipe["model"]["name"])
+    yield "network", network if ensemble is None else f"{len(ensemble['members'])} networks ({ensemble['kind']})"
+    yield "trained on", str(finished.source.get("name", "images"))
+    yield "made on", str(finished.bundle.manifest.get("created", ""))[:10]
+    yield "recipe", f"{finished.recipe['name']}, seed {finished.recipe['seed']}"
+    yield "parameters", f"{finished.metrics['num_parameters']:,}"
+    yield "training took", f"{finished.metrics['seconds']['total']:,.0f} s"
+
+
+def _counts(finished: FinishedRun, dataset: Dataset) -> Mapping[str, Mapping[str, int]]:
+    """Class to split to images."""
+    counts: dict[str, Counter[str]] = {name: Counter() for name in dataset.class_names}
+    for row_id, name in zip(dataset.row_ids.tolist(), dataset.named(slice(None)), strict=True):
+        if split := finished.splits.get(row_id):
+            counts[name][split] += 1
+    return counts
+
+
+def _left_out(table: Path) -> list[tuple[str, str]]:
+    if not table.exists():
+        return []
+    try:
+        lines = csv.DictReader(io.StringIO(read_plain(table).decode("utf-8"), newline=""))
+        return [(str(line["file"]), str(line["reason"])) for line in lines]
+    except (OSError, csv.Error, KeyError, ValueError) as error:
+        raise InvalidBundle(f"{table}: cannot be read ({error}). Copy the run again, or train again.") from error
+
+
+def _promises(judged: Evaluation) -> Iterator[tuple[str, str]]:
+    for name, promise in judged.promises.items():
+        if (refused := promise.get("refused")) is not None:
+            yield f"No promise of {name}: {refused}", ""
+            continue
+        measured = ", ".join(str(figure) for key, figure in judged.figures.items() if FIGURES[key].needs == name)
+        draw = f" ({promise['draw']['in_words']})" if "draw" in promise else ""
+        yield f"{promise['in_words'][0].upper()}{promise['in_words'][1:]}.", f"{measured}{draw}"
+
+
+def threshold_steps(finished: FinishedRun, split: SplitName) -> list[ThresholdStep]:
+    """What is answered from which confidence on: all, then fewer and fewer."""
+    answers = kept_predictions(finished, split)
+    if answers is None:
+        raise InvalidValue(f"{finished.path}: it kept no answers to {split} rows.")
+    return _steps(answers.confidences, is_right(answers))
+
+
+# Every hundredth, and beyond the last every thousandth and ten thousandth.
+_LEVELS = np.concatenate([np.arange(100) / 100, 0.99 + np.arange(1, 10) / 1000, 0.999 + np.arange(1, 10) / 10_000])
+
+
+def _steps(confidences: NDArray[np.float64], right: NDArray[np.bool_]) -> list[ThresholdStep]:
+    steps: list[ThresholdStep] = []
+    for level in _LEVELS.tolist():
+        counts = confidences >= level
+        num_answered = int(counts.sum())
+        # A level that leaves the same answers says nothing new.
+        if num_answered and (not steps or num_answered < steps[-1].num_answered):
+            steps.append(ThresholdStep(level, num_answered, int((counts & ~right).sum())))
+    return steps
+
+
+def _wrong(found: Mistakes) -> Iterator[WrongAnswer]:
+    drawn = {row.row_id: miniature_of(pixels, side=_SIDE) for row, pixels in found.pictures(MOST_PICTURES)}
+    for row in found.rows:
+        if row.is_wrong:
+            yield WrongAnswer(row.row_id, row.given, row.predicted, row.confidence, row.nearest, drawn.get(row.row_id))

@@ -1,0 +1,151 @@
+"""The parts of a report that name classes and images: figures of each class, what is taken for what, wrong answers."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from sightline.records import Figure
+from sightline.reporting.pages.report_content import (
+    MOST_NAMED,
+    ReportContent,
+    WrongAnswer,
+    short_name,
+    text_of,
+)
+from sightline.reporting.pages.shell import count_cell, wide_table
+from sightline.system.text import counted, printable
+
+_MOST_IN_MATRIX, _MOST_PAIRS = 40, 300
+
+
+def classes_section(content: ReportContent) -> str:
+    """Recall, precision and F1 of each class."""
+    if content.split is None:
+        return ""
+    counts = ("images", "found", "named rightly", "F1")
+    rows = map(_class_row, content.figures["classes"])
+    return (
+        "<p>Found: of the images of a class, the share that is named so (recall). Named rightly: of the images that "
+        "are named so, the share that is of the class (precision). In brackets, between what bounds each would be for "
+        f"many such images.</p>{wide_table('figures by class', rows, texts=['class'], counts=counts, is_sortable=True)}"
+    )
+
+
+def _class_row(entry: Mapping[str, Any]) -> str:
+    cells = count_cell(f"{entry['num_images']:,}", entry["num_images"])
+    for name in ("recall", "precision", "f1"):
+        value = entry[name]
+        told = Figure(name, math.nan if value is None else value, tuple(entry.get(f"{name}_interval") or ()) or None)
+        cells += count_cell(told.numbers, -1 if value is None else value)
+    return f'<tr><th scope="row">{short_name(entry["class_name"])}</th>{cells}</tr>'
+
+
+def confusion_section(content: ReportContent) -> str:
+    """The confusion matrix, or of many classes the pairs that are confused."""
+    if content.split is None:
+        return ""
+    confusion = np.array(content.figures["confusion"])
+    names = [entry["class_name"] for entry in content.figures["classes"]]
+    linked = {(answer.given, answer.predicted) for answer in content.wrong}
+    if len(names) > _MOST_IN_MATRIX:
+        return _pairs(confusion, names, linked)
+    wrong = confusion.sum(axis=1) - confusion.diagonal()
+    order = json.dumps(np.argsort(-wrong, kind="stable").tolist())
+    head = "".join(f'<th scope="col">{short_name(name)}</th>' for name in names)
+    most = max(1, int((confusion - np.diag(confusion.diagonal())).max()))
+    rows = "".join(_matrix_row(confusion[given], names, given, most, linked) for given in range(len(names)))
+    return (
+        "<p>A row is the given class, a column what its images were named; on the diagonal they are right. "
+        "A number leads to its images.</p>"
+        '<p><button type="button" class="plain-button" id="sort-matrix" data-there="most errors first" '
+        'data-back="in the order of the classes">most errors first</button></p>'
+        '<div class="scroll" role="region" aria-label="confusion matrix" tabindex="0">'
+        f'<table class="matrix" data-order="{escape(order)}"><thead><tr><th scope="col">given \\ named</th>{head}</tr>'
+        f"</thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _matrix_row(counts: Any, names: Sequence[str], given: int, most: int, linked: set[tuple[str, str]]) -> str:
+    cells = ""
+    for predicted, count in enumerate(counts.tolist()):
+        if predicted == given or not count:
+            cells += f'<td class="right">{count:,}</td>' if predicted == given else "<td></td>"
+            continue
+        told = f"{count:,}"
+        if (names[given], names[predicted]) in linked:
+            told = f'<a href="#pair-{given}-{predicted}">{told}</a>'
+        # One scale for the whole matrix.
+        cells += f'<td style="--share:{6 + 30 * count / most:.0f}">{told}</td>'
+    return f'<tr><th scope="row">{short_name(names[given])}</th>{cells}</tr>'
+
+
+def _pairs(confusion: Any, names: Sequence[str], linked: set[tuple[str, str]]) -> str:
+    """Of many classes the pairs that occur: a matrix of them could not be read."""
+    off = confusion - np.diag(confusion.diagonal())
+    given, predicted = np.nonzero(off)
+    order = np.argsort(-off[given, predicted], kind="stable")
+    rows = []
+    for one, other in zip(given[order][:_MOST_PAIRS].tolist(), predicted[order][:_MOST_PAIRS].tolist(), strict=True):
+        told = f"{off[one, other]:,}"
+        if (names[one], names[other]) in linked:
+            told = f'<a href="#pair-{one}-{other}">{told}</a>'
+        cells = f"<td>{short_name(names[other])}</td>{count_cell(told, int(off[one, other]))}"
+        rows.append(f'<tr><th scope="row">{short_name(names[one])}</th>{cells}</tr>')
+    more = len(order) - _MOST_PAIRS
+    rest = f'<p class="more">and {counted(more, "pair")} more</p>' if more > 0 else ""
+    table = wide_table("confused classes", rows, texts=["given", "named"], counts=["images"], is_sortable=True)
+    return f"<p>Of {len(names):,} classes, the pairs that are confused; a number leads to its images.</p>{table}{rest}"
+
+
+def mistakes_section(content: ReportContent) -> str:
+    """The wrong answers with their pictures, by pairs of classes."""
+    if content.split is None:
+        return ""
+    if not content.wrong:
+        return "<p>None.</p>"
+    number = {entry["class_name"]: label for label, entry in enumerate(content.figures["classes"])}
+    pairs: dict[tuple[str, str], list[WrongAnswer]] = {}
+    for answer in content.wrong[:MOST_NAMED]:
+        pairs.setdefault((answer.given, answer.predicted), []).append(answer)
+    ranked = sorted(pairs.items(), key=lambda pair: -len(pair[1]))
+    drawn = "".join(
+        _pair(number[given], number[predicted], answers, is_open=place < 3)
+        for place, ((given, predicted), answers) in enumerate(ranked)
+    )
+    more = len(content.wrong) - MOST_NAMED
+    rest = f'<p class="more">and {more:,} more, which <code>sightline mistakes RUN --csv FILE</code> names</p>'
+    return (
+        "<p>The pairs of classes that are confused most often first, within each the surest answers first: labels that "
+        "may be doubtful, and what the network does not see, stand there. Beneath a picture are the training images "
+        "that the network sees most alike; they need not be why it answered so.</p>"
+        f"{drawn}{rest if more > 0 else ''}"
+    )
+
+
+def _pair(given: int, predicted: int, answers: Sequence[WrongAnswer], *, is_open: bool) -> str:
+    figures = "".join(map(_answer, answers))
+    first = answers[0]
+    return (
+        f'<details class="pair" id="pair-{given}-{predicted}"{" open" if is_open else ""}><summary>'
+        f"<b>{short_name(first.given)}</b> taken for <b>{short_name(first.predicted)}</b>: "
+        f'{counted(len(answers), "image")}</summary><div class="pictures">{figures}</div></details>'
+    )
+
+
+def _answer(answer: WrongAnswer) -> str:
+    name = text_of(answer.row_id).replace("/", "/<wbr>")
+    picture = ""
+    if answer.picture is not None:
+        small = ' class="small"' if answer.picture.is_small else ""
+        alt = f"{printable(answer.row_id)}: given {printable(answer.given)}, named {printable(answer.predicted)}"
+        picture = f'<img{small} alt="{escape(alt)}" src="{answer.picture.address}" loading="lazy">'
+    near = ", ".join(f"{text_of(image)} ({text_of(label)})" for image, label in answer.nearest)
+    nearest = f"<br>like {near}" if near else ""
+    sure = ">0.99" if answer.confidence >= 0.995 else f"{answer.confidence:.2f}"
+    return f"<figure>{picture}<figcaption><b>{escape(sure)} sure</b>{name}{nearest}</figcaption></figure>"

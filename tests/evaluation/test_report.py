@@ -1,0 +1,64 @@
+"""The report of a run, from what its folder keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sightline
+from sightline.errors import OutputExists
+from sightline.evaluation.measuring.finished_runs import read_run
+from sightline.evaluation.report import gathered, threshold_steps
+
+
+def test_training_leaves_the_report_that_the_command_writes(tiny_run: sightline.Run, tmp_path: Path) -> None:
+    again = sightline.report(tiny_run, out=tmp_path / "again.html")
+    assert again.read_bytes() == (tiny_run.path / "report.html").read_bytes()
+
+
+def test_steps_count_the_answers_that_are_at_least_so_sure(tiny_run: sightline.Run) -> None:
+    finished = read_run(tiny_run)
+    steps = threshold_steps(finished, "test")
+    assert tiny_run.evaluation is not None
+    assert (steps[0].num_answered, steps[0].num_wrong) == (
+        tiny_run.evaluation.num_images,
+        tiny_run.evaluation.num_errors,
+    )
+    answers = sightline.predict(tiny_run, sightline.load(finished.source["typed"]))
+    kept = finished.predictions["test"].given
+    rows = np.array([name in kept for name in answers.row_ids])
+    for step in steps[1:]:
+        # A confidence that lies at a level may be rounded to its other side.
+        near = np.abs(answers.confidences[rows] - step.least_confidence) < 1e-6
+        assert abs(int((answers.confidences[rows] >= step.least_confidence).sum()) - step.num_answered) <= near.sum()
+
+
+def test_classes_are_counted_in_each_split(tiny_run: sightline.Run) -> None:
+    content = gathered(read_run(tiny_run))
+    for split, total in content.split_totals.items():
+        assert sum(found.get(split, 0) for found in content.counts.values()) == total
+    assert content.missing == []
+
+
+def test_a_run_without_its_images_has_a_report_that_says_so(run_copy: Path, small_npz: Path, tmp_path: Path) -> None:
+    away = small_npz.rename(tmp_path / "away.npz")
+    try:
+        page = sightline.report(run_copy).read_text(encoding="utf-8")
+    finally:
+        away.rename(small_npz)
+    assert "not at hand" in page
+    assert "<img" not in page
+
+
+def test_a_page_of_others_is_not_overwritten(
+    command: Callable[..., object], tiny_run: sightline.Run, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.html").write_text("mine", encoding="utf-8")
+    with pytest.raises(OutputExists):
+        sightline.report(tiny_run, out=tmp_path / "mine.html")
+    answer = command("report", tiny_run.path, "--out", "mine.html")
+    assert answer.code == 2  # type: ignore[attr-defined]
+    assert (tmp_path / "mine.html").read_text(encoding="utf-8") == "mine"

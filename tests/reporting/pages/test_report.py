@@ -1,0 +1,152 @@
+"""The report of a run as a page: every number as it is, nothing of a stranger's acts, nothing is fetched."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from sightline.evaluation.measuring.scoring import figures, score
+from sightline.records import Predictions
+from sightline.reporting.pages.miniatures import miniature_of
+from sightline.reporting.pages.report import report_page
+from sightline.reporting.pages.report_content import ReportContent, ThresholdStep, WrongAnswer, share_in_words
+from sightline.reporting.pages.report_style import REPORT_SCRIPT
+from sightline.system.text import without_nan
+
+HOSTILE = "<script>alert(1)</script>\"onload='x' \u202e\U0001f600" + "long" * 100
+
+
+class _Page(HTMLParser):
+    """The tags of a page with their attributes, and its text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def _content(class_names: tuple[str, ...], *, num_images: int, seed: int = 0) -> ReportContent:
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, len(class_names), num_images)
+    logits = random.normal(size=(num_images, len(class_names))).astype(np.float32)
+    logits[np.arange(num_images), labels] += 3
+    names = [f"folder/{row:05d} {class_names[0]}.jpg" for row in range(num_images)]
+    rows = Predictions.of(names, logits, class_names=class_names, labels=labels)
+    told = json.loads(json.dumps(without_nan(figures(score(rows)))))
+    is_wrong = np.flatnonzero(logits.argmax(axis=1) != labels)
+    picture = miniature_of(random.integers(0, 256, (96, 96, 3), dtype=np.uint8))
+    wrong = [
+        WrongAnswer(
+            names[row],
+            class_names[labels[row]],
+            str(rows.predicted[row]),
+            float(rows.confidences[row]),
+            ((names[0], class_names[1]),),
+            picture if place < 600 else None,
+        )
+        for place, row in enumerate(is_wrong.tolist())
+    ]
+    num_wrong = len(is_wrong)
+    return ReportContent(
+        name=class_names[0],
+        facts=(("network", "lenet5"), ("trained on", class_names[0])),
+        split="test",
+        figures=told,
+        counts={name: {"train": 7, "test": 3} for name in class_names},
+        split_totals={"train": 7 * len(class_names), "test": num_images},
+        left_out=((class_names[0], "cannot be read"),),
+        promises=(("Sets hold the right class of 95 % of images.", "coverage 0.95"), ("No promise of novelty.", "")),
+        steps=(ThresholdStep(0.0, num_images, num_wrong), ThresholdStep(0.9, num_images // 2, num_wrong // 9)),
+        wrong=wrong,
+        history=[{"epoch": epoch, "loss": 1 / epoch, "accuracy": 1 - 1 / epoch} for epoch in (1, 2, 3)],
+        chosen_epoch=2,
+        missing=(class_names[0],),
+        bundle=class_names[0],
+    )
+
+
+@pytest.fixture(scope="module")
+def small() -> ReportContent:
+    return _content(("cat", "dog", "cow"), num_images=400)
+
+
+def test_every_figure_is_the_one_of_metrics_json(small: ReportContent) -> None:
+    text = _Page(report_page(small)).text
+    told = small.figures
+    for name in ("accuracy", "cross_entropy", "macro_f1", "brier_score", "auroc", "calibration_error"):
+        assert f"{told[name]:.4f}" in text
+        assert all(f"{bound:.4f}" in text for bound in told[f"{name}_interval"])
+    assert share_in_words(told["accuracy"]) in text
+    for entry in told["classes"]:
+        assert f"{entry['recall']:.4f} [{entry['recall_interval'][0]:.4f}, " in text
+
+
+def test_each_cell_of_the_matrix_leads_to_as_many_images(small: ReportContent) -> None:
+    page = report_page(small)
+    confusion = np.array(small.figures["confusion"])
+    for given, predicted in zip(*np.nonzero(confusion - np.diag(confusion.diagonal())), strict=True):
+        target = f"pair-{given}-{predicted}"
+        assert f'<a href="#{target}">{confusion[given, predicted]}</a>' in page
+        part = page.split(f'id="{target}"')[1].split("</details>")[0]
+        assert part.count("<figure>") == confusion[given, predicted]
+
+
+def test_no_id_stands_twice_and_every_link_leads_somewhere(small: ReportContent) -> None:
+    tags = _Page(report_page(small)).tags
+    ids = Counter(found["id"] for _, found in tags if "id" in found)
+    assert [name for name, count in ids.items() if count > 1] == []
+    links = {str(found["href"]) for tag, found in tags if tag == "a"}
+    assert links <= {f"#{name}" for name in ids}
+
+
+def test_names_of_strangers_do_nothing_and_nothing_is_fetched() -> None:
+    content = _content((HOSTILE, "dog", "<img src=x onerror=alert(1)>"), num_images=90)
+    page = report_page(content)
+    parsed = _Page(page)
+    assert Counter(tag for tag, _ in parsed.tags)["script"] == 1
+    assert {name for _, found in parsed.tags for name in found if name.startswith("on")} == set()
+    addresses = [str(found.get(name)) for _, found in parsed.tags for name in ("src", "href") if name in found]
+    assert all(address.startswith(("data:image/", "#")) for address in addresses)
+    assert "\u202e" not in page
+    assert re.search(r"https?:", page) is None
+
+
+def test_a_thousand_classes_and_ten_thousand_images_stay_small() -> None:
+    many = report_page(_content(tuple(f"class {number}" for number in range(1000)), num_images=2000))
+    assert len(many) < 10_000_000
+    assert "sort-matrix" not in many.split("<script>")[0]
+    large = report_page(_content(tuple("0123456789"), num_images=10_000))
+    assert len(large) < 5_000_000
+
+
+def test_the_script_is_short() -> None:
+    assert len(REPORT_SCRIPT) < 10_000
+
+
+def test_a_run_that_nothing_judged_has_a_page_all_the_same(small: ReportContent) -> None:
+    page = report_page(replace(small, split=None, figures={}, wrong=(), promises=(), steps=()))
+    assert "No figure" in page
+
+
+def test_validation_figures_are_told_as_flattering(small: ReportContent) -> None:
+    assert "flatters" in report_page(replace(small, split="validation"))
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0.9942, "99.42 %"), (0.5, "50.0 %"), (0, "0 %"), (1, "100 %"), (0.00042, "0.042 %")]
+)
+def test_shares_have_the_digits_that_tell_them_from_none_and_all(share: float, text: str) -> None:
+    assert share_in_words(share) == text
