@@ -80,7 +80,7 @@ MEANINGS = {
     "member_logits": "logits of each member that has a vote",
     "novelty": "how far an image is from what was learned; compared with the distances in novelty.npz",
     "nearest": "which training images are nearest, by their places in neighbours.npz",
-    "nearest_distances": "how far these are, between features of length 1",
+    "nearest_distances": "how far these are, between what is seen of images, of length 1",
 }
 RECORDED_PACKAGES = (
     "sightline",

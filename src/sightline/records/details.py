@@ -141,8 +141,8 @@ class Neighbours(AnswerDetail):
     Attributes:
         names: (num_images, count) str, the nearest first; "" where an image could not be read.
         classes: (num_images, count) str, which they are of; "" likewise.
-        distances: (num_images, count), between features of length 1: 0 for the same picture, 1.4 for nothing in common;
-            NaN likewise.
+        distances: (num_images, count), between what is seen of them, of length 1: 0 for the same picture, 1.4 for
+            nothing in common; NaN where it could not be read.
     """
 
     columns = ("nearest",)

@@ -41,16 +41,19 @@ def nearest_of(answers: sightline.Predictions) -> Neighbours:
 def test_the_nearest_are_those_of_brute_force_over_the_named_images(
     tiny_run: sightline.Run, small_npz: Path, small_arrays: dict[str, np.ndarray]
 ) -> None:
+    from sightline.training.packaging.novelty_fit import SEEN
+    from sightline.training.packaging.novelty_graph import seeing
+
     named = read_neighbours(tiny_run.bundle)
     dataset = sightline.load(small_npz)
     row_of = {name: row for row, name in enumerate(dataset.row_ids.tolist())}
     rows = np.array([row_of[name] for name in named.names])
     assert sorted(rows.tolist()) == tiny_run.splits.train.tolist()
     assert (dataset.labels[rows] == named.labels).all()
-    session = session_of(tiny_run.bundle)
     asked = small_arrays["x_test"][:30]
-    learned = placed(session.collect(np.asarray(dataset.images)[rows], ["features"])["features"])
-    points = placed(session.collect(asked[..., None], ["features"])["features"])
+    with seeing(session_of(tiny_run.bundle), width=84) as session:
+        learned = placed(session.collect(np.asarray(dataset.images)[rows], [SEEN])[SEEN])
+        points = placed(session.collect(asked[..., None], [SEEN])[SEEN])
     distances = np.sqrt(squared_distances(points, learned))
     found = nearest_of(sightline.predict(tiny_run, asked, nearest=3, progress=False))
     order = np.argsort(distances, axis=1)[:, :3]

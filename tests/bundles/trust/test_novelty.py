@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,6 +92,20 @@ def test_an_image_alone_in_a_batch_in_a_file_and_in_another_order_gets_the_same_
     for row, image in enumerate(asked[:10]):
         Image.fromarray(image).save(tmp_path / f"{row:02d}.png")
     assert marked([tmp_path]) == together[:10]
+
+
+def test_another_process_gives_the_same_answer(tiny_run: sightline.Run, asked: np.ndarray, tmp_path: Path) -> None:
+    for row, image in enumerate(asked[30:50]):
+        Image.fromarray(image).save(tmp_path / f"{row:02d}.png")
+    here = sightline.predict(tiny_run, [tmp_path], novelty=0.2, certainty=0.5, progress=False).novelty
+    assert here is not None
+    options = ("--novelty", "0.2", "--certainty", "0.5", "--json", "--quiet")
+    command = [sys.executable, "-P", "-m", "sightline", "predict", tiny_run.bundle.path, tmp_path, *options]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    rows = [json.loads(line) for line in said.splitlines()]
+    assert [row["novel"] for row in rows] == here.is_novel.tolist()
+    assert 0 < sum(row["novel"] for row in rows) < len(rows)
+    assert [row["farther_than"] for row in rows] == pytest.approx(here.nearer.tolist(), abs=1e-6)
 
 
 def test_last_digits_make_nobody_novel() -> None:
@@ -183,6 +199,12 @@ def test_one_of_each_group_counts_and_ten_thousand_are_enough(tmp_path: Path) ->
     assert grouped is not None
     assert (grouped.num_images, len(grouped.scores), grouped.is_grouped) == (12_000, 4_000, True)
     assert grouped.vouching.words == "12,000 calibration images in 4,000 groups, one of each counted"
+    of_many = np.repeat(np.arange(11_000), [2] * 1_000 + [1] * 10_000)
+    most = known_distances(scores, of_many, method="images", measures=None, seed=0)
+    assert most is not None
+    # 9,000 or so of the kept groups are of one image.
+    assert 10_500 < most.num_images < 11_000
+    assert most.vouching.words == f"{most.num_images:,} calibration images in 10,000 groups, one of each counted"
     many = known_distances(scores, None, method="classes", measures=None, seed=0)
     assert many is not None
     assert (many.num_images, len(many.scores)) == (10_000, 10_000)

@@ -151,6 +151,19 @@ def test_single_images_that_lie_far_away_are_named_the_worst_first() -> None:
     assert "images farther from what was learned than chance lets them be (8.png, 7.png, 30.png" in words
 
 
+@pytest.mark.parametrize(("num_images", "num_far", "num_named"), [(15, 1, 1), (16, 1, 0), (10_000, 667, 667)])
+def test_as_few_far_images_are_named_in_a_folder_as_the_page_says(
+    num_images: int, num_far: int, num_named: int
+) -> None:
+    new = images(num_images)
+    new.table[:, PROPERTIES.index("novelty")] = -1e3
+    new.table[:num_far, PROPERTIES.index("novelty")] = 1e3
+    assert len(together(reference(3_000), new).unlike) == num_named
+    if num_far > 1:
+        new.table[0, PROPERTIES.index("novelty")] = -1e3
+        assert len(together(reference(3_000), new).unlike) == 0
+
+
 def test_where_nobody_tells_how_far_single_images_are_named_by_how_surely_they_are_answered() -> None:
     new = images(100)
     new.table[:, PROPERTIES.index("novelty")] = np.nan

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +15,19 @@ pytest.importorskip("keras", reason="the package of training needs Keras")
 import sightline
 from sightline.bundles.sessions import session_of
 from sightline.bundles.trust.novelty import METHODS, NoveltyMeasures
-from sightline.training.packaging.novelty_fit import best_method, fit_novelty, rounded
+from sightline.training.packaging.novelty_fit import FittedNovelty, best_method, fit_novelty, rounded
+from sightline.training.packaging.novelty_graph import seeing
 from sightline.training.packaging.unlike_images import NUM_EACH, unlike_images
 from sightline.training.setup.preparation import Prepared, prepare
 from sightline.training.setup.reference_rows import reference_rows
+
+# Of LeNet-5: 84 features, the quarters of maps of 16 and 6 channels.
+WIDTH = 84 + 4 * 16 + 4 * 6
+
+
+def fit(run: sightline.Run, data: Prepared) -> FittedNovelty | None:
+    with seeing(session_of(run.bundle), width=84) as session:
+        return fit_novelty(session, data)
 
 
 @pytest.fixture(scope="module")
@@ -59,37 +70,44 @@ def test_images_unlike_the_data_are_of_its_size_and_the_same_each_time(shape: tu
     assert made["images blurred to nothing"].std(axis=(1, 2)).max() < known.std(axis=(1, 2)).min() / 2
 
 
-def test_a_score_that_misses_a_kind_of_image_that_the_other_tells_is_not_chosen() -> None:
-    good, bad = {"noise": 1.0, "stripes": 0.95}, {"noise": 1.0, "stripes": 0.9}
-    assert (
-        best_method({"images": NoveltyMeasures(0.7, 0.3, good), "classes": NoveltyMeasures(0.9, 0.5, good)})
-        == "classes"
+def measures(told: Sequence[bool], separation: float | None) -> NoveltyMeasures:
+    """Of kinds of made images that are told or not, told as closely as it can be."""
+    return NoveltyMeasures(
+        separation, None, {str(kind): 0.95 if is_told else 0.949 for kind, is_told in enumerate(told)}
     )
-    assert (
-        best_method({"images": NoveltyMeasures(0.7, 0.3, good), "classes": NoveltyMeasures(0.9, 0.5, bad)}) == "images"
-    )
-    assert (
-        best_method({"images": NoveltyMeasures(None, None, bad), "classes": NoveltyMeasures(None, None, bad)})
-        == "images"
-    )
+
+
+@pytest.mark.parametrize("separations", [(0.5, 1.0), (1.0, 0.5), (0.7, 0.7), (None, None)])
+def test_a_score_is_vetoed_by_what_it_misses_and_the_other_tells_whatever_classes_say(
+    separations: tuple[float | None, float | None],
+) -> None:
+    all_told = list(itertools.product([True, False], repeat=3))
+    for images, classes in itertools.product(all_told, all_told):
+        found = {"images": measures(images, separations[0]), "classes": measures(classes, separations[1])}
+        best = best_method(found)
+        # What tells all that the other tells and more is taken; where each misses its own, what misses fewer.
+        if sum(images) != sum(classes):
+            assert best == ("images" if sum(images) > sum(classes) else "classes")
+        else:
+            assert best == ("classes" if separations == (0.5, 1.0) else "images")
 
 
 def test_both_scores_are_fitted_on_train_rows_and_tried_on_validation_rows(
     prepared: Prepared, tiny_run: sightline.Run
 ) -> None:
-    found = fit_novelty(session_of(tiny_run.bundle), prepared, width=84)
+    found = fit(tiny_run, prepared)
     assert found is not None
-    assert found.bank.shape == (len(prepared.splits.train), 84)
+    assert found.bank.shape == (len(prepared.splits.train), WIDTH)
     assert sorted(found.rows.tolist()) == prepared.splits.train.tolist()
     assert found.directions is None
-    assert found.classes.class_means.shape == (10, 84)
+    assert found.classes.class_means.shape == (10, WIDTH)
     for values in (found.bank, found.classes.scale, found.classes.class_means):
         assert (values == rounded(values)).all()
     assert found.measures is not None
     assert list(found.measures.caught) == list(unlike_images(np.zeros((1, 9, 9, 1), np.uint8)))
     assert found.measures.separation is not None
     assert 0.5 < found.measures.separation <= 1
-    again = fit_novelty(session_of(tiny_run.bundle), prepared, width=84)
+    again = fit(tiny_run, prepared)
     assert again is not None
     assert (again.method, again.measures) == (found.method, found.measures)
 
@@ -97,20 +115,20 @@ def test_both_scores_are_fitted_on_train_rows_and_tried_on_validation_rows(
 def test_where_images_must_not_travel_only_means_of_many_are_kept(prepared: Prepared, tiny_run: sightline.Run) -> None:
     data = dataclasses.replace(prepared.recipe.data, neighbours="none")
     private = dataclasses.replace(prepared, recipe=dataclasses.replace(prepared.recipe, data=data))
-    found = fit_novelty(session_of(tiny_run.bundle), private, width=84)
+    found = fit(tiny_run, private)
     assert found is not None
     assert found.method == "classes" != next(iter(METHODS))
     # Four images of the first class are left: their mean would be nearly one of them.
     labels = prepared.dataset.labels[prepared.splits.train]
     train = prepared.splits.train[(labels != 0) | (np.cumsum(labels == 0) <= 4)]
     rare = dataclasses.replace(private, splits=dataclasses.replace(prepared.splits, train=train))
-    found = fit_novelty(session_of(tiny_run.bundle), rare, width=84)
+    found = fit(tiny_run, rare)
     assert found is not None
-    assert found.classes.class_means.shape == (9, 84)
+    assert found.classes.class_means.shape == (9, WIDTH)
     named = dataclasses.replace(rare, recipe=prepared.recipe)
-    found = fit_novelty(session_of(tiny_run.bundle), named, width=84)
+    found = fit(tiny_run, named)
     assert found is not None
-    assert found.classes.class_means.shape == (10, 84)
+    assert found.classes.class_means.shape == (10, WIDTH)
 
 
 def test_so_many_rows_are_looked_at_that_each_class_has_enough(prepared: Prepared) -> None:
@@ -128,10 +146,9 @@ def test_so_many_rows_are_looked_at_that_each_class_has_enough(prepared: Prepare
 
 
 def test_too_few_rows_are_nothing_to_fit_or_choose_by(prepared: Prepared, tiny_run: sightline.Run) -> None:
-    session = session_of(tiny_run.bundle)
     splits = dataclasses.replace(prepared.splits, validation=prepared.splits.validation[:19])
-    found = fit_novelty(session, dataclasses.replace(prepared, splits=splits), width=84)
+    found = fit(tiny_run, dataclasses.replace(prepared, splits=splits))
     assert found is not None
     assert (found.method, found.measures) == (next(iter(METHODS)), None)
     few = dataclasses.replace(prepared.splits, train=prepared.splits.train[:19])
-    assert fit_novelty(session, dataclasses.replace(prepared, splits=few), width=84) is None
+    assert fit(tiny_run, dataclasses.replace(prepared, splits=few)) is None

@@ -16,8 +16,8 @@ import onnx
 from sightline.bundles.graphs import check_graph
 from sightline.bundles.sessions import Session
 from sightline.metrics.novelty import NEIGHBOURS, placed, principal_directions, squared_distances
-from sightline.training.packaging.novelty_fit import FittedNovelty, _fit, _most_width, _Seen, rounded
-from sightline.training.packaging.novelty_graph import add_novelty
+from sightline.training.packaging.novelty_fit import SEEN, FittedNovelty, _fit, _most_width, _Seen, rounded
+from sightline.training.packaging.novelty_graph import add_novelty, seeing
 
 MEBI = 1_000_000
 
@@ -57,7 +57,7 @@ def fitted(path: Path, width: int, *, looked_at: int, method: str, num_classes: 
     learned = _Seen(features, np.arange(300) % num_classes)
     directions = principal_directions(features, _most_width(learned))
     whole = _fit(learned, None if directions is None else rounded(directions))
-    return FittedNovelty(whole.width, whole.directions, whole.bank, whole.rows, whole.classes, method)
+    return FittedNovelty(whole.directions, whole.bank, whole.rows, whole.classes, method)
 
 
 @pytest.mark.parametrize("method", ["images", "classes"])
@@ -68,11 +68,11 @@ def test_the_graph_gives_what_numpy_computes_and_the_nearest_rows_of_brute_force
     path = graph(tmp_path / "model.onnx", width)
     whole = fitted(path, width, looked_at=looked_at, method=method)
     assert (whole.directions is None) == (width < 600)
-    add_novelty(path, whole, with_nearest=True)
+    add_novelty(path, whole, width=looked_at, with_nearest=True)
     check_graph(path)
     asked = np.concatenate([images(50, width, seed=1), images(3, width)])
     found = Session(path, num_classes=2).collect(asked, ["features", "novelty", "nearest", "nearest_distances"])
-    scores = whole.scores(found["features"])
+    scores = whole.scores(found["features"][:, :looked_at])
     assert found["novelty"].shape == (53,)
     assert (np.abs(found["novelty"] - scores) <= 1e-4 * np.maximum(scores, 1)).all()
     squared = squared_distances(placed(found["features"][:, :looked_at], whole.directions), whole.bank)
@@ -86,7 +86,7 @@ def test_the_graph_gives_what_numpy_computes_and_the_nearest_rows_of_brute_force
 
 def test_an_image_that_gives_no_features_and_one_alone_have_the_scores_of_a_batch(tmp_path: Path) -> None:
     path = graph(tmp_path / "model.onnx", 40)
-    add_novelty(path, fitted(path, 40, looked_at=40, method="classes"), with_nearest=False)
+    add_novelty(path, fitted(path, 40, looked_at=40, method="classes"), width=40, with_nearest=False)
     session = Session(path, num_classes=2)
     asked = images(9, 40, seed=2)
     together = session.collect(asked, ["novelty"])["novelty"]
@@ -102,9 +102,76 @@ def test_the_same_arrays_give_the_same_bytes(tmp_path: Path) -> None:
     written = []
     for name in ("first.onnx", "second.onnx"):
         path = graph(tmp_path / name, 40)
-        add_novelty(path, fitted(path, 40, looked_at=40, method="images"), with_nearest=True)
+        add_novelty(path, fitted(path, 40, looked_at=40, method="images"), width=40, with_nearest=True)
         written.append(path.read_bytes())
     assert written[0] == written[1]
+
+
+def pooling_graph(path: Path) -> Path:
+    """Two members side by side, whose features are the sums over 3x2 places of a map of 7x5 of one or two channels."""
+    make, kind = onnx.helper.make_node, onnx.TensorProto
+    nodes = [make("Cast", ["images"], ["wide"], to=kind.FLOAT)]
+    weights = {"ones": np.ones((2, 1, 1, 1), np.float32), "flat": np.array([0, -1])}
+    for member in ("first", "second"):
+        nodes += [
+            make("Transpose", ["wide"], [f"{member}/rows"], perm=[0, 3, 1, 2]),
+            make("Conv", [f"{member}/rows", "ones"], [f"{member}/conv"]),
+            make("MaxPool", [f"{member}/conv"], [f"{member}/large"], kernel_shape=[2, 2], strides=[2, 2]),
+            make("AveragePool", [f"{member}/large"], [f"{member}/small"], kernel_shape=[3, 2], strides=[3, 2]),
+            make("MaxPool", [f"{member}/small"], [f"{member}/one"], kernel_shape=[2, 2]),
+            make("Reshape", [f"{member}/one", "flat"], [f"{member}/features"]),
+        ]
+    nodes += [
+        make("Concat", ["first/features", "second/features"], ["features"], axis=1),
+        make("Identity", ["features"], ["logits"]),
+    ]
+    value = onnx.helper.make_tensor_value_info
+    made = onnx.helper.make_graph(
+        nodes,
+        "graph",
+        [value("images", kind.UINT8, ["batch", 14, 10, 1])],
+        [value(name, kind.FLOAT, ["batch", 4]) for name in ("features", "logits")],
+        [onnx.numpy_helper.from_array(values, name) for name, values in weights.items()],
+    )
+    onnx.save(onnx.helper.make_model(made, opset_imports=[onnx.helper.make_opsetid("", 15)], ir_version=8), path)
+    return path
+
+
+def test_what_is_seen_are_features_and_the_quarters_of_the_maps_of_one_member(tmp_path: Path) -> None:
+    session = Session(pooling_graph(tmp_path / "model.onnx"), num_classes=4)
+    asked = np.random.default_rng(0).integers(0, 256, (6, 14, 10, 1), np.uint8)
+    with seeing(session, width=2) as looking:
+        found = looking.collect(asked, ["features", SEEN])
+    large = asked.reshape(6, 7, 2, 5, 2).max(axis=(2, 4)).astype(np.float64)
+    small = large[:, :6, :4].reshape(6, 2, 3, 2, 2).mean(axis=(2, 4))
+    # The middle of an odd side belongs to both halves; the one place that is left in the end has no quarters.
+    quarters = [
+        [part[:, rows, columns].mean(axis=(1, 2)) for rows in halves[0] for columns in halves[1]]
+        for part, halves in (
+            (small, ((slice(0, 1), slice(1, 2)),) * 2),
+            (large, ((slice(0, 4), slice(3, 7)), (slice(0, 3), slice(2, 5)))),
+        )
+    ]
+    # Both channels are alike.
+    rows = [np.concatenate([np.stack(part, axis=1)] * 2, axis=1) for part in quarters]
+    parts = [found["features"][:, :2], *rows]
+    expected = np.concatenate([part / np.linalg.norm(part, axis=1, keepdims=True) for part in parts], axis=1)
+    assert np.abs(found[SEEN] - expected).max() < 1e-6
+
+
+def test_the_score_of_a_network_with_maps_is_that_of_what_is_seen(tmp_path: Path) -> None:
+    session = Session(pooling_graph(tmp_path / "model.onnx"), num_classes=4)
+    asked = np.random.default_rng(0).integers(0, 256, (90, 14, 10, 1), np.uint8)
+    with seeing(session, width=2) as looking:
+        seen = looking.collect(asked, [SEEN])[SEEN]
+    whole = _fit(_Seen(seen[:60], np.arange(60) % 3), None)
+    add_novelty(session.path, whole, width=2, with_nearest=False)
+    kept = Session(session.path, num_classes=4)
+    assert SEEN not in kept.output_shapes()
+    assert np.abs(kept.collect(asked, ["novelty"])["novelty"] - whole.scores(seen)).max() < 1e-4
+    # What is in a bundle is what was fitted by.
+    with seeing(kept, width=2) as looking:
+        assert (looking.collect(asked, [SEEN])[SEEN] == seen).all()
 
 
 @pytest.mark.parametrize(("width", "num_classes"), [(1280, 10), (2048, 1000), (512, 5000), (4096, 2)])
@@ -122,7 +189,5 @@ def test_classes_far_apart_and_equal_features_fit_into_float16() -> None:
     whole: Any = _fit(_Seen(features, np.repeat(np.arange(3), 10)), None)
     for values in (whole.classes.scale, whole.classes.class_means, whole.bank):
         assert np.isfinite(values).all()
-    scores = FittedNovelty(3, None, whole.bank, whole.rows, whole.classes, "classes").scores(features)
-    assert (
-        scores.max() < FittedNovelty(3, None, whole.bank, whole.rows, whole.classes, "classes").scores(-features).min()
-    )
+    scores = FittedNovelty(None, whole.bank, whole.rows, whole.classes, "classes").scores(features)
+    assert scores.max() < FittedNovelty(None, whole.bank, whole.rows, whole.classes, "classes").scores(-features).min()

@@ -94,17 +94,18 @@ def known_distances(
         groups: of the images; None where each stands alone.
         method: a name of METHODS.
         measures: of that method.
-        seed: draws one of each group, the row that sets are made of, and 10,000 where there are more.
+        seed: draws one of each group, the row that sets are made of, and 10,000 where there are more; then images
+            and groups are counted that these stand for.
     """
     drawn = one_of_each_group(groups, len(scores), seed=seed)
-    kept = scores if drawn is None else scores[drawn]
-    if not len(kept) or not np.isfinite(kept).all():
+    rows = np.arange(len(scores)) if drawn is None else drawn
+    if not len(rows) or not np.isfinite(scores[rows]).all():
         return None
     num_images = len(scores)
-    if len(kept) > MOST_KEPT:
-        kept = kept[np.random.default_rng(seed).permutation(len(kept))[:MOST_KEPT]]
-        num_images = num_images if drawn is not None else MOST_KEPT
-    return KnownDistances(method, np.sort(kept).astype(np.float32), num_images, drawn is not None, measures)
+    if len(rows) > MOST_KEPT:
+        rows = rows[np.random.default_rng(seed).permutation(len(rows))[:MOST_KEPT]]
+        num_images = MOST_KEPT if drawn is None else int(np.isin(groups, np.asarray(groups)[rows]).sum())
+    return KnownDistances(method, np.sort(scores[rows]).astype(np.float32), num_images, drawn is not None, measures)
 
 
 def write_novelty(folder: Path, known: KnownDistances) -> int:

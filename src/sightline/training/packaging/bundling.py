@@ -43,6 +43,7 @@ from sightline.training.packaging.contract import (
 )
 from sightline.training.packaging.novelty_files import with_novelty, write_neighbour_files, write_novelty_file
 from sightline.training.packaging.novelty_fit import FittedNovelty, fit_novelty
+from sightline.training.packaging.novelty_graph import seeing
 from sightline.training.setup.preparation import Prepared
 
 JUDGED: tuple[SplitName, ...] = ("validation", "calibration", "test")
@@ -124,15 +125,16 @@ def _exported(
 
     They are in the network that is saved, so that whatever asks it later, in whatever format, asks one and the same.
     """
-    session = save_network(network, staged)
-    novelty = fit_novelty(session, data, width=member_width(network))
-    session = with_novelty(session, data, novelty)
+    session, width = save_network(network, staged), member_width(network)
+    with seeing(session, width=width) as looking:
+        novelty = fit_novelty(looking, data)
+    session = with_novelty(session, data, novelty, width=width)
     stopwatch.lap("export")
     predictions, outputs = _predict(session, data)
     scaling = _class_scaling(network, predictions["validation"], data)
     if scaling.is_chosen:
-        # Features stay what they were.
-        session = with_novelty(save_network(network, staged), data, novelty)
+        # What it sees stays what it was.
+        session = with_novelty(save_network(network, staged), data, novelty, width=width)
         predictions, outputs = _predict(session, data)
     return session, predictions, outputs, scaling, novelty
 

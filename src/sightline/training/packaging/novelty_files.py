@@ -17,11 +17,11 @@ from sightline.training.packaging.novelty_graph import add_novelty
 from sightline.training.setup.preparation import Prepared
 
 
-def with_novelty(session: Session, data: Prepared, fitted: FittedNovelty | None) -> Session:
+def with_novelty(session: Session, data: Prepared, fitted: FittedNovelty | None, *, width: int) -> Session:
     """The network with outputs that tell what is unlike what it learned, where there was enough to fit them by."""
     if fitted is None:
         return session
-    add_novelty(session.path, fitted, with_nearest=data.recipe.data.neighbours != "none")
+    add_novelty(session.path, fitted, width=width, with_nearest=data.recipe.data.neighbours != "none")
     return Session(session.path, num_classes=session.num_classes)
 
 

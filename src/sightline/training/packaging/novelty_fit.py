@@ -24,7 +24,9 @@ from sightline.training.packaging.unlike_images import unlike_images
 from sightline.training.setup.preparation import Prepared
 from sightline.training.setup.reference_rows import FEWEST_OF_A_MEAN, NUM_REFERENCES, reference_rows
 
-# Features that are wider, or that too many classes have a mean of, are projected: all that is kept has 4 MB at most,
+# The output by which novelty is told, in a network that is looked at; no bundle has it.
+SEEN = "novelty/seen"
+# What is wider, or that too many classes have a mean of, are projected: all that is kept has 4 MB at most,
 # 1 for the nearest images, 1.3 for the directions, 1.6 for the classes.
 MOST_WIDTH, MOST_DIRECTION_VALUES, MOST_CLASS_VALUES = 512, 660_000, 800_000
 # The choice rests on validation images, at most so many, and on as many folds of classes.
@@ -37,8 +39,7 @@ class FittedNovelty:
     """Both scores of novelty, in numbers that float16 holds, and the one that was chosen.
 
     Attributes:
-        width: how many features are looked at, from the first on.
-        directions: (width, num_directions) that they are projected on, or None.
+        directions: (width, num_directions) that what is seen is projected on, or None.
         bank: (num_images, num_values), where learned images lie.
         rows: (num_images,) of the data, which they are.
         classes: where classes lie.
@@ -46,7 +47,6 @@ class FittedNovelty:
         measures: what was found out about it; None where too few validation images were there to ask.
     """
 
-    width: int
     directions: NDArray[np.float64] | None
     bank: NDArray[np.float64]
     rows: NDArray[np.int64]
@@ -54,9 +54,9 @@ class FittedNovelty:
     method: str
     measures: NoveltyMeasures | None = None
 
-    def scores(self, features: NDArray[np.float32], method: str | None = None) -> NDArray[np.float64]:
-        """(num_images,) for (num_images, width or more); of the chosen method if none is named."""
-        points = placed(features[:, : self.width], self.directions)
+    def scores(self, seen: NDArray[np.float32], method: str | None = None) -> NDArray[np.float64]:
+        """(num_images,) for (num_images, width); of the chosen method if none is named."""
+        points = placed(seen, self.directions)
         if (method or self.method) == "images":
             return neighbour_scores(points, self.bank)
         return class_scores(points, self.classes)
@@ -64,7 +64,7 @@ class FittedNovelty:
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """Features of some images and their classes."""
+    """What the network sees of some images, and their classes."""
 
     features: NDArray[np.float32]
     labels: NDArray[np.int64]
@@ -73,18 +73,17 @@ class _Seen:
         return _Seen(self.features[chosen], self.labels[chosen])
 
 
-def fit_novelty(session: Session, data: Prepared, *, width: int) -> FittedNovelty | None:
+def fit_novelty(session: Session, data: Prepared) -> FittedNovelty | None:
     """Fit both scores on train rows and choose one by validation rows; None where too few can be looked at.
 
     Args:
-        session: the deployed network, which gives features.
+        session: the deployed network with the output SEEN.
         data: whose rows are looked at.
-        width: how many features are those of one network, from the first on.
     """
     # Of images that must not travel, not even what the network sees of one may: a mean of many may.
     may_travel, seed = data.recipe.data.neighbours != "none", data.recipe.seed
     rows = reference_rows(data.dataset, data.splits.train, data.spec, seed=seed, may_travel=may_travel)
-    rows, learned = _look(session, data, rows, width)
+    rows, learned = _look(session, data, rows)
     if not may_travel:
         is_of_many = np.bincount(learned.labels)[learned.labels] >= FEWEST_OF_A_MEAN
         rows, learned = rows[is_of_many], learned.take(is_of_many)
@@ -96,11 +95,11 @@ def fit_novelty(session: Session, data: Prepared, *, width: int) -> FittedNovelt
     allowed = [name for name in METHODS if name != "images" or may_travel]
     fitted = replace(_fit(learned, directions), rows=rows[:NUM_REFERENCES], method=allowed[0])
     judged = data.splits.validation[_spread(len(data.splits.validation), MOST_JUDGED)]
-    judged, known = _look(session, data, judged, width)
+    judged, known = _look(session, data, judged)
     if len(judged) < FEWEST_JUDGED:
         return fitted
     made = {
-        name: session.collect(images, ["features"])["features"][:, :width]
+        name: session.collect(images, [SEEN])[SEEN]
         for name, images in unlike_images(data.pixels.take(judged)[:]).items()
     }
     found = {name: _measure(name, fitted, (learned, known), made) for name in allowed}
@@ -109,8 +108,13 @@ def fit_novelty(session: Session, data: Prepared, *, width: int) -> FittedNovelt
 
 
 def best_method(found: Mapping[str, NoveltyMeasures]) -> str:
-    """The one that tells classes apart best, among those that tell the most kinds of made images; else the usual."""
-    return max(found, key=lambda name: (found[name].num_caught, found[name].separation or 0))
+    """The one that tells classes that were left out best, unless it is vetoed; of two alike the usual.
+
+    Vetoed by made images is whatever misses more kinds of them than another, however well it tells classes apart.
+    """
+    most = max(measures.num_caught for measures in found.values())
+    allowed = {name: measures for name, measures in found.items() if measures.num_caught == most}
+    return max(allowed, key=lambda name: allowed[name].separation or 0)
 
 
 def rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -137,10 +141,10 @@ def _spread(num_rows: int, most: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, num_rows - 1, min(num_rows, most)).astype(np.int64)) if num_rows else np.arange(0)
 
 
-def _look(session: Session, data: Prepared, rows: NDArray[np.int64], width: int) -> tuple[NDArray[np.int64], _Seen]:
-    """Those of the rows that have an image with finite features, and what the network sees of them."""
+def _look(session: Session, data: Prepared, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], _Seen]:
+    """Those of the rows that have an image of which the network sees finite numbers, and these."""
     rows = rows[[row not in data.pixels.errors for row in rows.tolist()]] if len(rows) else rows
-    found = session.collect(data.pixels.take(rows), ["features"], with_progress=True)["features"][:, :width]
+    found = session.collect(data.pixels.take(rows), [SEEN], with_progress=True)[SEEN]
     is_finite = np.isfinite(found).all(axis=1)
     rows = rows[is_finite]
     return rows, _Seen(found[is_finite], data.dataset.labels[rows])
@@ -153,8 +157,7 @@ def _fit(learned: _Seen, directions: NDArray[np.float64] | None) -> FittedNovelt
     scale = rounded(classes.scale)
     means = rounded(classes.class_means + (classes.centre - centre) @ classes.scale)
     bank = rounded(points[:NUM_REFERENCES])
-    width, rows = learned.features.shape[1], np.arange(len(bank))
-    return FittedNovelty(width, directions, bank, rows, ClassDistances(centre, scale, means), USUAL_METHOD)
+    return FittedNovelty(directions, bank, np.arange(len(bank)), ClassDistances(centre, scale, means), USUAL_METHOD)
 
 
 def _measure(

@@ -1,31 +1,61 @@
-"""Nodes behind the features of an exported graph: how novel an image is, and which learned ones are nearest."""
+"""Nodes behind an exported graph: what it sees of an image, how novel that is, and which learned ones are nearest."""
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.bundles.sessions import Session
 from sightline.errors import require
 from sightline.metrics.novelty import NEIGHBOURS
-from sightline.training.packaging.novelty_fit import FittedNovelty, factor_of
+from sightline.training.packaging.novelty_fit import SEEN, FittedNovelty, factor_of
+
+# What makes a map smaller, each place from its neighbourhood; ONNX has them channels first, whatever the exporter.
+_POOLING = ("MaxPool", "AveragePool")
 
 
-def add_novelty(path: Path, fitted: FittedNovelty, *, with_nearest: bool) -> None:
+@contextlib.contextmanager
+def seeing(session: Session, *, width: int) -> Iterator[Session]:
+    """A network that tells what it sees of an image, too: the output SEEN, by which novelty is told.
+
+    That are its features, and the means over the quarters of each map that it pools on the way to them, each of length
+    1. Features tell classes apart, and what they are not asked about they drop; the maps still have it.
+
+    Args:
+        session: of a graph with `features`, which is left as it is; that of a bundle does, too.
+        width: how many features are those of one network, from the first on.
+    """
+    onnx = require("onnx", purpose="writing model.onnx", install="onnx")
+    model = onnx.load(str(session.path))
+    nodes = _Nodes(onnx, model)
+    nodes.give(SEEN, "FLOAT", nodes.sides[SEEN][-1] if SEEN in nodes.sides else _see(nodes, width))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(model.SerializeToString(deterministic=True))
+        yield Session(path, num_classes=session.num_classes)
+
+
+def add_novelty(path: Path, fitted: FittedNovelty, *, width: int, with_nearest: bool) -> None:
     """Give a graph the output `novelty`, and `nearest` and `nearest_distances` of the bank, where it is asked for.
 
     Weights are kept in float16 and computed with in float32; for what does not ask for these outputs nothing changes.
 
     Args:
         path: of a graph with `features`, which is written anew; the same bytes for the same arrays.
-        fitted: with a bank of at least one image.
+        fitted: on what `seeing` tells; with a bank of at least one image.
+        width: how many features are those of one network, from the first on.
         with_nearest: whether learned images may be told.
     """
     onnx = require("onnx", purpose="writing model.onnx", install="onnx")
     model = onnx.load(str(path))
-    nodes = _Nodes(onnx, model.graph)
+    nodes = _Nodes(onnx, model)
+    _see(nodes, width)
     points = _points(nodes, fitted)
     if with_nearest or fitted.method == "images":
         distances = _nearest(nodes, points, fitted, with_nearest=with_nearest)
@@ -42,8 +72,14 @@ def add_novelty(path: Path, fitted: FittedNovelty, *, with_nearest: bool) -> Non
 class _Nodes:
     """Adds nodes and weights to a graph, by names of their own."""
 
-    def __init__(self, onnx: Any, graph: Any) -> None:
-        self.onnx, self.graph = onnx, graph
+    def __init__(self, onnx: Any, model: Any) -> None:
+        self.onnx, self.graph = onnx, model.graph
+        shaped = onnx.shape_inference.infer_shapes(model).graph
+        # Of tensors as they were, as far as it is known; 0 for a side that is not fixed, as that of a batch.
+        self.sides = {
+            value.name: tuple(side.dim_value for side in value.type.tensor_type.shape.dim)
+            for value in (*shaped.output, *shaped.value_info)
+        }
 
     def add(self, kind: str, inputs: list[str], name: str, *more: str, **attributes: Any) -> str:
         """The name of the first result."""
@@ -98,16 +134,42 @@ class _Nodes:
         self.graph.output.append(value)
 
 
+def _pooled_maps(nodes: _Nodes) -> dict[str, tuple[int, int, int]]:
+    """Maps that are pooled on the way to the features of one network, the last first, to channels, height, width."""
+    weights = {weight.name for weight in nodes.graph.initializer}
+    maker = {name: node for node in nodes.graph.node for name in node.output}
+    found, name = {}, "features"
+    while name in maker:
+        if maker[name].op_type in _POOLING:
+            _, channels, height, width = nodes.sides.get(name) or (0, 0, 0, 0)
+            if channels and min(height, width) > 1:
+                found[name] = (channels, height, width)
+        # Of several, as where members stand side by side, the first; a weight is on no way from an image.
+        name = next((given for given in maker[name].input if given not in weights), "")
+    return found
+
+
+def _see(nodes: _Nodes, width: int) -> int:
+    """Compute SEEN, (batch, values), whose length does not count; how many values it has."""
+    seen, maps = "features", _pooled_maps(nodes)
+    if nodes.sides["features"][-1] != width:
+        limits = [nodes.whole(name, np.array([side])) for name, side in (("start", 0), ("end", width), ("of", 1))]
+        seen = nodes.add("Slice", [seen, *limits], "novelty/one")
+    parts = [nodes.add("LpNormalization", [seen], "novelty/features", axis=1, p=2)]
+    for number, (name, (channels, *sizes)) in enumerate(maps.items(), start=1):
+        # Two windows along each side, which share the middle of an odd one.
+        kernel, strides = [-(-size // 2) for size in sizes], [size // 2 for size in sizes]
+        quarters = nodes.add("AveragePool", [name], f"novelty/map_{number}", kernel_shape=kernel, strides=strides)
+        flat = nodes.whole(f"map_{number}/flat", np.array([0, 4 * channels]))
+        row = nodes.add("Reshape", [quarters, flat], f"novelty/map_{number}/row")
+        parts.append(nodes.add("LpNormalization", [row], f"novelty/map_{number}/direction", axis=1, p=2))
+    nodes.add("Concat", parts, SEEN, axis=1)
+    return width + sum(4 * channels for channels, *_ in maps.values())
+
+
 def _points(nodes: _Nodes, fitted: FittedNovelty) -> str:
     """As `sightline.metrics.novelty.placed` does."""
-    width = next(output for output in nodes.graph.output if output.name == "features").type.tensor_type.shape.dim[1]
-    features = "features"
-    if width.dim_value != fitted.width:
-        limits = [
-            nodes.whole(name, np.array([side])) for name, side in (("start", 0), ("end", fitted.width), ("of", 1))
-        ]
-        features = nodes.add("Slice", [features, *limits], "novelty/one")
-    points = nodes.add("LpNormalization", [features], "novelty/points", axis=1, p=2)
+    points = nodes.add("LpNormalization", [SEEN], "novelty/points", axis=1, p=2)
     if fitted.directions is None:
         return points
     along = nodes.add("MatMul", [points, nodes.halved("directions", fitted.directions)], "novelty/along")
