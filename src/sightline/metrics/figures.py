@@ -14,7 +14,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.metrics.calibration.reliability import debiased_error, equal_mass_error, equal_width_error
+from sightline.metrics.calibration.reliability import (
+    Reliability,
+    debiased_error,
+    equal_mass_error,
+    equal_width_error,
+)
 from sightline.metrics.classification import balanced_accuracy, confusion_matrix, macro_f1
 from sightline.metrics.grouped import accuracy_interval, drawn_share, group_weights
 from sightline.metrics.intervals import USUAL_LEVEL
@@ -142,6 +147,24 @@ def _ranking(rows: Predictions) -> Ranking:
     return _RANKINGS.setdefault(rows, found)
 
 
+# The draws of what chance would show take long of many images, and are those of the interval, too.
+_RELIABILITIES: weakref.WeakKeyDictionary[Predictions, Reliability] = weakref.WeakKeyDictionary()
+
+
+def reliability_of(rows: Predictions, level: float = USUAL_LEVEL) -> Reliability:
+    """Confidences beside what came true, of rows that are all readable and labelled."""
+    known = _RELIABILITIES.get(rows)
+    if known is None or known.level != level:
+        known = _RELIABILITIES[rows] = Reliability(rows.confidences, is_right(rows), rows.groups, level=level)
+    return known
+
+
+def _equal_width_interval(rows: Predictions, level: float) -> tuple[float, float]:
+    return calibration_error_interval(
+        rows.confidences, is_right(rows), rows.groups, confidence=level, reliability=reliability_of(rows, level)
+    )
+
+
 def _calibration_interval(power: Literal[1, 2]) -> Callable[[Predictions, float], tuple[float, float]]:
     return lambda rows, level: calibration_error_interval(
         rows.confidences, is_right(rows), rows.groups, power=power, confidence=level
@@ -243,7 +266,7 @@ FIGURES: dict[str, Metric] = {
         "calibration error",
         lambda rows: equal_width_error(rows.confidences, is_right(rows)),
         is_higher_better=False,
-        interval=_calibration_interval(1),
+        interval=_equal_width_interval,
         interval_method="by tests",
         full_words="expected calibration error",
         left_out_of=("training",),

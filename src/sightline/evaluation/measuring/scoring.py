@@ -19,6 +19,7 @@ from sightline.metrics.figures import (
     confusion_of,
     is_right,
     plain,
+    reliability_of,
 )
 from sightline.metrics.grouped import num_groups
 from sightline.metrics.intervals import USUAL_LEVEL, checked_confidence
@@ -68,7 +69,7 @@ def score(
         interval_level=level,
         class_intervals=class_intervals_of(rows, level),
         rough=_why_rough(right, rows.groups),
-        reliability=Reliability(rows.confidences, right, rows.groups, level=level),
+        reliability=reliability_of(rows, level),
     )
 
 

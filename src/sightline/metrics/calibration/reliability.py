@@ -50,7 +50,7 @@ def equal_width_error(confidences: ArrayLike, correct: ArrayLike, *, num_bins: i
         0.25
     """
     sure, right = checked_answers(confidences, correct)
-    return _binned_error(sure, right, _bins_of_equal_width(sure, num_bins))
+    return _binned_error(sure, right, bins_of_equal_width(sure, num_bins))
 
 
 def equal_mass_error(confidences: ArrayLike, correct: ArrayLike, *, num_bins: int = NUM_BINS) -> float:
@@ -177,7 +177,7 @@ class Reliability:
         order = np.argsort(sure, kind="stable") if numbers is None else np.lexsort((numbers, sure))
         self._sure, self._right = sure[order], right[order]
         self._numbers = None if numbers is None else numbers[order]
-        self._bins = _bins_of_equal_width(self._sure, NUM_BINS)
+        self._bins = bins_of_equal_width(self._sure, NUM_BINS)
         self._sums_sure, self._sums_right = (
             np.bincount(self._bins, weights=values, minlength=NUM_BINS) for values in (self._sure, self._right)
         )
@@ -206,6 +206,12 @@ class Reliability:
         """How often perfect confidences would show an error at least as large."""
         # What is equal may differ by a rounding.
         return (1 + int((self._errors >= self.error - 1e-12).sum())) / (1 + NUM_DRAWS)
+
+    @property
+    def chance(self) -> NDArray[np.float64]:
+        """(num_draws, num_bins) by what share of all images more are right in each bin than confidences say, drawn."""
+        drawn: NDArray[np.float64] = (self._drawn - self._sums_sure) / len(self._sure)
+        return drawn
 
     @property
     def in_words(self) -> str:
@@ -290,7 +296,8 @@ def _square_sums(bins: NDArray[np.int64], cells: NDArray[np.int64], values: NDAr
     return np.asarray(np.bincount(bins, weights=values) ** 2 - within, np.float64)
 
 
-def _bins_of_equal_width(sure: NDArray[np.float64], num_bins: int) -> NDArray[np.int64]:
+def bins_of_equal_width(sure: NDArray[np.float64], num_bins: int = NUM_BINS) -> NDArray[np.int64]:
+    """(num_images,) number of each image's bin, from 0; bins between others may be empty."""
     num_bins = checked_count(num_bins, name="num_bins", at_least=1)
     # The inner edges as quotients, so that a confidence of exactly 2/5 falls below the edge 6/15.
     return np.searchsorted(np.arange(1, num_bins) / num_bins, sure, side="left")

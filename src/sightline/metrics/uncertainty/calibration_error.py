@@ -14,7 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sightline.errors import InvalidValue
-from sightline.metrics.calibration.reliability import bins_of_equal_mass, checked_answers
+from sightline.metrics.calibration.reliability import (
+    Reliability,
+    bins_of_equal_mass,
+    bins_of_equal_width,
+    checked_answers,
+)
 from sightline.metrics.grouped import checked_groups, design_effect, quantile_of
 from sightline.metrics.intervals import USUAL_LEVEL, normal_quantile
 
@@ -25,6 +30,8 @@ _HALVINGS = 20
 _CLEAR = 2.0
 
 _Error = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+# What chance adds to an error of a size, (num_draws, num_bins).
+_Noise = Callable[[float], NDArray[np.float64]]
 
 
 def calibration_error_interval(
@@ -34,8 +41,12 @@ def calibration_error_interval(
     *,
     power: Literal[1, 2] = 1,
     confidence: float = USUAL_LEVEL,
+    reliability: Reliability | None = None,
 ) -> tuple[float, float]:
-    """Interval in which the true distance between confidences and how often they come true lies, over equal-mass bins.
+    """Interval in which the true distance between confidences and how often they come true lies.
+
+    It is made over bins of equal mass, or over those of equal width of a `Reliability`. Then its draws say what chance
+    adds to an error of 0, so that 0 lies in the interval exactly where they explain what was seen, groups counted.
 
     How an error is spread over the bins is not known, and where it lies in few of them, chance adds more to it. So the
     lower bound is that of an error in the bins where it is clear, the upper one that of an error that is spread as it
@@ -47,6 +58,7 @@ def calibration_error_interval(
         groups: (num_images,) names or numbers, what hangs together; None: each image stands alone.
         power: 1 for the mean distance, of `equal_mass_error`; 2 for its root mean square, of `debiased_error`.
         confidence: in (0, 1).
+        reliability: of the same answers and groups, for the interval of its `error`, of `equal_width_error`.
 
     Returns:
         Lower and upper bound, each in [0, 1]; of a single group nothing is known but that.
@@ -70,7 +82,7 @@ def calibration_error_interval(
     widening = quantile_of(numbers, confidence) / normal_quantile(confidence)
     if np.isinf(widening):
         return 0.0, 1.0
-    bins = bins_of_equal_mass(sure)
+    bins = bins_of_equal_mass(sure) if reliability is None else _numbered(bins_of_equal_width(sure))
     weights = np.bincount(bins) / len(sure)
     surplus = np.bincount(bins, weights=right - sure) / len(sure)
     spread = _spread(sure, right, bins, numbers) * widening**2
@@ -83,25 +95,47 @@ def calibration_error_interval(
     size = np.abs(surplus) / deviations
     clear = np.where((size >= _CLEAR) | (size == size.max()), np.abs(surplus) + 1e-300, 0)
     seen = float(error(surplus[None])[0])
-    lower = _bound(noise, clear, error, seen=seen, share=(1 + confidence) / 2)
+
+    def usual(_: float) -> NDArray[np.float64]:
+        return noise
+
+    below: _Noise = usual
+    if reliability is not None:
+        below = _growing(reliability.chance[:, reliability.counts > 0], deviations, seen)
+    lower = _bound(below, clear, error, seen=seen, share=(1 + confidence) / 2)
     spreads = (np.abs(surplus) + 1e-300, np.abs(surplus) + deviations)
-    upper = max(_bound(noise, shape, error, seen=seen, share=(1 - confidence) / 2) for shape in spreads)
+    upper = max(_bound(usual, shape, error, seen=seen, share=(1 - confidence) / 2) for shape in spreads)
     return lower, min(upper, 1.0)
 
 
-def _bound(
-    noise: NDArray[np.float64], shape: NDArray[np.float64], error: _Error, *, seen: float, share: float
-) -> float:
+def _numbered(bins: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The same without the numbers of empty bins."""
+    return np.unique(bins, return_inverse=True)[1].astype(np.int64)
+
+
+def _growing(chance: NDArray[np.float64], deviations: NDArray[np.float64], seen: float) -> _Noise:
+    """What perfect confidences show, growing with the size of the error to as much as is seen to vary."""
+    perfect = chance.std(axis=0)
+    ratio = np.where(perfect > 0, np.maximum(deviations / np.maximum(perfect, 1e-300), 1), 1)
+
+    def noise(size: float) -> NDArray[np.float64]:
+        return chance * (1 + (ratio - 1) * min(size / seen, 1))
+
+    return noise
+
+
+def _bound(noise: _Noise, shape: NDArray[np.float64], error: _Error, *, seen: float, share: float) -> float:
     """The size of an error of this shape under which less than what was seen would be seen in this share of cases."""
     unit = shape / float(error(shape[None])[0])
-    rank = round(share * (len(noise) - 1))
+    most = noise(np.inf)
 
     def shown(size: float) -> float:
-        return float(np.partition(error(noise + size * unit), rank)[rank])
+        return float(np.quantile(error(noise(size) + size * unit), share))
 
-    if shown(0.0) >= seen:
+    # What is equal may differ by a rounding.
+    if shown(0.0) >= seen - 1e-12:
         return 0.0
-    lower, upper = 0.0, seen + float(error(np.abs(noise).max(axis=0)[None])[0])
+    lower, upper = 0.0, seen + float(error(np.abs(most).max(axis=0)[None])[0])
     for _ in range(_HALVINGS):
         middle = (lower + upper) / 2
         lower, upper = (middle, upper) if shown(middle) < seen else (lower, middle)
