@@ -57,6 +57,10 @@ class CannotWrite(SightlineError):
     """The disk is full, or the place to write to is read-only or missing."""
 
 
+class OutOfResources(SightlineError):
+    """The machine, or a limit set for this process, gives no more memory or open files; the data may be sound."""
+
+
 class MissingPackage(SightlineError, ImportError):
     """An optional package is needed and is not installed."""
 

@@ -239,6 +239,8 @@ def _explain(arguments: Namespace, error: Exception) -> int:
         # `sightline predict ... | head` closes the pipe early; that is no fault of anyone.
         silence_stdout()
         return FINE
+    if isinstance(error, MemoryError):
+        return _refuse(arguments, "the memory does not suffice. End other programs, or ask for less at once.")
     if isinstance(error, FileNotFoundError) and is_here_gone():
         return _refuse(arguments, GONE)
     if isinstance(error, OSError) and error.errno in _MACHINE:

@@ -21,6 +21,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.errors import OutOfResources
+
 # metrics.json of a thousand classes had 11 MB once; nothing else comes near.
 MOST_JSON_BYTES = 64 * 2**20
 MOST_DEPTH = 32
@@ -39,6 +41,20 @@ _PLAIN_KINDS = "biufSU"
 def open_without_waiting(path: str, flags: int) -> int:
     """An opener for `open`, which a pipe that nobody writes to does not hold up for ever."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def raise_if_exhausted(error: OSError) -> None:
+    """Refuse what is no fault of the file that was to be read: whoever took it for one would call sound data damaged.
+
+    Raises:
+        OutOfResources: too many files are open, or there is no memory.
+    """
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        raise OutOfResources(
+            "too many files are open at once. Allow this process more, for instance with: ulimit -n 4096"
+        ) from error
+    if error.errno == errno.ENOMEM:
+        raise OutOfResources("the memory does not suffice. End other programs, or use a larger machine.") from error
 
 
 def open_plain(path: Path) -> io.BufferedReader:

@@ -9,7 +9,7 @@ from sightline.networks.building import build_network
 from sightline.training.augmentation.pipeline import build_augmentation
 from sightline.training.loop.batches import rows_for_fit, train_rows_for_fit
 from sightline.training.loop.fit import Fitted, fit
-from sightline.training.loop.network import dtype_policy
+from sightline.training.loop.network import dtype_policy, enough_memory
 from sightline.training.loop.recording import FitOutputs
 from sightline.training.loop.time_budget import epochs_within
 from sightline.training.setup.preparation import Prepared
@@ -22,7 +22,7 @@ def fit_network(network: keras.Model, data: Prepared, outputs: FitOutputs) -> tu
     Returns:
         The network, or one in float32 with its weights where it was computed otherwise; and the course of the fit.
     """
-    with dtype_policy(data.recipe.training.precision):
+    with dtype_policy(data.recipe.training.precision), enough_memory(int(data.recipe.training.batch_size)):
         fitted = fit_transfer(network, data, outputs) if is_pretrained(data.recipe) else _fit(network, data, outputs)
     if data.recipe.training.precision == "float32":
         return network, fitted

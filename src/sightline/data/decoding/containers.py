@@ -26,7 +26,7 @@ from sightline.data.decoding.jpeg2000 import read_jpeg2000
 from sightline.data.decoding.netpbm import netpbm_header
 from sightline.data.decoding.tiff import exif_orientation, strip_tiff
 from sightline.errors import UnreadableImage
-from sightline.system.stored import open_without_waiting
+from sightline.system.stored import open_without_waiting, raise_if_exhausted
 
 # Ordinary files have at most one for every 4,096 bytes; decoders go through millions without complaint.
 _MOST_PARTS = 100_000
@@ -72,6 +72,8 @@ def read_bytes(path: Path) -> bytes:
     except PermissionError as error:
         raise UnreadableImage("reading it is not permitted; change its permissions.") from error
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        if isinstance(error, OSError):
+            raise_if_exhausted(error)
         raise UnreadableImage(f"cannot be read: {getattr(error, 'strerror', None) or error}.") from error
 
 

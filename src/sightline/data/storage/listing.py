@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sightline.data.decoding.formats import IMAGE_SUFFIXES, why_no_image
 from sightline.system.progress import reporter
-from sightline.system.stored import open_without_waiting
+from sightline.system.stored import open_without_waiting, raise_if_exhausted
 from sightline.system.text import printable
 from sightline.system.workers import map_in_order
 
@@ -220,6 +220,8 @@ def _look_into(folder: _Folder, visit: Visit) -> _Content:
                     if visit(entry, name, content.listing):
                         content.folders.append(_Folder(entry.path, f"{name}/", folder, is_link=entry.is_symlink()))
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        if isinstance(error, OSError):
+            raise_if_exhausted(error)
         return _Content(error=getattr(error, "strerror", None) or str(error))
     return content
 

@@ -22,7 +22,7 @@ from sightline.data.decoding.formats import format_of
 from sightline.data.storage.archive_members import read_tar_member, read_zip_member
 from sightline.errors import UnreadableImage
 from sightline.records import ColorMode, Store
-from sightline.system.stored import open_without_waiting
+from sightline.system.stored import open_without_waiting, raise_if_exhausted
 from sightline.system.workers import map_in_order
 
 Identities = NDArray[np.bytes_]
@@ -84,6 +84,7 @@ class FolderStore(Store):
             with open(self._unchanged(row), "rb", opener=open_without_waiting) as stream:
                 return stream.read(num_bytes)
         except OSError as error:
+            raise_if_exhausted(error)
             raise UnreadableImage(f"cannot be read: {error.strerror}.") from error
 
     def identities(self, rows: NDArray[np.int64]) -> Sequence[tuple[Any, ...] | None]:
@@ -127,6 +128,7 @@ class ArchiveStore(Store):
         try:
             return self._member(row)
         except OSError as error:
+            raise_if_exhausted(error)
             raise UnreadableImage(f"the archive cannot be read: {error.strerror or error}.") from error
 
     def identities(self, rows: NDArray[np.int64]) -> Sequence[tuple[Any, ...] | None]:

@@ -9,10 +9,14 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from sightline.errors import OutOfResources
 from sightline.networks.building import build_network
 from sightline.training.augmentation.color import ToPixels
 from sightline.training.augmentation.mixing import PLAN_COLUMNS, MixImages
 from sightline.training.setup.preparation import Prepared
+
+# In lower case, in what TensorFlow, JAX, PyTorch and NumPy say.
+_NO_MEMORY = ("resourceexhausted", "resource_exhausted", "outofmemory", "out of memory", "oom when")
 
 
 @contextlib.contextmanager
@@ -123,3 +127,20 @@ def training_network(network: keras.Model, augmentation: keras.Model | None, *, 
     plan = keras.Input((len(PLAN_COLUMNS),), dtype="float32", name="plan")
     mixed = ToPixels()(MixImages()(changed, plan))
     return keras.Model([images, plan], network(mixed), name="training")
+
+
+@contextlib.contextmanager
+def enough_memory(batch_size: int) -> Iterator[None]:
+    """Turn what a backend says where the memory does not suffice into an OutOfResources, with the batch size to try."""
+    try:
+        yield
+    except Exception as error:
+        # TensorFlow, JAX and PyTorch each have an error of their own for it, and none has to be here.
+        told = f"{type(error).__name__}: {str(error)[:500]}".lower()
+        if not isinstance(error, MemoryError) and not any(word in told for word in _NO_MEMORY):
+            raise
+        smaller = batch_size // 2
+        remedy = f"Try --set training.batch_size={smaller}" if smaller else "Try --set data.image_size with less"
+        raise OutOfResources(
+            f"the memory does not suffice to train with batches of {batch_size} images. {remedy}, or a smaller network."
+        ) from error
