@@ -93,8 +93,8 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("bundles/trust", "vouching calibration sets abstention novelty neighbours reference draws details"),),
     (Room("bundles/vetting", "hdf5 configs archives network_files weights_files", keras_on_use_in="network_files"),),
     (Room("bundles", "prediction answer_tables"),),
-    (Room("quality/labels", "planting doubts label_table"),),
-    (Room("quality", "findings ranges survey images classes duplicates shortcuts audit"),),
+    (Room("quality/labels", "planting outliers doubts label_table"),),
+    (Room("quality", "findings ranges measures survey images classes duplicates shortcuts appearance order audit"),),
     (Room("reporting/sheets", "fonts grids sheets"),),
     (Room("reporting/charts", "canvas confusion reliability curves overlay learning_rates risk_coverage"),),
     (

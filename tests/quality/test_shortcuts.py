@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from sightline.quality.measures import MEASURES
 from sightline.quality.shortcuts import PROVEN, PROVEN_OF_CONTENT, binned, measure, shortcut_findings
 from sightline.quality.survey import Survey
 from sightline.records import Dataset
@@ -29,6 +30,7 @@ def made(labels: NDArray[np.int64], **fields: object) -> tuple[Dataset, Survey]:
         "brightness": np.full(count, 100.0),
         "spread": np.full(count, 200),
         "cameras": [""] * count,
+        "appearance": np.zeros((count, len(MEASURES)), np.float32),
         "signatures": None,
     }
     return dataset, Survey(**{**plain, **fields})

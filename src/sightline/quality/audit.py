@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 from sightline.data.duplicates.fingerprints import THUMBNAIL_SIDE, Signatures
 from sightline.data.duplicates.search import exact_duplicates, find_copies, outstanding
 from sightline.data.sources.loading import load
+from sightline.quality.appearance import appearance_findings
 from sightline.quality.classes import class_findings
 from sightline.quality.duplicates import Pair, copy_findings
 from sightline.quality.findings import KINDS, SEVERITIES, Audit, Finding
 from sightline.quality.images import CONSTANT_SPREAD, picture_findings, unreadable_findings
 from sightline.quality.labels.doubts import LabelDoubts, find_doubts, finding_words
+from sightline.quality.measures import MEASURES
+from sightline.quality.order import order_findings
 from sightline.quality.ranges import range_findings, sampled_peaks
 from sightline.quality.shortcuts import shortcut_findings
 from sightline.quality.survey import Survey, survey
@@ -30,7 +33,8 @@ def audit(source: Any, *, near_duplicates: bool = True, labels: bool = False, mo
 
     Looks for files that cannot be read, wrong names, turned, tiny, huge, narrow and
     empty images, copies within and across classes and splits, classes too small or too
-    large, and shortcuts that give the class away. Nothing of the source is changed.
+    large, shortcuts that give the class away, and images that are blurred, dark or otherwise
+    unlike the others of their source. Nothing of the source is changed.
 
     Args:
         source: whatever `sightline.load` takes.
@@ -62,6 +66,7 @@ def audit(source: Any, *, near_duplicates: bool = True, labels: bool = False, mo
             *class_findings(dataset),
             *_copies(dataset, seen, copies),
             *shortcut_findings(dataset, seen),
+            *_beside_the_others(dataset, seen),
         ]
         doubts, told = _label_doubts(dataset, seen, copies) if labels else (None, [])
         findings += told
@@ -73,6 +78,18 @@ def audit(source: Any, *, near_duplicates: bool = True, labels: bool = False, mo
         dataset=dataset,
         labels=doubts,
     )
+
+
+def _beside_the_others(dataset: Dataset, seen: Survey) -> list[Finding]:
+    """What is unusual for this source."""
+    looked = seen.readable & (seen.spread > CONSTANT_SPREAD)
+    of_fineness = seen.appearance[:, MEASURES.index("fineness")]
+    measured = {"brightness": seen.brightness, "sharpness": of_fineness}
+    sizes = np.stack([seen.heights, seen.widths], axis=1)
+    return [
+        *appearance_findings(dataset, seen.appearance, looked, sizes),
+        *order_findings(dataset, measured, looked),
+    ]
 
 
 def cheap_findings(
@@ -141,7 +158,12 @@ def _label_doubts(dataset: Dataset, seen: Survey, copies: _Copies) -> tuple[Labe
     if isinstance(found, str):
         return None, [Finding("not-searched", "note", (), found)]
     names = tuple(dataset.row_ids[found.rows[: found.num_listed]].tolist())
-    return found, [Finding("doubtful-labels", "note", names, finding_words(found))]
+    told = [Finding("doubtful-labels", "note", names, finding_words(found))] if names else []
+    if len(found.outliers):
+        far = tuple(dataset.row_ids[found.outliers].tolist())
+        detail = f"{counted(len(far), 'image')} far from what is nearest in the class, the farthest first"
+        told.append(Finding("outliers", "note", far, detail))
+    return found, told
 
 
 def _near(seen: Survey, shows_something: NDArray[np.bool_]) -> tuple[list[Pair], int]:

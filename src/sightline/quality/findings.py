@@ -132,6 +132,39 @@ KINDS: dict[str, Kind] = {
         "near copies or lookalikes within a class",
         "Series and edited copies add less than their number says. Training keeps them in one split.",
     ),
+    "blurry": Kind(
+        "images blurrier than the others",
+        "Look whether what tells the class is still seen. Keep them where new images will be as blurry.",
+    ),
+    "dark": Kind(
+        "images darker than the others",
+        "Look whether what tells the class is still seen. Keep them where new images will be as dark.",
+    ),
+    "over-exposed": Kind(
+        "images with far more white than the others",
+        "Look whether what tells the class is still seen. Keep them where new images will be as light.",
+    ),
+    "nearly-empty": Kind(
+        "images that are nearly empty",
+        "Look whether there is anything on them.",
+    ),
+    "grey-among-colour": Kind(
+        "grey images among coloured ones",
+        "Look whether they lie mostly in one class, and whether new images will be grey, too.",
+    ),
+    "odd-size": Kind(
+        "images of another size or shape than the others",
+        "Look whether they came from another camera, or are parts of larger ones.",
+    ),
+    "outliers": Kind(
+        "images unlike the others of their class",
+        "Look whether they belong to this source at all. A rare view of the class is worth keeping.",
+    ),
+    "order": Kind(
+        "images that follow one another are alike",
+        "Set data.group_by, or a column group, by what they have in common, so that series stay in one split and are "
+        "counted as one.",
+    ),
     "not-searched": Kind(
         "what was not looked for",
         "Absence from this list says nothing here.",

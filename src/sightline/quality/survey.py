@@ -13,6 +13,7 @@ from sightline.data.decoding.tiff import camera_model
 from sightline.data.duplicates.fingerprints import Signatures, empty_signatures
 from sightline.data.storage.stores import decode_row
 from sightline.errors import UnreadableImage
+from sightline.quality.measures import MEASURES, appearance
 from sightline.records import Dataset, Store
 from sightline.system.progress import reporter
 from sightline.system.workers import map_in_order
@@ -42,6 +43,7 @@ class Survey:
         spread: (num_images,) int64, levels between the darkest and the lightest of 99.9 % of
             the pixels, in the channel where they differ most.
         cameras: (num_images,) models by EXIF, "" where the file is silent.
+        appearance: (num_images, 5) float32, as `sightline.quality.appearance.MEASURES`.
         signatures: for finding copies.
     """
 
@@ -56,6 +58,7 @@ class Survey:
     brightness: NDArray[np.float64]
     spread: NDArray[np.int64]
     cameras: list[str]
+    appearance: NDArray[np.float32]
     signatures: Signatures
 
     def __len__(self) -> int:
@@ -95,6 +98,7 @@ def _blank(num_images: int) -> Survey:
         brightness=np.zeros(num_images),
         spread=zeros(),
         cameras=[""] * num_images,
+        appearance=np.zeros((num_images, len(MEASURES)), np.float32),
         signatures=empty_signatures(num_images),
     )
 
@@ -135,6 +139,7 @@ def _measure(image: NDArray[np.uint8], row: int, into: Survey) -> None:
     sample = image[::step, ::step]
     into.brightness[row] = sample.mean()
     into.spread[row] = spreads(sample[np.newaxis])[0]
+    into.appearance[row] = appearance(sample)
     into.signatures.put(row, image)
 
 
@@ -147,6 +152,7 @@ def _look_at_arrays(images: NDArray[np.uint8], into: Survey) -> None:
             into.brightness[rows] = portion.mean(axis=(1, 2, 3))
             into.spread[rows] = spreads(portion)
             for row, image in enumerate(portion, start=first):
+                into.appearance[row] = appearance(image)
                 into.signatures.put(row, image)
             bar.advance(len(portion))
 

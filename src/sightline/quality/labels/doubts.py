@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +17,7 @@ from sightline.metrics.classification import softmax
 from sightline.metrics.labels.discriminants import OutOfFold
 from sightline.metrics.labels.folds import grouped_folds
 from sightline.metrics.labels.quality import label_doubts
+from sightline.quality.labels.outliers import class_outliers
 from sightline.quality.labels.planting import PlantedFlips, no_planting, plant_flips
 from sightline.records import Dataset, InputSpec
 from sightline.system.progress import reporter
@@ -46,6 +47,7 @@ class LabelDoubts:
         nearest_suggested: (num_shown, 3) the same of the suggested class.
         planted: what such a list finds of labels changed on purpose; None where there are too few images.
         not_judged: names of the classes with too few images.
+        outliers: (num_outliers,) rows unlike the others of their class, the farthest first.
     """
 
     rows: NDArray[np.int64]
@@ -56,6 +58,7 @@ class LabelDoubts:
     nearest_suggested: NDArray[np.int64]
     planted: PlantedFlips | None
     not_judged: tuple[str, ...] = ()
+    outliers: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __repr__(self) -> str:
         return f"LabelDoubts({self.num_listed:,} of {counted(len(self.rows), 'label')} to look at)"
@@ -131,6 +134,7 @@ def find_doubts(dataset: Dataset, *, readable: NDArray[np.bool_], copies: NDArra
         nearest_suggested=np.where(nearest[1] < 0, -1, judged[nearest[1]]),
         planted=plant_flips(judge, labels, look_alikes(labels, answers[1])),
         not_judged=missing,
+        outliers=judged[class_outliers(features, labels, groups[judged])],
     )
 
 
