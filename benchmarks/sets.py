@@ -1,12 +1,15 @@
 """Promised and reached coverage of sets, and how large they are, on the test rows of finished runs.
 
-Usage: python benchmarks/sets.py RUN [RUN ...] [--coverages 0.9,0.95,0.99] [--splits 200]
+Usage: python benchmarks/sets.py RUN [RUN ...] [--coverages 0.9,0.95,0.99] [--splits 200] [--mapie]
 
 For each run, coverage and score: what the bundle reaches on the test rows of its run, with the 95 % interval (groups
 counted), as `sightline evaluate --coverage` tells it. Beside it, what any calibration with as many rows would reach in
 95 of 100 cases, by the Beta law. Then the same from the logits that the run kept, over random splits of its test rows
 into calibration rows and others: mean and spread of the coverage, which has to be that of the law (p-value, chi-square
 over ten bins). These splits need rows that stand alone; where test rows come in groups, that part is left out.
+
+With --mapie, nothing but this: of the test rows of each run, 1,000 calibrate and 4,000 get sets, drawn by ten seeds,
+and it is counted how many of those differ from those of MAPIE (pip install '.[oracles]'), by the same random numbers.
 """
 
 from __future__ import annotations
@@ -33,7 +36,12 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--coverages", default="0.9,0.95,0.99")
     parser.add_argument("--splits", type=int, default=200)
+    parser.add_argument("--mapie", action="store_true")
     arguments = parser.parse_args()
+    if arguments.mapie:
+        for path in arguments.runs:
+            beside_mapie(path)
+        return
     coverages = [float(coverage) for coverage in arguments.coverages.split(",")]
     print(f"{platform.platform()}, {os.cpu_count()} processors, Python {platform.python_version()}")
     print(", ".join(f"{name} {metadata.version(name)}" for name in ("sightline", "onnxruntime", "numpy")))
@@ -101,6 +109,68 @@ def p_value(covered: NDArray[np.int64], law: stats.rv_discrete) -> float:
     chances = np.diff(np.concatenate(([0.0], law.cdf(edges), [1.0])))
     observed = np.bincount(np.searchsorted(edges, covered, side="left"), minlength=len(chances))
     return float(stats.chisquare(observed, chances / math.fsum(chances) * len(covered)).pvalue)
+
+
+class Known:
+    """A fitted classifier for MAPIE: what it is given are its probabilities."""
+
+    def __init__(self, num_classes: int) -> None:
+        """Know so many classes."""
+        self.classes_, self.is_fitted_, self.n_features_in_ = np.arange(num_classes), True, num_classes
+
+    def fit(self, *_: object) -> Known:
+        """Nothing."""
+        return self
+
+    def predict(self, table: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The most probable class."""
+        return np.asarray(table.argmax(axis=1))
+
+    def predict_proba(self, table: NDArray[np.float64]) -> NDArray[np.float64]:
+        """As they are."""
+        return table
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """It is."""
+        return True
+
+
+def beside_mapie(path: Path) -> None:
+    """How many sets differ, of each score and coverage."""
+    with np.load(path / "predictions.npz") as arrays:
+        pool, labels = arrays["test_logits"].astype(np.float64), arrays["test_labels"]
+    print(f"\n{path}: MAPIE {metadata.version('mapie')}, sets that differ of 10 x 4,000:\n")
+    print("| score | 0.9 | 0.95 |\n|---|---|---|")
+    for score in ("lac", "aps"):
+        found = [
+            sum(num_different(pool, labels, score, coverage, seed=seed) for seed in range(10))
+            for coverage in (0.9, 0.95)
+        ]
+        print(f"| {score} | {found[0]:,} | {found[1]:,} |")
+
+
+def num_different(
+    pool: NDArray[np.float64], labels: NDArray[np.int64], score: str, coverage: float, *, seed: int
+) -> int:
+    """Of 4,000 rows, those whose set is another one than that of MAPIE."""
+    from mapie.classification import SplitConformalClassifier
+
+    rows = np.random.default_rng(seed).permutation(len(pool))[:5_000]
+    logits, right = pool[rows], labels[rows]
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    table, num_classes = weights / weights.sum(axis=1, keepdims=True), pool.shape[1]
+    judge = SplitConformalClassifier(
+        Known(num_classes), confidence_level=coverage, conformity_score=score, prefit=True, random_state=seed
+    )
+    judge.conformalize(table[:1_000], right[:1_000])
+    options = {} if score == "lac" else {"include_last_label": "randomized"}
+    expected = judge.predict_set(table[1_000:], conformity_score_params=options)[1][:, :, 0]
+    # Its random numbers, which count from the other end.
+    known, new = (1 - np.random.RandomState(seed).uniform(size=size) for size in (1_000, 4_000))
+    scores = label_scores(logits[:1_000], score, known)[np.arange(1_000), right[:1_000]]
+    names = tuple(map(str, range(num_classes)))
+    limits = score_limits(scores, right[:1_000], coverage=coverage, class_names=names)
+    return int(((label_scores(logits[1_000:], score, new) <= limits) != expected).any(axis=1).sum())
 
 
 if __name__ == "__main__":
