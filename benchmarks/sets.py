@@ -15,6 +15,7 @@ and it is counted how many of those differ from those of MAPIE (pip install '.[o
 from __future__ import annotations
 
 import argparse
+import importlib
 import math
 import os
 import platform
@@ -153,13 +154,13 @@ def num_different(
     pool: NDArray[np.float64], labels: NDArray[np.int64], score: str, coverage: float, *, seed: int
 ) -> int:
     """Of 4,000 rows, those whose set is another one than that of MAPIE."""
-    from mapie.classification import SplitConformalClassifier
+    classification = importlib.import_module("mapie.classification")
 
     rows = np.random.default_rng(seed).permutation(len(pool))[:5_000]
     logits, right = pool[rows], labels[rows]
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     table, num_classes = weights / weights.sum(axis=1, keepdims=True), pool.shape[1]
-    judge = SplitConformalClassifier(
+    judge = classification.SplitConformalClassifier(
         Known(num_classes), confidence_level=coverage, conformity_score=score, prefit=True, random_state=seed
     )
     judge.conformalize(table[:1_000], right[:1_000])

@@ -46,6 +46,8 @@ def test_how_far_members_disagree_is_told_of_test_images_and_else_of_validation_
     assert ensemble_lines(told | {"disagreement": {"validation": 0.25, "test": 0.0125}})[1] == (
         "           on test images, on average 1.25% of the members name another class than all together"
     )
+    bounds = {"disagreement": {"test": 0.0125}, "disagreement_interval": {"test": [0.01, 0.02]}}
+    assert "on average 1.25% [1.00%, 2.00%] of the members" in ensemble_lines(told | bounds)[1]
     assert ensemble_lines(told | {"disagreement": {"validation": 0.25}})[1] == (
         "           on validation images, on average 25.00% of the members name another class than all together"
     )

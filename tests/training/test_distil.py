@@ -70,6 +70,7 @@ def test_a_student_is_a_run_like_any_other_and_says_who_taught_it(
     teacher = student.teacher
     assert teacher["bundle"] == str(tiny_run.bundle.path)
     assert teacher["test_accuracy"] == tiny_run.evaluation.accuracy
+    assert tuple(teacher["test_accuracy_interval"]) == tiny_run.evaluation.accuracy_interval
     assert teacher["validation"]["num_correct"] == tiny_run.validation.num_correct
     assert (teacher["num_views"], teacher["has_same_splits"]) == (2, True)
     for place in (student.path / "metrics.json", student.bundle.path / "metrics.json"):

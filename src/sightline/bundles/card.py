@@ -146,6 +146,8 @@ def _taught(teacher: Mapping[str, Any] | None) -> str:
         return ""
     known = teacher["test_accuracy"]
     figure = "whose test accuracy is not known" if known is None else f"whose test accuracy is {known:.4f}"
+    if (bounds := teacher.get("test_accuracy_interval")) is not None:
+        figure += f" [{bounds[0]:.4f}, {bounds[1]:.4f}]"
     text = (
         f". It was distilled from '{teacher['bundle']}', {figure}: it learned, half and half, the given labels and "
         f"what that bundle answers to {counted(teacher['num_views'], 'view')} of each train image"

@@ -141,7 +141,9 @@ def ensemble_lines(ensemble: Mapping[str, Any]) -> list[str]:
         lines[0] += f", each alone {mean:.4f} on test (from {judged[0]:.4f} to {judged[-1]:.4f})"
     if apart := ensemble["disagreement"]:
         name = "test" if "test" in apart else "validation"
-        told = f"on average {apart[name]:.2%} of the members name another class than all together"
+        told = (
+            f"on average {apart[name]:.2%}{_bounds(ensemble, name)} of the members name another class than all together"
+        )
         if not apart[name]:
             told = "all members name the same class, and one alone would answer as well at less cost"
         lines.append(f"{'':<11}on {name} images, {told}")
@@ -152,6 +154,12 @@ def ensemble_lines(ensemble: Mapping[str, Any]) -> list[str]:
             "train images, each judged by members that did not see it"
         )
     return lines + (_combined_lines(ensemble) if ensemble["kind"] == "combined" else [])
+
+
+def _bounds(ensemble: Mapping[str, Any], name: str) -> str:
+    """Of the disagreement; runs of an earlier version kept none."""
+    bounds = (ensemble.get("disagreement_interval") or {}).get(name)
+    return "" if bounds is None else f" [{bounds[0]:.2%}, {bounds[1]:.2%}]"
 
 
 def _combined_lines(ensemble: Mapping[str, Any]) -> list[str]:
@@ -178,7 +186,11 @@ def teacher_line(teacher: Mapping[str, Any]) -> str:
         lower, upper = judged["accuracy_interval"]
         parts.append(f"accuracy {judged['accuracy']:.4f} [{lower:.4f}, {upper:.4f}] on the same validation images")
     if teacher["test_accuracy"] is not None:
-        parts.append(f"test accuracy {teacher['test_accuracy']:.4f}")
+        told = f"test accuracy {teacher['test_accuracy']:.4f}"
+        # Runs of an earlier version kept none.
+        if (bounds := teacher.get("test_accuracy_interval")) is not None:
+            told += f" [{bounds[0]:.4f}, {bounds[1]:.4f}]"
+        parts.append(told)
     return f"{'teacher':<11}{', '.join(parts)}; {counted(teacher['num_views'], 'view')} of each train image"
 
 

@@ -473,7 +473,8 @@ class Run:
         seconds: wall time of import, data, fit, evaluate, export and total.
         images_per_second: training images a second, over all epochs, without compilation and validation.
         ensemble: of an ensemble: `kind`; `members`, each with `network`, `seed`, `vote` and its own figures;
-            `disagreement`, by split the mean share of members that name another class than all together, None where
+            `disagreement`, by split the mean share of members that name another class than all together, and its
+            `disagreement_interval`, None where
             the graph has one network; `out_of_bag` figures of bagging; of combined runs also `against_best`. None for
             a single network.
         teacher: of a student: `bundle`, its `test_accuracy`, `num_views`, `has_same_splits`, and its figures on the

@@ -148,7 +148,8 @@ def brief_figures(predictions: Predictions) -> dict[str, Any] | None:
     if not len(rows):
         return None
     right = int(is_right(rows).sum())
-    return {"num_images": len(rows), "num_correct": right, **plain({"accuracy": FIGURES["accuracy"].measure(rows)})}
+    counts = {"num_images": len(rows), "num_correct": right, "num_groups": num_groups(rows.groups)}
+    return {**counts, **plain({"accuracy": FIGURES["accuracy"].measure(rows)})}
 
 
 def run_figures(run: Run) -> dict[str, Any]:

@@ -54,6 +54,7 @@ def distillation_targets(data: Prepared, teacher: Teacher) -> DistillationTarget
     told = {
         "bundle": str(teacher.bundle.path),
         "test_accuracy": test.get("accuracy"),
+        "test_accuracy_interval": test.get("accuracy_interval"),
         # Of rows that it may have learned from, its figures would say nothing.
         "validation": _judged(session, data, teacher) if teacher.is_known else None,
         "num_views": num_views,

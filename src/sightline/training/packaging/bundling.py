@@ -30,6 +30,7 @@ from sightline.bundles.trust.reference import refer, reference_section, write_re
 from sightline.bundles.trust.sets import certify, sets_section, write_sets
 from sightline.evaluation.measuring.scoring import brief_figures, figures, score
 from sightline.metrics.calibration.scaling import ScalingChoice, choose_scaling
+from sightline.metrics.uncertainty.bootstrap import mean_interval
 from sightline.records import Bundle, Evaluation, Predictions, SplitName
 from sightline.system.backends import without_retracing_notes
 from sightline.system.files import staged_folder, write_arrays, write_atomically, write_json
@@ -83,7 +84,7 @@ def make_bundle(
         if ensemble is not None:
             ensemble = ensemble | {
                 "members": _judged_members(ensemble["members"], predictions, outputs),
-                "disagreement": _mean_disagreement(predictions),
+                **_mean_disagreement(predictions),
             }
         made_of = {
             "ensemble": ensemble,
@@ -198,11 +199,17 @@ def _judged_members(
     return judged
 
 
-def _mean_disagreement(predictions: dict[SplitName, Predictions]) -> dict[str, float] | None:
-    """By split, the share of members that name another class than all together, over its images."""
-    shares = {name: predictions[name].disagreements for name in ("validation", "test") if len(predictions[name])}
-    told = {name: float(share.mean()) for name, share in shares.items() if share is not None}
-    return told or None
+def _mean_disagreement(predictions: dict[SplitName, Predictions]) -> dict[str, Any]:
+    """By split, the share of members that name another class than all together, over its images; and its interval."""
+    found: dict[str, dict[str, Any]] = {"disagreement": {}, "disagreement_interval": {}}
+    for name in ("validation", "test"):
+        rows = predictions[name]
+        if len(rows) and rows.disagreements is not None:
+            lower, upper = mean_interval(rows.disagreements, rows.groups)
+            found["disagreement"][name] = float(rows.disagreements.mean())
+            # Of one image nothing is known but that it is a share.
+            found["disagreement_interval"][name] = [max(lower, 0.0), min(upper, 1.0)]
+    return {key: told or None for key, told in found.items()}
 
 
 def _write_predictions(
