@@ -107,6 +107,11 @@ def evaluate(  # noqa: PLR0913  # each is an option of the command line, and non
         choice.told["notes"].append(
             f"{count:,} of these images are those that the promise rests on: on them any network keeps it"
         )
+    if makers and (count := sum(choice.told["judged"].get(name, 0) for name in ("train", "validation"))):
+        choice.told["notes"].append(
+            f"{count:,} of these images are those that the network learned from or was chosen by: what is measured of "
+            "a promise on them flatters"
+        )
     predictions = predict_dataset(opened, dataset, rows, pixels=choice.pixels, makers=makers)
     predictions = dataclasses.replace(predictions, groups=choice.groups)
     for row_id, error in zip(predictions.row_ids, predictions.errors, strict=True):

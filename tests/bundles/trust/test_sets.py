@@ -496,6 +496,18 @@ def test_a_coverage_on_the_images_it_was_made_by_is_told_apart(tiny_run: sightli
         assert note not in other.rows["notes"]
 
 
+def test_a_promise_on_images_that_were_learned_from_is_told_to_flatter(tiny_run: sightline.Run) -> None:
+    counts = {name: len(getattr(tiny_run.splits, name)) for name in ("train", "validation")}
+    for split, count in (("validation", counts["validation"]), ("all", sum(counts.values()))):
+        notes = sightline.evaluate(tiny_run, split=split, max_error=0.3, certainty=0.8).rows["notes"]  # type: ignore[index]
+        assert any(
+            note.startswith(f"{count:,} of these images are those that the network learned from") for note in notes
+        )
+    fair = sightline.evaluate(tiny_run, max_error=0.3, certainty=0.8).rows
+    assert fair is not None
+    assert not any("flatters" in note for note in fair["notes"])
+
+
 def test_without_a_coverage_no_figure_speaks_of_sets(tiny_run: sightline.Run) -> None:
     measured = sightline.evaluate(tiny_run)
     assert not {"coverage", "mean_set_size", "singletons", "unusual"} & set(measured.figures)
