@@ -108,7 +108,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("evaluation", "evaluate comparison similarity verification kept_runs check mistakes report"),),
     (Room("networks", "lite0_layout building classic convnet lite0 applications", keras=AT_ONCE),),
     # A wrong name is refused before Keras is imported.
-    (Room("training/setup", "mirrors reference_rows resolution preparation run_folder"),),
+    (Room("training/setup", "mirrors reference_rows resolution preparation unfinished run_folder"),),
     (Room("training/optimization", "optimizers schedules losses", keras=AT_ONCE),),
     (Room("training/augmentation", "affine color randaugment pipeline mixing views", keras=AT_ONCE),),
     (
@@ -119,7 +119,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             keras_on_use_in="onnx_export",
         ),
     ),
-    (Room("training/loop", "batches network recording monitor fit time_budget", keras=AT_ONCE),),
+    (Room("training/loop", "batches network checkpoints recording monitor fit time_budget", keras=AT_ONCE),),
     (
         Room(
             "training/search", "rate_sweep learning_rate_finder", keras=AT_ONCE, keras_on_use_in="learning_rate_finder"
@@ -137,7 +137,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("training/distillation", "teacher soft_labels"),),
     (Room("training", "preview train", keras=ON_USE),),
     (Room("training/combination", "shared_rows selection reopening", keras_on_use_in="reopening"),),
-    (Room("training", "combine distil", keras=ON_USE),),
+    (Room("training", "combine distil extend resume", keras=ON_USE),),
     (Room("deployment/conversion", "formats description onnx rows gate readme"),),
     (Room("deployment", "export"),),
     (Room("information"),),
@@ -150,8 +150,8 @@ ROWS: tuple[tuple[Room, ...], ...] = (
 
 # `sightline.train` would be replaced by a module of that name as soon as it is imported.
 PUBLIC_FUNCTIONS = (
-    "show audit find_learning_rate train combine distil evaluate predict verify runs check reopen similar compare "
-    "explain export sort serve models datasets recipes cache load split recipe"
+    "show audit find_learning_rate train resume combine distil evaluate predict verify runs check reopen similar "
+    "compare explain export sort serve models datasets recipes cache load split recipe"
 )
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base"}
 

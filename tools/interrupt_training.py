@@ -43,7 +43,8 @@ def attempt(seconds: float) -> tuple[str, float, str]:
                 started.kill()
                 return "went on", 120.0, ""
     took = time.monotonic() - pressed
-    if started.returncode == 130 and told.endswith("sightline train: interrupted\n"):
+    last = told.splitlines()[-1] if told else ""
+    if started.returncode == 130 and last.startswith("sightline train: interrupted"):
         return ("noise" if "Traceback" in told or "Exception ignored" in told else "well"), took, told
     return f"exit code {started.returncode}", took, told
 

@@ -24,6 +24,8 @@ _HOMES: dict[str, str] = {
     "audit": "sightline.quality.audit",
     "find_learning_rate": "sightline.training.search.learning_rate_finder",
     "train": "sightline.training.train",
+    "resume": "sightline.training.resume",
+    "extend": "sightline.training.extend",
     "combine": "sightline.training.combine",
     "distil": "sightline.training.distil",
     "evaluate": "sightline.evaluation.evaluate",
@@ -107,6 +109,8 @@ if TYPE_CHECKING:  # for editors and type checkers alone
     from sightline.system.caches import cache as cache
     from sightline.training.combine import combine as combine
     from sightline.training.distil import distil as distil
+    from sightline.training.extend import extend as extend
     from sightline.training.preview import show as show
+    from sightline.training.resume import resume as resume
     from sightline.training.search.learning_rate_finder import find_learning_rate as find_learning_rate
     from sightline.training.train import train as train

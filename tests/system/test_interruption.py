@@ -162,6 +162,6 @@ def test_ctrl_c_ends_a_training_with_130_and_one_line(small_npz: Path, tmp_path:
             started.kill()
             raise
     assert started.returncode == 130, told
-    assert told.endswith("sightline train: interrupted\n")
+    assert told.endswith("sightline train: interrupted, and kept as it is. To go on: sightline resume run\n")
     assert "Traceback" not in told
     assert "Exception ignored" not in told

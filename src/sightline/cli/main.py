@@ -73,6 +73,8 @@ COMMANDS: dict[str, Command] = {
         sources.find_learning_rate_options,
     ),
     "train": Command("train a classifier: split, fit, calibrate, evaluate, save", runs.train, runs.train_options),
+    "resume": Command("go on with a training that was interrupted", runs.resume, runs.resume_options),
+    "extend": Command("let a finished run learn for some epochs more", runs.extend, runs.extend_options),
     "combine": Command("make one classifier of several finished runs", runs.combine, runs.combine_options),
     "distil": Command(
         "train one small network on labels and the answers of a bundle", runs.distil, runs.distil_options
@@ -153,7 +155,7 @@ def main(argv: list[str] | None = None) -> int:
         return _refuse(arguments, str(error))
     except KeyboardInterrupt as stop:
         with contextlib.suppress(OSError):  # of a terminal that was closed
-            print(f"sightline {arguments.command}: interrupted", file=sys.stderr)
+            print(f"sightline {arguments.command}: {str(stop) or 'interrupted'}", file=sys.stderr)
         return INTERRUPTED if not isinstance(stop, Stopped) else BY_SIGNAL + stop.signal
     except Exception as error:  # noqa: BLE001  # the last place that can tell a bug from findings
         return _explain(arguments, error)

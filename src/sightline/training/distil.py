@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from sightline.system.files import check_free
 from sightline.system.paths import places_of
 from sightline.system.progress import Mode, reporting
 from sightline.training.distillation.teacher import open_teacher, source_of_teacher, student_recipe
+from sightline.training.setup.run_folder import GoingOn, may_go_on
+from sightline.training.setup.unfinished import Asked, read_interval
 from sightline.training.train import TrainingRequest, run_training
 
 
@@ -28,6 +31,9 @@ def distil(  # noqa: PLR0913  # each is an option of the command line, and none 
     recipe: str | Path | Recipe | None = None,
     out: str | Path | None = None,
     backend: str | None = None,
+    checkpoint_every: str | None = None,
+    resume: bool = False,
+    force: bool = False,
     mode: Mode | None = None,
 ) -> Run:
     """Train one network on labels and the answers of a finished bundle, of an ensemble for instance.
@@ -35,7 +41,7 @@ def distil(  # noqa: PLR0913  # each is an option of the command line, and none 
     The student is fed what its teacher is fed, knows the teacher's classes, and is divided as its teacher was: what
     the one is tested on, the other does not learn from. Each train image is looked at in several views, and the
     student learns, half and half, the given label and what the teacher answers to the very same view. Accuracy while
-    it trains is counted by the given labels.
+    it trains is counted by the given labels. A run that was left unfinished is gone on with, as `train` does it.
 
     Args:
         bundle: the teacher: a bundle or a run, or its folder.
@@ -45,6 +51,9 @@ def distil(  # noqa: PLR0913  # each is an option of the command line, and none 
             `into`, its loss by the cross-entropy with the teacher's answers.
         out: folder of the run; `runs/<source>-<recipe>-001`, counted up, if left out.
         backend: "tensorflow", "jax" or "torch"; else KERAS_BACKEND, else the first installed.
+        checkpoint_every: how often the student is kept while it learns, as `train` takes it.
+        resume: go on with an unfinished run, and refuse to begin a new one.
+        force: go on, too, where another version of a package began.
         mode: "terminal", "plain" or "quiet" progress; by what stderr is if left out.
 
     Returns:
@@ -78,7 +87,9 @@ def distil(  # noqa: PLR0913  # each is an option of the command line, and none 
     teacher = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
     backend = choose_backend(backend)
     place = Path(out) if out is not None else None
-    if place is not None:
+    going_on, interval = GoingOn(must=resume, force=force), read_interval(checkpoint_every)
+    if place is not None and not may_go_on(place, Recipe()):
+        going_on.check_begun(place)
         check_free(place, keep=places_of(source_of_teacher(teacher, source)))
     with reporting(mode):
         asked = recipe if isinstance(recipe, Recipe) else student_start(teacher, source, recipe)
@@ -86,7 +97,10 @@ def distil(  # noqa: PLR0913  # each is an option of the command line, and none 
         # Where Keras fetches the source, it is loaded here, with the backend that was chosen.
         load_keras_for(source_of_teacher(teacher, source), backend)
         opened, settled = open_teacher(teacher, source, settled)
+        options = {"into": into, "bundle": str(teacher.path.absolute()), "backend": backend}
+        again = Asked("distil", asked.to_dict(), options | {"checkpoint_every": checkpoint_every})
         request = TrainingRequest(opened.dataset, settled.recipe, place, backend, teacher=opened)
+        request = replace(request, interval=interval, going_on=going_on, again=again)
         return run_training(request, settled.changes)
 
 

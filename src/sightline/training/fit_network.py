@@ -8,7 +8,7 @@ from sightline.configuration.consistency import is_pretrained
 from sightline.networks.building import build_network
 from sightline.training.augmentation.pipeline import build_augmentation
 from sightline.training.loop.batches import rows_for_fit, train_rows_for_fit
-from sightline.training.loop.fit import Fitted, fit
+from sightline.training.loop.fit import Fitted, fit, planned_epochs
 from sightline.training.loop.network import dtype_policy, enough_memory
 from sightline.training.loop.recording import FitOutputs
 from sightline.training.loop.time_budget import epochs_within
@@ -39,7 +39,7 @@ def _fit(network: keras.Model, data: Prepared, outputs: FitOutputs) -> Fitted:
         augmentation = build_augmentation(recipe.augmentation, data.spec, seed=recipe.seed)
     if outputs.deadline is not None:
         num_judged = len(data.dataset) - len(train)
-        epochs = epochs_within(
+        epochs = planned_epochs(outputs) or epochs_within(
             outputs.deadline, network, train, num_judged=num_judged, recipe=recipe, augmentation=augmentation
         )
         recipe = recipe.changed({"training.epochs": epochs})

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sightline.bundles.bundle import load_bundle
-from sightline.bundles.card import trained
+from sightline.bundles.card import Origin, trained
 from sightline.bundles.identity import read_identity
 from sightline.configuration.consistency import epochs_key, is_pretrained
 from sightline.configuration.schema import Recipe
@@ -19,16 +20,17 @@ from sightline.errors import InvalidValue
 from sightline.evaluation.evaluate import write_figures
 from sightline.evaluation.measuring.scoring import run_figures
 from sightline.evaluation.report import report as write_report
-from sightline.records import SPLIT_NAMES, Run
+from sightline.records import SPLIT_NAMES, Bundle, Run
 from sightline.reporting.charts.curves import curves_png
 from sightline.system.backends import check_packages, choose_backend, load_keras, usual_keras
 from sightline.system.files import check_free, write_atomically, write_json
 from sightline.system.interruption import heeding_interrupts
 from sightline.system.paths import check_place, places_of
 from sightline.system.progress import Mode, Stopwatch, reporter, reporting
+from sightline.system.text import counted
 from sightline.system.workers import available_processors, process_map
 from sightline.training.distillation.teacher import Teacher
-from sightline.training.loop.recording import check_tensorboard, make_log_folder
+from sightline.training.loop.recording import check_tensorboard, log_folder
 from sightline.training.setup.preparation import Prepared, identified, prepare
 from sightline.training.setup.resolution import (
     Settled,
@@ -39,7 +41,15 @@ from sightline.training.setup.resolution import (
     settle,
     take_steps,
 )
-from sightline.training.setup.run_folder import may_go_on, run_folder, write_resolution
+from sightline.training.setup.run_folder import AS_IT_COMES, GoingOn, may_go_on, run_folder, write_resolution
+from sightline.training.setup.unfinished import (
+    CHECKPOINTS,
+    Asked,
+    Interval,
+    keep_request,
+    read_interval,
+    telling_how_to_go_on,
+)
 
 
 def train(  # noqa: PLR0913  # each is an option of the command line, and none is a group of others
@@ -51,9 +61,17 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
     log_every: int | None = None,
     tensorboard: str | Path | None = None,
     jobs: int = 1,
+    checkpoint_every: str | None = None,
+    resume: bool = False,
+    force: bool = False,
     mode: Mode | None = None,
 ) -> Run:
     """Train a classifier and leave a run: measured, drawn, saved as a bundle.
+
+    A run of the same recipe, data and versions that was left unfinished, interrupted or killed, is gone on with: in
+    `out`, or where no folder is named, under the name that this run would get. A network goes on from its last
+    checkpoint, an ensemble with the member that was learning; on TensorFlow and the same processors the weights are
+    those of a run that never stopped, byte for byte.
 
     Args:
         source: whatever `sightline.load` takes.
@@ -66,6 +84,11 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
         jobs: members of an ensemble that are trained at once, each in a process of its own with its share of the
             processors, which changes their weights in the last digit; a script that asks for it needs the usual
             `if __name__ == "__main__":`.
+        checkpoint_every: how often a network is kept while it learns, such as "500steps", "30s", "5m" or "1h"; left
+            out, each minute, and at most so often that it takes one part in a hundred of the time.
+        resume: go on with an unfinished run, and refuse to begin a new one.
+        force: go on, too, where another version of Sightline, Keras, its backend or NumPy began; the weights are then
+            those of neither.
         mode: "terminal", "plain" or "quiet" progress; by what stderr is if left out.
 
     Returns:
@@ -93,7 +116,10 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
     backend = choose_backend(backend)
     place = Path(out) if out is not None else None
     check_jobs(jobs, asked)
+    going_on = GoingOn(must=resume, force=force)
+    interval = read_interval(checkpoint_every)
     if place is not None and not may_go_on(place, asked):
+        going_on.check_begun(place)
         check_free(place, keep=keep)
     if log_every is not None and not (type(log_every) is int and log_every >= 1):
         raise InvalidValue(f"log_every must be a whole number of at least 1; got {log_every!r}.")
@@ -104,8 +130,19 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
     with reporting(mode):
         if recipe is None and holds_files(source):
             announce_recipe(asked.name)
+        options = {
+            "backend": backend,
+            "log_every": log_every,
+            "tensorboard": None if logs is None else str(logs.absolute()),
+            "jobs": jobs,
+            "checkpoint_every": checkpoint_every,
+        }
         request = TrainingRequest(source, asked, place, backend, log_every, logs, jobs)
-        return run_training(request)
+        return run_training(
+            dataclasses.replace(
+                request, interval=interval, going_on=going_on, again=Asked("train", asked.to_dict(), options)
+            )
+        )
 
 
 def check_jobs(jobs: int, recipe: Recipe) -> None:
@@ -128,8 +165,20 @@ def check_jobs(jobs: int, recipe: Recipe) -> None:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Beginning:
+    """A finished run that a training begins with: its bundle, its history, and its `splits.csv`."""
+
+    bundle: Bundle
+    history: tuple[Mapping[str, float], ...]
+    splits: str
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class TrainingRequest:
-    """What was asked for; a `teacher` is what `sightline.training.distillation.teacher.open_teacher` gives."""
+    """What was asked for; a `teacher` is what `sightline.training.distillation.teacher.open_teacher` gives.
+
+    `again` is how it can be asked for again.
+    """
 
     source: Any
     recipe: Recipe
@@ -139,6 +188,10 @@ class TrainingRequest:
     logs: Path | None = None
     jobs: int = 1
     teacher: Teacher | None = None
+    interval: Interval | None = None
+    going_on: GoingOn = AS_IT_COMES
+    again: Asked | None = None
+    beginning: Beginning | None = None
 
 
 def run_training(request: TrainingRequest, changes: tuple[SettledKey, ...] = ()) -> Run:
@@ -150,8 +203,8 @@ def run_training(request: TrainingRequest, changes: tuple[SettledKey, ...] = ())
     stopwatch = Stopwatch()
     load_keras_for(source, backend)
     stopwatch.lap("import")
-    teacher = request.teacher
-    spec, splits = (None, None) if teacher is None else (teacher.bundle.input, teacher.splits)
+    before = request.teacher or request.beginning
+    spec, splits = (None, None) if before is None else (before.bundle.input, before.splits)
     data = prepare(source, begun, spec=spec, splits=splits)
     stopwatch.lap("data")
     reporter().say(_opening(data, backend))
@@ -173,13 +226,15 @@ def _carry_out(request: TrainingRequest, data: Prepared, stopwatch: Stopwatch) -
         data = identified(data)
     named = request.source if request.teacher is None else request.teacher.source
     typed = str(named) if isinstance(named, str | Path) else getattr(named, "typed", "")
-    with run_folder(request.out, data) as folder:
+    with run_folder(request.out, data, request.going_on) as folder, telling_how_to_go_on(folder):
+        if request.again is not None:
+            keep_request(folder, request.again, source=typed)
         stopwatch.lap("data")
         learned = _learn(network, data, folder, request, stopwatch)
         curves = curves_png(learned.fitted.history, chosen_epoch=learned.fitted.chosen_epoch)
         write_atomically(folder / "curves.png", curves)
         stopwatch.lap("fit")
-        run = _judge(learned, data, folder, typed, stopwatch=stopwatch)
+        run = _judge(learned, data, folder, _origin(data, request, typed), stopwatch=stopwatch)
         write_json(folder / "metrics.json", run_figures(run))
     # Of a run that is finished: it is read from what it keeps.
     write_report(run, data.dataset)
@@ -191,7 +246,12 @@ def _begin(data: Prepared, request: TrainingRequest) -> Any:
     if data.recipe.ensemble.kind == "none":
         from sightline.training.loop.network import new_network
 
-        return new_network(data)
+        network = new_network(data)
+        if request.beginning is not None:
+            from sightline.bundles.vetting.network_files import open_network
+
+            network.set_weights(open_network(request.beginning.bundle.path / "model.keras").get_weights())
+        return network
     from sightline.training.ensembles.member_recipes import check_possible
 
     check_possible(data, jobs=request.jobs)
@@ -216,6 +276,7 @@ def _learn(
         from sightline.training.ensembles.train_members import ensemble_summary, outcome_of_lost_process, train_ensemble
 
         job = Job(request.source, request.recipe, folder, data.dataset.fingerprint, request.log_every, logs)
+        job = dataclasses.replace(job, interval=request.interval)
         with process_map(
             request.jobs, functools.partial(load_keras, request.backend), lost=outcome_of_lost_process
         ) as each:
@@ -225,19 +286,26 @@ def _learn(
         return _TrainedNetwork(ensemble.network, ensemble.fitted, ensemble_summary(ensemble, recipe.ensemble.kind))
     from sightline.training.ensembles.graph import ensemble_network
     from sightline.training.fit_network import fit_network
-    from sightline.training.loop.recording import FitOutputs
+    from sightline.training.loop.checkpoints import Checkpoints
+    from sightline.training.loop.fit import behind
+    from sightline.training.loop.recording import FitOutputs, rewrite_history
     from sightline.training.packaging.contract import contract_of
 
-    budget = recipe.training.time_budget_seconds
+    budget, noted = recipe.training.time_budget_seconds, folder / CHECKPOINTS / "tensorboard.json"
     outputs = FitOutputs(
         history_path=folder / "history.jsonl",
         log_every=request.log_every,
         curves_path=folder / "curves.png",
         deadline=None if budget is None else stopwatch.started + budget,
         rescue_path=folder / "last-good.keras",
-        tensorboard=None if logs is None else make_log_folder(logs, folder.resolve().name),
+        tensorboard=None if logs is None else log_folder(logs, folder.resolve().name, noted),
+        before=() if request.beginning is None else request.beginning.history,
+        checkpoints=Checkpoints(folder / CHECKPOINTS, request.interval),
     )
+    if outputs.before:
+        rewrite_history(outputs, outputs.before)
     fitted_network, fitted = fit_network(network, data, outputs)
+    fitted = behind(outputs.before, fitted)
     if fitted.planned_epochs is not None:
         why = f"as many as fit into training.time_budget_seconds={budget:g} at the speed that was measured here"
         planned = take_steps(Settled(recipe, data.changes), [(epochs_key(recipe), fitted.planned_epochs, why)])
@@ -247,14 +315,22 @@ def _learn(
     return _TrainedNetwork(fitted_network, fitted)
 
 
-def _judge(learned: _TrainedNetwork, data: Prepared, folder: Path, typed: str, *, stopwatch: Stopwatch) -> Run:
+def _origin(data: Prepared, request: TrainingRequest, typed: str) -> Origin:
+    teacher = None if data.distillation is None else data.distillation.teacher
+    origin = trained(data.dataset, data.recipe, num_train=len(data.splits.train), typed=typed, teacher=teacher)
+    if request.beginning is None:
+        return origin
+    run, before = request.beginning.bundle.path.parent, counted(len(request.beginning.history), "epoch")
+    return dataclasses.replace(origin, made=f"{origin.made}. It began with the weights of '{run}', after {before}")
+
+
+def _judge(learned: _TrainedNetwork, data: Prepared, folder: Path, origin: Origin, *, stopwatch: Stopwatch) -> Run:
     import keras
 
     from sightline.training.packaging.bundling import make_bundle
 
     fitted = learned.fitted
     teacher = None if data.distillation is None else data.distillation.teacher
-    origin = trained(data.dataset, data.recipe, num_train=len(data.splits.train), typed=typed, teacher=teacher)
     judged = make_bundle(learned.network, data, folder, origin, stopwatch=stopwatch, ensemble=learned.ensemble)
     if "test" in judged.evaluations:
         write_figures(

@@ -12,7 +12,7 @@ keras = load_keras()
 
 from sightline.training.augmentation.mixing import MixImages, Mixing, mixing_of  # noqa: E402  # as above
 from sightline.training.loop import batches as feeding  # noqa: E402  # the backend is chosen first
-from sightline.training.loop.batches import LabelledImages, training_feed, validation_feed  # noqa: E402  # as above
+from sightline.training.loop.batches import LabelledImages, training_feed, training_order, validation_feed  # noqa: E402  # as above
 from sightline.training.loop.fit import fit  # noqa: E402  # as above
 from sightline.training.loop.network import training_network  # noqa: E402  # as above
 from sightline.training.loop.recording import FitOutputs  # noqa: E402  # as above
@@ -132,7 +132,8 @@ def test_a_feed_carries_plans_targets_and_weights_of_the_same_rows_on_every_back
     pytest.importorskip("tensorflow")
     monkeypatch.setattr(feeding.keras.config, "backend", lambda: backend)
     data = small_data(weights=True)
-    fed = training_feed(data, mixed_recipe(), num_classes=3)["x"]
+    order = training_order(data, mixed_recipe())
+    fed = training_feed(data, mixed_recipe(), num_classes=3, order=order)["x"]
     batches = [fed[index] for index in range(len(fed))] if backend == "jax" else list(fed)
     assert sum(len(np.asarray(batch[0][0])) for batch in batches) == 70
     number_of = {image.tobytes(): number for number, image in enumerate(data.images)}

@@ -24,6 +24,8 @@ from sightline.training.ensembles.members import (  # noqa: E402  # as above
     with_data,
 )
 from sightline.training.loop import monitor  # noqa: E402  # the backend is chosen first
+from sightline.training.loop.checkpoints import StateKeeper, numbered  # noqa: E402
+from sightline.training.setup.unfinished import Interval  # noqa: E402
 
 # A network whose weights grow ninefold with each step.
 ABSURD = {
@@ -53,6 +55,33 @@ def test_a_member_is_kept_whole_and_read_back(prepared_job) -> None:
     lines = (job.folder_of(2) / "history.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == list(member.history)
     assert set(load_member(job, 2).output) == {"features", "logits"}
+
+
+def test_a_member_that_is_broken_off_goes_on_where_it_was(
+    prepared_job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, data = prepared_job({"ensemble.kind": "bagging", "model.dropout": 0.2})
+    _train(job, data, 2)
+    again = dataclasses.replace(job, folder=tmp_path / "again", interval=Interval(steps=1))
+
+    usual = StateKeeper.end_steps
+
+    def break_off(keeper: StateKeeper, step: int) -> None:
+        if keeper.watcher.course(step).history:
+            raise KeyError
+        usual(keeper, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StateKeeper, "end_steps", break_off)
+        with pytest.raises(KeyError):
+            _train(again, data, 2)
+    assert read_member(again, 2) is None
+    assert len(numbered(again.checkpoints_of(2))) == 1, "of the beginning of the second epoch"
+    _train(again, data, 2)
+    one, other = load_member(job, 2).get_weights(), load_member(again, 2).get_weights()
+    assert [array.tobytes() for array in one] == [array.tobytes() for array in other]
+    assert [row["epoch"] for row in read_member(again, 2).history] == [1, 2]
+    assert [path.name for path in (again.folder / "members").iterdir()] == ["02"], "nothing is left of checkpoints"
 
 
 def test_a_bagged_member_keeps_what_it_says_of_the_rows_that_it_did_not_see(prepared_job) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sightline.configuration.recipes import parse_recipe
+from sightline.configuration.schema import Recipe
 from sightline.data.inputs.pixels import Pixels
 from sightline.system.progress import reporter, reporting
 from sightline.training.loop.batches import (
@@ -15,6 +16,7 @@ from sightline.training.loop.batches import (
     drawn_rows,
     row_weights,
     training_feed,
+    training_order,
     validation_feed,
 )
 
@@ -64,6 +66,10 @@ def test_targets_are_whole_numbers_or_one_hot_rows():
     assert data.targets("categorical_crossentropy", 3).tolist() == [[0, 1, 0], [1, 0, 0]]
 
 
+def feed_of(data: LabelledImages, recipe: Recipe, *, num_classes: int) -> dict:
+    return training_feed(data, recipe, num_classes=num_classes, order=training_order(data, recipe))
+
+
 def epoch_of(feed: dict) -> list[tuple[int, int]]:
     """(number of the image, label) of one epoch in the order in which `fit` gets them."""
     batches = [tuple(np.asarray(part) for part in batch) for batch in feed["x"]]
@@ -79,8 +85,11 @@ def test_every_row_comes_once_an_epoch_with_its_own_label_from_memory_and_from_t
     rows = np.arange(count)[::-1].copy()
     data = LabelledImages(Pixels(stored, rows, {}), np.arange(count)[::-1] % 7)
     recipe = parse_recipe({"training.batch_size": 32, "data.memory_limit_mib": memory_limit_mib})
-    feed = training_feed(data, recipe, num_classes=7)
-    first, second = epoch_of(feed), epoch_of(feed)
+    order = training_order(data, recipe)
+    feed = training_feed(data, recipe, num_classes=7, order=order)
+    first = epoch_of(feed)
+    order.begin(1)
+    second = epoch_of(feed)
     assert sorted(first) == sorted((n, n % 7) for n in range(count))
     assert sorted(second) == sorted(first)
     assert first != second, "each epoch is shuffled anew"
@@ -89,7 +98,7 @@ def test_every_row_comes_once_an_epoch_with_its_own_label_from_memory_and_from_t
 def test_the_same_seed_shuffles_alike_and_another_seed_otherwise():
     data = LabelledImages(numbered_images(100), np.arange(100) % 3)
     orders = [
-        epoch_of(training_feed(data, parse_recipe({"seed": seed, "training.batch_size": 16}), num_classes=3))
+        epoch_of(feed_of(data, parse_recipe({"seed": seed, "training.batch_size": 16}), num_classes=3))
         for seed in (4, 4, 5)
     ]
     assert orders[0] == orders[1]
@@ -98,7 +107,7 @@ def test_the_same_seed_shuffles_alike_and_another_seed_otherwise():
 
 def test_balanced_sampling_and_weights_reach_fit():
     recipe = parse_recipe({"training.sampling": "balanced", "training.class_weights": "balanced"})
-    feed = training_feed(LabelledImages(numbered_images(37), LABELS), recipe, num_classes=3)
+    feed = feed_of(LabelledImages(numbered_images(37), LABELS), recipe, num_classes=3)
     (batch,) = [tuple(np.asarray(part) for part in batch) for batch in feed["x"]]
     assert np.bincount(batch[1]).tolist() == [30, 30, 10]
     weights = row_weights(LabelledImages(None, LABELS), "balanced")
@@ -127,19 +136,21 @@ ANSWERED = {"loss.name": "categorical_crossentropy", "training.batch_size": 8}
 @pytest.mark.parametrize("settings", [{}, {"training.class_weights": "balanced", "training.sampling": "balanced"}])
 def test_each_image_comes_once_an_epoch_in_one_of_its_views_with_the_answer_to_that_view(settings):
     count, num_views = 40, 3
-    feed = training_feed(answered(count, num_views), parse_recipe({**ANSWERED, **settings}), num_classes=2)
+    data, recipe = answered(count, num_views), parse_recipe({**ANSWERED, **settings})
+    order = training_order(data, recipe)
+    feed = training_feed(data, recipe, num_classes=2, order=order)
     epochs = []
-    for _ in range(4):
+    for epoch in range(4):
+        order.begin(epoch)
         batches = [tuple(np.asarray(part) for part in batch) for batch in feed["x"]]
         seen = np.concatenate([batch[0][:, 0, 0, 0] for batch in batches]).astype(int)
         given = np.concatenate([batch[1] for batch in batches])
         assert np.allclose(given[:, 0], seen / 256)
         assert sorted(seen % count) == list(range(count))
         epochs.append(seen.tolist())
-        getattr(feed["x"], "on_epoch_end", lambda: None)()  # where Keras itself says so
     assert {view // count for epoch in epochs for view in epoch} == {0, 1, 2}
     assert sorted(epochs[0]) != sorted(epochs[1]), "views are drawn anew each epoch"
-    again = training_feed(answered(count, num_views), parse_recipe({**ANSWERED, **settings}), num_classes=2)
+    again = feed_of(answered(count, num_views), recipe, num_classes=2)
     assert [int(row) for batch in again["x"] for row in np.asarray(batch[0])[:, 0, 0, 0]] == epochs[0]
 
 
@@ -181,7 +192,7 @@ class _Listening:
 def test_who_reads_images_in_a_thread_of_the_backend_knows_that_it_is_to_be_quiet() -> None:
     images = _Listening(numbered_images(6))
     with reporting("quiet"):
-        batches = training_feed(LabelledImages(images, np.arange(6) % 2), parse_recipe({}), num_classes=2)["x"]
+        batches = feed_of(LabelledImages(images, np.arange(6) % 2), parse_recipe({}), num_classes=2)["x"]
     with ThreadPoolExecutor(1) as pool:  # a thread has no context of its own
-        pool.submit(lambda: [batches[0]] if hasattr(batches, "on_epoch_end") else list(batches)).result()
+        pool.submit(lambda: [batches[0]] if hasattr(batches, "order") else list(batches)).result()
     assert set(images.modes) == {"quiet"}

@@ -1,22 +1,24 @@
-"""The folder of a run: a new one, the one of an ensemble that was left unfinished, or a refusal."""
+"""The folder of a run: a new one, the one of a run that was left unfinished, or a refusal."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 import sightline
 from sightline.configuration.schema import EnsembleRecipe
-from sightline.errors import InvalidValue, OutputExists
-from sightline.training.setup.run_folder import BEGUN, run_folder
+from sightline.errors import InvalidValue, OutputExists, TrainingFailed
+from sightline.system.progress import reporting
+from sightline.training.setup.run_folder import BEGUN, GoingOn, run_folder
 
 
-def made_folder(out, data) -> Path:
+def made_folder(out, data, **options) -> Path:
     """The folder of a run that nobody is at any more."""
-    with run_folder(out, data) as folder:
+    with run_folder(out, data, **options) as folder:
         return folder
 
 
@@ -33,18 +35,135 @@ def test_an_unfinished_ensemble_is_gone_on_with_and_half_a_member_is_cleared_awa
     assert (folder / "members" / "02").exists()
 
 
-@pytest.mark.parametrize("other", [{"seed": 1}, {"ensemble.members": 4}, {"training.epochs": 3}])
-def test_an_unfinished_ensemble_of_another_recipe_is_refused(other: dict, prepared_job, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("other", "difference"),
+    [
+        ({"seed": 1}, r"seed was 0 and is 1"),
+        ({"ensemble.members": 4}, r"ensemble\.members was 3 and is 4"),
+        ({"training.epochs": 3}, r"training\.epochs was 2 and is 3"),
+    ],
+)
+def test_an_unfinished_ensemble_of_another_recipe_is_refused_with_the_difference(
+    other: dict, difference: str, prepared_job, tmp_path: Path
+) -> None:
     made_folder(tmp_path / "mine", prepared_job({})[1])
-    with pytest.raises(OutputExists, match="holds an unfinished ensemble of another recipe, other data or other"):
+    with pytest.raises(
+        OutputExists, match=rf"an unfinished ensemble that is not this one: {difference}\. Name another"
+    ):
         made_folder(tmp_path / "mine", prepared_job(other)[1])
 
 
 def test_an_unfinished_ensemble_of_other_images_is_refused(prepared_job, corners: dict, tmp_path: Path) -> None:
     made_folder(tmp_path / "mine", prepared_job({})[1])
     changed = sightline.load(corners | {"x_test": 255 - corners["x_test"]}, name="corners")
-    with pytest.raises(OutputExists, match=r"other data or other splits\. Name another folder, or delete this one"):
+    with pytest.raises(OutputExists, match=r"the images or their labels changed\. Name another folder, or delete this"):
         made_folder(tmp_path / "mine", prepared_job({}, source=changed)[1])
+
+
+@pytest.fixture
+def single(prepared_job):
+    """The data of a single network, prepared; with keys set otherwise."""
+
+    def make(settings: dict | None = None, **options):
+        data = prepared_job(settings or {}, **options)[1]
+        return dataclasses.replace(data, recipe=dataclasses.replace(data.recipe, ensemble=EnsembleRecipe()))
+
+    return make
+
+
+def test_an_unfinished_run_of_a_single_network_is_gone_on_with_where_all_is_as_it_was(single, tmp_path: Path) -> None:
+    folder = made_folder(tmp_path / "mine", single())
+    (folder / "checkpoints" / "000001").mkdir()
+    half = folder / "checkpoints" / ".000002.12345678.partial"
+    half.mkdir()
+    (folder / "history.jsonl").write_text("{}\n")
+    assert made_folder(tmp_path / "mine", single()) == folder
+    assert not half.exists()
+    assert (folder / "checkpoints" / "000001").exists()
+    assert not (folder / "history.jsonl").exists(), "it is written anew as far as the checkpoint goes"
+
+
+@pytest.mark.parametrize("what", ["recipe", "data", "splits", "version", "damage"])
+def test_an_unfinished_run_that_changed_since_is_refused_with_the_difference(
+    what: str,
+    single,
+    corners: dict,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, data = made_folder(tmp_path / "mine", single()), single()
+    expected = {
+        "recipe": r"optimizer\.learning_rate was 0\.\d+ and is 0\.125; seed was 0 and is 7",
+        "data": "the images or their labels changed",
+        "splits": "the images are divided otherwise",
+        "version": r"numpy was 0\.1 and is [\d.]+",
+        "damage": "what it was begun from cannot be read any more",
+    }[what]
+    if what == "recipe":
+        data = single({"seed": 7, "optimizer.learning_rate": 0.125})
+    elif what == "data":
+        data = single(source=sightline.load(corners | {"x_test": 255 - corners["x_test"]}, name="corners"))
+    elif what == "splits":
+        (folder / "splits.csv").write_text("row,split\n")
+    elif what == "version":
+        plan = json.loads((folder / "checkpoints" / "plan.json").read_text())
+        (folder / "checkpoints" / "plan.json").write_text(
+            json.dumps({**plan, "versions": {**plan["versions"], "numpy": "0.1"}})
+        )
+    else:
+        (folder / "checkpoints" / "plan.json").write_text("{")
+    monkeypatch.chdir(tmp_path)
+    forced = GoingOn(force=True)
+    for going_on in (GoingOn(), forced)[: 1 if what == "version" else 2]:
+        with pytest.raises(
+            OutputExists, match=rf"an unfinished run that is not this one: {expected}\. Name another folder"
+        ) as refusal:
+            made_folder(tmp_path / "mine", data, going_on=going_on)
+    assert ("or go on all the same with --force" in str(refusal.value)) is (what == "version")
+    if what == "version":
+        with reporting("plain"):
+            assert made_folder(tmp_path / "mine", data, going_on=forced) == folder
+        assert re.search(rf"note: {expected}; the weights will be those of neither alone", capsys.readouterr().err)
+
+
+def test_where_no_folder_is_named_a_run_that_changed_is_told_and_left_alone(
+    single, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = made_folder(None, single())
+    with reporting("plain"):
+        assert made_folder(None, single({"seed": 5})).name == "corners-fast-002"
+        assert "corners-fast-001: holds an unfinished run that is not this one: seed was 0" in capsys.readouterr().err
+    assert made_folder(None, single()) == first
+    with pytest.raises(InvalidValue, match=r"nothing to go on with: .*seed was 5 and is 9\. Leave --resume out"):
+        made_folder(None, single({"seed": 9}), going_on=GoingOn(must=True))
+    with pytest.raises(InvalidValue, match="nothing to go on with: there is no unfinished run in"):
+        made_folder(tmp_path / "other", single(), going_on=GoingOn(must=True))
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_run_that_another_process_is_at_is_refused_and_left_as_it_is(single, tmp_path: Path) -> None:
+    with run_folder(tmp_path / "mine", single()) as folder:
+        (folder / "history.jsonl").touch()
+        with pytest.raises(OutputExists, match=r"mine: is being trained by another command\. Name .* or wait"):
+            made_folder(tmp_path / "mine", single())
+        assert (folder / "history.jsonl").exists()
+    assert made_folder(tmp_path / "mine", single()) == folder
+
+
+def test_what_is_finished_or_diverged_keeps_no_checkpoints(single, tmp_path: Path) -> None:
+    with run_folder(tmp_path / "mine", single()) as folder:
+        (folder / "metrics.json").write_text("{}")
+    assert not (folder / "checkpoints").exists()
+
+    def diverge() -> None:
+        with run_folder(tmp_path / "other", single()):
+            raise TrainingFailed("the loss is no longer a finite number")
+
+    with pytest.raises(TrainingFailed):
+        diverge()
+    assert not (tmp_path / "other" / "checkpoints").exists()
 
 
 @pytest.mark.parametrize("name", ["recipe.json", "splits.csv", "members/plan.json"])

@@ -113,7 +113,8 @@ def test_the_live_history_counts_on_from_the_head_and_the_curves_begin_with_it(t
     head = {"epoch": 1, "loss": 0.5, "accuracy": 0.8, "learning_rate": 0.0, "seconds": 3.0}
     network = keras.Sequential([keras.Input((4, 4, 1), dtype="uint8"), keras.layers.Flatten(), keras.layers.Dense(2)])
     recipe = parse_recipe({"training.epochs": 2, "training.batch_size": 4})
-    outputs = FitOutputs(history_path=tmp_path / "history.jsonl", curves_path=tmp_path / "curves.png", before=(head,))
+    outputs = FitOutputs(tmp_path / "history.jsonl", curves_path=tmp_path / "curves.png", before=(head,))
+    outputs = dataclasses.replace(outputs, named="fine-tuning epoch")
     with reporting("plain"):
         data = LabelledImages(np.zeros((8, 4, 4, 1), np.uint8), np.arange(8) % 2)
         fitted = fit(network, data, validation=None, recipe=recipe, outputs=outputs)

@@ -1,4 +1,4 @@
-"""`train`, `combine`, `distil`, `compare`: commands that make runs, and set them side by side."""
+"""`train`, `resume`, `extend`, `combine`, `distil`, `compare`: commands that make runs, and set them side by side."""
 
 from __future__ import annotations
 
@@ -40,6 +40,22 @@ def train_options(parser: ArgumentParser) -> None:
     parser.add_argument("--log-every", type=int, metavar="STEPS", help="print loss and accuracy every so many steps")
     parser.add_argument("--jobs", type=int, default=1, help="members of an ensemble trained at once (default: 1)")
     parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="log each epoch for TensorBoard, too")
+    _survival_options(parser)
+
+
+def _survival_options(parser: ArgumentParser) -> None:
+    """How a training is kept, and gone on with."""
+    parser.add_argument(
+        "--checkpoint-every",
+        metavar="EVERY",
+        help="how often to keep a network while it learns: 500steps, 30s, 5m, 1h (default: each minute)",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with an unfinished run, and begin no new one")
+    _force_option(parser)
+
+
+def _force_option(parser: ArgumentParser) -> None:
+    parser.add_argument("--force", action="store_true", help="go on though another version of a package began the run")
 
 
 def train(arguments: Namespace) -> int:
@@ -61,6 +77,51 @@ def train(arguments: Namespace) -> int:
         log_every=arguments.log_every,
         tensorboard=arguments.tensorboard,
         jobs=arguments.jobs,
+        checkpoint_every=arguments.checkpoint_every,
+        resume=arguments.resume,
+        force=arguments.force,
+        mode=arguments.mode,
+    )
+    return _told(run, arguments)
+
+
+def resume_options(parser: ArgumentParser) -> None:
+    """What `resume` takes."""
+    parser.add_argument("run", type=Path, help="folder of a run that `train`, `distil` or `extend` left unfinished")
+    _force_option(parser)
+
+
+def resume(arguments: Namespace) -> int:
+    """Go on with a run and say what came of it."""
+    from sightline.training.resume import resume as resume_run
+
+    return _told(resume_run(arguments.run, force=arguments.force, mode=arguments.mode), arguments)
+
+
+def extend_options(parser: ArgumentParser) -> None:
+    """What `extend` takes."""
+    parser.add_argument("run", type=Path, help="folder of a finished run of one network that learned from nothing")
+    parser.add_argument("--epochs", type=int, required=True, help="how many more")
+    parser.add_argument("--source", help="where the images are (default: what the run was trained on)")
+    parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<source>-<recipe>-001, counted up)")
+    parser.add_argument("--backend", help=BACKEND_HELP)
+    _survival_options(parser)
+
+
+def extend(arguments: Namespace) -> int:
+    """Learn for some epochs more and say what came of it."""
+    from sightline.training.extend import extend as extend_run
+
+    check_folders(arguments, "out")
+    run = extend_run(
+        arguments.run,
+        epochs=arguments.epochs,
+        source=arguments.source,
+        out=arguments.out,
+        backend=arguments.backend,
+        checkpoint_every=arguments.checkpoint_every,
+        resume=arguments.resume,
+        force=arguments.force,
         mode=arguments.mode,
     )
     return _told(run, arguments)
@@ -123,6 +184,7 @@ def distil_options(parser: ArgumentParser) -> None:
     privacy_options(parser)
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<source>-<recipe>-001, counted up)")
     parser.add_argument("--backend", help=BACKEND_HELP)
+    _survival_options(parser)
 
 
 def distil(arguments: Namespace) -> int:
@@ -143,6 +205,9 @@ def distil(arguments: Namespace) -> int:
         recipe=student_start(teacher, arguments.source, arguments.recipe, settings),
         out=arguments.out,
         backend=arguments.backend,
+        checkpoint_every=arguments.checkpoint_every,
+        resume=arguments.resume,
+        force=arguments.force,
         mode=arguments.mode,
     )
     return _told(run, arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shutil
 import time
 import traceback
 import zipfile
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from sightline.bundles.vetting.network_files import open_network
 from sightline.configuration.schema import Recipe
-from sightline.errors import InvalidBundle, InvalidSource, InvalidValue, SightlineError
+from sightline.errors import InvalidBundle, InvalidSource, InvalidValue, SightlineError, TrainingFailed
 from sightline.metrics.ensembles import bootstrap_counts
 from sightline.system.backends import usual_keras
 from sightline.system.files import staged_folder, write_arrays, write_json
@@ -27,10 +28,13 @@ from sightline.system.stored import read_arrays, read_json
 from sightline.training.ensembles.graph import answers_of
 from sightline.training.ensembles.member_recipes import member_data, starts_from_first
 from sightline.training.fit_network import fit_network
+from sightline.training.loop.checkpoints import Checkpoints
+from sightline.training.loop.fit import Fitted
 from sightline.training.loop.network import new_network
-from sightline.training.loop.recording import FitOutputs, make_log_folder
+from sightline.training.loop.recording import FitOutputs, log_folder
 from sightline.training.packaging.contract import contract_of
 from sightline.training.setup.preparation import Prepared, prepare
+from sightline.training.setup.unfinished import Interval
 
 FINISHED = "member.json"
 
@@ -46,6 +50,7 @@ class Job:
         fingerprint: of the data that the run was divided from.
         log_every: print loss and accuracy every so many steps, or None.
         tensorboard: a folder that gets the figures of each epoch for TensorBoard, or None.
+        interval: how often a member is kept while it learns; None for the usual.
     """
 
     source: Any
@@ -54,10 +59,15 @@ class Job:
     fingerprint: str
     log_every: int | None = None
     tensorboard: Path | None = None
+    interval: Interval | None = None
 
     def folder_of(self, number: int) -> Path:
         """The folder of a member; it is there when the member is finished."""
         return self.folder / "members" / f"{number:02d}"
+
+    def checkpoints_of(self, number: int) -> Path:
+        """The folder of what a member goes on from; it is there while the member is not finished."""
+        return self.folder / "members" / f"{number:02d}-checkpoints"
 
 
 @dataclass(frozen=True)
@@ -136,13 +146,19 @@ def train_member(job: Job, number: int, *, weights: NDArray[np.float64] | None =
         weights = bootstrap_counts(strata, groups, seed=(data.recipe.seed, number)).astype(float)
     own = member_data(data, number, weights)
     network = _start(job, number, own)
-    started = time.perf_counter()
+    started, checkpoints = time.perf_counter(), job.checkpoints_of(number)
     with staged_folder(job.folder_of(number)) as staged:
         log = None
         if job.tensorboard is not None:
-            log = make_log_folder(job.tensorboard, f"{job.folder.resolve().name}-member-{number:02d}")
-        outputs = FitOutputs(history_path=staged / "history.jsonl", log_every=job.log_every, tensorboard=log)
-        network, fitted = fit_network(network, own, outputs)
+            name = f"{job.folder.resolve().name}-member-{number:02d}"
+            log = log_folder(job.tensorboard, name, checkpoints / "tensorboard.json")
+        outputs = FitOutputs(
+            history_path=staged / "history.jsonl",
+            log_every=job.log_every,
+            tensorboard=log,
+            checkpoints=Checkpoints(checkpoints, job.interval),
+        )
+        network, fitted = _fit(network, own, outputs, checkpoints)
         seconds = time.perf_counter() - started
         contract = contract_of(network)
         contract.save(staged / "model.keras")
@@ -159,6 +175,16 @@ def train_member(job: Job, number: int, *, weights: NDArray[np.float64] | None =
             fitted.images_per_second,
         )
         write_json(staged / FINISHED, dataclasses.asdict(member))
+    shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+def _fit(network: keras.Model, data: Prepared, outputs: FitOutputs, checkpoints: Path) -> tuple[keras.Model, Fitted]:
+    try:
+        return fit_network(network, data, outputs)
+    except TrainingFailed:
+        # What diverged would diverge again.
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        raise
 
 
 def read_member(job: Job, number: int) -> Member | None:

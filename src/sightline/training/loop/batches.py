@@ -109,29 +109,62 @@ def row_weights(data: LabelledImages, class_weights: str) -> NDArray[np.float32]
     return scaled
 
 
-def training_feed(data: LabelledImages, recipe: Recipe, *, num_classes: int) -> dict[str, Any]:
-    """The arguments that feed `fit` with training images."""
+class Order:
+    """Which rows come when: the permutation of an epoch is a function of the seed and its number, and of nothing else.
+
+    So a training that goes on in the middle of an epoch draws what one that never stopped drew.
+    """
+
+    def __init__(self, rows: NDArray[np.int64], *, batch_size: int, seed: int | None, before: int = 0) -> None:
+        """`rows` of one epoch, of which `before` were; in this order in all of them where there is no seed."""
+        self.rows, self.batch_size, self.seed, self.before = rows, batch_size, seed, before
+        self.followers: list[Callable[[], object]] = []
+        self.begin(0)
+
+    def begin(self, epoch: int, first: int = 0) -> None:
+        """Set the order of an epoch, counted from 0, from a batch of it on; before a feed is iterated over."""
+        generator = None if self.seed is None else np.random.default_rng([self.seed, self.before + epoch])
+        self.current = self.rows if generator is None else generator.permutation(self.rows)
+        self.first = first
+        for follow in self.followers:
+            follow()
+
+    @property
+    def num_batches(self) -> int:
+        """Of a whole epoch."""
+        return math.ceil(len(self.rows) / self.batch_size)
+
+
+def training_order(data: LabelledImages, recipe: Recipe, *, before: int = 0) -> Order:
+    """The order in which a recipe has rows learned, behind so many epochs of an earlier fit."""
+    rows = drawn_rows(data.strata, recipe.training.sampling)
+    return Order(rows, batch_size=int(recipe.training.batch_size), seed=recipe.seed, before=before)
+
+
+def training_feed(data: LabelledImages, recipe: Recipe, *, num_classes: int, order: Order) -> dict[str, Any]:
+    """The arguments that feed `fit` with training images in an order, which whoever counts epochs sets before each."""
     labels = data.targets(recipe.loss.name, num_classes)
     arrays = [labels if data.soft_labels is None else data.soft_labels]
     weights, num_views = row_weights(data, recipe.training.class_weights), data.num_views
     if weights is not None:
         arrays.append(np.tile(weights, num_views))
-    rows = drawn_rows(data.strata, recipe.training.sampling)
-    in_memory = data.images.nbytes <= recipe.data.memory_limit_mib * 2**20
-    batch_size = int(recipe.training.batch_size)
     mixing = mixing_of(recipe, data.images.shape[1:])
     pick: Pick | None = None
     if num_views > 1:
         pick = functools.partial(drawn_views, num_images=len(data), num_views=num_views, seed=recipe.seed)
-    batching = _Batching(rows, batch_size, recipe.seed, mixing.mix if mixing else None, pick)
-    if keras.config.backend() == "tensorflow":
-        images = np.asarray(data.images[:]) if in_memory else data.images
-        return {"x": _tensorflow_batches(images, arrays, batching), "shuffle": False}
-    if mixing or pick or not in_memory:
-        return {"x": _Batches(data.images, arrays, batching), "shuffle": False}
-    names = ("y", "sample_weight")
-    fed = {name: array[rows] for name, array in zip(names, arrays, strict=False)}
-    return {"x": np.asarray(data.images[:])[rows], "batch_size": batch_size, "shuffle": True, **fed}
+    batching = _Batching(order, mixing.mix if mixing else None, pick)
+    return {"x": _batches(_held(data, recipe), arrays, batching), "shuffle": False}
+
+
+def _held(data: LabelledImages, recipe: Recipe) -> Any:
+    """Images in memory where they fit, else what gives them when it is sliced."""
+    in_memory = data.images.nbytes <= recipe.data.memory_limit_mib * 2**20
+    return np.asarray(data.images[:]) if in_memory else data.images
+
+
+def _batches(images: Any, arrays: list[NDArray[Any]], batching: _Batching) -> Any:
+    of_backend = _tensorflow_batches if keras.config.backend() == "tensorflow" else _Batches
+    return of_backend(images, arrays, batching)
 
 
 def validation_feed(data: LabelledImages | None, recipe: Recipe, *, num_classes: int) -> dict[str, Any]:
@@ -139,35 +172,26 @@ def validation_feed(data: LabelledImages | None, recipe: Recipe, *, num_classes:
     if data is None:
         return {}
     targets = data.targets(recipe.loss.name, num_classes)
-    in_memory = data.images.nbytes <= recipe.data.memory_limit_mib * 2**20
-    images = np.asarray(data.images[:]) if in_memory else data.images
+    images, mixing = _held(data, recipe), mixing_of(recipe, data.images.shape[1:])
     # A thousand photographs of 224x224 are 600 MB once they are float32.
-    size = VALIDATION_BATCH if in_memory else 256
-    mixing = mixing_of(recipe, data.images.shape[1:])
-    batching = _Batching(np.arange(len(data)), size, None, unmixed if mixing else None)
-    if keras.config.backend() == "tensorflow":
-        return {"validation_data": _tensorflow_batches(images, [targets], batching)}
-    if in_memory and not mixing:
+    size = VALIDATION_BATCH if images is not data.images else 256
+    if keras.config.backend() != "tensorflow" and images is not data.images and not mixing:
         return {"validation_data": (images, targets), "validation_batch_size": size}
-    return {"validation_data": _Batches(images, [targets], batching)}
+    order = Order(np.arange(len(data)), batch_size=size, seed=None)
+    return {"validation_data": _batches(images, [targets], _Batching(order, unmixed if mixing else None))}
 
 
 @dataclass(frozen=True, eq=False)
 class _Batching:
-    """How rows become batches: which, how many at once, shuffled by which seed (None: in order), mixed by what.
+    """How rows become batches: in which order, mixed by what; of several views of an image, `pick` says which."""
 
-    Where there are several views of each image, `pick` says which.
-    """
-
-    rows: NDArray[np.int64]
-    batch_size: int
-    seed: int | None
+    order: Order
     mix: Mix | None
     pick: Pick | None = None
 
 
 def _tensorflow_batches(images: Any, arrays: list[NDArray[Any]], batching: _Batching) -> Any:
-    """Batches in TensorFlow's own threads, from constants where they fit in memory; shuffled anew each epoch by a seed.
+    """Batches in TensorFlow's own threads, from constants where they fit in memory.
 
     tf.data's tuning is off: its thread sleeps up to five seconds at the end of every pass before it lets go.
     """
@@ -199,31 +223,50 @@ def _tensorflow_batches(images: Any, arrays: list[NDArray[Any]], batching: _Batc
         plan, *others = [tf.ensure_shape(part, (None, *width)) for part, width in zip(mixed, widths, strict=True)]
         return ((picked, plan), *others)
 
-    order = tf.data.Dataset.from_tensor_slices(batching.rows)
-    if batching.seed is not None:
-        order = order.shuffle(len(batching.rows), seed=batching.seed, reshuffle_each_iteration=True)
     options = tf.data.Options()
     options.autotune.enabled = False
-    return order.batch(batching.batch_size).map(gather).prefetch(PREFETCHED).with_options(options)
+    batches = _tensorflow_rows(batching.order).map(gather).prefetch(PREFETCHED).with_options(options)
+    # How many there are Keras asks once, and an epoch that is gone on with has fewer; TensorFlow itself cannot tell.
+    num_batches = tf.constant(batching.order.num_batches, tf.int64)
+    batches.cardinality = lambda: num_batches
+    return batches
+
+
+def _tensorflow_rows(order: Order) -> Any:
+    """The rows of each batch of an epoch, which lie in a variable that is read when the epoch begins.
+
+    No Python between the steps, and none of tf.data's buffers, whose state nobody could keep.
+    """
+    import tensorflow as tf
+
+    size, num_batches = order.batch_size, order.num_batches
+    with tf.device("CPU"):
+        rows, first = tf.Variable(order.current), tf.Variable(order.first, dtype=tf.int64)
+    order.followers.append(lambda: (rows.assign(order.current), first.assign(order.first)))
+
+    def of_epoch(_: Any) -> Any:
+        current = rows.read_value()
+        steps = tf.data.Dataset.range(first.read_value(), num_batches)
+        return steps.map(lambda step: current[step * size : (step + 1) * size])
+
+    return tf.data.Dataset.from_tensors(0).flat_map(of_epoch)
 
 
 class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no annotations
-    """Batches read from a mapped cache in Keras' own thread, for any backend."""
+    """Batches read in Keras' own thread, from memory or a mapped cache, for any backend."""
 
     def __init__(self, images: Any, arrays: list[NDArray[Any]], batching: _Batching) -> None:
         super().__init__()
         self.images, self.arrays = images, arrays
         self.context = contextvars.copy_context()  # batches are read in a thread of Keras, which has none
-        self.rows, self.batch_size, self.mix = batching.rows, batching.batch_size, batching.mix
-        self.pick = batching.pick
-        self.generator = None if batching.seed is None else np.random.default_rng(batching.seed)
-        self.on_epoch_end()
+        self.order, self.mix, self.pick = batching.order, batching.mix, batching.pick
 
     def __len__(self) -> int:
-        return math.ceil(len(self.rows) / self.batch_size)
+        return self.order.num_batches - self.order.first
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
-        batch = self.rows[index * self.batch_size : (index + 1) * self.batch_size]
+        start = (self.order.first + index) * self.order.batch_size
+        batch = self.order.current[start : start + self.order.batch_size]
         if self.pick is not None:
             batch = self.pick(batch)
         picked = np.asarray(self.context.copy().run(operator.getitem, self.images, batch))
@@ -231,11 +274,6 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no ann
             return (picked, *(array[batch] for array in self.arrays))
         plan, *others = self.mix(batch, self.arrays)
         return ((picked, plan), *others)
-
-    def on_epoch_end(self) -> None:
-        """Shuffle anew, if there is anything to shuffle by."""
-        if self.generator is not None:
-            self.rows = self.generator.permutation(self.rows)
 
 
 def train_rows_for_fit(data: Prepared) -> LabelledImages:

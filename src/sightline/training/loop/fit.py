@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import math
+import dataclasses
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import keras
+import numpy as np
 
 from sightline.configuration.consistency import epochs_key, num_epochs
 from sightline.configuration.schema import Recipe
@@ -14,10 +17,11 @@ from sightline.errors import InvalidValue
 from sightline.system.interruption import noting_interrupts
 from sightline.system.progress import reporter
 from sightline.training.augmentation.mixing import mixing_of
-from sightline.training.loop.batches import LabelledImages, drawn_rows, training_feed, validation_feed
+from sightline.training.loop.batches import LabelledImages, training_feed, training_order, validation_feed
+from sightline.training.loop.checkpoints import StateKeeper
 from sightline.training.loop.monitor import TrainingMonitor
 from sightline.training.loop.network import training_network
-from sightline.training.loop.recording import FitOutputs
+from sightline.training.loop.recording import FitOutputs, rewrite_history
 from sightline.training.optimization.losses import add_weight_penalties, build_loss
 from sightline.training.optimization.optimizers import build_optimizer
 from sightline.training.optimization.schedules import build_schedule
@@ -66,40 +70,94 @@ def fit(
         augmentation: put before the network while training only, as MixUp and CutMix are if the recipe asks for them.
         outputs: where history and progress go.
     """
-    num_drawn = len(drawn_rows(train.strata, recipe.training.sampling))
-    steps = math.ceil(num_drawn / int(recipe.training.batch_size))
-    mixes = mixing_of(recipe, train.images.shape[1:]) is not None
-    model = training_network(network, augmentation, mixes=mixes)
-    add_weight_penalties(network, recipe.loss)
-    total_steps = steps * num_epochs(recipe)
-    _check_accumulation(recipe, total_steps)
-    rate = build_schedule(recipe, total_steps=total_steps)
-    model.compile(
-        optimizer=build_optimizer(recipe.optimizer, rate),
-        loss=build_loss(recipe.loss),
-        metrics=list(train.task.keras_metrics),
-        weighted_metrics=[],
-        steps_per_execution=_steps_per_execution(steps, outputs.log_every),
-        # XLA runs convolution gradients on a CPU through a slow path; on TensorFlow it stays off.
-        jit_compile=False if keras.config.backend() == "tensorflow" else "auto",
-    )
+    finished = _finished(network, outputs)
+    if finished is not None:
+        return finished
+    order = training_order(train, recipe, before=len(outputs.before))
+    steps, num_drawn = order.num_batches, len(order.rows)
+    rate = build_schedule(recipe, total_steps=steps * num_epochs(recipe))
+    model = _compiled(network, train, recipe, augmentation, rate=rate, at_once=_at_once(steps, outputs.log_every))
+    _check_accumulation(recipe, steps * num_epochs(recipe))
     monitor = TrainingMonitor(outputs, recipe, network, rate=rate, steps=steps, num_images=num_drawn)
     stopping = _early_stopping(recipe)
-    callbacks = monitor.callbacks([*_averaging(recipe), monitor.callback, *stopping], model)
+    keeper = StateKeeper(outputs.checkpoints, monitor, order, stopping=stopping, epochs=num_epochs(recipe))
+    monitor.keeper = keeper
+    # Weights that are averaged are put back before anything else; what is kept at the beginning of an epoch is the
+    # state after all that happens at the end of the one before.
+    callbacks = monitor.callbacks([*_averaging(recipe), monitor.callback, keeper, *stopping], model)
     num_classes = int(network.output_shape[-1])
-    feed = training_feed(train, recipe, num_classes=num_classes)
+    # Metrics have no variables to be put back before they have seen something, which each epoch forgets.
+    model.compute_metrics(
+        None, train.targets(recipe.loss.name, num_classes)[:1], np.zeros((1, num_classes), np.float32)
+    )
+    feed = training_feed(train, recipe, num_classes=num_classes, order=order)
     feed |= validation_feed(validation, recipe, num_classes=num_classes)
     started = time.perf_counter()
     with reporter().bar("epoch 1", total=num_drawn * num_epochs(recipe), lines=False) as bar:
         monitor.bar = bar
         # A step of TensorFlow that is broken off may leave an error of its own, or none at all.
-        with monitor.painting(), noting_interrupts():
-            model.fit(**feed, epochs=num_epochs(recipe), verbose=0, callbacks=callbacks)
+        with monitor.painting(), noting_interrupts(), keeper.writing():
+            model.fit(
+                **feed,
+                epochs=num_epochs(recipe),
+                initial_epoch=keeper.first_epoch,
+                verbose=0,
+                callbacks=callbacks,
+            )
     seconds = time.perf_counter() - started
     chosen = stopping[0].best_epoch + 1 if stopping else len(monitor.history)
     stopped_early = len(monitor.history) < num_epochs(recipe)
     planned = None if outputs.deadline is None else num_epochs(recipe)
-    return Fitted(tuple(monitor.history), chosen, stopped_early, seconds, monitor.images_per_second, planned)
+    fitted = Fitted(tuple(monitor.history), chosen, stopped_early, seconds, monitor.images_per_second, planned)
+    keeper.finish(dataclasses.asdict(fitted), network)
+    return fitted
+
+
+def behind(before: tuple[Mapping[str, float], ...], fitted: Fitted) -> Fitted:
+    """What a fit gave that counted on from the history of another, told as one course."""
+    history = (*map(dict, before), *fitted.history)
+    return dataclasses.replace(fitted, history=history, chosen_epoch=len(before) + fitted.chosen_epoch)
+
+
+def _finished(network: keras.Model, outputs: FitOutputs) -> Fitted | None:
+    """What a fit gave that ended before what follows it did; None where there is something left to fit."""
+    found = None if outputs.checkpoints is None else outputs.checkpoints.found
+    if found is None or not found.is_finished:
+        return None
+    network.set_weights(found.part("model"))
+    rewrite_history(outputs, [*outputs.before, *found.state["history"]])
+    reporter().say("learning was finished already; going on behind it")
+    return Fitted(history=tuple(found.state["history"]), **found.state["result"])
+
+
+def planned_epochs(outputs: FitOutputs) -> int | None:
+    """How many epochs were planned for the fit that is gone on with, if one is."""
+    found = None if outputs.checkpoints is None else outputs.checkpoints.found
+    return None if found is None else int(found.state["epochs"])
+
+
+def _compiled(
+    network: keras.Model,
+    train: LabelledImages,
+    recipe: Recipe,
+    augmentation: keras.Model | None,
+    *,
+    rate: Any,
+    at_once: int,
+) -> keras.Model:
+    """What Keras fits: the network behind all that changes its images, with optimizer, loss and metrics."""
+    model = training_network(network, augmentation, mixes=mixing_of(recipe, train.images.shape[1:]) is not None)
+    add_weight_penalties(network, recipe.loss)
+    model.compile(
+        optimizer=build_optimizer(recipe.optimizer, rate),
+        loss=build_loss(recipe.loss),
+        metrics=list(train.task.keras_metrics),
+        weighted_metrics=[],
+        steps_per_execution=at_once,
+        # XLA runs convolution gradients on a CPU through a slow path; on TensorFlow it stays off.
+        jit_compile=False if keras.config.backend() == "tensorflow" else "auto",
+    )
+    return model
 
 
 def _check_accumulation(recipe: Recipe, total_steps: int) -> None:
@@ -111,7 +169,7 @@ def _check_accumulation(recipe: Recipe, total_steps: int) -> None:
         )
 
 
-def _steps_per_execution(steps: int, log_every: int | None) -> int:
+def _at_once(steps: int, log_every: int | None) -> int:
     """As many steps at once as the backend can and the log allows."""
     if keras.config.backend() != "tensorflow":
         return 1

@@ -15,7 +15,7 @@ import contextvars
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ from sightline.errors import SightlineError, TrainingFailed
 from sightline.system.files import write_atomically, writing_to
 from sightline.system.interruption import raise_if_interrupted
 from sightline.system.progress import Bar, clock, reporter
-from sightline.training.loop.recording import FitOutputs, record_epoch
+from sightline.training.loop.checkpoints import Course, StateKeeper
+from sightline.training.loop.recording import FitOutputs, record_epoch, rewrite_history
 from sightline.training.optimization.schedules import last_rate
 
 # A picture takes half a second of a processor that trains as well.
@@ -49,8 +50,7 @@ class TrainingMonitor:
         self.outputs, self.recipe, self.network, self.rate = outputs, recipe, network, rate
         self.steps, self.num_images = steps, num_images
         self.num_epochs = num_epochs(recipe)
-        # What was there before is a head, and this fit tunes the network below it.
-        self.named = "fine-tuning epoch" if outputs.before else "epoch"
+        self.named = outputs.named
         self.history: list[dict[str, float]] = []
         self.bar: Bar | None = None
         # The weights of the last epoch that was sound: what a NaN is answered with.
@@ -64,11 +64,30 @@ class TrainingMonitor:
         self._noted = self._looked = -math.inf
         self._unread: list[tuple[int, Any]] = []
         self._painter = _Painter(outputs.curves_path)
+        # Who keeps the state between steps; batches of this epoch, and their seconds, that another process saw.
+        self.keeper: StateKeeper | None = None
+        self._before = Course((), 0, 0.0, None)
         self.callback = keras.callbacks.LambdaCallback(on_epoch_begin=self._begin_epoch, on_epoch_end=self._end_epoch)
 
     def callbacks(self, others: list[keras.callbacks.Callback], model: keras.Model) -> keras.callbacks.CallbackList:
         """What the `fit` of `model` is given as its callbacks: others, of which none may wait for steps, and this."""
-        return _Callbacks(others, self._end_steps, model=model, epochs=num_epochs(self.recipe))
+        ends = (self._end_steps, self._end_judging)
+        return _Callbacks(others, ends, model=model, epochs=num_epochs(self.recipe))
+
+    def course(self, step: int) -> Course:
+        """Where the fit is after a step of the epoch under way."""
+        seconds = self._before.seconds + time.perf_counter() - self._epoch_started if step else 0.0
+        return Course(tuple(self.history), step, seconds, self._good)
+
+    def go_on(self, course: Course) -> None:
+        """Count on from where another process was."""
+        self.history[:], self._good, self._before = course.history, course.good, course
+        rewrite_history(self.outputs, self._course())
+        num_done = min(course.step * int(self.recipe.training.batch_size), self.num_images)
+        if self.bar is not None:
+            self.bar.advance(len(self.history) * self.num_images + num_done)
+        self._counted = num_done
+        reporter().say(f"going on in {self.named} {len(self.history) + 1} after step {course.step}/{self.steps}")
 
     @contextlib.contextmanager
     def painting(self) -> Iterator[None]:
@@ -81,24 +100,31 @@ class TrainingMonitor:
         # The end of a run draws them itself, with the epoch that was chosen, which is known only then.
         self._painter.finish()
 
-    def _course(self) -> list[dict[str, float]]:
+    def _course(self) -> list[Mapping[str, float]]:
         """All rows there are, those from before this fit first."""
         return [*self.outputs.before, *self.history]
 
     def _begin_epoch(self, epoch: int, logs: Any = None) -> None:  # Keras hands both on
-        raise_if_interrupted()
         self._epoch_started, self._counted = time.perf_counter(), 0
         # In the first epoch the network is compiled before its first steps are done.
         self._mark = self._epoch_started if self.history else None
         self._unread = []
 
+    def _end_judging(self) -> None:
+        """After a batch of validation."""
+        if self.keeper is None:
+            raise_if_interrupted()
+        else:
+            self.keeper.stop_before_end()
+
     def _end_steps(self, batch: int, logs: dict[str, Any]) -> None:
-        raise_if_interrupted()
         # Called once an execution, which on TensorFlow is several steps; `batch` is the last of them, counted from 0.
         # Keras counts the last execution of an epoch as full, however few steps were left.
         # Epochs are counted by rows of history: Keras' own count is not handed on with a step.
-        step, epoch = min(batch + 1, self.steps), len(self.history) + 1
+        step, epoch = min(self._before.step + batch + 1, self.steps), len(self.history) + 1
         self._unread.append((step, logs["loss"]))
+        if self.keeper is not None:
+            self.keeper.end_steps(step)
         is_logged = bool(self.outputs.log_every) and step % (self.outputs.log_every or 1) == 0
         if not is_logged and step < self.steps and time.monotonic() - self._looked < SECONDS_BETWEEN_LOOKS:
             return
@@ -203,8 +229,9 @@ class TrainingMonitor:
         if "val_loss" in logs:
             row |= {"validation_loss": float(logs["val_loss"]), "validation_accuracy": float(logs["val_accuracy"])}
         row["learning_rate"] = self._rate_of_last_step()
-        row["seconds"] = time.perf_counter() - self._epoch_started
+        row["seconds"] = self._before.seconds + time.perf_counter() - self._epoch_started
         self.history.append(row)
+        self._before = Course((), 0, 0.0, None)
         # A copy on the host, once an epoch; a NaN within the next epoch then costs no more than that epoch. Before it
         # tells of the end of an epoch, Keras has written JAX's weights back into the network.
         if all(math.isfinite(value) for value in row.values()):
@@ -252,13 +279,13 @@ class _Callbacks(keras.callbacks.CallbackList):  # type: ignore[misc]  # Keras h
     def __init__(
         self,
         callbacks: list[keras.callbacks.Callback],
-        end_steps: Callable[[int, dict[str, Any]], None],
+        ends: tuple[Callable[[int, dict[str, Any]], None], Callable[[], None]],
         *,
         model: keras.Model,
         epochs: int,
     ) -> None:
         super().__init__(callbacks, add_history=True, model=model, epochs=epochs, verbose=0)
-        self._end_steps = end_steps
+        self._end_steps, self._end_judging = ends
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Hand on the figures as they are, to who may leave them unread."""
@@ -266,7 +293,7 @@ class _Callbacks(keras.callbacks.CallbackList):  # type: ignore[misc]  # Keras h
 
     def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Nobody waits for a figure of validation before its end; Ctrl-C is heeded there, too."""
-        raise_if_interrupted()
+        self._end_judging()
 
 
 class _Painter:

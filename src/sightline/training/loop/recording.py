@@ -9,13 +9,18 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from sightline.errors import InvalidValue, require
-from sightline.system.files import writing_to
+from sightline.system.files import write_atomically, write_json, writing_to
+from sightline.system.stored import read_json
+
+if TYPE_CHECKING:  # it imports Keras, for which a refusal does not wait
+    from sightline.training.loop.checkpoints import Checkpoints
 
 # Any name with "tfevents" in it is read; one an epoch is appended to.
 FILE_NAME = "events.out.tfevents.sightline"
@@ -43,6 +48,16 @@ def make_log_folder(parent: Path, name: str) -> Path:
                 folder = parent / f"{name}-{number}"
             else:
                 return folder
+
+
+def log_folder(parent: Path, name: str, noted: Path) -> Path:
+    """The folder that a fit which is gone on with began to write to, as a file notes it, or a new one."""
+    if noted.exists():
+        return Path(read_json(noted))
+    made = make_log_folder(parent, name)
+    noted.parent.mkdir(parents=True, exist_ok=True)
+    write_json(noted, str(made.absolute()))
+    return made
 
 
 def append_scalars(folder: Path, row: Mapping[str, float]) -> None:
@@ -86,6 +101,8 @@ class FitOutputs:
         rescue_path: where a network goes whose loss stopped being a number, or None.
         tensorboard: a folder that gets the figures of each epoch for TensorBoard, or None.
         before: rows of the history that were there before this fit, which counts on from them.
+        named: what an epoch is called.
+        checkpoints: what the fit goes on from, and where it leaves what another can go on from; or None.
     """
 
     history_path: Path | None = None
@@ -94,7 +111,15 @@ class FitOutputs:
     deadline: float | None = None
     rescue_path: Path | None = None
     tensorboard: Path | None = None
-    before: tuple[dict[str, float], ...] = ()
+    before: tuple[Mapping[str, float], ...] = ()
+    named: str = "epoch"
+    checkpoints: Checkpoints | None = None
+
+
+def rewrite_history(outputs: FitOutputs, rows: Iterable[Mapping[str, float]]) -> None:
+    """Put rows in place of a history that was written further than they go."""
+    if outputs.history_path is not None:
+        write_atomically(outputs.history_path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def record_epoch(outputs: FitOutputs, row: Mapping[str, float]) -> None:

@@ -13,7 +13,7 @@ from sightline.configuration.schema import Recipe
 from sightline.system.interruption import noting_interrupts
 from sightline.system.progress import Bar, reporter
 from sightline.training.augmentation.mixing import mixing_of
-from sightline.training.loop.batches import LabelledImages, drawn_rows, training_feed
+from sightline.training.loop.batches import LabelledImages, training_feed, training_order
 from sightline.training.loop.network import training_network
 from sightline.training.optimization.losses import add_weight_penalties, build_loss
 from sightline.training.optimization.optimizers import build_optimizer
@@ -66,13 +66,14 @@ def range_test(
         steps_per_execution=1,
         jit_compile=False if keras.config.backend() == "tensorflow" else "auto",
     )
-    num_drawn = len(drawn_rows(train.strata, recipe.training.sampling))
-    epochs = math.ceil(num_batches / math.ceil(num_drawn / int(recipe.training.batch_size)))
-    feed = training_feed(train, recipe, num_classes=int(network.output_shape[-1]))
+    order = training_order(train, recipe)
+    epochs = math.ceil(num_batches / order.num_batches)
+    feed = training_feed(train, recipe, num_classes=int(network.output_shape[-1]), order=order)
+    shuffling = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: order.begin(epoch))
     with reporter().bar("trying rates", total=num_batches, unit="batches") as bar:
         recorder = _Recorder(bar, every=every, num_steps=num_steps)
         with noting_interrupts():
-            model.fit(**feed, epochs=epochs, verbose=0, callbacks=[recorder])
+            model.fit(**feed, epochs=epochs, verbose=0, callbacks=[shuffling, recorder])
     # The rate of a step is that of its last batch.
     taken = (np.arange(len(recorder.losses)) + 1) * every - 1
     rates = LOWEST_RATE * (HIGHEST_RATE / LOWEST_RATE) ** (taken / (num_batches - 1))

@@ -1,4 +1,4 @@
-"""The folder of a run: a new one, counted up, or that of an unfinished ensemble. Imports no Keras."""
+"""The folder of a run: a new one, counted up, or that of a run that was left unfinished. Imports no Keras."""
 
 from __future__ import annotations
 
@@ -13,13 +13,24 @@ from typing import TextIO
 
 from sightline.configuration.schema import Recipe
 from sightline.data.splitting.splits import splits_csv
-from sightline.errors import InvalidValue, MissingPackage, OutputExists
+from sightline.errors import InvalidValue, MissingPackage, OutputExists, TrainingFailed
 from sightline.system.files import check_free, write_atomically, write_json, writing_to
 from sightline.system.paths import absolute_path
 from sightline.system.progress import reporter
-from sightline.system.stored import read_json, read_plain
 from sightline.training.setup.preparation import Prepared
 from sightline.training.setup.resolution import SettledKey
+from sightline.training.setup.unfinished import (
+    CHECKPOINTS,
+    FINISHED,
+    LOCK,
+    Differences,
+    differences,
+    folder_of_parts,
+    has_other_processors,
+    in_words,
+    remove_checkpoints,
+    write_plan,
+)
 
 PARENT = Path("runs")
 # Of every run; whoever makes it has the folder.
@@ -27,11 +38,6 @@ CLAIM = "recipe.json"
 
 # Of every run, before it learns.
 BEGUN = ("recipe.json", "splits.csv", "excluded.csv", "resolution.json")
-MEMBERS = "members"
-# What was divided for the members; written before the first of them.
-PLAN = "plan.json"
-# Held by whoever trains them.
-LOCK = "lock"
 
 if sys.platform == "win32":
     import msvcrt
@@ -46,51 +52,94 @@ else:
 
 
 def may_go_on(out: Path, recipe: Recipe) -> bool:
-    """Whether a folder that is not empty may be an ensemble that was left unfinished; `run_folder` looks closer."""
+    """Whether a folder that is not empty may be a run that was left unfinished; `run_folder` looks closer."""
+    parts = folder_of_parts(out, is_ensemble=recipe.ensemble.kind != "none")
     with writing_to(out):
-        return recipe.ensemble.kind != "none" and (out / MEMBERS).is_dir() and not (out / "metrics.json").exists()
+        return parts.is_dir() and not (out / FINISHED).exists()
+
+
+@dataclasses.dataclass(frozen=True)
+class GoingOn:
+    """What is asked of an unfinished run: whether there must be one, and whether other versions may go on with it."""
+
+    must: bool = False
+    force: bool = False
+
+    def check_begun(self, out: Path) -> None:
+        """Refuse a folder without an unfinished run where there must be one."""
+        if self.must:
+            raise InvalidValue(f"nothing to go on with: {out} holds no unfinished run. Leave --resume out to begin.")
+
+
+# What is usual: to go on where that is possible, else to begin.
+AS_IT_COMES = GoingOn()
 
 
 @contextlib.contextmanager
-def run_folder(out: Path | None, data: Prepared) -> Iterator[Path]:
-    """The folder that a run is written to, with its recipe and splits in it; an ensemble's is locked while it is open.
+def run_folder(out: Path | None, data: Prepared, going_on: GoingOn = AS_IT_COMES) -> Iterator[Path]:
+    """The folder that a run is written to, with its recipe and splits in it, locked while it is open.
+
+    Where the run is finished at the end, or failed for good, the checkpoints of a single network go.
 
     Args:
-        out: what the user asked for, or None for `runs/<source>-<recipe>-001`, counted up; an ensemble of the same
-            recipe, data and splits that was left unfinished, and that nobody is at, is gone on with.
+        out: what the user asked for, or None for `runs/<source>-<recipe>-001`, counted up; a run of the same recipe,
+            data, splits and versions that was left unfinished, and that nobody is at, is gone on with.
         data: prepared.
+        going_on: whether a new run is refused, and other versions are let at an unfinished one.
     """
     stem = f"{data.dataset.name}-{data.recipe.name}"
     splits, is_ensemble = splits_csv(data.dataset, data.splits), data.recipe.ensemble.kind != "none"
-    places = _unfinished(stem, data.recipe) if out is None else [out] if may_go_on(out, data.recipe) else []
     with contextlib.ExitStack() as held:
-        for place in places:
-            is_same = _is_same(place, data, splits)
-            if is_same and held.enter_context(_locked(place)):
-                _go_on(place)
-                yield place
-                return
-            if out is not None and is_same:
-                raise _busy(out)
-            if out is not None:
-                raise OutputExists(
-                    f"{out}: holds an unfinished ensemble of another recipe, other data or other splits. "
-                    "Name another folder, or delete this one."
-                )
-        folder = make_run_folder(out, stem=stem)
-        if is_ensemble and not held.enter_context(_locked(folder)):
-            raise _busy(folder)
-        write_json(folder / BEGUN[0], data.recipe.to_dict())
-        write_atomically(folder / BEGUN[1], splits)
-        write_atomically(folder / BEGUN[2], data.excluded_csv())
-        write_resolution(folder, data.changes)
-        if is_ensemble:
-            write_json(folder / MEMBERS / PLAN, _plan(data))
+        folder = _unfinished_one(held, out, data, splits, going_on)
+        if folder is None:
+            folder = make_run_folder(out, stem=stem)
+            if not held.enter_context(_locked(folder, is_ensemble=is_ensemble)):
+                raise _busy(folder)
+            write_json(folder / BEGUN[0], data.recipe.to_dict())
+            write_atomically(folder / BEGUN[1], splits)
+            write_atomically(folder / BEGUN[2], data.excluded_csv())
+            write_resolution(folder, data.changes)
+        write_plan(folder, data)
         try:
             yield folder
         except (InvalidValue, MissingPackage):
             _clear_if_only_begun(folder)
             raise
+        except TrainingFailed:
+            # What diverged would diverge again.
+            remove_checkpoints(folder)
+            raise
+        if (folder / FINISHED).exists():
+            remove_checkpoints(folder)
+
+
+def _unfinished_one(
+    held: contextlib.ExitStack, out: Path | None, data: Prepared, splits: str, going_on: GoingOn
+) -> Path | None:
+    """The folder of an unfinished run that is the same as this one, locked from here on; None where there is none."""
+    stem, is_ensemble = f"{data.dataset.name}-{data.recipe.name}", data.recipe.ensemble.kind != "none"
+    places = _unfinished(stem, data.recipe) if out is None else [out] if may_go_on(out, data.recipe) else []
+    told = ""
+    for place in places:
+        found = differences(place, data, splits)
+        refused = found.of_run + (() if going_on.force else found.of_versions)
+        if not refused and held.enter_context(_locked(place, is_ensemble=is_ensemble)):
+            _go_on(place, found, is_ensemble=is_ensemble)
+            return place
+        if out is not None and not refused:
+            raise _busy(out)
+        kind = "ensemble" if is_ensemble else "run"
+        said = f"{place}: holds an unfinished {kind} that is not this one: {in_words(refused)}." if refused else ""
+        if out is not None:
+            forced = "" if found.of_run else ", or go on all the same with --force"
+            raise OutputExists(f"{said} Name another folder, {'or ' if not forced else ''}delete this one{forced}.")
+        told = told or said
+    if going_on.must:
+        where = told or f"there is no unfinished run in {PARENT if out is None else out} that nobody is at."
+        raise InvalidValue(f"nothing to go on with: {where} Leave --resume out to begin a new run.")
+    if told:
+        reporter().say(f"note: {told} A new run begins.")
+    return None
 
 
 def write_resolution(folder: Path, changes: Iterable[SettledKey]) -> None:
@@ -135,41 +184,42 @@ def earlier_runs(stem: str) -> dict[int, Path]:
 
 
 def _unfinished(stem: str, recipe: Recipe) -> list[Path]:
-    """Unfinished ensembles under the name that a run of this recipe would get, the latest first."""
+    """Unfinished runs under the name that a run of this recipe would get, the latest first."""
     return [place for _, place in sorted(earlier_runs(stem).items(), reverse=True) if may_go_on(place, recipe)]
-
-
-def _is_same(place: Path, data: Prepared, splits: str) -> bool:
-    try:
-        recipe = read_json(place / "recipe.json")
-        plan = read_json(place / MEMBERS / PLAN)
-        same_splits = read_plain(place / "splits.csv").decode("utf-8") == splits
-    except (OSError, ValueError):
-        return False
-    return bool(recipe == data.recipe.to_dict() and plan == _plan(data) and same_splits)
 
 
 def _busy(folder: Path) -> OutputExists:
     return OutputExists(f"{folder}: is being trained by another command. Name another folder, or wait.")
 
 
-def _go_on(place: Path) -> None:
-    reporter().say(f"going on with the ensemble that was left unfinished in {place}")
+def _go_on(place: Path, found: Differences, *, is_ensemble: bool) -> None:
+    what, parts = "ensemble" if is_ensemble else "run", folder_of_parts(place, is_ensemble=is_ensemble)
+    reporter().say(f"going on with the {what} that was left unfinished in {place}")
+    if found.of_versions:
+        reporter().say(f"note: {in_words(found.of_versions)}; the weights will be those of neither alone")
+    before = has_other_processors(parts)
+    if before is not None:
+        reporter().say(f"note: it had {before} processors before; with another number the last digits may differ")
     # What was being written, and a bundle without the figures that belong to it: both are made anew.
-    for half in (place / "bundle", *place.glob(".*.partial"), *(place / MEMBERS).glob(".*.partial")):
+    for half in (place / "bundle", *place.glob(".*.partial"), *parts.glob(".*.partial")):
         shutil.rmtree(half, ignore_errors=True)
+    # A single network's is written as far as its checkpoint goes.
+    (place / "history.jsonl").unlink(missing_ok=True)
 
 
 def _clear_if_only_begun(folder: Path) -> None:
     """A run that was refused before it learned anything leaves no folder that the next one would find taken."""
+    checkpoints = folder / CHECKPOINTS
+    if checkpoints.is_dir() and all(path.is_file() for path in checkpoints.iterdir()):
+        remove_checkpoints(folder)
     if all(path.name in BEGUN for path in folder.iterdir()):
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[bool]:
-    """Whether this process alone is at an ensemble; the system lets go of the lock however the process ends."""
-    path = folder / MEMBERS / LOCK
+def _locked(folder: Path, *, is_ensemble: bool) -> Iterator[bool]:
+    """Whether this process alone is at a run; the system lets go of the lock however the process ends."""
+    path = folder_of_parts(folder, is_ensemble=is_ensemble) / LOCK
     with writing_to(path):
         path.parent.mkdir(exist_ok=True)
         stream = path.open("a", encoding="utf-8")
@@ -180,10 +230,6 @@ def _locked(folder: Path) -> Iterator[bool]:
             yield False
         else:
             yield True
-
-
-def _plan(data: Prepared) -> dict[str, str]:
-    return {"fingerprint": data.dataset.fingerprint}
 
 
 def _claim(folder: Path) -> None:

@@ -16,7 +16,7 @@ from sightline.system.files import write_atomically
 from sightline.system.progress import reporter
 from sightline.training.augmentation.pipeline import build_augmentation
 from sightline.training.loop.batches import LabelledImages, row_weights, rows_for_fit
-from sightline.training.loop.fit import Fitted, fit
+from sightline.training.loop.fit import Fitted, fit, planned_epochs
 from sightline.training.loop.recording import FitOutputs, record_epoch
 from sightline.training.loop.time_budget import epochs_within
 from sightline.training.setup.preparation import Prepared
@@ -52,7 +52,7 @@ def fit_transfer(network: keras.Model, data: Prepared, outputs: FitOutputs) -> F
         reporter().say("no fine-tuning: there are no validation rows to judge it by. The head alone stays.")
     elif data.recipe.training.finetune_epochs:
         # What is worth keeping of a failed fine-tuning is the head, and that is in the network.
-        later = dataclasses.replace(outputs, before=history, rescue_path=None)
+        later = dataclasses.replace(outputs, before=history, named="fine-tuning epoch", rescue_path=None)
         tuned, is_kept = _finetune(network, features, data, later, before=head.judged)
         history += tuned.history
         chosen = 1 + tuned.chosen_epoch if is_kept else 1
@@ -115,7 +115,7 @@ def _finetune(
     validation = _validation(features, data)
     try:
         if outputs.deadline is not None:
-            recipe = _within(outputs.deadline, learner, train, data, augmentation)
+            recipe = _within(outputs, learner, train, data, augmentation)
         fitted = fit(learner, train, validation=validation, recipe=recipe, augmentation=augmentation, outputs=outputs)
     except (TrainingFailed, InvalidValue) as error:
         network.set_weights(kept)
@@ -137,12 +137,12 @@ def _finetune(
 
 
 def _within(
-    deadline: float, learner: keras.Model, train: LabelledImages, data: Prepared, augmentation: keras.Model | None
+    outputs: FitOutputs, learner: keras.Model, train: LabelledImages, data: Prepared, augmentation: keras.Model | None
 ) -> Recipe:
     """The recipe with as many epochs of fine-tuning as end in time."""
     num_judged = len(data.dataset) - len(data.splits.train)
-    epochs = epochs_within(
-        deadline, learner, train, num_judged=num_judged, recipe=data.recipe, augmentation=augmentation
+    epochs = planned_epochs(outputs) or epochs_within(
+        outputs.deadline or 0.0, learner, train, num_judged=num_judged, recipe=data.recipe, augmentation=augmentation
     )
     return data.recipe.changed({"training.finetune_epochs": epochs})
 

@@ -1,0 +1,388 @@
+"""What a fit leaves of itself while it runs, and what it goes on from: all that its next step depends on.
+
+A checkpoint is a folder under a manifest with hashes: variables by position, since Keras' own names for them change
+from one process to the next, and what `.keras` does not hold (the state of seed generators, above all). It is copied
+between two steps and written by a thread beside them, whole or not at all; the last two are kept. Where the newest is
+damaged, the one before it serves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import re
+import shutil
+import threading
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.errors import InvalidValue, SightlineError
+from sightline.system.files import sha256_of, staged_folder, write_json
+from sightline.system.interruption import is_interrupted, raise_if_interrupted
+from sightline.system.progress import reporter
+from sightline.system.stored import parse_json, read_arrays, read_json, read_plain
+from sightline.training.loop.batches import Order
+from sightline.training.setup.unfinished import USUAL, Interval
+
+MANIFEST, STATE, ARRAYS = "manifest.json", "state.json", "arrays.npz"
+FORMAT = 1
+KEPT = 2
+# By default a checkpoint is not made before a hundred times its own cost has passed: it takes one part in a hundred.
+COST_SHARE = 0.01
+# A fit that was shorter is begun anew sooner than read.
+SHORTEST_WORTH_KEEPING = 10.0
+_NUMBER = re.compile(r"\d{6}")
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A fit between two of its steps.
+
+    Attributes:
+        state: plain values: where it is, its history, early stopping, generators.
+        arrays: variables and the like, by part and position, such as "model-000".
+    """
+
+    state: dict[str, Any]
+    arrays: dict[str, NDArray[Any]]
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether there is nothing left to fit."""
+        return bool(self.state["is_finished"])
+
+    def part(self, name: str) -> list[NDArray[Any]]:
+        """The arrays of one part, in order."""
+        return [self.arrays[key] for key in sorted(self.arrays) if key.startswith(f"{name}-")]
+
+
+def write_checkpoint(place: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint whole or not at all; a CannotWrite where the disk does not take it."""
+    with staged_folder(place) as staged:
+        with (staged / ARRAYS).open("wb") as stream:
+            np.savez(stream, **checkpoint.arrays)  # type: ignore[arg-type]  # NumPy takes its option for one of them
+        # A figure of validation may be no number, which JSON has none for and Python's has.
+        (staged / STATE).write_text(json.dumps(checkpoint.state), encoding="utf-8")
+        hashes = {name: sha256_of(staged / name) for name in (STATE, ARRAYS)}
+        write_json(staged / MANIFEST, {"format": FORMAT, "files": hashes})
+
+
+def read_checkpoint(place: Path) -> Checkpoint:
+    """Read a checkpoint back; an OSError or a ValueError where it is not what was written."""
+    manifest = read_json(place / MANIFEST)
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or not isinstance(manifest["files"], dict):
+        raise ValueError(f"{MANIFEST} is not what was written")
+    for name in (STATE, ARRAYS):
+        if sha256_of(place / name) != manifest["files"].get(name):
+            raise ValueError(f"{name} is not what was written")
+    state = parse_json(read_plain(place / STATE).decode("utf-8"), allow_nan=True)
+    return Checkpoint(state, read_arrays(place / ARRAYS))
+
+
+def numbered(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, the oldest first; whether they are whole is not looked at."""
+    if not folder.is_dir():
+        return []
+    return sorted(place for place in folder.iterdir() if _NUMBER.fullmatch(place.name) and place.is_dir())
+
+
+class Checkpoints:
+    """The checkpoints of one fit: which are there, when the next is due, and the thread that writes it."""
+
+    def __init__(self, folder: Path, interval: Interval | None) -> None:
+        """`interval` is what was asked for; None for the usual, at least a hundred times what one costs."""
+        self.folder, self.interval = folder, interval or USUAL
+        self.is_asked = interval is not None
+        self.found, self._kept = self._latest()
+        self._thread: threading.Thread | None = None
+        self._cost = 0.0
+        self._started = self._written = time.monotonic()
+        self._steps = 0
+
+    def _latest(self) -> tuple[Checkpoint | None, list[Path]]:
+        for place in reversed(numbered(self.folder)):
+            try:
+                return read_checkpoint(place), [place]
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                reporter().say(f"warning: the checkpoint {place} cannot be used ({error}); the one before it is tried")
+        return None, []
+
+    def count(self, steps: int) -> None:
+        """So many more steps were taken."""
+        self._steps += steps
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to write another."""
+        if self._thread is not None and self._thread.is_alive():
+            return False
+        if self.interval.steps is not None:
+            return self._steps >= self.interval.steps
+        wait = self.interval.seconds or 0.0
+        if not self.is_asked:
+            wait = max(wait, self._cost / COST_SHARE)
+        return time.monotonic() - self._written >= wait
+
+    @property
+    def is_worth_its_end(self) -> bool:
+        """Whether the end of a fit is kept: where it took long, or was asked for."""
+        return self.is_asked or time.monotonic() - self._started >= SHORTEST_WORTH_KEEPING
+
+    def write(self, checkpoint: Checkpoint, *, seconds: float = 0.0) -> None:
+        """Begin to write a checkpoint that it took so many seconds to copy; the one before has to be written."""
+        self._steps, self._written = 0, time.monotonic()
+        self._thread = threading.Thread(target=self._put, args=(checkpoint, seconds), daemon=True)
+        self._thread.start()
+
+    def write_now(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint, and wait for it."""
+        self.close()
+        self._put(checkpoint, 0.0)
+
+    def close(self) -> None:
+        """Wait until nothing is being written."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _put(self, checkpoint: Checkpoint, seconds: float) -> None:
+        started = time.monotonic()
+        last = max((int(place.name) for place in numbered(self.folder)), default=0)
+        place = self.folder / f"{last + 1:06d}"
+        try:
+            write_checkpoint(place, checkpoint)
+        except (OSError, SightlineError) as error:
+            reporter().say(f"warning: no checkpoint was written, and the training goes on: {error}")
+            return
+        self._kept = [*self._kept, place][-KEPT:]
+        for other in numbered(self.folder):
+            if other not in self._kept:
+                shutil.rmtree(other, ignore_errors=True)
+        self._cost = seconds + time.monotonic() - started
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """Where a fit is, and what it remembers of its way beside its variables.
+
+    Attributes:
+        history: one mapping a finished epoch.
+        step: batches of the epoch under way that are done.
+        seconds: that they took.
+        good: weights of the last epoch whose figures were all finite, or None.
+    """
+
+    history: tuple[dict[str, float], ...]
+    step: int
+    seconds: float
+    good: list[NDArray[Any]] | None
+
+
+class Watcher(Protocol):
+    """What counts steps and epochs."""
+
+    def course(self, step: int) -> Course:
+        """Where the fit is after a step of the epoch under way."""
+
+    def go_on(self, course: Course) -> None:
+        """Count on from there."""
+
+
+class StateKeeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no annotations
+    """Sets the order of each epoch, writes checkpoints between steps, and puts back the one that is gone on from."""
+
+    def __init__(
+        self,
+        checkpoints: Checkpoints | None,
+        watcher: Watcher,
+        order: Order,
+        *,
+        stopping: Sequence[keras.callbacks.EarlyStopping],
+        epochs: int,
+    ) -> None:
+        """`epochs` are those of the whole fit."""
+        super().__init__()
+        self.checkpoints, self.watcher, self.order = checkpoints, watcher, order
+        self.stopping, self.epochs = stopping, epochs
+        self._found = None if checkpoints is None else checkpoints.found
+        # A position that can be gone on from while validation runs: the last before the end of its epoch.
+        self._before_end: Checkpoint | None = None
+        self._last_step, self._at_once = 0, 1
+        self._copied, self._copy_seconds = 0.0, 0.0
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Ask the model while it costs nothing: on JAX, to ask for it is to wait for its last step."""
+        self._at_once = int(self.model.steps_per_execution)
+
+    @property
+    def first_epoch(self) -> int:
+        """The epoch to begin with, counted from 0."""
+        return 0 if self._found is None else len(self._found.state["history"])
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Set the order of the epoch; the first time, everything else, too."""
+        found, self._found = self._found, None
+        step = 0 if found is None else int(found.state["step"])
+        self.order.begin(epoch, step)
+        self._last_step, self._before_end = step, None
+        if found is not None and self.checkpoints is not None:
+            self.watcher.go_on(self._put_back(found))
+            self.checkpoints.found = None  # as large as the network, its slots and averages together
+        self._look(step, is_new=found is None)
+
+    def end_steps(self, step: int) -> None:
+        """Look, after a step of the epoch under way, whether a checkpoint is due; stop where that was asked for."""
+        if self.checkpoints is not None:
+            self.checkpoints.count(step - self._last_step)
+        self._last_step = step
+        if step < self.order.num_batches:
+            self._look(step, is_new=True)
+        else:
+            self.stop_before_end()
+
+    def stop_before_end(self) -> None:
+        """Stop where that was asked for, with the last position that can be gone on from."""
+        if is_interrupted() and self._before_end is not None and self.checkpoints is not None:
+            self.checkpoints.write_now(self._before_end)
+            self._before_end = None
+        raise_if_interrupted()
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """While it is open, checkpoints may be under way; what was begun is whole at its end."""
+        try:
+            with warnings.catch_warnings():
+                # Keras counts on to the length of a whole epoch, and one that is gone on with has no more to give.
+                warnings.filterwarnings("ignore", "Your input ran out of data", UserWarning)
+                yield
+        except KeyboardInterrupt:
+            # Whoever stops waits for the one that was made for it, and for no other.
+            raise
+        except BaseException:
+            self._close()
+            raise
+        self._close()
+
+    def _close(self) -> None:
+        if self.checkpoints is not None:
+            self.checkpoints.close()
+
+    def finish(self, result: dict[str, Any], network: keras.Model) -> None:
+        """Keep what came of the fit, so that only what follows has to be done again."""
+        if self.checkpoints is not None and self.checkpoints.is_worth_its_end:
+            state = {"is_finished": True, "epochs": self.epochs, "history": result.pop("history"), "result": result}
+            self.checkpoints.write_now(Checkpoint({**state, "step": 0}, _numbered_part("model", network.get_weights())))
+
+    def _look(self, step: int, *, is_new: bool) -> None:
+        if self.checkpoints is None:
+            raise_if_interrupted()
+            return
+        has_begun = step > 0 or bool(self.watcher.course(0).history)
+        is_due = is_new and has_begun and self.checkpoints.is_due
+        is_last = step + self._at_once >= self.order.num_batches and self._may_hold()
+        if is_due or is_last or is_interrupted():
+            started = time.monotonic()
+            now = self._copy(step)
+            self._copied, self._copy_seconds = time.monotonic(), time.monotonic() - started
+            self._before_end = now if is_last else self._before_end
+            if is_interrupted():
+                self.checkpoints.write_now(now)
+            elif is_due:
+                self.checkpoints.write(now, seconds=self._copy_seconds)
+        raise_if_interrupted()
+
+    def _may_hold(self) -> bool:
+        """Whether a copy costs little beside the time since the last: of a large network in short epochs it may not."""
+        is_asked = self.checkpoints is not None and self.checkpoints.is_asked
+        return is_asked or time.monotonic() - self._copied >= self._copy_seconds / COST_SHARE
+
+    def _copy(self, step: int) -> Checkpoint:
+        course = self.watcher.course(step)
+        arrays, generators = _generators()
+        # On JAX `fit` holds the variables, and writes them back where somebody asks for the model.
+        for name, variables in _parts_of(self.model).items():
+            arrays |= _numbered_part(name, (keras.ops.convert_to_numpy(variable) for variable in variables))
+        arrays |= _numbered_part("good", course.good or ())
+        stopping = [
+            {"best": None if each.best is None else float(each.best)}
+            | {name: int(getattr(each, name)) for name in ("best_epoch", "wait", "stopped_epoch")}
+            for each in self.stopping
+        ]
+        for each in self.stopping:
+            arrays |= _numbered_part("best", each.best_weights or ())
+        state = {
+            "is_finished": False,
+            "epochs": self.epochs,
+            "step": step,
+            "history": list(course.history),
+            "seconds": course.seconds,
+            "stopping": stopping,
+            "generators": generators,
+        }
+        return Checkpoint(state, arrays)
+
+    def _put_back(self, found: Checkpoint) -> Course:
+        # Keras would build it at its first step, which is too late to put anything into it.
+        self.model.optimizer.build(self.model.trainable_variables)
+        for name, variables in _parts_of(self.model).items():
+            kept = found.part(name)
+            if [array.shape for array in kept] != [tuple(variable.shape) for variable in variables]:
+                raise InvalidValue(
+                    f"{self.checkpoints and self.checkpoints.folder}: the checkpoints are of another network than the "
+                    "recipe makes here. Delete this folder to begin anew."
+                )
+            for variable, array in zip(variables, kept, strict=True):
+                variable.assign(array)
+        for each, state in zip(self.stopping, found.state["stopping"], strict=True):
+            for name, value in state.items():
+                setattr(each, name, value)
+            each.best_weights = found.part("best") or None
+        _set_generators(found.arrays, found.state["generators"])
+        state = found.state
+        return Course(tuple(state["history"]), state["step"], state["seconds"], found.part("good") or None)
+
+
+def _parts_of(model: keras.Model) -> dict[str, list[Any]]:
+    """All variables of a fit by what they are of; layers' seed generators are among the model's."""
+    return {
+        "model": list(model.variables),
+        "optimizer": list(model.optimizer.variables),
+        "metrics": list(model.metrics_variables),
+    }
+
+
+def _numbered_part(name: str, arrays: Iterable[NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    # A copy: TensorFlow hands out what its variables lie in.
+    return {f"{name}-{index:05d}": np.array(array) for index, array in enumerate(arrays)}
+
+
+def _generators() -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """The generators of Python, NumPy and PyTorch: arrays, and the plain values beside them."""
+    version, words, next_gauss = random.getstate()
+    name, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002  # others may draw from it
+    arrays = {"random-python": np.array(words, np.uint32), "random-numpy": np.array(keys)}
+    if keras.config.backend() == "torch":
+        import torch
+
+        arrays["random-torch"] = torch.get_rng_state().numpy()
+    plain = {"python": [version, next_gauss], "numpy": [name, int(position), int(has_gauss), float(gauss)]}
+    return arrays, plain
+
+
+def _set_generators(arrays: dict[str, NDArray[Any]], plain: dict[str, Any]) -> None:
+    version, next_gauss = plain["python"]
+    random.setstate((version, tuple(arrays["random-python"].tolist()), next_gauss))
+    name, position, has_gauss, gauss = plain["numpy"]
+    np.random.set_state((name, arrays["random-numpy"], position, has_gauss, gauss))  # noqa: NPY002  # as above
+    if keras.config.backend() == "torch":
+        import torch
+
+        torch.set_rng_state(torch.from_numpy(arrays["random-torch"]))

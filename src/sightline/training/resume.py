@@ -1,0 +1,58 @@
+"""`resume`: an unfinished run is asked for again, as it was, and goes on from what is kept of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sightline.configuration.recipes import parse_recipe
+from sightline.evaluation.measuring.finished_runs import reopen
+from sightline.records import Run
+from sightline.system.progress import Mode
+from sightline.training.distil import distil
+from sightline.training.extend import extend
+from sightline.training.setup.unfinished import FINISHED, read_request, remove_checkpoints
+from sightline.training.train import train
+
+
+def resume(run: str | Path, *, force: bool = False, mode: Mode | None = None) -> Run:
+    """Go on with a run of `train`, `distil` or `extend` that was interrupted or killed, as it was asked for.
+
+    A network goes on from its last checkpoint, in the middle of an epoch if need be, an ensemble with the member that
+    was learning. On TensorFlow and the same processors the weights are those of a run that never stopped, byte for
+    byte. A run that is finished is opened and handed back.
+
+    Args:
+        run: folder of the run.
+        force: go on, too, where another version of Sightline, Keras, its backend or NumPy began; the weights are then
+            those of neither.
+        mode: "terminal", "plain" or "quiet" progress; by what stderr is if left out.
+
+    Returns:
+        The Run, as `train` gives it.
+
+    Raises:
+        InvalidValue: there is no unfinished run, or it was begun with images in memory, by which it has to be called
+            again.
+        OutputExists: images, recipe or versions changed since, told which; or another process is at it.
+        InvalidSource: the data cannot be used any more.
+        TrainingFailed: as `train`.
+        CannotWrite: the disk is full or read-only.
+
+    Example:
+        >>> import sightline
+        >>> sightline.resume("runs/mnist-fast-001")
+        Run 'runs/mnist-fast-001': test accuracy 0... [0..., 0...] on ... images, ... epochs on ...
+    """
+    folder = Path(run)
+    if (folder / FINISHED).exists():
+        finished = reopen(folder)
+        if isinstance(finished, Run):
+            remove_checkpoints(folder)  # of one that was killed behind its last figure
+            return finished
+    source, asked = read_request(folder)
+    recipe, options = parse_recipe(asked.recipe), dict(asked.options)
+    if asked.verb == "distil":
+        return distil(options.pop("bundle"), source, recipe=recipe, out=folder, force=force, mode=mode, **options)
+    if asked.verb == "extend":
+        return extend(options.pop("run"), source=source, out=folder, force=force, mode=mode, **options)
+    return train(source, recipe=recipe, out=folder, resume=True, force=force, mode=mode, **options)

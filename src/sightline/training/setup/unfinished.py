@@ -1,0 +1,206 @@
+"""What an unfinished run was begun from, whether it is the same now, and how to go on with it. Imports no Keras."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sightline._version import __version__
+from sightline.configuration.recipes import flatten, parse_recipe
+from sightline.configuration.values import as_typed
+from sightline.errors import InvalidValue, SightlineError
+from sightline.system.files import write_json
+from sightline.system.stored import read_json, read_plain
+from sightline.system.text import printable
+from sightline.system.workers import available_processors
+from sightline.training.setup.preparation import Prepared
+
+# Written last, after all figures: with it a run is finished.
+FINISHED = "metrics.json"
+MEMBERS, CHECKPOINTS = "members", "checkpoints"
+# What the run was begun from; written before it learns.
+PLAN = "plan.json"
+# How it was asked for, where a command asked.
+REQUEST = "request.json"
+# Held by whoever is at it.
+LOCK = "lock"
+# Another of these computes other digits.
+_PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy")
+_INTERVAL = re.compile(r"(\d+)\s*(steps?|s|m|h)")
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+_MOST_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Interval:
+    """How often a checkpoint is made: after so many seconds, or after so many steps."""
+
+    seconds: float | None = None
+    steps: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.0f}s" if self.steps is None else f"{self.steps}steps"
+
+
+USUAL = Interval(seconds=60.0)
+
+
+def read_interval(typed: str | None) -> Interval | None:
+    """What `--checkpoint-every` says: 500steps, 30s, 5m or 1h; None where it says nothing."""
+    if typed is None:
+        return None
+    match = _INTERVAL.fullmatch(typed) if isinstance(typed, str) else None
+    if match is None or not 1 <= int(match[1]) <= 10**9:
+        raise InvalidValue(
+            f"checkpoint_every takes a whole number of at least 1 with its unit, such as 500steps, 30s, 5m or 1h; "
+            f"got {typed!r}."
+        )
+    number, unit = int(match[1]), match[2]
+    return Interval(steps=number) if unit.startswith("step") else Interval(seconds=number * _SECONDS[unit])
+
+
+def folder_of_parts(folder: Path, *, is_ensemble: bool) -> Path:
+    """Where a run keeps what it is not finished with: members, or the checkpoints of a single network."""
+    return folder / (MEMBERS if is_ensemble else CHECKPOINTS)
+
+
+def plan_of(data: Prepared) -> dict[str, Any]:
+    """What the digits of a run depend on besides recipe and splits."""
+    loaded = {name: getattr(sys.modules.get(name), "__version__", None) for name in _PACKAGES}
+    versions = {"sightline": __version__, **{name: version for name, version in loaded.items() if version}}
+    teacher = None if data.distillation is None else dict(data.distillation.teacher)
+    plan = {"fingerprint": data.dataset.fingerprint, "versions": versions, "teacher": teacher}
+    # As it is read back.
+    told: dict[str, Any] = json.loads(json.dumps(plan))
+    return told | {"processors": available_processors()}
+
+
+def write_plan(folder: Path, data: Prepared) -> None:
+    """Keep what a run is begun from; going on, the number of processors is that of the last who was at it."""
+    parts = folder_of_parts(folder, is_ensemble=data.recipe.ensemble.kind != "none")
+    write_json(parts / PLAN, plan_of(data))
+
+
+@dataclass(frozen=True)
+class Differences:
+    """What is no longer as an unfinished run was begun, in words.
+
+    Attributes:
+        of_run: with any of these it would be another run.
+        of_versions: with these its last digits are others; who says so may go on.
+    """
+
+    of_run: tuple[str, ...]
+    of_versions: tuple[str, ...] = ()
+
+
+def differences(folder: Path, data: Prepared, splits: str) -> Differences:
+    """Compare what an unfinished run was begun from with what it would be gone on with."""
+    try:
+        recipe = read_json(folder / "recipe.json")
+        plan = read_json(folder_of_parts(folder, is_ensemble=data.recipe.ensemble.kind != "none") / PLAN)
+        old_splits = read_plain(folder / "splits.csv").decode("utf-8")
+        now = plan_of(data)
+        found = list(_of_recipes(recipe, data.recipe.to_dict()))
+        if plan["fingerprint"] != now["fingerprint"]:
+            found.append("the images or their labels changed")
+        if plan["teacher"] != now["teacher"]:
+            found.append("the teacher is another")
+        of_versions = tuple(_of_versions(plan["versions"], now["versions"]))
+    except (OSError, ValueError, AttributeError, TypeError, KeyError, InvalidValue):
+        return Differences(("what it was begun from cannot be read any more",))
+    if not found and old_splits != splits:
+        found.append("the images are divided otherwise")
+    return Differences(tuple(found), of_versions)
+
+
+def _of_recipes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    before, now = dict(flatten(old)), dict(flatten(new))
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
+            yield f"{key} was {as_typed(before.get(key))} and is {as_typed(now.get(key))}"
+
+
+def _of_versions(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name) != now.get(name):
+            yield f"{name} was {before.get(name, 'not there')} and is {now.get(name, 'not there')}"
+
+
+def in_words(found: Iterable[str]) -> str:
+    """A few differences as one clause."""
+    named = list(found)
+    rest = len(named) - _MOST_NAMED
+    return "; ".join(named[:_MOST_NAMED]) + (f"; and {rest} more" if rest > 0 else "")
+
+
+def has_other_processors(parts: Path) -> int | None:
+    """How many processors an unfinished run had, if they are not as many as here: its last digits may differ then."""
+    try:
+        before = read_json(parts / PLAN).get("processors")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return before if isinstance(before, int) and before != available_processors() else None
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Forget what a run of a single network was going on from."""
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How a run was asked for, in plain JSON types: by `train` or `distil`, with which recipe and options."""
+
+    verb: str
+    recipe: Mapping[str, Any]
+    options: Mapping[str, Any]
+
+
+def keep_request(folder: Path, asked: Asked, *, source: str) -> None:
+    """Keep how a run was asked for, so that it can be asked for again; images in memory have no name to ask by."""
+    if source:
+        parts = folder_of_parts(folder, is_ensemble=asked.recipe["ensemble"]["kind"] != "none")
+        write_json(parts / REQUEST, {"source": source, "folder": str(Path.cwd()), **asdict(asked)})
+
+
+def read_request(folder: Path) -> tuple[str, Asked]:
+    """How an unfinished run was asked for: its source as it is found from here, and the rest."""
+    found = [folder / parts / REQUEST for parts in (CHECKPOINTS, MEMBERS) if (folder / parts / REQUEST).exists()]
+    if not found:
+        why = "there is no unfinished run. Name the folder of one, as `train` told it."
+        if (folder / CHECKPOINTS).is_dir() or (folder / MEMBERS).is_dir():
+            why = "only what began this run can go on with it: the same command or call, with the same folder."
+        raise InvalidValue(f"{printable(str(folder))}: {why}")
+    try:
+        kept = read_json(found[0])
+        source, from_there = kept["source"], Path(kept["folder"]) / kept["source"]
+        asked = Asked(kept["verb"], parse_recipe(kept["recipe"]).to_dict(), dict(kept["options"]))
+    except (OSError, ValueError, KeyError, TypeError, SightlineError) as error:
+        raise InvalidValue(
+            f"{printable(str(found[0]))}: cannot be read ({error}). Give the command again that began this run."
+        ) from error
+    is_elsewhere = not Path(source).exists() and from_there.exists()
+    return str(from_there) if is_elsewhere else source, asked
+
+
+@contextlib.contextmanager
+def telling_how_to_go_on(folder: Path) -> Iterator[None]:
+    """While it is open, whoever is interrupted is told how to go on with what is kept."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        found = {parts: list(folder.glob(f"{parts}/[0-9]*")) for parts in (CHECKPOINTS, MEMBERS)}
+        for parts in (parts for parts, kept in found.items() if any(map(Path.is_dir, kept))):
+            can_be_asked = (folder / parts / REQUEST).exists()
+            how = f"sightline resume {shlex.quote(str(folder))}" if can_be_asked else "the same again"
+            stop.args = (f"interrupted, and kept as it is. To go on: {printable(how)}",)
+        raise

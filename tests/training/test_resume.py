@@ -1,0 +1,123 @@
+"""A run that is killed or stopped and gone on with is the run that was never stopped, or is refused with the reason."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sightline
+from sightline.errors import InvalidValue
+from sightline.training.setup.unfinished import Asked, Interval, keep_request, read_interval, read_request
+
+# What kills itself is no program of a user, but its command is: the instant is aimed at by what is put in place.
+KILLS_ITSELF = """
+import os, signal, sys
+from sightline.training.loop import checkpoints
+place, name, number = sys.argv[1:4]
+calls = 0
+def kill(*arguments, **options):
+    global calls
+    calls += 1
+    if calls == int(number):
+        os.kill(os.getpid(), getattr(signal, name))
+    return usual(*arguments, **options)
+owner = checkpoints if place == "write_json" else checkpoints.StateKeeper
+usual = getattr(owner, place)
+setattr(owner, place, kill)
+from sightline.cli.main import main
+sys.exit(main(sys.argv[4:]))
+"""
+# As the tiny run was asked for.
+SHORT = ("--epochs", "2", "--model", "lenet5", "--checkpoint-every", "1steps")
+
+
+def weights_of(folder: Path) -> list[bytes]:
+    import keras
+
+    network = keras.saving.load_model(folder / "bundle" / "model.keras", compile=False)
+    return [array.tobytes() for array in network.get_weights()]
+
+
+def killed(cwd: Path, how: tuple[str, str, int], *words: str) -> subprocess.CompletedProcess[str]:
+    """A command that is sent a signal when a function is called for so many times."""
+    command = [sys.executable, "-c", KILLS_ITSELF, *map(str, how), *words]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=300)
+
+
+@pytest.mark.slow
+def test_a_run_killed_in_a_checkpoint_and_stopped_between_steps_is_the_one_never_stopped(
+    tiny_run: sightline.Run, small_npz: Path, tmp_path: Path
+) -> None:
+    words, run = ("train", str(small_npz), *SHORT, "--out", "run"), tmp_path / "run"
+    done = killed(tmp_path, ("write_json", "SIGKILL", 2), *words)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert [path.name for path in (run / "checkpoints").glob("[0-9]*")] == ["000001"], "the second was never whole"
+    assert list((run / "checkpoints").glob(".000002.*.partial"))
+    done = killed(tmp_path, ("on_epoch_begin", "SIGTERM", 1), *words)
+    assert done.returncode == 128 + signal.SIGTERM, done.stderr
+    assert "going on with the run that was left unfinished in run\n" in done.stderr
+    assert done.stderr.endswith("sightline train: interrupted, and kept as it is. To go on: sightline resume run\n")
+    assert sightline.resume(run, mode="quiet").history[-1]["epoch"] == 2
+    if tiny_run.backend == "tensorflow":
+        assert weights_of(run) == weights_of(tiny_run.path)
+    files = [{str(path.relative_to(folder)) for path in folder.rglob("*")} for folder in (run, tiny_run.path)]
+    assert files[0] == files[1], "nothing is left of checkpoints"
+
+
+def test_a_finished_run_is_handed_back_and_nothing_is_trained(run_copy: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in run_copy.rglob("*")}
+    assert sightline.resume(run_copy).path == run_copy
+    assert {path: path.stat().st_mtime_ns for path in run_copy.rglob("*")} == before
+
+
+def test_what_is_no_unfinished_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidValue, match="there is no unfinished run"):
+        sightline.resume(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(InvalidValue, match="only what began this run can go on with it: the same command or call"):
+        sightline.resume(tmp_path)
+    (tmp_path / "checkpoints" / "request.json").write_text("{")
+    with pytest.raises(InvalidValue, match=r"request\.json: cannot be read .* Give the command again that began"):
+        sightline.resume(tmp_path)
+
+
+def test_a_request_is_read_back_as_it_was_kept_and_its_source_is_found_from_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "photos").mkdir()
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "there")
+    recipe = sightline.recipe("fast", {"training.epochs": 3})
+    asked = Asked("train", recipe.to_dict(), {"backend": "jax", "log_every": 5})
+    keep_request(tmp_path / "run", asked, source="photos")
+    assert read_request(tmp_path / "run") == ("photos", asked)
+    monkeypatch.chdir(tmp_path)
+    assert read_request(tmp_path / "run")[0] == str(tmp_path / "there" / "photos")
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        (None, None),
+        ("500steps", Interval(steps=500)),
+        ("1step", Interval(steps=1)),
+        ("30s", Interval(seconds=30)),
+        ("5m", Interval(seconds=300)),
+        ("2h", Interval(seconds=7200)),
+    ],
+)
+def test_an_interval_is_read_as_it_is_typed(typed: str | None, expected: Interval | None) -> None:
+    assert read_interval(typed) == expected
+    if expected is not None:
+        assert read_interval(str(expected)) == expected
+
+
+@pytest.mark.parametrize("wrong", ["", "5", "0steps", "0s", "-5m", "1.5m", "nan", "5 years", 5, True, float("nan")])
+def test_an_interval_that_is_none_is_refused_with_those_that_are(wrong: object) -> None:
+    with pytest.raises(InvalidValue, match=r"such as 500steps, 30s, 5m or 1h; got "):
+        read_interval(wrong)  # type: ignore[arg-type]
