@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -81,7 +83,7 @@ def card(
         identity_bytes: size of the file by which the bundle knows its images; None where there is none.
     """
     parts = (
-        f"# {markdown(dataset.name)}: {origin.title}",
+        f"{_front_matter(dataset, origin, evaluation)}# {markdown(dataset.name)}: {origin.title}",
         f"Made on {datetime.now(UTC):%Y-%m-%d} by Sightline {origin.made}.{_members(ensemble)}",
         "## What it is for",
         f"It tells {dataset.num_classes} classes apart: {', '.join(map(markdown, dataset.class_names))}. "
@@ -97,6 +99,26 @@ def card(
         _limits(dataset, spec, evaluation),
     )
     return "\n\n".join(parts) + "\n"
+
+
+def _front_matter(dataset: Dataset, origin: Origin, evaluation: Evaluation | None) -> str:
+    """What a hub of models reads of a card: YAML, of which JSON is a part, so that no name does anything in it."""
+    told: dict[str, Any] = {
+        "library_name": "sightline",
+        "pipeline_tag": "image-classification",
+        "tags": ["image-classification", "onnx"],
+    }
+    if evaluation is not None:
+        metrics = [
+            {"type": name, "name": figure.words, "value": figure.value}
+            for name, figure in evaluation.figures.items()
+            if not FIGURES[name].needs and math.isfinite(figure.value)
+        ]
+        of_what = {"type": dataset.name, "name": dataset.name, "split": "test"}
+        result = {"task": {"type": "image-classification"}, "dataset": of_what, "metrics": metrics}
+        told["model-index"] = [{"name": f"{dataset.name}: {origin.title}", "results": [result]}]
+    lines = "\n".join(f"{key}: {json.dumps(value)}" for key, value in told.items())
+    return f"---\n{lines}\n---\n\n"
 
 
 def licences_of(text: str) -> str:

@@ -99,11 +99,12 @@ def gathered(finished: FinishedRun, source: Any = None) -> ReportContent:
 
 def _facts(finished: FinishedRun) -> Iterator[tuple[str, str]]:
     ensemble = finished.metrics["ensemble"]
-    network = str(finished.recipe["model"]["name"])
+    network = str(finished.recipe.get("model", {}).get("name", ""))
     yield "network", network if ensemble is None else f"{len(ensemble['members'])} networks ({ensemble['kind']})"
     yield "trained on", str(finished.source.get("name", "images"))
     yield "made on", str(finished.bundle.manifest.get("created", ""))[:10]
-    yield "recipe", f"{finished.recipe['name']}, seed {finished.recipe['seed']}"
+    # That of combined runs holds what theirs share.
+    yield "recipe", ", seed ".join(str(finished.recipe[key]) for key in ("name", "seed") if key in finished.recipe)
     yield "parameters", f"{finished.metrics['num_parameters']:,}"
     yield "training took", f"{finished.metrics['seconds']['total']:,.0f} s"
 
