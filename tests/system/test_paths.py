@@ -15,7 +15,15 @@ from sightline.errors import InvalidValue, OutputExists
 from sightline.quality.findings import Audit
 from sightline.reporting.pages.audit import write_audit_page
 from sightline.reporting.sheets.grids import draw_grid
-from sightline.system.paths import check_output, check_place, default_output, places_of
+from sightline.system.paths import (
+    _refuse_device,
+    check_output,
+    check_place,
+    default_output,
+    places_of,
+    portable_name,
+    why_not_on_windows,
+)
 
 
 def picture() -> bytes:
@@ -178,3 +186,56 @@ def test_commands_refuse_before_they_work(command, tiny_run, tmp_path):
     assert mine.read_text() == "mine"
     assert source.read_bytes().startswith(b"would")
     assert {path.name for path in bundle.iterdir()} == {*tiny_run.bundle.manifest["files"], "manifest.json"}
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("con", "is called as the device 'con'"),
+        ("NUL.csv", "is called as the device 'nul'"),
+        ("Aux .tar.gz", "is called as the device 'aux'"),
+        ("com1", "is called as the device 'com1'"),
+        ("LPT².png", "is called as the device 'lpt²'"),
+        ("a:b", "holds ':'"),
+        ("a\\b", "holds '\\\\'"),
+        ("what?", "holds '?'"),
+        ("line\nbreak", "holds '\\n'"),
+        ("end.", "ends in '.'"),
+        ("end ", "ends in ' '"),
+        *(
+            (name, "")
+            for name in ("console", "com10", "lpt", "nul-fast-001", "a.con", ".bundle.0a.partial", "é.png", "")
+        ),
+    ],
+)
+def test_what_windows_makes_no_file_of_is_known_everywhere(name, fault):
+    assert why_not_on_windows(name) == fault
+
+
+def test_on_windows_a_name_of_a_device_is_refused_before_any_work():
+    with pytest.raises(
+        InvalidValue, match=r"--csv nul\.csv: a name that is called as the device 'nul' is none on Windows"
+    ):
+        _refuse_device("--csv", Path("nul.csv"), is_windows=True)
+    _refuse_device("--csv", Path("nul.csv"), is_windows=False)
+    _refuse_device("--csv", Path("answers.csv"), is_windows=True)
+
+
+def test_a_name_that_nobody_chose_is_one_that_every_system_makes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert default_output("nul.png", "", keep=()) == Path("nul_.png")
+    assert default_output("a:b", "-similar", keep=()) == Path("a-b-similar.png")
+    assert portable_name("aux.photos-fast") == "aux_.photos-fast"
+
+
+def test_no_two_files_that_are_made_together_differ_in_case_alone_and_none_is_called_as_a_device():
+    from sightline.bundles.bundle import CAPABILITIES, MANIFEST, REQUIRED_FILES, SIGNATURE
+    from sightline.training.setup.run_folder import BEGUN
+
+    bundle = {*REQUIRED_FILES, MANIFEST, SIGNATURE, *(name for names in CAPABILITIES.values() for name in names)}
+    root = Path(__file__).resolve().parents[2]
+    folders = [root / "src", root / "tests", root / "docs", root / "tools"]
+    source = {str(path.relative_to(root)) for folder in folders for path in folder.rglob("*")}
+    for names in (bundle, set(BEGUN), source):
+        assert len({name.casefold() for name in names}) == len(names)
+        assert not [name for name in names for part in Path(name).parts if why_not_on_windows(part)]

@@ -257,6 +257,8 @@ def _writing_in(temporary: Path, final: Path) -> Iterator[None]:
     """Turn refusals to write into a temporary folder into a sentence about the place that it is for."""
     try:
         yield
+    except CannotWrite as error:
+        raise CannotWrite(str(error).replace(str(temporary), str(final))) from error
     except OSError as error:
         # What is missing in a folder that is there was forgotten, not refused.
         if error.errno != errno.ENOENT and _is_about(error, temporary):

@@ -8,6 +8,7 @@ edited by hand.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,10 @@ _HEAD = 4096
 _STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 _BUNDLE = ("manifest.json", "labels.json")
 _RUN = ("recipe.json", "metrics.json")
+# What Windows takes for a device, in any case and with any ending; and what no name may hold or end in there.
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{kind}{digit}" for kind in ("com", "lpt") for digit in "0123456789¹²³")}
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
+_AT_END = ". "
 
 
 def is_here_gone() -> bool:
@@ -42,6 +47,34 @@ def absolute_path(path: str | Path, *, follow_links: bool = True) -> Path:
         return Path(os.path.realpath(path) if follow_links else os.path.abspath(path))  # noqa: PTH100
     except FileNotFoundError as error:
         raise InvalidValue(GONE) from error
+
+
+def why_not_on_windows(name: str) -> str:
+    """Why Windows makes no file of that name; "" where it does. Elsewhere such files are made, and cannot be copied.
+
+    Example:
+        >>> why_not_on_windows("aux.csv")
+        "is called as the device 'aux'"
+        >>> why_not_on_windows("answers.csv")
+        ''
+    """
+    if (device := name.partition(".")[0].rstrip(" ").lower()) in _DEVICES:
+        return f"is called as the device {device!r}"
+    if found := _FORBIDDEN.search(name):
+        return f"holds {found[0]!a}"
+    return f"ends in {name[-1]!r}" if name and name[-1] in _AT_END else ""
+
+
+def portable_name(text: str) -> str:
+    """A name of a file or folder of ours that every system makes as it is; the text itself where that is one.
+
+    Example:
+        >>> portable_name("nul.photos"), portable_name("a:b. "), portable_name("photos")
+        ('nul_.photos', 'a-b', 'photos')
+    """
+    name = _FORBIDDEN.sub("-", text).rstrip(_AT_END)
+    first, dot, rest = name.partition(".")
+    return f"{first}_{dot}{rest}" if why_not_on_windows(name) else name
 
 
 def check_output(option: str, target: Path | None, *, keep: Iterable[str | Path] = (), overwrite: bool = False) -> None:
@@ -83,14 +116,21 @@ def places_of(source: Any) -> list[Path]:
 
 
 def check_place(option: str, target: Path, *, keep: Iterable[str | Path] = ()) -> None:
-    """Refuse a file or folder to be written inside a bundle or inside what the command reads."""
+    """Refuse a file or folder to be written inside a bundle or inside what the command reads, or that Windows lacks."""
     place = absolute_path(target)
+    _refuse_device(option, target, is_windows=os.name == "nt")
     for name in keep:
         kept = absolute_path(name)
         if os.path.exists(kept) and (place == kept or kept in place.parents):  # noqa: PTH110
             raise InvalidValue(f"{option} {target} belongs to {name}, which is never changed. Choose another place.")
     for folder in (place, *place.parents):
         _refuse_in(folder, _BUNDLE, f"{option} {target} belongs to the bundle")
+
+
+def _refuse_device(option: str, target: Path, *, is_windows: bool) -> None:
+    """On Windows, a file called as a device would be written into that, and no other program would find it."""
+    if is_windows and (fault := why_not_on_windows(target.name)):
+        raise InvalidValue(f"{option} {target}: a name that {fault} is none on Windows. Choose another name.")
 
 
 def _refuse_in(folder: Path, signs: tuple[str, ...], what: str) -> None:
@@ -116,7 +156,7 @@ def default_output(source: str | Path, what: str, *, keep: Iterable[str | Path])
         keep: files and folders that the command reads.
     """
     place = absolute_path(source)
-    name = (place.name if os.path.isdir(place) else place.stem) or "images"  # noqa: PTH112
+    name = portable_name(place.name if os.path.isdir(place) else place.stem) or "images"  # noqa: PTH112
     kept, here = [absolute_path(one) for one in keep], absolute_path(".")
     inside = [folder for folder in (here, *here.parents) if folder in kept]
     folder = Path(os.path.relpath(inside[-1].parent)) if inside else Path()

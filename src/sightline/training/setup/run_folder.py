@@ -15,7 +15,7 @@ from sightline.configuration.schema import Recipe
 from sightline.data.splitting.splits import splits_csv
 from sightline.errors import InvalidValue, MissingPackage, OutputExists, TrainingFailed
 from sightline.system.files import check_free, write_atomically, write_json, writing_to
-from sightline.system.paths import absolute_path
+from sightline.system.paths import absolute_path, portable_name
 from sightline.system.progress import reporter
 from sightline.training.setup.preparation import Prepared
 from sightline.training.setup.resolution import SettledKey
@@ -241,4 +241,4 @@ def _claim(folder: Path) -> None:
 
 
 def _clean(stem: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "run"
+    return portable_name(re.sub(r"[^\w.-]+", "-", stem).strip("-.")) or "run"
