@@ -78,7 +78,7 @@ def import_all() -> None:
     from sightline.system.backends import load_keras
 
     load_keras("tensorflow")
-    import tf2onnx  # type: ignore[import-untyped]  # noqa: F401
+    import tf2onnx  # noqa: F401
 
     import sightline.bundles.sessions
     import sightline.cli.main

@@ -61,8 +61,10 @@ def test_a_run_is_running_while_somebody_holds_its_lock_and_interrupted_after(pa
         assert row_of(shelf, "second")["state"] == "running"
         holder.kill()
     row = row_of(shelf, "second")
-    assert (row["state"], row["reason"]) == ("interrupted", "the command that began it goes on")
+    assert (row["state"], row["reason"]) == ("interrupted", "the same call goes on with it")
     assert row["accuracy"] is None
+    (place / parts / "request.json").touch()
+    assert row_of(shelf, "second")["reason"] == f"to go on: sightline resume {place}"
 
 
 def test_looking_leaves_a_lock_to_whoever_wants_it(shelf: Path) -> None:
@@ -84,7 +86,8 @@ def test_a_run_killed_between_its_bundle_and_its_last_figures_is_told_as_that(sh
     shutil.copytree(shelf / "first" / "bundle", place / "bundle")
     row = row_of(shelf, "second")
     assert row["state"] == "interrupted"
-    assert row["reason"] == "it ended between its bundle, which is whole, and its last figures"
+    why = "it ended between its bundle, which is whole, and its last figures; the same call goes on with it"
+    assert row["reason"] == why
 
 
 def test_odd_folders_are_rows_with_a_reason(shelf: Path, tiny_run: sightline.Run) -> None:

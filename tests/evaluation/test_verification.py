@@ -143,10 +143,12 @@ def test_a_bundle_apart_from_its_run_is_judged_on_a_source_that_is_named_alone(
     assert check_of(verify(apart, small_npz), "test figures").outcome == "holds"
 
 
-def test_a_run_without_its_last_figure_fails_as_unfinished(run_copy: Path) -> None:
+def test_a_run_without_its_last_figure_fails_as_unfinished_and_says_how_to_go_on(run_copy: Path) -> None:
     (run_copy / "metrics.json").unlink()
+    (run_copy / "checkpoints").mkdir()
+    (run_copy / "checkpoints" / "request.json").touch()
     words = failed(verify(run_copy))
-    assert "this run has no metrics.json; its training did not finish" in words["run"]
+    assert "this run has no metrics.json; its training did not finish. Go on with it: sightline resume" in words["run"]
 
 
 def test_what_a_newer_version_added_is_not_checked(run_copy: Path) -> None:

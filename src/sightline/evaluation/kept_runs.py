@@ -10,9 +10,11 @@ from typing import Any
 
 from sightline.bundles.bundle import MANIFEST
 from sightline.errors import InvalidValue
+from sightline.evaluation.measuring.finished_runs import REQUEST
 from sightline.metrics.figures import figure_in
 from sightline.system.files import is_held
 from sightline.system.stored import read_json
+from sightline.system.text import printable
 
 USUAL_FOLDER = "runs"
 # In a folder of its own within the run: members of an ensemble, or checkpoints. Whoever is at the run holds it.
@@ -29,7 +31,7 @@ def runs(folder: str | Path = USUAL_FOLDER) -> list[dict[str, Any]]:
         folder: whose folders are looked at, or one run.
 
     Returns:
-        One mapping a run: `run`; `state`: "running", "interrupted" (the command that began it goes on with it),
+        One mapping a run: `run`; `state`: "running", "interrupted" (`sightline.resume` goes on with it),
         "failed" (there is nothing to go on from), "finished", or "unknown"; `reason`, where there is something to say
         of it; `recipe`, `network`; `accuracy` with `accuracy_interval`, `num_images` and the `split` they are of, test
         where it was measured; `seconds`, `num_bytes`, and `changed` (UTC).
@@ -86,8 +88,14 @@ def _state(place: Path) -> tuple[str, str]:
     if (place / "metrics.json").exists():
         return ("finished", "") if has_bundle else ("unknown", "its bundle is missing")
     if has_bundle:
-        return "interrupted" if locks else "failed", "it ended between its bundle, which is whole, and its last figures"
-    return ("interrupted", "the command that began it goes on") if locks else ("failed", "nothing to go on from")
+        why = "it ended between its bundle, which is whole, and its last figures"
+        return ("interrupted", f"{why}; {_how_to_go_on(place)}") if locks else ("failed", why)
+    return ("interrupted", _how_to_go_on(place)) if locks else ("failed", "nothing to go on from")
+
+
+def _how_to_go_on(place: Path) -> str:
+    can_be_asked = next(place.glob(f"*/{REQUEST}"), None) is not None
+    return f"to go on: sightline resume {printable(str(place))}" if can_be_asked else "the same call goes on with it"
 
 
 def _figures(metrics: Any) -> dict[str, Any]:

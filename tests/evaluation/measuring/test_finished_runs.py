@@ -84,5 +84,9 @@ def test_what_is_neither_is_refused_as_everywhere(run_copy: Path, tmp_path: Path
     with pytest.raises(InvalidBundle, match=r"no such folder\. Name a run or a bundle"):
         sightline.reopen(tmp_path / "nowhere")
     (run_copy / "metrics.json").unlink()
-    with pytest.raises(InvalidBundle, match=r"this run has no metrics\.json; its training did not finish"):
+    with pytest.raises(InvalidBundle, match=r"no metrics\.json; its training did not finish\. Train again"):
+        sightline.reopen(run_copy)
+    (run_copy / "checkpoints").mkdir()
+    (run_copy / "checkpoints" / "request.json").touch()
+    with pytest.raises(InvalidBundle, match=f"did not finish. Go on with it: sightline resume {run_copy}"):
         sightline.reopen(run_copy)

@@ -23,6 +23,8 @@ from sightline.system.stored import MOST_ARRAY_BYTES, parse_json, read_arrays, r
 from sightline.system.workers import free_bytes
 from sightline.tasks.task import Task
 
+# In a folder of its own within an unfinished run: how it was asked for, so that it can be gone on with.
+REQUEST = "request.json"
 JUDGED_SPLITS: tuple[SplitName, ...] = ("validation", "calibration", "test")
 # metrics.json is written last: with it a run is finished.
 FILES = ("recipe.json", "splits.csv", "history.jsonl", "predictions.npz", "metrics.json")
@@ -255,7 +257,9 @@ def _check_finished(folder: Path) -> None:
         # What is there and is no file is refused when it is read.
         missing = [name for name in FILES if not (folder / name).exists()]
         if missing:
-            raise InvalidBundle(f"{folder}: this run has no {missing[0]}; its training did not finish. Train again.")
+            left = next(folder.glob(f"*/{REQUEST}"), None)
+            how = "Train again." if left is None else f"Go on with it: sightline resume {folder}"
+            raise InvalidBundle(f"{folder}: this run has no {missing[0]}; its training did not finish. {how}")
         return
     if (folder / MANIFEST).is_file():
         around = folder.resolve().parent

@@ -15,7 +15,7 @@ import contextvars
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +176,7 @@ class TrainingMonitor:
             )
         return notes
 
-    def _name_of(self, row: dict[str, float]) -> str:
+    def _name_of(self, row: Mapping[str, float]) -> str:
         epoch = int(row["epoch"]) - len(self.outputs.before)
         return f"epoch {epoch}" if epoch > 0 else "head"
 
@@ -209,7 +209,7 @@ class TrainingMonitor:
             self.network.save(path)
         return f"The weights of epoch {epoch - 1}, the last good ones, are kept in {path}. "
 
-    def _best(self) -> dict[str, float]:
+    def _best(self) -> Mapping[str, float]:
         """The epoch with the lowest validation loss; where early stopping asks for a change, what it would keep."""
         # As Keras' EarlyStopping compares: what is lower by less than the change that is asked for is no better.
         least = self.recipe.training.early_stopping_min_change
@@ -249,7 +249,7 @@ class TrainingMonitor:
         every = self.recipe.optimizer.accumulation_steps
         return last_rate(self.rate, num_batches=int(optimizer.iterations) * every, accumulation_steps=every)
 
-    def _epoch_line(self, row: dict[str, float]) -> str:
+    def _epoch_line(self, row: Mapping[str, float]) -> str:
         speed = self.images_per_second
         epoch = int(row["epoch"]) - len(self.outputs.before)
         left = (self.num_epochs - epoch) * row["seconds"]
@@ -304,7 +304,7 @@ class _Painter:
         self._thread: threading.Thread | None = None
         self._last = -math.inf
 
-    def paint(self, history: list[dict[str, float]]) -> None:
+    def paint(self, history: Sequence[Mapping[str, float]]) -> None:
         """Draw the history so far, unless the last picture is still being drawn or is hardly older."""
         busy = self._thread is not None and self._thread.is_alive()
         if self.path is None or busy or time.perf_counter() - self._last < SECONDS_BETWEEN_CURVES:
@@ -316,14 +316,14 @@ class _Painter:
         self._thread = threading.Thread(target=run, args=(self._draw, list(history)), daemon=True)
         self._thread.start()
 
-    def finish(self, history: list[dict[str, float]] | None = None) -> None:
+    def finish(self, history: Sequence[Mapping[str, float]] | None = None) -> None:
         """Wait until nothing is being drawn; then draw `history` if it is given."""
         if self._thread is not None:
             self._thread.join()
         if history and self.path is not None:
             self._draw(history)
 
-    def _draw(self, history: list[dict[str, float]]) -> None:
+    def _draw(self, history: Sequence[Mapping[str, float]]) -> None:
         from sightline.reporting.charts.curves import curves_png
 
         # A picture that fails here is drawn once more, and complained about, at the end of the run.

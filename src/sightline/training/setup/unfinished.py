@@ -17,6 +17,7 @@ from sightline._version import __version__
 from sightline.configuration.recipes import flatten, parse_recipe
 from sightline.configuration.values import as_typed
 from sightline.errors import InvalidValue, SightlineError
+from sightline.evaluation.measuring.finished_runs import REQUEST
 from sightline.system.files import write_json
 from sightline.system.stored import read_json, read_plain
 from sightline.system.text import printable
@@ -28,8 +29,6 @@ FINISHED = "metrics.json"
 MEMBERS, CHECKPOINTS = "members", "checkpoints"
 # What the run was begun from; written before it learns.
 PLAN = "plan.json"
-# How it was asked for, where a command asked.
-REQUEST = "request.json"
 # Held by whoever is at it.
 LOCK = "lock"
 # Another of these computes other digits.
