@@ -96,7 +96,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("quality/labels", "planting outliers doubts label_table"),),
     (Room("quality", "findings ranges measures survey images classes duplicates shortcuts appearance order audit"),),
     (Room("reporting/sheets", "fonts grids sheets"),),
-    (Room("reporting/charts", "canvas confusion reliability curves overlay learning_rates risk_coverage"),),
+    (Room("reporting/charts", "canvas confusion reliability curves overlay learning_rates risk_coverage robustness"),),
     (
         Room(
             "reporting/pages",
@@ -105,7 +105,8 @@ ROWS: tuple[tuple[Room, ...], ...] = (
         ),
     ),
     (Room("evaluation/measuring", "scoring finished_runs judging paired_tests drift"),),
-    (Room("evaluation", "evaluate comparison similarity verification kept_runs check mistakes report"),),
+    (Room("evaluation/corruptions", "filters strengths changes"),),
+    (Room("evaluation", "evaluate stress comparison similarity verification kept_runs check mistakes report"),),
     (Room("networks", "lite0_layout building classic convnet lite0 applications", keras=AT_ONCE),),
     # A wrong name is refused before Keras is imported.
     (Room("training/setup", "mirrors reference_rows resolution preparation unfinished run_folder"),),
@@ -143,14 +144,14 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("information"),),
     (Room("__init__"),),
     (Room("cli", "printing options"),),
-    (Room("cli/commands", "sources runs bundles inspection drift lists machine"),),
+    (Room("cli/commands", "sources runs bundles inspection drift robustness lists machine"),),
     (Room("cli", "main"),),
     (Room("__main__"),),
 )
 
 # `sightline.train` would be replaced by a module of that name as soon as it is imported.
 PUBLIC_FUNCTIONS = (
-    "show audit find_learning_rate train resume combine distil evaluate predict verify runs check reopen similar "
+    "show audit find_learning_rate train resume combine distil evaluate predict stress verify runs check reopen similar "
     "compare explain export sort serve models datasets recipes cache load split recipe"
 )
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base"}

@@ -30,6 +30,7 @@ _HOMES: dict[str, str] = {
     "distil": "sightline.training.distil",
     "evaluate": "sightline.evaluation.evaluate",
     "predict": "sightline.bundles.prediction",
+    "stress": "sightline.evaluation.stress",
     "check": "sightline.evaluation.check",
     "reopen": "sightline.evaluation.measuring.finished_runs",
     "trusting": "sightline.bundles.bundle",
@@ -54,6 +55,7 @@ _HOMES: dict[str, str] = {
     "Predictions": "sightline.records",
     "Similar": "sightline.evaluation.similarity",
     "Evaluation": "sightline.records",
+    "Stress": "sightline.evaluation.stress",
     "Check": "sightline.evaluation.check",
     "Comparison": "sightline.evaluation.comparison",
     "Export": "sightline.deployment.export",
@@ -94,6 +96,7 @@ if TYPE_CHECKING:  # for editors and type checkers alone
     from sightline.evaluation.mistakes import Mistakes as Mistakes, mistakes as mistakes
     from sightline.evaluation.report import report as report
     from sightline.evaluation.similarity import Similar as Similar, similar as similar
+    from sightline.evaluation.stress import Stress as Stress, stress as stress
     from sightline.evaluation.verification import Verification as Verification, verify as verify
     from sightline.information import datasets as datasets, models as models, recipes as recipes
     from sightline.quality.audit import audit as audit

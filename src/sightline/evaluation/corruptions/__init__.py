@@ -1,0 +1,1 @@
+"""Fifteen ways in which pictures go bad, at five strengths that grow with the image; NumPy and Pillow alone."""
