@@ -151,8 +151,8 @@ ROWS: tuple[tuple[Room, ...], ...] = (
 
 # `sightline.train` would be replaced by a module of that name as soon as it is imported.
 PUBLIC_FUNCTIONS = (
-    "show audit find_learning_rate train resume combine distil evaluate predict stress verify runs check reopen similar "
-    "compare explain export sort serve models datasets recipes cache load split recipe"
+    "show audit find_learning_rate train resume combine distil evaluate predict stress verify runs check reopen "
+    "similar compare explain export sort serve models datasets recipes cache load split recipe"
 )
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base"}
 
