@@ -64,7 +64,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("metrics/calibration", "temperature scaling reliability"),),
     (Room("metrics/uncertainty", "bootstrap macro ranking calibration_error"),),
     (Room("metrics/labels", "folds discriminants quality"),),
-    (Room("metrics", "ensembles history conformal drift selective novelty"),),
+    (Room("metrics", "ensembles history conformal drift selective novelty slices"),),
     (Room("metrics/uncertainty", "risk"),),  # of what is selective
     (Room("tasks", "task single_label table"),),
     (Room("records", "data details results"),),
@@ -106,6 +106,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     ),
     (Room("evaluation/measuring", "scoring finished_runs judging paired_tests drift"),),
     (Room("evaluation/corruptions", "filters strengths changes"),),
+    (Room("evaluation/slicing", "membership clusters finding"),),
     (Room("evaluation", "evaluate stress comparison similarity verification kept_runs check mistakes report"),),
     (Room("networks", "lite0_layout building classic convnet lite0 applications", keras=AT_ONCE),),
     # A wrong name is refused before Keras is imported.

@@ -243,3 +243,26 @@ def test_the_interval_counts_groups_and_says_how_many() -> None:
     assert score(dataclasses.replace(alone, groups=np.array(alone.row_ids))).accuracy_interval == (
         score(alone).accuracy_interval
     )
+
+
+@pytest.mark.slow
+def test_parts_of_the_images_are_told_with_their_numbers_where_that_is_asked(
+    tiny_run: sightline.Run, command: Any, tmp_path: Path
+) -> None:
+    plain = sightline.evaluate(tiny_run)
+    found = sightline.evaluate(tiny_run, slices=True)
+    assert plain.slices is None
+    assert found.slices
+    assert {"brightness: lowest quarter", "class 1"} <= {one.name for one in found.slices}
+    for one in found.slices:
+        assert one.num_images + one.rest_images == found.num_images
+        assert one.num_wrong + one.rest_wrong == found.num_images - found.num_correct
+        assert one.interval[0] <= one.excess <= one.interval[1]
+    table = tmp_path / "more.csv"
+    told = command("evaluate", tiny_run.path, "--slices", "--json", "--quiet")
+    assert [one["name"] for one in json.loads(told.out)["slices"]] == [one.name for one in found.slices]
+    assert "parts of the images" in command("evaluate", tiny_run.path, "--slices", "--quiet").out
+    table.write_text("file,camera\nnobody,A\n")
+    refused = command("evaluate", tiny_run.path, "--slice-table", table, "--quiet")
+    assert refused.code == 2
+    assert "names none of" in refused.err

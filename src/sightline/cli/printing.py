@@ -223,6 +223,7 @@ def print_evaluation(evaluation: Evaluation, *, is_said: bool = False) -> None:
     """Print the figures of an evaluation, the classes as a table; `is_said`: which rows were judged stands above it."""
     # Here, so that a command that prints a list does not wait for what evaluates.
     from sightline.bundles.trust.details import promise_lines
+    from sightline.evaluation.slicing.finding import slice_lines
     from sightline.metrics.figures import FIGURES
 
     print_text(evaluation)
@@ -236,7 +237,7 @@ def print_evaluation(evaluation: Evaluation, *, is_said: bool = False) -> None:
     print_text(evaluation.about_intervals)
     if evaluation.reliability is not None:
         print_text(evaluation.reliability.in_words)
-    for line in promise_lines(evaluation):
+    for line in (*promise_lines(evaluation), *slice_lines(evaluation.slices)):
         print_text(line)
     rows = [
         {

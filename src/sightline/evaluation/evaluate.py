@@ -17,6 +17,7 @@ from sightline.data.inputs.pixels import Pixels, read_pixels
 from sightline.data.sources.loading import open_again
 from sightline.evaluation.measuring.judging import choose_rows, in_words, recorded_source
 from sightline.evaluation.measuring.scoring import figures, score as measured
+from sightline.evaluation.slicing.finding import find_slices
 from sightline.metrics.figures import is_right
 from sightline.metrics.intervals import USUAL_LEVEL, checked_confidence
 from sightline.metrics.selective import certainties_of, risk_coverage
@@ -44,6 +45,8 @@ def evaluate(  # noqa: PLR0913  # each is an option of the command line, and non
     max_error: float | None = None,
     novelty: float | None = None,
     certainty: float = USUAL_CERTAINTY,
+    slices: bool = False,
+    slice_table: str | Path | None = None,
     interval_level: float = USUAL_LEVEL,
 ) -> Evaluation:
     """Measure a bundle on a labelled source, classes matched by name.
@@ -65,11 +68,14 @@ def evaluate(  # noqa: PLR0913  # each is an option of the command line, and non
         novelty: as `sightline.predict` takes it: which share of these images is marked, all of them false alarms where
             they are like the calibration images, is measured, too.
         certainty: as `sightline.predict` takes it.
+        slices: whether parts of the images are judged, too, by class, group, size, brightness, sharpness, file kind and
+            clusters that were found on validation rows: which are wrong more often than the rest, by more than chance.
+        slice_table: a CSV with a column `file`, whose other columns make parts, too.
         interval_level: of all intervals: at 0.95 they hold the truth in 95 of 100 such evaluations.
 
     Returns:
         The figures; `rows` says which were judged and left out, and how they were told apart, `promises` what
-        sets and answers were to keep.
+        sets and answers were to keep, `slices` which parts of the images are worse.
 
     Raises:
         InvalidBundle: the bundle cannot be used, or was made without calibration images and cannot promise anything.
@@ -120,6 +126,9 @@ def evaluate(  # noqa: PLR0913  # each is an option of the command line, and non
     evaluation = dataclasses.replace(
         with_promises(measured(predictions, interval_level=interval_level), makers),
         rows={**choice.told, "in_words": in_words(choice.told)},
+        slices=find_slices(opened, dataset, choice, predictions, table=slice_table, level=interval_level)
+        if slices or slice_table is not None
+        else None,
     )
     if folder is not None:
         write_json(folder / "metrics.json", figures(evaluation))

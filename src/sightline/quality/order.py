@@ -47,11 +47,6 @@ def serial_correlation(values: NDArray[np.floating], labels: NDArray[np.int64]) 
 
     Source:
         Bartels, The Rank Version of von Neumann's Ratio Test for Randomness, JASA 77 (1982), summed over classes.
-
-    Example:
-        >>> correlation, errors = serial_correlation(np.arange(100.0), np.zeros(100, np.int64))
-        >>> round(correlation, 2), errors > 6
-        (1.0, True)
     """
     excess, variance, count = 0.0, 0.0, 0
     for label in np.unique(labels).tolist():

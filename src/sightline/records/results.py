@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sightline.errors import InvalidValue
 from sightline.metrics.calibration.reliability import Reliability
+from sightline.metrics.slices import Slice
 from sightline.records.data import InputSpec, Splits, image_tag
 from sightline.records.details import AnswerDetail, Novelty, PredictionSets, UnsureAnswers
 from sightline.system.text import counted, exact_percent
@@ -271,6 +272,7 @@ class Evaluation:
         rows: of what `sightline.evaluate` gave: which rows these are, and which were left out; see there.
         promises: what answers were asked to keep, by the name of the detail; of `sets`: `coverage`, `score`,
             `per_class`, the `num_images` and `num_groups` of the calibration images behind it, and all that `in_words`.
+        slices: parts of the images against the rest, the surest to be worse first; None where that was not asked for.
         accuracy: num_correct / num_images.
         accuracy_interval: Wilson interval of the accuracy; of the effective number of images where they come in
             groups.
@@ -309,6 +311,7 @@ class Evaluation:
     reliability: Reliability | None = None
     rows: Mapping[str, Any] | None = None
     promises: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    slices: tuple[Slice, ...] | None = None
 
     @property
     def accuracy(self) -> float:

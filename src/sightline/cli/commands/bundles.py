@@ -36,6 +36,12 @@ def evaluate_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, help="folder for metrics.json and confusion, reliability, risk_coverage and mistakes.png"
     )
+    parser.add_argument(
+        "--slices", action="store_true", help="tell which parts of the images are wrong more often than the rest"
+    )
+    parser.add_argument(
+        "--slice-table", type=Path, metavar="FILE", help="a table with a column `file`: parts by its columns, too"
+    )
     interval_option(parser)
     _detail_options(parser)
     trusted_option(parser)
@@ -54,6 +60,8 @@ def evaluate(arguments: Namespace) -> int:
             opened(arguments, to_judge=True),
             split=arguments.split,
             out=arguments.out,
+            slices=arguments.slices,
+            slice_table=arguments.slice_table,
             interval_level=arguments.interval_level,
             **_asked(arguments),
         )

@@ -40,15 +40,6 @@ def corrupted(image: NDArray[np.uint8], name: str, severity: int, *, seed: int =
 
     Returns:
         (height, width, channels) uint8, of the same shape.
-
-    Raises:
-        UnknownName: no corruption is called so.
-        InvalidValue: a severity that is none.
-
-    Example:
-        >>> image = np.full((32, 32, 3), 128, np.uint8)
-        >>> int(corrupted(image, "brightness", 3).mean())
-        166
     """
     strength = pick(STRENGTHS, name, kind="corruption")
     if isinstance(severity, bool) or severity not in SEVERITIES:

@@ -111,6 +111,7 @@ def figures(evaluation: Evaluation) -> dict[str, Any]:
         **plain(evaluation.figures),
         **({} if evaluation.reliability is None else {"reliability": _plain_reliability(evaluation.reliability)}),
         **({"promises": dict(evaluation.promises)} if evaluation.promises else {}),
+        **({} if evaluation.slices is None else {"slices": [one.figures() for one in evaluation.slices]}),
         "classes": per_class,
         "most_confused": [
             {"given": given, "predicted": predicted, "num_images": count}

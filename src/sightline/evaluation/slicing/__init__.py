@@ -1,0 +1,1 @@
+"""Which parts of the judged images are looked at by themselves: classes, groups, properties, columns, clusters."""
