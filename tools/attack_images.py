@@ -1,10 +1,13 @@
 """Attack the decoder with damaged files and with small files that ask for much.
 
 Usage: python tools/attack_images.py [--mutants 4000] [--bombs 200] [--seed 0] [--threads 4]
+       python tools/attack_images.py --through runs/mnist-fast-001 [--mutants 4000] [--seed 0]
 
 Sound files of every format and kind are made, mutated and decoded by several threads of a child process, as
 `predict` and `audit` would; then bombs, all together. Anything but pixels or a refusal is a crash. It ends with 1 where
 there was a crash, an image that took over 5 s of processor, or a process that took over 1 GiB for all its threads.
+With a run, damaged files are put into folders of two classes instead, which are audited, trained on and predicted:
+whatever cannot be decoded has to be told as that, by each of them, and has no answer.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from typing import Any
 import numpy as np
 from hostile_images import bombs, mutant, sound_files
 
+import sightline
 from sightline.data.decoding.decoder import decode_picture
 from sightline.data.decoding.tiff import camera_model
 from sightline.data.storage.stores import header_of
@@ -109,6 +113,44 @@ def mutants(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
         yield f"{name}, mutant {number}", mutant(data, generator)
 
 
+def through(run: Path, files: Iterator[tuple[str, bytes]]) -> bool:
+    """Audit, train on and predict damaged files; whether each found the same ones unreadable, and made up nothing."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place, "photos")
+        for number, (_, data) in enumerate(files):
+            path = folder / "ab"[number % 2] / f"{number:05d}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        begun = time.process_time()
+        answers = sightline.predict(run, folder, progress=False)
+        told = {Path(name).name for name, error in zip(answers.row_ids, answers.errors, strict=True) if error}
+        made_up = [name for name in answers.row_ids if not _decodes(name) and Path(name).name not in told]
+        print(
+            f"predicted {len(answers):,}: {len(told):,} unreadable, {len(made_up)} made up; {_spent(begun)}", flush=True
+        )
+        found = sightline.audit(folder)
+        broken = {Path(name).name for one in found.findings if one.kind == "unreadable" for name in one.paths}
+        print(f"audited {found.num_files:,}: {len(broken):,} unreadable; {_spent(begun)}", flush=True)
+        keys = {"model.name": "mlp", "training.epochs": 1, "data.image_size": 28, "data.unreadable_limit": 1.0}
+        recipe = sightline.recipe("fast", keys)
+        trained = sightline.train(folder, recipe=recipe, out=Path(place, "run"), mode="quiet")
+        rows = sum(len(getattr(trained.splits, name)) for name in ("train", "validation", "calibration", "test"))
+        print(f"trained on files of which {rows:,} were divided; {_spent(begun)}", flush=True)
+    return not made_up and broken == told and rows <= len(answers) - len(told)
+
+
+def _decodes(path: str) -> bool:
+    try:
+        decode_picture(Path(path), color_mode="grey")
+    except UnreadableImage:
+        return False
+    return True
+
+
+def _spent(begun: float) -> str:
+    return f"{time.process_time() - begun:.0f} s of processor, {_most_mib():,.0f} MiB at most"
+
+
 def report(title: str, results: list[dict[str, Any]], memory: float) -> bool:
     """Print a table; whether all is well."""
     crashes = [line for line in results if line["outcome"].startswith("crash")]
@@ -133,7 +175,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=4)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--through", type=Path, metavar="RUN", help="audit, train on and predict them, by this run")
     asked = parser.parse_args()
+    if asked.through is not None:
+        return 0 if through(asked.through, mutants(asked.mutants, asked.seed)) else 1
     if asked.child is not None:
         child(asked.child, asked.threads)
         return 0

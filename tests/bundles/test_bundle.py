@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import sightline
-from sightline.bundles.bundle import CAPABILITIES, load_bundle, write_manifest
+from sightline.bundles.bundle import CAPABILITIES, load_bundle, write_description, write_manifest
 from sightline.errors import InvalidBundle
 from sightline.evaluation.measuring.finished_runs import read_run
 from sightline.system.progress import reporting
@@ -247,3 +247,20 @@ def test_a_place_without_a_bundle_is_refused_as_it_was_typed(tmp_path: Path) -> 
     (tmp_path / "manifest.json").touch()
     with pytest.raises(InvalidBundle, match=rf"Name {tmp_path}, the folder it lies in"):
         load_bundle(tmp_path / "recipe.json")
+
+
+def test_what_is_described_and_sealed_again_says_the_same(run_copy: Path) -> None:
+    bundle = run_copy / "bundle"
+    before = sightline.reopen(bundle)
+    names = ("input.json", "labels.json", "manifest.json")
+    told = {name: json.loads((bundle / name).read_bytes()) for name in names}
+    for name in names:
+        (bundle / name).unlink()
+    calibration = json.loads((bundle / "calibration.json").read_bytes())
+    write_description(bundle, spec=before.input, class_names=before.class_names, calibration=calibration)
+    write_manifest(bundle, task=before.task)
+    found = {name: json.loads((bundle / name).read_bytes()) for name in names}
+    for content in (told, found):
+        content["manifest.json"]["created"] = content["manifest.json"]["files"]["calibration.json"] = None
+    assert found == told
+    assert sightline.reopen(bundle).class_names == before.class_names

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import stat
+import sys
 import threading
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from sightline.errors import CannotWrite, OutputExists
 from sightline.system import files
 from sightline.system.files import (
     hold_file,
+    is_held,
     remove_leftovers,
+    remove_unless_held,
     sha256_of,
     staged_files,
     staged_folder,
@@ -328,3 +331,37 @@ def test_a_staged_folder_that_somebody_else_made_meanwhile_leaves_theirs(tmp_pat
         write()
     assert names_in(tmp_path) == ["bundle"]
     assert (final / "a").read_text() == "theirs"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="what is open cannot be removed there")
+def test_what_somebody_holds_is_known_as_held_and_not_removed(tmp_path):
+    lock = tmp_path / "lock"
+    assert not is_held(lock)
+    with lock.open("w", encoding="ascii") as stream:
+        assert not is_held(lock)
+        hold_file(stream.fileno())
+        assert is_held(lock)
+        with pytest.raises(BlockingIOError):
+            remove_unless_held(lock)
+    assert not is_held(lock)
+    remove_unless_held(lock)
+    assert not lock.exists()
+    remove_unless_held(lock)
+
+
+def test_files_cannot_be_put_into_what_is_a_file(tmp_path):
+    (tmp_path / "file").write_text("a", encoding="ascii")
+    with pytest.raises(CannotWrite, match="a part of the path is a file"), staged_files(tmp_path / "file" / "folder"):
+        pytest.fail("there is no place for it")
+    with staged_files(tmp_path / "new" / "folder") as folder:
+        (folder / "a").write_text("a", encoding="ascii")
+    assert (tmp_path / "new" / "folder" / "a").read_text(encoding="ascii") == "a"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be opened there")
+def test_a_file_is_on_the_disk_before_it_has_its_name_and_its_folder_after(tmp_path, monkeypatch):
+    place, flushed = tmp_path / "a", []
+    is_folder = lambda descriptor: stat.S_ISDIR(os.fstat(descriptor).st_mode)  # noqa: E731
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append((is_folder(descriptor), place.exists())))
+    write_atomically(place, "a")
+    assert flushed == [(False, False), (True, True)]

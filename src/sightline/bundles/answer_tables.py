@@ -75,8 +75,13 @@ class AnswerTable:
                 raise self._taken(PARTIAL) from error
             hold_file(descriptor)
             self._table = os.fdopen(descriptor, "wb")
-            self._note = note.open("wb")
-        self._write_note(self.asked)
+        try:
+            with writing_to(self.typed):
+                self._note = note.open("wb")
+            self._write_note(self.asked)
+        except BaseException:  # nobody calls `__exit__` of what was not entered
+            self._give_up()
+            raise
         return self
 
     def _clear(self, partial: Path, note: Path) -> None:
@@ -124,6 +129,9 @@ class AnswerTable:
         if kind is None:
             self._finish()
             return
+        self._give_up()
+
+    def _give_up(self) -> None:
         with contextlib.suppress(OSError):
             self._close()
         if self.num_rows:
@@ -147,9 +155,9 @@ class AnswerTable:
             self._beside(NOTE).unlink(missing_ok=True)
 
     def _close(self) -> None:
-        if self._note is not None:
-            self._note.close()
-        self._table.close()
+        # What could not be written is tried again by each, and the one shall not keep the other from it.
+        with self._table, self._note or contextlib.nullcontext():
+            pass
 
     def _beside(self, ending: str) -> Path:
         return self.path.with_name(self.path.name + ending)

@@ -9,7 +9,7 @@ import pytest
 
 import sightline
 from sightline.configuration.recipes import parse_recipe
-from sightline.data.splitting.splits import read_splits_csv, splits_csv
+from sightline.data.splitting.splits import read_splits_csv, refuse_unreadable, splits_csv
 from sightline.data.storage.stores import FolderStore
 from sightline.errors import InvalidSource
 
@@ -189,3 +189,20 @@ def test_given_splits_that_leave_nothing_to_learn_from_are_told_as_such() -> Non
     given = np.where(np.arange(len(dataset)) % 2, "test", "validation")
     with pytest.raises(InvalidSource, match="all of its images are in the given splits test and validation"):
         sightline.split(dataclasses.replace(dataset, given_splits=given))
+
+
+def test_a_table_that_no_reader_takes_is_refused(small_npz) -> None:
+    text = f"row_id,split,group\n{'a' * 200_000},train,\n"
+    with pytest.raises(InvalidSource, match="is not a readable table"):
+        read_splits_csv(text, sightline.load(small_npz))
+
+
+@pytest.mark.parametrize(("count", "is_refused"), [(0, False), (40, False), (41, True)])
+def test_as_many_unreadable_files_as_are_allowed_are_allowed(count: int, is_refused: bool, small_npz) -> None:
+    dataset = sightline.load(small_npz)  # of 800 images, of which 5 % are 40
+    errors = dict.fromkeys(range(count), "damaged JPEG.")
+    if is_refused:
+        with pytest.raises(InvalidSource, match="41 of 800 files cannot be read, more than 5%"):
+            refuse_unreadable(dataset, errors, 0.05)
+    else:
+        refuse_unreadable(dataset, errors, 0.05)
