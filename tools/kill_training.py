@@ -8,6 +8,7 @@ stopping; a bagged ensemble of such; a student of a bundle; a pretrained network
 made every few steps. Every other kill comes at a random instant of the processor time that a training takes, the
 others are aimed: between the files of a checkpoint, before and after a rename (of a checkpoint, a member, a bundle, a
 table of a cache), between two steps, where an epoch begins. After up to `--per-run` kills a run is let to its end.
+With `--gently` they are asked to end, by SIGTERM and SIGINT, at random instants alone.
 
 Each training is a process of its own, forked from one that has imported everything and computed nothing yet.
 """
@@ -119,6 +120,8 @@ def begin(folder: Path, words: Sequence[str], aim: tuple[str, str, int] | None) 
         # A fork of a random generator goes on with the numbers of its parent: names of temporary files do not matter.
         from sightline.cli.main import main
 
+        # Where this program was begun in the background, Ctrl-C is ignored in it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         if aim is not None:
             aim_at(*aim)
         code = main([*words, "--out", "run"])
@@ -133,14 +136,15 @@ def processor_seconds(number: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def end(number: int, after: float | None) -> int:
-    """Wait for a process, and kill it after so many seconds of computing; its exit code, or minus its signal."""
+def end(number: int, after: float | None, by: int = signal.SIGKILL) -> int:
+    """Wait for a process, and end it after so many seconds of computing; its exit code, or minus its signal."""
     while True:
         found, status = os.waitpid(number, os.WNOHANG)
         if found:
             return os.waitstatus_to_exitcode(status)
         if after is not None and processor_seconds(number) >= after:
-            os.kill(number, signal.SIGKILL)
+            os.kill(number, by)
+            after = None
         time.sleep(0.01)
 
 
@@ -175,22 +179,24 @@ class Campaign:
         self.seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         self.expected = weights_of(folder / "run")
 
-    def kill_one_run(self, most: int) -> int:
+    def kill_one_run(self, most: int, *, gently: bool) -> int:
         """Kill a training up to so many times, let it end, compare; how often it was killed."""
+        signals = (signal.SIGTERM, signal.SIGINT) if gently else (signal.SIGKILL,)
         self.runs += 1
         folder, done = self._folder(f"run-{self.runs}"), 0
         while done < most:
-            aim, after = None, None
-            if self.draw.random() < 0.5:
+            aim, after, by = None, None, self.draw.choice(signals)
+            if not gently and self.draw.random() < 0.5:
                 aim = (*self.draw.choice(AIMS), self.draw.randint(1, MOST_CALLS))
             else:
                 after = self.draw.uniform(0.05, 0.95) * self.seconds
-            code = end(begin(folder, self.words, aim), after)
-            if code != -signal.SIGKILL:
+            code = end(begin(folder, self.words, aim), after, by)
+            # Asked to end: before anybody listens, by the signal itself, else by the exit code that stands for it.
+            if code not in (-by, 128 + by):
                 self._check(folder, code)
                 break
             done += 1
-            name = "at random" if aim is None else f"before {aim[1]}"
+            name = f"{signal.Signals(by).name} at random" if aim is None else f"before {aim[1]}"
             self.kills[name] = self.kills.get(name, 0) + 1
         else:
             self._check(folder, end(begin(folder, self.words, None), None))
@@ -220,15 +226,21 @@ class Campaign:
             sys.exit(f"{self.kind}: exit code {code}\n{(folder / 'log').read_text(errors='replace')[-3000:]}")
 
 
-def main() -> None:
-    """Kill as often as was asked for, and print what came of it; exit code 1 where weights differ."""
+def read_arguments() -> argparse.Namespace:
+    """What was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("kills", type=int, help="in all, shared out among the kinds")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--per-run", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--gently", action="store_true", help="by SIGTERM and SIGINT, at random instants alone")
     parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Kill as often as was asked for, and print what came of it; exit code 1 where weights differ."""
+    arguments = read_arguments()
     import_all()
     found = []
     with tempfile.TemporaryDirectory() as name:
@@ -245,7 +257,7 @@ def main() -> None:
             campaign = Campaign(place, kind, [word.format(**places) for word in KINDS[kind]], arguments.seed)
             wanted = -(-arguments.kills // len(arguments.kinds))
             while wanted > 0:
-                wanted -= campaign.kill_one_run(min(arguments.per_run, wanted))
+                wanted -= campaign.kill_one_run(min(arguments.per_run, wanted), gently=arguments.gently)
             found.append(campaign.told())
             print(json.dumps(found[-1]), flush=True)
     if arguments.json:

@@ -51,6 +51,18 @@ def excluded(data: Prepared) -> dict[str, str]:
     return {line["file"]: line["reason"] for line in csv.DictReader(io.StringIO(data.excluded_csv()))}
 
 
+def test_what_is_learned_is_the_same_whatever_the_number_of_threads_that_decode(photos, tmp_path, monkeypatch):
+    (photos / "cat" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 half")
+    several = prepare(photos, recipe())
+    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "another"))
+    monkeypatch.setenv("SIGHTLINE_PROCESSORS", "1")
+    one = prepare(photos, recipe())
+    assert one.pixels.take(one.splits.train)[:].tobytes() == several.pixels.take(several.splits.train)[:].tobytes()
+    assert (one.dataset.fingerprint, used(one)) == (several.dataset.fingerprint, used(several))
+    for name in SPLIT_NAMES:
+        np.testing.assert_array_equal(one.splits.rows(name), several.splits.rows(name))
+
+
 def test_every_file_is_used_or_listed_with_a_reason(photos):
     (photos / "cat" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 half")
     (photos / "dog" / "notes.txt").write_text("not a dog")
