@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import importlib
 import io
 import time
 from pathlib import Path
@@ -42,10 +43,10 @@ EXACT = ("defocus blur", "zoom blur", "brightness", "contrast", "pixelate", "jpe
 
 def functions_of(script: Path) -> dict[str, Any]:
     """Those that need no ImageMagick and no file, as they stand there."""
-    import cv2
-    import skimage as sk
     from scipy.ndimage import map_coordinates, zoom
-    from skimage.filters import gaussian
+
+    cv2, sk = importlib.import_module("cv2"), importlib.import_module("skimage")
+    gaussian = importlib.import_module("skimage.filters").gaussian
 
     def blurred(image: Any, sigma: float, *, multichannel: bool = False, **options: Any) -> Any:
         return gaussian(image, sigma, channel_axis=-1 if multichannel else None, **options)

@@ -84,7 +84,7 @@ def _beside_the_others(dataset: Dataset, seen: Survey) -> list[Finding]:
     """What is unusual for this source."""
     looked = seen.readable & (seen.spread > CONSTANT_SPREAD)
     of_fineness = seen.appearance[:, MEASURES.index("fineness")]
-    measured = {"brightness": seen.brightness, "sharpness": of_fineness}
+    measured: dict[str, NDArray[np.floating[Any]]] = {"brightness": seen.brightness, "sharpness": of_fineness}
     sizes = np.stack([seen.heights, seen.widths], axis=1)
     return [
         *appearance_findings(dataset, seen.appearance, looked, sizes),

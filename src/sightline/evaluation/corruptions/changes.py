@@ -113,7 +113,7 @@ def _snow(pixels: Pixels, numbers: Numbers, generator: Generator) -> Pixels:
     flakes = dragged(np.clip(flakes, 0, 1), radius, sigma, generator.uniform(-135, -45))
     grey = pixels.mean(axis=2, keepdims=True) * 1.5 + 0.5
     paler = kept * pixels + (1 - kept) * np.maximum(pixels, grey)
-    return paler + flakes + flakes[::-1, ::-1]
+    return np.asarray(paler + flakes + flakes[::-1, ::-1])
 
 
 def _frost(pixels: Pixels, numbers: Numbers, generator: Generator) -> Pixels:
@@ -139,13 +139,13 @@ def _brightness(pixels: Pixels, numbers: Numbers, _: Generator) -> Pixels:
     (raised,) = numbers
     value = pixels.max(axis=2, keepdims=True)
     lighter = np.clip(value + raised, 0, 1)
-    return np.where(value > 0, pixels * lighter / np.maximum(value, 1e-12), lighter)
+    return np.asarray(np.where(value > 0, pixels * lighter / np.maximum(value, 1e-12), lighter))
 
 
 def _contrast(pixels: Pixels, numbers: Numbers, _: Generator) -> Pixels:
     (kept,) = numbers
     mean = pixels.mean(axis=(0, 1), keepdims=True)
-    return (pixels - mean) * kept + mean
+    return np.asarray((pixels - mean) * kept + mean)
 
 
 def _elastic(pixels: Pixels, numbers: Numbers, generator: Generator) -> Pixels:

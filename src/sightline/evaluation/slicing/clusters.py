@@ -67,4 +67,4 @@ def _k_means(directions: NDArray[np.float64], count: int, seed: int) -> NDArray[
         if np.allclose(moved, centres):
             break
         centres = moved
-    return centres
+    return np.asarray(centres)

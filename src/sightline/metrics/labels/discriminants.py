@@ -39,7 +39,7 @@ class OutOfFold:
     def __init__(self, features: ArrayLike, folds: ArrayLike) -> None:
         table = checked_table(features, name="features")
         # Thousands of numbers a row: float32 halves what it takes; sums are float64.
-        self._num_features = table.shape[1]
+        self._num_features = int(table.shape[1])
         self._features = _spanned(table).astype(np.float32)
         numbers = np.asarray(folds)
         self._folds = checked_labels(numbers, num_images=len(table), num_classes=int(numbers.max(initial=0)) + 1)
@@ -117,4 +117,4 @@ def _spanned(table: NDArray[np.float64]) -> NDArray[np.float64]:
     """The same rows in as many directions as they span: of few images, many features are but a turn of fewer."""
     if table.shape[0] >= table.shape[1]:
         return table
-    return np.asarray(np.linalg.qr(table.T, mode="r").T)
+    return np.asarray(np.linalg.qr(table.T)[1].T)
