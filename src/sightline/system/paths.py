@@ -50,14 +50,7 @@ def absolute_path(path: str | Path, *, follow_links: bool = True) -> Path:
 
 
 def why_not_on_windows(name: str) -> str:
-    """Why Windows makes no file of that name; "" where it does. Elsewhere such files are made, and cannot be copied.
-
-    Example:
-        >>> why_not_on_windows("aux.csv")
-        "is called as the device 'aux'"
-        >>> why_not_on_windows("answers.csv")
-        ''
-    """
+    """Why Windows makes no file of that name; "" where it does. Elsewhere such files are made, and cannot be copied."""
     if (device := name.partition(".")[0].rstrip(" ").lower()) in _DEVICES:
         return f"is called as the device {device!r}"
     if found := _FORBIDDEN.search(name):
