@@ -72,7 +72,7 @@ SPOILED: dict[str, Callable[[Image8], Image8]] = {
 def looked_at(dataset: Dataset, row: int) -> Image8:
     """An image as the audit measures it."""
     if not isinstance(dataset.images, Store):
-        return dataset.images[row]
+        return np.asarray(dataset.images[row])
     pixels = decode_row(dataset.images, row, color_mode="rgb", minimum_size=(256, 256)).pixels
     step = max(1, -(-max(pixels.shape[:2]) // 256))
     return pixels[::step, ::step]
@@ -99,8 +99,8 @@ def measure(name: str, dataset: Dataset) -> None:
         say(name, kind, alarms.get(kind), np.any(list(found.values()), axis=0) if found else None, rows)
     smaller = sizes.copy()
     smaller[rows] //= 4
-    found = told(dataset, seen.appearance, smaller).get("odd-size")
-    say(name, "odd-size", alarms.get("odd-size"), found, rows)
+    odd = told(dataset, seen.appearance, smaller).get("odd-size")
+    say(name, "odd-size", alarms.get("odd-size"), odd, rows)
 
 
 def say(
