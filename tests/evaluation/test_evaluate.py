@@ -253,7 +253,7 @@ def test_parts_of_the_images_are_told_with_their_numbers_where_that_is_asked(
     found = sightline.evaluate(tiny_run, slices=True)
     assert plain.slices is None
     assert found.slices
-    assert {"brightness: lowest quarter", "class 1"} <= {one.name for one in found.slices}
+    assert "brightness: lowest quarter" in {one.name for one in found.slices}
     for one in found.slices:
         assert one.num_images + one.rest_images == found.num_images
         assert one.num_wrong + one.rest_wrong == found.num_images - found.num_correct
