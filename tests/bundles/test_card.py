@@ -74,7 +74,7 @@ def test_a_hub_of_models_reads_its_figures_from_it(tiny_run: sightline.Run) -> N
     assert tiny_run.evaluation is not None
     assert found["accuracy"].metric_value == tiny_run.evaluation.accuracy
     assert found["accuracy"].task_type == "image-classification"
-    assert found["macro_f1"].dataset_split == "test"
+    assert found["cross_entropy"].dataset_split == "test"
 
 
 def test_what_a_hub_reads_of_it_is_a_line_of_json_a_key_whatever_names_say() -> None:

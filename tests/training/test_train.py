@@ -134,6 +134,7 @@ def test_a_run_leaves_every_file_of_the_design(tiny_run: sightline.Run) -> None:
     assert names == {
         *[
             "recipe.json",
+            "report.html",
             "resolution.json",
             "splits.csv",
             "excluded.csv",

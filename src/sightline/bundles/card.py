@@ -111,8 +111,8 @@ def _front_matter(dataset: Dataset, origin: Origin, evaluation: Evaluation | Non
     if evaluation is not None:
         metrics = [
             {"type": name, "name": figure.words, "value": figure.value}
-            for name, figure in evaluation.figures.items()
-            if not FIGURES[name].needs and math.isfinite(figure.value)
+            for name in told_in("card", evaluation.figures)
+            if not FIGURES[name].needs and math.isfinite((figure := evaluation.figures[name]).value)
         ]
         of_what = {"type": dataset.name, "name": dataset.name, "split": "test"}
         result = {"task": {"type": "image-classification"}, "dataset": of_what, "metrics": metrics}

@@ -78,7 +78,7 @@ class Verification:
         >>> import sightline
         >>> found = sightline.verify("imagenet")
         >>> [check.name for check in found.checks if check.outcome == "not checked"]
-        ['model.keras', 'kept figures', 'test figures']
+        ['signature', 'model.keras', 'kept figures', 'test figures']
     """
 
     path: Path

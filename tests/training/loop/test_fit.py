@@ -167,7 +167,13 @@ def test_an_epoch_is_a_line_with_the_best_so_far_and_the_remaining_time(capsys: 
     recipe = parse_recipe({"model.name": "mlp", "training.epochs": 3, "training.batch_size": 16})
     with reporting("plain"):
         network = build_network((8, 8, 1), 2, recipe.model)
-        result = fit(network, TRAIN, validation=VALIDATION, recipe=recipe, outputs=FitOutputs(before=({"epoch": 1},)))
+        result = fit(
+            network,
+            TRAIN,
+            validation=VALIDATION,
+            recipe=recipe,
+            outputs=FitOutputs(named="fine-tuning epoch", before=({"epoch": 1},)),
+        )
     lines = capsys.readouterr().err.splitlines()
     assert [line.split("  ")[0] for line in lines] == [f"fine-tuning epoch {number}/3" for number in (1, 2, 3)]
     best = min(result.history, key=lambda row: row["validation_loss"])

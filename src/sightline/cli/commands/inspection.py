@@ -18,7 +18,6 @@ from sightline.cli.options import (
 )
 from sightline.cli.printing import print_json, print_table, print_text, size_in_words
 from sightline.errors import InvalidValue
-from sightline.system.files import write_atomically
 from sightline.system.paths import check_output
 from sightline.system.progress import reporting
 
@@ -86,6 +85,7 @@ def mistakes_options(parser: ArgumentParser) -> None:
 def mistakes(arguments: Namespace) -> int:
     """Name the images that a run answers wrong or too unsurely."""
     from sightline.evaluation.mistakes import mistakes as find_mistakes
+    from sightline.system.files import write_atomically
 
     for option in ("csv", "sheet"):
         check_output(f"--{option}", getattr(arguments, option), keep=[arguments.run], overwrite=arguments.overwrite)

@@ -116,7 +116,8 @@ def read_run(run: str | Path | Run) -> FinishedRun:
     folder = run.path if isinstance(run, Run) else Path(run)
     with readable(folder):
         _check_finished(folder)
-    bundle = load_bundle(folder / "bundle")
+    # Of a record it is open, and one that was made a moment ago nobody has signed yet.
+    bundle = run.bundle if isinstance(run, Run) else load_bundle(folder / "bundle")
     try:
         metrics = _metrics(read_json(folder / "metrics.json"))
         history = _history(folder / "history.jsonl")

