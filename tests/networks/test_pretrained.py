@@ -242,6 +242,7 @@ def offline(home: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_without_a_network_the_file_is_named_and_half_of_it_is_never_taken_for_whole(tmp_path: Path, python) -> None:
     models = tmp_path / "keras" / "models"
     models.mkdir(parents=True)

@@ -406,6 +406,7 @@ def test_a_failure_leaves_nothing_behind(
     assert not list((tmp_path / "runs").iterdir())
 
 
+@pytest.mark.soak
 def test_the_folder_in_which_one_stands_can_become_the_run(
     first: Path, turned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -416,6 +417,7 @@ def test_the_folder_in_which_one_stands_can_become_the_run(
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.soak
 def test_the_command_prints_who_is_heard_and_counts_up(command, first: Path, turned: Path, tmp_path: Path) -> None:
     answer = command("combine", first, turned, "--votes", "2,1")
     assert answer.code == 0, answer.err

@@ -301,6 +301,7 @@ def test_a_diverged_run_leaves_no_bundle_and_says_so(small_npz: Path, tmp_path: 
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no limit on file sizes to set")
+@pytest.mark.soak
 def test_a_network_that_cannot_be_written_whole_leaves_no_bundle(small_npz: Path, tmp_path: Path, python) -> None:
     # Enough for the tables and pictures, not for 61,706 weights.
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
@@ -341,6 +342,7 @@ def test_a_run_shows_its_figures_and_pictures(tiny_run: sightline.Run) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
+@pytest.mark.soak
 def test_every_installed_backend_trains_a_bundle_that_predicts(
     backend: str, small_npz: Path, tmp_path: Path, python, small_arrays: dict[str, np.ndarray]
 ) -> None:
@@ -379,6 +381,7 @@ def test_the_precision_auto_is_settled_before_anything_is_recorded(
     assert run.recipe["training"]["precision"] == expected
 
 
+@pytest.mark.soak
 def test_one_network_answers_with_the_mean_over_views_where_they_are_asked_for(small_npz: Path, tmp_path: Path) -> None:
     settings = {"model.name": "mlp", "training.epochs": 1, "augmentation.policy": "none"}
     plain, seen = (

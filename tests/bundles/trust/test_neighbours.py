@@ -175,6 +175,7 @@ def test_whatever_the_names_are_what_is_written_can_be_read(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_training_keeps_what_was_asked_for_and_nothing_of_one_image_otherwise(small_npz: Path, tmp_path: Path) -> None:
     kept = {}
     for kind in ("thumbnails", "none"):

@@ -66,6 +66,7 @@ def test_a_fashion_mnist_in_the_folder_of_keras_needs_no_network(tmp_path: Path,
     np.testing.assert_array_equal(np.array(found["pixels"])[..., 0], images[30:34])
 
 
+@pytest.mark.soak
 def test_a_cifar10_comes_out_in_colour_with_its_official_test_split(tmp_path: Path, python) -> None:
     folder = tmp_path / "unpacked" / "cifar-10-batches-py"
     folder.mkdir(parents=True)
@@ -104,6 +105,7 @@ def test_keras_looks_for_the_archive_of_cifar10_where_the_message_says(tmp_path:
         ("cifar10", ["cifar-10-python.tar.gz", "datasets/cifar-10-batches-py-target_archive"]),
     ],
 )
+@pytest.mark.soak
 def test_a_failing_download_names_the_file_and_its_place(name: str, told: list[str], tmp_path: Path, python) -> None:
     answer = python(LOAD, name, "[]", env=offline(tmp_path))
     assert answer.err.strip().splitlines()[-1].startswith(f"DownloadFailed: {name} could not be loaded"), answer.err
@@ -112,6 +114,7 @@ def test_a_failing_download_names_the_file_and_its_place(name: str, told: list[s
     assert answer.out == ""
 
 
+@pytest.mark.soak
 def test_a_damaged_file_in_the_folder_of_keras_is_told(tmp_path: Path, python) -> None:
     folder = tmp_path / "datasets" / "fashion-mnist"
     folder.mkdir(parents=True)
@@ -135,6 +138,7 @@ def test_an_unknown_name_is_refused_before_keras_is_loaded() -> None:
         read_keras_dataset("cifar-10")
 
 
+@pytest.mark.soak
 def test_keras_is_imported_beforehand_only_for_what_keras_fetches(python) -> None:
     program = """
 import sys

@@ -40,6 +40,7 @@ def _votes_slowly(job, data, num_members: int, given: np.ndarray) -> list[float]
 
 
 @pytest.mark.parametrize("weighs", [False, True])
+@pytest.mark.soak
 def test_votes_are_those_of_the_definition_and_the_same_when_a_run_goes_on(
     weighs: bool, prepared_job, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -199,6 +199,7 @@ def test_predict_has_a_column_for_the_disagreement_and_none_for_an_unreadable_fi
     assert "  (33% of the members disagree)" in plain
 
 
+@pytest.mark.soak
 def test_going_on_trains_only_what_is_missing_and_ends_as_if_never_interrupted(prepared_job, tmp_path: Path) -> None:
     job, data = prepared_job({"ensemble.kind": "bagging"})
     whole = _fit(job, data)
@@ -264,6 +265,7 @@ def test_a_mistake_of_ours_leaves_its_traceback_in_a_file(prepared_job) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_members_of_two_networks_vote_together(prepared_job) -> None:
     job, data = prepared_job({"ensemble.networks": "mlp,lenet5", "ensemble.members": 2, "training.epochs": 1})
     ensemble = _fit(job, data)
@@ -271,6 +273,7 @@ def test_members_of_two_networks_vote_together(prepared_job) -> None:
     assert ensemble.network.output["features"].shape[1] == 128 + 84
 
 
+@pytest.mark.soak
 def test_a_soup_is_made_of_the_members_and_judged_on_validation_rows(prepared_job) -> None:
     job, data = prepared_job({"ensemble.kind": "greedy-soup", "training.epochs": 4, "ensemble.test_views": "shifts"})
     ensemble = _fit(job, data)
@@ -312,6 +315,7 @@ def test_training_takes_up_the_unfinished_run_that_has_no_name(
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_two_at_once_train_the_members_that_one_by_one_gives(prepared_job, tmp_path: Path) -> None:
     job, data = prepared_job({"ensemble.members": 2})
     alone = _fit(job, data)

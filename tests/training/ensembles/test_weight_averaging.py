@@ -113,6 +113,7 @@ def test_a_soup_ignores_the_order_of_its_members_and_of_one_is_that_one() -> Non
     np.testing.assert_array_equal(answers_of(alone, VALIDATION.images), answers_of(members[0], VALIDATION.images))
 
 
+@pytest.mark.soak
 def test_a_greedy_soup_is_never_worse_on_validation_than_its_best_member() -> None:
     strangers = [_network(1), _good(), _mirrored(_good())]
     for members in (_members(), strangers):

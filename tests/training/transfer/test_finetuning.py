@@ -145,6 +145,7 @@ def test_predicting_needs_no_folder_structure_and_keeps_a_row_for_the_broken_fil
     assert named.count("dots") > 30
 
 
+@pytest.mark.soak
 def test_the_same_seed_gives_the_same_weights(photos: Path, run: sightline.Run) -> None:
     network, fitted = learn(photos, {})
     assert (fitted.chosen_epoch, run.chosen_epoch) == (2, 2)
@@ -153,6 +154,7 @@ def test_the_same_seed_gives_the_same_weights(photos: Path, run: sightline.Run) 
         assert np.array_equal(mine, its)
 
 
+@pytest.mark.soak
 def test_fine_tuning_that_makes_validation_worse_is_not_kept(photos: Path, capsys) -> None:
     network, fitted = learn(photos, {"optimizer.learning_rate": 5.0, "schedule.name": "constant"}, "plain")
     assert (len(fitted.history), fitted.chosen_epoch) == (2, 1)
