@@ -81,6 +81,11 @@ def test_groups_count_once_and_of_no_answer_nothing_is_said() -> None:
     assert "draw" not in judged(100, answered=0, wrong=0, novel=0).promises["abstention"]
 
 
+def test_a_promise_that_is_broken_wholly_has_a_p_value_above_0() -> None:
+    draw = judged(100, answered=100, wrong=100, novel=100).promises["novelty"]["draw"]
+    assert draw["p_value"] == pytest.approx(0.05**100)
+
+
 # The law itself: of 2,000 draws at the highest share that is allowed, more than 38 called broken where at most 1 in 100
 # is promised have a chance of less than 1 in 1,000; and with a rate twice as high the test must see it.
 @pytest.mark.parametrize(("rate", "least", "most"), [(0.05, 0, 38), (0.1, 1_900, 2_000)])

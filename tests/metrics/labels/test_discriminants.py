@@ -113,3 +113,13 @@ def test_they_agree_with_another_implementation(rows: tuple[NDArray[np.float64],
 def test_what_cannot_be_judged_is_refused(folds: list[int], labels: list[int], message: str) -> None:
     with pytest.raises(InvalidValue, match=message):
         OutOfFold(np.arange(8.0).reshape(4, 2), folds).answers(labels, num_classes=2)
+
+
+def test_where_features_lie_far_from_0_answers_are_the_same(
+    rows: tuple[NDArray[np.float64], NDArray[np.int64]],
+) -> None:
+    features, labels = rows
+    folds = grouped_folds(labels, num_classes=3)
+    near = OutOfFold(features, folds).answers(labels, num_classes=3)
+    far = OutOfFold(features + 10_000, folds).answers(labels, num_classes=3)
+    assert np.allclose(near, far, atol=1e-3)

@@ -29,6 +29,16 @@ def test_the_same_seed_deals_the_same_folds_and_another_others() -> None:
     assert (first != grouped_folds(labels, num_classes=4, seed=1)).any()
 
 
+def test_a_class_that_is_only_in_groups_of_others_is_spread_whatever_the_order_within_a_group() -> None:
+    groups = np.repeat(np.arange(20), 6)
+    labels = np.zeros(120, np.int64)
+    labels[[5, 11]] = 1  # the last of the first two groups
+    folds = grouped_folds(labels, groups, num_classes=2)
+    assert folds[5] != folds[11]
+    turned = np.arange(120).reshape(20, 6)[:, ::-1].reshape(-1)
+    assert (grouped_folds(labels[turned], groups, num_classes=2) == folds).all()
+
+
 @pytest.mark.parametrize("num_folds", [1, True, 2.5, "5"])
 def test_fewer_than_two_folds_are_refused(num_folds: object) -> None:
     with pytest.raises(InvalidValue, match="num_folds must be a whole number of at least 2"):

@@ -76,7 +76,8 @@ def _at_most(measured: float, num_judged: int, allowed: float, *, what: str, cer
     upper = float(np.searchsorted(law, 0.95)) / num_judged
     # Of groups, of which parts count, no more than are whole.
     num_hits = math.floor(measured * num_judged + 1e-9)
-    p_value = float(1 - law[num_hits - 1]) if num_hits else 1.0
+    # So many hits or more are so many misses or fewer, whose law has no digits lost to a difference from 1.
+    p_value = float(binomial_cdf(num_judged, 1 - allowed)[num_judged - num_hits])
     words = f"up to {upper:.4f} is what 95 of 100 draws of {what} show where it is {exact_percent(allowed)} of all"
     if p_value < _SURPRISING:
         words += (

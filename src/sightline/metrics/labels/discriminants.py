@@ -38,9 +38,10 @@ class OutOfFold:
 
     def __init__(self, features: ArrayLike, folds: ArrayLike) -> None:
         table = checked_table(features, name="features")
-        # Thousands of numbers a row: float32 halves what it takes; sums are float64.
         self._num_features = int(table.shape[1])
-        self._features = _spanned(table).astype(np.float32)
+        # Thousands of numbers a row: float32 halves what it takes. Without their means, which no answer depends on, as
+        # squares of numbers far from 0 would have no digits left for how they vary.
+        self._features = _spanned(table - table.mean(axis=0)).astype(np.float32)
         numbers = np.asarray(folds)
         self._folds = checked_labels(numbers, num_images=len(table), num_classes=int(numbers.max(initial=0)) + 1)
         parts = np.unique(self._folds)

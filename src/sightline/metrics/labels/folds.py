@@ -28,8 +28,8 @@ def grouped_folds(
         InvalidValue: labels that are none, other numbers of rows, or fewer than two folds.
 
     Source:
-        Groups are dealt out from the largest to the smallest, each to the fold with the fewest images of its class, as
-        `StratifiedGroupKFold` of scikit-learn does.
+        Groups are dealt out from the largest to the smallest, each to the fold that has the smallest share of the
+        images of its classes: the idea of `StratifiedGroupKFold` of scikit-learn.
 
     Example:
         >>> grouped_folds([0, 0, 1, 1], num_classes=2, num_folds=2).tolist()
@@ -37,19 +37,23 @@ def grouped_folds(
     """
     numbers = checked_labels(labels, num_images=None, num_classes=num_classes)
     num_folds = checked_count(num_folds, name="num_folds", at_least=2)
-    _, first, group = np.unique(
-        np.arange(len(numbers)) if groups is None else np.asarray(groups), return_index=True, return_inverse=True
-    )
-    if len(group) != len(numbers):
-        raise InvalidValue(f"groups must have a row an image, {len(numbers):,}; got {len(group):,}.")
-    sizes = np.bincount(group, minlength=len(first))
-    order = np.random.default_rng(seed).permutation(len(first))
+    names = np.arange(len(numbers)) if groups is None else np.asarray(groups)
+    if len(names) != len(numbers):
+        raise InvalidValue(f"groups must have a row an image, {len(numbers):,}; got {len(names):,}.")
+    _, group = np.unique(names, return_inverse=True)
+    sizes = np.bincount(group)
+    order = np.random.default_rng(seed).permutation(len(sizes))
     order = order[np.argsort(-sizes[order], kind="stable")]
+    rows_of = np.split(np.argsort(group, kind="stable"), np.cumsum(sizes)[:-1])
+    # A group may hold several classes (copies of one image that were labelled otherwise); each counts by its share.
+    shares = 1 / np.maximum(np.bincount(numbers, minlength=num_classes), 1)
     counts = np.zeros((num_classes, num_folds), np.int64)
-    totals, chosen = np.zeros(num_folds, np.int64), np.zeros(len(first), np.int64)
-    for one, size, label in zip(order.tolist(), sizes[order].tolist(), numbers[first[order]].tolist(), strict=True):
-        fold = int(np.lexsort((totals, counts[label]))[0])
+    totals, chosen = np.zeros(num_folds, np.int64), np.zeros(len(sizes), np.int64)
+    for one in order.tolist():
+        held = np.sort(numbers[rows_of[one]])
+        load = (counts[held] * shares[held, None]).sum(axis=0)
+        fold = int(np.lexsort((totals, load))[0])
         chosen[one] = fold
-        counts[label, fold] += size
-        totals[fold] += size
+        np.add.at(counts, (held, fold), 1)
+        totals[fold] += len(held)
     return np.asarray(chosen[group], np.int64)
