@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import shutil
 from collections.abc import Callable
@@ -74,10 +75,17 @@ def test_copies_lie_below_both_classes_and_nothing_is_overwritten(tiny_run: sigh
         found.copy_to(tmp_path / "copies")
 
 
-def test_names_of_files_that_no_system_takes_are_made_ones(tmp_path: Path) -> None:
-    from sightline.evaluation.mistakes import _file_name
-
-    assert [_file_name(name) for name in ("a/b:c", "..", "x. ", "<1>")] == ["a_b_c", "_", "x_", "_1_"]
+def test_copies_of_hostile_names_are_files_of_the_folder(tiny_run: sightline.Run, tmp_path: Path) -> None:
+    found = sightline.mistakes(tiny_run)
+    rows = tuple(
+        dataclasses.replace(row, row_id=name, given="a/b", predicted="..")
+        for row, name in zip(found.rows, ["../../x:y", "nul", "NUL", ".."], strict=False)
+    )
+    odd = dataclasses.replace(found, rows=rows, places=found.places[:4])
+    assert odd.copy_to(tmp_path / "copies") == 4
+    copies = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len({path.name.casefold() for path in copies}) == 4
+    assert {path.parent.parent for path in copies} == {tmp_path / "copies"}
 
 
 def test_the_command_writes_table_sheet_and_json(

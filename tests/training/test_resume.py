@@ -11,7 +11,7 @@ import pytest
 
 import sightline
 from sightline.errors import InvalidValue
-from sightline.training.setup.unfinished import Asked, Interval, keep_request, read_interval, read_request
+from sightline.training.setup.unfinished import Interval, KeptRequest, keep_request, read_interval, read_request
 
 # What kills itself is no program of a user, but its command is: the instant is aimed at by what is put in place.
 KILLS_ITSELF = """
@@ -93,7 +93,7 @@ def test_a_request_is_read_back_as_it_was_kept_and_its_source_is_found_from_else
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "there")
     recipe = sightline.recipe("fast", {"training.epochs": 3})
-    asked = Asked("train", recipe.to_dict(), {"backend": "jax", "log_every": 5})
+    asked = KeptRequest("train", recipe.to_dict(), {"backend": "jax", "log_every": 5})
     keep_request(tmp_path / "run", asked, source="photos")
     assert read_request(tmp_path / "run") == ("photos", asked)
     monkeypatch.chdir(tmp_path)

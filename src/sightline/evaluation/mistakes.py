@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +26,7 @@ from sightline.records import Bundle, Dataset, Predictions, Run, SplitName, Stor
 from sightline.reporting.sheets.fonts import plain_text
 from sightline.reporting.sheets.sheets import certainty_in_words, contact_sheet
 from sightline.system.files import check_free, staged_folder, write_atomically
-from sightline.system.paths import check_output, places_of
+from sightline.system.paths import check_output, places_of, portable_name
 from sightline.system.progress import reporter
 from sightline.system.text import counted, csv_line
 
@@ -36,8 +35,7 @@ NEAREST = 3
 # Of so many the nearest training images are looked for: each is decoded and answered once more.
 MOST_LOOKED_AT = 2_000
 COLUMNS = ("row_id", "given", "predicted", "confidence", "wrong", "unsure", "nearest")
-# What no file system of today takes in a name.
-_NO_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f]|[. ]+$')
+_LONGEST_NAME = 120
 
 
 @dataclass(frozen=True)
@@ -173,7 +171,7 @@ class Mistakes:
 
 
 def mistakes(
-    run: str | Path | Run,
+    run: str | Path | Run | FinishedRun,
     source: Any = None,
     *,
     split: SplitName = "test",
@@ -211,21 +209,7 @@ def mistakes(
     """
     if split not in SPLITS:
         raise InvalidValue(f"split must be one of {', '.join(SPLITS)}; got {split!r}.")
-    return mistakes_of(
-        read_run(run), source, split=split, class_name=class_name, max_error=max_error, certainty=certainty
-    )
-
-
-def mistakes_of(  # as `mistakes`
-    finished: FinishedRun,
-    source: Any = None,
-    *,
-    split: SplitName = "test",
-    class_name: str | None = None,
-    max_error: float | None = None,
-    certainty: float = USUAL_CERTAINTY,
-) -> Mistakes:
-    """The same of a run that is read."""
+    finished = run if isinstance(run, FinishedRun) else read_run(run)
     if class_name is not None and class_name not in finished.class_names:
         known = ", ".join(finished.class_names[:20])
         raise InvalidValue(f"class_name must be one of the classes of the run; got {class_name!r}. Known: {known}.")
@@ -337,8 +321,7 @@ def _bytes_of(dataset: Dataset, place: int) -> tuple[bytes, str] | None:
 
 
 def _file_name(name: str) -> str:
-    """A name that any file system takes as that of a file."""
-    return _NO_NAME.sub("_", name)[:120] or "_"
+    return portable_name(name)[:_LONGEST_NAME] or "_"
 
 
 def _free_name(row_id: str, suffix: str, seen: Counter[str]) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sightline.errors import InvalidBundle, InvalidValue
 from sightline.evaluation.measuring.finished_runs import FinishedRun, kept_evaluation, kept_predictions, read_run
-from sightline.evaluation.mistakes import SPLITS, Mistakes, mistakes_of
+from sightline.evaluation.mistakes import SPLITS, Mistakes, mistakes
 from sightline.metrics.figures import FIGURES, is_right
 from sightline.records import SPLIT_NAMES, Dataset, Evaluation, Run, SplitName
 from sightline.reporting.pages.miniatures import miniature_of
@@ -72,7 +72,7 @@ def gathered(finished: FinishedRun, source: Any = None) -> ReportContent:
     """What the report of a run tells."""
     split = next((name for name in SPLITS if finished.metrics[name] is not None), None)
     judged = None if split is None else kept_evaluation(finished, split)
-    found = None if split is None or judged is None else mistakes_of(finished, source, split=split)
+    found = None if split is None or judged is None else mistakes(finished, source, split=split)
     missing = [] if found is None or not found.about_images else [f"Pictures: {found.about_images}."]
     if split != "test":
         missing.append("Test figures: the run had no test images, whose answers nothing was chosen by.")

@@ -19,7 +19,7 @@ from sightline.system.paths import places_of
 from sightline.system.progress import Mode, reporting
 from sightline.training.distillation.teacher import open_teacher, source_of_teacher, student_recipe
 from sightline.training.setup.run_folder import GoingOn, may_go_on
-from sightline.training.setup.unfinished import Asked, read_interval
+from sightline.training.setup.unfinished import KeptRequest, read_interval
 from sightline.training.train import TrainingRequest, run_training
 
 
@@ -98,7 +98,7 @@ def distil(  # noqa: PLR0913  # each is an option of the command line, and none 
         load_keras_for(source_of_teacher(teacher, source), backend)
         opened, settled = open_teacher(teacher, source, settled)
         options = {"into": into, "bundle": str(teacher.path.absolute()), "backend": backend}
-        again = Asked("distil", asked.to_dict(), options | {"checkpoint_every": checkpoint_every})
+        again = KeptRequest("distil", asked.to_dict(), options | {"checkpoint_every": checkpoint_every})
         request = TrainingRequest(opened.dataset, settled.recipe, place, backend, teacher=opened)
         request = replace(request, interval=interval, going_on=going_on, again=again)
         return run_training(request, settled.changes)

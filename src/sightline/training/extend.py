@@ -20,7 +20,7 @@ from sightline.system.progress import Mode, reporting
 from sightline.system.stored import read_plain
 from sightline.training.setup.resolution import Settled, take_steps
 from sightline.training.setup.run_folder import GoingOn, may_go_on
-from sightline.training.setup.unfinished import Asked, read_interval
+from sightline.training.setup.unfinished import KeptRequest, read_interval
 from sightline.training.train import Beginning, TrainingRequest, run_training
 
 
@@ -94,7 +94,7 @@ def extend(  # noqa: PLR0913  # each is an option of the command line, and none 
             backend,
             interval=read_interval(checkpoint_every),
             going_on=going_on,
-            again=Asked("extend", recipe.to_dict(), options | {"run": str(finished.path.absolute())}),
+            again=KeptRequest("extend", recipe.to_dict(), options | {"run": str(finished.path.absolute())}),
             beginning=Beginning(
                 finished.bundle, finished.history, read_plain(finished.path / "splits.csv").decode("utf-8")
             ),

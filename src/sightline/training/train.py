@@ -44,8 +44,8 @@ from sightline.training.setup.resolution import (
 from sightline.training.setup.run_folder import AS_IT_COMES, GoingOn, may_go_on, run_folder, write_resolution
 from sightline.training.setup.unfinished import (
     CHECKPOINTS,
-    Asked,
     Interval,
+    KeptRequest,
     keep_request,
     read_interval,
     telling_how_to_go_on,
@@ -140,7 +140,7 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
         request = TrainingRequest(source, asked, place, backend, log_every, logs, jobs)
         return run_training(
             dataclasses.replace(
-                request, interval=interval, going_on=going_on, again=Asked("train", asked.to_dict(), options)
+                request, interval=interval, going_on=going_on, again=KeptRequest("train", asked.to_dict(), options)
             )
         )
 
@@ -190,7 +190,7 @@ class TrainingRequest:
     teacher: Teacher | None = None
     interval: Interval | None = None
     going_on: GoingOn = AS_IT_COMES
-    again: Asked | None = None
+    again: KeptRequest | None = None
     beginning: Beginning | None = None
 
 

@@ -75,10 +75,12 @@ def mistakes_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--max-error", type=float, metavar="SHARE", help="which answers are unsure, as predict takes it (default: 0.01)"
     )
+    parser.add_argument("--certainty", type=float, default=0.95, metavar="SHARE", help="of that (default: 0.95)")
     parser.add_argument("--most", type=int, default=20, metavar="N", help="how many to print (default: 20)")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write all of them as a table, too")
     parser.add_argument("--sheet", type=Path, metavar="FILE", help="draw the first forty as a PNG, too")
     parser.add_argument("--copy-to", type=Path, metavar="DIR", help="copy the images into a new folder, by classes")
+    trusted_option(parser)
     overwrite_option(parser)
 
 
@@ -99,6 +101,7 @@ def mistakes(arguments: Namespace) -> int:
             split=arguments.split,
             class_name=arguments.class_name,
             max_error=arguments.max_error,
+            certainty=arguments.certainty,
         )
         if arguments.csv is not None:
             found.write_csv(arguments.csv, overwrite=arguments.overwrite)
@@ -125,7 +128,7 @@ def _print_mistakes(found: Any, most: int) -> None:
             "given": row.given,
             "predicted": row.predicted,
             "confidence": f"{row.confidence:.4f}",
-            "": "unsure" if row.is_unsure else "",
+            "remark": "unsure" if row.is_unsure else "",
             "nearest": ", ".join(f"{name} ({label})" for name, label in row.nearest[:1]),
         }
         for row in found.rows[:most]
@@ -142,6 +145,7 @@ def report_options(parser: ArgumentParser) -> None:
     parser.add_argument("source", nargs="?", help="where the images are (default: where the run found them)")
     shorthand_options(parser, OPENING_SHORTHANDS)
     parser.add_argument("--out", type=Path, metavar="FILE", help="the HTML to write (default: report.html of the run)")
+    trusted_option(parser)
     overwrite_option(parser)
 
 

@@ -156,7 +156,7 @@ def remove_checkpoints(folder: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Asked:
+class KeptRequest:
     """How a run was asked for, in plain JSON types: by `train` or `distil`, with which recipe and options."""
 
     verb: str
@@ -164,14 +164,14 @@ class Asked:
     options: Mapping[str, Any]
 
 
-def keep_request(folder: Path, asked: Asked, *, source: str) -> None:
+def keep_request(folder: Path, asked: KeptRequest, *, source: str) -> None:
     """Keep how a run was asked for, so that it can be asked for again; images in memory have no name to ask by."""
     if source:
         parts = folder_of_parts(folder, is_ensemble=asked.recipe["ensemble"]["kind"] != "none")
         write_json(parts / REQUEST, {"source": source, "folder": str(Path.cwd()), **asdict(asked)})
 
 
-def read_request(folder: Path) -> tuple[str, Asked]:
+def read_request(folder: Path) -> tuple[str, KeptRequest]:
     """How an unfinished run was asked for: its source as it is found from here, and the rest."""
     found = [folder / parts / REQUEST for parts in (CHECKPOINTS, MEMBERS) if (folder / parts / REQUEST).exists()]
     if not found:
@@ -182,7 +182,7 @@ def read_request(folder: Path) -> tuple[str, Asked]:
     try:
         kept = read_json(found[0])
         source, from_there = kept["source"], Path(kept["folder"]) / kept["source"]
-        asked = Asked(kept["verb"], parse_recipe(kept["recipe"]).to_dict(), dict(kept["options"]))
+        asked = KeptRequest(kept["verb"], parse_recipe(kept["recipe"]).to_dict(), dict(kept["options"]))
     except (OSError, ValueError, KeyError, TypeError, SightlineError) as error:
         raise InvalidValue(
             f"{printable(str(found[0]))}: cannot be read ({error}). Give the command again that began this run."
