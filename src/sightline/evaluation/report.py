@@ -75,7 +75,7 @@ def gathered(finished: FinishedRun, source: Any = None) -> ReportContent:
     found = None if split is None or judged is None else mistakes(finished, source, split=split)
     missing = [] if found is None or not found.about_images else [f"Pictures: {found.about_images}."]
     if split != "test":
-        missing.append("Test figures: the run had no test images, whose answers nothing was chosen by.")
+        missing.append("Test figures: the run had no test images.")
     if found is not None and found.num_wrong > MOST_PICTURES:
         missing.append(f"Pictures of all {found.num_wrong:,} wrong answers: the {MOST_PICTURES} surest have one.")
     totals = Counter(finished.splits.values())

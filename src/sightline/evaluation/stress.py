@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -223,7 +223,7 @@ def stress(  # noqa: PLR0913  # each is an option of the command line, and none 
         mean=told.mean.accuracy,
     )
     write_atomically(Path(out), png)
-    return Stress(**{**vars(told), "png": png})
+    return replace(told, png=png)
 
 
 class _Judge:

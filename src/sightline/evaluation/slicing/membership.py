@@ -23,7 +23,7 @@ KEYS: Final = ("file", "row_id", "path")
 """What the column of a table that names its rows may be called."""
 # Of a column with more values, quarters are made of numbers, and nothing of words.
 MOST_VALUES: Final = 50
-_QUARTERS = (("lowest quarter", 0.25), ("highest quarter", 0.75))
+_QUARTERS = ("lowest quarter", "highest quarter")
 _PROPERTIES = ("brightness", "contrast", "sharpness", "colour")
 
 
@@ -73,7 +73,7 @@ def by_quarter(name: str, values: NDArray[np.float64]) -> Members:
     lowest, highest = known & (values <= low), known & (values >= high)
     return {
         f"{name}: {words}": mask
-        for (words, _), mask in zip(_QUARTERS, (lowest, highest), strict=True)
+        for words, mask in zip(_QUARTERS, (lowest, highest), strict=True)
         # With many equal values a quarter is no quarter.
         if mask.sum() <= 0.4 * known.sum()
     }
