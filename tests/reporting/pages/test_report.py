@@ -13,6 +13,7 @@ import pytest
 
 from sightline.evaluation.measuring.scoring import figures, score
 from sightline.records import Predictions
+from sightline.reporting.pages import report_answers
 from sightline.reporting.pages.miniatures import miniature_of
 from sightline.reporting.pages.report import report_page
 from sightline.reporting.pages.report_content import ReportContent, ThresholdStep, WrongAnswer, share_in_words
@@ -104,7 +105,24 @@ def test_each_cell_of_the_matrix_leads_to_as_many_images(small: ReportContent) -
         assert part.count("<figure>") == confusion[given, predicted]
 
 
-def test_no_id_stands_twice_and_every_link_leads_somewhere(small: ReportContent) -> None:
+def test_where_not_all_wrong_answers_are_named_their_number_is_told_all_the_same() -> None:
+    content = _content(tuple("abc"), num_images=400)
+    few = replace(content, wrong=content.wrong[:3])
+    page = report_page(few)
+    confusion = np.array(few.figures["confusion"])
+    told = re.findall(r'id="pair-(\d)-(\d)".*?</b>: (\d+) images?(, the surest \d+ of them)?</summary>', page)
+    assert told
+    assert all(int(count) == confusion[int(given), int(named)] for given, named, count, _ in told)
+    assert all(rest for *_, count, rest in told if int(count) > 3)
+    counts = [int(count) for *_, count, _ in told]
+    assert counts == sorted(counts, reverse=True)
+
+
+@pytest.mark.parametrize("most_named", [3, 2_000])
+def test_no_id_stands_twice_and_every_link_leads_somewhere(
+    small: ReportContent, most_named: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report_answers, "MOST_NAMED", most_named)
     tags = _Page(report_page(small)).tags
     ids = Counter(found["id"] for _, found in tags if "id" in found)
     assert [name for name, count in ids.items() if count > 1] == []

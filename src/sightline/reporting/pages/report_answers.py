@@ -52,7 +52,7 @@ def confusion_section(content: ReportContent) -> str:
         return ""
     confusion = np.array(content.figures["confusion"])
     names = [entry["class_name"] for entry in content.figures["classes"]]
-    linked = {(answer.given, answer.predicted) for answer in content.wrong}
+    linked = {(answer.given, answer.predicted) for answer in content.wrong[:MOST_NAMED]}
     if len(names) > _MOST_IN_MATRIX:
         return _pairs(confusion, names, linked)
     wrong = confusion.sum(axis=1) - confusion.diagonal()
@@ -113,10 +113,13 @@ def mistakes_section(content: ReportContent) -> str:
     pairs: dict[tuple[str, str], list[WrongAnswer]] = {}
     for answer in content.wrong[:MOST_NAMED]:
         pairs.setdefault((answer.given, answer.predicted), []).append(answer)
-    ranked = sorted(pairs.items(), key=lambda pair: -len(pair[1]))
+    confusion = content.figures["confusion"]
+    # All of a pair count, whether or not all of them are named here.
+    counted_pairs = [(confusion[number[given]][number[named]], (given, named)) for given, named in pairs]
+    ranked = sorted(counted_pairs, key=lambda pair: -pair[0])
     drawn = "".join(
-        _pair(number[given], number[predicted], answers, is_open=place < 3)
-        for place, ((given, predicted), answers) in enumerate(ranked)
+        _pair((number[given], number[named]), pairs[given, named], count, is_open=place < 3)
+        for place, (count, (given, named)) in enumerate(ranked)
     )
     more = len(content.wrong) - MOST_NAMED
     rest = f'<p class="more">and {more:,} more, which <code>sightline mistakes RUN --csv FILE</code> names</p>'
@@ -128,13 +131,14 @@ def mistakes_section(content: ReportContent) -> str:
     )
 
 
-def _pair(given: int, predicted: int, answers: Sequence[WrongAnswer], *, is_open: bool) -> str:
+def _pair(labels: tuple[int, int], answers: Sequence[WrongAnswer], count: int, *, is_open: bool) -> str:
     figures = "".join(map(_answer, answers))
     first = answers[0]
+    images = counted(count, "image") + (f", the surest {len(answers):,} of them" if len(answers) < count else "")
     return (
-        f'<details class="pair" id="pair-{given}-{predicted}"{" open" if is_open else ""}><summary>'
-        f"<b>{short_name(first.given)}</b> taken for <b>{short_name(first.predicted)}</b>: "
-        f'{counted(len(answers), "image")}</summary><div class="pictures">{figures}</div></details>'
+        f'<details class="pair" id="pair-{labels[0]}-{labels[1]}"{" open" if is_open else ""}><summary>'
+        f"<b>{short_name(first.given)}</b> taken for <b>{short_name(first.predicted)}</b>: {images}"
+        f'</summary><div class="pictures">{figures}</div></details>'
     )
 
 
