@@ -54,6 +54,6 @@ def grouped_folds(
         load = (counts[held] * shares[held, None]).sum(axis=0)
         fold = int(np.lexsort((totals, load))[0])
         chosen[one] = fold
-        np.add.at(counts, (held, fold), 1)
+        counts[:, fold] += np.bincount(held, minlength=num_classes)
         totals[fold] += len(held)
     return np.asarray(chosen[group], np.int64)
