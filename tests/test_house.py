@@ -104,10 +104,16 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             "report",
         ),
     ),
+    (Room("reporting/pages/sections", "slices doubts robustness"),),
     (Room("evaluation/measuring", "scoring finished_runs judging paired_tests drift"),),
     (Room("evaluation/corruptions", "filters strengths changes"),),
     (Room("evaluation/slicing", "membership clusters finding"),),
-    (Room("evaluation", "evaluate stress comparison similarity verification kept_runs check mistakes report"),),
+    (
+        Room(
+            "evaluation",
+            "evaluate stress comparison similarity verification kept_runs check mistakes kept_sections report",
+        ),
+    ),
     (Room("networks", "lite0_layout building classic convnet lite0 applications", keras=AT_ONCE),),
     # A wrong name is refused before Keras is imported.
     (Room("training/setup", "mirrors reference_rows resolution preparation unfinished run_folder"),),

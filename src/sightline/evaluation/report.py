@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import InvalidBundle, InvalidValue
+from sightline.evaluation.kept_sections import Judged, sections_of
 from sightline.evaluation.measuring.finished_runs import FinishedRun, kept_evaluation, kept_predictions, read_run
 from sightline.evaluation.mistakes import SPLITS, Mistakes, mistakes
 from sightline.metrics.figures import FIGURES, is_right
@@ -29,7 +30,12 @@ _SIDE = 96
 
 
 def report(
-    run: str | Path | Run, source: Any = None, *, out: str | Path | None = None, overwrite: bool = False
+    run: str | Path | Run,
+    source: Any = None,
+    *,
+    full: bool = False,
+    out: str | Path | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Write what a finished run is worth as one HTML page, which needs no network and no other file.
 
@@ -37,10 +43,15 @@ def report(
     measured, what happens where only sure answers count, each class, what is taken for what, the wrong answers with
     their pictures and the training images that look most alike, whether confidences come true, data and training.
 
+    What takes minutes is computed once, with `full`, and kept in the folder of the run: on which parts of the images it
+    is wrong more often, which labels may be doubtful, what is left of it where images go bad. Every later report shows
+    what is kept, as long as bundle, splits and images are the same.
+
     Args:
         run: a run or its folder.
         source: where the images are, whatever `sightline.load` takes; left out, where the run found them. Without
             them the page has no pictures, and says so.
+        full: whether what is not kept yet is computed. Interrupted, what was finished stays.
         out: the HTML file; left out, report.html in the folder of the run.
         overwrite: whether a file at `out` that Sightline did not write may be replaced.
 
@@ -64,12 +75,12 @@ def report(
     if out is not None:
         target = Path(out)
         check_output("out", target, keep=places_of(source), overwrite=overwrite)
-    write_atomically(target, report_page(gathered(finished, source)))
+    write_atomically(target, report_page(gathered(finished, source, is_full=full)))
     return target
 
 
-def gathered(finished: FinishedRun, source: Any = None) -> ReportContent:
-    """What the report of a run tells."""
+def gathered(finished: FinishedRun, source: Any = None, *, is_full: bool = False) -> ReportContent:
+    """What the report of a run tells; with `is_full` what takes long is computed where it is not kept."""
     split = next((name for name in SPLITS if finished.metrics[name] is not None), None)
     judged = None if split is None else kept_evaluation(finished, split)
     found = None if split is None or judged is None else mistakes(finished, source, split=split)
@@ -94,7 +105,15 @@ def gathered(finished: FinishedRun, source: Any = None) -> ReportContent:
         chosen_epoch=finished.metrics["chosen_epoch"],
         missing=missing,
         bundle=str(finished.path),
+        sections=list(_sections(finished, split, found, is_full=is_full)),
     )
+
+
+def _sections(
+    finished: FinishedRun, split: SplitName | None, found: Mistakes | None, *, is_full: bool
+) -> Iterator[tuple[str, str, str]]:
+    dataset, why = (None, "there are no answers to judge") if found is None else (found.dataset, found.about_images)
+    yield from sections_of(Judged(finished, split, dataset, why), is_full=is_full)
 
 
 def _facts(finished: FinishedRun) -> Iterator[tuple[str, str]]:

@@ -144,6 +144,9 @@ def report_options(parser: ArgumentParser) -> None:
     parser.add_argument("run", help="folder of a finished run")
     parser.add_argument("source", nargs="?", help="where the images are (default: where the run found them)")
     shorthand_options(parser, OPENING_SHORTHANDS)
+    parser.add_argument(
+        "--full", action="store_true", help="compute what takes minutes, too: weaker parts, labels, robustness; once"
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="the HTML to write (default: report.html of the run)")
     trusted_option(parser)
     overwrite_option(parser)
@@ -155,7 +158,11 @@ def report(arguments: Namespace) -> int:
 
     with reporting(arguments.mode):
         page = write_report(
-            arguments.run, opened(arguments, to_judge=True), out=arguments.out, overwrite=arguments.overwrite
+            arguments.run,
+            opened(arguments, to_judge=True),
+            full=arguments.full,
+            out=arguments.out,
+            overwrite=arguments.overwrite,
         )
     if arguments.json:
         print_json({"report": str(page)})

@@ -12,6 +12,7 @@ from sightline.data.decoding.transforms import fitted_part
 from sightline.data.inputs.pixels import Pixels
 from sightline.data.storage.stores import image_headers
 from sightline.records import Dataset, InputSpec, Store
+from sightline.system.progress import reporter
 
 MEASURED: Final = ("width", "height", "brightness", "contrast", "sharpness", "colour", "format")
 """The columns of what is measured, as `measured` has them."""
@@ -69,7 +70,9 @@ def measured_rows(dataset: Dataset, pixels: Pixels, spec: InputSpec) -> NDArray[
     else:
         sizes, kinds = np.tile(dataset.images.shape[1:], (len(dataset), 1)), [""] * len(dataset)
     found = np.full((len(dataset), len(MEASURED)), np.nan, np.float32)
-    for row, ((height, width, _), kind) in enumerate(zip(sizes.tolist(), kinds, strict=True)):
-        if height and row not in pixels.errors:  # else its file is gone by now
-            found[row] = measured(pixels[row], spec, size=(height, width), kind=kind)
+    with reporter().bar("measuring", total=len(dataset)) as bar:
+        for row, ((height, width, _), kind) in enumerate(zip(sizes.tolist(), kinds, strict=True)):
+            if height and row not in pixels.errors:  # else its file is gone by now
+                found[row] = measured(pixels[row], spec, size=(height, width), kind=kind)
+            bar.advance(1)
     return found

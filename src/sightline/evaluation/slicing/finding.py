@@ -69,11 +69,11 @@ def _clusters(bundle: Bundle, dataset: Dataset, choice: JudgedRows, pixels: Pixe
         return {}
     rows = dataset.take(validation.rows[others])
     seen = read_pixels(rows, bundle.input) if validation.pixels is None else validation.pixels.take(others)
-    found = session.collect(seen, ["features", "logits"])
+    found = session.collect(seen, ["features", "logits"], with_progress=True)
     known = np.isfinite(found["logits"]).all(axis=1) & ~np.isin(np.arange(len(rows)), list(seen.errors))
     labels = match_labels(bundle.class_names, rows, np.arange(len(rows)))
     wrong = ~np.asarray(bundle.task.is_right(found["logits"][known], labels[known]))
-    own = session.collect(pixels, ["features"])["features"]
+    own = session.collect(pixels, ["features"], with_progress=True)["features"]
     masks = worst_clusters(found["features"][known], wrong, own)
     ids = dataset.row_ids[choice.rows]
     return {f"images alike, as {', '.join(ids[mask][:_MOST_EXAMPLES].tolist())}": mask for mask in masks if mask.any()}

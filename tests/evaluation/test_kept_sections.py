@@ -1,0 +1,144 @@
+"""What takes long of a report: computed once, kept, and computed anew where it was of something else."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sightline
+from sightline.evaluation import kept_sections
+from sightline.evaluation.kept_sections import FOLDER, SECTIONS, Judged, KeptSection, sections_of
+from sightline.evaluation.measuring.finished_runs import read_run
+from sightline.evaluation.mistakes import mistakes
+
+
+@pytest.fixture
+def judged(run_copy: Path) -> Judged:
+    finished = read_run(run_copy)
+    return Judged(finished, "test", mistakes(finished).dataset, "")
+
+
+def _counting(monkeypatch: pytest.MonkeyPatch, *sections: KeptSection) -> None:
+    monkeypatch.setattr(kept_sections, "SECTIONS", sections)
+
+
+def _section(calls: list[str], name: str = "slices", **options: Any) -> KeptSection:
+    def compute(_: Judged) -> dict[str, Any]:
+        calls.append(name)
+        return {"number": len(calls)}
+
+    return KeptSection(name, "Title", "It would tell.", compute, lambda told, _: f"number {told['number']}", **options)
+
+
+def test_what_was_computed_is_kept_and_not_computed_again(judged: Judged, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    _counting(monkeypatch, _section(calls))
+    ((_, _, body),) = sections_of(judged)
+    assert f"sightline report {judged.finished.path} --full" in body
+    for _ in range(2):
+        assert list(sections_of(judged, is_full=True)) == [("slices", "Title", "number 1")]
+    assert list(sections_of(judged)) == [("slices", "Title", "number 1")]
+    assert calls == ["slices"]
+
+
+@pytest.mark.parametrize("changed", ["bundle/manifest.json", "splits.csv", "images", "method"])
+def test_what_is_of_something_else_is_computed_anew(
+    judged: Judged, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    calls: list[str] = []
+    _counting(monkeypatch, _section(calls), _section(calls, "labels", depends_on_bundle=False))
+    list(sections_of(judged, is_full=True))
+    if changed == "images":
+        assert judged.dataset is not None
+        judged = Judged(judged.finished, "test", dataclasses.replace(judged.dataset, fingerprint="other"), "")
+    elif changed == "method":
+        _counting(monkeypatch, _section(calls, method=2), _section(calls, "labels", method=2, depends_on_bundle=False))
+    else:
+        path = judged.finished.path / changed
+        path.write_bytes(path.read_bytes() + b"\n")
+    told = [body for _, _, body in sections_of(judged)]
+    assert "another bundle, or of other images" in told[0]
+    list(sections_of(judged, is_full=True))
+    assert calls == ["slices", "labels", "slices", *["labels"] * (changed != "bundle/manifest.json")]
+
+
+def test_an_interruption_keeps_what_was_finished(judged: Judged, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    def interrupted(_: Judged) -> dict[str, Any]:
+        raise KeyboardInterrupt
+
+    broken = KeptSection("labels", "Title", "It would tell.", interrupted, lambda *_: "")
+    _counting(monkeypatch, _section(calls), broken)
+    with pytest.raises(KeyboardInterrupt):
+        list(sections_of(judged, is_full=True))
+    first, second = (body for _, _, body in sections_of(judged))
+    assert (first, "Not computed yet" in second) == ("number 1", True)
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"made_from": 1}', "{" * 99, '{"made_from": {}, "content": {}}'])
+def test_a_damaged_file_is_computed_anew(judged: Judged, content: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    _counting(monkeypatch, _section(calls))
+    (judged.finished.path / FOLDER).mkdir()
+    (judged.finished.path / FOLDER / "slices.json").write_text(content, encoding="utf-8")
+    assert "--full" in next(sections_of(judged))[2]
+    assert next(sections_of(judged, is_full=True))[2] == "number 1"
+
+
+def test_without_images_a_section_says_so_and_what_is_kept_is_shown(
+    judged: Judged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    _counting(monkeypatch, _section(calls))
+    away = Judged(judged.finished, "test", None, "the images are not at hand")
+    assert "not at hand" in next(sections_of(away, is_full=True))[2]
+    list(sections_of(judged, is_full=True))
+    assert next(sections_of(away))[2] == "number 1"
+    assert calls == ["slices"]
+
+
+def test_sections_hold_what_the_commands_tell(judged: Judged, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_sections, "STRESSED_IMAGES", 10)
+    monkeypatch.setattr(kept_sections, "STRESSED_SEVERITIES", (3,))
+    list(sections_of(judged, is_full=True))
+    kept = {
+        section.name: json.loads((judged.finished.path / FOLDER / f"{section.name}.json").read_text(encoding="utf-8"))
+        for section in SECTIONS
+    }
+    finished, dataset = judged.finished, judged.dataset
+    assert dataset is not None
+    slices = {one["name"]: one for one in kept["slices"]["content"]["slices"]}
+    told = sightline.evaluate(finished.bundle, dataset, split="test", slices=True).slices
+    assert told is not None
+    assert {one.name: (one.num_images, one.num_wrong) for one in told} == {
+        name: (one["num_images"], one["num_wrong"]) for name, one in slices.items()
+    }
+    assert kept["robustness"]["content"]["num_images"] == 10
+    labels = kept["labels"]["content"]
+    given = dict(zip(dataset.row_ids.tolist(), dataset.named(), strict=True))
+    assert labels["num_judged"] == sum(bool(split) for split in finished.splits.values())
+    assert labels["num_wrong_answers"] == sum(row.is_wrong for row in mistakes(finished).rows)
+    for entry in labels["listed"]:
+        assert given[entry["file"]] == entry["given"] != entry["suggested"]
+        assert finished.splits[entry["file"]] == entry["split"]
+        assert {given[name] for name in entry["nearest_given"]} <= {entry["given"]}
+        assert {given[name] for name in entry["nearest_suggested"]} <= {entry["suggested"]}
+
+
+def test_the_command_computes_once_and_a_plain_report_shows_it(
+    command: Callable[..., Any], run_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    _counting(monkeypatch, _section(calls))
+    assert command("report", run_copy, "--full").code == 0
+    assert command("report", run_copy).code == 0
+    page = (run_copy / "report.html").read_text(encoding="utf-8")
+    assert "number 1" in page
+    assert 'href="#slices"' in page
+    assert calls == ["slices"]
