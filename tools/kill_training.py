@@ -7,7 +7,8 @@ Trainings of four kinds are killed in turn: one network with augmentation, dropo
 stopping; a bagged ensemble of such; a student of a bundle; a pretrained network that is fine-tuned. A checkpoint is
 made every few steps. Every other kill comes at a random instant of the processor time that a training takes, the
 others are aimed: between the files of a checkpoint, before and after a rename (of a checkpoint, a member, a bundle, a
-table of a cache), between two steps, where an epoch begins. After up to `--per-run` kills a run is let to its end.
+table of a cache), between two steps, where an epoch begins, between the bundle and the last figures. After up to
+`--per-run` kills a run is let to its end.
 With `--gently` they are asked to end, by SIGTERM and SIGINT, at random instants alone.
 
 Each training is a process of its own, forked from one that has imported everything and computed nothing yet.
@@ -58,6 +59,8 @@ AIMS = (
     ("sightline.training.loop.checkpoints", "StateKeeper.end_steps"),
     ("sightline.training.loop.checkpoints", "StateKeeper.on_epoch_begin"),
     ("sightline.training.loop.monitor", "record_epoch"),
+    ("sightline.training.train", "write_figures"),
+    ("sightline.training.train", "write_page"),
 )
 MOST_CALLS = 12
 

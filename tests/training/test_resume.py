@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -11,7 +12,17 @@ import pytest
 
 import sightline
 from sightline.errors import InvalidValue
-from sightline.training.setup.unfinished import Interval, KeptRequest, keep_request, read_interval, read_request
+from sightline.training.setup.preparation import prepare
+from sightline.training.setup.unfinished import (
+    FIGURES,
+    Interval,
+    KeptRequest,
+    keep_request,
+    read_interval,
+    read_judged,
+    read_request,
+    write_plan,
+)
 
 # What kills itself is no program of a user, but its command is: the instant is aimed at by what is put in place.
 KILLS_ITSELF = """
@@ -121,3 +132,48 @@ def test_an_interval_is_read_as_it_is_typed(typed: str | None, expected: Interva
 def test_an_interval_that_is_none_is_refused_with_those_that_are(wrong: object) -> None:
     with pytest.raises(InvalidValue, match=r"such as 500steps, 30s, 5m or 1h; got "):
         read_interval(wrong)  # type: ignore[arg-type]
+
+
+def left_before_its_last_figures(run: Path, source: Path) -> None:
+    """Bring a finished run back to the moment at which its bundle appeared."""
+    recipe = sightline.recipe(run / "recipe.json")
+    (run / "checkpoints").mkdir()
+    (run / "checkpoints" / "lock").touch()
+    write_plan(run, prepare(source, recipe))
+    keep_request(run, KeptRequest("train", recipe.to_dict(), {}), source=str(source))
+    (run / "metrics.json").rename(run / "checkpoints" / FIGURES)
+    for name in ("confusion.png", "reliability.png", "mistakes.png", "report.html"):
+        (run / name).unlink()
+
+
+def test_a_run_that_ended_behind_its_bundle_is_finished_without_learning_again(
+    run_copy: Path, small_npz: Path, capsys
+) -> None:
+    before = {path.relative_to(run_copy): path.read_bytes() for path in run_copy.rglob("*") if path.is_file()}
+    left_before_its_last_figures(run_copy, small_npz)
+    (run_copy / "confusion.png").write_bytes(before[Path("confusion.png")])
+    (row,) = sightline.runs(run_copy)
+    assert row["state"] == "interrupted"
+    assert "between its bundle, which is whole, and its last figures" in row["reason"]
+    learned_at = (run_copy / "bundle").stat().st_ino
+    run = sightline.resume(run_copy, mode="plain")
+    assert "its bundle is whole: nothing is learned again" in capsys.readouterr().err
+    assert (run_copy / "bundle").stat().st_ino == learned_at
+    after = {path.relative_to(run_copy): path.read_bytes() for path in run_copy.rglob("*") if path.is_file()}
+    assert after.keys() == before.keys()
+    told = [json.loads(content[Path("metrics.json")]) for content in (before, after)]
+    assert told[1] == told[0] | {"run": str(run_copy), "bundle": str(run_copy / "bundle")}
+    own = {Path("metrics.json"), Path("report.html")}  # the one has the path, the other the name of the folder
+    assert [str(name) for name in before if name not in own and before[name] != after[name]] == []
+    assert str(run.evaluation) == str(sightline.reopen(run_copy).evaluation)
+
+
+def test_figures_of_a_bundle_that_is_not_there_or_was_damaged_are_not_gone_on_with(
+    run_copy: Path, small_npz: Path
+) -> None:
+    left_before_its_last_figures(run_copy, small_npz)
+    assert read_judged(run_copy, run_copy / "checkpoints") is not None
+    (run_copy / "bundle" / "card.md").write_text("another")
+    assert read_judged(run_copy, run_copy / "checkpoints") is None
+    (run_copy / "bundle").rename(run_copy / ".bundle.12345678.partial")
+    assert read_judged(run_copy, run_copy / "checkpoints") is None

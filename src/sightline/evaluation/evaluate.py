@@ -27,7 +27,7 @@ from sightline.reporting.charts.confusion import confusion_png
 from sightline.reporting.charts.reliability import reliability_png
 from sightline.reporting.charts.risk_coverage import risk_coverage_png
 from sightline.reporting.sheets.sheets import mistakes_sheet
-from sightline.system.files import check_free, write_atomically, write_json
+from sightline.system.files import check_free, staged_files, write_atomically, write_json
 from sightline.system.paths import places_of
 from sightline.system.progress import reporter
 from sightline.system.text import printable
@@ -131,9 +131,10 @@ def evaluate(  # noqa: PLR0913  # each is an option of the command line, and non
         else None,
     )
     if folder is not None:
-        write_json(folder / "metrics.json", figures(evaluation))
-        write_figures(folder, evaluation, predictions, read_pixels(dataset.take(rows), opened.input))
-        write_atomically(folder / "risk_coverage.png", _risk_coverage_png(evaluation, predictions))
+        with staged_files(folder) as staged:
+            write_json(staged / "metrics.json", figures(evaluation))
+            write_figures(staged, evaluation, predictions, read_pixels(dataset.take(rows), opened.input))
+            write_atomically(staged / "risk_coverage.png", _risk_coverage_png(evaluation, predictions))
     return evaluation
 
 

@@ -19,6 +19,7 @@ from sightline.system.text import printable
 USUAL_FOLDER = "runs"
 # In a folder of its own within the run: members of an ensemble, or checkpoints. Whoever is at the run holds it.
 _LOCKS = "*/lock"
+_BARELY_BEGUN = "it ended before it wrote anything; delete its folder"
 _NOTHING: dict[str, Any] = dict.fromkeys(
     ("recipe", "network", "split", "num_images", "accuracy", "accuracy_interval", "seconds")
 )
@@ -65,6 +66,10 @@ def _row(place: Path) -> dict[str, Any]:
     """What is known of one folder; whatever is wrong with it is told in its row."""
     row = {"run": str(place), "state": "unknown", "reason": "", **_NOTHING, **_size_and_time(place)}
     try:
+        if (place / "recipe.json").stat().st_size == 0:
+            # Whoever makes a run takes its folder by this file, and writes it a moment later.
+            is_held_now = any(map(is_held, place.glob(_LOCKS)))
+            return row | {"state": "running"} if is_held_now else row | {"state": "failed", "reason": _BARELY_BEGUN}
         recipe = read_json(place / "recipe.json")
         row |= {"recipe": _text(recipe["name"]), "network": _text(recipe["model"]["name"])}
         state, reason = _state(place)

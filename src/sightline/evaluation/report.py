@@ -75,8 +75,13 @@ def report(
     if out is not None:
         target = Path(out)
         check_output("out", target, keep=places_of(source), overwrite=overwrite)
-    write_atomically(target, report_page(gathered(finished, source, is_full=full)))
+    write_page(target, finished, source, is_full=full)
     return target
+
+
+def write_page(target: Path, finished: FinishedRun, source: Any = None, *, is_full: bool = False) -> None:
+    """Write the page of a run, of one that lacks nothing but its last file, too."""
+    write_atomically(target, report_page(gathered(finished, source, is_full=is_full)))
 
 
 def gathered(finished: FinishedRun, source: Any = None, *, is_full: bool = False) -> ReportContent:

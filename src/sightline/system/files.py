@@ -399,7 +399,7 @@ else:
 
     def _locked(place: Path, *, wait: bool) -> int | None:
         """A descriptor that holds the file or folder; None where the file system knows no locks."""
-        descriptor = os.open(place, os.O_RDONLY)
+        descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would be waited for
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:

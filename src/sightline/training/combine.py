@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sightline.bundles.bundle import load_bundle
 from sightline.bundles.card import Origin, licences_of
 from sightline.bundles.identity import merged_identities, read_identity
 from sightline.data.splitting.splits import splits_table
@@ -250,7 +249,7 @@ def _knows_its_rows(combination: _Combination) -> bool:
 def _judge(network: Any, combination: _Combination, folder: Path, staged: Path, *, stopwatch: Stopwatch) -> Run:
     import keras
 
-    from sightline.training.packaging.bundling import make_bundle
+    from sightline.training.packaging.bundling import bundled
 
     data, choice = combination.data, combination.choice
     members = members_of(combination.runs, combination.rows, data.dataset.class_names, choice)
@@ -261,13 +260,13 @@ def _judge(network: Any, combination: _Combination, folder: Path, staged: Path, 
         "is_selected": choice.is_selected,
         "has_same_splits": _knows_its_rows(combination),
     }
-    judged = make_bundle(network, data, staged, _origin(combination), stopwatch=stopwatch, ensemble=ensemble)
+    with bundled(network, data, staged, _origin(combination), stopwatch=stopwatch, ensemble=ensemble) as judged:
+        bundle = dataclasses.replace(judged.bundle, path=folder / "bundle")
     if "test" in judged.evaluations:
         write_figures(
             staged, judged.evaluations["test"], judged.predictions["test"], data.pixels.take(data.splits.test)
         )
     stopwatch.lap("evaluate")
-    bundle = dataclasses.replace(load_bundle(staged / "bundle", is_own=True), path=folder / "bundle")
     against = _against_best(combination, judged.predictions, bundle)
     return Run(
         path=folder,

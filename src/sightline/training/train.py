@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sightline.bundles.bundle import load_bundle
+import numpy as np
+
 from sightline.bundles.card import Origin, trained
 from sightline.bundles.identity import read_identity
 from sightline.configuration.consistency import epochs_key, is_pretrained
@@ -18,8 +19,9 @@ from sightline.data.sources.downloads import load_keras_for
 from sightline.data.sources.loading import holds_files
 from sightline.errors import InvalidValue
 from sightline.evaluation.evaluate import write_figures
+from sightline.evaluation.measuring.finished_runs import as_run, kept_predictions, read_run
 from sightline.evaluation.measuring.scoring import run_figures
-from sightline.evaluation.report import report as write_report
+from sightline.evaluation.report import FILE as REPORT, write_page
 from sightline.records import SPLIT_NAMES, Bundle, Run
 from sightline.reporting.charts.curves import curves_png
 from sightline.system.backends import check_packages, choose_backend, load_keras, usual_keras
@@ -27,7 +29,8 @@ from sightline.system.files import check_free, write_atomically, write_json
 from sightline.system.interruption import heeding_interrupts
 from sightline.system.paths import check_place, places_of
 from sightline.system.progress import Mode, Stopwatch, reporter, reporting
-from sightline.system.text import counted
+from sightline.system.stored import read_json
+from sightline.system.text import counted, without_nan
 from sightline.system.workers import available_processors, process_map
 from sightline.training.distillation.teacher import Teacher
 from sightline.training.loop.recording import check_tensorboard, log_folder
@@ -44,10 +47,14 @@ from sightline.training.setup.resolution import (
 from sightline.training.setup.run_folder import AS_IT_COMES, GoingOn, may_go_on, run_folder, write_resolution
 from sightline.training.setup.unfinished import (
     CHECKPOINTS,
+    FIGURES,
+    FINISHED,
     Interval,
     KeptRequest,
+    folder_of_parts,
     keep_request,
     read_interval,
+    read_judged,
     telling_how_to_go_on,
 )
 
@@ -230,15 +237,18 @@ def _carry_out(request: TrainingRequest, data: Prepared, stopwatch: Stopwatch) -
         if request.again is not None:
             keep_request(folder, request.again, source=typed)
         stopwatch.lap("data")
+        parts = folder_of_parts(folder, is_ensemble=request.recipe.ensemble.kind != "none")
+        judged = read_judged(folder, parts)
+        if judged is not None:
+            reporter().say(f"its bundle is whole: nothing is learned again, only what was left is written to {folder}")
+            noted = read_json(parts / FIGURES) | {"run": str(folder), "bundle": str(folder / "bundle")}
+            return _finish(dataclasses.replace(as_run(judged), splits=data.splits), noted, data)
         learned = _learn(network, data, folder, request, stopwatch)
         curves = curves_png(learned.fitted.history, chosen_epoch=learned.fitted.chosen_epoch)
         write_atomically(folder / "curves.png", curves)
         stopwatch.lap("fit")
-        run = _judge(learned, data, folder, _origin(data, request, typed), stopwatch=stopwatch)
-        write_json(folder / "metrics.json", run_figures(run))
-    # Of a run that is finished: it is read from what it keeps.
-    write_report(run, data.dataset)
-    return run
+        run = _judge(learned, data, parts / FIGURES, _origin(data, request, typed), stopwatch=stopwatch)
+        return _finish(run, run_figures(run), data)
 
 
 def _begin(data: Prepared, request: TrainingRequest) -> Any:
@@ -324,36 +334,49 @@ def _origin(data: Prepared, request: TrainingRequest, typed: str) -> Origin:
     return dataclasses.replace(origin, made=f"{origin.made}. It began with the weights of '{run}', after {before}")
 
 
-def _judge(learned: _TrainedNetwork, data: Prepared, folder: Path, origin: Origin, *, stopwatch: Stopwatch) -> Run:
+def _judge(learned: _TrainedNetwork, data: Prepared, noted: Path, origin: Origin, *, stopwatch: Stopwatch) -> Run:
+    """Bundle and judge a network; the figures are noted just before the bundle appears, to be told by whoever goes on.
+
+    `noted` lies in a folder of the run's own.
+    """
     import keras
 
-    from sightline.training.packaging.bundling import make_bundle
+    from sightline.training.packaging.bundling import bundled
 
-    fitted = learned.fitted
-    teacher = None if data.distillation is None else data.distillation.teacher
-    judged = make_bundle(learned.network, data, folder, origin, stopwatch=stopwatch, ensemble=learned.ensemble)
-    if "test" in judged.evaluations:
-        write_figures(
-            folder, judged.evaluations["test"], judged.predictions["test"], data.pixels.take(data.splits.test)
+    fitted, folder = learned.fitted, noted.parent.parent
+    with bundled(learned.network, data, folder, origin, stopwatch=stopwatch, ensemble=learned.ensemble) as judged:
+        run = Run(
+            path=folder,
+            recipe=data.recipe.to_dict(),
+            splits=data.splits,
+            history=fitted.history,
+            chosen_epoch=fitted.chosen_epoch,
+            stopped_early=fitted.stopped_early,
+            validation=judged.evaluations.get("validation"),
+            evaluation=judged.evaluations.get("test"),
+            bundle=judged.bundle,
+            backend=keras.config.backend(),
+            num_parameters=int(learned.network.count_params()),
+            seconds={**stopwatch.seconds, "total": stopwatch.total()},
+            images_per_second=fitted.images_per_second,
+            ensemble=judged.ensemble,
+            teacher=None if data.distillation is None else data.distillation.teacher,
         )
-    stopwatch.lap("evaluate")
-    return Run(
-        path=folder,
-        recipe=data.recipe.to_dict(),
-        splits=data.splits,
-        history=fitted.history,
-        chosen_epoch=fitted.chosen_epoch,
-        stopped_early=fitted.stopped_early,
-        validation=judged.evaluations.get("validation"),
-        evaluation=judged.evaluations.get("test"),
-        bundle=load_bundle(folder / "bundle", is_own=True),
-        backend=keras.config.backend(),
-        num_parameters=int(learned.network.count_params()),
-        seconds={**stopwatch.seconds, "total": stopwatch.total()},
-        images_per_second=fitted.images_per_second,
-        ensemble=judged.ensemble,
-        teacher=teacher,
-    )
+        write_json(noted, run_figures(run))
+    return run
+
+
+def _finish(run: Run, metrics: Mapping[str, Any], data: Prepared) -> Run:
+    """Write what tells of a run: its figures as pictures, its page, and last its `metrics.json`."""
+    kept = read_run(run, metrics=json.loads(json.dumps(without_nan(metrics))))
+    answers = kept_predictions(kept, "test")
+    if run.evaluation is not None and answers is not None:
+        row_of = {row_id: row for row, row_id in enumerate(data.dataset.row_ids.tolist())}
+        rows = np.array([row_of[row_id] for row_id in answers.row_ids], dtype=np.int64)
+        write_figures(run.path, run.evaluation, answers, data.pixels.take(rows))
+    write_page(run.path / REPORT, kept, data.dataset)
+    write_json(run.path / FINISHED, metrics)
+    return run
 
 
 def _opening(data: Prepared, backend: str) -> str:

@@ -18,7 +18,7 @@ from sightline.networks.building import build_network
 from sightline.system.progress import Stopwatch
 from sightline.training.fit_network import fit_network
 from sightline.training.loop.recording import FitOutputs
-from sightline.training.packaging.bundling import make_bundle
+from sightline.training.packaging.bundling import bundled
 from sightline.training.packaging.contract import contract_of, logits_layer, scale_classes
 from sightline.training.setup.preparation import Prepared, prepare
 
@@ -55,11 +55,13 @@ def fitted() -> Fitted:
     return make
 
 
-def bundled(network: keras.Model, data: Prepared, folder: Path) -> tuple[Any, dict[str, Any], sightline.Bundle]:
+def made(network: keras.Model, data: Prepared, folder: Path) -> tuple[Any, dict[str, Any], sightline.Bundle]:
     folder.mkdir()
     origin = trained(data.dataset, data.recipe, num_train=len(data.splits.train))
-    judged = make_bundle(network, data, folder, origin, stopwatch=Stopwatch())
+    with bundled(network, data, folder, origin, stopwatch=Stopwatch()) as judged:
+        assert not (folder / "bundle").exists()
     bundle = sightline.reopen(folder / "bundle")
+    assert (judged.bundle.path, judged.bundle.manifest) == (bundle.path, bundle.manifest)
     assert isinstance(bundle, sightline.Bundle)
     return judged, json.loads((folder / "bundle" / "calibration.json").read_text()), bundle
 
@@ -73,7 +75,7 @@ def validation_of(network: keras.Model, data: Prepared) -> tuple[np.ndarray, np.
 def test_a_class_that_is_too_likely_is_set_right_in_the_last_layer(fitted: Fitted, tmp_path: Path) -> None:
     network, data = fitted([2.0, 0.0, 0.0])
     before = np.asarray(network.predict(data.pixels.take(data.splits.test)[:], verbose=0))
-    judged, told, bundle = bundled(network, data, tmp_path / "run")
+    judged, told, bundle = made(network, data, tmp_path / "run")
     chosen = told["class_scaling"]
     assert chosen["is_chosen"]
     assert chosen["gain_interval"][0] > 0

@@ -106,8 +106,10 @@ def distinct_places(runs: Any, *, command: str, most: int) -> list[Path]:
     return places
 
 
-def read_run(run: str | Path | Run) -> FinishedRun:
+def read_run(run: str | Path | Run, *, metrics: Any = None) -> FinishedRun:
     """Read a finished run, everything but the network; its bundle is verified as `predict` does it.
+
+    `metrics` is what `metrics.json` will hold, of a run that lacks nothing else.
 
     Raises:
         InvalidBundle: there is no run, it did not finish, it is a bundle without its run, or
@@ -115,11 +117,11 @@ def read_run(run: str | Path | Run) -> FinishedRun:
     """
     folder = run.path if isinstance(run, Run) else Path(run)
     with readable(folder):
-        _check_finished(folder)
+        _check_finished(folder, FILES if metrics is None else FILES[:-1])
     # Of a record it is open, and one that was made a moment ago nobody has signed yet.
     bundle = run.bundle if isinstance(run, Run) else load_bundle(folder / "bundle")
     try:
-        metrics = _metrics(read_json(folder / "metrics.json"))
+        metrics = _metrics(read_json(folder / FILES[-1]) if metrics is None else metrics)
         history = _history(folder / "history.jsonl")
         checked_epochs(history, metrics["chosen_epoch"])
         table = read_splits(folder / "splits.csv")
@@ -168,7 +170,7 @@ def reopen(path: str | Path) -> Run | Bundle:
     folder = Path(path)
     with readable(folder):
         is_run = (folder / "recipe.json").exists()
-    return _as_run(read_run(folder)) if is_run else load_bundle(path)
+    return as_run(read_run(folder)) if is_run else load_bundle(path)
 
 
 def metrics_at(finished: FinishedRun, level: float) -> Mapping[str, Any]:
@@ -182,7 +184,8 @@ def metrics_at(finished: FinishedRun, level: float) -> Mapping[str, Any]:
     return metrics
 
 
-def _as_run(finished: FinishedRun) -> Run:
+def as_run(finished: FinishedRun) -> Run:
+    """The Run that `train` gave, its figures computed anew from the answers that it kept."""
     metrics, placed = finished.metrics, np.array(list(finished.splits.values()))
     train, validation, calibration, test = (np.flatnonzero(placed == split) for split in SPLIT_NAMES)
     return Run(
@@ -251,12 +254,12 @@ def _groups(finished: FinishedRun, row_ids: Iterable[str]) -> NDArray[np.str_] |
     return None if groups == names else np.array(groups)
 
 
-def _check_finished(folder: Path) -> None:
+def _check_finished(folder: Path, files: Iterable[str]) -> None:
     if not folder.is_dir():
         raise InvalidBundle(f"{folder}: no such folder. Name a run, for instance runs/mnist-fast-001.")
     if (folder / "recipe.json").exists():
         # What is there and is no file is refused when it is read.
-        missing = [name for name in FILES if not (folder / name).exists()]
+        missing = [name for name in files if not (folder / name).exists()]
         if missing:
             left = next(folder.glob(f"*/{REQUEST}"), None)
             how = "Train again." if left is None else f"Go on with it: sightline resume {folder}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.bundles.bundle import capabilities_of, write_description, write_manifest
+from sightline.bundles.bundle import capabilities_of, load_bundle, write_description, write_manifest
 from sightline.bundles.card import Origin, card
 from sightline.bundles.identity import write_identity
 from sightline.bundles.parity import made_images, parity_section, write_parity
@@ -57,15 +58,16 @@ OUTPUTS = ("logits", "disagreement", "member_logits", "novelty")
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """What the deployed network says of the rows that it did not learn from."""
+    """What the deployed network says of the rows that it did not learn from, and the bundle as it is about to be."""
 
     predictions: dict[SplitName, Predictions]
     evaluations: dict[SplitName, Evaluation]
-    ensemble: dict[str, Any] | None = None
+    ensemble: dict[str, Any] | None
+    bundle: Bundle
 
 
-@without_retracing_notes()
-def make_bundle(
+@contextlib.contextmanager
+def bundled(
     network: keras.Model,
     data: Prepared,
     folder: Path,
@@ -73,19 +75,19 @@ def make_bundle(
     *,
     stopwatch: Stopwatch,
     ensemble: dict[str, Any] | None = None,
-) -> Judged:
-    """Write `bundle/` and `predictions.npz` into a run's folder; `bundle/` appears in it only when all went well.
+) -> Iterator[Judged]:
+    """Write `predictions.npz` into a run's folder, and `bundle/`, which appears in it at the end, if all went well.
+
+    What is written within the block is there before the bundle is.
 
     `ensemble` is what metrics.json says of one and its members; their figures are added to it.
     """
-    with staged_folder(folder / "bundle") as staged:
+    with without_retracing_notes(), staged_folder(folder / "bundle") as staged:
         session, predictions, outputs, scaling, novelty = _exported(network, data, staged, stopwatch=stopwatch)
         evaluations = {name: score(rows) for name, rows in predictions.items() if len(rows)}
         if ensemble is not None:
-            ensemble = ensemble | {
-                "members": _judged_members(ensemble["members"], predictions, outputs),
-                **_mean_disagreement(predictions),
-            }
+            members = _judged_members(ensemble["members"], predictions, outputs)
+            ensemble = ensemble | {"members": members, **_mean_disagreement(predictions)}
         made_of = {
             "ensemble": ensemble,
             "teacher": None if data.distillation is None else dict(data.distillation.teacher),
@@ -102,18 +104,16 @@ def make_bundle(
         told = plain_calibration(calibration) | {"thresholds": thresholds_of(makers)}
         write_description(staged, spec=data.spec, class_names=data.dataset.class_names, calibration=told)
         test = evaluations.get("test")
-        metrics = _metrics(data, origin, test, difference)
-        metrics |= {name: told for name, told in made_of.items() if told is not None}
-        write_json(staged / "metrics.json", metrics)
+        write_json(staged / "metrics.json", _metrics(data, origin, test, difference, made_of))
         num_bytes = None if data.identity is None else write_identity(staged, data.identity)
         text = card(data.dataset, data.spec, origin, evaluation=test, ensemble=ensemble, identity_bytes=num_bytes)
-        text += calibration_section(calibration) + _write_parity(staged, session, data)
-        text += sections + promises_section(test)
-        text += _write_reference(staged, data, outputs["calibration"])
+        text += calibration_section(calibration) + _write_parity(staged, session, data) + sections
+        text += promises_section(test) + _write_reference(staged, data, outputs["calibration"])
         write_atomically(staged / "card.md", text)
         write_manifest(staged, task=data.dataset.task)
-    stopwatch.lap("export")
-    return Judged(predictions, evaluations, ensemble)
+        stopwatch.lap("export")
+        bundle = dataclasses.replace(load_bundle(staged, is_own=True), path=folder / "bundle")
+        yield Judged(predictions, evaluations, ensemble, bundle)
 
 
 GraphOutputs = dict[SplitName, dict[str, NDArray[np.float32]]]
@@ -305,7 +305,9 @@ def _write_reference(staged: Path, data: Prepared, outputs: Mapping[str, NDArray
     return reference_section(found, 0 if found is None else write_reference(staged, found))
 
 
-def _metrics(data: Prepared, origin: Origin, test: Evaluation | None, difference: float) -> dict[str, Any]:
+def _metrics(
+    data: Prepared, origin: Origin, test: Evaluation | None, difference: float, made_of: Mapping[str, Any]
+) -> dict[str, Any]:
     source = {
         "name": data.dataset.name,
         "typed": origin.typed,
@@ -317,6 +319,7 @@ def _metrics(data: Prepared, origin: Origin, test: Evaluation | None, difference
         "source": source,
         "test": _without_matrix(figures(test)) if test else None,
         "largest_probability_difference": difference,
+        **{name: told for name, told in made_of.items() if told is not None},
     }
 
 

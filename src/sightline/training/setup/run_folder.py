@@ -13,7 +13,7 @@ from typing import TextIO
 
 from sightline.configuration.schema import Recipe
 from sightline.data.splitting.splits import splits_csv
-from sightline.errors import InvalidValue, MissingPackage, OutputExists, TrainingFailed
+from sightline.errors import CannotWrite, InvalidValue, MissingPackage, OutputExists, TrainingFailed
 from sightline.system.files import check_free, write_atomically, write_json, writing_to
 from sightline.system.paths import absolute_path, portable_name
 from sightline.system.progress import reporter
@@ -21,13 +21,16 @@ from sightline.training.setup.preparation import Prepared
 from sightline.training.setup.resolution import SettledKey
 from sightline.training.setup.unfinished import (
     CHECKPOINTS,
+    FIGURES,
     FINISHED,
     LOCK,
+    MEMBERS,
     Differences,
     differences,
     folder_of_parts,
     has_other_processors,
     in_words,
+    read_judged,
     remove_checkpoints,
     write_plan,
 )
@@ -90,19 +93,18 @@ def run_folder(out: Path | None, data: Prepared, going_on: GoingOn = AS_IT_COMES
     stem = f"{data.dataset.name}-{data.recipe.name}"
     splits, is_ensemble = splits_csv(data.dataset, data.splits), data.recipe.ensemble.kind != "none"
     with contextlib.ExitStack() as held:
-        folder = _unfinished_one(held, out, data, splits, going_on)
+        folder, is_new = _unfinished_one(held, out, data, splits, going_on), False
         if folder is None:
             folder = make_run_folder(out, stem=stem)
-            if not held.enter_context(_locked(folder, is_ensemble=is_ensemble)):
-                raise _busy(folder)
-            write_json(folder / BEGUN[0], data.recipe.to_dict())
-            write_atomically(folder / BEGUN[1], splits)
-            write_atomically(folder / BEGUN[2], data.excluded_csv())
-            write_resolution(folder, data.changes)
-        write_plan(folder, data)
+            is_new = True
         try:
+            if is_new:
+                if not held.enter_context(_locked(folder, is_ensemble=is_ensemble)):
+                    raise _busy(folder)
+                _write_begun(folder, data, splits)
+            write_plan(folder, data)
             yield folder
-        except (InvalidValue, MissingPackage):
+        except (InvalidValue, MissingPackage, CannotWrite):
             _clear_if_only_begun(folder)
             raise
         except TrainingFailed:
@@ -110,7 +112,15 @@ def run_folder(out: Path | None, data: Prepared, going_on: GoingOn = AS_IT_COMES
             remove_checkpoints(folder)
             raise
         if (folder / FINISHED).exists():
+            (folder_of_parts(folder, is_ensemble=is_ensemble) / FIGURES).unlink(missing_ok=True)
             remove_checkpoints(folder)
+
+
+def _write_begun(folder: Path, data: Prepared, splits: str) -> None:
+    write_json(folder / BEGUN[0], data.recipe.to_dict())
+    write_atomically(folder / BEGUN[1], splits)
+    write_atomically(folder / BEGUN[2], data.excluded_csv())
+    write_resolution(folder, data.changes)
 
 
 def _unfinished_one(
@@ -200,18 +210,21 @@ def _go_on(place: Path, found: Differences, *, is_ensemble: bool) -> None:
     before = has_other_processors(parts)
     if before is not None:
         reporter().say(f"note: it had {before} processors before; with another number the last digits may differ")
-    # What was being written, and a bundle without the figures that belong to it: both are made anew.
-    for half in (place / "bundle", *place.glob(".*.partial"), *parts.glob(".*.partial")):
+    for half in (*place.glob(".*.partial"), *parts.glob(".*.partial")):
         shutil.rmtree(half, ignore_errors=True)
-    # A single network's is written as far as its checkpoint goes.
-    (place / "history.jsonl").unlink(missing_ok=True)
+    if read_judged(place, parts) is None:
+        # A bundle without the figures that belong to it, or figures without the bundle: both are made anew.
+        shutil.rmtree(place / "bundle", ignore_errors=True)
+        (parts / FIGURES).unlink(missing_ok=True)
+        # A single network's is written as far as its checkpoint goes.
+        (place / "history.jsonl").unlink(missing_ok=True)
 
 
 def _clear_if_only_begun(folder: Path) -> None:
     """A run that was refused before it learned anything leaves no folder that the next one would find taken."""
-    checkpoints = folder / CHECKPOINTS
-    if checkpoints.is_dir() and all(path.is_file() for path in checkpoints.iterdir()):
-        remove_checkpoints(folder)
+    for parts in (folder / CHECKPOINTS, folder / MEMBERS):
+        if parts.is_dir() and all(path.is_file() for path in parts.iterdir()):
+            shutil.rmtree(parts, ignore_errors=True)
     if all(path.name in BEGUN for path in folder.iterdir()):
         shutil.rmtree(folder, ignore_errors=True)
 

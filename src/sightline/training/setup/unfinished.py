@@ -16,8 +16,8 @@ from typing import Any
 from sightline._version import __version__
 from sightline.configuration.recipes import flatten, parse_recipe
 from sightline.configuration.values import as_typed
-from sightline.errors import InvalidValue, SightlineError
-from sightline.evaluation.measuring.finished_runs import REQUEST
+from sightline.errors import InvalidBundle, InvalidValue, SightlineError
+from sightline.evaluation.measuring.finished_runs import REQUEST, FinishedRun, read_run
 from sightline.system.files import write_json
 from sightline.system.stored import read_json, read_plain
 from sightline.system.text import printable
@@ -29,6 +29,8 @@ FINISHED = "metrics.json"
 MEMBERS, CHECKPOINTS = "members", "checkpoints"
 # What the run was begun from; written before it learns.
 PLAN = "plan.json"
+# What metrics.json is to hold; written when the bundle is whole, just before it appears.
+FIGURES = "figures.json"
 # Held by whoever is at it.
 LOCK = "lock"
 # Another of these computes other digits.
@@ -148,6 +150,16 @@ def has_other_processors(parts: Path) -> int | None:
     except (OSError, ValueError, AttributeError):
         return None
     return before if isinstance(before, int) and before != available_processors() else None
+
+
+def read_judged(folder: Path, parts: Path) -> FinishedRun | None:
+    """A run that was ended between its bundle and its last figures, as `metrics.json` will tell it; else None."""
+    if not (parts / FIGURES).exists() or (folder / FINISHED).exists():
+        return None
+    try:
+        return read_run(folder, metrics=read_json(parts / FIGURES))
+    except (OSError, ValueError, InvalidBundle):
+        return None  # its bundle is not there yet, or was damaged
 
 
 def remove_checkpoints(folder: Path) -> None:
