@@ -92,6 +92,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     ),
     (Room("bundles/trust", "vouching calibration sets abstention novelty neighbours reference draws details"),),
     (Room("bundles/vetting", "hdf5 configs archives network_files weights_files", keras_on_use_in="network_files"),),
+    (Room("bundles/maps", "nodes grid head activations occlusion class_maps"),),
     (Room("bundles", "prediction answer_tables"),),
     (Room("quality/labels", "planting outliers doubts label_table"),),
     (Room("quality", "findings ranges measures survey images classes duplicates shortcuts appearance order audit"),),
@@ -111,7 +112,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "evaluation",
-            "evaluate stress comparison similarity verification kept_runs check mistakes kept_sections report",
+            "explain evaluate stress comparison similarity verification kept_runs check mistakes kept_sections report",
         ),
     ),
     (Room("networks", "lite0_layout building classic convnet lite0 applications", keras=AT_ONCE),),

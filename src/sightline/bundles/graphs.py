@@ -26,13 +26,13 @@ MOST_FIELDS = 2_000_000
 _MOST_NODES = 200_000
 _DTYPES = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 9: "bool", 10: "float16", 11: "float64"}
 # Numbers of the fields, as onnx.proto has them.
-_GRAPH, _METADATA, _FUNCTIONS = 7, 14, 25
-_NODES, _INITIALIZERS, _OUTPUTS, _SPARSE = 1, 5, 12, 15
+GRAPH, _METADATA, _FUNCTIONS = 7, 14, 25
+NODES, INITIALIZERS, OUTPUTS, _SPARSE = 1, 5, 12, 15
 _FUNCTION_NAME, _FUNCTION_NODES, _FUNCTION_DOMAIN = 1, 7, 10
-_OPERATOR, _ATTRIBUTES, _DOMAIN = 4, 5, 7
+OPERATOR, ATTRIBUTES, DOMAIN = 4, 5, 7
 _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS, _ATTRIBUTE_SPARSE = (5, 10), (6, 11), (22, 23)
 _EXTERNAL = (13, 14)
-_VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
+VARINT, _EIGHT_BYTES, BYTES, FOUR_BYTES = 0, 1, 2, 5
 _COPIED_BYTES = 2**20
 
 
@@ -46,7 +46,7 @@ class Output:
 
 
 @dataclass
-class _Reader:
+class Reader:
     """Reads fields, and so many at most."""
 
     content: memoryview
@@ -62,12 +62,12 @@ class _Reader:
                 raise ValueError(f"it has more than {MOST_FIELDS:,} parts")
             key, at = self.varint(at, stop)
             number, kind = key >> 3, key & 7
-            if kind == _VARINT:
+            if kind == VARINT:
                 value, at = self.varint(at, stop)
                 yield number, kind, at, value
                 continue
-            size = {_EIGHT_BYTES: 8, _FOUR_BYTES: 4}.get(kind)
-            if kind == _BYTES:
+            size = {_EIGHT_BYTES: 8, FOUR_BYTES: 4}.get(kind)
+            if kind == BYTES:
                 size, at = self.varint(at, stop)
             if size is None or size > stop - at:
                 raise ValueError("it is cut off or damaged")
@@ -75,6 +75,7 @@ class _Reader:
             at += size
 
     def varint(self, at: int, stop: int) -> tuple[int, int]:
+        """A whole number, and where it ends."""
         # Seven bits a byte, the lowest first; the eighth says that more follow. Ten bytes hold 64 bits.
         value = 0
         for number in range(10):
@@ -89,16 +90,17 @@ class _Reader:
     def parts(self, start: int, stop: int, *wanted: int) -> Iterator[tuple[int, int, int]]:
         """Number, beginning and end of those fields that hold bytes and bear one of these numbers."""
         for number, kind, begin, end in self.fields(start, stop):
-            if kind == _BYTES and number in wanted:
+            if kind == BYTES and number in wanted:
                 yield number, begin, end
 
     def text(self, start: int, stop: int) -> str:
+        """Bytes as text, whatever they are."""
         return bytes(self.content[start:stop]).decode("utf-8", "replace")
 
 
 def graph_outputs(path: Path) -> tuple[Output, ...]:
     """The outputs that a graph declares, in its order."""
-    return _read(path, _outputs)
+    return read_graph(path, _outputs)
 
 
 def check_graph(path: Path) -> None:
@@ -107,7 +109,7 @@ def check_graph(path: Path) -> None:
     Refused are loops and whatever else holds a graph within, operators beyond the standard set, weights in other
     files, and more parts than any network has.
     """
-    _read(path, _check)
+    read_graph(path, _check)
 
 
 def write_with_metadata(path: Path, target: Path, properties: Mapping[str, str]) -> None:
@@ -118,7 +120,7 @@ def write_with_metadata(path: Path, target: Path, properties: Mapping[str, str])
         target: the file to write, which is not `path`.
         properties: key to text, as ONNX Runtime tells them in `custom_metadata_map`.
     """
-    kept = _read(path, lambda reader: _without_properties(reader, properties))
+    kept = read_graph(path, lambda reader: _without_properties(reader, properties))
     with open_plain(path) as source, target.open("wb") as copy:
         for start, stop in kept:
             source.seek(start)
@@ -126,23 +128,24 @@ def write_with_metadata(path: Path, target: Path, properties: Mapping[str, str])
                 copy.write(source.read(min(_COPIED_BYTES, stop - at)))
         # Fields may stand in any order, and those that may come several times need not be together.
         for key, text in properties.items():
-            copy.write(_bytes_field(_METADATA, _bytes_field(1, key.encode()) + _bytes_field(2, text.encode())))
+            copy.write(bytes_field(_METADATA, bytes_field(1, key.encode()) + bytes_field(2, text.encode())))
 
 
-def _without_properties(reader: _Reader, keys: Mapping[str, str]) -> list[tuple[int, int]]:
+def _without_properties(reader: Reader, keys: Mapping[str, str]) -> list[tuple[int, int]]:
     """Where the fields of the file begin and end, but for metadata of these keys."""
     kept, at = [], 0
     for number, kind, begin, end in reader.fields(0, len(reader.content)):
-        stop = begin if kind == _VARINT else end
-        parts = reader.parts(begin, end, 1) if (number, kind) == (_METADATA, _BYTES) else ()
+        stop = begin if kind == VARINT else end
+        parts = reader.parts(begin, end, 1) if (number, kind) == (_METADATA, BYTES) else ()
         if not any(reader.text(first, last) in keys for _, first, last in parts):
             kept.append((at, stop))
         at = stop
     return kept
 
 
-def _bytes_field(number: int, content: bytes) -> bytes:
-    return _varint(number << 3 | _BYTES) + _varint(len(content)) + content
+def bytes_field(number: int, content: bytes) -> bytes:
+    """A field of that number which holds these bytes."""
+    return _varint(number << 3 | BYTES) + _varint(len(content)) + content
 
 
 def _varint(value: int) -> bytes:
@@ -153,27 +156,28 @@ def _varint(value: int) -> bytes:
     return bytes([*written, value])
 
 
-def _read(path: Path, work: Callable[[_Reader], Result]) -> Result:
+def read_graph(path: Path, work: Callable[[Reader], Result]) -> Result:
+    """What `work` makes of a graph; InvalidBundle where the file cannot be read, or `work` raises a ValueError."""
     try:
         with (
             open_plain(path) as stream,
             mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content,
             memoryview(content) as view,
         ):
-            return work(_Reader(view, MOST_FIELDS))
+            return work(Reader(view, MOST_FIELDS))
     except (OSError, ValueError) as error:
         raise InvalidBundle(f"{path}: not a graph that Sightline runs: {error}.") from error
 
 
-def _outputs(reader: _Reader) -> tuple[Output, ...]:
+def _outputs(reader: Reader) -> tuple[Output, ...]:
     found = []
-    for _, start, stop in reader.parts(0, len(reader.content), _GRAPH):
-        for _, begin, end in reader.parts(start, stop, _OUTPUTS):
+    for _, start, stop in reader.parts(0, len(reader.content), GRAPH):
+        for _, begin, end in reader.parts(start, stop, OUTPUTS):
             found.append(_output(reader, begin, end))
     return tuple(found)
 
 
-def _output(reader: _Reader, start: int, stop: int) -> Output:
+def _output(reader: Reader, start: int, stop: int) -> Output:
     name, dtype, shape = "", "unknown", list[int | str]()
     for number, begin, end in reader.parts(start, stop, 1, 2):
         if number == 1:
@@ -181,25 +185,25 @@ def _output(reader: _Reader, start: int, stop: int) -> Output:
             continue
         for _, first, last in reader.parts(begin, end, 1):  # the tensor among the types
             for part, kind, low, high in reader.fields(first, last):
-                if part == 1 and kind == _VARINT:
+                if part == 1 and kind == VARINT:
                     dtype = _DTYPES.get(high, "unknown")
-                if part == 2 and kind == _BYTES:
+                if part == 2 and kind == BYTES:
                     shape = [_side(reader, *where) for _, *where in reader.parts(low, high, 1)]
     return Output(name, dtype, tuple(shape))
 
 
-def _side(reader: _Reader, start: int, stop: int) -> int | str:
+def _side(reader: Reader, start: int, stop: int) -> int | str:
     for number, kind, begin, end in reader.fields(start, stop):
-        if number == 1 and kind == _VARINT:
+        if number == 1 and kind == VARINT:
             return end
-        if number == 2 and kind == _BYTES:
+        if number == 2 and kind == BYTES:
             return reader.text(begin, end)
     return ""
 
 
-def _check(reader: _Reader) -> None:
-    top = list(reader.parts(0, len(reader.content), _GRAPH, _FUNCTIONS))
-    graphs = [(start, stop) for number, start, stop in top if number == _GRAPH]
+def _check(reader: Reader) -> None:
+    top = list(reader.parts(0, len(reader.content), GRAPH, _FUNCTIONS))
+    graphs = [(start, stop) for number, start, stop in top if number == GRAPH]
     if not graphs:
         raise ValueError("it has no graph")
     for number, start, stop in top:
@@ -207,8 +211,8 @@ def _check(reader: _Reader) -> None:
             _read_function(reader, start, stop)
     calls = []
     for start, stop in graphs:
-        for number, begin, end in reader.parts(start, stop, _NODES, _INITIALIZERS, _SPARSE):
-            if number == _NODES:
+        for number, begin, end in reader.parts(start, stop, NODES, INITIALIZERS, _SPARSE):
+            if number == NODES:
                 calls.append(_read_node(reader, begin, end))
             elif number == _SPARSE:
                 raise ValueError("it has sparse weights, which Sightline does not write")
@@ -217,7 +221,7 @@ def _check(reader: _Reader) -> None:
     _count_nodes(reader.calls, calls)
 
 
-def _read_function(reader: _Reader, start: int, stop: int) -> None:
+def _read_function(reader: Reader, start: int, stop: int) -> None:
     """Some exporters write operators of theirs as functions of standard ones within the file."""
     name, domain, nodes = "", "", []
     for number, begin, end in reader.parts(start, stop, _FUNCTION_NAME, _FUNCTION_NODES, _FUNCTION_DOMAIN):
@@ -232,13 +236,13 @@ def _read_function(reader: _Reader, start: int, stop: int) -> None:
     reader.calls[domain, name] = nodes
 
 
-def _read_node(reader: _Reader, start: int, stop: int) -> tuple[str, str]:
+def _read_node(reader: Reader, start: int, stop: int) -> tuple[str, str]:
     """Domain and operator of a node whose attributes are harmless."""
     operator, domain = "", ""
-    for number, begin, end in reader.parts(start, stop, _OPERATOR, _ATTRIBUTES, _DOMAIN):
-        if number == _OPERATOR:
+    for number, begin, end in reader.parts(start, stop, OPERATOR, ATTRIBUTES, DOMAIN):
+        if number == OPERATOR:
             operator = reader.text(begin, end)
-        elif number == _DOMAIN:
+        elif number == DOMAIN:
             domain = reader.text(begin, end)
         else:
             for part, first, last in reader.parts(
@@ -253,10 +257,10 @@ def _read_node(reader: _Reader, start: int, stop: int) -> tuple[str, str]:
     return domain, operator
 
 
-def _check_tensor(reader: _Reader, start: int, stop: int) -> None:
+def _check_tensor(reader: Reader, start: int, stop: int) -> None:
     for number, kind, _, value in reader.fields(start, stop):
         # Where the weights lie is a varint, and 0 says "in this file"; the list of other files is bytes.
-        if number in _EXTERNAL and (kind != _VARINT or value):
+        if number in _EXTERNAL and (kind != VARINT or value):
             raise ValueError("its weights lie in another file")
 
 

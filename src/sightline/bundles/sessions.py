@@ -42,13 +42,17 @@ class Session:
     where other work keeps the machine busy.
     """
 
-    def __init__(self, path: Path, *, num_classes: int) -> None:
-        """Load a `model.onnx`; raises InvalidBundle if ONNX Runtime refuses it, MissingPackage if there is none."""
+    def __init__(self, path: Path, *, num_classes: int, content: bytes | None = None) -> None:
+        """Load a `model.onnx`; raises InvalidBundle if ONNX Runtime refuses it, MissingPackage if there is none.
+
+        `content` is loaded in place of the file, which is then only what messages name.
+        """
         self._onnxruntime = require("onnxruntime", purpose="prediction", install="onnxruntime")
         if not path.is_file():
             raise InvalidBundle(f"{path}: ONNX Runtime cannot load it (no such file).")
         self.num_classes = num_classes
         self.path = path
+        self._content = content
         self._session = self._open(threads=0)
         self._alone: Any = None
 
@@ -65,7 +69,7 @@ class Session:
         try:
             # Its second try, with the same processor, would be announced on stdout; before version 1.23 it is.
             return self._onnxruntime.InferenceSession(
-                str(self.path), options, providers=["CPUExecutionProvider"], enable_fallback=0
+                self._content or str(self.path), options, providers=["CPUExecutionProvider"], enable_fallback=0
             )
         except Exception as error:  # ONNX Runtime's exceptions share no class of their own
             reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -87,11 +91,7 @@ class Session:
         self, session: Any, names: list[str], images: NDArray[np.uint8], *, options: Any
     ) -> list[NDArray[np.float32]]:
         """What the graph answers: rows of numbers, one an image, or an InvalidBundle."""
-        try:
-            answer = session.run(names, {"images": np.ascontiguousarray(images)}, options)
-        except Exception as error:  # ONNX Runtime's exceptions share no class of their own
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise InvalidBundle(f"{self.path}: ONNX Runtime cannot run it ({reason}).") from error
+        answer = self._answer(session, names, images, options=options)
         for name, part in zip(names, answer, strict=True):
             # What is short of rows would leave the others to whatever memory held.
             if not isinstance(part, np.ndarray) or part.dtype.kind not in "fui" or part.shape[:1] != (len(images),):
@@ -99,7 +99,19 @@ class Session:
                 raise InvalidBundle(f"{self.path}: gives '{name}' of shape {shape} for {len(images)} images.")
             if name == "logits" and self.num_classes and part.shape[1:] != (self.num_classes,):
                 raise InvalidBundle(f"{self.path}: gives logits of shape {part.shape} for {self.num_classes} classes.")
-        return list(answer)
+        return answer
+
+    def _answer(self, session: Any, names: list[str], images: NDArray[np.uint8], *, options: Any) -> list[Any]:
+        try:
+            return list(session.run(names, {"images": np.ascontiguousarray(images)}, options))
+        except Exception as error:  # ONNX Runtime's exceptions share no class of their own
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise InvalidBundle(f"{self.path}: ONNX Runtime cannot run it ({reason}).") from error
+
+    def constants(self, images: NDArray[np.uint8], names: Sequence[str]) -> list[NDArray[Any]]:
+        """Outputs of these names that are the same whatever images are given, of any shape."""
+        options = self._run_options()
+        return [np.asarray(part) for part in self._answer(self._session, [*names], images, options=options)]
 
     def portions(
         self, images: Any, names: list[str], *, change: Callable[[int, NDArray[np.uint8]], Any] | None = None
