@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 import sightline
-from sightline.errors import OutputExists
+from sightline.errors import InvalidBundle, OutputExists
 from sightline.evaluation.measuring.finished_runs import read_run
 from sightline.evaluation.report import gathered, threshold_steps
 
@@ -62,3 +63,29 @@ def test_a_page_of_others_is_not_overwritten(
     answer = command("report", tiny_run.path, "--out", "mine.html")
     assert answer.code == 2  # type: ignore[attr-defined]
     assert (tmp_path / "mine.html").read_text(encoding="utf-8") == "mine"
+
+
+def test_every_wrong_and_unsure_answer_is_reported_once(tiny_run: sightline.Run) -> None:
+    content, found = gathered(read_run(tiny_run)), sightline.mistakes(tiny_run)
+    assert [row.row_id for row in found.rows] == [answer.row_id for answer in (*content.wrong, *content.unsure)]
+    assert [row.is_unsure for row in found.rows] == [answer.is_unsure for answer in (*content.wrong, *content.unsure)]
+    assert content.about_unsure == found.about_unsure
+    first = content.wrong[0]
+    assert first.picture is not None
+    assert len(first.nearest_pictures) == len(first.nearest) == 3
+    assert None not in first.nearest_pictures
+
+
+def test_what_training_noticed_is_kept_and_told(run_copy: Path) -> None:
+    content = gathered(read_run(run_copy))
+    assert content.findings is not None
+    noticed = {"kind": "few-images", "severity": "warning", "paths": ["<b>.png"], "detail": "9 images"}
+    (run_copy / "findings.json").write_text(json.dumps([noticed]), encoding="utf-8")
+    (told,) = gathered(read_run(run_copy)).findings or ()
+    assert (told.severity, told.detail) == ("warning", "<b>.png: 9 images")
+    assert "&lt;b&gt;.png: 9 images" in sightline.report(run_copy).read_text(encoding="utf-8")
+    (run_copy / "findings.json").unlink()
+    assert gathered(read_run(run_copy)).findings is None
+    (run_copy / "findings.json").write_text("[1]", encoding="utf-8")
+    with pytest.raises(InvalidBundle, match=r"findings\.json"):
+        sightline.report(run_copy)

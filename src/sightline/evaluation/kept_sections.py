@@ -38,6 +38,7 @@ FOLDER: Final = "report"
 # Enough to tell corruptions apart, in less than a sixth of the time that `stress` takes by itself.
 STRESSED_IMAGES: Final = 250
 STRESSED_SEVERITIES: Final = (1, 3, 5)
+_SIDE: Final = 96
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +60,7 @@ class Judged:
     def picture(self, row_id: str) -> Miniature | None:
         """A row of the source by its name."""
         row = self._row_of.get(row_id)
-        return None if row is None or self.dataset is None else miniature(self.dataset, row)
+        return None if row is None or self.dataset is None else miniature(self.dataset, row, side=_SIDE)
 
     def rows(self, row_ids: list[str]) -> NDArray[np.int64]:
         """(num_rows,) where each is in the source; -1 for what is not."""

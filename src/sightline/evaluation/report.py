@@ -15,18 +15,25 @@ from numpy.typing import NDArray
 from sightline.errors import InvalidBundle, InvalidValue
 from sightline.evaluation.kept_sections import Judged, sections_of
 from sightline.evaluation.measuring.finished_runs import FinishedRun, kept_evaluation, kept_predictions, read_run
-from sightline.evaluation.mistakes import SPLITS, Mistakes, mistakes
+from sightline.evaluation.mistakes import SPLITS, Mistake, Mistakes, mistakes
 from sightline.metrics.figures import FIGURES, is_right
+from sightline.quality.findings import KINDS, Finding, line_of
 from sightline.records import SPLIT_NAMES, Dataset, Evaluation, Run, SplitName
-from sightline.reporting.pages.miniatures import miniature_of
 from sightline.reporting.pages.report import report_page
-from sightline.reporting.pages.report_content import MOST_PICTURES, ReportContent, ThresholdStep, WrongAnswer
+from sightline.reporting.pages.report_content import (
+    MOST_PICTURES,
+    MOST_SUREST,
+    MOST_UNSURE,
+    NoticedThing,
+    ReportContent,
+    ReportedAnswer,
+    ThresholdStep,
+)
 from sightline.system.files import write_atomically
 from sightline.system.paths import check_output, places_of
-from sightline.system.stored import read_plain
+from sightline.system.stored import read_json, read_plain
 
 FILE: Final = "report.html"
-_SIDE = 96
 
 
 def report(
@@ -89,6 +96,9 @@ def gathered(finished: FinishedRun, source: Any = None, *, is_full: bool = False
     split = next((name for name in SPLITS if finished.metrics[name] is not None), None)
     judged = None if split is None else kept_evaluation(finished, split)
     found = None if split is None or judged is None else mistakes(finished, source, split=split)
+    dataset, why = (None, "there are no answers to judge") if found is None else (found.dataset, found.about_images)
+    subject = Judged(finished, split, dataset, why)
+    wrong, unsure = ([], []) if found is None else _reported(found, subject)
     missing = [] if found is None or not found.about_images else [f"Pictures: {found.about_images}."]
     if split != "test":
         missing.append("Test figures: the run had no test images.")
@@ -105,20 +115,16 @@ def gathered(finished: FinishedRun, source: Any = None, *, is_full: bool = False
         left_out=_left_out(finished.path / "excluded.csv"),
         promises=[] if judged is None else list(_promises(judged)),
         steps=[] if split is None or judged is None else threshold_steps(finished, split),
-        wrong=[] if found is None else list(_wrong(found)),
+        wrong=wrong,
+        unsure=unsure,
+        about_unsure="" if found is None else found.about_unsure,
+        findings=_findings(finished.path / "findings.json"),
         history=finished.history,
         chosen_epoch=finished.metrics["chosen_epoch"],
         missing=missing,
         bundle=str(finished.path),
-        sections=list(_sections(finished, split, found, is_full=is_full)),
+        sections=list(sections_of(subject, is_full=is_full)),
     )
-
-
-def _sections(
-    finished: FinishedRun, split: SplitName | None, found: Mistakes | None, *, is_full: bool
-) -> Iterator[tuple[str, str, str]]:
-    dataset, why = (None, "there are no answers to judge") if found is None else (found.dataset, found.about_images)
-    yield from sections_of(Judged(finished, split, dataset, why), is_full=is_full)
 
 
 def _facts(finished: FinishedRun) -> Iterator[tuple[str, str]]:
@@ -185,8 +191,36 @@ def _steps(confidences: NDArray[np.float64], right: NDArray[np.bool_]) -> list[T
     return steps
 
 
-def _wrong(found: Mistakes) -> Iterator[WrongAnswer]:
-    drawn = {row.row_id: miniature_of(pixels, side=_SIDE) for row, pixels in found.pictures(MOST_PICTURES)}
-    for row in found.rows:
-        if row.is_wrong:
-            yield WrongAnswer(row.row_id, row.given, row.predicted, row.confidence, row.nearest, drawn.get(row.row_id))
+def _reported(found: Mistakes, judged: Judged) -> tuple[list[ReportedAnswer], list[ReportedAnswer]]:
+    """The wrong answers, and the right ones that are unsure; the first of both with their pictures."""
+    wrong = [row for row in found.rows if row.is_wrong]
+    unsure = [row for row in found.rows if not row.is_wrong]
+    surest = [_answer(row, judged, has_nearest=True) for row in wrong[:MOST_SUREST]]
+    pictured = [_answer(row, judged) for row in wrong[MOST_SUREST:MOST_PICTURES]]
+    rest = [_answer(row, None) for row in wrong[MOST_PICTURES:]]
+    right = [_answer(row, judged if place < MOST_UNSURE else None) for place, row in enumerate(unsure)]
+    return [*surest, *pictured, *rest], right
+
+
+def _answer(row: Mistake, judged: Judged | None, *, has_nearest: bool = False) -> ReportedAnswer:
+    picture = None if judged is None else judged.picture(row.row_id)
+    nearest = tuple(judged.picture(name) for name, _ in row.nearest) if judged is not None and has_nearest else ()
+    return ReportedAnswer(
+        row.row_id, row.given, row.predicted, row.confidence, row.nearest, picture, row.is_unsure, nearest
+    )
+
+
+def _findings(table: Path) -> list[NoticedThing] | None:
+    """What training noticed; None of a run that kept nothing of it."""
+    if not table.exists():
+        return None
+    try:
+        return [_noticed(entry) for entry in read_json(table)]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise InvalidBundle(f"{table}: cannot be read ({error}). Copy the run again, or train again.") from error
+
+
+def _noticed(entry: Mapping[str, Any]) -> NoticedThing:
+    kind = KINDS.get(entry["kind"])
+    found = Finding(str(entry["kind"]), entry["severity"], tuple(map(str, entry["paths"])), str(entry["detail"]))
+    return NoticedThing(str(found.severity), found.kind if kind is None else kind.title, line_of(found))

@@ -302,17 +302,15 @@ def audit_figures(audit: Audit) -> dict[str, Any]:
         `num_files`, `num_images`, `findings`: a list of `kind`, `severity`, `paths`, `detail`; `labels` where they were
         judged.
     """
-    findings = [
-        {
-            "kind": finding.kind,
-            "severity": finding.severity,
-            "paths": list(finding.paths),
-            "detail": finding.detail,
-        }
-        for finding in audit.findings
-    ]
+    findings = [finding_figures(finding) for finding in audit.findings]
     labels = {} if audit.labels is None else {"labels": audit.labels.figures(audit.dataset)}
     return {"num_files": audit.num_files, "num_images": audit.num_images, "findings": findings, **labels}
+
+
+def finding_figures(finding: Finding, *, most_paths: int | None = None) -> dict[str, Any]:
+    """A finding as plain values, for JSON: all its paths, or the first of them."""
+    paths = list(finding.paths[:most_paths])
+    return {"kind": finding.kind, "severity": finding.severity, "paths": paths, "detail": finding.detail}
 
 
 def plan_csv(audit: Audit) -> str:

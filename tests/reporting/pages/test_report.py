@@ -16,7 +16,13 @@ from sightline.records import Predictions
 from sightline.reporting.pages import report_answers
 from sightline.reporting.pages.miniatures import miniature_of
 from sightline.reporting.pages.report import report_page
-from sightline.reporting.pages.report_content import ReportContent, ThresholdStep, WrongAnswer, share_in_words
+from sightline.reporting.pages.report_content import (
+    NoticedThing,
+    ReportContent,
+    ReportedAnswer,
+    ThresholdStep,
+    share_in_words,
+)
 from sightline.reporting.pages.report_style import REPORT_SCRIPT
 from sightline.system.text import without_nan
 
@@ -50,13 +56,14 @@ def _content(class_names: tuple[str, ...], *, num_images: int, seed: int = 0) ->
     is_wrong = np.flatnonzero(logits.argmax(axis=1) != labels)
     picture = miniature_of(random.integers(0, 256, (96, 96, 3), dtype=np.uint8))
     wrong = [
-        WrongAnswer(
+        ReportedAnswer(
             names[row],
             class_names[labels[row]],
             str(rows.predicted[row]),
             float(rows.confidences[row]),
             ((names[0], class_names[1]),),
-            picture if place < 600 else None,
+            picture if place < 400 else None,
+            place % 3 == 0,
         )
         for place, row in enumerate(is_wrong.tolist())
     ]
@@ -140,6 +147,42 @@ def test_names_of_strangers_do_nothing_and_nothing_is_fetched() -> None:
     assert all(address.startswith(("data:image/", "#")) for address in addresses)
     assert "\u202e" not in page
     assert re.search(r"https?:", page) is None
+
+
+def test_the_surest_wrong_answers_stand_with_what_is_most_alike_in_training(small: ReportContent) -> None:
+    picture = miniature_of(np.zeros((8, 8, 1), np.uint8))
+    wrong = [replace(answer, nearest_pictures=(picture,)) for answer in small.wrong]
+    with_pictures, without = report_page(replace(small, wrong=wrong)), report_page(small)
+    surest = with_pictures.split('class="surest"')[1].split("<h3>")[0]
+    assert surest.count('class="doubt"') == min(12, len(wrong))
+    assert surest.count("<img") == 2 * surest.count('class="doubt"')
+    assert surest.count(f'alt="{small.wrong[0].nearest[0][0]}"') == surest.count('class="doubt"')
+    # Without pictures they are told by their names.
+    assert "folder/<wbr>00000 cat.jpg</figcaption>" in without.split('class="surest"')[1].split("<h3>")[0]
+
+
+def test_unsure_answers_are_counted_and_shown(small: ReportContent) -> None:
+    assert 'id="unsure"' not in report_page(small)
+    num_wrong = sum(answer.is_unsure for answer in small.wrong)
+    right = [replace(small.wrong[0], row_id=f"right{row}.png", is_unsure=True) for row in range(70)]
+    page = report_page(replace(small, unsure=right, about_unsure="of the others at most 1 % are wrong"))
+    assert f"{num_wrong + 70} answers of 400 would be left to a person; {num_wrong} of them are wrong" in page
+    assert "and 10 more" in page
+    assert "sightline mistakes cat --csv" in page
+    part = page.split('id="unsure"')[1].split("</section>")[0]
+    assert part.count("<figure>") == 60
+    refused = report_page(replace(small, unsure=(), wrong=(), about_unsure="no answer is marked unsure: too few"))
+    assert "No answer is marked unsure: too few." in refused
+
+
+def test_what_was_noticed_about_the_images_is_told() -> None:
+    content = _content((HOSTILE, "dog"), num_images=40)
+    noticed = NoticedThing("warning", "classes of very different size", HOSTILE)
+    page = report_page(replace(content, findings=[noticed]))
+    assert "<b>warning</b>: classes of very different size" in page
+    assert page.count("<script>") == 1
+    assert "kept nothing of that" in report_page(content)
+    assert "<p>Nothing.</p>" in report_page(replace(content, findings=[]))
 
 
 def test_a_thousand_classes_and_ten_thousand_images_stay_small() -> None:

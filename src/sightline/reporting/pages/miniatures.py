@@ -32,10 +32,10 @@ class Miniature:
     is_small: bool
 
 
-def miniature(dataset: Dataset, row: int) -> Miniature | None:
+def miniature(dataset: Dataset, row: int, *, side: int = SIDE) -> Miniature | None:
     """A row of a source as a small picture; None where it cannot be read any more."""
     images, _ = raw_images(dataset, np.array([row]))
-    return miniature_of(images[0]) if images else None
+    return miniature_of(images[0], side=side) if images else None
 
 
 def miniature_of(pixels: NDArray[np.uint8], *, side: int = SIDE) -> Miniature:

@@ -12,8 +12,14 @@ from typing import Any
 
 from sightline.metrics.figures import FIGURES, figure_in
 from sightline.records import Figure
-from sightline.reporting.pages.report_answers import classes_section, confusion_section, mistakes_section
+from sightline.reporting.pages.report_answers import (
+    classes_section,
+    confusion_section,
+    mistakes_section,
+    unsure_section,
+)
 from sightline.reporting.pages.report_content import (
+    NoticedThing,
     ReportContent,
     share_in_words,
     short_name,
@@ -41,6 +47,7 @@ def report_page(content: ReportContent) -> str:
         ("classes", "Class by class", classes_section(content)),
         ("confusion", "What is taken for what", confusion_section(content)),
         ("mistakes", "The wrong answers", mistakes_section(content)),
+        ("unsure", "The unsure answers", unsure_section(content)),
         ("confidence", "Do its confidences come true?", confidence_section(content)),
         *content.sections,
         ("data", "What it learned from", _data(content)),
@@ -155,7 +162,7 @@ def _data(content: ReportContent) -> str:
         )
         table = wide_table("images by class", rows, texts=["class"], counts=splits, is_sortable=True)
         text += f"<details><summary>by class</summary>{table}</details>"
-    return text + _left_out(content.left_out)
+    return text + _left_out(content.left_out) + _findings(content.findings)
 
 
 def _left_out(left_out: Sequence[tuple[str, str]]) -> str:
@@ -169,6 +176,18 @@ def _left_out(left_out: Sequence[tuple[str, str]]) -> str:
     rest = f'<p class="more">and {more:,} more, in excluded.csv of the run</p>' if more > 0 else ""
     table = wide_table("files left out", rows, texts=["file", "reason"], counts=[])
     return f"<details><summary>{counted(len(left_out), 'file')} left out</summary>{table}{rest}</details>"
+
+
+def _findings(findings: Sequence[NoticedThing] | None) -> str:
+    title = "<h3>What was noticed about the images</h3>"
+    if findings is None:
+        return f"{title}<p>This run kept nothing of that; <code>sightline audit SOURCE</code> looks.</p>"
+    found = "".join(
+        f"<li><b>{text_of(one.severity)}</b>: {text_of(one.title)}. {text_of(one.detail)}</li>" for one in findings
+    )
+    told = f'<ul class="plain">{found}</ul>' if found else "<p>Nothing.</p>"
+    more = "looks closer: at near copies, blurred and dark images, shortcuts, with <code>--labels</code> at labels."
+    return f"{title}{told}<p><code>sightline audit SOURCE</code> {more}</p>"
 
 
 def _use(content: ReportContent) -> str:

@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 
 from sightline.records import Figure
+from sightline.reporting.pages.miniatures import Miniature
 from sightline.reporting.pages.report_content import (
     MOST_NAMED,
+    MOST_SUREST,
+    MOST_UNSURE,
     ReportContent,
-    WrongAnswer,
+    ReportedAnswer,
     short_name,
     text_of,
 )
@@ -104,13 +107,46 @@ def _pairs(confusion: Any, names: Sequence[str], linked: set[tuple[str, str]]) -
 
 
 def mistakes_section(content: ReportContent) -> str:
-    """The wrong answers with their pictures, by pairs of classes."""
+    """The wrong answers with their pictures: the surest, then all by pairs of classes."""
     if content.split is None:
         return ""
     if not content.wrong:
         return "<p>None.</p>"
+    return f"{_surest(content.wrong[:MOST_SUREST])}<h3>By pairs of classes</h3>{_by_pairs(content)}"
+
+
+def _surest(answers: Sequence[ReportedAnswer]) -> str:
+    cards = "".join(map(_card, answers))
+    return (
+        "<h3>The surest of them</h3><p>Wrong, and sure of it: labels that may be doubtful stand here, and what the "
+        "network does not see. Beside each image are the training images that it sees most alike; they need not be why "
+        f'it answered so.</p><div class="surest">{cards}</div>'
+    )
+
+
+def _card(answer: ReportedAnswer) -> str:
+    pictures = answer.nearest_pictures or (None,) * len(answer.nearest)
+    nearest = ""
+    for (name, label), picture in zip(answer.nearest, pictures, strict=True):
+        # Without its picture an image is told by its name.
+        caption = text_of(label) if picture else _broken(name)
+        nearest += f"<figure>{_image(picture, name)}<figcaption>{caption}</figcaption></figure>"
+    side = ""
+    if nearest:
+        words = "most alike in training"
+        side = f'<div class="side" role="group" aria-label="{words}"><p class="faint">{words}</p>{nearest}</div>'
+    what = f"{printable(answer.row_id)}: given {printable(answer.given)}, named {printable(answer.predicted)}"
+    return (
+        f'<div class="doubt"><p>given <b>{short_name(answer.given)}</b>, named <b>{short_name(answer.predicted)}</b>, '
+        f"{_sure(answer)} sure{_mark(answer)}</p>"
+        f'<div class="pictures"><figure>{_image(answer.picture, what)}<figcaption>{_broken(answer.row_id)}</figcaption>'
+        f"</figure>{side}</div></div>"
+    )
+
+
+def _by_pairs(content: ReportContent) -> str:
     number = {entry["class_name"]: label for label, entry in enumerate(content.figures["classes"])}
-    pairs: dict[tuple[str, str], list[WrongAnswer]] = {}
+    pairs: dict[tuple[str, str], list[ReportedAnswer]] = {}
     for answer in content.wrong[:MOST_NAMED]:
         pairs.setdefault((answer.given, answer.predicted), []).append(answer)
     confusion = content.figures["confusion"]
@@ -124,14 +160,12 @@ def mistakes_section(content: ReportContent) -> str:
     more = len(content.wrong) - MOST_NAMED
     rest = f'<p class="more">and {more:,} more, which <code>sightline mistakes RUN --csv FILE</code> names</p>'
     return (
-        "<p>The pairs of classes that are confused most often first, within each the surest answers first: labels that "
-        "may be doubtful, and what the network does not see, stand there. Beneath a picture are the training images "
-        "that the network sees most alike; they need not be why it answered so.</p>"
-        f"{drawn}{rest if more > 0 else ''}"
+        "<p>The pairs that are confused most often first, within each the surest answers first. Beneath a picture are "
+        f"the names of the training images that the network sees most alike.</p>{drawn}{rest if more > 0 else ''}"
     )
 
 
-def _pair(labels: tuple[int, int], answers: Sequence[WrongAnswer], count: int, *, is_open: bool) -> str:
+def _pair(labels: tuple[int, int], answers: Sequence[ReportedAnswer], count: int, *, is_open: bool) -> str:
     figures = "".join(map(_answer, answers))
     first = answers[0]
     images = counted(count, "image") + (f", the surest {len(answers):,} of them" if len(answers) < count else "")
@@ -142,14 +176,54 @@ def _pair(labels: tuple[int, int], answers: Sequence[WrongAnswer], count: int, *
     )
 
 
-def _answer(answer: WrongAnswer) -> str:
-    name = text_of(answer.row_id).replace("/", "/<wbr>")
-    picture = ""
-    if answer.picture is not None:
-        small = ' class="small"' if answer.picture.is_small else ""
-        alt = f"{printable(answer.row_id)}: given {printable(answer.given)}, named {printable(answer.predicted)}"
-        picture = f'<img{small} alt="{escape(alt)}" src="{answer.picture.address}" loading="lazy">'
+def unsure_section(content: ReportContent) -> str:
+    """How many answers `--max-error` would leave to a person, and those that were right all the same."""
+    if content.split is None or not content.about_unsure:
+        return ""
+    num_wrong = sum(answer.is_unsure for answer in content.wrong)
+    total = num_wrong + len(content.unsure)
+    about = f"{content.about_unsure[0].upper()}{content.about_unsure[1:].removesuffix('.')}."
+    if not total:
+        return f"<p>{text_of(about)}</p>"
+    shown = content.unsure[:MOST_UNSURE]
+    more = len(content.unsure) - len(shown)
+    name = text_of(content.bundle)
+    rest = f'<p class="more">and {more:,} more</p>' if more else ""
+    least = f"<details><summary>those that were right, the least sure first ({len(content.unsure):,})</summary>"
+    pictures = f'{least}<div class="pictures">{"".join(map(_answer, shown))}</div>{rest}</details>'
+    return (
+        f"<p><b>{counted(total, 'answer')} of {content.figures['num_images']:,} would be left to a person; "
+        f"{num_wrong:,} of them {'is' if num_wrong == 1 else 'are'} wrong</b> and marked so above. {text_of(about)} "
+        f"<code>sightline mistakes {name} --csv unsure.csv</code> names them all, "
+        f"<code>--copy-to FOLDER</code> copies the images.</p>{pictures if shown else ''}"
+    )
+
+
+def _answer(answer: ReportedAnswer) -> str:
+    what = f"{printable(answer.row_id)}: given {printable(answer.given)}, named {printable(answer.predicted)}"
     near = ", ".join(f"{text_of(image)} ({text_of(label)})" for image, label in answer.nearest)
     nearest = f"<br>like {near}" if near else ""
-    sure = ">0.99" if answer.confidence >= 0.995 else f"{answer.confidence:.2f}"
-    return f"<figure>{picture}<figcaption><b>{escape(sure)} sure</b>{name}{nearest}</figcaption></figure>"
+    return (
+        f"<figure>{_image(answer.picture, what)}<figcaption><b>{_sure(answer)} sure{_mark(answer)}</b>"
+        f"{_broken(answer.row_id)}{nearest}</figcaption></figure>"
+    )
+
+
+def _image(picture: Miniature | None, what: str) -> str:
+    if picture is None:
+        return ""
+    small = ' class="small"' if picture.is_small else ""
+    return f'<img{small} alt="{escape(printable(what))}" src="{picture.address}" loading="lazy">'
+
+
+def _sure(answer: ReportedAnswer) -> str:
+    return "&gt;0.99" if answer.confidence >= 0.995 else f"{answer.confidence:.2f}"
+
+
+def _mark(answer: ReportedAnswer) -> str:
+    return ", unsure" if answer.is_unsure else ""
+
+
+def _broken(name: str) -> str:
+    """The name of a file that may go on in the next line behind each folder."""
+    return text_of(name).replace("/", "/<wbr>")

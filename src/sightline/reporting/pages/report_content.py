@@ -11,14 +11,18 @@ from typing import Any, Final
 from sightline.reporting.pages.miniatures import Miniature
 from sightline.system.text import printable, shorten
 
-MOST_PICTURES: Final = 600
+MOST_PICTURES: Final = 400
 """Of wrong answers; a thousand bytes each."""
 MOST_NAMED: Final = 2_000
+MOST_SUREST: Final = 12
+"""Of the surest wrong answers, which stand with pictures of what is most alike."""
+MOST_UNSURE: Final = 60
+"""Of answers that are right and unsure."""
 
 
 @dataclass(frozen=True)
-class WrongAnswer:
-    """One wrong answer of a report.
+class ReportedAnswer:
+    """One wrong or unsure answer of a report.
 
     Attributes:
         row_id: by which the source calls the image.
@@ -27,6 +31,8 @@ class WrongAnswer:
         confidence: of that, calibrated.
         nearest: (name, class) of the training images that the network sees most alike.
         picture: None where the image is not at hand, or there are enough.
+        is_unsure: whether `predict --max-error` would have marked it.
+        nearest_pictures: of the nearest, where they are shown; None for one that is not at hand.
     """
 
     row_id: str
@@ -35,6 +41,17 @@ class WrongAnswer:
     confidence: float
     nearest: tuple[tuple[str, str], ...] = ()
     picture: Miniature | None = None
+    is_unsure: bool = False
+    nearest_pictures: tuple[Miniature | None, ...] = ()
+
+
+@dataclass(frozen=True)
+class NoticedThing:
+    """What was noticed about the images before training: its severity, title, and what was seen, with file names."""
+
+    severity: str
+    title: str
+    detail: str
 
 
 @dataclass(frozen=True)
@@ -65,6 +82,9 @@ class ReportContent:
         chosen_epoch: whose weights were kept.
         missing: what is not in the report, and why.
         bundle: what is typed behind `sightline predict`.
+        unsure: right answers that are unsure, the least sure first.
+        about_unsure: what is promised of answers that are not unsure, or why none is marked.
+        findings: what was noticed about the images before training; None where that was not kept.
         sections: further ones: (id, title, HTML that is safe).
     """
 
@@ -77,11 +97,14 @@ class ReportContent:
     left_out: Sequence[tuple[str, str]]
     promises: Sequence[tuple[str, str]]
     steps: Sequence[ThresholdStep]
-    wrong: Sequence[WrongAnswer]
+    wrong: Sequence[ReportedAnswer]
     history: Sequence[Mapping[str, float]]
     chosen_epoch: int
     missing: Sequence[str]
     bundle: str
+    unsure: Sequence[ReportedAnswer] = ()
+    about_unsure: str = ""
+    findings: Sequence[NoticedThing] | None = None
     sections: Sequence[tuple[str, str, str]] = field(default_factory=tuple)
 
 

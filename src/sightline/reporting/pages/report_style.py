@@ -17,7 +17,8 @@ section { scroll-margin-top: 1rem; }
 .cards li { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .8rem 1rem; }
 .cards b { display: block; }
 .plain { padding-left: 1.2rem; max-width: 52rem; } .plain li { margin: .3rem 0; }
-section > p { max-width: 52rem; }
+section > p { max-width: 52rem; } section > h3 { margin: 1.4rem 0 .4rem; }
+.surest { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr)); gap: 0 .75rem; }
 .scroll { overflow-x: auto; }
 .scroll table { width: auto; min-width: 100%; } .scroll th, .scroll td { white-space: nowrap; }
 .scroll tbody th { max-width: 16rem; overflow: hidden; text-overflow: ellipsis; }
@@ -52,7 +53,7 @@ button.plain-button { font: inherit; color: inherit; background: var(--card); bo
 pre { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .7rem .9rem;
   overflow-x: auto; font-size: .85rem; }
 @media print { nav, #slider, .plain-button { display: none !important; } section { break-inside: auto; }
-  tr, figure, svg, .cards li { break-inside: avoid; } th button::after { content: ""; }
+  tr, figure, svg, .cards li, .doubt { break-inside: avoid; } th button::after { content: ""; }
   .scroll { overflow: visible; } pre { white-space: pre-wrap; } }
 """
 

@@ -26,6 +26,7 @@ from sightline.data.sources.loading import open_as_recipe_says
 from sightline.data.splitting.splits import kinds_of_errors, read_splits_csv, refuse_unreadable, sample_fraction, split
 from sightline.errors import InvalidSource, InvalidValue
 from sightline.quality.audit import cheap_findings
+from sightline.quality.findings import Finding
 from sightline.quality.labels.label_table import read_labels, relabelled
 from sightline.records import Dataset, InputSpec, Splits, Store
 from sightline.system.progress import reporter
@@ -65,6 +66,7 @@ class Prepared:
         distillation: of a student; None where labels are learned.
         identity: by what the bundle will know its images; None: by nothing.
         changes: what was settled of the recipe that was asked for.
+        findings: what was noticed about the source; None where nobody looked.
     """
 
     dataset: Dataset
@@ -75,6 +77,7 @@ class Prepared:
     distillation: DistillationTargets | None = None
     identity: Identity | None = None
     changes: tuple[SettledKey, ...] = ()
+    findings: tuple[Finding, ...] | None = None
 
     def excluded_csv(self) -> str:
         """Every file that is in no split, with its reason."""
@@ -117,14 +120,15 @@ def prepare(
         copies = remembered_copies(pixels.signatures)
     divided = divide(dataset, recipe, copies, listed if splits is None else splits)
     settled = unless_mirrored(settled, dataset.take(divided.train), pixels.take(divided.train))
-    for finding in cheap_findings(dataset, signatures=pixels.signatures):
+    findings = cheap_findings(dataset, signatures=pixels.signatures)
+    for finding in findings:
         if finding.severity != "note":
             first = f" ({finding.paths[0]})" if finding.paths else ""
             reporter().say(f"{finding.severity}: {finding.detail}{first}")
     for remark in (*dataset.remarks, *divided.remarks):
         reporter().say(f"note: {remark}")
     settled = settle(settled, num_train=len(divided.train))
-    return Prepared(dataset, pixels, divided, spec, settled.recipe, changes=settled.changes)
+    return Prepared(dataset, pixels, divided, spec, settled.recipe, changes=settled.changes, findings=findings)
 
 
 def as_asked(dataset: Dataset, asked: Recipe, exclusions: Mapping[str, str]) -> Dataset:

@@ -14,6 +14,7 @@ from typing import TextIO
 from sightline.configuration.schema import Recipe
 from sightline.data.splitting.splits import splits_csv
 from sightline.errors import CannotWrite, InvalidValue, MissingPackage, OutputExists, TrainingFailed
+from sightline.quality.findings import finding_figures
 from sightline.system.files import check_free, write_atomically, write_json, writing_to
 from sightline.system.paths import absolute_path, portable_name
 from sightline.system.progress import reporter
@@ -40,7 +41,9 @@ PARENT = Path("runs")
 CLAIM = "recipe.json"
 
 # Of every run, before it learns.
-BEGUN = ("recipe.json", "splits.csv", "excluded.csv", "resolution.json")
+BEGUN = ("recipe.json", "splits.csv", "excluded.csv", "resolution.json", "findings.json")
+# Of each finding so many files are named in the run; an audit names all.
+_MOST_PATHS = 20
 
 if sys.platform == "win32":
     import msvcrt
@@ -121,6 +124,7 @@ def _write_begun(folder: Path, data: Prepared, splits: str) -> None:
     write_atomically(folder / BEGUN[1], splits)
     write_atomically(folder / BEGUN[2], data.excluded_csv())
     write_resolution(folder, data.changes)
+    write_json(folder / BEGUN[4], [finding_figures(one, most_paths=_MOST_PATHS) for one in data.findings or ()])
 
 
 def _unfinished_one(

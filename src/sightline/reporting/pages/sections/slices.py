@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from html import escape
 from typing import Any, Final
 
 from sightline.reporting.pages.report_content import share_in_words, short_name
@@ -50,7 +51,7 @@ def _verdict(worse: list[Mapping[str, Any]], count: int) -> str:
 
 
 def _table(slices: list[Mapping[str, Any]], level: str) -> str:
-    counts = ("images", "wrong", "share", "of the rest", f"difference, {level}", "adjusted p", "more than chance")
+    counts = ("images", "wrong", "share", "of the rest", f"difference, {level}", "adjusted p")
     rows = map(_row, slices)
     return wide_table("parts of the images", rows, texts=["part"], counts=counts, is_sortable=True)
 
@@ -58,13 +59,13 @@ def _table(slices: list[Mapping[str, Any]], level: str) -> str:
 def _row(one: Mapping[str, Any]) -> str:
     low, high = one["excess_interval"]
     excess = f"{100 * one['excess']:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}] points"
+    p_value = escape(told_p_value(one["adjusted_p_value"]).removeprefix("= "))
     cells = (
         count_cell(f"{one['num_images']:,}", one["num_images"]),
         count_cell(f"{one['num_wrong']:,}", one["num_wrong"]),
         count_cell(share_in_words(one["error"]), one["error"]),
         count_cell(share_in_words(one["rest_error"]), one["rest_error"]),
         count_cell(excess, one["excess"]),
-        count_cell(told_p_value(one["adjusted_p_value"]).removeprefix("= "), one["adjusted_p_value"]),
-        count_cell("<b>yes</b>" if one["is_worse"] else "no", int(one["is_worse"])),
+        count_cell(f"<b>{p_value}: worse</b>" if one["is_worse"] else p_value, one["adjusted_p_value"]),
     )
     return f'<tr><th scope="row">{short_name(one["name"])}</th>{"".join(cells)}</tr>'
