@@ -3,10 +3,10 @@
 Usage: python benchmarks/novelty_frozen.py SOURCE --pairs 3,5 8,9 [--seeds 3] [--size 96] [--images 2600]
 
 EfficientNet-Lite0 as it comes with the package sees images of SOURCE at --size pixels once. For each pair of classes
-and each seed, the other classes are divided at random: 60 % train rows give both scores of novelty and a linear head
-(least squares on features of length 1, ridge of 0.01, ten times as steep), the rest are the known images; those of the
-pair are the novel ones. Beside the scores stand energy and the largest probability; means over seeds, and the lowest
-and the highest bound of their intervals (DeLong, 95 %).
+and each seed, the other classes are divided at random: 60 % train rows give both scores of novelty, as a bundle has
+them, and a linear head (least squares on features of length 1, ridge of 0.01, ten times as steep), the rest are the
+known images; those of the pair are the novel ones. Beside the scores stand energy and the largest probability; means
+over seeds, and the lowest and the highest bound of their intervals (DeLong, 95 %).
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from sightline.metrics.novelty import (
 )
 from sightline.metrics.uncertainty.ranking import Ranking
 from sightline.records import InputSpec
+from sightline.training.packaging.novelty_fit import SEEN, kept_width
+from sightline.training.packaging.novelty_graph import seeing
 
 Floats = NDArray[np.float64]
 
@@ -46,13 +48,15 @@ def main() -> None:
     dataset = sightline.load(arguments.source)
     rows = np.sort(np.random.default_rng(0).permutation(len(dataset))[: arguments.images])
     spec = InputSpec(arguments.size, arguments.size, "rgb", "fit")
-    session = Session(FOLDER / "model.onnx", num_classes=1_000)
-    features = session.collect(read_pixels(dataset.take(rows), spec), ["features"])["features"]
+    pretrained = Session(FOLDER / "model.onnx", num_classes=1_000)
+    with seeing(pretrained, width=pretrained.output_shapes()["features"][1]) as session:
+        found = session.collect(read_pixels(dataset.take(rows), spec), ["features", SEEN])
+    seen, features = found[SEEN], found["features"]
     labels = dataset.labels[rows]
     print(f"{arguments.source}: {len(rows):,} images at {arguments.size} pixels")
     for pair in arguments.pairs:
         is_novel = np.isin(labels, [int(label) for label in pair.split(",")])
-        found = [areas(features, labels, is_novel, seed=seed) for seed in range(arguments.seeds)]
+        found = [areas((seen, features), labels, is_novel, seed=seed) for seed in range(arguments.seeds)]
         cells = []
         for name in found[0]:
             values, lower, upper = zip(*[one[name] for one in found], strict=True)
@@ -61,14 +65,22 @@ def main() -> None:
 
 
 def areas(
-    features: NDArray[np.float32], labels: NDArray[np.int64], is_novel: NDArray[np.bool_], *, seed: int
+    looked_at: tuple[NDArray[np.float32], NDArray[np.float32]],
+    labels: NDArray[np.int64],
+    is_novel: NDArray[np.bool_],
+    *,
+    seed: int,
 ) -> dict[str, tuple[float, float, float]]:
-    """Score to its area and both bounds, for one way to divide the images of known classes."""
+    """Score to its area and both bounds, for one way to divide the images of known classes.
+
+    Of what novelty sees and of the features.
+    """
+    seen, features = looked_at
     known = np.random.default_rng(seed).permutation(np.flatnonzero(~is_novel))
     train, asked = known[: int(0.6 * len(known))], known[int(0.6 * len(known)) :]
     asked = np.concatenate([asked, np.flatnonzero(is_novel)])
-    directions = principal_directions(features[train], 512)
-    learned, points = placed(features[train], directions), placed(features[asked], directions)
+    directions = principal_directions(seen[train], kept_width(seen.shape[1], len(np.unique(labels[train]))))
+    learned, points = placed(seen[train], directions), placed(seen[asked], directions)
     logits = 10 * head(unit_length(features[train]), labels[train], unit_length(features[asked]))
     largest = logits.max(axis=1)
     rest = np.log(np.exp(logits - largest[:, None]).sum(axis=1))

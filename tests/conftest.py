@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -16,6 +17,11 @@ from typing import Any
 import pytest
 
 import sightline
+
+# Shells start what runs in the background with Ctrl-C ignored, and what it starts inherits that: tests that send it
+# would wait without end.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass(frozen=True)

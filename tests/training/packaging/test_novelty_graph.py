@@ -16,7 +16,7 @@ import onnx
 from sightline.bundles.graphs import check_graph
 from sightline.bundles.sessions import Session
 from sightline.metrics.novelty import NEIGHBOURS, placed, principal_directions, squared_distances
-from sightline.training.packaging.novelty_fit import SEEN, FittedNovelty, _fit, _most_width, _Seen, rounded
+from sightline.training.packaging.novelty_fit import SEEN, FittedNovelty, _fit, _Seen, kept_width, rounded
 from sightline.training.packaging.novelty_graph import add_novelty, seeing
 
 MEBI = 1_000_000
@@ -55,7 +55,7 @@ def fitted(path: Path, width: int, *, looked_at: int, method: str, num_classes: 
     seen = images(300, width)
     features = Session(path, num_classes=2).collect(seen, ["features"])["features"][:, :looked_at]
     learned = _Seen(features, np.arange(300) % num_classes)
-    directions = principal_directions(features, _most_width(learned))
+    directions = principal_directions(features, kept_width(learned.features.shape[1], len(np.unique(learned.labels))))
     whole = _fit(learned, None if directions is None else rounded(directions))
     return FittedNovelty(whole.directions, whole.bank, whole.rows, whole.classes, method)
 
@@ -159,6 +159,48 @@ def test_what_is_seen_are_features_and_the_quarters_of_the_maps_of_one_member(tm
     assert np.abs(found[SEEN] - expected).max() < 1e-6
 
 
+def striding_graph(path: Path, num_channels: int) -> Path:
+    """Features are the means of a map of 6x4 places of two channels or more, which a convolution made of 12x8."""
+    make, kind = onnx.helper.make_node, onnx.TensorProto
+    kernel = np.ones((num_channels, 1, 2, 2), np.float32) * np.arange(1, num_channels + 1)[:, None, None, None]
+    weights = {"ones": kernel.astype(np.float32), "flat": np.array([0, -1])}
+    nodes = [
+        make("Cast", ["images"], ["wide"], to=kind.FLOAT),
+        make("Transpose", ["wide"], ["rows"], perm=[0, 3, 1, 2]),
+        make("Conv", ["rows", "ones"], ["small"], strides=[2, 2]),
+        make("Relu", ["small"], ["positive"]),
+        make("GlobalAveragePool", ["positive"], ["one"]),
+        make("Reshape", ["one", "flat"], ["features"]),
+        make("Identity", ["features"], ["logits"]),
+    ]
+    value = onnx.helper.make_tensor_value_info
+    made = onnx.helper.make_graph(
+        nodes,
+        "graph",
+        [value("images", kind.UINT8, ["batch", 12, 8, 1])],
+        [value(name, kind.FLOAT, ["batch", num_channels]) for name in ("features", "logits")],
+        [onnx.numpy_helper.from_array(values, name) for name, values in weights.items()],
+    )
+    onnx.save(onnx.helper.make_model(made, opset_imports=[onnx.helper.make_opsetid("", 15)], ir_version=8), path)
+    return path
+
+
+@pytest.mark.parametrize(("num_channels", "num_parts"), [(2, 2), (256, 2), (257, 1)])
+def test_maps_made_smaller_by_steps_are_seen_by_quarters_or_of_wide_networks_whole(
+    tmp_path: Path, num_channels: int, num_parts: int
+) -> None:
+    session = Session(striding_graph(tmp_path / "model.onnx", num_channels), num_classes=num_channels)
+    asked = np.random.default_rng(0).integers(0, 256, (5, 12, 8, 1), np.uint8)
+    with seeing(session, width=num_channels) as looking:
+        found = looking.collect(asked, ["features", SEEN])
+    places = asked.reshape(5, 6, 2, 4, 2).sum(axis=(2, 4)).astype(np.float64)
+    means = places.reshape(5, num_parts, 6 // num_parts, num_parts, 4 // num_parts).mean(axis=(2, 4)).reshape(5, 1, -1)
+    row = (means * np.arange(1, num_channels + 1)[None, :, None]).reshape(5, -1)
+    parts = [found["features"], row]
+    expected = np.concatenate([part / np.linalg.norm(part, axis=1, keepdims=True) for part in parts], axis=1)
+    assert np.abs(found[SEEN] - expected).max() < 1e-6
+
+
 def test_the_score_of_a_network_with_maps_is_that_of_what_is_seen(tmp_path: Path) -> None:
     session = Session(pooling_graph(tmp_path / "model.onnx"), num_classes=4)
     asked = np.random.default_rng(0).integers(0, 256, (90, 14, 10, 1), np.uint8)
@@ -178,7 +220,7 @@ def test_the_score_of_a_network_with_maps_is_that_of_what_is_seen(tmp_path: Path
 def test_whatever_the_network_at_most_four_megabytes_are_added(width: int, num_classes: int) -> None:
     """Counted from the sizes alone: matrices so large take a second each."""
     learned = _Seen(np.zeros((num_classes, width), np.float32), np.arange(num_classes))
-    most = _most_width(learned)
+    most = kept_width(learned.features.shape[1], len(np.unique(learned.labels)))
     directions = 0 if width <= most else width * (most - 1)
     assert 2 * (1_000 * most + directions + most * most + most * num_classes) < 4 * MEBI
     assert most >= 100

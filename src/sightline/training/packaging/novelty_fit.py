@@ -89,7 +89,9 @@ def fit_novelty(session: Session, data: Prepared) -> FittedNovelty | None:
         rows, learned = rows[is_of_many], learned.take(is_of_many)
     if len(rows) < FEWEST_JUDGED:
         return None
-    directions = principal_directions(learned.features, _most_width(learned))
+    directions = principal_directions(
+        learned.features, kept_width(learned.features.shape[1], len(np.unique(learned.labels)))
+    )
     if directions is not None:
         directions = rounded(directions)
     allowed = [name for name in METHODS if name != "images" or may_travel]
@@ -117,6 +119,14 @@ def best_method(found: Mapping[str, NoveltyMeasures]) -> str:
     return max(allowed, key=lambda name: allowed[name].separation or 0)
 
 
+def kept_width(width: int, num_classes: int) -> int:
+    """How many values of what is seen, `width`, can be kept of an image in 4 MB; where fewer, it is projected."""
+    # The largest w with w * (w + num_classes) values.
+    for_classes = int((math.sqrt(num_classes**2 + 4 * MOST_CLASS_VALUES) - num_classes) / 2)
+    most = min(MOST_WIDTH, for_classes)
+    return most if width <= most else max(min(most, MOST_DIRECTION_VALUES // width + 1), 2)
+
+
 def rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """The nearest numbers that float16 holds, but for one power of two for all."""
     factor = factor_of(values)
@@ -127,14 +137,6 @@ def factor_of(values: NDArray[np.float64]) -> float:
     """The power of two that brings the largest value near 1."""
     largest = float(np.abs(values).max(initial=0))
     return 2.0 ** math.ceil(math.log2(largest)) if largest > 0 else 1.0
-
-
-def _most_width(learned: _Seen) -> int:
-    num_classes, width = len(np.unique(learned.labels)), learned.features.shape[1]
-    # The largest w with w * (w + num_classes) values.
-    for_classes = int((math.sqrt(num_classes**2 + 4 * MOST_CLASS_VALUES) - num_classes) / 2)
-    most = min(MOST_WIDTH, for_classes)
-    return most if width <= most else max(min(most, MOST_DIRECTION_VALUES // width + 1), 2)
 
 
 def _spread(num_rows: int, most: int) -> NDArray[np.int64]:

@@ -16,16 +16,20 @@ from sightline.errors import require
 from sightline.metrics.novelty import NEIGHBOURS
 from sightline.training.packaging.novelty_fit import SEEN, FittedNovelty, factor_of
 
-# What makes a map smaller, each place from its neighbourhood; ONNX has them channels first, whatever the exporter.
-_POOLING = ("MaxPool", "AveragePool")
+# What makes a map smaller, a convolution by steps of two places or more; ONNX has maps channels first, whatever the
+# exporter.
+_SMALLER = ("MaxPool", "AveragePool", "Conv")
+# Of wide networks whole means are seen: all that is more would be projected away again.
+_MOST_OF_QUARTERS = 1_280
 
 
 @contextlib.contextmanager
 def seeing(session: Session, *, width: int) -> Iterator[Session]:
     """A network that tells what it sees of an image, too: the output SEEN, by which novelty is told.
 
-    That are its features, and the means over the quarters of each map that it pools on the way to them, each of length
-    1. Features tell classes apart, and what they are not asked about they drop; the maps still have it.
+    That are its features, and the means over the quarters of each map that it makes smaller on the way to them, each of
+    length 1; of a wide network the means over whole maps. Features tell classes apart, and what they are not asked
+    about they drop; the maps still have it.
 
     Args:
         session: of a graph with `features`, which is left as it is; that of a bundle does, too.
@@ -134,13 +138,16 @@ class _Nodes:
         self.graph.output.append(value)
 
 
-def _pooled_maps(nodes: _Nodes) -> dict[str, tuple[int, int, int]]:
-    """Maps that are pooled on the way to the features of one network, the last first, to channels, height, width."""
+def _smaller_maps(nodes: _Nodes) -> dict[str, tuple[int, int, int]]:
+    """Maps right after they were made smaller, the last first, to channels, height, width.
+
+    Of those on the way to the features of one network.
+    """
     weights = {weight.name for weight in nodes.graph.initializer}
     maker = {name: node for node in nodes.graph.node for name in node.output}
     found, name = {}, "features"
     while name in maker:
-        if maker[name].op_type in _POOLING:
+        if _makes_smaller(maker[name]):
             _, channels, height, width = nodes.sides.get(name) or (0, 0, 0, 0)
             if channels and min(height, width) > 1:
                 found[name] = (channels, height, width)
@@ -149,22 +156,29 @@ def _pooled_maps(nodes: _Nodes) -> dict[str, tuple[int, int, int]]:
     return found
 
 
+def _makes_smaller(node: Any) -> bool:
+    strides = next((list(given.ints) for given in node.attribute if given.name == "strides"), [1])
+    return node.op_type in _SMALLER and (node.op_type != "Conv" or min(strides) > 1)
+
+
 def _see(nodes: _Nodes, width: int) -> int:
     """Compute SEEN, (batch, values), whose length does not count; how many values it has."""
-    seen, maps = "features", _pooled_maps(nodes)
+    seen, maps = "features", _smaller_maps(nodes)
     if nodes.sides["features"][-1] != width:
         limits = [nodes.whole(name, np.array([side])) for name, side in (("start", 0), ("end", width), ("of", 1))]
         seen = nodes.add("Slice", [seen, *limits], "novelty/one")
     parts = [nodes.add("LpNormalization", [seen], "novelty/features", axis=1, p=2)]
+    num_channels = sum(channels for channels, *_ in maps.values())
+    num_parts = 2 if width + 4 * num_channels <= _MOST_OF_QUARTERS else 1
     for number, (name, (channels, *sizes)) in enumerate(maps.items(), start=1):
-        # Two windows along each side, which share the middle of an odd one.
-        kernel, strides = [-(-size // 2) for size in sizes], [size // 2 for size in sizes]
-        quarters = nodes.add("AveragePool", [name], f"novelty/map_{number}", kernel_shape=kernel, strides=strides)
-        flat = nodes.whole(f"map_{number}/flat", np.array([0, 4 * channels]))
-        row = nodes.add("Reshape", [quarters, flat], f"novelty/map_{number}/row")
+        # Two windows along each side, which share the middle of an odd one; or one.
+        kernel, strides = [-(-size // num_parts) for size in sizes], [size // num_parts for size in sizes]
+        means = nodes.add("AveragePool", [name], f"novelty/map_{number}", kernel_shape=kernel, strides=strides)
+        flat = nodes.whole(f"map_{number}/flat", np.array([0, num_parts**2 * channels]))
+        row = nodes.add("Reshape", [means, flat], f"novelty/map_{number}/row")
         parts.append(nodes.add("LpNormalization", [row], f"novelty/map_{number}/direction", axis=1, p=2))
     nodes.add("Concat", parts, SEEN, axis=1)
-    return width + sum(4 * channels for channels, *_ in maps.values())
+    return width + num_parts**2 * num_channels
 
 
 def _points(nodes: _Nodes, fitted: FittedNovelty) -> str:
