@@ -12,8 +12,11 @@ over seeds, and the lowest and the highest bound of their intervals (DeLong, 95 
 from __future__ import annotations
 
 import argparse
+import tempfile
+from pathlib import Path
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 import sightline
@@ -48,9 +51,10 @@ def main() -> None:
     dataset = sightline.load(arguments.source)
     rows = np.sort(np.random.default_rng(0).permutation(len(dataset))[: arguments.images])
     spec = InputSpec(arguments.size, arguments.size, "rgb", "fit")
-    pretrained = Session(FOLDER / "model.onnx", num_classes=1_000)
-    with seeing(pretrained, width=pretrained.output_shapes()["features"][1]) as session:
-        found = session.collect(read_pixels(dataset.take(rows), spec), ["features", SEEN])
+    with tempfile.TemporaryDirectory() as folder:
+        pretrained = Session(of_one_size(Path(folder) / "model.onnx", arguments.size), num_classes=1_000)
+        with seeing(pretrained, width=pretrained.output_shapes()["features"][1]) as session:
+            found = session.collect(read_pixels(dataset.take(rows), spec), ["features", SEEN])
     seen, features = found[SEEN], found["features"]
     labels = dataset.labels[rows]
     print(f"{arguments.source}: {len(rows):,} images at {arguments.size} pixels")
@@ -62,6 +66,15 @@ def main() -> None:
             values, lower, upper = zip(*[one[name] for one in found], strict=True)
             cells.append(f"{name} {np.mean(values):.3f} [{min(lower):.3f}, {max(upper):.3f}]")
         print(f"| {pair} | {' | '.join(cells)} |", flush=True)
+
+
+def of_one_size(path: Path, size: int) -> Path:
+    """The pretrained network for images of one size, as a bundle has it: how large its maps are is known."""
+    model = onnx.load(FOLDER / "model.onnx")
+    for side in model.graph.input[0].type.tensor_type.shape.dim[1:3]:
+        side.dim_value = size
+    onnx.save(model, path)
+    return path
 
 
 def areas(
