@@ -54,7 +54,9 @@ def pictures(count: int, side: int) -> np.ndarray:
     return np.clip(np.stack(waves) + generator.normal(0, 8, (count, side, side, 3)), 0, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize("name", FETCHED)
+@pytest.mark.parametrize(
+    "name", [name if name == "mobilenet-v2" else pytest.param(name, marks=pytest.mark.soak) for name in FETCHED]
+)
 def test_every_fetched_network_is_fed_exactly_as_its_own_preprocessing_says(name: str) -> None:
     entry = MODELS[name]
     network = network_of(name, weights="random")
@@ -140,6 +142,7 @@ def test_weights_from_a_file_are_those_of_the_file(tmp_path: Path) -> None:
         assert np.array_equal(mine, its)
 
 
+@pytest.mark.soak
 def test_keras_own_weights_file_is_read(tmp_path: Path) -> None:
     reference = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(64, 64, 3))
     reference.save_weights(tmp_path / "mine.weights.h5")

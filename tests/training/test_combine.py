@@ -168,6 +168,7 @@ def test_a_run_whose_teacher_is_a_stranger_is_told(first: Path, turned: Path) ->
     assert remark.startswith(f"{turned} was distilled, and what its teacher learned from is not known")
 
 
+@pytest.mark.soak
 def test_that_a_teacher_is_a_stranger_stays_with_what_is_combined(
     combined: sightline.Run, copies: tuple[Path, Path], photos: Path, tmp_path: Path
 ) -> None:
@@ -300,6 +301,7 @@ def test_runs_without_a_shared_validation_row_are_told_how_to_train(copies: tupl
     assert f"Train again with --splits {copies[0] / 'splits.csv'}." in str(caught.value)
 
 
+@pytest.mark.soak
 def test_what_one_run_keeps_back_of_its_images_stays_where_it_is(copies: tuple[Path, Path], tmp_path: Path) -> None:
     path = copies[1] / "recipe.json"
     recipe = json.loads(path.read_text())

@@ -283,6 +283,7 @@ def test_views_that_memory_does_not_hold_are_refused(small_arrays: dict[str, np.
         distillation_targets(data, teacher)
 
 
+@pytest.mark.soak
 def test_distil_by_hand_prints_the_teacher_beside_the_student(command, tiny_run: sightline.Run, tmp_path: Path) -> None:
     answer = command("distil", tiny_run.path, "--into", "mlp", "--epochs", "1", "--quiet")
     assert (answer.code, answer.err) == (0, "")

@@ -270,6 +270,7 @@ def test_without_test_calibration_and_validation_rows_a_bundle_is_made_nonethele
     assert not (run.path / "confusion.png").exists()
 
 
+@pytest.mark.soak
 def test_colour_pictures_of_another_size_train_a_convnet_and_names_travel(tmp_path: Path) -> None:
     numbers = np.random.default_rng(0)
     labels = np.arange(60) % 3
@@ -360,6 +361,7 @@ def test_every_installed_backend_trains_a_bundle_that_predicts(
     assert correct == figures["test"]["num_correct"]
 
 
+@pytest.mark.soak
 def test_a_network_trained_in_mixed_precision_is_saved_in_float32(small_npz: Path, tmp_path: Path) -> None:
     recipe = sightline.recipe(
         "fast", {"model.name": "mlp", "training.epochs": 1, "training.precision": "mixed_bfloat16"}

@@ -164,7 +164,7 @@ def fitted(recipe, weights: bool = False):
     return network, done
 
 
-@pytest.mark.parametrize("policy", ["none", "strong"])
+@pytest.mark.parametrize("policy", [pytest.param("none", marks=pytest.mark.soak), "strong"])
 def test_the_same_seed_gives_the_same_weights_byte_for_byte(policy: str) -> None:
     recipe = mixed_recipe(**{"augmentation.policy": policy})
     weights = [[array.tobytes() for array in fitted(recipe)[0].get_weights()] for _ in range(2)]

@@ -92,6 +92,7 @@ def test_a_failed_member_says_that_those_before_it_are_kept_and_the_same_call_go
     assert job.folder_of(1).stat().st_mtime_ns == kept
 
 
+@pytest.mark.soak
 def test_a_perfect_member_ends_boosting(prepared_job, capsys: pytest.CaptureFixture[str]) -> None:
     labels = np.arange(90) % 3
     images = np.random.default_rng(0).integers(0, 50, (90, 8, 8)) + 100 * labels[:, None, None]

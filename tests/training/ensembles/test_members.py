@@ -57,6 +57,7 @@ def test_a_member_is_kept_whole_and_read_back(prepared_job) -> None:
     assert set(load_member(job, 2).output) == {"features", "logits"}
 
 
+@pytest.mark.soak
 def test_a_member_that_is_broken_off_goes_on_where_it_was(
     prepared_job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +106,7 @@ def test_early_stopping_works_within_a_member(prepared_job) -> None:
     assert member.chosen_epoch == 1 + int(np.argmin([row["validation_loss"] for row in member.history]))
 
 
+@pytest.mark.soak
 def test_a_member_computed_in_mixed_precision_is_kept_in_float32(prepared_job) -> None:
     job, data = prepared_job({"training.precision": "mixed_bfloat16", "ensemble.kind": "soup"})
     for number in (1, 2):

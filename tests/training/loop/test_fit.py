@@ -114,6 +114,7 @@ def test_the_best_weights_come_back_where_patience_never_ran_out_too() -> None:
     assert loss_of(network, opposite) == pytest.approx(min(losses), rel=1e-4)
 
 
+@pytest.mark.soak
 def test_both_losses_learn_the_same_weights() -> None:
     network, _ = fitted(**{"loss.name": "categorical_crossentropy", "training.epochs": 1})
     other, _ = fitted(**{"training.epochs": 1})

@@ -70,6 +70,7 @@ def test_a_budget_shorter_than_one_epoch_is_refused_with_what_is_missing() -> No
     assert planned(enough - 20, {"training.time_budget_seconds": enough})[0] >= 1
 
 
+@pytest.mark.soak
 def test_a_run_plans_its_epochs_and_completes_its_schedule(small_npz: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(fit_network, "epochs_within", lambda *_, **__: 3)
     recipe = sightline.recipe("fast", {"training.time_budget_seconds": 60})

@@ -95,6 +95,7 @@ def test_where_the_loss_does_not_fall_nothing_is_suggested(losses: np.ndarray) -
         suggest(10.0 ** np.linspace(-6, 1, len(losses)), losses)
 
 
+@pytest.mark.soak
 def test_a_rate_is_suggested_drawn_and_nothing_else_is_left(small_npz: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     recipe = sightline.recipe("fast", QUICK)
