@@ -19,6 +19,8 @@ from sightline.training.packaging.novelty_fit import SEEN, FittedNovelty, factor
 # What makes a map smaller, a convolution by steps of two places or more; ONNX has maps channels first, whatever the
 # exporter.
 _SMALLER = ("MaxPool", "AveragePool", "Conv")
+# What reads a whole map, as it has become after what works on each number alone.
+_READERS = (*_SMALLER, "GlobalAveragePool", "ReduceMean", "Reshape", "Transpose", "Flatten", "MatMul", "Gemm")
 # Of wide networks whole means are seen: all that is more would be projected away again.
 _MOST_OF_QUARTERS = 1_280
 
@@ -139,20 +141,23 @@ class _Nodes:
 
 
 def _smaller_maps(nodes: _Nodes) -> dict[str, tuple[int, int, int]]:
-    """Maps right after they were made smaller, the last first, to channels, height, width.
+    """Maps after they were made smaller, the last first, to channels, height, width.
 
-    Of those on the way to the features of one network.
+    Of those on the way to the features of one network; each as the next layer reads it. What no layer reads by itself,
+    a runtime computes in one step with what comes before and after, and is slower where it has to hand it out.
     """
     weights = {weight.name for weight in nodes.graph.initializer}
     maker = {name: node for node in nodes.graph.node for name in node.output}
-    found, name = {}, "features"
+    found, name, read = {}, "features", "features"
     while name in maker:
-        if _makes_smaller(maker[name]):
-            _, channels, height, width = nodes.sides.get(name) or (0, 0, 0, 0)
-            if channels and min(height, width) > 1:
-                found[name] = (channels, height, width)
+        sides = nodes.sides.get(name, ())
+        if _makes_smaller(maker[name]) and len(sides) == 4 and min(sides[2:]) > 1:
+            whole = read if nodes.sides.get(read, ())[2:] == sides[2:] else name
+            found[whole] = nodes.sides[whole][1:]
         # Of several, as where members stand side by side, the first; a weight is on no way from an image.
-        name = next((given for given in maker[name].input if given not in weights), "")
+        given = next((given for given in maker[name].input if given not in weights), "")
+        read = given if maker[name].op_type in _READERS else read
+        name = given
     return found
 
 
@@ -171,9 +176,11 @@ def _see(nodes: _Nodes, width: int) -> int:
     num_channels = sum(channels for channels, *_ in maps.values())
     num_parts = 2 if width + 4 * num_channels <= _MOST_OF_QUARTERS else 1
     for number, (name, (channels, *sizes)) in enumerate(maps.items(), start=1):
-        # Two windows along each side, which share the middle of an odd one; or one.
-        kernel, strides = [-(-size // num_parts) for size in sizes], [size // num_parts for size in sizes]
-        means = nodes.add("AveragePool", [name], f"novelty/map_{number}", kernel_shape=kernel, strides=strides)
+        # Two windows along each side, which share the middle of an odd one; or one, which this kind adds up faster.
+        kernel, strides = [-(-size // 2) for size in sizes], [size // 2 for size in sizes]
+        windows = {"kernel_shape": kernel, "strides": strides} if num_parts == 2 else {}
+        kind = "AveragePool" if windows else "GlobalAveragePool"
+        means = nodes.add(kind, [name], f"novelty/map_{number}", **windows)
         flat = nodes.whole(f"map_{number}/flat", np.array([0, num_parts**2 * channels]))
         row = nodes.add("Reshape", [means, flat], f"novelty/map_{number}/row")
         parts.append(nodes.add("LpNormalization", [row], f"novelty/map_{number}/direction", axis=1, p=2))
