@@ -53,14 +53,13 @@ def main() -> None:
     spec = InputSpec(arguments.size, arguments.size, "rgb", "fit")
     with tempfile.TemporaryDirectory() as folder:
         pretrained = Session(of_one_size(Path(folder) / "model.onnx", arguments.size), num_classes=1_000)
-        with seeing(pretrained, width=pretrained.output_shapes()["features"][1]) as session:
-            found = session.collect(read_pixels(dataset.take(rows), spec), ["features", SEEN])
-    seen, features = found[SEEN], found["features"]
+        with seeing(pretrained, width=int(pretrained.output_shapes()["features"][1])) as session:
+            told = session.collect(read_pixels(dataset.take(rows), spec), ["features", SEEN])
     labels = dataset.labels[rows]
     print(f"{arguments.source}: {len(rows):,} images at {arguments.size} pixels")
     for pair in arguments.pairs:
         is_novel = np.isin(labels, [int(label) for label in pair.split(",")])
-        found = [areas((seen, features), labels, is_novel, seed=seed) for seed in range(arguments.seeds)]
+        found = [areas((told[SEEN], told["features"]), labels, is_novel, seed=seed) for seed in range(arguments.seeds)]
         cells = []
         for name in found[0]:
             values, lower, upper = zip(*[one[name] for one in found], strict=True)
