@@ -228,7 +228,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         states = record(["train", "mnist", *(["--epochs", "1"] if trial else [])], Path(scratch))
         (run,) = Path(scratch, "runs").iterdir()
-        record(["show", "mnist", "--count", "5", "--out", "mnist.png"], Path(scratch))
+        record(["show", "mnist", "--count", "10", "--out", "mnist.png"], Path(scratch))
         record(["show", "mnist", "--count", "4", "--augmented", "--out", "augmented.png"], Path(scratch))
         made = [run / "curves.png", run / "mistakes.png", Path(scratch, "mnist.png"), Path(scratch, "augmented.png")]
         for path in made:

@@ -99,14 +99,14 @@ def test_every_recipe_key_is_listed_with_default_and_meaning(command) -> None:
 
 
 def test_show_writes_a_sheet_and_describes_it(command, tmp_path: Path) -> None:
-    answer = command("show", "mnist", "--count", "5")
+    answer = command("show", "mnist", "--count", "10")
     assert (answer.code, answer.err) == (0, "")
-    assert "5 0 4 1 9" in answer.out
+    assert "10 training images, 1 of each class: 0 1 2 3 4 5 6 7 8 9" in answer.out
     with Image.open(tmp_path / "mnist.png") as picture:
         assert picture.format == "PNG"
-    told = json.loads(command("show", "mnist", "--count", "5", "--json", "--out", "sheets/five.png").out)
-    assert told == {"picture": "sheets/five.png", "labels": ["5", "0", "4", "1", "9"]}
-    assert (tmp_path / "sheets" / "five.png").read_bytes() == (tmp_path / "mnist.png").read_bytes()
+    told = json.loads(command("show", "mnist", "--count", "10", "--json", "--out", "sheets/ten.png").out)
+    assert told == {"picture": "sheets/ten.png", "labels": list("0123456789")}
+    assert (tmp_path / "sheets" / "ten.png").read_bytes() == (tmp_path / "mnist.png").read_bytes()
 
 
 def test_show_augmented_has_a_name_and_settings_of_its_own(command, small_npz: Path, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ class Command:
 
 # In the order of `sightline --help`. Whatever these modules import at their top, --help waits for.
 COMMANDS: dict[str, Command] = {
-    "show": Command("draw the first images of a source with their labels", sources.show, sources.show_options),
+    "show": Command("draw a few images of each class with their labels", sources.show, sources.show_options),
     "audit": Command(
         "find broken files, copies, leaks, contradictory labels and likely shortcuts",
         sources.audit,

@@ -23,6 +23,7 @@ from sightline.system.backends import usual_keras
 from sightline.system.files import write_atomically
 from sightline.system.paths import check_output, places_of
 from sightline.system.progress import reporter
+from sightline.system.text import counted
 from sightline.training.setup.mirrors import mirror_sample
 from sightline.training.setup.preparation import (
     as_asked,
@@ -37,6 +38,8 @@ from sightline.training.setup.resolution import opened_and_chosen, settle, warn_
 
 MOST_IMAGES = 400
 VARIANTS = 7
+# Where nobody says how many: some of each class, on a sheet that can be taken in at a glance.
+_OF_EACH_CLASS, _FEWEST_USUAL, _MOST_USUAL = 3, 24, 120
 
 
 @dataclass(frozen=True)
@@ -65,17 +68,20 @@ class ImageSheet:
 def show(
     source: Any,
     *,
-    count: int = 25,
+    count: int | None = None,
     augmented: bool = False,
     recipe: str | Path | Recipe | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
 ) -> ImageSheet:
-    """Draw the first training images with their labels.
+    """Draw a few training images of each class with their labels.
+
+    Of each class they are taken at even distances, from its first image on, and stand together; where there are more
+    classes than images, these are of classes at even distances.
 
     Args:
         source: whatever `sightline.load` takes.
-        count: how many, 1 to 400.
+        count: how many in all, 1 to 400; left out, three of each class, at least 24 and at most 120 in all.
         augmented: set beside each image seven variants, as the network will see them in training.
         recipe: whose augmentation is shown; as for `train` if left out.
         out: a PNG to write.
@@ -93,10 +99,10 @@ def show(
 
     Example:
         >>> import sightline
-        >>> sightline.show("mnist", count=5).labels
-        ('5', '0', '4', '1', '9')
+        >>> sightline.show("mnist", count=10).labels
+        ('0', '1', '2', '3', '4', '5', '6', '7', '8', '9')
     """
-    if not (isinstance(count, int) and not isinstance(count, bool) and 1 <= count <= MOST_IMAGES):
+    if count is not None and not (isinstance(count, int) and not isinstance(count, bool) and 1 <= count <= MOST_IMAGES):
         raise InvalidValue(f"count must be a whole number from 1 to {MOST_IMAGES}; got {count!r}.")
     path = Path(out) if out is not None else None
     check_output("out", path, keep=places_of(source), overwrite=overwrite)
@@ -104,17 +110,18 @@ def show(
     dataset = open_as_recipe_says(source, asked.data)
     for remark in dataset.remarks:
         reporter().say(f"note: {remark}")
-    candidates = np.flatnonzero((dataset.given_splits == "train") | (dataset.given_splits == ""))
-    rows = candidates[:count]
+    rows = _some_of_each_class(dataset, count)
     images, errors = raw_images(dataset, rows)
     rows = np.array([row for row in rows.tolist() if row not in errors], dtype=np.int64)
     for row, reason in errors.items():
         reporter().say(f"{dataset.row_ids[row]}: {reason}")
     if not len(rows):
-        raise InvalidSource(f"{dataset.name}: none of the first {count} files is an image. Run `sightline audit`.")
+        raise InvalidSource(
+            f"{dataset.name}: none of the {counted(len(errors), 'file')} looked at is an image. Run `sightline audit`."
+        )
     labels = dataset.labels[rows]
     names = dataset.named(rows)
-    title = f"{dataset.name}: the first {len(rows)} training images"
+    title = f"{dataset.name}: {counted(len(rows), 'training image')}, {_how_many_of_each(dataset, rows)}"
     if augmented:
         with usual_keras():
             png = _augmented(dataset, rows, asked, title)
@@ -122,7 +129,41 @@ def show(
         png = example_sheet(images, labels, class_names=dataset.class_names, title=title)
     if path is not None:
         write_atomically(path, png)
-    return ImageSheet(png, names, _describe(dataset, names), path)
+    return ImageSheet(png, names, _describe(dataset, rows), path)
+
+
+def _some_of_each_class(dataset: Dataset, count: int | None) -> NDArray[np.int64]:
+    """Rows of training images, class by class; of each class at even distances, from the first on."""
+    candidates = np.flatnonzero((dataset.given_splits == "train") | (dataset.given_splits == ""))
+    labels = dataset.labels[candidates]
+    classes, totals = np.unique(labels, return_counts=True)
+    if count is None:
+        count = min(max(_OF_EACH_CLASS * len(classes), _FEWEST_USUAL), _MOST_USUAL)
+    if count < len(classes):
+        kept = np.round(np.linspace(0, len(classes) - 1, count)).astype(np.int64)
+        classes, totals = classes[kept], totals[kept]
+    chosen = []
+    for label, share in zip(classes.tolist(), _shared_out(count, totals), strict=True):
+        own = candidates[labels == label]
+        chosen.append(own[np.arange(share) * len(own) // max(share, 1)])
+    return np.concatenate(chosen).astype(np.int64)
+
+
+def _shared_out(count: int, totals: NDArray[np.int64]) -> list[int]:
+    """How many of each class, as even as can be where some have fewer than their share."""
+    shares = np.zeros_like(totals)
+    for _ in range(min(count, int(totals.sum()))):
+        # The first of those that have least so far, and have one left.
+        shares[np.argmin(np.where(shares < totals, shares, np.iinfo(np.int64).max))] += 1
+    return [int(share) for share in shares]
+
+
+def _how_many_of_each(dataset: Dataset, rows: NDArray[np.int64]) -> str:
+    shown = np.bincount(dataset.labels[rows], minlength=dataset.num_classes)
+    least, most = int(shown.min()), int(shown.max())
+    if least == 0:
+        return f"of {int((shown > 0).sum()):,} of {counted(dataset.num_classes, 'class', 'classes')}"
+    return f"{least} of each class" if least == most else f"{least} to {most} of each class"
 
 
 def _as_training(dataset: Dataset, asked: Recipe) -> tuple[Recipe, InputSpec]:
@@ -184,10 +225,12 @@ def _variant(originals: NDArray[np.uint8], augmentation: Any, mixing: Any, numbe
     return mixed
 
 
-def _describe(dataset: Dataset, names: tuple[str, ...]) -> str:
+def _describe(dataset: Dataset, rows: NDArray[np.int64]) -> str:
+    names = dataset.named(rows)
     counts = Counter(dataset.class_counts())
     smallest, largest = min(counts.items(), key=lambda item: item[1]), max(counts.items(), key=lambda item: item[1])
     sizes = f"classes from {smallest[1]:,} images ('{smallest[0]}') to {largest[1]:,} ('{largest[0]}')"
     if smallest[1] == largest[1]:
         sizes = f"{smallest[1]:,} images in each class"
-    return f"{dataset!r}\nthe first {len(names)} training images: {' '.join(names)}\n{sizes}"
+    shown = f"{counted(len(names), 'training image')}, {_how_many_of_each(dataset, rows)}: {' '.join(names)}"
+    return f"{dataset!r}\n{shown}\n{sizes}"

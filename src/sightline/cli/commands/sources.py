@@ -24,7 +24,9 @@ from sightline.system.progress import reporting
 def show_options(parser: ArgumentParser) -> None:
     """What `show` takes."""
     parser.add_argument("source", help=SOURCE_HELP)
-    parser.add_argument("--count", type=int, default=25, help="how many images (default: 25)")
+    parser.add_argument(
+        "--count", type=int, metavar="N", help="how many images in all (default: three of each class, 24 to 120)"
+    )
     parser.add_argument("--augmented", action="store_true", help="beside each image, variants as the network sees them")
     parser.add_argument("--out", type=Path, help="the PNG to write (default: <source>.png)")
     recipe_options(parser)
