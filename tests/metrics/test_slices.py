@@ -103,6 +103,32 @@ def test_the_interval_of_the_difference_holds_the_truth_as_often_as_it_says() ->
     assert 0.92 <= held / 400 <= 0.99
 
 
+@pytest.mark.parametrize("wrong", [np.arange(100) < 50, np.zeros(100, bool), np.ones(100, bool)])
+def test_where_all_images_hang_together_no_part_can_be_told_from_the_rest(wrong: NDArray[np.bool_]) -> None:
+    (found,) = judge_slices(wrong, {"half": np.arange(100) < 50}, ["same"] * 100)
+    assert (found.p_value, found.adjusted, found.interval, found.is_worse) == (1, 1, (-1, 1), False)
+
+
+@pytest.mark.parametrize("sizes", [(50, 50), (99, 1), (1, 98, 1), (30, 70), (97, 1, 1, 1)])
+def test_a_few_groups_of_any_size_are_judged(sizes: tuple[int, ...]) -> None:
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    for wrong in (groups == 0, groups != 0, np.arange(100) % 2 == 0, np.arange(100) < 50):
+        for found in judge_slices(wrong, {"half": np.arange(100) < 50, "first": groups == 0}, groups):
+            assert 0 < found.p_value <= 1
+            assert -1 <= found.interval[0] <= found.excess <= found.interval[1] <= 1
+
+
+def test_the_interval_of_few_groups_is_as_wide_as_their_few_degrees_of_freedom() -> None:
+    # 400 draws of 10 groups of 60 at 0.95: below 0.92 once in 300; with the normal quantile it is 0.91.
+    generator, groups = np.random.default_rng(4), np.repeat(np.arange(10), 60)
+    part, held = np.arange(600) % 2 == 0, 0
+    for _ in range(400):
+        chances = generator.beta(2, 6, 10)[groups]
+        (found,) = judge_slices(generator.random(600) < chances, {"part": part}, groups)
+        held += found.interval[0] <= 0 <= found.interval[1]
+    assert held / 400 >= 0.92
+
+
 def test_small_parts_and_small_rests_are_not_judged() -> None:
     wrong = np.arange(100) % 3 == 0
     few = np.arange(100) < FEWEST_IMAGES - 1

@@ -125,13 +125,13 @@ def design_effect(influences: NDArray[np.float64], numbers: NDArray[np.int64], *
 
     Args:
         influences: (num_images,) what each image adds to the figure, their sum 0: of a mean, its value less the mean.
-        numbers: (num_images,) those of the groups, from 0; at least 2 groups.
+        numbers: (num_images,) those of the groups, from 0; a single one shows nothing, and is the worst.
         num_rarer: images of the rarer answer.
     """
     sizes = np.bincount(numbers).astype(np.float64)
     worst = float((sizes**2).sum()) / len(influences)
     alone = float((influences**2).sum())
-    if num_rarer == 0 or alone == 0:
+    if num_rarer == 0 or alone == 0 or len(sizes) < 2:
         return worst
     excess = np.bincount(numbers, weights=influences)
     seen = float((excess**2).sum()) * len(sizes) / (len(sizes) - 1) / alone

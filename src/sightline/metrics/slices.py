@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from sightline.errors import InvalidValue
 from sightline.metrics.classification import checked_array, checked_count
-from sightline.metrics.grouped import checked_groups, effective_number
-from sightline.metrics.intervals import USUAL_LEVEL, checked_confidence, normal_quantile, wilson_bounds
+from sightline.metrics.grouped import checked_groups, effective_number, quantile_of
+from sightline.metrics.intervals import USUAL_LEVEL, checked_confidence, wilson_bounds
 from sightline.metrics.significance import holm, square_and_add
 
 FEWEST_IMAGES: Final = 30
@@ -97,7 +97,8 @@ def judge_slices(
         wrong: (num_images,) bool, which answers are wrong.
         members: name to (num_images,) bool, which images are in it; how they were chosen must not have asked which
             answers are wrong.
-        groups: (num_images,) names of what hangs together, which counts as less; None: each image for itself.
+        groups: (num_images,) names of what hangs together, which counts as less; None: each image for itself. Of a
+            single group no part can be told from the rest: its p-value is 1 and its interval everything.
         level: of the intervals, in (0, 1).
 
     Raises:
@@ -115,11 +116,11 @@ def judge_slices(
         (20, True)
     """
     array = _checked(wrong, "wrong")
-    checked_confidence(level, name="level")
     masks = {name: _checked(mask, f"members of {name!r}") for name, mask in members.items()}
     if uneven := [name for name, mask in masks.items() if mask.shape != array.shape]:
         raise InvalidValue(f"members of {uneven[0]!r} must have a row an image, {len(array):,}.")
     numbers = checked_groups(groups, len(array))
+    quantile = quantile_of(numbers, checked_confidence(level, name="level"))
     effect = 1.0 if numbers is None else max(len(array) / effective_number(~array, numbers), 1.0)
     counts = {name: (int(mask.sum()), int(array[mask].sum())) for name, mask in masks.items()}
     kept = {name: count for name, count in counts.items() if FEWEST_IMAGES <= count[0] <= len(array) - FEWEST_IMAGES}
@@ -130,7 +131,7 @@ def judge_slices(
     found = [
         Slice(
             name, count, hits, total - count, all_wrong - hits,
-            _difference((hits, count), (all_wrong - hits, total - count), effect, level), p_value, float(adjusted),
+            _difference((hits, count), (all_wrong - hits, total - count), effect, quantile), p_value, float(adjusted),
         )
         for (name, (count, hits)), p_value, adjusted in zip(kept.items(), p_values, holm(p_values), strict=True)
     ]  # fmt: skip
@@ -178,15 +179,16 @@ def _p_value(part: tuple[int, int], whole: tuple[int, int], effect: float) -> fl
     (count, hits), (total, all_hits) = part, whole
     if effect == 1:
         return fisher_greater(hits, count, all_hits, total)
-    counted, everywhere = math.floor(hits / effect), math.floor(total / effect)
+    counted, everywhere = math.floor(hits / effect), max(math.floor(total / effect), 1)
     size = min(max(math.ceil(count / effect), counted), everywhere)
     # The rest has the share of wrong ones that it has, of fewer images.
     others = min(math.ceil((all_hits - hits) / effect), everywhere - size)
     return fisher_greater(counted, size, counted + others, everywhere)
 
 
-def _difference(part: tuple[int, int], rest: tuple[int, int], effect: float, level: float) -> tuple[float, float]:
-    quantile = normal_quantile(level)
+def _difference(part: tuple[int, int], rest: tuple[int, int], effect: float, quantile: float) -> tuple[float, float]:
+    if math.isinf(quantile):
+        return -1.0, 1.0
     (one, one_bounds), (other, other_bounds) = (
         (hits / count, wilson_bounds(hits / count, count / effect, quantile)) for hits, count in (part, rest)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,12 @@ import pytest
 from sightline.bundles.trust.details import brief_promise_lines, promise_lines, with_promises
 from sightline.bundles.trust.draws import draw_of
 from sightline.evaluation.measuring.scoring import figures, score
+from sightline.metrics.conformal import coverage_law
 from sightline.metrics.significance import binomial_cdf
-from sightline.records import Evaluation, Novelty, Predictions, UnsureAnswers
+from sightline.records import Evaluation, Figure, Novelty, Predictions, UnsureAnswers
 
 ABSTENTION = {"max_error": 0.01, "certainty": 0.95}
+SETS = {"per_class": False, "num_groups": None, "num_images": 3_000, "coverage": 0.95}
 NOVELTY = {"novelty": 0.05, "certainty": 0.95}
 
 
@@ -79,6 +82,48 @@ def test_groups_count_once_and_of_no_answer_nothing_is_said() -> None:
     assert told["abstention"]["draw"]["p_value"] == pytest.approx(1 - binomial_cdf(40, 0.01)[1])
     assert "40 answered groups" in told["abstention"]["draw"]["in_words"]
     assert "draw" not in judged(100, answered=0, wrong=0, novel=0).promises["abstention"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "num_groups", "num_missed"), [(0.99, 1, 2), (0.999, 5, 2), (0.999, 10, 5), (0.999, 3, 1)]
+)
+def test_parts_of_a_group_that_lie_outside_their_sets_are_no_whole_miss(
+    asked: float, num_groups: int, num_missed: int
+) -> None:
+    judged_rows = judged(
+        1_000 * num_groups, answered=0, wrong=0, novel=0, groups=np.arange(1_000 * num_groups) // 1_000
+    )
+    coverage = Figure("coverage", 1 - num_missed / (1_000 * num_groups))
+    evaluation = replace(judged_rows, figures={**judged_rows.figures, "coverage": coverage})
+    draw = draw_of("sets", {**SETS, "coverage": asked}, evaluation)
+    assert draw is not None
+    assert (draw["p_value"], draw["is_surprising"]) == (1, False)
+    assert draw["in_words"].endswith(f"reach on {num_groups} group{'s' * (num_groups > 1)}")
+
+
+def test_whole_missed_groups_count_as_their_law_says() -> None:
+    judged_rows = judged(400, answered=0, wrong=0, novel=0, groups=np.arange(400) // 10)
+    for missed, counted in ((3.0, 3), (2.9, 2), (3.05, 3)):
+        coverage = Figure("coverage", 1 - missed / 40)
+        evaluation = replace(judged_rows, figures={**judged_rows.figures, "coverage": coverage})
+        draw = draw_of("sets", SETS, evaluation)
+        assert draw is not None
+        assert draw["p_value"] == pytest.approx(coverage_law(3_000, 0.95, 40)[40 - counted])
+
+
+def test_answered_parts_of_groups_are_no_more_surprising_than_whole_ones() -> None:
+    # Of 10 groups 9.6 are answered, a tenth of that wrongly: not one whole wrong group.
+    rows = np.arange(1_000)
+    groups, answered = rows // 100, (rows % 100 < 96)
+    evaluation = judged(1_000, answered=1_000, wrong=0, novel=0, groups=groups)
+    figures = {"answered": Figure("answered", float(answered.mean())), "answered_error": Figure("error", 0.1)}
+    told = draw_of("abstention", {"max_error": 0.0005, "certainty": 0.95}, replace(evaluation, figures=figures))
+    assert told is not None
+    assert told["p_value"] == pytest.approx(1)
+    assert "10 answered groups" in told["in_words"]
+    one = judged(100, answered=100, wrong=0, novel=0, groups=np.zeros(100, int))
+    assert "of 1 answered group show" in one.promises["abstention"]["draw"]["in_words"]
+    assert "of 1 group show" in one.promises["novelty"]["draw"]["in_words"]
 
 
 def test_a_promise_that_is_broken_wholly_has_a_p_value_above_0() -> None:

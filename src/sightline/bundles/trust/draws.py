@@ -11,7 +11,7 @@ import numpy as np
 from sightline.metrics.conformal import coverage_law
 from sightline.metrics.significance import binomial_cdf
 from sightline.records import Evaluation
-from sightline.system.text import exact_percent, told_p_value
+from sightline.system.text import counted, exact_percent, told_p_value
 
 # What is measured and less probable than this is no chance.
 _SURPRISING = 0.01
@@ -42,9 +42,10 @@ def _of_sets(promise: Mapping[str, Any], evaluation: Evaluation) -> dict[str, An
     law = coverage_law(num_rows, promise["coverage"], num_judged)
     lower, upper = (float(np.searchsorted(law, chance)) / num_judged for chance in (0.025, 0.975))
     measured = evaluation.figures["coverage"].value
-    p_value = float(law[math.floor(measured * num_judged + 1e-9)])
-    rows = _rows(evaluation)
-    words = f"{lower:.4f} to {upper:.4f} is what 95 of 100 such calibrations reach on {num_judged:,} {rows}"
+    # Of groups, of which parts count, no more misses than are whole.
+    p_value = float(law[num_judged - math.floor((1 - measured) * num_judged + 1e-9)])
+    rows = counted(num_judged, _row(evaluation))
+    words = f"{lower:.4f} to {upper:.4f} is what 95 of 100 such calibrations reach on {rows}"
     if p_value < _SURPRISING:
         chance = told_p_value(p_value)
         words += f"; so little by chance alone has p {chance}: these images are not like the calibration images"
@@ -56,29 +57,31 @@ def _of_sets(promise: Mapping[str, Any], evaluation: Evaluation) -> dict[str, An
 def _of_abstention(promise: Mapping[str, Any], evaluation: Evaluation) -> dict[str, Any] | None:
     """Of the error of the answered, were it the highest that is allowed."""
     num_judged = evaluation.num_groups or evaluation.num_images
-    num_answered = round(evaluation.figures["answered"].value * num_judged)
-    what = f"{num_answered:,} answered {_rows(evaluation)}"
-    measured = evaluation.figures["answered_error"].value
-    return _at_most(measured, num_answered, promise["max_error"], what=what, certainty=promise["certainty"])
+    answered = evaluation.figures["answered"].value * num_judged
+    return _at_most(
+        evaluation.figures["answered_error"].value, answered, promise["max_error"],
+        row=f"answered {_row(evaluation)}", certainty=promise["certainty"],
+    )  # fmt: skip
 
 
 def _of_novelty(promise: Mapping[str, Any], evaluation: Evaluation) -> dict[str, Any] | None:
     """Of the share that is marked, were it the highest that is allowed."""
     num_judged = evaluation.num_groups or evaluation.num_images
-    what, measured = f"{num_judged:,} {_rows(evaluation)}", evaluation.figures["novel"].value
-    return _at_most(measured, num_judged, promise["novelty"], what=what, certainty=promise["certainty"])
+    measured, certainty = evaluation.figures["novel"].value, promise["certainty"]
+    return _at_most(measured, num_judged, promise["novelty"], row=_row(evaluation), certainty=certainty)
 
 
-def _at_most(measured: float, num_judged: int, allowed: float, *, what: str, certainty: float) -> dict[str, Any] | None:
-    if not num_judged or math.isnan(measured):
+def _at_most(measured: float, judged: float, allowed: float, *, row: str, certainty: float) -> dict[str, Any] | None:
+    if not judged or math.isnan(measured):
         return None
+    # Of groups, of which parts count, as many as make it least surprising: more answered ones, fewer wrong ones.
+    num_judged, num_hits = math.ceil(judged - 1e-9), math.floor(measured * judged + 1e-9)
     law = binomial_cdf(num_judged, allowed)
     upper = float(np.searchsorted(law, 0.95)) / num_judged
-    # Of groups, of which parts count, no more than are whole.
-    num_hits = math.floor(measured * num_judged + 1e-9)
     # So many hits or more are so many misses or fewer, whose law has no digits lost to a difference from 1.
     p_value = float(binomial_cdf(num_judged, 1 - allowed)[num_judged - num_hits])
-    words = f"up to {upper:.4f} is what 95 of 100 draws of {what} show where it is {exact_percent(allowed)} of all"
+    rows = counted(num_judged, row)
+    words = f"up to {upper:.4f} is what 95 of 100 draws of {rows} show where it is {exact_percent(allowed)} of all"
     if p_value < _SURPRISING:
         words += (
             f"; so much by chance alone has p {told_p_value(p_value)}: these images are not like the calibration "
@@ -88,8 +91,8 @@ def _at_most(measured: float, num_judged: int, allowed: float, *, what: str, cer
     return {"range": [0.0, upper], "p_value": p_value, "in_words": words}
 
 
-def _rows(evaluation: Evaluation) -> str:
-    return "images" if evaluation.num_groups is None else "groups"
+def _row(evaluation: Evaluation) -> str:
+    return "image" if evaluation.num_groups is None else "group"
 
 
 _DRAWS: Final[dict[str, Callable[[Mapping[str, Any], Evaluation], dict[str, Any] | None]]] = {

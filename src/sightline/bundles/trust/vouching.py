@@ -8,6 +8,7 @@ from typing import Any
 
 from sightline.errors import InvalidBundle
 from sightline.records import Bundle
+from sightline.system.text import counted
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,9 @@ class Vouching:
     def words(self) -> str:
         """The rows that count: "3,000 calibration images, assumed independent"."""
         if self.num_groups is None:
-            return f"{self.num_images:,} calibration images, assumed independent"
-        return f"{self.num_images:,} calibration images in {self.num_groups:,} groups, one of each counted"
+            return f"{counted(self.num_images, 'calibration image')}, assumed independent"
+        images, groups = counted(self.num_images, "calibration image"), counted(self.num_groups, "group")
+        return f"{images} in {groups}, one of each counted"
 
     @property
     def of_images(self) -> str:
