@@ -329,11 +329,16 @@ def remove_unless_held(place: Path) -> None:
                 os.close(descriptor)
 
 
+def is_leftover(place: Path) -> bool:
+    """Whether it is a half-written file or folder, of a process that has ended or is still at it."""
+    return _PARTIAL.fullmatch(place.name) is not None
+
+
 def remove_leftovers(parent: Path, pattern: str = ".*.partial") -> None:
     """Remove half-written files and folders whose process has ended, and never one that somebody is still at."""
     with contextlib.suppress(OSError):
         for found in parent.glob(pattern):
-            if _PARTIAL.fullmatch(found.name) and not found.is_symlink() and (found.is_dir() or found.is_file()):
+            if is_leftover(found) and not found.is_symlink() and (found.is_dir() or found.is_file()):
                 with contextlib.suppress(OSError):  # of one of them
                     _remove_if_left(found)
 

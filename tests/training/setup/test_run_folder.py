@@ -174,6 +174,37 @@ def test_a_damaged_plan_is_not_gone_on_with(name: str, prepared_job, tmp_path: P
         made_folder(tmp_path / "mine", data)
 
 
+@pytest.mark.parametrize("written", [[], ["lock"], ["lock", "recipe"], ["lock", "recipe", "splits", "half"]])
+def test_a_run_that_was_killed_before_it_had_written_what_it_was_begun_from_begins_in_its_folder(
+    written: list[str], prepared_job, tmp_path: Path
+) -> None:
+    _, data = prepared_job({})
+    whole = made_folder(tmp_path / "whole", data)
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    (begun / "recipe.json").write_bytes((whole / "recipe.json").read_bytes() if "recipe" in written else b"")
+    if "lock" in written:
+        (begun / "members").mkdir()
+        (begun / "members" / "lock").touch()
+    if "splits" in written:
+        (begun / "splits.csv").write_text("half of what")
+    if "half" in written:
+        (begun / ".excluded.csv.0123abcd.partial").touch()
+    assert made_folder(begun, data, going_on=GoingOn(must="lock" in written)) == begun
+    for name in (*BEGUN, "members/plan.json"):
+        assert (begun / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_a_folder_that_holds_only_its_claim_and_something_else_is_refused(prepared_job, tmp_path: Path) -> None:
+    _, data = prepared_job({})
+    (tmp_path / "mine").mkdir()
+    for name in ("recipe.json", "notes.txt"):
+        (tmp_path / "mine" / name).touch()
+    with pytest.raises(OutputExists, match="not empty"):
+        made_folder(tmp_path / "mine", data)
+    assert {path.name for path in (tmp_path / "mine").iterdir()} == {"recipe.json", "notes.txt"}
+
+
 def test_without_a_name_the_unfinished_run_is_found_and_a_finished_one_left_alone(
     prepared_job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

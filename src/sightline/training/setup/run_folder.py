@@ -15,7 +15,7 @@ from sightline.configuration.schema import Recipe
 from sightline.data.splitting.splits import splits_csv
 from sightline.errors import CannotWrite, InvalidValue, MissingPackage, OutputExists, TrainingFailed
 from sightline.quality.findings import finding_figures
-from sightline.system.files import check_free, write_atomically, write_json, writing_to
+from sightline.system.files import check_free, is_leftover, write_atomically, write_json, writing_to
 from sightline.system.paths import absolute_path, portable_name
 from sightline.system.progress import reporter
 from sightline.training.setup.preparation import Prepared
@@ -61,7 +61,11 @@ def may_go_on(out: Path, recipe: Recipe) -> bool:
     """Whether a folder that is not empty may be a run that was left unfinished; `run_folder` looks closer."""
     parts = folder_of_parts(out, is_ensemble=recipe.ensemble.kind != "none")
     with writing_to(out):
-        return parts.is_dir() and not (out / FINISHED).exists()
+        # Of a process that was killed right after it had claimed the folder, there is the claim alone.
+        is_claim = (
+            out.is_dir() and [path.name for path in out.iterdir()] == [CLAIM] and not (out / CLAIM).stat().st_size
+        )
+        return (parts.is_dir() or is_claim) and not (out / FINISHED).exists()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,9 +105,9 @@ def run_folder(out: Path | None, data: Prepared, going_on: GoingOn = AS_IT_COMES
             folder = make_run_folder(out, stem=stem)
             is_new = True
         try:
-            if is_new:
-                if not held.enter_context(_locked(folder, is_ensemble=is_ensemble)):
-                    raise _busy(folder)
+            if is_new and not held.enter_context(_locked(folder, is_ensemble=is_ensemble)):
+                raise _busy(folder)
+            if _is_only_claimed(folder, is_ensemble=is_ensemble):
                 _write_begun(folder, data, splits)
             write_plan(folder, data)
             yield folder
@@ -135,7 +139,8 @@ def _unfinished_one(
     places = _unfinished(stem, data.recipe) if out is None else [out] if may_go_on(out, data.recipe) else []
     told = ""
     for place in places:
-        found = differences(place, data, splits)
+        is_claimed = _is_only_claimed(place, is_ensemble=is_ensemble)
+        found = Differences(()) if is_claimed else differences(place, data, splits)
         refused = found.of_run + (() if going_on.force else found.of_versions)
         if not refused and held.enter_context(_locked(place, is_ensemble=is_ensemble)):
             _go_on(place, found, is_ensemble=is_ensemble)
@@ -154,6 +159,15 @@ def _unfinished_one(
     if told:
         reporter().say(f"note: {told} A new run begins.")
     return None
+
+
+def _is_only_claimed(folder: Path, *, is_ensemble: bool) -> bool:
+    """Whether a run ended before it had written what it was begun from, so that nothing of it can be lost."""
+    parts = folder_of_parts(folder, is_ensemble=is_ensemble)
+    with writing_to(folder):
+        names = {path.name for path in folder.iterdir() if not is_leftover(path)} - {*BEGUN, parts.name}
+        of_parts = {path.name for path in parts.iterdir() if not is_leftover(path)} if parts.is_dir() else set()
+    return not names and of_parts <= {LOCK}
 
 
 def write_resolution(folder: Path, changes: Iterable[SettledKey]) -> None:
