@@ -31,7 +31,7 @@ from sightline.data.inputs.properties import MEASURED, OUTPUT, measured, measure
 from sightline.data.storage.listing import WRITTEN, Listing, walk, why_no_image_file, without_outputs
 from sightline.data.storage.stores import decode_row
 from sightline.errors import InvalidValue, UnreadableImage
-from sightline.records import Bundle, Dataset, Predictions, Run, Store
+from sightline.records import MOST_SHOWN, Bundle, Dataset, Predictions, Run, Store
 from sightline.system.progress import reporter, reporting
 from sightline.system.text import printable
 from sightline.system.workers import Item, map_in_order
@@ -204,6 +204,7 @@ def predict_dataset(
         disagreements=found.get("disagreement"),
         details={name: maker.make(found, pixels) for name, maker in makers.items()},
         task=bundle.task,
+        shown=np.array(pixels[:MOST_SHOWN]),
     )
 
 
@@ -409,10 +410,14 @@ class _Answerer:
         """Predictions of up to `CHUNK` images each, in order; several threads read ahead."""
         readings = map_in_order(lambda image: (name(image), read(image)), images)
         with contextlib.closing(readings):  # whoever stops listening waits for what is under way alone
-            while part := list(itertools.islice(readings, CHUNK)):
-                yield self.answer([name for name, _ in part], [reading for _, reading in part])
+            for number in itertools.count():
+                if not (part := list(itertools.islice(readings, CHUNK))):
+                    return
+                # Of many portions those of the first are shown, and no others held.
+                names, found = [name for name, _ in part], [reading for _, reading in part]
+                yield self.answer(names, found, num_shown=MOST_SHOWN if number == 0 else 0)
 
-    def answer(self, names: list[str], readings: list[_Reading]) -> Predictions:
+    def answer(self, names: list[str], readings: list[_Reading], *, num_shown: int = 0) -> Predictions:
         pixels = np.zeros((len(names), *self.bundle.input.shape), np.uint8)
         readable = []
         for row, reading in enumerate(readings):
@@ -436,6 +441,7 @@ class _Answerer:
             disagreements=found.get("disagreement"),
             details={name: maker.make(found, pixels) for name, maker in self.makers.items()},
             task=self.bundle.task,
+            shown=pixels[:num_shown].copy() if num_shown else None,
         )
 
 
@@ -457,4 +463,5 @@ def _join(bundle: Bundle, portions: list[Predictions]) -> Predictions:
         disagreements=None if disagreements[0] is None else np.concatenate(disagreements),
         details=details,
         task=bundle.task,
+        shown=portions[0].shown,
     )

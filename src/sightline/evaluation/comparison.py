@@ -83,7 +83,7 @@ class Comparison:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>{image_tag(self.png, height=480)}"
+        return f"<pre>{html.escape(str(self))}</pre>{image_tag(self.png, alt='curves of all runs')}"
 
 
 def compare(

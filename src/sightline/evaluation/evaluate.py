@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sightline.bundles.bundle import load_bundle
 from sightline.bundles.prediction import match_labels, predict_dataset
@@ -15,13 +19,14 @@ from sightline.bundles.trust.details import Asked, detail_makers, with_promises
 from sightline.bundles.trust.sets import USUAL_SCORE
 from sightline.data.inputs.pixels import Pixels, read_pixels
 from sightline.data.sources.loading import open_again
+from sightline.errors import MissingPackage
 from sightline.evaluation.measuring.judging import choose_rows, in_words, recorded_source
 from sightline.evaluation.measuring.scoring import figures, score as measured
 from sightline.evaluation.slicing.finding import find_slices
 from sightline.metrics.figures import is_right
 from sightline.metrics.intervals import USUAL_LEVEL, checked_confidence
 from sightline.metrics.selective import certainties_of, risk_coverage
-from sightline.records import Bundle, Evaluation, Predictions, Run
+from sightline.records import Bundle, Dataset, Evaluation, InputSpec, Predictions, Run
 from sightline.reporting.charts.canvas import check_drawable
 from sightline.reporting.charts.confusion import confusion_png
 from sightline.reporting.charts.reliability import reliability_png
@@ -130,12 +135,25 @@ def evaluate(  # noqa: PLR0913  # each is an option of the command line, and non
         if slices or slice_table is not None
         else None,
     )
+    images = functools.partial(_fed, dataset, rows, opened.input)
     if folder is not None:
         with staged_files(folder) as staged:
             write_json(staged / "metrics.json", figures(evaluation))
-            write_figures(staged, evaluation, predictions, read_pixels(dataset.take(rows), opened.input))
+            write_figures(staged, evaluation, predictions, images())
             write_atomically(staged / "risk_coverage.png", _risk_coverage_png(evaluation, predictions))
-    return evaluation
+    return dataclasses.replace(evaluation, draw=functools.partial(_pictures, evaluation, predictions, images))
+
+
+def _fed(dataset: Dataset, rows: NDArray[np.int64], spec: InputSpec) -> Pixels:
+    return read_pixels(dataset.take(rows), spec)
+
+
+def _pictures(evaluation: Evaluation, predictions: Predictions, images: Callable[[], Pixels]) -> Mapping[str, bytes]:
+    """What a notebook shows; of charts nothing where they cannot be drawn."""
+    found = {}
+    with contextlib.suppress(MissingPackage):
+        found["confusion matrix"] = confusion_png(evaluation)
+    return {**found, "the surest wrong answers": _mistakes_png(predictions, images())}
 
 
 def _risk_coverage_png(evaluation: Evaluation, predictions: Predictions) -> bytes:
@@ -161,14 +179,17 @@ def write_figures(folder: Path, evaluation: Evaluation, predictions: Predictions
     """
     write_atomically(folder / "confusion.png", confusion_png(evaluation))
     write_atomically(folder / "reliability.png", reliability_png(evaluation))
+    write_atomically(folder / "mistakes.png", _mistakes_png(predictions, images))
+
+
+def _mistakes_png(predictions: Predictions, images: Pixels) -> bytes:
     readable = np.flatnonzero(predictions.readable)
     labels = np.asarray(predictions.labels)[readable]
     logits = predictions.logits[readable]
-    sheet = mistakes_sheet(
+    return mistakes_sheet(
         images.take(readable),  # type: ignore[arg-type]  # a lazy sequence: only what is drawn is read
         labels,
         predicted=predictions.task.decided(logits),
         confidences=predictions.confidences[readable],
         class_names=predictions.class_names,
     )
-    write_atomically(folder / "mistakes.png", sheet)

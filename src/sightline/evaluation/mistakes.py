@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,13 +23,13 @@ from sightline.errors import InvalidBundle, InvalidValue, SightlineError, Unread
 from sightline.evaluation.measuring.finished_runs import FinishedRun, kept_predictions, read_run
 from sightline.evaluation.measuring.judging import recorded_source
 from sightline.metrics.figures import is_right
-from sightline.records import Bundle, Dataset, Predictions, Run, SplitName, Store
+from sightline.records import Bundle, Dataset, Predictions, Run, SplitName, Store, image_tag
 from sightline.reporting.sheets.fonts import plain_text
 from sightline.reporting.sheets.sheets import certainty_in_words, contact_sheet
 from sightline.system.files import check_free, staged_folder, write_atomically
 from sightline.system.paths import check_output, places_of, portable_name
 from sightline.system.progress import reporter
-from sightline.system.text import counted, csv_line
+from sightline.system.text import counted, csv_line, printable
 
 SPLITS: tuple[SplitName, ...] = ("test", "validation")
 NEAREST = 3
@@ -109,6 +110,10 @@ class Mistakes:
         return f"{self.run}: of {counted(self.num_images, f'{self.split} image')}, {self.num_wrong:,} wrong{unsure}"
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        drawn = "" if self.dataset is None or not (self.places >= 0).any() else image_tag(self.sheet(), alt=str(self))
+        return f"<p>{html.escape(printable(str(self)))}</p>{drawn}"
 
     def pictures(self, most: int) -> Iterator[tuple[Mistake, NDArray[np.uint8]]]:
         """The first images that can be read, (height, width, channels) uint8, each with its row."""

@@ -52,7 +52,7 @@ class Similar:
         return f"Similar({len(self.paths):,} images like {self.image}, {len(self.errors)} unreadable)"
 
     def _repr_html_(self) -> str:
-        return image_tag(self.png, height=480)
+        return image_tag(self.png, alt=f"what looks most like {self.image}")
 
 
 def similar(

@@ -113,7 +113,7 @@ class Stress:
         return self.in_words
 
     def _repr_html_(self) -> str:
-        return "" if self.png is None else image_tag(self.png, height=520)
+        return "" if self.png is None else image_tag(self.png, alt=self.in_words)
 
     def figures(self) -> dict[str, Any]:
         """As plain values, for JSON."""

@@ -17,11 +17,13 @@ from sightline.records.data import (
     Store,
     View,
     image_tag,
+    pixels_tag,
 )
 from sightline.records.details import AnswerDetail, Neighbours, Novelty, PredictionSets, UnsureAnswers
-from sightline.records.results import NO_NUMBER, Bundle, Evaluation, Figure, Predictions, Run
+from sightline.records.results import MOST_SHOWN, NO_NUMBER, Bundle, Evaluation, Figure, Predictions, Run
 
 __all__ = [
+    "MOST_SHOWN",
     "NO_NUMBER",
     "SPLIT_NAMES",
     "AnswerDetail",
@@ -43,4 +45,5 @@ __all__ = [
     "UnsureAnswers",
     "View",
     "image_tag",
+    "pixels_tag",
 ]

@@ -219,17 +219,10 @@ class Dataset:
         return f"<p>{html.escape(repr(self))}</p><table>{head}{rows}</table>"
 
     def _thumbnails_html(self, label: int) -> str:
-        from PIL import Image
-
         if isinstance(self.images, Store):
             return ""
-        tags = []
-        for row in self.rows_of(label)[:5]:
-            pixels = self.images[row]
-            stream = io.BytesIO()
-            Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(stream, "PNG")
-            tags.append(image_tag(stream.getvalue(), height=40))
-        return " ".join(tags)
+        rows = self.rows_of(label)[:5].tolist()
+        return " ".join(pixels_tag(self.images[row], alt=str(self.row_ids[row]), least_side=56) for row in rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,6 +265,29 @@ class Splits:
         return f"Splits({parts})"
 
 
-def image_tag(png: bytes, *, height: int) -> str:
-    """An HTML image tag that carries its PNG inside, for notebooks; `height` in pixels."""
-    return f"<img height='{height}' src='data:image/png;base64,{base64.b64encode(png).decode()}'>"
+_LEAST_SIDE = 112
+
+
+def image_tag(png: bytes, *, alt: str, size: tuple[int, int] | None = None) -> str:
+    """An HTML image tag that carries its PNG inside, for notebooks: at its own size, or at (height, width) in squares.
+
+    Where the page is narrower, it is made smaller.
+    """
+    style = "max-width:100%;height:auto"
+    shown = ""
+    if size is not None:
+        style += ";image-rendering:pixelated"
+        shown = f" height='{size[0]}' width='{size[1]}'"
+    words, data = html.escape(printable(alt)), base64.b64encode(png).decode()
+    return f"<img alt='{words}'{shown} style='{style}' src='data:image/png;base64,{data}'>"
+
+
+def pixels_tag(pixels: NDArray[np.uint8], *, alt: str, least_side: int = _LEAST_SIDE) -> str:
+    """An image (height, width, 1 or 3) as a tag: a small one in whole squares, as large as `least_side` allows."""
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(stream, "PNG")
+    height, width = pixels.shape[:2]
+    factor = max(1, least_side // max(height, width))
+    return image_tag(stream.getvalue(), alt=alt, size=None if factor == 1 else (factor * height, factor * width))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import html
+import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,14 @@ from numpy.typing import NDArray
 from sightline.errors import InvalidValue
 from sightline.metrics.calibration.reliability import Reliability
 from sightline.metrics.slices import Slice
-from sightline.records.data import InputSpec, Splits, image_tag
+from sightline.records.data import InputSpec, Splits, image_tag, pixels_tag
 from sightline.records.details import AnswerDetail, Novelty, PredictionSets, UnsureAnswers
-from sightline.system.text import counted, exact_percent
+from sightline.system.text import counted, exact_percent, printable
 from sightline.tasks.single_label import SINGLE_LABEL
 from sightline.tasks.task import Task
 
+MOST_SHOWN = 24
+"""A notebook shows so many images of Predictions."""
 NO_NUMBER = "the network answers this image with something else than finite numbers"
 
 
@@ -42,6 +45,8 @@ class Predictions:
         groups: (num_images,) strings, images of one hang together: of one object, or copies; None: each stands alone.
         details: what was asked for beside the class, by name; `sets`, `named_sets` and `unsure` read it.
         task: what the logits say and what a label is.
+        shown: (num_shown, height, width, channels) uint8, the first images as the network was fed them, for notebooks;
+            None where they were not kept.
 
     Example:
         >>> import numpy as np, sightline
@@ -62,6 +67,7 @@ class Predictions:
     groups: NDArray[np.str_] | None = None
     details: Mapping[str, AnswerDetail] = field(default_factory=dict)
     task: Task = SINGLE_LABEL
+    shown: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         """Make an error row of each whose answer is no number: it names no class, whoever made the bundle."""
@@ -95,6 +101,7 @@ class Predictions:
         groups: NDArray[np.str_] | None = None,
         details: Mapping[str, AnswerDetail] | None = None,
         task: Task = SINGLE_LABEL,
+        shown: NDArray[np.uint8] | None = None,
     ) -> Predictions:
         """Predictions of which only what there is has to be named; see the attributes.
 
@@ -110,6 +117,7 @@ class Predictions:
             groups: left out where each image stands alone.
             details: left out where nothing was asked for beside the class.
             task: left out where an image has one class.
+            shown: left out where nobody will look at the images.
 
         Returns:
             The Predictions.
@@ -127,6 +135,7 @@ class Predictions:
             groups=groups,
             details={} if details is None else details,
             task=task,
+            shown=shown,
         )
 
     def __len__(self) -> int:
@@ -145,6 +154,7 @@ class Predictions:
             disagreements=None if self.disagreements is None else self.disagreements[rows],
             groups=None if self.groups is None else self.groups[rows],
             details={name: detail.take(rows) for name, detail in self.details.items()},
+            shown=None if self.shown is None else self.shown[[*itertools.takewhile(len(self.shown).__gt__, listed)]],
         )
 
     @property
@@ -207,6 +217,32 @@ class Predictions:
     def __repr__(self) -> str:
         unreadable = len(self) - int(self.readable.sum())
         return f"Predictions({counted(len(self), 'image')}, {unreadable} unreadable)"
+
+    def _repr_html_(self) -> str:
+        boxes = "".join(map(self._box, range(min(len(self), MOST_SHOWN))))
+        more = f"<p>and {len(self) - MOST_SHOWN:,} more</p>" if len(self) > MOST_SHOWN else ""
+        rows = f"<div style='display:flex;flex-wrap:wrap;gap:12px;align-items:flex-end'>{boxes}</div>"
+        return f"<p>{html.escape(repr(self))}</p>{rows}{more}"
+
+    def _box(self, row: int) -> str:
+        """An image with what is said of it."""
+        name, error = str(self.row_ids[row]), self.errors[row]
+        if error is not None:
+            return _box_html("", [name, error])
+        drawn = "" if self.shown is None or row >= len(self.shown) else pixels_tag(self.shown[row], alt=name)
+        lines = [f"{self.predicted[row]} ({self.confidences[row]:.2f})", name]
+        if self.labels is not None:
+            lines.insert(1, f"given {self.task.named(self.labels[[row]], self.class_names)[0]}")
+        cells = ((detail, detail.cells(row, self.logits[row], self.class_names)) for detail in self.details.values())
+        lines += [detail.words(told) for detail, told in cells]
+        return _box_html(drawn, [*filter(None, lines), *filter(None, [self.notices[row]])])
+
+
+def _box_html(drawn: str, lines: Sequence[str]) -> str:
+    first, *others = (html.escape(printable(line)) for line in lines)
+    said = "".join(f"<br><small>{line}</small>" for line in others)
+    words = f"<span style='overflow-wrap:anywhere'><b>{first}</b>{said}</span>"
+    return f"<div style='max-width:240px'>{drawn}<br>{words}</div>"
 
 
 @dataclass(frozen=True)
@@ -273,6 +309,7 @@ class Evaluation:
         promises: what answers were asked to keep, by the name of the detail; of `sets`: `coverage`, `score`,
             `per_class`, the `num_images` and `num_groups` of the calibration images behind it, and all that `in_words`.
         slices: parts of the images against the rest, the surest to be worse first; None where that was not asked for.
+        draw: makes the pictures that a notebook shows, as PNG by what each shows; None where there are none.
         accuracy: num_correct / num_images.
         accuracy_interval: Wilson interval of the accuracy; of the effective number of images where they come in
             groups.
@@ -312,6 +349,7 @@ class Evaluation:
     rows: Mapping[str, Any] | None = None
     promises: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     slices: tuple[Slice, ...] | None = None
+    draw: Callable[[], Mapping[str, bytes]] | None = None
 
     @property
     def accuracy(self) -> float:
@@ -413,7 +451,10 @@ class Evaluation:
             for label, name in enumerate(self.class_names)
         )
         head = "<tr><th>class</th><th>images</th><th>precision</th><th>recall</th><th>F1</th></tr>"
-        return f"<p>{self}</p><p>{self.other_figures}</p><p>{self.about_intervals}</p><table>{head}{rows}</table>"
+        pictures = {} if self.draw is None else self.draw()
+        drawn = "".join(f"<div>{image_tag(png, alt=name)}</div>" for name, png in pictures.items())
+        told = f"<p>{self}</p><p>{self.other_figures}</p><p>{self.about_intervals}</p>"
+        return f"{told}<table>{head}{rows}</table>{drawn}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -515,7 +556,7 @@ class Run:
 
     def _repr_html_(self) -> str:
         pictures = "".join(
-            image_tag((self.path / name).read_bytes(), height=320)
+            image_tag((self.path / name).read_bytes(), alt=name)
             for name in ("curves.png", "confusion.png", "reliability.png", "mistakes.png")
             if (self.path / name).is_file()
         )
