@@ -67,8 +67,8 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("metrics", "ensembles history conformal drift selective novelty slices"),),
     (Room("metrics/uncertainty", "risk"),),  # of what is selective
     (Room("tasks", "task single_label table"),),
-    (Room("records", "data details results"),),
-    (Room("records/__init__"),),  # hands on what is in both
+    (Room("records", "notebook data details results"),),
+    (Room("records/__init__"),),  # hands on what is in them
     (Room("configuration", "names networks values consistency schema recipes"),),
     (Room("metrics", "figures"),),
     (

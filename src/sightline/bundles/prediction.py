@@ -33,7 +33,7 @@ from sightline.data.storage.stores import decode_row
 from sightline.errors import InvalidValue, UnreadableImage
 from sightline.records import MOST_SHOWN, Bundle, Dataset, Predictions, Run, Store
 from sightline.system.progress import reporter, reporting
-from sightline.system.text import printable
+from sightline.system.text import listed, printable
 from sightline.system.workers import Item, map_in_order
 
 CHUNK = 64
@@ -139,11 +139,10 @@ def _predict_whole(bundle: Bundle, dataset: Dataset, *, invert: bool, makers: Ma
     """Predictions for all of a Dataset; with its labels where the bundle knows its classes."""
     rows = np.arange(len(dataset))
     present = (name for name, count in dataset.class_counts().items() if count)
-    unknown = [printable(name) for name in present if name not in bundle.class_names]
+    unknown = [name for name in present if name not in bundle.class_names]
     if unknown:
-        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
-        listed = f"{', '.join(unknown[:5])}{more}"
-        reporter().say(f"note: the bundle does not know the classes {listed}; the predictions carry no labels")
+        names = listed(unknown, most=5)
+        reporter().say(f"note: the bundle does not know the classes {names}; the predictions carry no labels")
     if not invert:
         return predict_dataset(bundle, dataset, rows, with_labels=not unknown, makers=makers)
     found = _join(bundle, list(_predict_inverted(bundle, dataset, makers)))
@@ -223,15 +222,10 @@ def match_labels(class_names: tuple[str, ...], dataset: Dataset, rows: NDArray[n
     if is_unknown.any():
         unknown = [dataset.class_names[number] for number in np.flatnonzero(is_unknown)]
         raise InvalidValue(
-            f"the source '{dataset.name}' has classes the bundle does not know: {_first(unknown, 5)}. "
-            f"The bundle knows: {_first(class_names, 20)}. Call them as it does, or leave them out."
+            f"the source '{dataset.name}' has classes the bundle does not know: {listed(unknown, most=5)}. "
+            f"The bundle knows: {listed(class_names, most=20)}. Call them as it does, or leave them out."
         )
     return dataset.task.renumbered(dataset.labels[rows], numbers, num_classes=len(class_names))
-
-
-def _first(names: Sequence[str], most: int) -> str:
-    more = f" and {len(names) - most:,} more" * (len(names) > most)
-    return f"{', '.join(map(printable, names[:most]))}{more}"
 
 
 def find_images(names: Sequence[str | Path]) -> list[str]:
@@ -410,12 +404,10 @@ class _Answerer:
         """Predictions of up to `CHUNK` images each, in order; several threads read ahead."""
         readings = map_in_order(lambda image: (name(image), read(image)), images)
         with contextlib.closing(readings):  # whoever stops listening waits for what is under way alone
-            for number in itertools.count():
-                if not (part := list(itertools.islice(readings, CHUNK))):
-                    return
-                # Of many portions those of the first are shown, and no others held.
-                names, found = [name for name, _ in part], [reading for _, reading in part]
-                yield self.answer(names, found, num_shown=MOST_SHOWN if number == 0 else 0)
+            num_shown = MOST_SHOWN  # of the first portion; of the others no image is held
+            while part := list(itertools.islice(readings, CHUNK)):
+                yield self.answer([name for name, _ in part], [reading for _, reading in part], num_shown=num_shown)
+                num_shown = 0
 
     def answer(self, names: list[str], readings: list[_Reading], *, num_shown: int = 0) -> Predictions:
         pixels = np.zeros((len(names), *self.bundle.input.shape), np.uint8)

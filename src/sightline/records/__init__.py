@@ -16,11 +16,10 @@ from sightline.records.data import (
     Splits,
     Store,
     View,
-    image_tag,
-    pixels_tag,
 )
 from sightline.records.details import AnswerDetail, Neighbours, Novelty, PredictionSets, UnsureAnswers
-from sightline.records.results import MOST_SHOWN, NO_NUMBER, Bundle, Evaluation, Figure, Predictions, Run
+from sightline.records.notebook import MOST_SHOWN, image_tag, pixels_tag
+from sightline.records.results import NO_NUMBER, Bundle, Evaluation, Figure, Predictions, Run
 
 __all__ = [
     "MOST_SHOWN",

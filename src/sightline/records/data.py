@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import abc
-import base64
 import html
-import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.records.notebook import pixels_tag
 from sightline.system.text import printable
 from sightline.tasks.single_label import SINGLE_LABEL
 from sightline.tasks.task import Task
@@ -263,31 +262,3 @@ class Splits:
     def __repr__(self) -> str:
         parts = ", ".join(f"{name} {len(self.rows(name)):,}" for name in SPLIT_NAMES)
         return f"Splits({parts})"
-
-
-_LEAST_SIDE = 112
-
-
-def image_tag(png: bytes, *, alt: str, size: tuple[int, int] | None = None) -> str:
-    """An HTML image tag that carries its PNG inside, for notebooks: at its own size, or at (height, width) in squares.
-
-    Where the page is narrower, it is made smaller.
-    """
-    style = "max-width:100%;height:auto"
-    shown = ""
-    if size is not None:
-        style += ";image-rendering:pixelated"
-        shown = f" height='{size[0]}' width='{size[1]}'"
-    words, data = html.escape(printable(alt)), base64.b64encode(png).decode()
-    return f"<img alt='{words}'{shown} style='{style}' src='data:image/png;base64,{data}'>"
-
-
-def pixels_tag(pixels: NDArray[np.uint8], *, alt: str, least_side: int = _LEAST_SIDE) -> str:
-    """An image (height, width, 1 or 3) as a tag: a small one in whole squares, as large as `least_side` allows."""
-    from PIL import Image
-
-    stream = io.BytesIO()
-    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(stream, "PNG")
-    height, width = pixels.shape[:2]
-    factor = max(1, least_side // max(height, width))
-    return image_tag(stream.getvalue(), alt=alt, size=None if factor == 1 else (factor * height, factor * width))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import html
-import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,14 +16,13 @@ from numpy.typing import NDArray
 from sightline.errors import InvalidValue
 from sightline.metrics.calibration.reliability import Reliability
 from sightline.metrics.slices import Slice
-from sightline.records.data import InputSpec, Splits, image_tag, pixels_tag
+from sightline.records.data import InputSpec, Splits
 from sightline.records.details import AnswerDetail, Novelty, PredictionSets, UnsureAnswers
-from sightline.system.text import counted, exact_percent, printable
+from sightline.records.notebook import MOST_SHOWN, Box, boxes_html, image_tag
+from sightline.system.text import counted, exact_percent
 from sightline.tasks.single_label import SINGLE_LABEL
 from sightline.tasks.task import Task
 
-MOST_SHOWN = 24
-"""A notebook shows so many images of Predictions."""
 NO_NUMBER = "the network answers this image with something else than finite numbers"
 
 
@@ -154,7 +152,7 @@ class Predictions:
             disagreements=None if self.disagreements is None else self.disagreements[rows],
             groups=None if self.groups is None else self.groups[rows],
             details={name: detail.take(rows) for name, detail in self.details.items()},
-            shown=None if self.shown is None else self.shown[[*itertools.takewhile(len(self.shown).__gt__, listed)]],
+            shown=None if self.shown is None or (rows >= len(self.shown)).any() else self.shown[rows],
         )
 
     @property
@@ -215,34 +213,22 @@ class Predictions:
         )
 
     def __repr__(self) -> str:
-        unreadable = len(self) - int(self.readable.sum())
-        return f"Predictions({counted(len(self), 'image')}, {unreadable} unreadable)"
+        return f"Predictions({counted(len(self), 'image')}, {int((~self.readable).sum())} unreadable)"
 
     def _repr_html_(self) -> str:
-        boxes = "".join(map(self._box, range(min(len(self), MOST_SHOWN))))
-        more = f"<p>and {len(self) - MOST_SHOWN:,} more</p>" if len(self) > MOST_SHOWN else ""
-        rows = f"<div style='display:flex;flex-wrap:wrap;gap:12px;align-items:flex-end'>{boxes}</div>"
-        return f"<p>{html.escape(repr(self))}</p>{rows}{more}"
+        boxes = map(self._box, range(min(len(self), MOST_SHOWN)))
+        return boxes_html(repr(self), boxes, num_more=len(self) - MOST_SHOWN)
 
-    def _box(self, row: int) -> str:
+    def _box(self, row: int) -> Box:
         """An image with what is said of it."""
         name, error = str(self.row_ids[row]), self.errors[row]
         if error is not None:
-            return _box_html("", [name, error])
-        drawn = "" if self.shown is None or row >= len(self.shown) else pixels_tag(self.shown[row], alt=name)
-        lines = [f"{self.predicted[row]} ({self.confidences[row]:.2f})", name]
-        if self.labels is not None:
-            lines.insert(1, f"given {self.task.named(self.labels[[row]], self.class_names)[0]}")
+            return None, [name, error]
+        given = () if self.labels is None else self.task.named(self.labels[[row]], self.class_names)
         cells = ((detail, detail.cells(row, self.logits[row], self.class_names)) for detail in self.details.values())
-        lines += [detail.words(told) for detail, told in cells]
-        return _box_html(drawn, [*filter(None, lines), *filter(None, [self.notices[row]])])
-
-
-def _box_html(drawn: str, lines: Sequence[str]) -> str:
-    first, *others = (html.escape(printable(line)) for line in lines)
-    said = "".join(f"<br><small>{line}</small>" for line in others)
-    words = f"<span style='overflow-wrap:anywhere'><b>{first}</b>{said}</span>"
-    return f"<div style='max-width:240px'>{drawn}<br>{words}</div>"
+        words = [f"{self.predicted[row]} ({self.confidences[row]:.2f})", *(f"given {one}" for one in given), name]
+        image = None if self.shown is None or row >= len(self.shown) else self.shown[row]
+        return image, [*filter(None, [*words, *(detail.words(told) for detail, told in cells), self.notices[row]])]
 
 
 @dataclass(frozen=True)
@@ -451,10 +437,9 @@ class Evaluation:
             for label, name in enumerate(self.class_names)
         )
         head = "<tr><th>class</th><th>images</th><th>precision</th><th>recall</th><th>F1</th></tr>"
-        pictures = {} if self.draw is None else self.draw()
-        drawn = "".join(f"<div>{image_tag(png, alt=name)}</div>" for name, png in pictures.items())
+        drawn = (f"<div>{image_tag(png, alt=name)}</div>" for name, png in (self.draw() if self.draw else {}).items())
         told = f"<p>{self}</p><p>{self.other_figures}</p><p>{self.about_intervals}</p>"
-        return f"{told}<table>{head}{rows}</table>{drawn}"
+        return f"{told}<table>{head}{rows}</table>{''.join(drawn)}"
 
 
 @dataclass(frozen=True, eq=False)
