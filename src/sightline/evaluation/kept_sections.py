@@ -239,6 +239,6 @@ SECTIONS: Final = (
         "When images go bad",
         "What it still gets right in noise, blur, bad weather and compression.",
         compute=_robustness,
-        draw=lambda told, _: robustness_section(told),
+        draw=lambda told, judged: robustness_section(told, run=str(judged.finished.path)),
     ),
 )

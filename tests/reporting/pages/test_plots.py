@@ -44,6 +44,13 @@ def test_ticks_are_round_and_within_the_axis(first: float, last: float) -> None:
     assert all(len(f"{tick:.6g}") <= 7 for tick in ticks)
 
 
+@pytest.mark.parametrize(
+    ("last", "told"), [(1, [0, 1]), (3, [0, 1, 2, 3]), (5, [0, 1, 2, 3, 4, 5]), (20, [0, 5, 10, 15, 20])]
+)
+def test_an_axis_of_whole_numbers_has_no_ticks_between_them(last: int, told: list[int]) -> None:
+    assert Axis("", 0, last, is_whole=True).ticks(5) == told
+
+
 def test_a_band_has_a_height_even_where_its_bounds_are_one() -> None:
     drawn = ElementTree.fromstring(plot("t", "d", across=ACROSS, up=UP, lines=[], bands=[Band(0, 0.5, 1, 1)]))
     band = next(part for part in drawn if part.get("class") == "band")

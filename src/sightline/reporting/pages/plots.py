@@ -21,18 +21,21 @@ class Axis:
         first: value at its beginning.
         last: value at its end, above `first`.
         is_percent: whether shares are written as percentages.
+        is_whole: whether there is nothing between whole numbers.
     """
 
     label: str
     first: float
     last: float
     is_percent: bool = False
+    is_whole: bool = False
 
     def ticks(self, most: int) -> list[float]:
         """Round values along it, at most so many and one."""
-        rough = (self.last - self.first) / most
+        rough = max((self.last - self.first) / most, self.is_whole)
         power = 10 ** math.floor(math.log10(rough))
-        step = next(step * power for step in _STEPS if step * power >= rough * (1 - 1e-9))
+        steps = (step * power for step in _STEPS if not self.is_whole or step * power % 1 == 0)
+        step = next(step for step in steps if step >= rough * (1 - 1e-9))
         begin = math.ceil(self.first / step - 1e-9)
         return [round(number * step, 12) for number in range(begin, math.floor(self.last / step + 1e-9) + 1)]
 

@@ -134,7 +134,7 @@ def _curves(content: ReportContent, title: str, lines: Sequence[Line], values: S
     up = Axis(title.lower(), low - room, high + 3 * room)
     kept = Line("kept", [(content.chosen_epoch, up.first), (content.chosen_epoch, high + room)], "quiet")
     words = f"From {values[0]:.4g} to {lines[0].points[-1][1]:.4g} on training images in {len(content.history)} epochs."
-    return plot(title, words, across=Axis("epoch", first, last), up=up, lines=[*lines, kept])
+    return plot(title, words, across=Axis("epoch", first, last, is_whole=True), up=up, lines=[*lines, kept])
 
 
 def _number(value: Any) -> float:

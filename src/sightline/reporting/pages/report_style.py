@@ -37,6 +37,7 @@ th[aria-sort=descending] button::after { content: " \\2193"; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(27rem, 100%), 1fr)); gap: 1rem 2rem; }
 .plot { width: 100%; max-width: 44rem; height: auto; font-size: 12px; }
 .plot text { fill: var(--faint); font-family: inherit; } .plot path { fill: none; stroke-width: 2; }
+@media (max-width: 34rem) { .plot { font-size: 17px; } }
 .plot .axis { stroke: var(--faint); stroke-width: 1; } .plot .grid { stroke: var(--line); stroke-width: 1; }
 .plot .band { fill: var(--line); }
 .plot .first path { stroke: var(--first); } .plot .first circle { fill: var(--first); }
@@ -54,6 +55,7 @@ pre { background: var(--card); border: 1px solid var(--line); border-radius: .5r
   overflow-x: auto; font-size: .85rem; }
 @media print { nav, #slider, .plain-button { display: none !important; } section { break-inside: auto; }
   tr, figure, svg, .cards li, .doubt { break-inside: avoid; } th button::after { content: ""; }
+  h2, h3 { break-after: avoid; }
   .scroll { overflow: visible; } pre { white-space: pre-wrap; } }
 """
 

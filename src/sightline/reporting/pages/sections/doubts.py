@@ -12,6 +12,7 @@ from sightline.reporting.pages.shell import count_cell, wide_table
 from sightline.system.text import counted, printable
 
 MOST_LISTED: Final = 300
+_OPEN: Final = 10
 
 Pictures = Callable[[str], Miniature | None]
 """From what the source calls an image to a small picture of it; None where it is not at hand."""
@@ -28,7 +29,9 @@ def doubts_section(told: Mapping[str, Any], picture: Pictures, *, source: str) -
     """
     listed: Sequence[Mapping[str, Any]] = told["listed"]
     shown = [entry for entry in listed if entry["nearest_given"] or entry["nearest_suggested"]]
-    entries = "".join(_entry(place, entry, picture) for place, entry in enumerate(shown, start=1))
+    drawn = [_entry(place, entry, picture) for place, entry in enumerate(shown, start=1)]
+    more = f"<details><summary>the next {len(drawn) - _OPEN:,} of them</summary>{''.join(drawn[_OPEN:])}</details>"
+    entries = "".join(drawn[:_OPEN]) + (more if len(drawn) > _OPEN else "")
     missing = ""
     if told["not_judged"]:
         names = ", ".join(short_name(name) for name in told["not_judged"][:20])

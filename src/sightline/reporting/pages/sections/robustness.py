@@ -12,23 +12,24 @@ from sightline.reporting.pages.shell import count_cell, wide_table
 from sightline.system.text import counted
 
 
-def robustness_section(told: Mapping[str, Any]) -> str:
+def robustness_section(told: Mapping[str, Any], *, run: str) -> str:
     """The one figure, the worst corruption, a plot, and all of them in a table.
 
     Args:
         told: as `sightline.Stress.figures`.
+        run: what is typed behind `sightline stress`.
     """
     clean, mean, worst = told["clean"], told["mean"], told["worst"]
-    lost = "" if told["relative_drop"] is None else f" (of which {share_in_words(told['relative_drop'])} is lost)"
+    lost = "" if told["relative_drop"] is None else f"; {share_in_words(told['relative_drop'])} of that is lost"
     return (
         f"<p>Noise, blur, weather and compression were put on {counted(told['num_images'], 'image')}, in "
         f"{len(told['corruptions'])} ways. <b>On the mean {_percent(mean)} of the answers are still right</b>, where "
         f"{_percent(clean)} are on the images as they are{lost}. Worst is {text_of(worst['corruption'])}: "
         f"{_percent(worst)}. Of a way that will not occur where the network is used, its row says nothing.</p>"
         f"{_plot(told)}{_table(told)}"
-        f'<p class="faint">Strengths as of ImageNet-C and CIFAR-10-C, made anew for images of this size, so that the '
-        f"figures are not those on the published files. In brackets 95 % intervals; an image in several states counts "
-        f"once. {text_of(str(told['rows']))}.</p>"
+        '<p class="faint">Strengths as of ImageNet-C and CIFAR-10-C, made anew for images of this size, so that the '
+        "figures are not those on the published files. In brackets 95 % intervals; an image in several states counts "
+        f"once. <code>sightline stress {text_of(run)}</code> looks at more images, at all five strengths.</p>"
     )
 
 
@@ -54,7 +55,8 @@ def _plot(told: Mapping[str, Any]) -> str:
         Line(str(worst["corruption"]), of_worst, "second", has_dots=True),
     ]
     words = f"From {share_in_words(clean)} as they are to {share_in_words(means[-1][1])} at the strongest, on the mean."
-    across, up = Axis("strength; 0 is the image as it is", 0, means[-1][0]), Axis("share right", 0, 1, is_percent=True)
+    across = Axis("strength; 0 is the image as it is", 0, means[-1][0], is_whole=True)
+    up = Axis("share right", 0, 1, is_percent=True)
     return plot("Accuracy on images that go bad", words, across=across, up=up, lines=lines)
 
 
