@@ -96,7 +96,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("bundles", "prediction answer_tables"),),
     (Room("quality/labels", "planting outliers doubts label_table"),),
     (Room("quality", "findings ranges measures survey images classes duplicates shortcuts appearance order audit"),),
-    (Room("reporting/sheets", "fonts grids sheets"),),
+    (Room("reporting/sheets", "fonts grids sheets overlays"),),
     (Room("reporting/charts", "canvas confusion reliability curves overlay learning_rates risk_coverage robustness"),),
     (
         Room(
@@ -105,7 +105,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             "report",
         ),
     ),
-    (Room("reporting/pages/sections", "slices doubts robustness"),),
+    (Room("reporting/pages/sections", "slices doubts maps robustness"),),
     (Room("evaluation/measuring", "scoring finished_runs judging paired_tests drift"),),
     (Room("evaluation/corruptions", "filters strengths changes"),),
     (Room("evaluation/slicing", "membership clusters finding"),),

@@ -12,9 +12,10 @@ import pytest
 
 import sightline
 from sightline.evaluation import kept_sections
-from sightline.evaluation.kept_sections import FOLDER, SECTIONS, Judged, KeptSection, sections_of
+from sightline.evaluation.kept_sections import FOLDER, SECTIONS, Judged, KeptSection, maps_of, sections_of
 from sightline.evaluation.measuring.finished_runs import read_run
 from sightline.evaluation.mistakes import mistakes
+from sightline.reporting.pages.sections.maps import STEPS
 
 
 @pytest.fixture
@@ -142,3 +143,26 @@ def test_the_command_computes_once_and_a_plain_report_shows_it(
     assert "number 1" in page
     assert 'href="#slices"' in page
     assert calls == ["slices"]
+
+
+def test_maps_of_the_surest_wrong_answers_are_kept_and_stand_beside_them(run_copy: Path) -> None:
+    finished = read_run(run_copy)
+    found = mistakes(finished)
+    surest = tuple(row.row_id for row in found.rows[:4])
+    judged = Judged(finished, "test", found.dataset, "", surest)
+    assert maps_of(judged)[0] == {}
+    assert "--full" in maps_of(judged)[1]
+    maps, about = maps_of(judged, is_full=True)
+    assert list(maps) == list(surest)
+    assert "one scale for all" in about
+    assert maps_of(judged) == (maps, about)
+    kept = json.loads((run_copy / FOLDER / "maps.json").read_text(encoding="utf-8"))["content"]["maps"]
+    largest = max(abs(value) for one in kept for line in one["values"] for value in line)
+    assert 0.7 * STEPS <= largest <= STEPS
+    page = sightline.report(run_copy).read_text(encoding="utf-8")
+    assert page.count('alt="map of ') == 4
+    assert maps_of(Judged(finished, "test", None, "", surest))[0] == {}, "they are drawn on the images"
+
+
+def test_a_run_without_wrong_answers_has_no_maps(judged: Judged) -> None:
+    assert maps_of(judged, is_full=True) == ({}, "")

@@ -14,7 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.bundles.bundle import MANIFEST
+from sightline.bundles.maps.class_maps import share_in_words
+from sightline.data.inputs.pixels import read_pixels
 from sightline.errors import InvalidSource, InvalidValue
+from sightline.evaluation.explain import explain
 from sightline.evaluation.measuring.finished_runs import FinishedRun, kept_predictions
 from sightline.evaluation.measuring.judging import JudgedRows
 from sightline.evaluation.slicing.finding import find_slices
@@ -26,6 +29,7 @@ from sightline.records import Dataset, SplitName
 from sightline.reporting.pages.miniatures import Miniature, miniature
 from sightline.reporting.pages.report_content import text_of
 from sightline.reporting.pages.sections.doubts import doubts_section
+from sightline.reporting.pages.sections.maps import about_maps, drawn_map, kept_map
 from sightline.reporting.pages.sections.robustness import robustness_section
 from sightline.reporting.pages.sections.slices import slices_section
 from sightline.system.files import sha256_of, write_json
@@ -50,12 +54,14 @@ class Judged:
         split: whose kept answers are judged; None where there are none.
         dataset: where the images are; None where they are not at hand.
         why: they are not.
+        surest: row ids of the surest wrong answers.
     """
 
     finished: FinishedRun
     split: SplitName | None
     dataset: Dataset | None
     why: str
+    surest: tuple[str, ...] = ()
 
     def picture(self, row_id: str) -> Miniature | None:
         """A row of the source by its name."""
@@ -81,7 +87,7 @@ class KeptSection:
         title: its heading.
         about: what it would tell, where it was not computed.
         compute: plain values, for JSON.
-        draw: HTML of them.
+        draw: HTML of them; of maps, the maps.
         method: raised where it is computed in another way.
         depends_on_bundle: False where it is about the images alone.
     """
@@ -90,7 +96,7 @@ class KeptSection:
     title: str
     about: str
     compute: Callable[[Judged], dict[str, Any]]
-    draw: Callable[[Mapping[str, Any], Judged], str]
+    draw: Callable[[Mapping[str, Any], Judged], Any]
     method: int = 1
     depends_on_bundle: bool = True
 
@@ -107,44 +113,56 @@ def sections_of(judged: Judged, *, is_full: bool = False) -> Iterator[tuple[str,
 
     What was finished is kept at once, so that an interruption loses no more than the section that it came in.
     """
-    for number, section in enumerate(SECTIONS, start=1):
-        body, is_known = _kept(section, judged)
-        if is_full and not is_known:
-            reporter().say(f"report: {section.title.lower()} ({number} of {len(SECTIONS)})")
-            body = _computed(section, judged)
-        yield section.name, section.title, body
+    for section in SECTIONS:
+        drawn, why = _found(section, judged, is_full=is_full)
+        yield section.name, section.title, why if drawn is None else drawn
 
 
-def _file(section: KeptSection, judged: Judged) -> Path:
-    return judged.finished.path / FOLDER / f"{section.name}.json"
+Maps = Mapping[str, tuple[Miniature, str]]
+"""Row id to the map of an image, and where most of it lies in words."""
 
 
-def _kept(section: KeptSection, judged: Judged) -> tuple[str, bool]:
-    """What is kept of a section as HTML, and whether it is known; else how it can be computed."""
-    path = _file(section, judged)
-    why = "Not computed yet"
-    if path.exists():
-        try:
-            kept = read_json(path)
-            if kept["made_from"] == section.made_from(judged):
-                return section.draw(kept["content"], judged), True
-            why = "What is kept of it is of another bundle, or of other images"
-        except (OSError, TypeError, KeyError, ValueError, AttributeError):
-            why = "What is kept of it cannot be read"
+def maps_of(judged: Judged, *, is_full: bool = False) -> tuple[Maps, str]:
+    """Maps of the surest wrong answers, and what they say, or how they are made, as HTML."""
+    if not judged.surest:
+        return {}, ""
+    drawn, why = _found(MAPS, judged, is_full=is_full)
+    return ({}, why) if drawn is None else drawn
+
+
+def _found(section: KeptSection, judged: Judged, *, is_full: bool) -> tuple[Any | None, str]:
+    """What is drawn of a section; or None, and why not as HTML."""
+    path = judged.finished.path / FOLDER / f"{section.name}.json"
+    made_from = section.made_from(judged)
+    drawn, why = _kept(path, section, judged, made_from)
+    if drawn is None and is_full:
+        return _computed(path, section, judged, made_from)
     command = f"<code>sightline report {text_of(str(judged.finished.path))} --full</code>"
-    return f"<p>{escape(section.about)} {why}: {command} computes it, once.</p>", False
+    return drawn, f"<p>{escape(section.about)} {why}: {command} computes it, once.</p>"
 
 
-def _computed(section: KeptSection, judged: Judged) -> str:
+def _kept(path: Path, section: KeptSection, judged: Judged, made_from: Mapping[str, Any]) -> tuple[Any | None, str]:
+    if not path.exists():
+        return None, "Not computed yet"
+    try:
+        kept = read_json(path)
+        if kept["made_from"] != made_from:
+            return None, "What is kept of it is of another bundle, or of other images"
+        return section.draw(kept["content"], judged), ""
+    except (OSError, TypeError, KeyError, ValueError, AttributeError):
+        return None, "What is kept of it cannot be read"
+
+
+def _computed(path: Path, section: KeptSection, judged: Judged, made_from: Mapping[str, Any]) -> tuple[Any | None, str]:
     if judged.dataset is None:
-        return f"<p>{escape(section.about)} It needs the images: {text_of(judged.why)}.</p>"
+        return None, f"<p>{escape(section.about)} It needs the images: {text_of(judged.why)}.</p>"
+    reporter().say(f"report: {section.title.lower()}")
     try:
         content = section.compute(judged)
     except (InvalidSource, InvalidValue) as error:
-        return f"<p>{escape(section.about)} It cannot be computed: {text_of(str(error))}</p>"
-    path = _file(section, judged)
-    write_json(path, {"made_from": section.made_from(judged), "content": content})
-    return section.draw(read_json(path)["content"], judged)
+        return None, f"<p>{escape(section.about)} It cannot be computed: {text_of(str(error))}</p>"
+    write_json(path, {"made_from": made_from, "content": content})
+    return section.draw(read_json(path)["content"], judged), ""
 
 
 def _slices(judged: Judged) -> dict[str, Any]:
@@ -200,6 +218,35 @@ def _wrong_among(listed: list[dict[str, Any]], judged: Judged) -> dict[str, int]
     return {"num_wrong_answers": len(wrong), "num_wrong_listed": len(wrong.intersection(e["file"] for e in listed))}
 
 
+def _maps(judged: Judged) -> dict[str, Any]:
+    rows = judged.rows(list(judged.surest))
+    if judged.dataset is None or not (rows >= 0).any():
+        raise InvalidSource("none of these images is there.")
+    found = explain(judged.finished.bundle, judged.dataset.take(rows[rows >= 0]))
+    details, readable = found.maps, np.flatnonzero(found.predictions.readable)
+    told = [
+        {
+            "file": found.predictions.row_ids[row],
+            "words": share_in_words(str(details.places[row]), float(details.shares[row])),
+            "values": kept_map(found.grid.spread(details.maps[row]), found.scale),
+        }
+        for row in readable.tolist()
+    ]
+    return {"about": found.about_maps, "maps": told}
+
+
+def _draw_maps(told: Mapping[str, Any], judged: Judged) -> tuple[Maps, str]:
+    drawn = {}
+    for one in told["maps"]:
+        (row,) = judged.rows([one["file"]])
+        if judged.dataset is None or row < 0:
+            continue
+        pixels = read_pixels(judged.dataset.take(np.array([row])), judged.finished.bundle.input)
+        if not pixels.errors:
+            drawn[str(one["file"])] = (drawn_map(pixels[0], one["values"]), str(one["words"]))
+    return drawn, about_maps(told)
+
+
 def _robustness(judged: Judged) -> dict[str, Any]:
     if judged.split is None:
         raise InvalidValue("the run kept no answers to images that it did not learn from.")
@@ -217,6 +264,13 @@ def _draw_doubts(told: Mapping[str, Any], judged: Judged) -> str:
     return doubts_section(told, judged.picture, source=str(judged.finished.source.get("typed") or "SOURCE"))
 
 
+MAPS: Final = KeptSection(
+    "maps",
+    "Where it looks",
+    "Which places of these images speak for the class that was named.",
+    compute=_maps,
+    draw=_draw_maps,
+)
 # In the order in which they are told and computed: what takes longest comes last.
 SECTIONS: Final = (
     KeptSection(

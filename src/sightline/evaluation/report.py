@@ -6,6 +6,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import InvalidBundle, InvalidValue
-from sightline.evaluation.kept_sections import Judged, sections_of
+from sightline.evaluation.kept_sections import Judged, Maps, maps_of, sections_of
 from sightline.evaluation.measuring.finished_runs import FinishedRun, kept_evaluation, kept_predictions, read_run
 from sightline.evaluation.mistakes import SPLITS, Mistake, Mistakes, mistakes
 from sightline.metrics.figures import FIGURES, is_right
@@ -50,9 +51,10 @@ def report(
     measured, what happens where only sure answers count, each class, what is taken for what, the wrong answers with
     their pictures and the training images that look most alike, whether confidences come true, data and training.
 
-    What takes minutes is computed once, with `full`, and kept in the folder of the run: on which parts of the images it
-    is wrong more often, which labels may be doubtful, what is left of it where images go bad. Every later report shows
-    what is kept, as long as bundle, splits and images are the same.
+    What takes minutes is computed once, with `full`, and kept in the folder of the run: which places of its surest
+    wrong answers speak for them, on which parts of the images it is wrong more often, which labels may be doubtful,
+    what is left of it where images go bad. Every later report shows what is kept, as long as bundle, splits and images
+    are the same.
 
     Args:
         run: a run or its folder.
@@ -97,8 +99,10 @@ def gathered(finished: FinishedRun, source: Any = None, *, is_full: bool = False
     judged = None if split is None else kept_evaluation(finished, split)
     found = None if split is None or judged is None else mistakes(finished, source, split=split)
     dataset, why = (None, "there are no answers to judge") if found is None else (found.dataset, found.about_images)
-    subject = Judged(finished, split, dataset, why)
-    wrong, unsure = ([], []) if found is None else _reported(found, subject)
+    surest = () if found is None else tuple(row.row_id for row in found.rows if row.is_wrong)[:MOST_SUREST]
+    subject = Judged(finished, split, dataset, why, surest)
+    maps, about_maps = maps_of(subject, is_full=is_full)
+    wrong, unsure = ([], []) if found is None else _reported(found, subject, maps)
     missing = [] if found is None or not found.about_images else [f"Pictures: {found.about_images}."]
     if split != "test":
         missing.append("Test figures: the run had no test images.")
@@ -117,6 +121,7 @@ def gathered(finished: FinishedRun, source: Any = None, *, is_full: bool = False
         steps=[] if split is None or judged is None else threshold_steps(finished, split),
         wrong=wrong,
         unsure=unsure,
+        about_maps=about_maps,
         about_unsure="" if found is None else found.about_unsure,
         findings=_findings(finished.path / "findings.json"),
         history=finished.history,
@@ -191,15 +196,22 @@ def _steps(confidences: NDArray[np.float64], right: NDArray[np.bool_]) -> list[T
     return steps
 
 
-def _reported(found: Mistakes, judged: Judged) -> tuple[list[ReportedAnswer], list[ReportedAnswer]]:
+def _reported(found: Mistakes, judged: Judged, maps: Maps) -> tuple[list[ReportedAnswer], list[ReportedAnswer]]:
     """The wrong answers, and the right ones that are unsure; the first of both with their pictures."""
     wrong = [row for row in found.rows if row.is_wrong]
     unsure = [row for row in found.rows if not row.is_wrong]
-    surest = [_answer(row, judged, has_nearest=True) for row in wrong[:MOST_SUREST]]
+    surest = [_with_map(_answer(row, judged, has_nearest=True), maps) for row in wrong[:MOST_SUREST]]
     pictured = [_answer(row, judged) for row in wrong[MOST_SUREST:MOST_PICTURES]]
     rest = [_answer(row, None) for row in wrong[MOST_PICTURES:]]
     right = [_answer(row, judged if place < MOST_UNSURE else None) for place, row in enumerate(unsure)]
     return [*surest, *pictured, *rest], right
+
+
+def _with_map(answer: ReportedAnswer, maps: Maps) -> ReportedAnswer:
+    if answer.row_id not in maps:
+        return answer
+    drawn, words = maps[answer.row_id]
+    return replace(answer, map=drawn, map_words=words)
 
 
 def _answer(row: Mistake, judged: Judged | None, *, has_nearest: bool = False) -> ReportedAnswer:

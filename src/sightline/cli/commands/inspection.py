@@ -145,7 +145,9 @@ def report_options(parser: ArgumentParser) -> None:
     parser.add_argument("source", nargs="?", help="where the images are (default: where the run found them)")
     shorthand_options(parser, OPENING_SHORTHANDS)
     parser.add_argument(
-        "--full", action="store_true", help="compute what takes minutes, too: weaker parts, labels, robustness; once"
+        "--full",
+        action="store_true",
+        help="compute what takes minutes, too: maps, weak parts, labels, robustness; once",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="the HTML to write (default: report.html of the run)")
     trusted_option(parser)

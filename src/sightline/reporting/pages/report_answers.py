@@ -112,15 +112,15 @@ def mistakes_section(content: ReportContent) -> str:
         return ""
     if not content.wrong:
         return "<p>None.</p>"
-    return f"{_surest(content.wrong[:MOST_SUREST])}<h3>By pairs of classes</h3>{_by_pairs(content)}"
+    return f"{_surest(content.wrong[:MOST_SUREST], content.about_maps)}<h3>By pairs of classes</h3>{_by_pairs(content)}"
 
 
-def _surest(answers: Sequence[ReportedAnswer]) -> str:
+def _surest(answers: Sequence[ReportedAnswer], about_maps: str) -> str:
     cards = "".join(map(_card, answers))
     return (
         "<h3>The surest of them</h3><p>Wrong, and sure of it: labels that may be doubtful stand here, and what the "
         "network does not see. Beside each image are the training images that it sees most alike; they need not be why "
-        f'it answered so.</p><div class="surest">{cards}</div>'
+        f'it answered so.</p>{about_maps}<div class="surest">{cards}</div>'
     )
 
 
@@ -140,8 +140,15 @@ def _card(answer: ReportedAnswer) -> str:
         f'<div class="doubt"><p>given <b>{short_name(answer.given)}</b>, named <b>{short_name(answer.predicted)}</b>, '
         f"{_sure(answer)} sure{_mark(answer)}</p>"
         f'<div class="pictures"><figure>{_image(answer.picture, what)}<figcaption>{_broken(answer.row_id)}</figcaption>'
-        f"</figure>{side}</div></div>"
+        f"</figure>{side}{_map(answer)}</div></div>"
     )
+
+
+def _map(answer: ReportedAnswer) -> str:
+    if answer.map is None:
+        return ""
+    what = f"map of {answer.row_id}: for {answer.predicted} {answer.map_words}"
+    return f"<figure>{_image(answer.map, what)}<figcaption>{text_of(answer.map_words)}</figcaption></figure>"
 
 
 def _by_pairs(content: ReportContent) -> str:

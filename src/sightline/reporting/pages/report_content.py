@@ -33,6 +33,8 @@ class ReportedAnswer:
         picture: None where the image is not at hand, or there are enough.
         is_unsure: whether `predict --max-error` would have marked it.
         nearest_pictures: of the nearest, where they are shown; None for one that is not at hand.
+        map: which places speak for the named class, or None.
+        map_words: where most of that lies, in words.
     """
 
     row_id: str
@@ -43,6 +45,8 @@ class ReportedAnswer:
     picture: Miniature | None = None
     is_unsure: bool = False
     nearest_pictures: tuple[Miniature | None, ...] = ()
+    map: Miniature | None = None
+    map_words: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ class ReportContent:
         missing: what is not in the report, and why.
         bundle: what is typed behind `sightline predict`.
         unsure: right answers that are unsure, the least sure first.
+        about_maps: what maps say, or how they are made, as HTML that is safe.
         about_unsure: what is promised of answers that are not unsure, or why none is marked.
         findings: what was noticed about the images before training; None where that was not kept.
         sections: further ones: (id, title, HTML that is safe).
@@ -104,6 +109,7 @@ class ReportContent:
     bundle: str
     unsure: Sequence[ReportedAnswer] = ()
     about_unsure: str = ""
+    about_maps: str = ""
     findings: Sequence[NoticedThing] | None = None
     sections: Sequence[tuple[str, str, str]] = field(default_factory=tuple)
 

@@ -19,6 +19,8 @@ section { scroll-margin-top: 1rem; }
 .plain { padding-left: 1.2rem; max-width: 52rem; } .plain li { margin: .3rem 0; }
 section > p { max-width: 52rem; } section > h3 { margin: 1.4rem 0 .4rem; }
 .surest { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr)); gap: 0 .75rem; }
+@media (min-width: 34.01rem) { .surest .doubt .pictures { gap: .9rem; } .surest .side { gap: .3rem; }
+  .surest .doubt figure, .surest .doubt figure img { width: 4.7rem; } .surest .doubt figure img { height: 4.7rem; } }
 .scroll { overflow-x: auto; }
 .scroll table { width: auto; min-width: 100%; } .scroll th, .scroll td { white-space: nowrap; }
 .scroll tbody th { max-width: 16rem; overflow: hidden; text-overflow: ellipsis; }

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 from typing import Any
 
 import numpy as np
+import pytest
+from PIL import Image
 
 from sightline.metrics.slices import judge_slices
 from sightline.reporting.pages.miniatures import miniature_of
 from sightline.reporting.pages.sections.doubts import doubts_section
+from sightline.reporting.pages.sections.maps import STEPS, about_maps, drawn_map, kept_map
 from sightline.reporting.pages.sections.robustness import robustness_section
 from sightline.reporting.pages.sections.slices import slices_section
 
@@ -88,3 +93,26 @@ def test_where_no_label_is_doubtful_that_is_said() -> None:
     page = doubts_section(_doubts([], not_judged=["<b>"]), lambda _: None, source="s")
     assert "None of 1,000 labels" in page
     assert "&lt;b&gt;" in page
+
+
+def test_a_kept_map_is_drawn_where_it_was_and_by_one_scale() -> None:
+    spread = np.zeros((64, 64))
+    spread[:32, :32], spread[32:, 32:] = 2.0, -1.0
+    kept = kept_map(spread, 2.0)
+    assert (len(kept), len(kept[0])) == (32, 32)
+    assert (kept[4][4], kept[28][28], kept[4][28]) == (STEPS, -STEPS // 2, 0)
+    address = drawn_map(np.full((64, 64, 3), 100, np.uint8), kept).address
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))).convert("RGB"), int)
+    assert pixels[8, 8, 0] > pixels[8, 8, 2] + 100, "orange speaks for it"
+    assert pixels[56, 56, 2] > pixels[56, 56, 0] + 20, "blue against it, at half the scale"
+    assert pixels[8, 56].tolist() == [100, 100, 100], "nothing where it is 0"
+
+
+@pytest.mark.parametrize("values", [[], [1, 2], [["a"]], [[float("nan")]], [[1] * 99] * 99, [[1], [1, 2]]])
+def test_what_is_no_map_is_not_drawn(values: Any) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        drawn_map(np.zeros((8, 8, 1), np.uint8), values)
+
+
+def test_what_colours_say_is_told_beside_the_maps() -> None:
+    assert "Maps are &lt;b&gt;." in about_maps({"about": "maps are <b>"})
