@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from sightline.quality.audit import audit
 from sightline.quality.findings import Audit, audit_figures
 from sightline.quality.labels.doubts import FEWEST_IMAGES, find_doubts, tied_groups
 from sightline.records import Dataset
+from sightline.system.progress import Bar, reporting
 
 NO_PAIRS = np.empty((0, 2), np.int64)
 
@@ -49,6 +51,21 @@ def test_labels_that_were_changed_come_first_with_their_right_class(found: Audit
     is_changed = np.isin(first, wrong(digits))
     assert (doubts.suggested[:12] == truth[first])[is_changed].all()
     assert (np.diff(doubts.doubts[: doubts.num_listed]) <= 0).all()
+
+
+def test_judging_has_a_bar_that_ends_where_the_work_ends(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    bars: list[Bar] = []
+    begin = Bar.__init__
+
+    def noted(bar: Bar, description: str, **options: Any) -> None:
+        begin(bar, description, **options)
+        bars.append(bar)
+
+    monkeypatch.setattr(Bar, "__init__", noted)
+    with reporting("quiet"):
+        find_doubts(digits, readable=np.ones(len(digits), bool), copies=NO_PAIRS)
+    (bar,) = [bar for bar in bars if bar.description == "judging labels"]
+    assert bar.done == bar.total == 5 * (2 + 2 * 5), "five rounds of 15 changed labels, each in two ways"
 
 
 def test_doubtful_labels_are_a_note_that_leaves_nothing_out(found: Audit) -> None:

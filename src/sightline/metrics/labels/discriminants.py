@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -23,6 +24,7 @@ class OutOfFold:
     Args:
         features: (num_images, num_features) finite numbers.
         folds: (num_images,) whole numbers from 0, the fold of each row; at least two.
+        after_fold: called whenever a fold is done, here and in each `answers`.
 
     Source:
         Linear discriminant analysis with a shrunken covariance: Friedman, Regularized Discriminant Analysis, JASA 84
@@ -36,7 +38,10 @@ class OutOfFold:
         ((4, 2), [0, 0, 1, 1])
     """
 
-    def __init__(self, features: ArrayLike, folds: ArrayLike) -> None:
+    def __init__(
+        self, features: ArrayLike, folds: ArrayLike, *, after_fold: Callable[[], object] = lambda: None
+    ) -> None:
+        self._after_fold = after_fold
         table = checked_table(features, name="features")
         self._num_features = int(table.shape[1])
         # Thousands of numbers a row: float32 halves what it takes. Without their means, which no answer depends on, as
@@ -47,7 +52,10 @@ class OutOfFold:
         parts = np.unique(self._folds)
         if len(parts) < 2:
             raise InvalidValue(f"folds must be at least 2; got {len(parts)}.")
-        products = {fold: self._product(self._folds == fold) for fold in parts.tolist()}
+        products = {}
+        for fold in parts.tolist():
+            products[fold] = self._product(self._folds == fold)
+            after_fold()
         whole = np.sum(list(products.values()), axis=0)
         self._products = {fold: whole - product for fold, product in products.items()}
         self._ridges: dict[int, NDArray[np.float64]] = {}
@@ -76,6 +84,7 @@ class OutOfFold:
         for fold in self._products:
             inside = self._folds == fold
             by_likelihood[inside], by_regression[inside] = self._answered(fold, inside, given, num_classes)
+            self._after_fold()
         return by_likelihood, by_regression
 
     def _answered(

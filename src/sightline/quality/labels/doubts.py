@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from sightline.metrics.labels.discriminants import OutOfFold
 from sightline.metrics.labels.folds import grouped_folds
 from sightline.metrics.labels.quality import label_doubts
 from sightline.quality.labels.outliers import class_outliers
-from sightline.quality.labels.planting import PlantedFlips, no_planting, plant_flips
+from sightline.quality.labels.planting import PlantedFlips, no_planting, num_rounds, plant_flips
 from sightline.records import Dataset, InputSpec
 from sightline.system.progress import reporter
 from sightline.system.text import counted, listed
@@ -114,8 +115,13 @@ def find_doubts(dataset: Dataset, *, readable: NDArray[np.bool_], copies: NDArra
             dataset, readable=readable & ~np.isin(np.arange(len(dataset)), judged[~is_read]), copies=copies
         )
     reporter().say(f"doubtful labels: judging {counted(len(judged), 'label')}")
-    judge = OutOfFold(features, grouped_folds(labels, groups[judged], num_classes=len(kept)))
-    answers = judge.answers(labels, num_classes=len(kept))
+    folds = grouped_folds(labels, groups[judged], num_classes=len(kept))
+    # Products of features, the labels as they are, and twice in each round of changed ones.
+    total = len(np.unique(folds)) * (2 + 2 * num_rounds(labels))
+    with reporter().bar("judging labels", total=total, unit="parts") as bar:
+        judge = OutOfFold(features, folds, after_fold=functools.partial(bar.advance, 1))
+        answers = judge.answers(labels, num_classes=len(kept))
+        planted = plant_flips(judge, labels, look_alikes(labels, answers[1]))
     doubts = label_doubts(labels, *answers)
     fits = softmax(answers[0]) + answers[1]
     both = (answers[0].argmax(axis=1) != labels) & (answers[1].argmax(axis=1) != labels)
@@ -132,7 +138,7 @@ def find_doubts(dataset: Dataset, *, readable: NDArray[np.bool_], copies: NDArra
         num_listed=min(int(both.sum()), max(FEWEST_LISTED, round(MOST_SHARE * len(judged)))),
         nearest_given=np.where(nearest[0] < 0, -1, judged[nearest[0]]),
         nearest_suggested=np.where(nearest[1] < 0, -1, judged[nearest[1]]),
-        planted=plant_flips(judge, labels, look_alikes(labels, answers[1])),
+        planted=planted,
         not_judged=missing,
         outliers=judged[class_outliers(features, labels, groups[judged])],
     )

@@ -105,14 +105,20 @@ def plant_flips(
     """
     generator = np.random.default_rng(seed)
     num_planted = len(_drawn(labels, generator))
-    if num_planted < FEWEST:
+    num_planted, rounds = len(_drawn(labels, generator)), num_rounds(labels)
+    if not rounds:
         return None
-    rounds = min(_MOST_ROUNDS, -(-_ENOUGH // num_planted))
     found = np.mean([_round(judge, labels, look_alikes, generator) for _ in range(rounds)], axis=0)
     places = tuple(place for place in _PLACES if place <= num_planted) or (num_planted,)
     any_class, most_alike = (tuple(float(one[place - 1] / place) for place in places) for one in found)
     recalls = tuple((found[:, num_planted - 1] / num_planted).tolist())
     return PlantedFlips(num_planted, rounds, places, any_class, most_alike, recalls)
+
+
+def num_rounds(labels: NDArray[np.int64]) -> int:
+    """How often labels are changed, each time in two ways; 0 where there are too few images."""
+    num_planted = int(np.rint(SHARE * np.bincount(labels)).sum())
+    return 0 if num_planted < FEWEST else min(_MOST_ROUNDS, -(-_ENOUGH // num_planted))
 
 
 def _drawn(labels: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.int64]:
