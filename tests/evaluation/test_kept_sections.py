@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import sightline
@@ -107,6 +108,8 @@ def test_without_images_a_section_says_so_and_what_is_kept_is_shown(
 def test_sections_hold_what_the_commands_tell(judged: Judged, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept_sections, "STRESSED_IMAGES", 10)
     monkeypatch.setattr(kept_sections, "STRESSED_SEVERITIES", (3,))
+    of_test = {row_id: split for row_id, split in judged.finished.splits.items() if split == "test"}
+    judged = dataclasses.replace(judged, finished=dataclasses.replace(judged.finished, splits=of_test))
     list(sections_of(judged, is_full=True))
     kept = {
         section.name: json.loads((judged.finished.path / FOLDER / f"{section.name}.json").read_text(encoding="utf-8"))
@@ -166,3 +169,27 @@ def test_maps_of_the_surest_wrong_answers_are_kept_and_stand_beside_them(run_cop
 
 def test_a_run_without_wrong_answers_has_no_maps(judged: Judged) -> None:
     assert maps_of(judged, is_full=True) == ({}, "")
+
+
+def test_what_cannot_be_computed_says_why_and_the_others_are_there(
+    judged: Judged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_sections, "SECTIONS", SECTIONS[:2])
+    few = dict(list(judged.finished.splits.items())[:9])
+    judged = dataclasses.replace(judged, finished=dataclasses.replace(judged.finished, splits=few))
+    (_, _, parts), (_, _, labels) = sections_of(judged, is_full=True)
+    assert "<table" in parts
+    assert "It cannot be computed: doubtful labels: two classes of at least 10 images" in labels
+
+
+def test_of_images_that_are_gone_the_others_are_told(judged: Judged, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_sections, "SECTIONS", SECTIONS[:1])
+    assert judged.dataset is not None
+    left = np.flatnonzero(judged.rows(list(judged.finished.predictions["test"].given)) >= 0)[:150]
+    rows = judged.rows(list(judged.finished.predictions["test"].given))[left]
+    ((_, _, body),) = sections_of(dataclasses.replace(judged, dataset=judged.dataset.take(rows)), is_full=True)
+    assert "<table" in body
+    nothing = dataclasses.replace(judged, dataset=judged.dataset.take(judged.rows(list(judged.finished.splits))[:5]))
+    (judged.finished.path / FOLDER / "slices.json").unlink()
+    ((_, _, body),) = sections_of(nothing, is_full=True)
+    assert "none of the images that were judged is there" in body

@@ -175,6 +175,12 @@ def test_unsure_answers_are_counted_and_shown(small: ReportContent) -> None:
     assert "No answer is marked unsure: too few." in refused
 
 
+def test_who_reads_the_top_alone_is_told_what_leaving_out_the_unsure_gives(small: ReportContent) -> None:
+    told = {**small.figures, "answered": 0.9, "answered_error": 0.012}
+    assert "90.0 % of the images are answered, 1.2 % of those wrongly." in report_page(replace(small, figures=told))
+    assert "Leaving the unsure" not in report_page(small)
+
+
 def test_what_was_noticed_about_the_images_is_told() -> None:
     content = _content((HOSTILE, "dog"), num_images=40)
     noticed = NoticedThing("warning", "classes of very different size", HOSTILE)

@@ -119,6 +119,10 @@ def _cards(told: Mapping[str, Any]) -> str:
         low, high = map(share_in_words, hardest.get("recall_interval") or (math.nan, math.nan))
         found = f"{share_in_words(hardest['recall'])} of its {counted(hardest['num_images'], 'image')} are found"
         cards.append(("The hardest class", f"{short_name(hardest['class_name'])}: {found}, {low} to {high}."))
+    if told.get("answered") is not None and told.get("answered_error") is not None:
+        wrong = share_in_words(told["answered_error"])
+        left = f"{share_in_words(told['answered'])} of the images are answered, {wrong} of those wrongly."
+        cards.append(("Leaving the unsure to a person", left))
     for pair in told.get("most_confused", ())[:1]:
         what = f"{short_name(pair['given'])} is taken for {short_name(pair['predicted'])}"
         cards.append(("Most often confused", f"{what}: {counted(pair['num_images'], 'image')}."))

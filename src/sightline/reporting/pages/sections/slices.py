@@ -35,7 +35,8 @@ def slices_section(told: Mapping[str, Any]) -> str:
         f"{_table(slices[:shown], level)}{others if rest else ''}"
         '<p class="faint">Each part against all other images: the exact test of Fisher, one-sided; as many parts are '
         "looked at, p is adjusted (Holm) so that of sources that are alike everywhere one in twenty has a part called "
-        f"worse. In brackets, the {level} interval of the difference. Parts may overlap.</p>"
+        f"worse. Points more: how far the share of wrong answers lies above that of the rest, in brackets the {level} "
+        "interval. Parts may overlap.</p>"
     )
 
 
@@ -51,14 +52,14 @@ def _verdict(worse: list[Mapping[str, Any]], count: int) -> str:
 
 
 def _table(slices: list[Mapping[str, Any]], level: str) -> str:
-    counts = ("images", "wrong", "share", "of the rest", f"difference, {level}", "adjusted p")
+    counts = ("images", "wrong", "share", "of the rest", f"points more, {level}", "adjusted p")
     rows = map(_row, slices)
     return wide_table("parts of the images", rows, texts=["part"], counts=counts, is_sortable=True)
 
 
 def _row(one: Mapping[str, Any]) -> str:
     low, high = one["excess_interval"]
-    excess = f"{100 * one['excess']:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}] points"
+    excess = f"{100 * one['excess']:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
     p_value = escape(told_p_value(one["adjusted_p_value"]).removeprefix("= "))
     cells = (
         count_cell(f"{one['num_images']:,}", one["num_images"]),
