@@ -106,6 +106,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
         ),
     ),
     (Room("reporting/pages/sections", "slices doubts maps robustness"),),
+    (Room("reporting/pages/explanations", "page"),),
     (Room("evaluation/measuring", "scoring finished_runs judging paired_tests drift"),),
     (Room("evaluation/corruptions", "filters strengths changes"),),
     (Room("evaluation/slicing", "membership clusters finding"),),
@@ -152,7 +153,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("information"),),
     (Room("__init__"),),
     (Room("cli", "printing options"),),
-    (Room("cli/commands", "sources runs bundles inspection drift robustness lists machine"),),
+    (Room("cli/commands", "sources runs bundles explanation inspection drift robustness lists machine"),),
     (Room("cli", "main"),),
     (Room("__main__"),),
 )

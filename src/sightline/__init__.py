@@ -35,6 +35,7 @@ _HOMES: dict[str, str] = {
     "reopen": "sightline.evaluation.measuring.finished_runs",
     "trusting": "sightline.bundles.bundle",
     "sign": "sightline.bundles.bundle",
+    "explain": "sightline.evaluation.explain",
     "similar": "sightline.evaluation.similarity",
     "compare": "sightline.evaluation.comparison",
     "export": "sightline.deployment.export",
@@ -53,6 +54,7 @@ _HOMES: dict[str, str] = {
     "Bundle": "sightline.records",
     "Audit": "sightline.quality.findings",
     "Predictions": "sightline.records",
+    "Explanations": "sightline.evaluation.explain",
     "Similar": "sightline.evaluation.similarity",
     "Evaluation": "sightline.records",
     "Stress": "sightline.evaluation.stress",
@@ -91,6 +93,7 @@ if TYPE_CHECKING:  # for editors and type checkers alone
     from sightline.evaluation.check import Check as Check, check as check
     from sightline.evaluation.comparison import Comparison as Comparison, compare as compare
     from sightline.evaluation.evaluate import evaluate as evaluate
+    from sightline.evaluation.explain import Explanations as Explanations, explain as explain
     from sightline.evaluation.kept_runs import runs as runs
     from sightline.evaluation.measuring.finished_runs import reopen as reopen
     from sightline.evaluation.mistakes import Mistakes as Mistakes, mistakes as mistakes

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from sightline._version import __version__
-from sightline.cli.commands import bundles, drift, inspection, lists, machine, robustness, runs, sources
+from sightline.cli.commands import bundles, drift, explanation, inspection, lists, machine, robustness, runs, sources
 from sightline.cli.printing import silence_stdout
 from sightline.errors import SightlineError
 from sightline.system.interruption import Stopped, heeding_interrupts
@@ -81,6 +81,11 @@ COMMANDS: dict[str, Command] = {
     ),
     "evaluate": Command("measure a bundle on labelled images", bundles.evaluate, bundles.evaluate_options),
     "predict": Command("name what is on images", bundles.predict, bundles.predict_options),
+    "explain": Command(
+        "show which places of images speak for a class, and the training images most like them",
+        explanation.explain,
+        explanation.explain_options,
+    ),
     "stress": Command(
         "tell what a bundle still gets right where images go bad: noise, blur, weather, compression",
         robustness.stress,

@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
+import functools
+import io
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from sightline.bundles.bundle import load_bundle
 from sightline.bundles.given_images import check_there, paths_of
-from sightline.bundles.maps.class_maps import ClassMaps, MapsMaker, Method, maps_maker
+from sightline.bundles.maps.class_maps import ClassMaps, Method, maps_maker
 from sightline.bundles.maps.grid import Grid
 from sightline.bundles.prediction import find_images, predict_with
 from sightline.bundles.trust.details import DetailMaker
-from sightline.bundles.trust.neighbours import neighbours_maker
+from sightline.bundles.trust.neighbours import neighbours_maker, read_neighbours, read_thumbnails
 from sightline.errors import InvalidBundle, InvalidValue
-from sightline.records import Bundle, Dataset, Neighbours, Predictions, Run
+from sightline.records import Bundle, Dataset, Neighbours, Predictions, Run, image_tag
+from sightline.reporting.pages.explanations.page import ExplainedImage, NearImage, explanations_page
+from sightline.reporting.sheets.grids import Cell, draw_grid, make_cell
+from sightline.reporting.sheets.overlays import SIDE, drawn, overlay
+from sightline.system.files import check_free, staged_folder, write_atomically
+from sightline.system.paths import check_output, places_of, portable_name
 from sightline.system.progress import reporter
 from sightline.system.text import counted
 
 NEAREST = 3
 # A person looks at each of them, and all are held in memory.
 MOST_EXPLAINED = 1_000
+UNITS = {
+    "activations": "what a place adds to the logit, above the mean of all classes",
+    "occlusion": "how far the log-odds fall where the place is covered",
+}
+_REMARK = (
+    "Look at the nearest training images first. Other ways of drawing such a map would mark other places, and a map "
+    "of a wrong answer looks as convincing as one of a right one."
+)
+_TOP, _LONGEST_NAME, _MOST_IN_NOTEBOOK = 3, 120, 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +53,7 @@ class Explanations:
         predictions: one row an image; an unreadable one has an error and no map.
         maps: of the same rows, with the images as the network was fed them.
         neighbours: the nearest training images, likewise; None where the bundle names none.
+        bundle: that was asked.
         class_name: the class that all maps are about, or None for the one that each image is answered with.
         method: "activations" or "occlusion".
         about_maps: what a value of a map says, in words.
@@ -44,6 +64,7 @@ class Explanations:
     predictions: Predictions
     maps: ClassMaps
     neighbours: Neighbours | None
+    bundle: Bundle
     class_name: str | None
     method: str
     about_maps: str
@@ -62,11 +83,119 @@ class Explanations:
     def __repr__(self) -> str:
         return f"Explanations of {counted(len(self), 'image')}, maps by {self.method}"
 
+    def _repr_html_(self) -> str:
+        picture = self.sheet(most=_MOST_IN_NOTEBOOK)
+        return image_tag(picture, height=Image.open(io.BytesIO(picture)).height)
 
-def explain(
-    bundle: str | Path | Bundle | Run, images: Any, *, class_name: str | None = None, method: Method = "auto"
+    def picture(self, row: int) -> NDArray[np.uint8]:
+        """The map of a readable row over its image, (height, width, 3), in the colours of the one scale."""
+        image = drawn(self.maps.images[row])
+        return overlay(image, self.grid.spread(self.maps.maps[row], image.shape[:2]), scale=self.scale)
+
+    def sheet(self, *, most: int = 40, rows: Sequence[int] | None = None) -> bytes:
+        """Images and their maps side by side as one PNG: the first that can be read, or these rows."""
+        chosen = [row for row in (range(len(self)) if rows is None else rows) if self.predictions.errors[row] is None]
+        lines = [[self._image_cell(row), self._map_cell(row), *self._nearest_cells(row)] for row in chosen[:most]]
+        title = f"orange speaks for the class, blue against it; colours end at {self.scale:.3g}"
+        return draw_grid(lines, title=title if lines else "no image can be read")
+
+    def page(self) -> str:
+        """Everything as one HTML page that needs nothing but itself."""
+        images = [self._explained(row) for row in range(len(self))]
+        remarks = [
+            f"{text[0].upper()}{text[1:]}." for text in (self.about_maps, self.about_nearest.rstrip(".")) if text
+        ]
+        title = f"{counted(len(self), 'image')}, as {self.bundle.path} sees {'it' if len(self) == 1 else 'them'}"
+        return explanations_page(title, images, remarks=[*remarks, _REMARK], scale=self.scale, unit=UNITS[self.method])
+
+    def write(self, out: str | Path, *, overwrite: bool = False) -> None:
+        """Write a page (`.html`), a sheet of the first 40 (`.png`), or a new folder with a picture of each image."""
+        place = Path(out)
+        kind = _kind_of(place)
+        keep = [name for name in self.predictions.row_ids if Path(name).exists()]
+        if kind != "folder":
+            check_output("out", place, keep=keep, overwrite=overwrite)
+            write_atomically(place, self.page() if kind == "page" else self.sheet())
+            return
+        check_free(place, keep=keep)
+        seen = Counter[str]()
+        with staged_folder(place) as made:
+            for row, error in enumerate(self.predictions.errors):
+                if error is None:
+                    (made / self._file_name(row, seen)).write_bytes(self.sheet(rows=[row]))
+
+    def _file_name(self, row: int, seen: Counter[str]) -> str:
+        name = portable_name(PurePath(self.predictions.row_ids[row]).name)[:_LONGEST_NAME] or "_"
+        seen[name.casefold()] += 1
+        count = seen[name.casefold()]
+        return f"{name}.png" if count == 1 else f"{count:04d} {name}.png"
+
+    def _answer(self, row: int) -> str:
+        predictions = self.predictions
+        (told,) = predictions.task.answers(
+            predictions.logits[[row]], predictions.class_names, temperature=predictions.temperature, top=_TOP
+        )
+        return predictions.task.line(told)
+
+    def _about(self, row: int) -> str:
+        return ClassMaps.words(self.maps.cells(row, self.predictions.logits[row], self.predictions.class_names))
+
+    def _image_cell(self, row: int) -> Cell:
+        caption = f"{PurePath(self.predictions.row_ids[row]).name}\n{self._answer(row)}"
+        return make_cell(drawn(self.maps.images[row]), caption, SIDE)
+
+    def _map_cell(self, row: int) -> Cell:
+        name, where = self._about(row).removeprefix("for ").split(": ", 1)
+        return make_cell(self.picture(row), f"for {name}\n{where}", SIDE)
+
+    def _nearest_cells(self, row: int) -> list[Cell]:
+        """Those of which a picture travels."""
+        cells = []
+        for near in self._nearest(row):
+            if near.thumbnail is not None:
+                picture = Image.open(io.BytesIO(near.thumbnail)).convert("RGB")
+                caption = f"near: {near.label}\n{PurePath(near.name).name}"
+                cells.append(make_cell(drawn(np.asarray(picture, np.uint8)), caption, SIDE))
+        return cells
+
+    def _nearest(self, row: int) -> tuple[NearImage, ...]:
+        if self.neighbours is None:
+            return ()
+        pairs = zip(self.neighbours.names[row].tolist(), self.neighbours.classes[row].tolist(), strict=True)
+        return tuple(NearImage(name, label, self._thumbnails.get(name)) for name, label in pairs if name)
+
+    @functools.cached_property
+    def _thumbnails(self) -> dict[str, bytes]:
+        """By the name of the training image."""
+        pictures = read_thumbnails(self.bundle)
+        if pictures is None:
+            return {}
+        return dict(zip(read_neighbours(self.bundle).names.tolist(), pictures, strict=False))
+
+    def _explained(self, row: int) -> ExplainedImage:
+        name, error = self.predictions.row_ids[row], self.predictions.errors[row]
+        if error is not None:
+            return ExplainedImage(name, error.removeprefix(f"{name}: "), "", "", None, None, ())
+        image = drawn(self.maps.images[row])
+        notice = self.predictions.notices[row] or ""
+        return ExplainedImage(
+            name, self._answer(row), self._about(row), notice, image, self.picture(row), self._nearest(row)
+        )
+
+
+def explain(  # each is an option of the command line
+    bundle: str | Path | Bundle | Run,
+    images: Any,
+    *,
+    class_name: str | None = None,
+    method: Method = "auto",
+    out: str | Path | None = None,
+    overwrite: bool = False,
 ) -> Explanations:
     """What a bundle answers to images, the training images most like them, and which places speak for a class.
+
+    Where a network looks is not why it answers as it does, and maps make people believe wrong answers as well as
+    right ones: look at the nearest training images first.
 
     Args:
         bundle: a bundle or a run, or its folder; "imagenet" for the network inside the package.
@@ -75,27 +204,76 @@ def explain(
         method: "activations": what each place adds to the logit, exactly, for networks that end in a mean over
             positions or in layers with ReLU; "occlusion": what covering each place changes, for any network; "auto":
             the first where it can be had.
+        out: a page to write (`.html`), a sheet of pictures (`.png`), or a new folder for a picture of each image.
+        overwrite: whether a file at `out` that Sightline did not write may be replaced.
+
+    Returns:
+        One row an image, with its answer, its nearest training images and its map; an unreadable one has an error.
+        In a notebook it shows the maps.
+
+    Raises:
+        InvalidBundle: the bundle cannot be used, or its network has no maps of activations and they were asked for.
+        InvalidValue: no image was given, or more than 1,000; there is no such class or method; `out` cannot be that.
+        OutputExists, CannotWrite: `out` is taken, or cannot be written.
+
+    Source:
+        Zhou et al., Learning deep features for discriminative localization, arXiv 1512.04150; Draelos, Carin, Use
+        HiResCAM instead of Grad-CAM, arXiv 2011.08891; Zeiler, Fergus, arXiv 1311.2901 (occlusion).
+
+    Example:
+        >>> import sightline
+        >>> from PIL import Image
+        >>> picture = Image.new("RGB", (224, 224), "white")
+        >>> picture.paste("red", (20, 20, 90, 90))
+        >>> found = sightline.explain("imagenet", picture)
+        >>> found  # exact: the network ends in a mean over positions
+        Explanations of 1 image, maps by activations
+        >>> found.maps.maps.shape  # what each of 7 x 7 places adds to the logit, above the mean of all classes
+        (1, 7, 7)
+        >>> logits = found.predictions.logits[0]
+        >>> bool(abs(found.maps.maps.sum() + found.maps.constants[0] - (logits.max() - logits.mean())) < 1e-4)
+        True
     """
     opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
     maker = maps_maker(opened, class_name=class_name, method=method)
+    if out is not None:
+        _check_out(Path(out), images, overwrite=overwrite)
     given = _few_enough(images)
     nearest, about_nearest = _nearest(opened)
     reporter().say(maker.in_words)
-    return _explained(predict_with(opened, given, {**nearest, "maps": maker}), maker, class_name, about_nearest)
-
-
-def _explained(predictions: Predictions, maker: MapsMaker, class_name: str | None, about_nearest: str) -> Explanations:
+    predictions = predict_with(opened, given, {**nearest, "maps": maker})
     details: dict[str, Any] = dict(predictions.details)
-    return Explanations(
+    found = Explanations(
         predictions=predictions,
         maps=details["maps"],
         neighbours=details.get("neighbours"),
+        bundle=opened,
         class_name=class_name,
         method=maker.way.method,
         about_maps=maker.in_words,
         about_nearest=about_nearest,
         grid=maker.grid,
     )
+    if out is not None:
+        found.write(out, overwrite=overwrite)
+    return found
+
+
+def _kind_of(out: Path) -> str:
+    """What is written there: "page", "sheet" or "folder"."""
+    kind = {".html": "page", ".htm": "page", ".png": "sheet", "": "folder"}.get(out.suffix.lower())
+    if kind is None:
+        raise InvalidValue(f"out {out}: ends in {out.suffix}. Name a file .html or .png, or a new folder.")
+    return kind
+
+
+def _check_out(out: Path, images: Any, *, overwrite: bool) -> None:
+    """Refuse it before any image is looked at."""
+    keep = [*places_of(images)] if isinstance(images, Dataset) else [*(paths_of(images) or ())]
+    if _kind_of(out) == "folder":
+        check_free(out, keep=keep)
+    else:
+        check_output("out", out, keep=keep, overwrite=overwrite)
 
 
 def _few_enough(images: Any) -> Any:

@@ -184,7 +184,7 @@ def _answer(
         open_now.enter_context(reporting("quiet" if sys.stdout.isatty() else None))
         bar = open_now.enter_context(reporter().bar("predicting", total=len(paths)))
         for portion in predict_files(bundle, paths, invert=arguments.invert, makers=makers):
-            rows = list(_rows(portion, arguments.top))
+            rows = list(answer_rows(portion, arguments.top))
             num_unreadable += sum(row["error"] is not None for row in rows)
             fault = fault or _print_rows(rows, portion, arguments)
             if fault is not None and table is None:
@@ -201,7 +201,8 @@ def _asked_for(portion: Any) -> list[str]:
     return [*["disagreement"] * (portion.disagreements is not None), *details]
 
 
-def _rows(portion: Any, top: int) -> Iterator[dict[str, Any]]:
+def answer_rows(portion: Any, top: int) -> Iterator[dict[str, Any]]:
+    """Each answer as JSON tells it, with so many classes."""
     logits = portion.logits[portion.readable]
     answers = iter(portion.task.answers(logits, portion.class_names, temperature=portion.temperature, top=top))
     for index, (path, error) in enumerate(zip(portion.row_ids, portion.errors, strict=True)):
@@ -221,7 +222,7 @@ def _print_rows(rows: Sequence[dict[str, Any]], portion: Any, arguments: Namespa
     """Print a portion; where stdout takes no more, say why, once: a table may still be written."""
     try:
         for row in rows:
-            _print_row(row, portion, arguments)
+            print_answer(row, portion, arguments)
         sys.stdout.flush()
     except OSError as error:
         silence_stdout()
@@ -229,7 +230,8 @@ def _print_rows(rows: Sequence[dict[str, Any]], portion: Any, arguments: Namespa
     return None
 
 
-def _print_row(row: dict[str, Any], portion: Any, arguments: Namespace) -> None:
+def print_answer(row: dict[str, Any], portion: Any, arguments: Namespace) -> None:
+    """One answer as a line."""
     if arguments.json:
         print_json(row)
         return
