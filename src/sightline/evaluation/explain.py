@@ -59,6 +59,15 @@ class Explanations:
         about_maps: what a value of a map says, in words.
         about_nearest: why no training images are named; "" where they are.
         grid: where on the image the cells of a map lie; `grid.spread(maps)` gives a value for each pixel.
+
+    Example:
+        >>> import sightline
+        >>> from PIL import Image
+        >>> found = sightline.explain("imagenet", [Image.new("RGB", (224, 224), name) for name in ("white", "red")])
+        >>> found.picture(1).shape  # the map over the second image, in colours that mean the same in all
+        (224, 224, 3)
+        >>> bool(abs(found.maps.maps).max() == found.scale)
+        True
     """
 
     predictions: Predictions
@@ -84,8 +93,7 @@ class Explanations:
         return f"Explanations of {counted(len(self), 'image')}, maps by {self.method}"
 
     def _repr_html_(self) -> str:
-        picture = self.sheet(most=_MOST_IN_NOTEBOOK)
-        return image_tag(picture, height=Image.open(io.BytesIO(picture)).height)
+        return image_tag(self.sheet(most=_MOST_IN_NOTEBOOK), alt=repr(self))
 
     def picture(self, row: int) -> NDArray[np.uint8]:
         """The map of a readable row over its image, (height, width, 3), in the colours of the one scale."""
