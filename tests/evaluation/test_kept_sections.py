@@ -69,7 +69,9 @@ def test_what_is_of_something_else_is_computed_anew(
     assert calls == ["slices", "labels", "slices", *["labels"] * (changed != "bundle/manifest.json")]
 
 
-def test_an_interruption_keeps_what_was_finished(judged: Judged, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interruption_keeps_what_was_finished_and_says_so(
+    judged: Judged, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     calls: list[str] = []
 
     def interrupted(_: Judged) -> dict[str, Any]:
@@ -79,6 +81,7 @@ def test_an_interruption_keeps_what_was_finished(judged: Judged, monkeypatch: py
     _counting(monkeypatch, _section(calls), broken)
     with pytest.raises(KeyboardInterrupt):
         list(sections_of(judged, is_full=True))
+    assert "what was finished is kept" in capsys.readouterr().err
     first, second = (body for _, _, body in sections_of(judged))
     assert (first, "Not computed yet" in second) == ("number 1", True)
 

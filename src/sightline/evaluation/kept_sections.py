@@ -159,6 +159,9 @@ def _computed(path: Path, section: KeptSection, judged: Judged, made_from: Mappi
     reporter().say(f"report: {section.title.lower()}")
     try:
         content = section.compute(judged)
+    except KeyboardInterrupt:
+        reporter().say("stopped; what was finished is kept, and the same command goes on with the rest")
+        raise
     except (InvalidSource, InvalidValue) as error:
         return None, f"<p>{escape(section.about)} It cannot be computed: {text_of(str(error))}</p>"
     write_json(path, {"made_from": made_from, "content": content})

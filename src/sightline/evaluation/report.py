@@ -19,6 +19,7 @@ from sightline.evaluation.measuring.finished_runs import FinishedRun, kept_evalu
 from sightline.evaluation.mistakes import SPLITS, Mistake, Mistakes, mistakes
 from sightline.metrics.figures import FIGURES, is_right
 from sightline.quality.findings import KINDS, Finding, line_of
+from sightline.quality.labels.label_table import read_labels, relabelled
 from sightline.records import SPLIT_NAMES, Dataset, Evaluation, Run, SplitName
 from sightline.reporting.pages.report import report_page
 from sightline.reporting.pages.report_content import (
@@ -32,6 +33,7 @@ from sightline.reporting.pages.report_content import (
 )
 from sightline.system.files import write_atomically
 from sightline.system.paths import check_output, places_of
+from sightline.system.progress import reporter
 from sightline.system.stored import read_json, read_plain
 
 FILE: Final = "report.html"
@@ -99,6 +101,7 @@ def gathered(finished: FinishedRun, source: Any = None, *, is_full: bool = False
     judged = None if split is None else kept_evaluation(finished, split)
     found = None if split is None or judged is None else mistakes(finished, source, split=split)
     dataset, why = (None, "there are no answers to judge") if found is None else (found.dataset, found.about_images)
+    dataset = None if dataset is None else _as_learned(finished, dataset)
     surest = () if found is None else tuple(row.row_id for row in found.rows if row.is_wrong)[:MOST_SUREST]
     subject = Judged(finished, split, dataset, why, surest)
     maps, about_maps = maps_of(subject, is_full=is_full)
@@ -114,7 +117,7 @@ def gathered(finished: FinishedRun, source: Any = None, *, is_full: bool = False
         facts=tuple(_facts(finished)),
         split=None if judged is None else split,
         figures={} if split is None else finished.metrics[split],
-        counts={} if found is None or found.dataset is None else _counts(finished, found.dataset),
+        counts={} if dataset is None else _counts(finished, dataset),
         split_totals={name: totals[name] for name in SPLIT_NAMES if totals[name]},
         left_out=_left_out(finished.path / "excluded.csv"),
         promises=[] if judged is None else list(_promises(judged)),
@@ -130,6 +133,18 @@ def gathered(finished: FinishedRun, source: Any = None, *, is_full: bool = False
         bundle=str(finished.path),
         sections=list(sections_of(subject, is_full=is_full)),
     )
+
+
+def _as_learned(finished: FinishedRun, dataset: Dataset) -> Dataset:
+    """The source with the labels that the run learned from, where a table changed some of them and is still there."""
+    table = finished.recipe.get("data", {}).get("labels_file")
+    if not isinstance(table, str) or dataset.fingerprint == finished.source.get("fingerprint"):
+        return dataset
+    try:
+        return relabelled(dataset, read_labels(read_plain(Path(table)).decode("utf-8-sig"), name=table))
+    except (OSError, InvalidValue, ValueError) as error:
+        reporter().say(f"note: labels are those of the source, as the table of labels cannot be read ({error})")
+        return dataset
 
 
 def _facts(finished: FinishedRun) -> Iterator[tuple[str, str]]:
