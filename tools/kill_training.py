@@ -188,7 +188,7 @@ class Campaign:
         self.runs += 1
         folder, done = self._folder(f"run-{self.runs}"), 0
         while done < most:
-            aim, after, by = None, None, self.draw.choice(signals)
+            aim, after, by = None, None, signals[sum(self.kills.values()) % len(signals)]
             if not gently and self.draw.random() < 0.5:
                 aim = (*self.draw.choice(AIMS), self.draw.randint(1, MOST_CALLS))
             else:

@@ -300,7 +300,8 @@ def _refuse_other_manifest(folder: Path, manifest: Mapping[str, Any], content: b
 def _refuse_others(folder: Path, manifest: Mapping[str, Any]) -> None:
     """A signature is of all that is in a bundle: what the manifest does not list has no place in a signed one."""
     for path in sorted(folder.iterdir()):
-        if path.name not in (MANIFEST, SIGNATURE, *manifest["files"]):
+        is_known = path.name in (MANIFEST, SIGNATURE, *manifest["files"])
+        if not is_known or (path.name == SIGNATURE and path.is_symlink()):  # it would be written where that leads
             raise InvalidBundle(f"{path}: not one of the files that the bundle was saved with. Take it out, or away.")
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.errors import InvalidBundle, InvalidValue
+from sightline.errors import InvalidBundle, InvalidValue, OutputExists
 from sightline.evaluation.kept_sections import Judged, Maps, maps_of, sections_of
 from sightline.evaluation.measuring.finished_runs import FinishedRun, kept_evaluation, kept_predictions, read_run
 from sightline.evaluation.mistakes import SPLITS, Mistake, Mistakes, mistakes
@@ -86,6 +86,8 @@ def report(
     if out is not None:
         target = Path(out)
         check_output("out", target, keep=places_of(source), overwrite=overwrite)
+    elif target.is_symlink():
+        raise OutputExists(f"{target} is a link, and a run may come from somebody else. Name a file with --out.")
     write_page(target, finished, source, is_full=full)
     return target
 

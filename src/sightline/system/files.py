@@ -186,6 +186,23 @@ def check_free(out: Path, *, keep: Iterable[str | Path] = ()) -> None:
         raise OutputExists(f"{out} is {what}; nothing in it was changed. Choose another place, or move it away.")
 
 
+def leads_elsewhere(folder: Path) -> str | None:
+    """What in a folder is neither a file nor a folder of its own, in words: what is written there may come elsewhere.
+
+    That is a link that leads out of it, or a pipe, socket or device. None where there is nothing of the kind.
+    """
+    root = folder.resolve()
+    for current, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            place = Path(current) / name
+            mode = place.lstat().st_mode
+            if stat.S_ISLNK(mode) and not place.resolve().is_relative_to(root):
+                return f"{place.relative_to(folder)} is a link that leads out of it"
+            if not (stat.S_ISLNK(mode) or stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                return f"{place.relative_to(folder)} is a pipe, socket or device"
+    return None
+
+
 @contextlib.contextmanager
 def staged_folder(final: Path) -> Iterator[Path]:
     """A folder beside its place that appears under its name only when it is whole, and is removed on an error.

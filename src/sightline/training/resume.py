@@ -5,16 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from sightline.configuration.recipes import parse_recipe
+from sightline.errors import InvalidValue
 from sightline.evaluation.measuring.finished_runs import reopen
 from sightline.records import Run
+from sightline.system.paths import absolute_path
 from sightline.system.progress import Mode
 from sightline.training.distil import distil
 from sightline.training.extend import extend
-from sightline.training.setup.unfinished import FINISHED, read_request, remove_checkpoints
+from sightline.training.setup.unfinished import FINISHED, how_to_go_on, read_request, remove_checkpoints
 from sightline.training.train import train
 
 
-def resume(run: str | Path, *, force: bool = False, mode: Mode | None = None) -> Run:
+def resume(
+    run: str | Path, *, tensorboard: str | Path | None = None, force: bool = False, mode: Mode | None = None
+) -> Run:
     """Go on with a run of `train`, `distil` or `extend` that was interrupted or killed, as it was asked for.
 
     A network goes on from its last checkpoint, in the middle of an epoch if need be, an ensemble with the member that
@@ -23,6 +27,8 @@ def resume(run: str | Path, *, force: bool = False, mode: Mode | None = None) ->
 
     Args:
         run: folder of the run.
+        tensorboard: where the run logs its epochs for TensorBoard, if it does. It is named again, since it lies outside
+            of the folder, which may come from somebody else.
         force: go on, too, where another version of Sightline, Keras, its backend or NumPy began; the weights are then
             those of neither.
         mode: "terminal", "plain" or "quiet" progress; by what stderr is if left out.
@@ -32,7 +38,7 @@ def resume(run: str | Path, *, force: bool = False, mode: Mode | None = None) ->
 
     Raises:
         InvalidValue: there is no unfinished run, or it was begun with images in memory, by which it has to be called
-            again.
+            again; or `tensorboard` is not what the run logs to, told what is.
         OutputExists: images, recipe or versions changed since, told which; or another process is at it.
         InvalidSource: the data cannot be used any more.
         TrainingFailed: as `train`.
@@ -51,8 +57,21 @@ def resume(run: str | Path, *, force: bool = False, mode: Mode | None = None) ->
             return finished
     source, asked = read_request(folder)
     recipe, options = parse_recipe(asked.recipe), dict(asked.options)
+    _check_logs(folder, None if tensorboard is None else Path(tensorboard), options.get("tensorboard"))
     if asked.verb == "distil":
         return distil(options.pop("bundle"), source, recipe=recipe, out=folder, force=force, mode=mode, **options)
     if asked.verb == "extend":
         return extend(options.pop("run"), source=source, out=folder, force=force, mode=mode, **options)
     return train(source, recipe=recipe, out=folder, resume=True, force=force, mode=mode, **options)
+
+
+def _check_logs(folder: Path, named: Path | None, kept: str | None) -> None:
+    """Refuse to write for TensorBoard where the request alone says so, or elsewhere than it says."""
+    if named is None and kept is not None:
+        raise InvalidValue(
+            f"{folder}: this run logs for TensorBoard into {kept}, which lies outside of it. If that folder is yours, "
+            f"name it to go on: {how_to_go_on(folder)}"
+        )
+    if named is not None and (kept is None or absolute_path(named) != absolute_path(kept)):
+        into = "does not log for TensorBoard" if kept is None else f"logs for TensorBoard into {kept}"
+        raise InvalidValue(f"tensorboard {named}: this run {into}. To go on: {how_to_go_on(folder)}")

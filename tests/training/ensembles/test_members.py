@@ -190,3 +190,56 @@ def test_the_figures_of_each_member_go_to_a_folder_of_their_own_for_tensorboard(
         _train(job, data, number)
     assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == ["run-member-01", "run-member-02"]
     assert all(list(folder.rglob("*tfevents*")) for folder in (tmp_path / "logs").iterdir())
+
+
+SAID = {
+    "number": 1,
+    "network": "mlp",
+    "seed": 0,
+    "history": [{"epoch": 1, "loss": 0.5, "accuracy": 0.5}],
+    "chosen_epoch": 1,
+    "stopped_early": False,
+    "seconds": 1.0,
+    "images_per_second": 1.0,
+}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        [],
+        SAID | {"own": 1},
+        SAID | {"number": "1"},
+        SAID | {"network": ["mlp"]},
+        SAID | {"seconds": "1"},
+        SAID | {"chosen_epoch": 2},
+        SAID | {"history": []},
+        SAID | {"history": [5]},
+        SAID | {"history": [{"epoch": 1, "loss": "0.5", "accuracy": 0.5}]},
+    ],
+)
+def test_a_member_that_is_not_what_was_written_is_refused_with_what_to_delete(changed, prepared_job) -> None:
+    job, _ = prepared_job({})
+    job.folder_of(1).mkdir(parents=True)
+    (job.folder_of(1) / "member.json").write_text(json.dumps(SAID))
+    assert read_member(job, 1).chosen_epoch == 1
+    (job.folder_of(1) / "member.json").write_text(json.dumps(changed))
+    with pytest.raises(InvalidValue, match=r"member\.json: cannot be read .* Delete .* and it is trained anew"):
+        read_member(job, 1)
+
+
+def test_a_network_or_answers_of_other_data_are_none_of_a_member(prepared_job) -> None:
+    from sightline.configuration.schema import ModelRecipe
+    from sightline.networks.building import build_network
+    from sightline.training.packaging.contract import contract_of
+
+    job, data = prepared_job({})
+    job.folder_of(1).mkdir(parents=True)
+    for shape, classes in (((8, 8, 3), 3), ((8, 8, 1), 4)):
+        contract_of(build_network(shape, classes, ModelRecipe(name="mlp"))).save(job.folder_of(1) / "model.keras")
+        with with_data(job, data), pytest.raises(InvalidValue, match=r"no network of this|for other classes"):
+            load_member(job, 1)
+    for rows, logits in (([10**6], np.zeros((1, 3))), ([-1], np.zeros((1, 3))), ([0], np.zeros((1, 4))), ([0.5], [])):
+        np.savez(job.folder_of(1) / "train_answers.npz", rows=np.array(rows), logits=np.asarray(logits))
+        with with_data(job, data), pytest.raises(InvalidValue, match="are not those of this data"):
+            train_answers(job, 1)

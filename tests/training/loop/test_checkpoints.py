@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import signal
@@ -13,7 +14,9 @@ import numpy as np
 import pytest
 
 from sightline.configuration.recipes import parse_recipe
+from sightline.errors import InvalidValue
 from sightline.system.backends import load_keras
+from sightline.system.files import sha256_of
 from sightline.system.interruption import heeding_interrupts
 from sightline.system.progress import reporting
 
@@ -166,8 +169,19 @@ def test_a_fit_that_is_broken_off_twice_and_finds_a_torn_file_ends_as_one_that_n
     assert [a.tobytes() for a in once_more.get_weights()] == [a.tobytes() for a in whole.get_weights()]
 
 
+STATE = {
+    "is_finished": False,
+    "epochs": 4,
+    "step": 3,
+    "history": [{"epoch": 1, "loss": 0.5, "seconds": 0.1}],
+    "seconds": 0.1,
+    "stopping": [{"best": 0.5, "best_epoch": 0, "wait": 0, "stopped_epoch": 0}],
+    "generators": {},
+}
+
+
 def few_arrays() -> Checkpoint:
-    return Checkpoint({"is_finished": False, "figure": float("nan")}, {"model-00000": np.arange(3.0)})
+    return Checkpoint({**STATE, "figure": float("nan")}, {"model-00000": np.arange(3.0)})
 
 
 def test_a_checkpoint_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -203,7 +217,7 @@ def test_the_checkpoint_before_a_damaged_one_is_taken_and_that_is_said(
 
 
 def test_objects_that_would_run_code_are_refused(tmp_path: Path) -> None:
-    write_checkpoint(tmp_path / "000001", Checkpoint({}, {"model-00000": np.array([print], object)}))
+    write_checkpoint(tmp_path / "000001", Checkpoint(STATE, {"model-00000": np.array([print], object)}))
     with pytest.raises(ValueError, match="an array of object"):
         read_checkpoint(tmp_path / "000001")
 
@@ -259,3 +273,83 @@ def test_steps_are_counted_and_the_usual_interval_grows_with_what_a_checkpoint_c
     assert not usual.is_due
     now[0] += 1
     assert usual.is_due, "three in three hundred are one in a hundred"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        [],
+        None,
+        {},
+        STATE | {"epochs": "4"},
+        STATE | {"epochs": True},
+        STATE | {"epochs": 1},
+        STATE | {"step": -1},
+        STATE | {"step": 1.5},
+        STATE | {"history": {"epoch": 1}},
+        STATE | {"history": [1]},
+        STATE | {"history": [{"epoch": 1, "loss": "0.5"}]},
+        STATE | {"history": [{"epoch": 1}, {"epoch": 1}]},
+        STATE | {"history": [{"loss": 1}]},
+        STATE | {"seconds": None},
+        STATE | {"stopping": [{"best": 0.5, "on_epoch_end": 0}]},
+        STATE | {"stopping": [5]},
+        STATE | {"generators": []},
+        STATE | {"is_finished": 1},
+        STATE | {"is_finished": True},
+        STATE | {"is_finished": True, "result": []},
+    ],
+)
+def test_a_checkpoint_with_a_state_that_nobody_wrote_is_passed_over(changed: Any, tmp_path: Path, capsys) -> None:
+    write_checkpoint(tmp_path / "000001", Checkpoint(STATE, {}))
+    assert read_checkpoint(tmp_path / "000001").state == STATE
+    write_checkpoint(tmp_path / "000002", Checkpoint(changed, {}))
+    found = Checkpoints(tmp_path, None).found
+    assert found is not None
+    assert found.state == STATE
+    assert "000002 cannot be used" in capsys.readouterr().err
+
+
+def test_arrays_of_a_checkpoint_that_are_packed_are_not_unpacked(tmp_path: Path) -> None:
+    place = tmp_path / "000001"
+    write_checkpoint(place, Checkpoint(STATE, {}))
+    np.savez_compressed(place / "arrays.npz", np.zeros(2**20, np.uint8))
+    hashes = {name: sha256_of(place / name) for name in ("state.json", "arrays.npz")}
+    (place / "manifest.json").write_text(json.dumps({"format": 1, "files": hashes}))
+    with pytest.raises(ValueError, match=r"says that it holds 1,048,\d+ bytes"):
+        read_checkpoint(place)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state, arrays: state["generators"].update(python=[9, None]),
+        lambda state, arrays: state["generators"].pop("numpy"),
+        lambda state, arrays: arrays.update({"random-numpy": np.zeros(3)}),
+        lambda state, arrays: arrays.update({"model-00000": np.full(arrays["model-00000"].shape, "a")}),
+        lambda state, arrays: state.update(step=10**6),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_put_back_is_refused_with_what_to_delete(
+    change: Callable[[dict, dict], object], begun: Path, tmp_path: Path
+) -> None:
+    found = read_checkpoint(begun)
+    state, arrays = json.loads(json.dumps(found.state)), dict(found.arrays)
+    change(state, arrays)
+    write_checkpoint(tmp_path / "checkpoints" / "000001", Checkpoint(state, arrays))
+    with (
+        reporting("quiet"),
+        pytest.raises(InvalidValue, match=r"cannot be gone on with .* Delete this folder"),
+    ):
+        fitted(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a fit under way."""
+    folder = tmp_path_factory.mktemp("begun")
+    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(Killed), reporting("quiet"):
+        patch.setattr("sightline.training.loop.fit.STEPS_PER_EXECUTION", 3)
+        Breaks(patch).after_step(0, 6, kill)
+        fitted(folder)
+    return numbered(folder / "checkpoints")[-1]

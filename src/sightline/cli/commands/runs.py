@@ -88,6 +88,7 @@ def train(arguments: Namespace) -> int:
 def resume_options(parser: ArgumentParser) -> None:
     """What `resume` takes."""
     parser.add_argument("run", type=Path, help="folder of a run that `train`, `distil` or `extend` left unfinished")
+    parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="where it logs for TensorBoard, if it does")
     _force_option(parser)
 
 
@@ -95,7 +96,8 @@ def resume(arguments: Namespace) -> int:
     """Go on with a run and say what came of it."""
     from sightline.training.resume import resume as resume_run
 
-    return _told(resume_run(arguments.run, force=arguments.force, mode=arguments.mode), arguments)
+    options = {"tensorboard": arguments.tensorboard, "force": arguments.force, "mode": arguments.mode}
+    return _told(resume_run(arguments.run, **options), arguments)
 
 
 def extend_options(parser: ArgumentParser) -> None:

@@ -21,6 +21,7 @@ from sightline.bundles.vetting.network_files import open_network
 from sightline.configuration.schema import Recipe
 from sightline.errors import InvalidBundle, InvalidSource, InvalidValue, SightlineError, TrainingFailed
 from sightline.metrics.ensembles import bootstrap_counts
+from sightline.metrics.history import checked_epochs
 from sightline.system.backends import usual_keras
 from sightline.system.files import staged_folder, write_arrays, write_json
 from sightline.system.progress import reporting
@@ -37,6 +38,7 @@ from sightline.training.setup.preparation import Prepared, prepare
 from sightline.training.setup.unfinished import Interval
 
 FINISHED = "member.json"
+_DAMAGE = (OSError, EOFError, ValueError, TypeError, KeyError, AttributeError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +196,15 @@ def read_member(job: Job, number: int) -> Member | None:
         return None
     with _whole(path):
         content = read_json(path)
-        return Member(**{**content, "history": tuple(content["history"])})
+        member = Member(**{**content, "history": tuple(content["history"])})
+        checked_epochs(member.history, member.chosen_epoch)
+        kinds = {"number": int, "network": str, "seed": int, "stopped_early": bool}
+        if any(type(getattr(member, name)) is not kind for name, kind in kinds.items()):
+            raise TypeError(f"{FINISHED} is not what was written")
+        told = (member.seconds, member.images_per_second, *(value for row in member.history for value in row.values()))
+        if any(type(value) not in (int, float) for value in told):
+            raise TypeError(f"{FINISHED}: a figure is no number")
+        return member
 
 
 def load_member(job: Job, number: int) -> keras.Model:
@@ -202,6 +212,12 @@ def load_member(job: Job, number: int) -> keras.Model:
     path = job.folder_of(number) / "model.keras"
     with _whole(path):
         network: keras.Model = open_network(path)
+        data = _data(job)
+        given, made = network.input_shape, network.output_shape
+        if given != (None, *data.spec.shape) or not isinstance(made, dict) or "features" not in made:
+            raise ValueError("it is no network of this ensemble")
+        if made.get("logits") != (None, data.dataset.num_classes):
+            raise ValueError("it answers for other classes")
         return network
 
 
@@ -210,7 +226,12 @@ def train_answers(job: Job, number: int) -> tuple[NDArray[np.int64], NDArray[np.
     path = job.folder_of(number) / "train_answers.npz"
     with _whole(path):
         arrays = read_arrays(path, names=("rows", "logits"))
-        return arrays["rows"], arrays["logits"]
+        rows, logits = arrays["rows"], arrays["logits"]
+        dataset = _data(job).dataset
+        is_sound = rows.dtype.kind in "iu" and rows.ndim == 1 and logits.shape == (len(rows), dataset.num_classes)
+        if not is_sound or not ((rows >= 0) & (rows < len(dataset))).all():
+            raise ValueError("its rows and answers are not those of this data")
+        return rows, logits
 
 
 @contextlib.contextmanager
@@ -218,7 +239,16 @@ def _whole(path: Path) -> Iterator[None]:
     """Whatever goes wrong while a file of a finished member is read, the file is damaged."""
     try:
         yield
-    except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, InvalidBundle) as error:
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        zipfile.BadZipFile,
+        InvalidBundle,
+    ) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InvalidValue(
             f"{path}: cannot be read ({reason}). Delete {path.parent}, and it is trained anew."

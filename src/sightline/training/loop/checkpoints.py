@@ -30,6 +30,7 @@ from sightline.system.files import sha256_of, staged_folder, write_json
 from sightline.system.interruption import is_interrupted, raise_if_interrupted
 from sightline.system.progress import reporter
 from sightline.system.stored import parse_json, read_arrays, read_json, read_plain
+from sightline.system.text import printable
 from sightline.training.loop.batches import Order
 from sightline.training.setup.unfinished import USUAL, Interval
 
@@ -40,6 +41,8 @@ KEPT = 2
 COST_SHARE = 0.01
 # A fit that was shorter is begun anew sooner than read.
 SHORTEST_WORTH_KEEPING = 10.0
+# Of early stopping, beside its best figure and weights.
+_COUNTED = ("best_epoch", "wait", "stopped_epoch")
 _NUMBER = re.compile(r"\d{6}")
 
 
@@ -85,7 +88,42 @@ def read_checkpoint(place: Path) -> Checkpoint:
         if sha256_of(place / name) != manifest["files"].get(name):
             raise ValueError(f"{name} is not what was written")
     state = parse_json(read_plain(place / STATE).decode("utf-8"), allow_nan=True)
-    return Checkpoint(state, read_arrays(place / ARRAYS))
+    _check_state(state)
+    # They are not packed: what says that it holds more than its file does is none of ours.
+    return Checkpoint(state, read_arrays(place / ARRAYS, most_bytes=(place / ARRAYS).stat().st_size))
+
+
+def _check_state(state: Any) -> None:
+    """A KeyError, TypeError or ValueError where the plain values of a checkpoint are not what was written."""
+    course = {"history": list, "epochs": int, "step": int, "is_finished": bool}
+    rest = {"result": dict} if state["is_finished"] else {"seconds": float, "stopping": list, "generators": dict}
+    for name, kind in (course | rest).items():
+        if type(state[name]) is not kind:
+            raise TypeError(f"{name} is no {kind.__name__}")
+    history = state["history"]
+    if not 0 <= len(history) < state["epochs"] + state["is_finished"] or state["step"] < 0:
+        raise ValueError("it is of an epoch that there is not")
+    for number, row in enumerate(history):
+        is_next = type(row["epoch"]) is int and row["epoch"] == history[0]["epoch"] + number
+        if not is_next or not all(type(value) in (int, float) for value in row.values()):
+            raise ValueError(f"row {number} of its history is not what was written")
+    for each in state.get("stopping", ()):
+        if set(each) != {"best", *_COUNTED}:
+            raise ValueError("early stopping is not what was written")
+
+
+@contextlib.contextmanager
+def as_refusal(folder: Path) -> Iterator[None]:
+    """Whatever goes wrong while a checkpoint is put back, it is none of this network, or of nobody's."""
+    try:
+        yield
+    except SightlineError:
+        raise
+    except Exception as error:
+        raise InvalidValue(
+            f"{folder}: the checkpoints cannot be gone on with ({printable(str(error))[:200]}). Delete this folder to "
+            "begin anew."
+        ) from error
 
 
 def numbered(folder: Path) -> list[Path]:
@@ -231,10 +269,15 @@ class StateKeeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has 
         """Set the order of the epoch; the first time, everything else, too."""
         found, self._found = self._found, None
         step = 0 if found is None else int(found.state["step"])
+        if step >= self.order.num_batches and self.checkpoints is not None:
+            with as_refusal(self.checkpoints.folder):
+                raise ValueError(f"step {step} of {self.order.num_batches}")
         self.order.begin(epoch, step)
         self._last_step, self._before_end = step, None
         if found is not None and self.checkpoints is not None:
-            self.watcher.go_on(self._put_back(found))
+            with as_refusal(self.checkpoints.folder):
+                course = self._put_back(found)
+            self.watcher.go_on(course)
             self.checkpoints.found = None  # as large as the network, its slots and averages together
         self._look(step, is_new=found is None)
 
@@ -313,7 +356,7 @@ class StateKeeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has 
         arrays |= _numbered_part("good", course.good or ())
         stopping = [
             {"best": None if each.best is None else float(each.best)}
-            | {name: int(getattr(each, name)) for name in ("best_epoch", "wait", "stopped_epoch")}
+            | {name: int(getattr(each, name)) for name in _COUNTED}
             for each in self.stopping
         ]
         for each in self.stopping:

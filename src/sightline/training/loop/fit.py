@@ -18,7 +18,7 @@ from sightline.system.interruption import noting_interrupts
 from sightline.system.progress import reporter
 from sightline.training.augmentation.mixing import mixing_of
 from sightline.training.loop.batches import LabelledImages, training_feed, training_order, validation_feed
-from sightline.training.loop.checkpoints import StateKeeper
+from sightline.training.loop.checkpoints import StateKeeper, as_refusal
 from sightline.training.loop.monitor import TrainingMonitor
 from sightline.training.loop.network import training_network
 from sightline.training.loop.recording import FitOutputs, rewrite_history
@@ -121,13 +121,18 @@ def behind(before: tuple[Mapping[str, float], ...], fitted: Fitted) -> Fitted:
 
 def _finished(network: keras.Model, outputs: FitOutputs) -> Fitted | None:
     """What a fit gave that ended before what follows it did; None where there is something left to fit."""
-    found = None if outputs.checkpoints is None else outputs.checkpoints.found
-    if found is None or not found.is_finished:
+    kept = outputs.checkpoints
+    found = None if kept is None else kept.found
+    if kept is None or found is None or not found.is_finished:
         return None
-    network.set_weights(found.part("model"))
-    rewrite_history(outputs, [*outputs.before, *found.state["history"]])
+    with as_refusal(kept.folder):
+        network.set_weights(found.part("model"))
+        fitted = Fitted(history=tuple(found.state["history"]), **found.state["result"])
+        if not 1 <= fitted.chosen_epoch <= len(fitted.history):
+            raise ValueError(f"epoch {fitted.chosen_epoch} was chosen of {len(fitted.history)}")
+    rewrite_history(outputs, [*outputs.before, *fitted.history])
     reporter().say("learning was finished already; going on behind it")
-    return Fitted(history=tuple(found.state["history"]), **found.state["result"])
+    return fitted
 
 
 def planned_epochs(outputs: FitOutputs) -> int | None:

@@ -6,6 +6,7 @@ Keras' callback needs TensorFlow whatever the backend, and logs the learning rat
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -51,9 +52,14 @@ def make_log_folder(parent: Path, name: str) -> Path:
 
 
 def log_folder(parent: Path, name: str, noted: Path) -> Path:
-    """The folder that a fit which is gone on with began to write to, as a file notes it, or a new one."""
-    if noted.exists():
-        return Path(read_json(noted))
+    """The folder that a fit which is gone on with began to write to, as a file notes it, or a new one.
+
+    One that lies elsewhere than in `parent` is no folder of ours.
+    """
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        before = Path(read_json(noted))
+        if before.parent == parent.absolute() and before.is_dir() and not before.is_symlink():
+            return before
     made = make_log_folder(parent, name)
     noted.parent.mkdir(parents=True, exist_ok=True)
     write_json(noted, str(made.absolute()))

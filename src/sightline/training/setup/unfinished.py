@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import re
 import shlex
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from sightline._version import __version__
@@ -18,7 +20,7 @@ from sightline.configuration.recipes import flatten, parse_recipe
 from sightline.configuration.values import as_typed
 from sightline.errors import InvalidBundle, InvalidValue, SightlineError
 from sightline.evaluation.measuring.finished_runs import REQUEST, FinishedRun, read_run
-from sightline.system.files import write_json
+from sightline.system.files import leads_elsewhere, write_json
 from sightline.system.stored import read_json, read_plain
 from sightline.system.text import printable
 from sightline.system.workers import available_processors
@@ -35,9 +37,22 @@ FIGURES = "figures.json"
 LOCK = "lock"
 # Another of these computes other digits.
 _PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy")
+# What a request of each verb may hold beside its recipe; a run may come from somebody else.
+_TEXT, _SAID = (str,), (str, NoneType)
+OPTIONS: dict[str, dict[str, tuple[type, ...]]] = {
+    "train": {
+        "backend": _SAID,
+        "log_every": (int, NoneType),
+        "tensorboard": _SAID,
+        "jobs": (int,),
+        "checkpoint_every": _SAID,
+    },
+    "distil": {"bundle": _TEXT, "into": _TEXT, "backend": _SAID, "checkpoint_every": _SAID},
+    "extend": {"run": _TEXT, "epochs": (int,), "backend": _SAID, "checkpoint_every": _SAID},
+}
 _INTERVAL = re.compile(r"(\d+)\s*(steps?|s|m|h)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
-_MOST_NAMED = 3
+_MOST_NAMED, _LONGEST_NAMED = 3, 300
 
 
 @dataclass(frozen=True)
@@ -105,6 +120,8 @@ class Differences:
 
 def differences(folder: Path, data: Prepared, splits: str) -> Differences:
     """Compare what an unfinished run was begun from with what it would be gone on with."""
+    if (leading := leads_elsewhere(folder)) is not None:
+        return Differences((leading,))
     try:
         recipe = read_json(folder / "recipe.json")
         plan = read_json(folder_of_parts(folder, is_ensemble=data.recipe.ensemble.kind != "none") / PLAN)
@@ -138,7 +155,7 @@ def _of_versions(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[
 
 def in_words(found: Iterable[str]) -> str:
     """A few differences as one clause."""
-    named = list(found)
+    named = [printable(each[:_LONGEST_NAMED]) for each in found]
     rest = len(named) - _MOST_NAMED
     return "; ".join(named[:_MOST_NAMED]) + (f"; and {rest} more" if rest > 0 else "")
 
@@ -194,13 +211,41 @@ def read_request(folder: Path) -> tuple[str, KeptRequest]:
     try:
         kept = read_json(found[0])
         source, from_there = kept["source"], Path(kept["folder"]) / kept["source"]
-        asked = KeptRequest(kept["verb"], parse_recipe(kept["recipe"]).to_dict(), dict(kept["options"]))
-    except (OSError, ValueError, KeyError, TypeError, SightlineError) as error:
+        asked = KeptRequest(kept["verb"], parse_recipe(kept["recipe"]).to_dict(), _checked_options(kept))
+        is_elsewhere = not Path(source).exists() and from_there.exists()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SightlineError) as error:
         raise InvalidValue(
-            f"{printable(str(found[0]))}: cannot be read ({error}). Give the command again that began this run."
+            f"{printable(str(found[0]))}: cannot be read ({printable(str(error))[:200]}). Give the command again that "
+            "began this run."
         ) from error
-    is_elsewhere = not Path(source).exists() and from_there.exists()
     return str(from_there) if is_elsewhere else source, asked
+
+
+def _checked_options(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a request; a KeyError, ValueError or TypeError where nothing of ours asks so."""
+    known, options = OPTIONS[kept["verb"]], dict(kept["options"])
+    if unknown := sorted(options.keys() - known.keys()):
+        raise ValueError(f"{kept['verb']} has no option {unknown[0]!r}")
+    needed = [name for name, kinds in known.items() if NoneType not in kinds]
+    if missing := [name for name in needed if name not in options and name != "jobs"]:
+        raise ValueError(f"{kept['verb']} lacks the option {missing[0]!r}")
+    for name, value in options.items():
+        if type(value) not in known[name]:
+            raise TypeError(f"{name} is {value!r}")
+    for text in (kept["source"], kept["folder"], *options.values()):
+        if isinstance(text, str) and (not text or "\0" in text):
+            raise ValueError(f"{text!r} names nothing")
+    return options
+
+
+def how_to_go_on(folder: Path) -> str:
+    """What to type to go on with an unfinished run."""
+    try:
+        logs = read_request(folder)[1].options.get("tensorboard")
+    except InvalidValue:
+        return "the same again"
+    words = ["sightline", "resume", str(folder), *([] if logs is None else ["--tensorboard", str(logs)])]
+    return printable(shlex.join(words))
 
 
 @contextlib.contextmanager
@@ -209,9 +254,7 @@ def telling_how_to_go_on(folder: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stop:
-        found = {parts: list(folder.glob(f"{parts}/[0-9]*")) for parts in (CHECKPOINTS, MEMBERS)}
-        for parts in (parts for parts, kept in found.items() if any(map(Path.is_dir, kept))):
-            can_be_asked = (folder / parts / REQUEST).exists()
-            how = f"sightline resume {shlex.quote(str(folder))}" if can_be_asked else "the same again"
-            stop.args = (f"interrupted, and kept as it is. To go on: {printable(how)}",)
+        kept = itertools.chain(*(folder.glob(f"{parts}/[0-9]*") for parts in (CHECKPOINTS, MEMBERS)))
+        if any(map(Path.is_dir, kept)):
+            stop.args = (f"interrupted, and kept as it is. To go on: {how_to_go_on(folder)}",)
         raise
