@@ -129,7 +129,13 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             keras_on_use_in="onnx_export",
         ),
     ),
-    (Room("training/loop", "batches network checkpoints recording monitor fit time_budget", keras=AT_ONCE),),
+    (
+        Room(
+            "training/loop",
+            "batches network checkpoint_files checkpoints recording monitor fit time_budget",
+            keras=AT_ONCE,
+        ),
+    ),
     (
         Room(
             "training/search", "rate_sweep learning_rate_finder", keras=AT_ONCE, keras_on_use_in="learning_rate_finder"

@@ -52,8 +52,8 @@ KINDS: dict[str, list[str]] = {
 }
 # Functions before whose call a process kills itself, as often as they are called in a training.
 AIMS = (
-    ("sightline.training.loop.checkpoints", "sha256_of"),
-    ("sightline.training.loop.checkpoints", "write_json"),
+    ("sightline.training.loop.checkpoint_files", "sha256_of"),
+    ("sightline.training.loop.checkpoint_files", "write_json"),
     ("sightline.system.files", "_rename"),
     ("sightline.system.files", "_flush_folder"),
     ("sightline.training.loop.checkpoints", "StateKeeper.end_steps"),

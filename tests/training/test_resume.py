@@ -27,7 +27,7 @@ from sightline.training.setup.unfinished import (
 # What kills itself is no program of a user, but its command is: the instant is aimed at by what is put in place.
 KILLS_ITSELF = """
 import os, signal, sys
-from sightline.training.loop import checkpoints
+from sightline.training.loop import checkpoint_files, checkpoints
 place, name, number = sys.argv[1:4]
 calls = 0
 def kill(*arguments, **options):
@@ -36,7 +36,7 @@ def kill(*arguments, **options):
     if calls == int(number):
         os.kill(os.getpid(), getattr(signal, name))
     return usual(*arguments, **options)
-owner = checkpoints if place == "write_json" else checkpoints.StateKeeper
+owner = checkpoint_files if place == "write_json" else checkpoints.StateKeeper
 usual = getattr(owner, place)
 setattr(owner, place, kill)
 from sightline.cli.main import main

@@ -24,7 +24,8 @@ from sightline.training.ensembles.members import (  # noqa: E402  # as above
     with_data,
 )
 from sightline.training.loop import monitor  # noqa: E402  # the backend is chosen first
-from sightline.training.loop.checkpoints import StateKeeper, numbered  # noqa: E402
+from sightline.training.loop.checkpoint_files import numbered  # noqa: E402
+from sightline.training.loop.checkpoints import StateKeeper  # noqa: E402
 from sightline.training.setup.unfinished import Interval  # noqa: E402
 
 # A network whose weights grow ninefold with each step.

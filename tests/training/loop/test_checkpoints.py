@@ -26,14 +26,13 @@ from sightline.networks.building import build_network  # noqa: E402  # the backe
 from sightline.records import InputSpec  # noqa: E402
 from sightline.training.augmentation.pipeline import build_augmentation  # noqa: E402
 from sightline.training.loop.batches import LabelledImages  # noqa: E402
-from sightline.training.loop.checkpoints import (  # noqa: E402
+from sightline.training.loop.checkpoint_files import (  # noqa: E402
     Checkpoint,
-    Checkpoints,
-    StateKeeper,
     numbered,
     read_checkpoint,
     write_checkpoint,
 )
+from sightline.training.loop.checkpoints import Checkpoints, StateKeeper  # noqa: E402
 from sightline.training.loop.fit import Fitted, fit  # noqa: E402
 from sightline.training.loop.recording import FitOutputs  # noqa: E402
 from sightline.training.setup.unfinished import Interval  # noqa: E402

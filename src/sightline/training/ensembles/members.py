@@ -213,10 +213,10 @@ def load_member(job: Job, number: int) -> keras.Model:
     with _whole(path):
         network: keras.Model = open_network(path)
         data = _data(job)
-        given, made = network.input_shape, network.output_shape
-        if given != (None, *data.spec.shape) or not isinstance(made, dict) or "features" not in made:
+        made = network.output if isinstance(network.output, dict) else {}
+        if network.input_shape != (None, *data.spec.shape) or not {"features", "logits"} <= made.keys():
             raise ValueError("it is no network of this ensemble")
-        if made.get("logits") != (None, data.dataset.num_classes):
+        if tuple(made["logits"].shape) != (None, data.dataset.num_classes):
             raise ValueError("it answers for other classes")
         return network
 

@@ -18,7 +18,8 @@ from sightline.system.interruption import noting_interrupts
 from sightline.system.progress import reporter
 from sightline.training.augmentation.mixing import mixing_of
 from sightline.training.loop.batches import LabelledImages, training_feed, training_order, validation_feed
-from sightline.training.loop.checkpoints import StateKeeper, as_refusal
+from sightline.training.loop.checkpoint_files import as_refusal
+from sightline.training.loop.checkpoints import StateKeeper
 from sightline.training.loop.monitor import TrainingMonitor
 from sightline.training.loop.network import training_network
 from sightline.training.loop.recording import FitOutputs, rewrite_history
