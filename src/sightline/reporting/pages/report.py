@@ -200,6 +200,7 @@ def _use(content: ReportContent) -> str:
         (
             f"sightline predict {bundle} PHOTO",
             f"sightline predict {bundle} FOLDER --coverage 0.95 --max-error 0.01 --novelty 0.05 --csv answers.csv",
+            f"sightline explain {bundle} PHOTO",
             f"sightline check {bundle} FOLDER",
         )
     )
