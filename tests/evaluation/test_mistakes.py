@@ -11,10 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import sightline
 from sightline.errors import InvalidValue, OutputExists
 from sightline.evaluation.measuring.finished_runs import read_run
+from sightline.evaluation.mistakes import Mistake, Mistakes
+from sightline.system.paths import why_not_on_windows
 
 
 def test_exactly_the_wrong_answers_are_told_the_surest_first(tiny_run: sightline.Run) -> None:
@@ -48,6 +51,10 @@ def test_one_class_can_be_asked_for(tiny_run: sightline.Run) -> None:
     found = sightline.mistakes(tiny_run, class_name="3")
     assert found.rows
     assert all("3" in (row.given, row.predicted) for row in found.rows)
+    kept = read_run(tiny_run).predictions["test"]
+    concerned = [row_id for row_id, name in kept.given.items() if "3" in (name, kept.predicted[row_id])]
+    assert found.num_images == len(concerned) < sightline.mistakes(tiny_run).num_images
+    assert f"of {len(concerned)} test images given 3 or taken for it, {found.num_wrong} wrong" in str(found)
 
 
 def test_without_its_images_a_run_names_its_mistakes_all_the_same(
@@ -86,6 +93,50 @@ def test_copies_of_hostile_names_are_files_of_the_folder(tiny_run: sightline.Run
     copies = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len({path.name.casefold() for path in copies}) == 4
     assert {path.parent.parent for path in copies} == {tmp_path / "copies"}
+
+
+def copied(tmp_path: Path, pairs: list[tuple[str, str]], files: list[str]) -> dict[str, set[str]]:
+    """Folders with their files, of a copy of a file of each name for each pair; each copy is the file it stands for."""
+    images = tmp_path / "images"
+    for number, file in enumerate(file for _ in pairs for file in files):
+        (images / str(number % 2) / str(number)).mkdir(parents=True)
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(images / str(number % 2) / str(number) / file)
+    dataset = sightline.load(images, label_from="top")
+    by_number = sorted(dataset.row_ids.tolist(), key=lambda row_id: int(row_id.split("/")[1]))
+    row_of = {row_id: row for row, row_id in enumerate(dataset.row_ids.tolist())}
+    rows = tuple(
+        Mistake(row_id, *pairs[number // len(files)], 0.9, True, False) for number, row_id in enumerate(by_number)
+    )
+    places = np.array([row_of[row_id] for row_id in by_number])
+    found = Mistakes(Path("run"), "test", rows, len(rows), "", "", dataset, places)
+    assert found.copy_to(tmp_path / "copies") == len(rows)
+    copies = [path for path in (tmp_path / "copies").rglob("*") if path.is_file()]
+    red = sorted(np.asarray(Image.open(path))[0, 0, 0] for path in copies)
+    assert red == list(range(len(rows))), "no copy is lost and none is there twice"
+    return {folder.name: {path.name for path in folder.iterdir()} for folder in (tmp_path / "copies").iterdir()}
+
+
+def test_no_copy_takes_the_name_of_another(tmp_path: Path) -> None:
+    there = copied(tmp_path, [("p", "q")], ["a.png", "a.png", "0002 a.png", "A.png", "0002 A.png"])
+    assert there == {"p as q": {"a.png", "0002 a.png", "0002 0002 a.png", "0003 A.png", "0003 0002 A.png"}}
+
+
+def test_long_names_of_all_letters_are_cut_to_bytes_and_keep_their_endings(tmp_path: Path) -> None:
+    long = "猫" * 70
+    pairs = [(f"{long}{one}", f"{'狗' * 84}{one}") for one in "12"] + [
+        ("b" * 95 + " x", "c."),
+        ("a:b", "c"),
+        ("a-b", "c"),
+    ]
+    there = copied(tmp_path, pairs, [f"{'é' * 110}.png", f"{'x' * 240}.png"])
+    assert len(there) == 5, "pairs that are cut to one name have a folder each"
+    for folder, names in there.items():
+        assert " as " in folder
+        for name in (folder, *names):
+            assert len(name.encode()) <= 255
+            assert why_not_on_windows(name) == ""
+        assert all(name.endswith(".png") for name in names)
+    assert sum("猫" in folder and "狗" in folder for folder in there) == 2
 
 
 def test_the_command_writes_table_sheet_and_json(

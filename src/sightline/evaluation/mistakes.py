@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import io
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -27,7 +27,7 @@ from sightline.records import Bundle, Dataset, Predictions, Run, SplitName, Stor
 from sightline.reporting.sheets.fonts import plain_text
 from sightline.reporting.sheets.sheets import certainty_in_words, contact_sheet
 from sightline.system.files import check_free, staged_folder, write_atomically
-from sightline.system.paths import check_output, places_of, portable_name
+from sightline.system.paths import FreeNames, check_output, places_of, short_name
 from sightline.system.progress import reporter
 from sightline.system.text import counted, csv_line, printable
 
@@ -36,7 +36,8 @@ NEAREST = 3
 # Of so many the nearest training images are looked for: each is decoded and answered once more.
 MOST_LOOKED_AT = 2_000
 COLUMNS = ("row_id", "given", "predicted", "confidence", "wrong", "unsure", "nearest")
-_LONGEST_NAME = 120
+# Of a class in the name of a folder for two of them.
+_MOST_BYTES = 96
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,12 @@ class Mistakes:
         run: the folder.
         split: "test" or "validation".
         rows: wrong ones first, the surest of them first; then those that are right but unsure, the least sure first.
-        num_images: that were judged.
+        num_images: that were judged; of one class, those that were given it or taken for it.
         about_unsure: what was promised of the answers that are not unsure; or why none is marked.
         about_images: why images, nearest training images and sheets are missing; "" where all are there.
         dataset: where the images are, or None.
         places: (num_rows,) int64, the row of each there; -1 where it is not there.
+        class_name: of which class alone all this is told, or None.
 
     Example:
         >>> import sightline
@@ -91,6 +93,7 @@ class Mistakes:
     about_images: str
     dataset: Dataset | None
     places: NDArray[np.int64]
+    class_name: str | None = None
 
     @property
     def num_wrong(self) -> int:
@@ -107,7 +110,9 @@ class Mistakes:
 
     def __str__(self) -> str:
         unsure = f", {self.num_unsure:,} unsure" if self.num_unsure else ""
-        return f"{self.run}: of {counted(self.num_images, f'{self.split} image')}, {self.num_wrong:,} wrong{unsure}"
+        images = counted(self.num_images, f"{self.split} image")
+        of_class = "" if self.class_name is None else f" given {self.class_name} or taken for it"
+        return f"{self.run}: of {images}{of_class}, {self.num_wrong:,} wrong{unsure}"
 
     __repr__ = __str__
 
@@ -158,14 +163,15 @@ class Mistakes:
         check_free(final, keep=self._keep())
         if self.dataset is None:
             raise InvalidValue(f"there is nothing to copy: {self.about_images}")
-        num_copied, seen = 0, Counter[str]()
+        num_copied, folders, files = 0, _folders(self.rows), defaultdict[str, FreeNames](FreeNames)
         with staged_folder(final) as made, reporter().bar("copying", total=len(self.rows)) as bar:
             for row, place in zip(self.rows, self.places.tolist(), strict=True):
                 bar.advance(1)
                 data = None if place < 0 else _bytes_of(self.dataset, place)
                 if data is None:
                     continue
-                target = made / _file_name(f"{row.given} as {row.predicted}") / _free_name(row.row_id, data[1], seen)
+                folder = folders[row.given, row.predicted]
+                target = made / folder / files[folder].free(*_stem_and_ending(row.row_id, data[1]))
                 target.parent.mkdir(exist_ok=True)
                 target.write_bytes(data[0])
                 num_copied += 1
@@ -226,15 +232,20 @@ def mistakes(
         )
     is_unsure, about_unsure = _unsure(finished.bundle, answers, max_error=max_error, certainty=certainty)
     rows = _rows(answers, is_unsure)
+    num_images = len(answers)
     if class_name is not None:
         rows = [row for row in rows if class_name in (row.given, row.predicted)]
+        given = answers.task.named(np.asarray(answers.labels), answers.class_names)
+        num_images = sum(class_name in pair for pair in zip(given, answers.predicted.tolist(), strict=True))
     dataset, about_images = _images(finished, source)
     places = _places(dataset, rows)
     if dataset is not None and (num_missing := int((places < 0).sum())):
         about_images = f"{num_missing:,} of {len(rows):,} are not in {dataset.name} any more"
     if dataset is not None:
         rows = _with_nearest(finished.bundle, dataset, rows, places)
-    return Mistakes(finished.path, split, tuple(rows), len(answers), about_unsure, about_images, dataset, places)
+    return Mistakes(
+        finished.path, split, tuple(rows), num_images, about_unsure, about_images, dataset, places, class_name
+    )
 
 
 def _unsure(
@@ -325,12 +336,14 @@ def _bytes_of(dataset: Dataset, place: int) -> tuple[bytes, str] | None:
     return stream.getvalue(), ".png"
 
 
-def _file_name(name: str) -> str:
-    return portable_name(name)[:_LONGEST_NAME] or "_"
+def _folders(rows: Iterable[Mistake]) -> dict[tuple[str, str], str]:
+    """The folder of each pair of classes, both told; no two pairs have one."""
+    names = FreeNames()
+    pairs = dict.fromkeys((row.given, row.predicted) for row in rows)
+    return {pair: names.free(" as ".join(short_name(name, most_bytes=_MOST_BYTES) for name in pair)) for pair in pairs}
 
 
-def _free_name(row_id: str, suffix: str, seen: Counter[str]) -> str:
-    name = _file_name(PurePosixPath(row_id).name + suffix)
-    seen[name.casefold()] += 1
-    count = seen[name.casefold()]
-    return name if count == 1 else f"{count:04d} {name}"
+def _stem_and_ending(row_id: str, added: str) -> tuple[str, str]:
+    """Of a name of a file; what is added to it is its ending."""
+    path = PurePosixPath(row_id)
+    return (path.name, added) if added else (path.stem, path.suffix)

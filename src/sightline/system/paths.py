@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,8 @@ _RUN = ("recipe.json", "metrics.json")
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{kind}{digit}" for kind in ("com", "lpt") for digit in "0123456789¹²³")}
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 _AT_END = ". "
+# File systems take 255 bytes a name; a number of ours before it and a device's mark in it need a few.
+_MOST_BYTES = 200
 
 
 def is_here_gone() -> bool:
@@ -68,6 +72,43 @@ def portable_name(text: str) -> str:
     name = _FORBIDDEN.sub("-", text).rstrip(_AT_END)
     first, dot, rest = name.partition(".")
     return f"{first}_{dot}{rest}" if why_not_on_windows(name) else name
+
+
+def short_name(text: str, ending: str = "", *, most_bytes: int = _MOST_BYTES) -> str:
+    """A `portable_name` of at most so many bytes: as many whole letters as fit before an ending, which is kept.
+
+    Example:
+        >>> short_name("a long name", ".png", most_bytes=10), short_name("猫" * 100, most_bytes=10)
+        ('a long.png', '猫猫猫')
+    """
+    if len(ending.encode("utf-8", "surrogatepass")) > most_bytes // 2:
+        text, ending = text + ending, ""
+    room = most_bytes - len(ending.encode("utf-8", "surrogatepass"))
+    while len(text.encode("utf-8", "surrogatepass")) > room:
+        text = text[: min(room, len(text) - 1)]
+    return portable_name(text + ending) or "_"
+
+
+class FreeNames:
+    """Names of files of one folder of ours, no two of them one name on any system."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._counts = Counter[str]()
+
+    def free(self, text: str, ending: str = "") -> str:
+        """The name, or where it is taken, the same behind the first number with which it is not."""
+        plain = name = short_name(text, ending)
+        while (key := _as_one(name)) in self._taken:
+            self._counts[_as_one(plain)] += 1
+            name = short_name(f"{self._counts[_as_one(plain)] + 1:04d} {text}", ending)
+        self._taken.add(key)
+        return name
+
+
+def _as_one(name: str) -> str:
+    """Alike for names that are one file where case does not count, or how accents are written."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def check_output(option: str, target: Path | None, *, keep: Iterable[str | Path] = (), overwrite: bool = False) -> None:

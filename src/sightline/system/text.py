@@ -90,6 +90,17 @@ def csv_line(cells: Iterable[str | float | None]) -> str:
     return ",".join("" if cell is None else _quoted(_cell(cell)) for cell in cells)
 
 
+def places_by_name(names: Iterable[str]) -> dict[str, int]:
+    """Names to their places, each also as a table of `csv_line` has it; a name itself comes before one as written.
+
+    Example:
+        >>> places_by_name(["a.png", "=b.png"])
+        {'a.png': 0, "'=b.png": 1, '=b.png': 1}
+    """
+    named = list(names)
+    return {_cell(name): place for place, name in enumerate(named)} | {name: at for at, name in enumerate(named)}
+
+
 def listed(names: Sequence[str], *, most: int = 3) -> str:
     """Names separated by commas, the rest counted, and what cannot be printed escaped: "a, b, c and 4 more"."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""

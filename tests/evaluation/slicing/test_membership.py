@@ -7,8 +7,10 @@ import pytest
 
 import sightline
 from sightline.errors import InvalidValue
-from sightline.evaluation.slicing.membership import by_quarter, members_of, members_of_table
+from sightline.evaluation.slicing.membership import by_quarter, joined, members_of, members_of_table
 from sightline.records import Dataset
+from sightline.system.progress import reporting
+from sightline.system.text import csv_line
 
 ROWS = [f"a/{number:03d}.png" for number in range(120)]
 
@@ -49,9 +51,46 @@ def test_columns_of_a_table_make_parts_by_value_or_by_quarter(tmp_path: Path) ->
     assert not parts["light night"][40:].any()
 
 
+def test_numbers_of_which_none_is_frequent_make_quarters_and_columns_without_a_part_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "more.csv"
+    lines = [f"{row},{number // 3},{chr(65 + number // 5)},7" for number, row in enumerate(ROWS)]
+    table.write_text("file,age,letter,all\n" + "\n".join(lines))
+    with reporting("plain"):
+        parts = members_of_table(table, ROWS)
+    assert {name: int(mask.sum()) for name, mask in parts.items()} == {
+        "age: lowest quarter": 30,
+        "age: highest quarter": 30,
+        "all 7": 120,
+    }
+    assert "no part of 30 images comes from letter" in " ".join(capsys.readouterr().err.split())
+
+
+def test_rows_are_found_by_their_names_as_tables_of_ours_write_them(tmp_path: Path) -> None:
+    names = [f"=a{number}.png" if number % 2 else f"a\x1b{number}.png" for number in range(120)]
+    table = tmp_path / "more.csv"
+    table.write_text("\n".join([csv_line(["file", "light"]), *(csv_line([name, "night"]) for name in names)]))
+    assert members_of_table(table, names)["light night"].all()
+
+
+def test_a_column_that_is_called_as_what_is_known_without_it_makes_parts_of_its_own(tmp_path: Path) -> None:
+    table = tmp_path / "more.csv"
+    lines = [f"{row},{'cat' if number < 40 else 'dog'},b c,c,{number}" for number, row in enumerate(ROWS)]
+    table.write_text("file,class,a,a b,brightness\n" + "\n".join(lines))
+    parts = members_of_table(table, ROWS)
+    known = {"class cat": np.zeros(120, bool), "a b c": np.zeros(120, bool)}
+    both = joined(known, parts)
+    assert set(both) == set(known) | set(parts) | {"a b c (table)", "a b c (table) (table)"}
+    assert {"class (table) cat", "class (table) dog", "brightness (table): lowest quarter"} <= set(parts)
+    assert not both["class cat"].any()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("file,light,light\na/000.png,b,c\n", "has two columns 'light'"),
+        ("file,light\na/000.png,b\na/000.png,c\n", "gives 'a/000.png' two lines"),
         ("name,light\na,b\n", "a column file or row_id or path; found name, light"),
         ("file,light\n", "needs a line an image"),
         ("file,light\nzzz,b\n", "names none of 120 judged images; they are called as 'a/000.png'"),

@@ -14,8 +14,8 @@ from PIL import Image
 import sightline
 from sightline.configuration.recipes import parse_recipe
 from sightline.errors import InvalidSource, InvalidValue
-from sightline.records import SPLIT_NAMES
-from sightline.training.setup.preparation import Prepared, prepare
+from sightline.records import SPLIT_NAMES, Dataset
+from sightline.training.setup.preparation import Prepared, as_asked, prepare
 
 
 @pytest.fixture(autouse=True)
@@ -152,6 +152,14 @@ def test_excluded_files_are_left_out_with_their_reason(photos, tmp_path, capsys)
     assert excluded(data)["dog/s001.png"]
     assert len(data.dataset) == 118
     assert "not/there.png" in capsys.readouterr().err
+
+
+def test_files_are_left_out_by_their_names_as_tables_of_ours_write_them():
+    images, names = np.zeros((4, 8, 8, 1), np.uint8), np.array(["=a.png", "b\x1b.png", "'=c.png", "d.png"])
+    dataset = Dataset("some", ("cat", "dog"), names, np.array([0, 0, 1, 1]), images, np.full(4, ""), "f")
+    left = as_asked(dataset, recipe(), {"'=a.png": "one", "b\\x1b.png": "two"})
+    assert left.row_ids.tolist() == ["'=c.png", "d.png"]
+    assert left.left_out == (("=a.png", "one"), ("b\x1b.png", "two"))
 
 
 @pytest.mark.parametrize(("content", "message"), [("path\nx\n", "no column 'file'"), (None, "cannot be read")])

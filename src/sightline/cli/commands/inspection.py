@@ -110,7 +110,8 @@ def mistakes(arguments: Namespace) -> int:
         num_copied = None if arguments.copy_to is None else found.copy_to(arguments.copy_to)
     if arguments.json:
         rows = [dataclasses.asdict(row) for row in found.rows]
-        told = {"num_images": found.num_images, "num_wrong": found.num_wrong, "num_unsure": found.num_unsure}
+        told = {"class": found.class_name, "num_images": found.num_images, "num_wrong": found.num_wrong}
+        told |= {"num_unsure": found.num_unsure}
         print_json({"run": str(found.run), "split": found.split, **told, "num_copied": num_copied, "rows": rows})
         return 0
     _print_mistakes(found, arguments.most)

@@ -15,7 +15,7 @@ from sightline.data.inputs.properties import measured_rows
 from sightline.errors import InvalidSource, InvalidValue
 from sightline.evaluation.measuring.judging import JudgedRows, choose_rows
 from sightline.evaluation.slicing.clusters import worst_clusters
-from sightline.evaluation.slicing.membership import members_of, members_of_table
+from sightline.evaluation.slicing.membership import joined, members_of, members_of_table
 from sightline.metrics.figures import is_right
 from sightline.metrics.slices import Slice, judge_slices
 from sightline.records import Bundle, Dataset, Predictions
@@ -47,7 +47,7 @@ def find_slices(
     pixels = read_pixels(chosen, bundle.input) if choice.pixels is None else choice.pixels
     members = members_of(chosen, measured_rows(chosen, pixels, bundle.input))
     if table is not None:
-        members |= members_of_table(table, chosen.row_ids.tolist())
+        members = joined(members, members_of_table(table, chosen.row_ids.tolist()))
     members |= _clusters(bundle, dataset, choice, pixels)
     readable = np.flatnonzero(predictions.readable)
     judged = predictions.take(readable)

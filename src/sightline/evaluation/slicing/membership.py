@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -15,16 +16,20 @@ from sightline.data.inputs.properties import FORMATS, MEASURED
 from sightline.errors import InvalidValue
 from sightline.metrics.slices import FEWEST_IMAGES
 from sightline.records import Dataset, Store
+from sightline.system.progress import reporter
 from sightline.system.stored import read_plain
-from sightline.system.text import printable
+from sightline.system.text import listed, places_by_name, printable
 
 Members = dict[str, NDArray[np.bool_]]
 KEYS: Final = ("file", "row_id", "path")
 """What the column of a table that names its rows may be called."""
-# Of a column with more values, quarters are made of numbers, and nothing of words.
+# Of a column with more values, or with none of 30 images, quarters are made of numbers, and nothing of words.
 MOST_VALUES: Final = 50
 _QUARTERS = ("lowest quarter", "highest quarter")
 _PROPERTIES = ("brightness", "contrast", "sharpness", "colour")
+# Columns of a table that are called as what is looked at without one.
+_OWN = ("class", "group", "size in pixels", "file kind", *_PROPERTIES)
+_APART = " (table)"
 
 
 def members_of(dataset: Dataset, measured: NDArray[np.float32]) -> Members:
@@ -51,17 +56,34 @@ def members_of(dataset: Dataset, measured: NDArray[np.float32]) -> Members:
 def members_of_table(path: str | Path, row_ids: Sequence[str]) -> Members:
     """Parts by each column of a table that names the rows; one that names none of them is refused."""
     lines, key = _read(Path(path))
-    by_row = {line[key] or "": line for line in lines}
-    own = [by_row.get(row_id) for row_id in row_ids]
+    own = _own_lines(path, lines, key, row_ids)
     if not any(own):
         raise InvalidValue(
             f"{path}: names none of {len(row_ids):,} judged images; they are called as '{printable(row_ids[0])}'."
         )
     found: Members = {}
+    without = []
     for column in (name for name in lines[0] if name is not None and name != key):
         cells = np.array(["" if line is None else str(line[column] or "").strip() for line in own])
-        found |= _by_cells(printable(str(column)), cells)
+        name = printable(str(column)).strip()
+        parts = _by_cells(f"{name}{_APART}" if name in _OWN else name, cells)
+        found = joined(found, parts)
+        if not parts:
+            without.append(name)
+    if without:
+        reporter().say(f"note: {path}: no part of {FEWEST_IMAGES} images comes from {listed(without, most=10)}")
     return found
+
+
+def joined(found: Members, more: Members) -> Members:
+    """Both; a part of a table that is called as another one is told apart."""
+    result = dict(found)
+    for name, mask in more.items():
+        apart = name
+        while apart in result:
+            apart += _APART
+        result[apart] = mask
+    return result
 
 
 def by_quarter(name: str, values: NDArray[np.float64]) -> Members:
@@ -79,9 +101,26 @@ def by_quarter(name: str, values: NDArray[np.float64]) -> Members:
     }
 
 
+def _own_lines(
+    path: str | Path, lines: Sequence[dict[str, Any]], key: str, row_ids: Sequence[str]
+) -> list[dict[str, Any] | None]:
+    """The line of each row, whose name is as it is or as a table of ours writes it."""
+    places = places_by_name(row_ids)
+    own: list[dict[str, Any] | None] = [None] * len(row_ids)
+    for line in lines:
+        place = places.get(line[key] or "")
+        if place is None:
+            continue
+        if own[place] is not None and own[place] != line:
+            raise InvalidValue(f"{path}: gives '{printable(row_ids[place])}' two lines. Keep one of them.")
+        own[place] = line
+    return own
+
+
 def _by_cells(name: str, cells: NDArray[np.str_]) -> Members:
-    if len(np.unique(cells)) <= MOST_VALUES:
-        return _by_value(name, cells)
+    """By value where the values are few, or else, and where none of them is frequent enough, by quarters of numbers."""
+    if len(np.unique(cells)) <= MOST_VALUES and (parts := _by_value(name, cells)):
+        return parts
     try:
         numbers = np.array([float(cell) if cell else np.nan for cell in cells.tolist()])
     except ValueError:
@@ -106,6 +145,8 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], str]:
         raise InvalidValue(f"{path}: cannot be read ({error.strerror}).") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise InvalidValue(f"{path}: is not a readable table in UTF-8 ({error}).") from error
+    if twice := [name for name, count in Counter(columns).items() if count > 1]:
+        raise InvalidValue(f"{path}: has two columns '{printable(twice[0])}'. Name each once.")
     key = next((name for name in KEYS if name in columns), None)
     if key is None or not lines:
         found = ", ".join(map(printable, columns)) or "nothing"

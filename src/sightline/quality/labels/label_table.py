@@ -15,7 +15,7 @@ from sightline.errors import InvalidValue, closest
 from sightline.quality.labels.doubts import LabelDoubts
 from sightline.records import Dataset
 from sightline.system.progress import reporter
-from sightline.system.text import counted, csv_line, printable
+from sightline.system.text import counted, csv_line, places_by_name, printable
 
 COLUMNS: Final = ("file", "label", "given", "suggested", "doubt")
 LEFT_OUT: Final = "its label was left empty in the table of labels"
@@ -79,8 +79,8 @@ def relabelled(dataset: Dataset, labels: Mapping[str, str]) -> Dataset:
     """
     if not labels:
         return dataset
-    row_of = _by_name(dataset.row_ids.tolist())
-    number_of = _by_name(dataset.class_names)
+    row_of = places_by_name(dataset.row_ids.tolist())
+    number_of = places_by_name(dataset.class_names)
     unknown = [file for file in labels if file not in row_of]
     if unknown:
         raise InvalidValue(
@@ -116,9 +116,3 @@ def relabelled(dataset: Dataset, labels: Mapping[str, str]) -> Dataset:
         return whole
     left_out = tuple((row_id, LEFT_OUT) for row_id in dataset.row_ids[gone].tolist())
     return whole.take(np.flatnonzero(~gone), left_out=left_out)
-
-
-def _by_name(names: list[str] | tuple[str, ...]) -> dict[str, int]:
-    """Names to their places, each also as a table writes it: with a mark before what would be a formula."""
-    written = {next(csv.reader([csv_line([name])]), [""])[0]: place for place, name in enumerate(names)}
-    return written | {name: place for place, name in enumerate(names)}

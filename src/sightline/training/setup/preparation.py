@@ -31,7 +31,7 @@ from sightline.quality.labels.label_table import read_labels, relabelled
 from sightline.records import Dataset, InputSpec, Splits, Store
 from sightline.system.progress import reporter
 from sightline.system.stored import read_plain
-from sightline.system.text import printable
+from sightline.system.text import places_by_name, printable
 from sightline.training.setup.mirrors import seen_mirrors
 from sightline.training.setup.resolution import Settled, SettledKey, say_unmirrored, settle, warn_of_labels
 
@@ -227,14 +227,16 @@ def read_exclusions(path: str | None) -> dict[str, str]:
 def _without(dataset: Dataset, exclusions: Mapping[str, str]) -> Dataset:
     if not exclusions:
         return dataset
-    row_ids = dataset.row_ids.tolist()
-    unknown = sorted(set(exclusions) - set(row_ids) - {file for file, _ in dataset.left_out})
+    row_ids, gone_before = dataset.row_ids.tolist(), [file for file, _ in dataset.left_out]
+    places = places_by_name(row_ids)
+    unknown = sorted(set(exclusions) - set(places) - set(places_by_name(gone_before)))
     if unknown:
         reporter().say(f"note: {len(unknown)} excluded files are not in '{dataset.name}', such as {unknown[0]}")
-    kept = np.array([row for row, row_id in enumerate(row_ids) if row_id not in exclusions], dtype=np.int64)
+    reasons = {places[file]: reason for file, reason in exclusions.items() if file in places}
+    kept = np.array([row for row in range(len(dataset)) if row not in reasons], dtype=np.int64)
     if not len(kept):
         raise InvalidSource(f"{dataset.name}: the exclude file leaves no image.")
-    gone = tuple((row_id, exclusions[row_id]) for row_id in row_ids if row_id in exclusions)
+    gone = tuple((row_ids[row], reasons[row]) for row in sorted(reasons))
     return dataset.take(kept, left_out=gone)
 
 
