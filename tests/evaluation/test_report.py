@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import sightline
-from sightline.errors import InvalidBundle, OutputExists
+from sightline.errors import InvalidBundle, InvalidValue, OutputExists
 from sightline.evaluation.measuring.finished_runs import read_run
 from sightline.evaluation.report import gathered, threshold_steps
 
@@ -64,6 +65,25 @@ def test_a_page_of_others_is_not_overwritten(
     answer = command("report", tiny_run.path, "--out", "mine.html")
     assert answer.code == 2  # type: ignore[attr-defined]
     assert (tmp_path / "mine.html").read_text(encoding="utf-8") == "mine"
+
+
+def test_nothing_is_written_among_the_images_that_a_table_names(
+    command: Callable[..., object], tiny_run: sightline.Run, tmp_path: Path
+) -> None:
+    rows = ["path,label"]
+    for number in range(4):
+        path = tmp_path / "photos" / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("L", (28, 28), number).save(path)
+        rows.append(f"photos/{number}.png,{number % 2}")
+    (tmp_path / "table.csv").write_text("\n".join(rows))
+    for out in (tmp_path / "photos" / "page.html", tmp_path / "photos" / "0.png"):
+        with pytest.raises(InvalidValue, match="which is never changed"):
+            sightline.report(tiny_run, tmp_path / "table.csv", out=out, overwrite=True)
+    (tmp_path / "mine.html").write_text("mine", encoding="utf-8")
+    answer = command("report", tiny_run.path, "--out", "mine.html")
+    assert "--out mine.html exists" in answer.err  # type: ignore[attr-defined]
+    assert "add --overwrite" in answer.err  # type: ignore[attr-defined]
 
 
 def test_every_wrong_and_unsure_answer_is_reported_once(tiny_run: sightline.Run) -> None:

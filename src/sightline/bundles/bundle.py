@@ -29,7 +29,7 @@ from sightline.system.files import sha256_of, write_json
 from sightline.system.progress import reporter
 from sightline.system.signatures import TrustedKey, read_trusted_key, signature_of, why_not_signed
 from sightline.system.stored import parse_json, read_plain
-from sightline.system.text import printable
+from sightline.system.text import as_argument, printable
 from sightline.tasks.single_label import SINGLE_LABEL
 from sightline.tasks.task import Task
 
@@ -281,7 +281,7 @@ def check_signed(folder: Path, manifest: Mapping[str, Any]) -> bool:
     if not (folder / SIGNATURE).is_file():
         raise InvalidBundle(
             f"{folder}: not signed, and only what is signed with the key of {trusted.path} is opened. Ask who made it "
-            f"for a signed one; what is yours you sign by: sightline sign {folder} --key FILE"
+            f"for a signed one; what is yours you sign by: sightline sign {as_argument(folder)} --key FILE"
         )
     content = read_plain(folder / MANIFEST, most_bytes=MOST_BYTES[MANIFEST])
     reason = why_not_signed(_SIGNED_AS + content, checked_json(folder / SIGNATURE), trusted)

@@ -14,7 +14,7 @@ from sightline.evaluation.measuring.finished_runs import REQUEST
 from sightline.metrics.figures import figure_in
 from sightline.system.files import is_held
 from sightline.system.stored import read_json
-from sightline.system.text import printable
+from sightline.system.text import as_argument
 
 USUAL_FOLDER = "runs"
 # In a folder of its own within the run: members of an ensemble, or checkpoints. Whoever is at the run holds it.
@@ -100,7 +100,7 @@ def _state(place: Path) -> tuple[str, str]:
 
 def _how_to_go_on(place: Path) -> str:
     can_be_asked = next(place.glob(f"*/{REQUEST}"), None) is not None
-    return f"to go on: sightline resume {printable(str(place))}" if can_be_asked else "the same call goes on with it"
+    return f"to go on: sightline resume {as_argument(place)}" if can_be_asked else "the same call goes on with it"
 
 
 def _figures(metrics: Any) -> dict[str, Any]:

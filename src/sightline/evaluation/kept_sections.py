@@ -35,7 +35,7 @@ from sightline.reporting.pages.sections.slices import slices_section
 from sightline.system.files import sha256_of, write_json
 from sightline.system.progress import reporter
 from sightline.system.stored import read_json
-from sightline.system.text import printable
+from sightline.system.text import as_argument, printable
 
 FOLDER: Final = "report"
 """In the folder of a run: a file for each section."""
@@ -137,7 +137,7 @@ def _found(section: KeptSection, judged: Judged, *, is_full: bool) -> tuple[Any 
     drawn, why = _kept(path, section, judged, made_from)
     if drawn is None and is_full:
         return _computed(path, section, judged, made_from)
-    command = f"<code>sightline report {text_of(str(judged.finished.path))} --full</code>"
+    command = f"<code>sightline report {escape(as_argument(judged.finished.path))} --full</code>"
     return drawn, f"<p>{escape(section.about)} {why}: {command} computes it, once.</p>"
 
 

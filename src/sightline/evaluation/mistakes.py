@@ -27,7 +27,7 @@ from sightline.records import Bundle, Dataset, Predictions, Run, SplitName, Stor
 from sightline.reporting.sheets.fonts import plain_text
 from sightline.reporting.sheets.sheets import certainty_in_words, contact_sheet
 from sightline.system.files import check_free, staged_folder, write_atomically
-from sightline.system.paths import FreeNames, check_output, places_of, short_name
+from sightline.system.paths import FreeNames, check_output, places_of, short_file_name
 from sightline.system.progress import reporter
 from sightline.system.text import counted, csv_line, printable
 
@@ -236,8 +236,8 @@ def mistakes(
     if class_name is not None:
         rows = [row for row in rows if class_name in (row.given, row.predicted)]
         given = answers.task.named(np.asarray(answers.labels), answers.class_names)
-        num_images = sum(class_name in pair for pair in zip(given, answers.predicted.tolist(), strict=True))
-    dataset, about_images = _images(finished, source)
+        num_images = sum(class_name in pair for pair in zip(given, map(str, answers.predicted), strict=True))
+    dataset, about_images = images_of(finished, source)
     places = _places(dataset, rows)
     if dataset is not None and (num_missing := int((places < 0).sum())):
         about_images = f"{num_missing:,} of {len(rows):,} are not in {dataset.name} any more"
@@ -282,7 +282,7 @@ def _rows(answers: Predictions, is_unsure: NDArray[np.bool_]) -> list[Mistake]:
     ]
 
 
-def _images(finished: FinishedRun, source: Any) -> tuple[Dataset | None, str]:
+def images_of(finished: FinishedRun, source: Any) -> tuple[Dataset | None, str]:
     """Where the images are, or why they are not at hand; a source that was named has to open."""
     if source is not None:
         return open_again(source, finished.source), ""
@@ -340,7 +340,8 @@ def _folders(rows: Iterable[Mistake]) -> dict[tuple[str, str], str]:
     """The folder of each pair of classes, both told; no two pairs have one."""
     names = FreeNames()
     pairs = dict.fromkeys((row.given, row.predicted) for row in rows)
-    return {pair: names.free(" as ".join(short_name(name, most_bytes=_MOST_BYTES) for name in pair)) for pair in pairs}
+    short = {name: short_file_name(name, most_bytes=_MOST_BYTES) for pair in pairs for name in pair}
+    return {(given, predicted): names.free(f"{short[given]} as {short[predicted]}") for given, predicted in pairs}
 
 
 def _stem_and_ending(row_id: str, added: str) -> tuple[str, str]:

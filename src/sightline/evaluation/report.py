@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sightline.errors import InvalidBundle, InvalidValue, OutputExists
 from sightline.evaluation.kept_sections import Judged, Maps, maps_of, sections_of
 from sightline.evaluation.measuring.finished_runs import FinishedRun, kept_evaluation, kept_predictions, read_run
-from sightline.evaluation.mistakes import SPLITS, Mistake, Mistakes, mistakes
+from sightline.evaluation.mistakes import SPLITS, Mistake, Mistakes, images_of, mistakes
 from sightline.metrics.figures import FIGURES, is_right
 from sightline.quality.findings import KINDS, Finding, line_of
 from sightline.quality.labels.label_table import read_labels, relabelled
@@ -85,7 +85,9 @@ def report(
     target = finished.path / FILE
     if out is not None:
         target = Path(out)
-        check_output("out", target, keep=places_of(source), overwrite=overwrite)
+        keep = places_of(source)
+        source, _ = images_of(finished, source)
+        check_output("out", target, keep=[*keep, *places_of(source)], overwrite=overwrite)
     elif target.is_symlink():
         raise OutputExists(f"{target} is a link, and a run may come from somebody else. Name a file with --out.")
     write_page(target, finished, source, is_full=full)

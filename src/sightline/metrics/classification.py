@@ -262,11 +262,11 @@ def checked_array(values: ArrayLike, *, name: str, kinds: str, content: str) -> 
     return array
 
 
-def checked_table(values: ArrayLike, *, name: str) -> NDArray[np.float64]:
-    """A finite float64 table (num_images, num_classes) of at least (1, 2), or a refusal that names the argument."""
+def checked_table(values: ArrayLike, *, name: str, columns: str = "classes") -> NDArray[np.float64]:
+    """A finite float64 table of at least (1, 2), images by classes, or a refusal that names the argument."""
     array = checked_array(values, name=name, kinds="iuf", content="numbers")
     if array.ndim != 2 or array.shape[0] < 1 or array.shape[1] < 2:
-        shape = "(num_images, num_classes) with at least 1 image and 2 classes"
+        shape = f"(num_images, num_{columns}) with at least 1 image and 2 {columns}"
         raise InvalidValue(f"{name} must have shape {shape}; got shape {array.shape}.")
     with np.errstate(over="ignore"):
         table = array.astype(np.float64)

@@ -74,11 +74,11 @@ def portable_name(text: str) -> str:
     return f"{first}_{dot}{rest}" if why_not_on_windows(name) else name
 
 
-def short_name(text: str, ending: str = "", *, most_bytes: int = _MOST_BYTES) -> str:
+def short_file_name(text: str, ending: str = "", *, most_bytes: int = _MOST_BYTES) -> str:
     """A `portable_name` of at most so many bytes: as many whole letters as fit before an ending, which is kept.
 
     Example:
-        >>> short_name("a long name", ".png", most_bytes=10), short_name("猫" * 100, most_bytes=10)
+        >>> short_file_name("a long name", ".png", most_bytes=10), short_file_name("猫" * 100, most_bytes=10)
         ('a long.png', '猫猫猫')
     """
     if len(ending.encode("utf-8", "surrogatepass")) > most_bytes // 2:
@@ -98,10 +98,10 @@ class FreeNames:
 
     def free(self, text: str, ending: str = "") -> str:
         """The name, or where it is taken, the same behind the first number with which it is not."""
-        plain = name = short_name(text, ending)
+        plain = name = short_file_name(text, ending)
         while (key := _as_one(name)) in self._taken:
             self._counts[_as_one(plain)] += 1
-            name = short_name(f"{self._counts[_as_one(plain)] + 1:04d} {text}", ending)
+            name = short_file_name(f"{self._counts[_as_one(plain)] + 1:04d} {text}", ending)
         self._taken.add(key)
         return name
 

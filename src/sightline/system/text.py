@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
@@ -45,6 +46,16 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     """`printable` for text of several lines, of which the ends are meant."""
     return text if text.isprintable() else "\n".join(map(printable, text.split("\n")))
+
+
+def as_argument(path: object) -> str:
+    """A path or name within a command that is told, as a shell takes it for one word, on one line.
+
+    Example:
+        >>> as_argument("runs/a"), as_argument("my run; x")
+        ('runs/a', "'my run; x'")
+    """
+    return printable(shlex.quote(str(path)))
 
 
 def json_line(content: Any) -> str:

@@ -169,6 +169,17 @@ def test_a_severity_that_is_none_is_refused(severity: object) -> None:
         corrupted(picture(32), "fog", severity)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("name", ["fog", "jpeg", "gaussian noise", "zoom blur"])
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros(shape, np.uint8) for shape in ((8, 8, 4), (8, 8, 2), (8, 8), (0, 8, 1), (8, 0, 3))]
+    + [np.zeros((8, 8, 3), np.float32)],
+)
+def test_what_is_no_image_of_bytes_is_refused(image: NDArray[np.uint8], name: str) -> None:
+    with pytest.raises(InvalidValue, match="an image must have shape"):
+        corrupted(image, name, 1)
+
+
 def test_an_unknown_corruption_is_told_the_nearest() -> None:
     with pytest.raises(UnknownName, match="Did you mean 'gaussian noise'"):
         corrupted(picture(32), "gausian noise", 1)

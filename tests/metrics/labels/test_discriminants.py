@@ -74,6 +74,23 @@ def test_more_features_than_images_and_features_that_are_all_alike_have_answers(
             assert np.isfinite(answers).all()
 
 
+@pytest.mark.parametrize("scale", [1e300, 1e25, 1e-25, 1e-300])
+def test_answers_do_not_depend_on_how_large_features_are(scale: float) -> None:
+    features, labels = np.random.default_rng(0).normal(size=(60, 5)), np.arange(60) % 3
+    folds = np.arange(60) // 3 % 4
+    for plain, scaled in zip(
+        OutOfFold(features, folds).answers(labels, num_classes=3),
+        OutOfFold(features * scale, folds).answers(labels, num_classes=3),
+        strict=True,
+    ):
+        assert scaled == pytest.approx(plain, rel=1e-4, abs=1e-4)
+
+
+def test_features_are_called_so_where_they_are_refused() -> None:
+    with pytest.raises(InvalidValue, match=r"features must have shape \(num_images, num_features\)"):
+        OutOfFold(np.zeros(3), [0, 1, 0])
+
+
 def test_few_images_in_many_directions_are_judged_as_by_the_definition() -> None:
     generator = np.random.default_rng(3)
     labels = np.arange(24) % 3

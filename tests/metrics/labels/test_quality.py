@@ -41,6 +41,11 @@ def test_the_label_that_both_speak_against_is_the_most_doubtful() -> None:
     assert int(label_doubts([0, 0, 0, 0], likelihood, likelihood).argmax()) == 1
 
 
+def test_tables_of_unequal_width_are_refused() -> None:
+    with pytest.raises(InvalidValue, match=r"got shapes \(2, 2\) and \(2, 3\)"):
+        label_doubts([0, 1], [[1.0, 2], [2, 3]], [[1.0, 2, 3], [1, 2, 3]])
+
+
 def test_what_a_list_finds_is_counted_from_its_top() -> None:
     doubts, wrong = np.array([0.1, 0.9, 0.5, 0.7]), np.array([True, True, False, False])
     assert found_by(doubts, wrong).tolist() == [1, 1, 1, 2]

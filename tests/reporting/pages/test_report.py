@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import json
+import math
 import re
+import shlex
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -158,7 +161,7 @@ def test_the_surest_wrong_answers_stand_with_what_is_most_alike_in_training(smal
     assert surest.count("<img") == 2 * surest.count('class="doubt"')
     assert surest.count(f'alt="{small.wrong[0].nearest[0][0]}"') == surest.count('class="doubt"')
     # Without pictures they are told by their names.
-    assert "folder/<wbr>00000 cat.jpg</figcaption>" in without.split('class="surest"')[1].split("<h3>")[0]
+    assert "<bdi>folder/<wbr>00000 cat.jpg</bdi></figcaption>" in without.split('class="surest"')[1].split("<h3>")[0]
 
 
 def test_unsure_answers_are_counted_and_shown(small: ReportContent) -> None:
@@ -197,6 +200,69 @@ def test_a_thousand_classes_and_ten_thousand_images_stay_small() -> None:
     assert "sort-matrix" not in many.split("<script>")[0]
     large = report_page(_content(tuple("0123456789"), num_images=10_000))
     assert len(large) < 5_000_000
+
+
+def test_curves_of_a_run_without_training_figures_are_told_by_those_of_validation(small: ReportContent) -> None:
+    steps = [
+        {"epoch": step, "validation_loss": 0.1 / step, "validation_accuracy": 0.9 + 0.01 * step} for step in (1, 2)
+    ]
+    page = report_page(replace(small, history=steps))
+    assert "From 0.91 to 0.92 on validation images in 2 epochs" in page
+    assert not re.search(r"\bnan\b", page)
+
+
+@pytest.mark.parametrize(
+    "losses", [(1e300, 1e300), (1e17, 1e17), (1.0, 1e308), (0.5, 0.5), (0.5, math.nan), (-1e99, 1e99)]
+)
+def test_curves_of_a_training_that_went_astray_are_drawn(small: ReportContent, losses: tuple[float, float]) -> None:
+    epochs = [{"epoch": place + 1, "loss": loss, "accuracy": 0.5} for place, loss in enumerate(losses)]
+    page = report_page(replace(small, history=epochs, chosen_epoch=2))
+    assert not re.search(r"\b(nan|inf)\b", page)
+
+
+@pytest.mark.parametrize(
+    ("num_correct", "words"), [(30, "70: 70.0 % of all."), (70, "30: about one in 3."), (0, "100: 100 % of all.")]
+)
+def test_many_wrong_answers_are_told_as_a_share(small: ReportContent, num_correct: int, words: str) -> None:
+    figures = {**small.figures, "num_images": 100, "num_correct": num_correct}
+    assert f"<b>Wrong answers</b>{words}" in report_page(replace(small, figures=figures))
+
+
+def test_commands_name_the_bundle_as_a_shell_takes_it(small: ReportContent) -> None:
+    page = html.unescape(report_page(replace(small, bundle="my runs/it's; rm")))
+    commands = re.findall(r"sightline (?:predict|check|mistakes) .*", page)
+    assert len(commands) >= 3
+    assert all(shlex.split(line)[2] == "my runs/it's; rm" for line in commands if "</code>" not in line)
+
+
+class _Running(HTMLParser):
+    """Where right-to-left letters stand beside other text without being set apart from it."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.beside: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("wbr", "img", "meta", "input", "br", "link", "hr"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self.open:
+            del self.open[len(self.open) - 1 - self.open[::-1].index(tag) :]
+
+    def handle_data(self, data: str) -> None:
+        is_apart = {"bdi", "title", "pre"} & set(self.open)
+        if re.search("[\u0590-\u06ff]", data) and not is_apart and re.search("[a-z]", data):
+            self.beside.append(data)
+
+
+def test_names_written_from_right_to_left_turn_nothing_beside_them() -> None:
+    assert (
+        _Running(report_page(_content(("\u05e9\u05dc\u05d5\u05dd", "\u0633\u0644\u0627\u0645"), num_images=40))).beside
+        == []
+    )
 
 
 def test_the_script_is_short() -> None:

@@ -159,6 +159,8 @@ def report(arguments: Namespace) -> int:
     """Write the report of a run."""
     from sightline.evaluation.report import report as write_report
 
+    keep = [] if arguments.source is None else [arguments.source]
+    check_output("--out", arguments.out, keep=keep, overwrite=arguments.overwrite)
     with reporting(arguments.mode):
         page = write_report(
             arguments.run,

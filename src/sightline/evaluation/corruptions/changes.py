@@ -40,7 +40,16 @@ def corrupted(image: NDArray[np.uint8], name: str, severity: int, *, seed: int =
 
     Returns:
         (height, width, channels) uint8, of the same shape.
+
+    Raises:
+        InvalidValue: no such severity, or no such image.
+        UnknownName: no corruption is called so.
     """
+    if image.ndim != 3 or image.dtype != np.uint8 or not image.size or image.shape[2] not in (1, 3):
+        raise InvalidValue(
+            f"an image must have shape (height, width, 1 or 3), at least 1 by 1, and dtype uint8; got shape "
+            f"{image.shape} and dtype {image.dtype}."
+        )
     strength = pick(STRENGTHS, name, kind="corruption")
     if isinstance(severity, bool) or severity not in SEVERITIES:
         raise InvalidValue(f"a severity must be a whole number from 1 to 5; got {severity!r}.")

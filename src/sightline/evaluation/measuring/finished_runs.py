@@ -20,6 +20,7 @@ from sightline.metrics.history import checked_epochs
 from sightline.metrics.intervals import USUAL_LEVEL
 from sightline.records import SPLIT_NAMES, Bundle, Evaluation, Predictions, Run, SplitName, Splits
 from sightline.system.stored import MOST_ARRAY_BYTES, parse_json, read_arrays, read_json, read_plain
+from sightline.system.text import as_argument
 from sightline.system.workers import free_bytes
 from sightline.tasks.task import Task
 
@@ -262,7 +263,7 @@ def _check_finished(folder: Path, files: Iterable[str]) -> None:
         missing = [name for name in files if not (folder / name).exists()]
         if missing:
             left = next(folder.glob(f"*/{REQUEST}"), None)
-            how = "Train again." if left is None else f"Go on with it: sightline resume {folder}"
+            how = "Train again." if left is None else f"Go on with it: sightline resume {as_argument(folder)}"
             raise InvalidBundle(f"{folder}: this run has no {missing[0]}; its training did not finish. {how}")
         return
     if (folder / MANIFEST).is_file():

@@ -42,7 +42,7 @@ class OutOfFold:
         self, features: ArrayLike, folds: ArrayLike, *, after_fold: Callable[[], object] = lambda: None
     ) -> None:
         self._after_fold = after_fold
-        table = checked_table(features, name="features")
+        table = _near_one(checked_table(features, name="features", columns="features"))
         self._num_features = int(table.shape[1])
         # Thousands of numbers a row: float32 halves what it takes. Without their means, which no answer depends on, as
         # squares of numbers far from 0 would have no digits left for how they vary.
@@ -121,6 +121,12 @@ class OutOfFold:
     def _mean_of_diagonal(self, matrix: NDArray[np.float64]) -> float:
         # Above 0 even where all features are alike, so that there is an inverse.
         return max(float(np.trace(matrix)) / self._num_features, 1e-12)
+
+
+def _near_one(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same by a power of two, on which no answer depends: squares of huge numbers overflow, of tiny ones vanish."""
+    _, exponent = np.frexp(np.abs(table).max())
+    return np.asarray(np.ldexp(table, -exponent))
 
 
 def _spanned(table: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -65,7 +65,7 @@ def label_doubts(labels: ArrayLike, by_likelihood: ArrayLike, by_regression: Arr
         (num_images,) float64 in [0, 1]: 1 is the most doubtful by both.
 
     Raises:
-        InvalidValue: no tables of numbers, or labels that are none.
+        InvalidValue: no tables of numbers, of unequal width, or labels that are none.
 
     Example:
         >>> answers = [[4.0, 0.0], [0.0, 2.0], [3.0, 0.0]]
@@ -75,6 +75,11 @@ def label_doubts(labels: ArrayLike, by_likelihood: ArrayLike, by_regression: Arr
     # Surprise orders as self-confidence does, without ties where that is rounded to 0 or 1.
     first = surprises(by_likelihood, labels)
     second = -label_quality(labels, by_regression, method="normalized_margin")
+    if np.shape(by_likelihood) != np.shape(by_regression):
+        raise InvalidValue(
+            f"both tables must have a column a class; got shapes {np.shape(by_likelihood)} and "
+            f"{np.shape(by_regression)}."
+        )
     return (_places(first) + _places(second)) / (2 * max(len(first) - 1, 1))
 
 

@@ -21,6 +21,7 @@ from sightline.reporting.pages.report_answers import (
 from sightline.reporting.pages.report_content import (
     NoticedThing,
     ReportContent,
+    apart,
     share_in_words,
     short_name,
     text_of,
@@ -34,7 +35,7 @@ from sightline.reporting.pages.report_figures import (
 from sightline.reporting.pages.report_style import REPORT_SCRIPT, REPORT_STYLE
 from sightline.reporting.pages.shell import count_cell, whole_page, wide_table
 from sightline.reporting.pages.style import STYLE
-from sightline.system.text import counted, exact_percent, printable
+from sightline.system.text import as_argument, counted, exact_percent, printable
 
 _MOST_LEFT_OUT = 500
 
@@ -64,7 +65,7 @@ def report_page(content: ReportContent) -> str:
         for name, title, part in there
     )
     body = (
-        f"<header><h1>Report of {text_of(content.name)}</h1>{_facts(content)}</header><main>{_summary(content)}"
+        f"<header><h1>Report of {apart(content.name)}</h1>{_facts(content)}</header><main>{_summary(content)}"
         f'<nav class="contents" aria-label="contents"><ul>{contents}</ul></nav>{sections}</main>'
     )
     return whole_page(
@@ -77,7 +78,7 @@ def report_page(content: ReportContent) -> str:
 
 
 def _facts(content: ReportContent) -> str:
-    return f'<p class="faint">{"; ".join(f"{escape(label)} {text_of(value)}" for label, value in content.facts)}</p>'
+    return f'<p class="faint">{"; ".join(f"{escape(label)} {apart(value)}" for label, value in content.facts)}</p>'
 
 
 def _summary(content: ReportContent) -> str:
@@ -102,7 +103,9 @@ def _summary(content: ReportContent) -> str:
 
 def _cards(told: Mapping[str, Any]) -> str:
     num_images, num_wrong = int(told["num_images"]), int(told["num_images"] - told["num_correct"])
-    often = f"{num_wrong:,}: about one in {max(1, round(num_images / max(1, num_wrong))):,}."
+    often = f"{num_wrong:,}: about one in {round(num_images / max(1, num_wrong)):,}."
+    if 3 * num_wrong > num_images:
+        often = f"{num_wrong:,}: {share_in_words(num_wrong / num_images)} of all."
     none = "None; among more images there may well be some."
     usual = max(told["classes"], key=lambda entry: entry["num_images"])
     cards = [
@@ -195,7 +198,7 @@ def _findings(findings: Sequence[NoticedThing] | None) -> str:
 
 
 def _use(content: ReportContent) -> str:
-    bundle = text_of(content.bundle)
+    bundle = escape(as_argument(content.bundle))
     commands = "\n".join(
         (
             f"sightline predict {bundle} PHOTO",

@@ -18,11 +18,12 @@ from sightline.reporting.pages.report_content import (
     MOST_UNSURE,
     ReportContent,
     ReportedAnswer,
+    apart,
     short_name,
     text_of,
 )
 from sightline.reporting.pages.shell import count_cell, wide_table
-from sightline.system.text import counted, printable
+from sightline.system.text import as_argument, counted, printable
 
 _MOST_IN_MATRIX, _MOST_PAIRS = 40, 300
 
@@ -129,7 +130,7 @@ def _card(answer: ReportedAnswer) -> str:
     nearest = ""
     for (name, label), picture in zip(answer.nearest, pictures, strict=True):
         # Without its picture an image is told by its name.
-        caption = text_of(label) if picture else _broken(name)
+        caption = apart(label) if picture else _broken(name)
         nearest += f"<figure>{_image(picture, name)}<figcaption>{caption}</figcaption></figure>"
     side = ""
     if nearest:
@@ -194,7 +195,7 @@ def unsure_section(content: ReportContent) -> str:
         return f"<p>{text_of(about)}</p>"
     shown = content.unsure[:MOST_UNSURE]
     more = len(content.unsure) - len(shown)
-    name = text_of(content.bundle)
+    name = escape(as_argument(content.bundle))
     rest = f'<p class="more">and {more:,} more</p>' if more else ""
     least = f"<details><summary>those that were right, the least sure first ({len(content.unsure):,})</summary>"
     pictures = f'{least}<div class="pictures">{"".join(map(_answer, shown))}</div>{rest}</details>'
@@ -208,7 +209,7 @@ def unsure_section(content: ReportContent) -> str:
 
 def _answer(answer: ReportedAnswer) -> str:
     what = f"{printable(answer.row_id)}: given {printable(answer.given)}, named {printable(answer.predicted)}"
-    near = ", ".join(f"{text_of(image)} ({text_of(label)})" for image, label in answer.nearest)
+    near = ", ".join(f"{apart(image)} ({apart(label)})" for image, label in answer.nearest)
     nearest = f"<br>like {near}" if near else ""
     return (
         f"<figure>{_image(answer.picture, what)}<figcaption><b>{_sure(answer)} sure{_mark(answer)}</b>"
@@ -233,4 +234,4 @@ def _mark(answer: ReportedAnswer) -> str:
 
 def _broken(name: str) -> str:
     """The name of a file that may go on in the next line behind each folder."""
-    return text_of(name).replace("/", "/<wbr>")
+    return f"<bdi>{text_of(name).replace('/', '/<wbr>')}</bdi>"

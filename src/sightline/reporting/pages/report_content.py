@@ -122,11 +122,17 @@ def text_of(name: str) -> str:
     return escape(printable(name))
 
 
+def apart(name: str) -> str:
+    """A name of strangers as HTML, which turns nothing beside it where it is written from right to left."""
+    return f"<bdi>{text_of(name)}</bdi>"
+
+
 def short_name(name: str) -> str:
-    """A name that a table can hold; whole in its tip."""
+    """A name that a table can hold, whole in its tip; written from right to left, it turns nothing beside it."""
     whole = printable(name)
     short = shorten(whole, lambda words: len(words) <= _LONGEST_NAME)
-    return escape(short) if short == whole else f'<span title="{escape(whole)}">{escape(short)}</span>'
+    tip = "" if short == whole else f' title="{escape(whole)}"'
+    return f"<bdi{tip}>{escape(short)}</bdi>"
 
 
 def share_in_words(share: float) -> str:

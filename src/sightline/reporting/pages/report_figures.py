@@ -43,6 +43,8 @@ def threshold_section(content: ReportContent) -> str:
     )
 
 
+# Of a training that went astray; what is larger has no room for an axis around it.
+_LARGEST = 1e100
 _TOLD = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 _ANSWERED = Axis("share of the images that is answered", 0, 1, is_percent=True)
 
@@ -115,9 +117,8 @@ def training_section(content: ReportContent) -> str:
             Line(name, [(record["epoch"], _number(record.get(f"{prefix}{key}"))) for record in content.history], style)
             for name, prefix, style in (("training", "", "first"), ("validation", "validation_", "second"))
         ]
-        values = [y for line in lines for _, y in line.points if not math.isnan(y)]
-        if len(content.history) > 1 and values:
-            drawn += _curves(content, title, lines, values)
+        if len(content.history) > 1 and any(map(_heights, lines)):
+            drawn += _curves(content, title, lines)
     told = "; ".join(
         f"{key.replace('_', ' ')} {chosen[key]:.4f}"
         for key in ("loss", "accuracy", "validation_loss", "validation_accuracy")
@@ -127,18 +128,26 @@ def training_section(content: ReportContent) -> str:
     return f'{kept}<div class="plots">{drawn}</div>'
 
 
-def _curves(content: ReportContent, title: str, lines: Sequence[Line], values: Sequence[float]) -> str:
+def _curves(content: ReportContent, title: str, lines: Sequence[Line]) -> str:
+    values = [height for line in lines for height in _heights(line)]
     low, high = min(values), max(values)
-    room = 0.05 * (high - low) or 0.05
+    room = 0.05 * (high - low) or 0.05 * max(1, abs(high))
     first, last = content.history[0]["epoch"], content.history[-1]["epoch"]
     up = Axis(title.lower(), low - room, high + 3 * room)
     kept = Line("kept", [(content.chosen_epoch, up.first), (content.chosen_epoch, high + room)], "quiet")
-    words = f"From {values[0]:.4g} to {lines[0].points[-1][1]:.4g} on training images in {len(content.history)} epochs."
+    # What a run that learned nothing itself was made from is known of validation images alone.
+    told = next(line for line in lines if _heights(line))
+    heights = _heights(told)
+    words = f"From {heights[0]:.4g} to {heights[-1]:.4g} on {told.name} images in {len(content.history):,} epochs."
     return plot(title, words, across=Axis("epoch", first, last, is_whole=True), up=up, lines=[*lines, kept])
 
 
+def _heights(line: Line) -> list[float]:
+    return [height for _, height in line.points if not math.isnan(height)]
+
+
 def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else math.nan
+    return float(value) if isinstance(value, int | float) and abs(value) < _LARGEST else math.nan
 
 
 def numbers_section(content: ReportContent) -> str:

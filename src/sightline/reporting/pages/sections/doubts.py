@@ -7,9 +7,9 @@ from html import escape
 from typing import Any, Final
 
 from sightline.reporting.pages.miniatures import Miniature
-from sightline.reporting.pages.report_content import short_name, text_of
+from sightline.reporting.pages.report_content import apart, short_name, text_of
 from sightline.reporting.pages.shell import count_cell, wide_table
-from sightline.system.text import counted, printable
+from sightline.system.text import as_argument, counted, printable
 
 MOST_LISTED: Final = 300
 _OPEN: Final = 10
@@ -57,7 +57,7 @@ def _wrong(told: Mapping[str, Any]) -> str:
 
 
 def _how(source: str) -> str:
-    name = text_of(source)
+    name = escape(as_argument(source))
     return (
         f"<p><code>sightline audit {name} --label-table labels.csv</code> writes them as a table. Change its column "
         "<code>label</code>, or empty it to leave an image out, then "
@@ -71,7 +71,7 @@ def _entry(place: int, entry: Mapping[str, Any], picture: Pictures) -> str:
     )
     name = text_of(entry["file"]).replace("/", "/<wbr>")
     return (
-        f'<div class="doubt"><p>{place}. <code>{name}</code> ({text_of(entry["split"])}): given '
+        f'<div class="doubt"><p>{place}. <code><bdi>{name}</bdi></code> ({text_of(entry["split"])}): given '
         f"<b>{short_name(entry['given'])}</b>, suggested <b>{short_name(entry['suggested'])}</b></p>"
         f'<div class="pictures">{_figure(entry["file"], "this image", picture)}{sides}</div></div>'
     )
@@ -91,7 +91,7 @@ def _figure(name: str, caption: str, picture: Pictures) -> str:
         small = ' class="small"' if drawn.is_small else ""
         told = f'<img{small} alt="{escape(printable(name))}" src="{drawn.address}" loading="lazy">'
     # Without its picture an image is told by its name.
-    words = short_name(caption) if told else text_of(name)
+    words = short_name(caption) if told else apart(name)
     return f"<figure>{told}<figcaption>{words}</figcaption></figure>"
 
 
