@@ -35,6 +35,7 @@ from sightline.metrics.uncertainty.macro import (
     macro_f1_interval,
 )
 from sightline.metrics.uncertainty.ranking import Ranking
+from sightline.metrics.uncertainty.risk import risk_coverage_area_interval
 
 Bounds = tuple[float, float]
 Draw = Callable[[np.random.Generator], tuple[Bounds, float]]
@@ -121,6 +122,24 @@ def losses_and_rankings(level: float) -> Iterator[Setting]:
     for gap, share, size in ((2, 0.5, 100), (2, 0.5, 400), (3.3, 0.5, 400), (2, 0.1, 400)):
         words = f"{statistics.NormalDist().cdf(gap / 2**0.5):.3f}, 1 in {1 / share:g}"
         yield "AUROC", "Wilson", words, f"{size}", 1, of_ranking(gap, share, size, level)
+    for accuracy, gap, size in ((0.95, 0, 100), (0.95, 2, 400), (0.97, 2, 1000), (0.99, 2, 2000), (0.99, 2, 5000)):
+        words, draw = f"{accuracy:g}, {gap} apart", of_risk(accuracy, gap, size, level)
+        yield "area under risk-coverage", "Wilson", words, f"{size:,}", 1, draw
+
+
+def of_risk(accuracy: float, gap: float, size: int, level: float) -> Draw:
+    """Of certainties that are normal, right answers surer by so many deviations."""
+    above = np.linspace(12.0, -12.0, 100_001)
+    wrong, right = ((np.vectorize(math.erfc)((above - mean) / 2**0.5) / 2) for mean in (0.0, gap))
+    covered = accuracy * right + (1 - accuracy) * wrong
+    truth = float(np.trapezoid((1 - accuracy) * wrong / covered, covered))
+
+    def draw(generator: np.random.Generator) -> tuple[Bounds, float]:
+        is_right = generator.random(size) < accuracy
+        sure = generator.normal(size=size) + gap * is_right
+        return risk_coverage_area_interval(sure, is_right, confidence=level), truth
+
+    return draw
 
 
 def calibrations(level: float) -> Iterator[Setting]:

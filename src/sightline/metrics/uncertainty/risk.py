@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sightline.metrics.grouped import checked_groups, design_effect, quantile_of
-from sightline.metrics.intervals import USUAL_LEVEL, wilson_bounds
+from sightline.metrics.intervals import USUAL_LEVEL, student_t_quantile, wilson_bounds
 from sightline.metrics.selective import checked_answers, risk_coverage
+
+# Degrees of freedom of a wrong image: influences fall off as exponentials do, whose squares vary by 5 times their mean
+# squared, not by twice as those of normal values, of which each would be one.
+_DEGREES: Final = 0.4
 
 
 def risk_coverage_area_interval(
@@ -17,9 +22,9 @@ def risk_coverage_area_interval(
 ) -> tuple[float, float]:
     """Interval in which the true area under the risk-coverage curve lies.
 
-    It is Wilson's, for the number of images that would tell as much of a share. What is seen of the variance is drawn
-    towards that of a share of wrong answers, as if one wrong image more had shown that: without a mistake nothing is
-    known of where mistakes would lie, and of one that is no surer than others the area is the share.
+    It is Wilson's with Student's t, for the number of images that would tell as much of a share. What is seen of the
+    variance is drawn towards that of a share of wrong answers, as if one wrong image more had shown that: without a
+    mistake nothing is known of where mistakes would lie, and of one that is no surer than others the area is the share.
 
     Args:
         certainties: (num_images,) finite, higher being surer; at least 1.
@@ -35,13 +40,13 @@ def risk_coverage_area_interval(
 
     Source:
         Wilson's interval on an effective number of images, as in Korn and Graubard, Survey Methodology 24 (1998); the
-        variance by influence functions, Hampel, JASA 69 (1974).
+        variance by influence functions, Hampel, JASA 69 (1974); Satterthwaite, Biometrics Bulletin 2 (1946).
 
     Example:
         >>> sure, is_right = np.arange(400), np.arange(400) >= 20
         >>> lower, upper = risk_coverage_area_interval(sure, is_right)
         >>> round(lower, 4), round(upper, 4)
-        (0.0005, 0.0035)
+        (0.0005, 0.0037)
     """
     sure, right = checked_answers(certainties, is_right)
     numbers, num_images = checked_groups(groups, len(sure)), len(sure)
@@ -52,6 +57,10 @@ def risk_coverage_area_interval(
     num_rarer = min(int(right.sum()), int((~right).sum()))
     seen = float((influences**2).sum()) / num_images**2 / (area * (1 - area)) if 0 < area < 1 else 0.0
     number = (num_rarer + 1) / (num_rarer * seen + 1 / num_images)
+    if num_rarer and seen:
+        # Satterthwaite's: of the variance, what is seen is as sure as few wrong images make it, the rest is assumed.
+        degrees = _DEGREES * num_rarer * (1 + 1 / (num_images * num_rarer * seen)) ** 2
+        quantile = max(quantile, student_t_quantile(confidence, degrees=max(1, math.floor(degrees))))
     if numbers is not None:
         number /= design_effect(influences, numbers, num_rarer=num_rarer)
     return wilson_bounds(area, number, quantile)
