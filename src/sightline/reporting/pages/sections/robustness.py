@@ -9,7 +9,7 @@ from typing import Any
 from sightline.reporting.pages.plots import Axis, Line, plot
 from sightline.reporting.pages.report_content import share_in_words, text_of
 from sightline.reporting.pages.shell import count_cell, wide_table
-from sightline.system.text import counted
+from sightline.system.text import as_argument, counted
 
 
 def robustness_section(told: Mapping[str, Any], *, run: str) -> str:
@@ -29,7 +29,8 @@ def robustness_section(told: Mapping[str, Any], *, run: str) -> str:
         f"{_plot(told)}{_table(told)}"
         '<p class="faint">Strengths as of ImageNet-C and CIFAR-10-C, made anew for images of this size, so that the '
         "figures are not those on the published files. In brackets 95 % intervals; an image in several states counts "
-        f"once. <code>sightline stress {text_of(run)}</code> looks at more images, at all five strengths.</p>"
+        f"once. <code>sightline stress {escape(as_argument(run))}</code> looks at more images, at all five "
+        "strengths.</p>"
     )
 
 
