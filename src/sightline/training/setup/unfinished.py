@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
