@@ -40,10 +40,6 @@ def corrupted(image: NDArray[np.uint8], name: str, severity: int, *, seed: int =
 
     Returns:
         (height, width, channels) uint8, of the same shape.
-
-    Raises:
-        InvalidValue: no such severity, or no such image.
-        UnknownName: no corruption is called so.
     """
     if image.ndim != 3 or image.dtype != np.uint8 or not image.size or image.shape[2] not in (1, 3):
         raise InvalidValue(
