@@ -196,3 +196,10 @@ def test_of_images_that_are_gone_the_others_are_told(judged: Judged, monkeypatch
     (judged.finished.path / FOLDER / "slices.json").unlink()
     ((_, _, body),) = sections_of(nothing, is_full=True)
     assert "none of the images that were judged is there" in body
+
+
+def test_a_run_that_nothing_judged_has_doubtful_labels_alone(judged: Judged, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_sections, "SECTIONS", (SECTIONS[0], SECTIONS[2]))
+    bodies = [body for _, _, body in sections_of(dataclasses.replace(judged, split=None), is_full=True)]
+    assert all("It cannot be computed: the run kept no answers" in body for body in bodies)
+    assert not (judged.finished.path / FOLDER).exists()

@@ -184,6 +184,13 @@ def test_who_reads_the_top_alone_is_told_what_leaving_out_the_unsure_gives(small
     assert "Leaving the unsure" not in report_page(small)
 
 
+@pytest.mark.parametrize(("num_correct", "told"), [(360, "40: about one in 10."), (100, "300: 75.0 % of all.")])
+def test_how_many_answers_are_wrong_is_told_as_one_imagines_it(
+    small: ReportContent, num_correct: int, told: str
+) -> None:
+    assert told in report_page(replace(small, figures={**small.figures, "num_correct": num_correct}))
+
+
 def test_what_was_noticed_about_the_images_is_told() -> None:
     content = _content((HOSTILE, "dog"), num_images=40)
     noticed = NoticedThing("warning", "classes of very different size", HOSTILE)
