@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib
-import importlib.metadata
 import os
 import platform
 import sys
@@ -110,9 +109,8 @@ def main() -> None:
     for module in ("fit_network", "loop.network"):  # once, before each of the forks
         importlib.import_module(f"sightline.training.{module}")
 
-    versions = [
-        f"{name} {importlib.metadata.version(name)}" for name in (arguments.backend, "keras", "numpy", "pillow")
-    ]
+    packages = {arguments.backend: sys.modules[arguments.backend], "keras": sys.modules["keras"], "numpy": np}
+    versions = [f"{name} {package.__version__}" for name, package in packages.items()]
     machine = f"{os.cpu_count()} processors, {platform.machine()}"
     print(f"{', '.join(versions)}, CPython {platform.python_version()}, {machine}\n")
     print("| network | decoded by one thread, by all, by all again | one thread inside each operation | seconds |")

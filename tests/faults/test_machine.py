@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import os
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,6 +52,8 @@ for name in ("time", "monotonic", "perf_counter"):
     setattr(time, name, lambda count=count: float(next(count)))
 sys.exit(main(["predict", "imagenet", "pictures", "--csv", "answers.csv"]) or main(["audit", "pictures"]) > 1)
 """
+# Of four pictures.
+ALL_LEARNED = {"data.validation_fraction": 0, "data.calibration_fraction": 0, "data.test_fraction": 0}
 
 
 @pytest.fixture
@@ -108,3 +114,70 @@ def test_a_file_that_vanishes_or_changes_while_it_is_read_is_a_row_that_says_so(
     assert "gone since the source was opened" in told["a/0.png"]
     assert "has changed since the source was opened" in told["b/0.png"]
     assert told["a/1.png"] is told["b/1.png"] is None
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.EDQUOT, "your disk quota is used up. Free some space"),
+        (errno.EROFS, "the disk is read-only. Choose another place"),
+        (errno.EIO, "the disk does not answer. Choose another place"),
+    ],
+)
+def test_what_a_disk_refuses_is_told_and_leaves_nothing(
+    number: int, words: str, pictures: Path, command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sightline
+    from sightline.errors import CannotWrite
+    from sightline.training.setup.preparation import prepare
+    from sightline.training.setup.run_folder import run_folder
+
+    data = prepare(pictures, sightline.recipe("fast", ALL_LEARNED))
+
+    def refuse(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    first = pictures / "a" / "0.png"
+    answer = command("similar", "imagenet", first, "--in", pictures, "--out", "similar.png", "--quiet")
+    assert answer.code == 2
+    assert f"similar.png: {words}" in answer.err
+    with pytest.raises(CannotWrite, match=words), run_folder(tmp_path / "run", data):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+
+
+def test_a_thread_that_dies_while_it_decodes_ends_what_waits_for_it_and_the_next_try_is_whole(pictures: Path) -> None:
+    import sightline
+    from sightline.data.inputs.pixels import read_pixels
+    from sightline.records import InputSpec
+
+    source = sightline.load(pictures)
+    store: Any = source.images
+
+    class Dies(type(store)):  # type: ignore[misc]  # its kind is known only here
+        def read(self, row: int) -> bytes:
+            if row == 2:
+                raise RuntimeError("out of a library")
+            content: bytes = store.read(row)
+            return content
+
+    dying = object.__new__(Dies)
+    dying.__dict__.update(vars(store))
+    spec = InputSpec(28, 28, "rgb")
+    threads = threading.active_count()
+    with pytest.raises(RuntimeError, match="out of a library"):
+        read_pixels(dataclasses.replace(source, images=dying), spec)
+    assert threading.active_count() == threads
+    assert read_pixels(source, spec).take(np.arange(4))[:].shape[0] == 4
+
+
+def test_a_file_that_changes_before_a_training_reads_it_is_left_out_with_the_reason(pictures: Path) -> None:
+    import sightline
+    from sightline.training.setup.preparation import prepare
+
+    source = sightline.load(pictures)
+    (pictures / "b" / "1.png").write_bytes((pictures / "a" / "1.png").read_bytes() + b"more")
+    data = prepare(source, sightline.recipe("fast", {**ALL_LEARNED, "data.unreadable_limit": 0.5}))
+    assert len(data.dataset) == 3
+    assert 'b/1.png,"has changed since the source was opened (' in data.excluded_csv()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import sightline
@@ -84,14 +86,67 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
             check_network(place)
 
 
-def test_a_run_with_a_hostile_network_is_refused_by_all_that_would_open_it(
-    run_copy: Path, tiny_mlp: sightline.Run, hostile_networks: dict[str, tuple[Path, str]], tmp_path: Path, command
+def seal(bundle: Path, name: str, content: bytes) -> None:
+    (bundle / name).write_bytes(content)
+    write_manifest(bundle)
+
+
+def graph_that_reads_elsewhere(bundle: Path) -> bytes:
+    """The graph of a bundle, one of whose tensors lies in another file."""
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(str(bundle / "model.onnx"))
+    tensor = model.graph.initializer[0]
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../../recipe.json")
+    content: bytes = model.SerializeToString()
+    return content
+
+
+# All that opens the network of a run or a bundle, each in a way of its own.
+PATHS: dict[str, Callable[[Path, sightline.Run, Path], object]] = {
+    "extend": lambda run, other, out: sightline.extend(run, epochs=1, out=out, mode="quiet"),
+    "combine": lambda run, other, out: sightline.combine([run, other], votes=[1, 1], out=out, mode="quiet"),
+    "distil": lambda run, other, out: sightline.distil(run, into="mlp", out=out, mode="quiet"),
+    "evaluate": lambda run, other, out: sightline.evaluate(run, out=out),
+    "predict": lambda run, other, out: sightline.predict(run, np.zeros((1, 28, 28), np.uint8)),
+}
+OF_KERAS = ("extend", "combine")
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_run_with_a_hostile_network_is_refused_by_each_path_that_opens_one(
+    path: str,
+    run_copy: Path,
+    tiny_mlp: sightline.Run,
+    hostile_networks: dict[str, tuple[Path, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    path, _ = hostile_networks["CVE-2024-3660 lambda"]
-    (run_copy / "bundle" / "model.keras").write_bytes(path.read_bytes())
-    write_manifest(run_copy / "bundle")
-    with pytest.raises(InvalidBundle, match=r"it names keras\.layers\.Lambda, which no network of Sightline"):
-        sightline.combine([run_copy, tiny_mlp], votes=[1, 1], out=tmp_path / "both", mode="quiet")
+    import keras
+
+    opened: list[object] = []
+    monkeypatch.setattr(keras.saving, "load_model", lambda place, **_: opened.append(place))
+    if path in OF_KERAS:
+        tried = [
+            ("model.keras", *hostile_networks[name])
+            for name in ("CVE-2024-3660 lambda", "CVE-2025-1550 os.system", "CVE-2025-49655 torch")
+        ]
+    else:
+        hostile = tmp_path / "model.onnx"
+        hostile.write_bytes(graph_that_reads_elsewhere(run_copy / "bundle"))
+        tried = [("model.onnx", hostile, "model.onnx")]
+    for name, content, words in tried:
+        seal(run_copy / "bundle", name, content.read_bytes())
+        with pytest.raises(InvalidBundle, match=re.escape(words)):
+            PATHS[path](run_copy, tiny_mlp, tmp_path / "out")
+        assert not list(tmp_path.glob("out/*"))
+    assert opened == []
+
+
+def test_a_hostile_network_is_a_check_that_fails(
+    run_copy: Path, hostile_networks: dict[str, tuple[Path, str]], command
+) -> None:
+    seal(run_copy / "bundle", "model.keras", hostile_networks["CVE-2024-3660 lambda"][0].read_bytes())
     answer = command("verify", run_copy, "--quiet")
     assert answer.code == 1
     assert re.search(r"^fails       model\.keras: .* it names keras\.layers\.Lambda", answer.out, re.MULTILINE)

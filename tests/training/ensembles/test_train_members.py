@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -33,7 +34,13 @@ keras = load_keras()
 
 from sightline.training.ensembles import train_members as module  # noqa: E402  # the backend is chosen first
 from sightline.training.ensembles.members import Member, load_member, read_member, train_answers  # noqa: E402
-from sightline.training.ensembles.train_members import Ensemble, _mean_course, ensemble_summary, train_ensemble  # noqa: E402
+from sightline.training.ensembles.train_members import (  # noqa: E402
+    Ensemble,
+    _mean_course,
+    ensemble_summary,
+    outcome_of_lost_process,
+    train_ensemble,
+)
 from sightline.training.ensembles.weight_averaging import weight_average  # noqa: E402
 
 
@@ -242,6 +249,33 @@ def test_a_failed_member_takes_no_other_along_and_the_same_call_goes_on(prepared
     assert [read_member(job, number) is not None for number in (1, 2, 3)] == [True, False, True]
     kept = job.folder_of(1).stat().st_mtime_ns
     job.folder_of(2).unlink()
+    assert [member.number for member in _fit(job, data).members] == [1, 2, 3]
+    assert job.folder_of(1).stat().st_mtime_ns == kept
+
+
+def in_words(work: object, number: int) -> str:
+    """A member's work as an expression for a process of its own, which the system ends where it is the second."""
+    if number == 2:
+        return "__import__('os').kill(__import__('os').getpid(), __import__('signal').SIGKILL)"
+    return f"__import__('pickle').loads({pickle.dumps(work)!r})({number})"
+
+
+@pytest.mark.soak
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL on Windows")
+def test_a_member_whose_process_is_killed_takes_no_other_along_and_the_same_call_goes_on(
+    corners, prepared_job, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "corners.npz", **corners)
+    job, data = prepared_job({}, source=sightline.load(tmp_path / "corners.npz"))
+    job = dataclasses.replace(job, source=str(tmp_path / "corners.npz"))
+    with (
+        process_map(2, functools.partial(load_keras, "tensorflow"), lost=lambda _: outcome_of_lost_process(2)) as each,
+        pytest.raises(TrainingFailed, match=r"1 of 3 members failed\. Member 2: its process ended: from outside"),
+    ):
+        train_ensemble(job, data, map=lambda work, items: each(eval, [in_words(work, item) for item in items]))
+    assert [read_member(job, number) is not None for number in (1, 2, 3)] == [True, False, True]
+    kept = job.folder_of(1).stat().st_mtime_ns
     assert [member.number for member in _fit(job, data).members] == [1, 2, 3]
     assert job.folder_of(1).stat().st_mtime_ns == kept
 
