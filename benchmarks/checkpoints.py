@@ -31,6 +31,7 @@ keras = load_keras()
 from sightline.networks.building import build_network  # noqa: E402  # the backend is chosen first
 from sightline.training.loop import checkpoints  # noqa: E402
 from sightline.training.loop.batches import LabelledImages  # noqa: E402
+from sightline.training.loop.checkpoint_files import numbered  # noqa: E402
 from sightline.training.loop.fit import fit  # noqa: E402
 from sightline.training.loop.recording import FitOutputs  # noqa: E402
 
@@ -81,7 +82,7 @@ def seconds_of(model: str, steps: int, folder: Path, interval: Interval | None) 
     finally:
         for owner, name, function in usual:
             setattr(owner, name, function)
-    last = checkpoints.numbered(folder)
+    last = numbered(folder)
     return found, sum(path.stat().st_size for path in last[0].iterdir()) if last else 0
 
 

@@ -33,7 +33,7 @@ from sightline.training.setup.preparation import prepare
 
 SIDE, COUNT = 32, 90
 # What each of the processes is told; the first three are to agree.
-WAYS = (
+WAYS: tuple[dict[str, str], ...] = (
     {"SIGHTLINE_PROCESSORS": "1"},
     {},
     {},

@@ -111,8 +111,8 @@ def run_folder(out: Path | None, data: Prepared, going_on: GoingOn = AS_IT_COMES
                 _write_begun(folder, data, splits)
             write_plan(folder, data)
             yield folder
-        except (InvalidValue, MissingPackage, CannotWrite):
-            _clear_if_only_begun(folder)
+        except (InvalidValue, MissingPackage, CannotWrite) as error:
+            _clear_if_only_begun(folder, is_refused=not isinstance(error, CannotWrite))
             raise
         except TrainingFailed:
             # What diverged would diverge again.
@@ -238,12 +238,17 @@ def _go_on(place: Path, found: Differences, *, is_ensemble: bool) -> None:
         (place / "history.jsonl").unlink(missing_ok=True)
 
 
-def _clear_if_only_begun(folder: Path) -> None:
-    """A run that was refused before it learned anything leaves no folder that the next one would find taken."""
-    for parts in (folder / CHECKPOINTS, folder / MEMBERS):
-        if parts.is_dir() and all(path.is_file() for path in parts.iterdir()):
-            shutil.rmtree(parts, ignore_errors=True)
-    if all(path.name in BEGUN for path in folder.iterdir()):
+def _clear_if_only_begun(folder: Path, *, is_refused: bool) -> None:
+    """A run that ended before it learned anything leaves no folder that the next one would find taken.
+
+    Of one that learned, what it was asked by goes where it was refused, as it would be again.
+    """
+    parts = [place for place in (folder / CHECKPOINTS, folder / MEMBERS) if place.is_dir()]
+    parts = [place for place in parts if all(path.is_file() for path in place.iterdir())]
+    is_begun = all(path.name in BEGUN or path in parts for path in folder.iterdir())
+    for place in parts if is_begun or is_refused else ():
+        shutil.rmtree(place, ignore_errors=True)
+    if is_begun:
         shutil.rmtree(folder, ignore_errors=True)
 
 
