@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import sightline
-from sightline.errors import InvalidValue
+from sightline.errors import InvalidValue, UnknownName
 from sightline.training.setup.preparation import prepare
 from sightline.training.setup.unfinished import (
     FIGURES,
@@ -177,3 +177,28 @@ def test_figures_of_a_bundle_that_is_not_there_or_was_damaged_are_not_gone_on_wi
     assert read_judged(run_copy, run_copy / "checkpoints") is None
     (run_copy / "bundle").rename(run_copy / ".bundle.12345678.partial")
     assert read_judged(run_copy, run_copy / "checkpoints") is None
+
+
+def test_where_a_run_logs_for_tensorboard_is_named_again_and_is_what_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorboard")
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    recipe = sightline.recipe("fast").to_dict()
+    for kept, named, words in (
+        (str(tmp_path / "logs"), None, rf"logs for TensorBoard into {tmp_path}/logs, .* --tensorboard {tmp_path}/logs"),
+        (str(tmp_path / "logs"), "others", r"tensorboard others: this run logs for TensorBoard into"),
+        (None, "logs", r"tensorboard logs: this run does not log for TensorBoard\. To go on: sightline resume"),
+    ):
+        options = {"jobs": 1, "tensorboard": kept}
+        keep_request(tmp_path / "run", KeptRequest("train", recipe, options), source="nowhere")
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(InvalidValue, match=words):
+            sightline.resume(tmp_path / "run", tensorboard=named)
+    # Named as it was, it comes as far as to its images.
+    keep_request(
+        tmp_path / "run", KeptRequest("train", recipe, {"tensorboard": str(tmp_path / "logs")}), source="nowhere"
+    )
+    with pytest.raises(UnknownName, match="nowhere"):
+        sightline.resume(tmp_path / "run", tensorboard="logs", mode="quiet")
+    assert not (tmp_path / "logs").exists()

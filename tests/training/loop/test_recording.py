@@ -9,7 +9,7 @@ import pytest
 
 import sightline
 from sightline.errors import CannotWrite, InvalidValue
-from sightline.training.loop.recording import append_scalars, make_log_folder
+from sightline.training.loop.recording import append_scalars, log_folder, make_log_folder
 
 SETTINGS = {"model.name": "mlp", "training.epochs": 3}
 
@@ -79,3 +79,11 @@ def test_a_link_that_leads_nowhere_is_no_place_to_log_into_and_is_not_tried_fore
         sightline.train("mnist", tensorboard=tmp_path / "logs")
     with pytest.raises(CannotWrite):
         make_log_folder(tmp_path / "logs", "first")
+
+
+@pytest.mark.parametrize("noted", ["../elsewhere", "/", 5, ["a"], "\0"])
+def test_a_folder_that_is_noted_and_lies_elsewhere_is_not_logged_to(noted: object, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "noted.json").write_text(json.dumps(noted))
+    assert log_folder(tmp_path / "logs", "first", tmp_path / "noted.json") == tmp_path / "logs" / "first"
+    assert log_folder(tmp_path / "logs", "first", tmp_path / "noted.json") == tmp_path / "logs" / "first"
