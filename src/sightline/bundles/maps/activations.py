@@ -55,7 +55,7 @@ class ActivationMaps:
         names = [name for name in _varying(self.steps) if name != "images"]
         maps, constants = [], []
         for first, parts in self.session.portions(images, names):
-            tensors = dict(zip(names, parts, strict=True))
+            tensors: dict[str, NDArray[Any]] = dict(zip(names, parts, strict=True))
             part = images[first : first + len(parts[0])]
             values, constant = taken_apart(
                 self.steps, {**tensors, "images": part}, self.constants, direction[first : first + len(part)]
@@ -110,7 +110,7 @@ def _located(step: Step, shape: tuple[int, ...], grids: dict[str, Grid]) -> tupl
     # Somewhere on its way it was resized, or padded by itself: a mean is taken over the whole image all the same.
     if step.node.operator == "GlobalAveragePool" and max(shape[2:]) > 1:
         side = next(iter(grids.values()))
-        return even_grid((side.height, side.width), shape[2:]), 1  # type: ignore[arg-type]
+        return even_grid((side.height, side.width), shape[2:]), 1
     return None
 
 

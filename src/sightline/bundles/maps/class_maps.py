@@ -104,8 +104,10 @@ class MapsMaker:
         maps = np.full((len(logits), self.grid.rows.size, self.grid.columns.size), np.nan, np.float32)
         constants = np.full(len(logits), np.nan, np.float32)
         if len(rows):
-            look = _taken_apart if isinstance(self.way, ActivationMaps) else _covered
-            maps[rows], constants[rows] = look(self.way, pixels[rows], labels[rows], logits[rows])  # type: ignore[operator]
+            given = (pixels[rows], labels[rows], logits[rows])
+            way = self.way
+            told = _taken_apart(way, *given) if isinstance(way, ActivationMaps) else _covered(way, *given)
+            maps[rows], constants[rows] = told
         where = [where_most_lies(self.grid, one) for one in maps]
         places, shares = (
             (np.array(part) for part in zip(*where, strict=True)) if where else (np.array([]), np.array([]))

@@ -56,7 +56,7 @@ class Axis:
     @property
     def middles(self) -> NDArray[np.float64]:
         """(size,) where their middles lie."""
-        return self.first + self.step * np.arange(self.size)
+        return np.asarray(self.first + self.step * np.arange(self.size), np.float64)
 
 
 @dataclass(frozen=True)

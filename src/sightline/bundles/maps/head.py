@@ -80,7 +80,7 @@ def steps_of(nodes: Nodes) -> list[Step]:
 
 def taken_apart(
     steps: Sequence[Step],
-    tensors: Mapping[str, NDArray[np.float32]],
+    tensors: Mapping[str, NDArray[Any]],
     constants: Mapping[str, NDArray[Any]],
     direction: Array,
 ) -> _Back:

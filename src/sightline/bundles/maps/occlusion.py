@@ -68,7 +68,7 @@ class _Covered:
         self.shape = (grid.rows.size * grid.columns.size + 1, *image.shape)
 
     def __len__(self) -> int:
-        return self.shape[0]
+        return int(self.shape[0])
 
     def __getitem__(self, index: slice) -> NDArray[np.uint8]:
         places = range(len(self))[index]
