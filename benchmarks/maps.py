@@ -4,9 +4,8 @@ Usage: python benchmarks/maps.py zoo [MODEL ...] [--side 96]
        python benchmarks/maps.py weights RUN [--count 60] [--draws 3]
        python benchmarks/maps.py pointing RUN [--count 100] [--method activations]
 
-zoo: each network that is trained from nothing, and efficientnet-lite0, as it begins, exported as for a bundle: how far
-the sum of a map and its constant is from the logit, at most, over made images and classes; and the same in NumPy alone
-of the network inside the package.
+zoo: each network with the weights that it would begin with from nothing, exported as for a bundle: how far the sum of
+a map and its constant is from the logit, at most, over made images and classes; and the network inside the package.
 
 weights: the weights of a finished run are shuffled within each layer, those of the last layer alone, then of those
 before it, too; the rank correlation of maps of the same class with those of the run, mean over test images and draws.
@@ -72,7 +71,7 @@ def main() -> None:
 def zoo(names: list[str], side: int) -> None:
     """Print how far maps of each network are from its logits."""
     print(f"imagenet (inside the package): {_gap(load_bundle('imagenet'))}")
-    for name in names or [name for name, entry in MODELS.items() if not getattr(entry.backbone, "application", "")]:
+    for name in names or MODELS:
         with tempfile.TemporaryDirectory() as folder:
             bundle = _untrained(name, side, Path(folder) / "bundle")
             print(f"{name}: {_gap(bundle)}", flush=True)
@@ -84,7 +83,8 @@ def _untrained(name: str, side: int, folder: Path) -> Bundle:
 
     entry = MODELS[name]
     shape = (side, side, 3) if entry.backbone else entry.reference_input
-    network = build_network(shape, 10, ModelRecipe(name=name, weights="random" if entry.backbone else "none"))
+    model = ModelRecipe(name=name, weights="random") if entry.backbone else ModelRecipe(name=name)
+    network = build_network(shape, 10, model)
     draw = np.random.default_rng(0)
     # Biases begin at 0, and a constant that is 0 shows nothing.
     network.set_weights([one if one.ndim > 1 else one + 0.1 * draw.random(one.shape) for one in network.get_weights()])
@@ -162,7 +162,7 @@ def _shuffled(bundle: Bundle, layers: int, seed: int) -> Bundle:
 
 def _edges(images: NDArray[np.uint8]) -> NDArray[np.float64]:
     wide = images.astype(np.float64).mean(axis=3)
-    return np.hypot(np.diff(wide, axis=1, append=0), np.diff(wide, axis=2, append=0))
+    return np.asarray(np.hypot(np.diff(wide, axis=1, append=0), np.diff(wide, axis=2, append=0)), np.float64)
 
 
 def _rank_correlation(first: NDArray[Any], second: NDArray[Any]) -> float:

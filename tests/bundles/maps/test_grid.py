@@ -85,3 +85,14 @@ def test_spreading_keeps_cells_at_their_middles_and_goes_straight_between() -> N
 def test_an_even_grid_of_as_many_cells_as_pixels_is_the_image() -> None:
     values = np.random.default_rng(0).random((3, 5)).astype(np.float32)
     assert np.abs(even_grid((3, 5), (3, 5)).spread(values) - values).max() < 1e-12
+
+
+@pytest.mark.parametrize("pads", [(0, 2, 1, 0, 0, 2, 3, 0), (0, 0, 2, 1, 0, 0, 2, 3)])
+def test_margins_move_cells_outwards(pads: tuple[int, ...]) -> None:
+    nodes = (
+        Node("Pad", ("images", "pads"), ("a",), {}),
+        window("MaxPool", "a", "b", kernel_shape=(2, 2), strides=(2, 2)),
+    )
+    grid = grids_of(Nodes(nodes, {}, {"pads": pads}), (28, 28))["b"]
+    assert (grid.rows, grid.columns) == (Axis(16, -1, 2), Axis(16, 0, 2))
+    assert "b" not in grids_of(Nodes(nodes, {}), (28, 28))

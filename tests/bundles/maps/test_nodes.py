@@ -20,6 +20,11 @@ def test_operators_names_and_numbers_are_those_that_the_package_onnx_reads() -> 
     assert [(node.operator, *node.inputs, *node.outputs) for node in found.nodes] == [
         (node.op_type, *node.input, *node.output) for node in graph.node
     ]
+    assert found.numbers == {
+        weight.name: tuple(np.atleast_1d(numpy_helper.to_array(weight)).tolist())
+        for weight in graph.initializer
+        if weight.data_type == TensorProto.INT64
+    }
     assert found.weights == {weight.name: tuple(weight.dims) for weight in graph.initializer}
     for node, known in zip(found.nodes, graph.node, strict=True):
         told = {entry.name: helper.get_attribute_value(entry) for entry in known.attribute}
@@ -77,3 +82,15 @@ def test_what_is_no_graph_is_refused(tmp_path: Path) -> None:
         read_nodes(path)
     with pytest.raises(InvalidBundle, match="not a graph that Sightline runs"):
         with_outputs(path, ["a"])
+
+
+def test_few_whole_numbers_are_read_however_they_are_written(tmp_path: Path) -> None:
+    held = [
+        numpy_helper.from_array(np.array([0, -2, 3]), "raw"),
+        helper.make_tensor("listed", TensorProto.INT64, [2], [-1, 5]),
+        numpy_helper.from_array(np.arange(1000), "many"),
+        numpy_helper.from_array(np.arange(2.0), "floats"),
+    ]
+    path = tmp_path / "a.onnx"
+    path.write_bytes(helper.make_model(helper.make_graph([], "g", [], [], held)).SerializeToString())
+    assert read_nodes(path).numbers == {"raw": (0, -2, 3), "listed": (-1, 5)}

@@ -21,7 +21,6 @@ _SCATTER = (
     "GlobalAveragePool",
     "GlobalMaxPool",
     "MatMul",
-    "Pad",
     "ReduceMax",
     "ReduceMean",
     "Resize",
@@ -105,6 +104,8 @@ def grids_of(nodes: Nodes, shape: tuple[int, int]) -> dict[str, Grid]:
             continue
         if node.operator in _WINDOWS:
             grid = _behind(node, grid, sides)
+        elif node.operator == "Pad":
+            grid = _padded(node, grid, nodes.numbers)
         if grid is not None:
             found |= dict.fromkeys(node.outputs, grid)
     return found
@@ -132,6 +133,20 @@ def _behind(node: Node, grid: Grid, sides: Mapping[str, tuple[int, ...]]) -> Gri
         room = axis.size + before + after - reach
         size = (-(-room // stride) if node.attributes.get("ceil_mode") else room // stride) + 1
         axes.append(Axis(size, axis.first + axis.step * ((reach - 1) / 2 - before), axis.step * stride))
+    return Grid(grid.height, grid.width, *axes)
+
+
+def _padded(node: Node, grid: Grid, numbers: Mapping[str, tuple[int, ...]]) -> Grid | None:
+    """The grid with margins around it, of four sides each before and behind; None where they are not told."""
+    told = node.attributes.get("pads") or numbers.get((*node.inputs, "")[1], ())
+    if not isinstance(told, tuple) or len(told) != 8:
+        return None
+    # Channels have no margins: where the second side has some, it is that of rows, and channels come last.
+    first = 1 if told[1] or told[5] else 2
+    axes = [
+        Axis(axis.size + told[at] + told[at + 4], axis.first - axis.step * told[at], axis.step)
+        for at, axis in ((first, grid.rows), (first + 1, grid.columns))
+    ]
     return Grid(grid.height, grid.width, *axes)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sightline.bundles.graphs import (
@@ -27,7 +27,8 @@ from sightline.bundles.graphs import (
 Value = int | float | str | tuple[int, ...]
 # Numbers of the fields of an attribute and of a tensor, as onnx.proto has them.
 _NAME, _FLOAT, _INTEGER, _TEXT, _INTEGERS = 1, 2, 3, 4, 8
-_SIDES, _TENSOR_NAME = 1, 8
+_SIDES, _DTYPE, _VALUES, _TENSOR_NAME, _CONTENT = 1, 2, 7, 8, 9
+_INT64, _MOST_BYTES = 7, 128
 _GIVEN, _MADE = 1, 2
 
 
@@ -55,10 +56,12 @@ class Nodes:
     Attributes:
         nodes: each behind those whose outputs it takes.
         weights: name to sides of each tensor that the file holds.
+        numbers: name to values of those that are few whole numbers, such as margins.
     """
 
     nodes: tuple[Node, ...]
     weights: dict[str, tuple[int, ...]]
+    numbers: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def of_images(self) -> set[str]:
         """Names of the tensors that differ from image to image."""
@@ -100,15 +103,16 @@ def _copy(reader: Reader, declared: bytes) -> bytes:
 
 
 def _nodes(reader: Reader) -> Nodes:
-    nodes, weights = [], {}
+    nodes, weights, numbers = [], {}, {}
     for _, start, stop in reader.parts(0, len(reader.content), GRAPH):
         for number, begin, end in reader.parts(start, stop, NODES, INITIALIZERS):
             if number == NODES:
                 nodes.append(_node(reader, begin, end))
             else:
-                name, sides = _tensor(reader, begin, end)
+                name, sides, values = _tensor(reader, begin, end)
                 weights[name] = sides
-    return Nodes(tuple(nodes), weights)
+                numbers |= {name: values} if values else {}
+    return Nodes(tuple(nodes), weights, numbers)
 
 
 def _node(reader: Reader, start: int, stop: int) -> Node:
@@ -146,14 +150,24 @@ def _attribute(reader: Reader, start: int, stop: int) -> dict[str, Value]:
     return {} if value is None else {name: value}
 
 
-def _tensor(reader: Reader, start: int, stop: int) -> tuple[str, tuple[int, ...]]:
-    name, sides = "", list[int]()
+def _tensor(reader: Reader, start: int, stop: int) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
+    """Name and sides, and the values where they are few whole numbers."""
+    name, sides, dtype, values = "", list[int](), 0, list[int]()
+    content = memoryview(b"")
     for number, kind, begin, end in reader.fields(start, stop):
         if number == _TENSOR_NAME and kind == BYTES:
             name = reader.text(begin, end)
         elif number == _SIDES:
             sides.extend(_integers(reader, kind, begin, end))
-    return name, tuple(sides)
+        elif number == _DTYPE and kind == VARINT:
+            dtype = end
+        elif number == _VALUES and end - begin <= _MOST_BYTES:
+            values.extend(_integers(reader, kind, begin, end))
+        elif number == _CONTENT and kind == BYTES and end - begin <= _MOST_BYTES:
+            content = reader.content[begin:end]
+    if dtype == _INT64 and not values and len(content) % 8 == 0:
+        values = [int.from_bytes(content[at : at + 8], "little", signed=True) for at in range(0, len(content), 8)]
+    return name, tuple(sides), tuple(values) if dtype == _INT64 else ()
 
 
 def _integers(reader: Reader, kind: int, begin: int, end: int) -> list[int]:
