@@ -103,7 +103,7 @@ def _copy(reader: Reader, declared: bytes) -> bytes:
 
 
 def _nodes(reader: Reader) -> Nodes:
-    nodes, weights, numbers = [], {}, {}
+    nodes, weights, numbers = list[Node](), dict[str, tuple[int, ...]](), dict[str, tuple[int, ...]]()
     for _, start, stop in reader.parts(0, len(reader.content), GRAPH):
         for number, begin, end in reader.parts(start, stop, NODES, INITIALIZERS):
             if number == NODES:
