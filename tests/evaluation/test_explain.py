@@ -64,10 +64,16 @@ def test_a_broken_file_is_a_row_with_an_error_and_the_others_are_explained(
     assert np.isfinite(found.scale)
 
 
-def test_a_bundle_without_names_says_so_and_is_explained_all_the_same() -> None:
-    found = explain("imagenet", Image.new("RGB", (64, 64), "white"))
+def test_a_bundle_without_names_says_so_and_is_explained_all_the_same(
+    run_copy: Path, small_arrays: dict[str, Any]
+) -> None:
+    (run_copy / "bundle" / "neighbours.npz").unlink()
+    (run_copy / "bundle" / "manifest.json").unlink()
+    write_manifest(run_copy / "bundle")
+    found = explain(run_copy, small_arrays["x_test"][:1])
     assert found.neighbours is None
-    assert "none of them came with it" in found.about_nearest
+    assert "made with --neighbours none" in found.about_nearest
+    assert "made with --neighbours none" in found.page()
 
 
 def test_more_images_than_anybody_looks_at_are_refused(tiny_run: sightline.Run) -> None:
