@@ -20,6 +20,7 @@ import platform
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,11 @@ def make_pictures(place: Path) -> None:
 def recipe_of(name: str) -> sightline.Recipe:
     """A short training of a network from nothing, with all that draws random numbers."""
     keys = {"model.name": name, "training.epochs": 2, "training.batch_size": 16, "optimizer.ema_momentum": 0.9}
-    keys |= {"training.early_stopping_patience": 2, "data.image_size": SIDE, "augmentation.policy": "photos"}
+    keys |= {
+        "training.early_stopping_patience": 2,
+        "data.image_size": max(SIDE, MODELS[name].smallest),
+        "augmentation.policy": "photos",
+    }
     if MODELS[name].backbone is not None:
         keys |= {"model.weights": "random"}
     return sightline.recipe("fast", keys)
@@ -87,6 +92,8 @@ def in_a_process(name: str, pictures: Path, told: dict[str, str], cache: Path) -
             os.environ |= told | {"SIGHTLINE_CACHE": str(cache)}
             os.write(writer, hash_of_training(name, pictures).encode())
             code = 0
+        except Exception:  # noqa: BLE001  # the process has no other way to tell
+            traceback.print_exc()
         finally:
             os._exit(code)
     os.close(writer)

@@ -151,3 +151,11 @@ def test_the_command_prints_a_table_or_one_json_array(shelf: Path, command) -> N
     assert "\x1b" not in table.out
     assert command("runs").out == "runs: no run. Train one: sightline train mnist\n"
     assert command("runs", "nowhere").code == 2
+
+
+def test_a_run_that_ended_when_it_had_only_taken_its_folder_has_failed(tmp_path: Path) -> None:
+    (tmp_path / "barely" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "barely" / "recipe.json").touch()
+    (tmp_path / "barely" / "checkpoints" / "lock").touch()
+    row = row_of(tmp_path, "barely")
+    assert (row["state"], row["reason"]) == ("failed", "it ended before it wrote anything; delete its folder")

@@ -66,7 +66,7 @@ def _row(place: Path) -> dict[str, Any]:
     """What is known of one folder; whatever is wrong with it is told in its row."""
     row = {"run": str(place), "state": "unknown", "reason": "", **_NOTHING, **_size_and_time(place)}
     try:
-        if (place / "recipe.json").stat().st_size == 0:
+        if (place / "recipe.json").stat().st_size == 0 and not (place / "splits.csv").exists():
             # Whoever makes a run takes its folder by this file, and writes it a moment later.
             is_held_now = any(map(is_held, place.glob(_LOCKS)))
             return row | {"state": "running"} if is_held_now else row | {"state": "failed", "reason": _BARELY_BEGUN}
