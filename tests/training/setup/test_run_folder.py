@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -193,6 +194,41 @@ def test_a_run_that_was_killed_before_it_had_written_what_it_was_begun_from_begi
     assert made_folder(begun, data, going_on=GoingOn(must="lock" in written)) == begun
     for name in (*BEGUN, "members/plan.json"):
         assert (begun / name).read_bytes() == (whole / name).read_bytes()
+
+
+@pytest.mark.parametrize("link", ["recipe.json", "splits.csv", "members/lock", "members"])
+def test_a_claimed_folder_of_a_stranger_leads_to_no_write_elsewhere(link: str, prepared_job, tmp_path: Path) -> None:
+    _, data = prepared_job({})
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "lock").write_text("mine")
+    begun = tmp_path / "begun"
+    (begun if link == "members" else begun / "members").mkdir(parents=True)
+    leads_to = tmp_path / "precious" if link == "members" else tmp_path / "precious" / "lock"
+    (begun / link).symlink_to(leads_to, target_is_directory=link == "members")
+    with pytest.raises(OutputExists, match="is a link that leads out of it"):
+        made_folder(begun, data)
+    assert [path.name for path in (tmp_path / "precious").iterdir()] == ["lock"]
+    assert (tmp_path / "precious" / "lock").read_text() == "mine"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files are locked otherwise there")
+def test_a_run_that_somebody_ends_while_it_is_looked_at_stays_as_it_is(
+    single, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    folder = made_folder(tmp_path / "mine", single())
+    (folder / "bundle").mkdir()
+    lock = fcntl.flock
+
+    def lock_of_a_finished_run(stream, how: int) -> None:
+        (folder / "metrics.json").write_text("{}")
+        lock(stream, how)
+
+    monkeypatch.setattr(fcntl, "flock", lock_of_a_finished_run)
+    with pytest.raises(OutputExists, match="another command"):
+        made_folder(folder, single())
+    assert {path.name for path in folder.iterdir()} == {*BEGUN, "bundle", "metrics.json"}
 
 
 def test_a_folder_that_holds_only_its_claim_and_something_else_is_refused(prepared_job, tmp_path: Path) -> None:

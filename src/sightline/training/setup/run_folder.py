@@ -15,7 +15,7 @@ from sightline.configuration.schema import Recipe
 from sightline.data.splitting.splits import splits_csv
 from sightline.errors import CannotWrite, InvalidValue, MissingPackage, OutputExists, TrainingFailed
 from sightline.quality.findings import finding_figures
-from sightline.system.files import check_free, is_leftover, write_atomically, write_json, writing_to
+from sightline.system.files import check_free, is_leftover, leads_elsewhere, write_atomically, write_json, writing_to
 from sightline.system.paths import absolute_path, portable_name
 from sightline.system.progress import reporter
 from sightline.training.setup.preparation import Prepared
@@ -139,10 +139,9 @@ def _unfinished_one(
     places = _unfinished(stem, data.recipe) if out is None else [out] if may_go_on(out, data.recipe) else []
     told = ""
     for place in places:
-        is_claimed = _is_only_claimed(place, is_ensemble=is_ensemble)
-        found = Differences(()) if is_claimed else differences(place, data, splits)
+        found = _changes(place, data, splits)
         refused = found.of_run + (() if going_on.force else found.of_versions)
-        if not refused and held.enter_context(_locked(place, is_ensemble=is_ensemble)):
+        if not refused and _is_had(held, place, data, splits, found):
             _go_on(place, found, is_ensemble=is_ensemble)
             return place
         if out is not None and not refused:
@@ -159,6 +158,27 @@ def _unfinished_one(
     if told:
         reporter().say(f"note: {told} A new run begins.")
     return None
+
+
+def _changes(place: Path, data: Prepared, splits: str) -> Differences:
+    """What is no longer as an unfinished run was begun; a folder that may come from a stranger is looked at as one."""
+    is_ensemble = data.recipe.ensemble.kind != "none"
+    if _is_only_claimed(place, is_ensemble=is_ensemble) and leads_elsewhere(place) is None:
+        return Differences(())
+    return differences(place, data, splits)
+
+
+def _is_had(held: contextlib.ExitStack, place: Path, data: Prepared, splits: str, found: Differences) -> bool:
+    """Whether an unfinished run is locked from here on, and still is what it was before it was locked."""
+    with contextlib.ExitStack() as lock:
+        if not lock.enter_context(_locked(place, is_ensemble=data.recipe.ensemble.kind != "none")):
+            return False
+        if may_go_on(place, data.recipe) and _changes(place, data, splits) == found:
+            held.enter_context(lock.pop_all())
+            return True
+    if (place / FINISHED).exists():
+        remove_checkpoints(place)  # of which the lock has made a folder again
+    return False
 
 
 def _is_only_claimed(folder: Path, *, is_ensemble: bool) -> bool:
