@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,35 @@ def test_a_bundle_without_names_says_so_and_is_explained_all_the_same(
 def test_more_images_than_anybody_looks_at_are_refused(tiny_run: sightline.Run) -> None:
     with pytest.raises(InvalidValue, match="up to 1,000 images"):
         explain(tiny_run, np.zeros((1001, 28, 28, 1), np.uint8))
+
+
+@pytest.mark.parametrize("shape", [(1200, 30, 3), (1200, 30, 1), (1200, 30)])
+def test_one_tall_image_given_as_an_array_is_one_as_for_predict(
+    tiny_run: sightline.Run, shape: tuple[int, ...]
+) -> None:
+    assert len(explain(tiny_run, np.zeros(shape, np.uint8))) == 1
+    with pytest.raises(InvalidValue, match="up to 1,000 images"):
+        explain(tiny_run, np.zeros((1001, 28, 28), np.uint8))
+
+
+def test_a_large_file_given_as_bytes_that_can_be_changed_is_one_image(
+    tiny_run: sightline.Run, files: list[Path]
+) -> None:
+    assert len(explain(tiny_run, bytearray(files[0].read_bytes() + bytes(1001)))) == 1
+
+
+def test_a_folder_holds_a_picture_of_each_image_whatever_they_are_called(
+    tiny_run: sightline.Run, small_arrays: dict[str, Any], tmp_path: Path
+) -> None:
+    # Of the same name, of a name that is made for another, alike but for case or accents, and too long with its ending.
+    names = ["a/x.png", "b/x.png", "c/0002 x.png", "d/X.png", "a/\u00e9.png", "b/e\u0301.png", f"a/{'猫' * 80}.png"]
+    for name, image in zip(names, small_arrays["x_test"], strict=False):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(image).save(tmp_path / name)
+    explain(tiny_run, [tmp_path / name for name in names], out=tmp_path / "maps")
+    written = [path.name for path in (tmp_path / "maps").iterdir()]
+    assert len({unicodedata.normalize("NFC", name).casefold() for name in written}) == len(names)
+    assert {"x.png.png", "0002 x.png.png"} < set(written)
 
 
 def test_a_page_a_sheet_and_a_folder_of_pictures_are_written(
@@ -178,3 +208,15 @@ def test_the_command_refuses_what_cannot_be(
     answer = command("explain", tiny_run.path, files[0], *words)
     assert (answer.code, answer.out) == (2, "")
     assert said in answer.err
+
+
+def test_the_command_says_how_a_file_that_is_not_ours_is_replaced_on_the_command_line(
+    tiny_run: sightline.Run, files: list[Path], command: Callable[..., Any], tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.html"
+    mine.write_text("mine")
+    answer = command("explain", tiny_run.path, files[0], "--out", mine)
+    assert (answer.code, answer.out, mine.read_text()) == (2, "", "mine")
+    assert f"--out {mine} exists and is not ours" in answer.err
+    assert "add --overwrite" in answer.err
+    assert command("explain", tiny_run.path, files[0], "--out", mine, "--overwrite").code == 0

@@ -6,7 +6,7 @@ What could be read in two ways is refused with both, since a wrong guess is an a
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,15 @@ def given_images(images: Any) -> Iterator[GivenImage]:
             yield _one(image, row)
     else:
         raise InvalidValue(f"an image is {_KINDS}; got {type(images).__name__}.")
+
+
+def num_given(images: Any) -> int | None:
+    """How many images were given, as `given_images` takes them; None where they are known as they come alone."""
+    if (array := _as_array(images)) is not None:
+        return len(_in_array(array))
+    if _is_single(images):
+        return 1
+    return len(images) if isinstance(images, Sized) else None
 
 
 def refuse_address(name: str) -> None:

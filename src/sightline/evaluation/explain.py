@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import io
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sightline.bundles.bundle import load_bundle
-from sightline.bundles.given_images import check_there, paths_of
+from sightline.bundles.given_images import check_there, num_given, paths_of
 from sightline.bundles.maps.class_maps import ClassMaps, Method, maps_maker
 from sightline.bundles.maps.grid import Grid
 from sightline.bundles.prediction import find_images, predict_with
@@ -27,7 +26,7 @@ from sightline.reporting.pages.explanations.page import ExplainedImage, NearImag
 from sightline.reporting.sheets.grids import Cell, draw_grid, make_cell
 from sightline.reporting.sheets.overlays import SIDE, drawn, overlay
 from sightline.system.files import check_free, staged_folder, write_atomically
-from sightline.system.paths import check_output, places_of, portable_name
+from sightline.system.paths import FreeNames, check_output, places_of
 from sightline.system.progress import reporter
 from sightline.system.text import counted
 
@@ -42,7 +41,7 @@ _REMARK = (
     "Look at the nearest training images first. Other ways of drawing such a map would mark other places, and a map "
     "of a wrong answer looks as convincing as one of a right one."
 )
-_TOP, _LONGEST_NAME, _MOST_IN_NOTEBOOK = 3, 120, 12
+_TOP, _MOST_IN_NOTEBOOK = 3, 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,17 +125,11 @@ class Explanations:
             write_atomically(place, self.page() if kind == "page" else self.sheet())
             return
         check_free(place, keep=keep)
-        seen = Counter[str]()
+        names = FreeNames()
         with staged_folder(place) as made:
-            for row, error in enumerate(self.predictions.errors):
+            for row, (name, error) in enumerate(zip(self.predictions.row_ids, self.predictions.errors, strict=True)):
                 if error is None:
-                    (made / self._file_name(row, seen)).write_bytes(self.sheet(rows=[row]))
-
-    def _file_name(self, row: int, seen: Counter[str]) -> str:
-        name = portable_name(PurePath(self.predictions.row_ids[row]).name)[:_LONGEST_NAME] or "_"
-        seen[name.casefold()] += 1
-        count = seen[name.casefold()]
-        return f"{name}.png" if count == 1 else f"{count:04d} {name}.png"
+                    (made / names.free(PurePath(name).name, ".png")).write_bytes(self.sheet(rows=[row]))
 
     def _answer(self, row: int) -> str:
         predictions = self.predictions
@@ -245,7 +238,7 @@ def explain(  # each is an option of the command line
     opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
     maker = maps_maker(opened, class_name=class_name, method=method)
     if out is not None:
-        _check_out(Path(out), images, overwrite=overwrite)
+        check_out(Path(out), images, overwrite=overwrite)
     given = _few_enough(images)
     nearest, about_nearest = _nearest(opened)
     reporter().say(maker.in_words)
@@ -275,13 +268,13 @@ def _kind_of(out: Path) -> str:
     return kind
 
 
-def _check_out(out: Path, images: Any, *, overwrite: bool) -> None:
-    """Refuse it before any image is looked at."""
+def check_out(out: Path, images: Any, *, overwrite: bool, option: str = "out") -> None:
+    """Refuse what `explain` cannot write before any image is looked at; `option` is called as its user typed it."""
     keep = [*places_of(images)] if isinstance(images, Dataset) else [*(paths_of(images) or ())]
     if _kind_of(out) == "folder":
         check_free(out, keep=keep)
     else:
-        check_output("out", out, keep=keep, overwrite=overwrite)
+        check_output(option, out, keep=keep, overwrite=overwrite)
 
 
 def _few_enough(images: Any) -> Any:
@@ -289,13 +282,12 @@ def _few_enough(images: Any) -> Any:
     if not isinstance(images, Dataset) and (names := paths_of(images)) is not None:
         check_there(names)
         images = find_images(names)
-    if isinstance(images, Dataset | Sequence | np.ndarray) and not isinstance(images, str | bytes):
-        count = len(images)
-        if count > MOST_EXPLAINED and not (isinstance(images, np.ndarray) and images.ndim == 2):
-            raise InvalidValue(
-                f"explain looks at up to {MOST_EXPLAINED:,} images, since each is to be looked at; got {count:,}. "
-                "Name fewer."
-            )
+    count = len(images) if isinstance(images, Dataset) else num_given(images)
+    if count is not None and count > MOST_EXPLAINED:
+        raise InvalidValue(
+            f"explain looks at up to {MOST_EXPLAINED:,} images, since each is to be looked at; got {count:,}. "
+            "Name fewer."
+        )
     return images
 
 

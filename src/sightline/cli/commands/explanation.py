@@ -40,8 +40,10 @@ def explain_options(parser: ArgumentParser) -> None:
 
 def explain(arguments: Namespace) -> int:
     """Tell of each image its answer, its nearest training images, and where most of what speaks for a class lies."""
-    from sightline.evaluation.explain import explain as explain_images
+    from sightline.evaluation.explain import check_out, explain as explain_images
 
+    if arguments.out is not None:
+        check_out(arguments.out, arguments.images, overwrite=arguments.overwrite, option="--out")
     with reporting(arguments.mode):
         found = explain_images(
             arguments.bundle,
