@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ import numpy as np
 import pytest
 
 import sightline
+from sightline.errors import CannotWrite, OutputExists
 from sightline.evaluation import kept_sections
 from sightline.evaluation.kept_sections import FOLDER, SECTIONS, Judged, KeptSection, maps_of, sections_of
 from sightline.evaluation.measuring.finished_runs import read_run
 from sightline.evaluation.mistakes import mistakes
+from sightline.quality.labels.doubts import MOST_SHOWN, NUM_NEAREST
 from sightline.reporting.pages.sections.maps import STEPS
 
 
@@ -202,4 +205,87 @@ def test_a_run_that_nothing_judged_has_doubtful_labels_alone(judged: Judged, mon
     monkeypatch.setattr(kept_sections, "SECTIONS", (SECTIONS[0], SECTIONS[2]))
     bodies = [body for _, _, body in sections_of(dataclasses.replace(judged, split=None), is_full=True)]
     assert all("It cannot be computed: the run kept no answers" in body for body in bodies)
-    assert not (judged.finished.path / FOLDER).exists()
+    assert not any((judged.finished.path / FOLDER).iterdir())
+
+
+@pytest.mark.parametrize("link", ["report", "report/labels.json", "report/maps.json"])
+def test_nothing_is_written_through_a_link_and_nothing_computed_before_that_is_known(
+    judged: Judged, link: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    _counting(monkeypatch, _section(calls), _section(calls, "labels"))
+    run = judged.finished.path
+    elsewhere, precious = run.parent / "elsewhere", run.parent / "precious.json"
+    elsewhere.mkdir()
+    precious.write_text("{}", encoding="utf-8")
+    (run / link).parent.mkdir(exist_ok=True)
+    (run / link).symlink_to(elsewhere if link == "report" else precious)
+    with pytest.raises(OutputExists, match=f"{link} is a link, and a run may come from somebody else. Remove it."):
+        sightline.report(run, full=True)
+    assert (calls, list(elsewhere.iterdir()), precious.read_text(encoding="utf-8")) == ([], [], "{}")
+    assert list(sections_of(judged)), "a page that computes nothing is free"
+
+
+@pytest.mark.parametrize("place", ["report", "report/slices.json"])
+def test_where_nothing_can_be_kept_nothing_is_computed(
+    judged: Judged, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    _counting(monkeypatch, _section(calls))
+    taken = judged.finished.path / place
+    if place == "report":
+        taken.write_text("mine", encoding="utf-8")
+    else:
+        taken.mkdir(parents=True)
+    with pytest.raises(OutputExists, match=f"{place} is no .*Move it away"):
+        list(sections_of(judged, is_full=True))
+    assert not calls
+    assert taken.exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_of_a_run_that_is_read_only_nothing_is_computed(judged: Judged, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    _counting(monkeypatch, _section(calls))
+    judged.finished.path.chmod(0o500)
+    try:
+        with pytest.raises(CannotWrite, match="report: no permission to write there"):
+            list(sections_of(judged, is_full=True))
+    finally:
+        judged.finished.path.chmod(0o700)
+    assert not calls
+
+
+def _keep(judged: Judged, section: KeptSection, content: Any) -> None:
+    (judged.finished.path / FOLDER).mkdir(exist_ok=True)
+    kept = {"made_from": section.made_from(judged), "content": content}
+    (judged.finished.path / FOLDER / f"{section.name}.json").write_text(json.dumps(kept), encoding="utf-8")
+
+
+def test_a_plot_of_no_levels_is_told_as_damage(judged: Judged) -> None:
+    level = {"corruption": "fog", "accuracy": 0.5, "interval": [0.4, 0.6]}
+    clean = {"accuracy": 0.9, "interval": [0.8, 1.0]}
+    told = {"clean": clean, "mean": level, "worst": level, "relative_drop": 0.4, "num_images": 9}
+    _keep(judged, SECTIONS[2], {**told, "corruptions": [level], "levels": []})
+    assert "What is kept of it cannot be read" in list(sections_of(judged))[2][2]
+
+
+def test_of_a_list_of_doubts_no_more_is_drawn_than_ours_show(judged: Judged) -> None:
+    assert judged.dataset is not None
+    names = judged.dataset.row_ids[:40].tolist()
+    entry = {"given": "a", "suggested": "b", "doubt": 0.5, "split": "test"}
+    listed = [{**entry, "file": name, "nearest_given": names, "nearest_suggested": names} for name in names]
+    counts = {"num_judged": 99, "not_judged": [], "believed": "far", "num_wrong_answers": 0, "num_wrong_listed": 0}
+    _keep(judged, SECTIONS[1], {**counts, "listed": listed})
+    body = list(sections_of(judged))[1][2]
+    assert (body.count('class="doubt"'), body.count("<img")) == (MOST_SHOWN, MOST_SHOWN * (1 + 2 * NUM_NEAREST))
+    assert "40 labels" in body
+
+
+def test_only_maps_of_the_surest_wrong_answers_are_drawn(judged: Judged) -> None:
+    assert judged.dataset is not None
+    names = judged.dataset.row_ids[:9].tolist()
+    judged = dataclasses.replace(judged, surest=(names[2],))
+    maps = [{"file": name, "words": "in the middle", "values": [[1]]} for name in names + names]
+    _keep(judged, kept_sections.MAPS, {"about": "told", "maps": maps})
+    assert list(maps_of(judged)[0]) == [names[2]]

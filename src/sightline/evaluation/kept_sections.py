@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from sightline.bundles.bundle import MANIFEST
 from sightline.bundles.maps.class_maps import share_in_words
 from sightline.data.inputs.pixels import read_pixels
-from sightline.errors import InvalidSource, InvalidValue
+from sightline.errors import InvalidSource, InvalidValue, OutputExists
 from sightline.evaluation.explain import explain
 from sightline.evaluation.measuring.finished_runs import FinishedRun, kept_predictions
 from sightline.evaluation.measuring.judging import JudgedRows
@@ -32,7 +33,7 @@ from sightline.reporting.pages.sections.doubts import doubts_section
 from sightline.reporting.pages.sections.maps import about_maps, drawn_map, kept_map
 from sightline.reporting.pages.sections.robustness import robustness_section
 from sightline.reporting.pages.sections.slices import slices_section
-from sightline.system.files import sha256_of, write_json
+from sightline.system.files import sha256_of, write_json, writing_to
 from sightline.system.progress import reporter
 from sightline.system.stored import read_json
 from sightline.system.text import as_argument, printable
@@ -142,20 +143,21 @@ def _found(section: KeptSection, judged: Judged, *, is_full: bool) -> tuple[Any 
 
 
 def _kept(path: Path, section: KeptSection, judged: Judged, made_from: Mapping[str, Any]) -> tuple[Any | None, str]:
-    if not path.exists():
-        return None, "Not computed yet"
     try:
+        if not path.exists():
+            return None, "Not computed yet"
         kept = read_json(path)
         if kept["made_from"] != made_from:
             return None, "What is kept of it is of another bundle, or of other images"
         return section.draw(kept["content"], judged), ""
-    except (OSError, TypeError, KeyError, ValueError, AttributeError):
+    except (OSError, TypeError, LookupError, ValueError, AttributeError, ArithmeticError):
         return None, "What is kept of it cannot be read"
 
 
 def _computed(path: Path, section: KeptSection, judged: Judged, made_from: Mapping[str, Any]) -> tuple[Any | None, str]:
     if judged.dataset is None:
         return None, f"<p>{escape(section.about)} It needs the images: {text_of(judged.why)}.</p>"
+    _check_can_keep(path.parent)
     reporter().say(f"report: {section.title.lower()}")
     try:
         content = section.compute(judged)
@@ -166,6 +168,19 @@ def _computed(path: Path, section: KeptSection, judged: Judged, made_from: Mappi
         return None, f"<p>{escape(section.about)} It cannot be computed: {text_of(str(error))}</p>"
     write_json(path, {"made_from": made_from, "content": content})
     return section.draw(read_json(path)["content"], judged), ""
+
+
+def _check_can_keep(folder: Path) -> None:
+    """Make the folder of kept sections, and refuse what cannot be written there before minutes are spent on it."""
+    with writing_to(folder):
+        for place in (folder, *(folder / f"{section.name}.json" for section in (MAPS, *SECTIONS))):
+            if place.is_symlink():
+                raise OutputExists(f"{place} is a link, and a run may come from somebody else. Remove it.")
+            what = "folder" if place == folder else "file"
+            if place.exists() and not (place.is_dir() if what == "folder" else place.is_file()):
+                raise OutputExists(f"{place} is no {what}, and what is computed is kept there. Move it away.")
+        folder.mkdir(exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
 
 
 def _slices(judged: Judged) -> dict[str, Any]:
@@ -239,8 +254,11 @@ def _maps(judged: Judged) -> dict[str, Any]:
 
 
 def _draw_maps(told: Mapping[str, Any], judged: Judged) -> tuple[Maps, str]:
-    drawn = {}
+    drawn: dict[str, tuple[Miniature, str]] = {}
     for one in told["maps"]:
+        # A run may come from somebody else, and hold more than is shown.
+        if one["file"] not in judged.surest or one["file"] in drawn:
+            continue
         (row,) = judged.rows([one["file"]])
         if judged.dataset is None or row < 0:
             continue

@@ -72,8 +72,8 @@ def report(
     Raises:
         InvalidBundle: there is no finished run.
         UnknownName, InvalidSource: a source was named and cannot be opened.
-        OutputExists: `out` is a file that Sightline did not write.
-        CannotWrite: `out` cannot be written.
+        OutputExists: `out` is a file that Sightline did not write, or a link lies where the run would be written to.
+        CannotWrite: `out` cannot be written, or with `full` the folder of the run.
 
     Example:
         >>> import sightline

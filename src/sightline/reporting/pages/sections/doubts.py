@@ -13,6 +13,9 @@ from sightline.system.text import as_argument, counted, printable
 
 MOST_LISTED: Final = 300
 _OPEN: Final = 10
+# As many as are kept of ours; a run may come from somebody else, and each is a picture.
+_MOST_SHOWN: Final = 30
+_MOST_NEAREST: Final = 3
 
 Pictures = Callable[[str], Miniature | None]
 """From what the source calls an image to a small picture of it; None where it is not at hand."""
@@ -29,7 +32,7 @@ def doubts_section(told: Mapping[str, Any], picture: Pictures, *, source: str) -
     """
     listed: Sequence[Mapping[str, Any]] = told["listed"]
     shown = [entry for entry in listed if entry["nearest_given"] or entry["nearest_suggested"]]
-    drawn = [_entry(place, entry, picture) for place, entry in enumerate(shown, start=1)]
+    drawn = [_entry(place, entry, picture) for place, entry in enumerate(shown[:_MOST_SHOWN], start=1)]
     more = f"<details><summary>the next {len(drawn) - _OPEN:,} of them</summary>{''.join(drawn[_OPEN:])}</details>"
     entries = "".join(drawn[:_OPEN]) + (more if len(drawn) > _OPEN else "")
     missing = ""
@@ -81,7 +84,7 @@ def _side(which: str, label: str, names: Sequence[str], picture: Pictures) -> st
     if not names:
         return ""
     words = f"nearest of the {which} class"
-    figures = "".join(_figure(name, label, picture) for name in names)
+    figures = "".join(_figure(name, label, picture) for name in names[:_MOST_NEAREST])
     return f'<div class="side" role="group" aria-label="{words}"><p class="faint">{words}</p>{figures}</div>'
 
 
