@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 
 from sightline.bundles.maps.activations import activation_maps
@@ -27,8 +26,6 @@ def test_maps_of_each_network_add_up_to_its_logits(name: str, tmp_path: Path) ->
     shape = (64, 64, 3) if entry.backbone else entry.reference_input
     model = ModelRecipe(name=name, weights="random") if entry.backbone else ModelRecipe(name=name)
     save_network(build_network(shape, 10, model), tmp_path)
-    if [one.name for one in onnxruntime.InferenceSession(str(tmp_path / "model.onnx")).get_inputs()] != ["images"]:
-        pytest.skip("the exporter makes inputs of the constants of this network")
     spec = InputSpec(shape[0], shape[1], "grey" if shape[2] == 1 else "rgb")
     bundle = Bundle(tmp_path, tuple("0123456789"), spec, 1.0, 0, {}, {"files": {}})
     way = activation_maps(bundle)

@@ -34,6 +34,22 @@ def test_the_same_network_gives_the_same_bytes_whatever_was_exported_before(tmp_
     assert np.allclose(logits, network.predict(images, verbose=0)["logits"], atol=1e-5)
 
 
+@pytest.mark.slow
+def test_means_that_a_network_came_with_are_constants_of_the_graph_and_no_inputs(tmp_path: Path) -> None:
+    inside = keras.Sequential(
+        [keras.Input((8, 8, 3)), keras.layers.Normalization(mean=[4.0, 5.0, 6.0], variance=[1.0, 4.0, 9.0])]
+    )
+    inputs = keras.Input((8, 8, 3), dtype="uint8", name="images")
+    hidden = keras.layers.Flatten()(inside(keras.layers.Rescaling(1.0)(inputs)))
+    network = keras.Model(inputs, {"features": hidden, "logits": keras.layers.Dense(3)(hidden)})
+    network.save(tmp_path / "model.keras")
+    export_onnx(tmp_path / "model.keras", tmp_path / "model.onnx")
+    images = np.random.default_rng(0).integers(0, 9, (5, 8, 8, 3), dtype=np.uint8)
+    # A session refuses a graph that has other inputs.
+    logits = Session(tmp_path / "model.onnx", num_classes=3).logits(images)
+    assert np.allclose(logits, network.predict(images, verbose=0)["logits"], atol=1e-5)
+
+
 def _written(place: Path, prefix: str, *, is_turned: bool) -> bytes:
     """A sum of two products with equal constants, in one of two spellings."""
     onnx = pytest.importorskip("onnx")

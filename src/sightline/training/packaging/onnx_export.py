@@ -36,6 +36,7 @@ def export_onnx(keras_path: Path, onnx_path: Path) -> None:
     exporter = "tf2onnx" if backend == "tensorflow" else "onnxscript"
     require(exporter, purpose="writing model.onnx", install=f"sightline[{backend}]")
     model = keras.saving.load_model(keras_path, compile=False, safe_mode=True)
+    _settle_constants(keras, model)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         # Deprecations inside the exporters; the graph they write is compared with the network afterwards.
         warnings.simplefilter("ignore")
@@ -45,6 +46,15 @@ def export_onnx(keras_path: Path, onnx_path: Path) -> None:
     if backend == "torch":
         _name_outputs(onnx_path, sorted(model.output))
     _settle_names(onnx_path)
+
+
+def _settle_constants(keras: Any, model: Any) -> None:
+    """Let means and variances that a network came with be numbers: tensors would become inputs of the graph."""
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            _settle_constants(keras, layer)
+        elif isinstance(layer, keras.layers.Normalization) and layer.input_mean is not None:
+            layer.mean, layer.variance = np.asarray(layer.mean), np.asarray(layer.variance)
 
 
 def _name_outputs(path: Path, names: list[str]) -> None:
