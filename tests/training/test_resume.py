@@ -60,6 +60,7 @@ def killed(cwd: Path, how: tuple[str, str, int], *words: str) -> subprocess.Comp
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_a_run_killed_in_a_checkpoint_and_stopped_between_steps_is_the_one_never_stopped(
     tiny_run: sightline.Run, small_npz: Path, tmp_path: Path
 ) -> None:

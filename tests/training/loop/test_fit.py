@@ -123,6 +123,7 @@ def test_both_losses_learn_the_same_weights() -> None:
 
 
 @pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="elsewhere Keras shuffles, by its own seed")
+@pytest.mark.soak
 def test_a_seed_decides_on_the_order_of_the_rows() -> None:
     def weights(seed: int) -> bytes:
         network, _ = fitted(seed=seed, **{"training.epochs": 1})

@@ -108,7 +108,7 @@ def test_classes_that_were_set_right_or_weighted_keep_their_logits(fitted: Fitte
         ("weighted", weighted, "rare classes were made to count more"),
     ):
         before = np.asarray(kept.predict(rows.pixels.take(rows.splits.test)[:], verbose=0))
-        judged, told, bundle = bundled(kept, rows, tmp_path / name)
+        judged, told, bundle = made(kept, rows, tmp_path / name)
         assert not told["class_scaling"]["is_chosen"]
         assert why in told["class_scaling"]["why"]
         assert why in (bundle.path / "card.md").read_text()

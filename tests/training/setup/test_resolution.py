@@ -73,7 +73,7 @@ def test_the_rule_opens_nested_folders_the_way_the_settings_say(tmp_path: Path, 
     assert "label_from='last'" in refused.err
     shown = command("show", tmp_path / "photos", "--set", last, "--json")
     assert shown.code == 0, shown.err
-    assert '"labels": ["a", "a", "a", "b", "b", "b", "a"' in shown.out
+    assert json.loads(shown.out)["labels"] == ["a"] * 6 + ["b"] * 6
 
 
 @pytest.mark.parametrize(
