@@ -35,12 +35,14 @@ def test_the_same_network_gives_the_same_bytes_whatever_was_exported_before(tmp_
 
 
 @pytest.mark.slow
-def test_means_that_a_network_came_with_are_constants_of_the_graph_and_no_inputs(tmp_path: Path) -> None:
+def test_layers_of_which_the_exporter_knows_another_way_are_exported_by_it(tmp_path: Path) -> None:
+    """Means that a network came with, the error function's complement, and convolutions of each channel alone."""
     inside = keras.Sequential(
         [keras.Input((8, 8, 3)), keras.layers.Normalization(mean=[4.0, 5.0, 6.0], variance=[1.0, 4.0, 9.0])]
     )
     inputs = keras.Input((8, 8, 3), dtype="uint8", name="images")
-    hidden = keras.layers.Flatten()(inside(keras.layers.Rescaling(1.0)(inputs)))
+    active = keras.layers.Activation("gelu")(inside(keras.layers.Rescaling(1.0)(inputs)))
+    hidden = keras.layers.Flatten()(keras.layers.Conv2D(3, 3, groups=3, padding="same")(active))
     network = keras.Model(inputs, {"features": hidden, "logits": keras.layers.Dense(3)(hidden)})
     network.save(tmp_path / "model.keras")
     export_onnx(tmp_path / "model.keras", tmp_path / "model.onnx")

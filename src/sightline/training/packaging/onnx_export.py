@@ -7,9 +7,11 @@ a network trained on JAX is loaded and exported by TensorFlow in another process
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib.util
 import io
+import math
 import os
 import subprocess
 import sys
@@ -36,7 +38,7 @@ def export_onnx(keras_path: Path, onnx_path: Path) -> None:
     exporter = "tf2onnx" if backend == "tensorflow" else "onnxscript"
     require(exporter, purpose="writing model.onnx", install=f"sightline[{backend}]")
     model = keras.saving.load_model(keras_path, compile=False, safe_mode=True)
-    _settle_constants(keras, model)
+    _settle_layers(keras, model)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         # Deprecations inside the exporters; the graph they write is compared with the network afterwards.
         warnings.simplefilter("ignore")
@@ -48,13 +50,38 @@ def export_onnx(keras_path: Path, onnx_path: Path) -> None:
     _settle_names(onnx_path)
 
 
-def _settle_constants(keras: Any, model: Any) -> None:
-    """Let means and variances that a network came with be numbers: tensors would become inputs of the graph."""
+def _settle_layers(keras: Any, model: Any) -> None:
+    """Let layers compute the same in a way that TensorFlow's exporter knows."""
+
+    def gelu(values: Any) -> Any:
+        # TensorFlow computes it by the complement of the error function, which ONNX does not have.
+        return 0.5 * values * (1 + keras.ops.erf(values / math.sqrt(2)))
+
     for layer in model.layers:
         if hasattr(layer, "layers"):
-            _settle_constants(keras, layer)
+            _settle_layers(keras, layer)
         elif isinstance(layer, keras.layers.Normalization) and layer.input_mean is not None:
+            # Means and variances that a network came with: tensors would become inputs of the graph.
             layer.mean, layer.variance = np.asarray(layer.mean), np.asarray(layer.variance)
+        elif getattr(layer, "activation", None) is keras.activations.gelu:
+            layer.activation = gelu
+        elif (
+            isinstance(layer, keras.layers.Conv2D) and 1 < layer.groups == layer.filters and layer.kernel.shape[2] == 1
+        ):
+            # TensorFlow computes it by a compiled function, which the exporter does not look into.
+            layer.convolution_op = functools.partial(_depthwise, keras, layer)
+
+
+def _depthwise(keras: Any, layer: Any, inputs: Any, kernel: Any) -> Any:
+    """A convolution in as many groups as channels."""
+    return keras.ops.depthwise_conv(
+        inputs,
+        keras.ops.transpose(kernel, (0, 1, 3, 2)),
+        strides=layer.strides,
+        padding=layer.padding,
+        dilation_rate=layer.dilation_rate,
+        data_format=layer.data_format,
+    )
 
 
 def _name_outputs(path: Path, names: list[str]) -> None:
