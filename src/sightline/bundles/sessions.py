@@ -108,8 +108,8 @@ class Session:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise InvalidBundle(f"{self.path}: ONNX Runtime cannot run it ({reason}).") from error
 
-    def constants(self, images: NDArray[np.uint8], names: Sequence[str]) -> list[NDArray[Any]]:
-        """Outputs of these names that are the same whatever images are given, of any shape."""
+    def tensors(self, images: NDArray[np.uint8], names: Sequence[str]) -> list[NDArray[Any]]:
+        """Outputs of these names for these images, of any shape: some need not have a row an image."""
         options = self._run_options()
         return [np.asarray(part) for part in self._answer(self._session, [*names], images, options=options)]
 

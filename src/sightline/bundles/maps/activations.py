@@ -81,9 +81,9 @@ def activation_maps(bundle: Bundle) -> ActivationMaps | None:
     content = with_outputs(plain.path, [name for name in asked if name not in {"images", *plain.output_shapes()}])
     session = Session(plain.path, num_classes=len(bundle.class_names), content=content)
     images = made_images(bundle.input)[:2]
-    constants = dict(zip(fixed, session.constants(images, fixed), strict=True))
+    constants = dict(zip(fixed, session.tensors(images, fixed), strict=True))
     names = [name for name in _varying(steps) if name != "images"]
-    probe = dict(zip(names, session.constants(images, names), strict=True)) | {"images": images}
+    probe = dict(zip(names, session.tensors(images, names), strict=True)) | {"images": images}
     grids = grids_of(nodes, (bundle.input.height, bundle.input.width))
     for number, step in enumerate(steps, start=1):
         found = _located(step, probe[step.given].shape, grids)

@@ -104,8 +104,7 @@ def plant_flips(
         The figures; None where there are too few images.
     """
     generator = np.random.default_rng(seed)
-    num_planted = len(_drawn(labels, generator))
-    num_planted, rounds = len(_drawn(labels, generator)), num_rounds(labels)
+    num_planted, rounds = int(_wanted(labels).sum()), num_rounds(labels)
     if not rounds:
         return None
     found = np.mean([_round(judge, labels, look_alikes, generator) for _ in range(rounds)], axis=0)
@@ -117,8 +116,13 @@ def plant_flips(
 
 def num_rounds(labels: NDArray[np.int64]) -> int:
     """How often labels are changed, each time in two ways; 0 where there are too few images."""
-    num_planted = int(np.rint(SHARE * np.bincount(labels)).sum())
+    num_planted = int(_wanted(labels).sum())
     return 0 if num_planted < FEWEST else min(_MOST_ROUNDS, -(-_ENOUGH // num_planted))
+
+
+def _wanted(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(num_classes,) how many labels of each class are changed."""
+    return np.asarray(np.rint(SHARE * np.bincount(labels)), np.int64)
 
 
 def _drawn(labels: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.int64]:
@@ -127,8 +131,8 @@ def _drawn(labels: NDArray[np.int64], generator: np.random.Generator) -> NDArray
     ordered = rows[np.argsort(labels[rows], kind="stable")]
     counts = np.bincount(labels)
     starts = np.cumsum(counts) - counts
-    wanted = np.rint(SHARE * counts).astype(np.int64)
-    return np.concatenate([ordered[start : start + count] for start, count in zip(starts, wanted, strict=True)])
+    pairs = zip(starts, _wanted(labels), strict=True)
+    return np.concatenate([ordered[start : start + count] for start, count in pairs])
 
 
 def _round(

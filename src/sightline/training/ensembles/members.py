@@ -239,16 +239,7 @@ def _whole(path: Path) -> Iterator[None]:
     """Whatever goes wrong while a file of a finished member is read, the file is damaged."""
     try:
         yield
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        zipfile.BadZipFile,
-        InvalidBundle,
-    ) as error:
+    except (*_DAMAGE, InvalidBundle) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InvalidValue(
             f"{path}: cannot be read ({reason}). Delete {path.parent}, and it is trained anew."

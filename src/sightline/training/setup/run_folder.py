@@ -100,12 +100,10 @@ def run_folder(out: Path | None, data: Prepared, going_on: GoingOn = AS_IT_COMES
     stem = f"{data.dataset.name}-{data.recipe.name}"
     splits, is_ensemble = splits_csv(data.dataset, data.splits), data.recipe.ensemble.kind != "none"
     with contextlib.ExitStack() as held:
-        folder, is_new = _unfinished_one(held, out, data, splits, going_on), False
-        if folder is None:
-            folder = make_run_folder(out, stem=stem)
-            is_new = True
+        begun = _unfinished_one(held, out, data, splits, going_on)
+        folder = make_run_folder(out, stem=stem) if begun is None else begun
         try:
-            if is_new and not held.enter_context(_locked(folder, is_ensemble=is_ensemble)):
+            if begun is None and not held.enter_context(_locked(folder, is_ensemble=is_ensemble)):
                 raise _busy(folder)
             if _is_only_claimed(folder, is_ensemble=is_ensemble):
                 _write_begun(folder, data, splits)
