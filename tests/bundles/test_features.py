@@ -45,6 +45,14 @@ def test_a_table_holds_what_the_network_gives(session) -> None:
     assert np.allclose(table[:], expected, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.filterwarnings("error")
+def test_what_a_table_cannot_hold_is_its_largest_number(session, monkeypatch) -> None:
+    huge = np.full((len(IMAGES), 1280), -1e30, np.float32)
+    monkeypatch.setattr(session, "portions", lambda *_, **__: iter([(0, [huge])]))
+    table = feature_tables(session, IMAGES, outputs=OUTPUTS)["features"]
+    assert np.array_equal(table[:], np.full(huge.shape, np.finfo(np.float16).min))
+
+
 def test_the_second_reading_computes_nothing_and_gives_the_same(session, monkeypatch) -> None:
     first = np.array(feature_tables(session, IMAGES, outputs=OUTPUTS)["features"][:])
     monkeypatch.setattr(module, "_fill", lambda *_: pytest.fail("computed again"))

@@ -26,6 +26,7 @@ from sightline.system.progress import reporter
 TABLE_VERSION = 1
 # float16 keeps a feature to 3 digits, far below what telling classes apart needs, in half the bytes.
 STORED = np.float16
+_LARGEST = float(np.finfo(STORED).max)
 
 
 def feature_tables(
@@ -87,7 +88,8 @@ def _fill(
     with reporter().bar(what, total=len(rows)) as bar:
         for first, outputs in session.portions(wanted, names, change=seen):
             for name, values in zip(names, outputs, strict=True):
-                tables[name][first : first + len(values)] = values
+                # As the largest that is held, not as infinity, which would spoil every sum of it.
+                tables[name][first : first + len(values)] = np.clip(values, -_LARGEST, _LARGEST)
             bar.advance(len(outputs[0]))
     return np.ones(len(rows), bool)
 

@@ -39,6 +39,16 @@ def test_a_file_that_lacks_pixels_is_truncated_with_or_without_a_restart_before_
             decode_image(jpeg(**options)[:-lacking], color_mode="rgb", minimum_size=least)
 
 
+def test_whether_a_file_is_cut_off_does_not_depend_on_the_colours_that_are_asked_for():
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    whole = jpeg(Image.fromarray(noise), subsampling="4:2:0")
+    # The last bits are those of colour, of which grey has none.
+    for lacking in range(3, 60):
+        for color_mode in ("grey", "rgb"):
+            with pytest.raises(UnreadableImage, match=r"truncated JPEG \("):
+                decode_image(whole[:-lacking], color_mode=color_mode)
+
+
 def test_a_file_that_is_cut_at_each_of_its_restarts_is_truncated():
     whole = jpeg(restart_marker_blocks=2)
     cuts = [at for at in range(len(whole) - 2) if whole[at] == 0xFF and 0xD0 <= whole[at + 1] <= 0xD7]

@@ -214,7 +214,8 @@ def _decode_without_end(
     picture = _decode_stripped(ended, color_mode, minimum_size)
     # Reduced to an eighth, the last bits may not show; so it is looked at in full, if it is no giant.
     least = None if picture.width * picture.height <= _REDUCED_ABOVE else minimum_size
-    whole, changed = (_decode_stripped(one, color_mode, least).pixels for one in (ended, other))
+    # In colour, whatever was asked for: grey is luma alone, and a network of grey images reads what all others read.
+    whole, changed = (_decode_stripped(one, "rgb", least).pixels for one in (ended, other))
     if not np.array_equal(whole, changed):
         raise UnreadableImage(f"truncated JPEG (it ends after {len(container.data):,} bytes).")
     return picture
