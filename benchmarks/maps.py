@@ -11,9 +11,11 @@ weights: the weights of a finished run are shuffled within each layer, those of 
 before it, too; the rank correlation of maps of the same class with those of the run, mean over test images and draws.
 Beside it a map of edges, which knows no weights.
 
-pointing: of test images of a finished run that it answers right, four of different classes in a square (mosaic), and
-one in one quarter of a plain ground (planted). How often the largest value of the map of a class lies in the quarter
-of its image, and how much of what speaks for it; chance is 0.25, and is looked at with a class of another quarter.
+pointing: of test images of a finished run that it answers right, made half as large, one in one quarter of a plain
+ground (planted), and four of different classes in a square (mosaic); the latter once more of those images alone that
+it still answers right so small, in each quarter of a plain ground: a map can point at nothing that its network does
+not know. How often the largest value of the map of a class lies in the quarter of its image, and how much of what
+speaks for it; chance is 0.25, and is looked at with a class of another quarter.
 """
 
 from __future__ import annotations
@@ -179,9 +181,19 @@ def pointing(run: FinishedRun, count: int, method: str) -> None:
     maker = maps_maker(run.bundle, method=method)  # type: ignore[arg-type]  # refused where it is none
     images, labels = _right_images(run, 4 * count + 20)
     print(f"{run.path}: maps by {maker.way.method}, {maker.grid.rows.size} x {maker.grid.columns.size} places")
-    for what, put in (("mosaic of four", _mosaic), ("planted in one quarter", _planted)):
+    known = _known_when_small(run.bundle, images, labels)
+    print(f"{known.mean():.2f} of {len(known)} images are answered right in each quarter of a plain ground")
+    small = [images[row] for row in np.flatnonzero(known)], labels[known]
+    for what, put, (chosen, theirs) in (
+        ("planted in one quarter", _planted, (images, labels)),
+        ("mosaic of four", _mosaic, (images, labels)),
+        ("mosaic of four that are known so small", _mosaic, small),
+    ):
+        if len(set(theirs.tolist())) < len(PARTS):
+            print(f"{what}: fewer than {len(PARTS)} classes are left")
+            continue
         draw = np.random.default_rng(0)
-        made = [put(images, labels, run.bundle.input, draw) for _ in range(count)]
+        made = [put(chosen, theirs, run.bundle.input, draw) for _ in range(count)]
         fed = np.stack([picture for picture, *_ in made])
         asked, quarters, others = (np.array(part) for part in list(zip(*made, strict=True))[1:])
         maps = _asked(maker, fed, asked, len(run.class_names))
@@ -226,10 +238,21 @@ def _mosaic(images: list[Any], labels: NDArray[np.int64], spec: InputSpec, draw:
 def _planted(images: list[Any], labels: NDArray[np.int64], spec: InputSpec, draw: np.random.Generator) -> Put:
     row = int(draw.integers(len(images)))
     quarter, other = draw.choice(4, 2, replace=False).tolist()
+    return _on_plain_ground(images[row], PARTS[quarter], spec), int(labels[row]), quarter, other
+
+
+def _on_plain_ground(image: NDArray[np.uint8], part: tuple[int, int], spec: InputSpec) -> NDArray[np.uint8]:
     picture = np.empty(spec.shape, np.uint8)
-    picture[:] = np.median(images[row], axis=(0, 1))
-    _put(picture, images[row], PARTS[quarter], spec)
-    return picture, int(labels[row]), quarter, other
+    picture[:] = np.median(image, axis=(0, 1))
+    _put(picture, image, part, spec)
+    return picture
+
+
+def _known_when_small(bundle: Bundle, images: list[Any], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which images are answered right at half their size, in whichever quarter they lie."""
+    session = session_of(bundle)
+    made = (np.stack([_on_plain_ground(image, part, bundle.input) for image in images]) for part in PARTS)
+    return np.logical_and.reduce([session.logits(pictures).argmax(axis=1) == labels for pictures in made])
 
 
 def _put(picture: NDArray[np.uint8], image: NDArray[np.uint8], part: tuple[int, int], spec: InputSpec) -> None:
