@@ -266,3 +266,26 @@ def test_parts_of_the_images_are_told_with_their_numbers_where_that_is_asked(
     refused = command("evaluate", tiny_run.path, "--slice-table", table, "--quiet")
     assert refused.code == 2
     assert "names none of" in refused.err
+
+
+@pytest.mark.soak  # in parts in test_label_table, test_preparation and test_report
+def test_a_run_is_judged_by_the_labels_that_a_table_gave_it_though_the_table_is_gone(
+    small_npz: Path, tmp_path: Path
+) -> None:
+    """As often as the training said so, whatever the source still says."""
+    dataset = sightline.load(small_npz)
+    first, second = dataset.class_names[:2]
+    lines = [
+        f"{row_id},{first if label != first else second}"
+        for row_id, label in zip(dataset.row_ids.tolist(), dataset.named(slice(None)), strict=True)
+    ]
+    table = tmp_path / "labels.csv"
+    table.write_text("\n".join(["file,label", *lines]) + "\n")
+    recipe = sightline.recipe("fast", {"model.name": "mlp", "training.epochs": 1, "data.labels_file": str(table)})
+    run = sightline.train(small_npz, recipe=recipe, out=tmp_path / "relabelled", mode="quiet")
+    table.unlink()
+    found = sightline.evaluate(run)
+    assert found.num_correct == run.evaluation.num_correct
+    assert found.rows["known_by"] == "splits.csv"
+    longer = sightline.extend(run, epochs=1, out=tmp_path / "longer", mode="quiet")
+    assert (longer.path / "labels.csv").read_bytes() == (run.path / "labels.csv").read_bytes()

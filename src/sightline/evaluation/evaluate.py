@@ -20,7 +20,7 @@ from sightline.bundles.trust.sets import USUAL_SCORE
 from sightline.data.inputs.pixels import Pixels, read_pixels
 from sightline.data.sources.loading import open_again
 from sightline.errors import MissingPackage
-from sightline.evaluation.measuring.judging import choose_rows, in_words, recorded_source
+from sightline.evaluation.measuring.judging import choose_rows, in_words, learned_source, recorded_source
 from sightline.evaluation.measuring.scoring import figures, score as measured
 from sightline.evaluation.slicing.finding import find_slices
 from sightline.metrics.figures import is_right
@@ -108,7 +108,7 @@ def evaluate(  # noqa: PLR0913  # each is an option of the command line, and non
     if folder is not None:
         check_free(folder, keep=places_of(named))
         check_drawable()
-    dataset = open_again(named, opened.metrics.get("source", {}))
+    dataset = learned_source(opened) if source is None else open_again(named, opened.metrics.get("source", {}))
     if not set(opened.class_names).intersection(dataset.class_names):
         match_labels(opened.class_names, dataset, np.arange(len(dataset)))  # refuses before anything is decoded
     choice = choose_rows(opened, dataset, split)

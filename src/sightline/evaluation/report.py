@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from sightline.errors import InvalidBundle, InvalidValue, OutputExists
 from sightline.evaluation.kept_sections import Judged, Maps, maps_of, sections_of
 from sightline.evaluation.measuring.finished_runs import FinishedRun, kept_evaluation, kept_predictions, read_run
+from sightline.evaluation.measuring.judging import with_learned_labels
 from sightline.evaluation.mistakes import SPLITS, Mistake, Mistakes, images_of, mistakes
 from sightline.metrics.figures import FIGURES, is_right
 from sightline.quality.findings import KINDS, Finding, line_of
-from sightline.quality.labels.label_table import read_labels, relabelled
 from sightline.records import SPLIT_NAMES, Dataset, Evaluation, Run, SplitName
 from sightline.reporting.pages.report import report_page
 from sightline.reporting.pages.report_content import (
@@ -33,7 +33,6 @@ from sightline.reporting.pages.report_content import (
 )
 from sightline.system.files import write_atomically
 from sightline.system.paths import check_output, places_of
-from sightline.system.progress import reporter
 from sightline.system.stored import read_json, read_plain
 
 FILE: Final = "report.html"
@@ -105,7 +104,7 @@ def gathered(finished: FinishedRun, source: Any = None, *, is_full: bool = False
     judged = None if split is None else kept_evaluation(finished, split)
     found = None if split is None or judged is None else mistakes(finished, source, split=split)
     dataset, why = (None, "there are no answers to judge") if found is None else (found.dataset, found.about_images)
-    dataset = None if dataset is None else _as_learned(finished, dataset)
+    dataset = None if dataset is None else with_learned_labels(finished.bundle, dataset)
     surest = () if found is None else tuple(row.row_id for row in found.rows if row.is_wrong)[:MOST_SUREST]
     subject = Judged(finished, split, dataset, why, surest)
     maps, about_maps = maps_of(subject, is_full=is_full)
@@ -137,18 +136,6 @@ def gathered(finished: FinishedRun, source: Any = None, *, is_full: bool = False
         bundle=str(finished.path),
         sections=list(sections_of(subject, is_full=is_full)),
     )
-
-
-def _as_learned(finished: FinishedRun, dataset: Dataset) -> Dataset:
-    """The source with the labels that the run learned from, where a table changed some of them and is still there."""
-    table = finished.recipe.get("data", {}).get("labels_file")
-    if not isinstance(table, str) or dataset.fingerprint == finished.source.get("fingerprint"):
-        return dataset
-    try:
-        return relabelled(dataset, read_labels(read_plain(Path(table)).decode("utf-8-sig"), name=table))
-    except (OSError, InvalidValue, ValueError) as error:
-        reporter().say(f"note: labels are those of the source, as the table of labels cannot be read ({error})")
-        return dataset
 
 
 def _facts(finished: FinishedRun) -> Iterator[tuple[str, str]]:

@@ -20,7 +20,7 @@ from sightline.data.sources.loading import open_again
 from sightline.errors import InvalidSource, InvalidValue, pick
 from sightline.evaluation.corruptions.changes import corrupted
 from sightline.evaluation.corruptions.strengths import SEVERITIES, STRENGTHS
-from sightline.evaluation.measuring.judging import choose_rows, in_words, recorded_source
+from sightline.evaluation.measuring.judging import choose_rows, in_words, learned_source, recorded_source
 from sightline.metrics.classification import checked_count
 from sightline.metrics.grouped import accuracy_interval
 from sightline.records import NO_NUMBER, Bundle, Run, image_tag
@@ -195,7 +195,7 @@ def stress(  # noqa: PLR0913  # each is an option of the command line, and none 
     if out is not None:
         check_output("out", Path(out), keep=places_of(named), overwrite=overwrite)
         check_drawable()
-    dataset = open_again(named, opened.metrics.get("source", {}))
+    dataset = learned_source(opened) if source is None else open_again(named, opened.metrics.get("source", {}))
     choice = choose_rows(opened, dataset, split)
     drawn = np.arange(len(choice.rows))
     if len(drawn) > limit:

@@ -30,10 +30,9 @@ from sightline.bundles.trust.novelty import read_novelty
 from sightline.bundles.trust.reference import read_reference
 from sightline.bundles.trust.sets import read_certificate
 from sightline.bundles.vetting.network_files import check_network, open_network
-from sightline.data.sources.loading import open_again
 from sightline.errors import InvalidBundle, MissingPackage, SightlineError
 from sightline.evaluation.measuring.finished_runs import FinishedRun, kept_evaluation, read_run
-from sightline.evaluation.measuring.judging import choose_rows, recorded_source
+from sightline.evaluation.measuring.judging import choose_rows, learned_source
 from sightline.evaluation.measuring.scoring import score
 from sightline.metrics.figures import FIGURES
 from sightline.records import Bundle, Dataset, Evaluation, Predictions, Run, SplitName
@@ -165,7 +164,7 @@ def _checks(folder: Path, manifest: Mapping[str, Any], run: Path | None, source:
     yield described
     if not opened:
         return
-    images = None if source is None else open_again(source, opened[0].metrics.get("source", {}))
+    images = None if source is None else learned_source(opened[0], source)
     finished: list[FinishedRun] = []
     if run is not None:
         yield _made("run", lambda: _run(run, finished))
@@ -340,7 +339,7 @@ def _test_figures(subject: _Subject) -> Found:
 
 
 def _judged_again(bundle: Bundle, named: Dataset | None) -> Predictions:
-    dataset = open_again(recorded_source(bundle), bundle.metrics.get("source", {})) if named is None else named
+    dataset = learned_source(bundle) if named is None else named
     if not set(bundle.class_names).intersection(dataset.class_names):
         match_labels(bundle.class_names, dataset, np.arange(len(dataset)))  # refuses before anything is decoded
     choice = choose_rows(bundle, dataset, "test")

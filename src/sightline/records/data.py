@@ -138,6 +138,7 @@ class Dataset:
         weights: (num_images,) float64, positive; None: all count the same.
         remarks: what was noticed while the source was opened, a sentence each.
         left_out: (file, reason) of what the source names and cannot be a row.
+        changed_labels: (row id, class name) that a table gave in place of the source's; "" where it left the row out.
         typed: what was named to the command that opened it; "" where it was opened apart, in whatever way.
         task: what a label is.
 
@@ -159,6 +160,7 @@ class Dataset:
     weights: NDArray[np.float64] | None = None
     remarks: tuple[str, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
+    changed_labels: tuple[tuple[str, str], ...] = ()
     typed: str = ""
     task: Task = SINGLE_LABEL
 

@@ -29,6 +29,7 @@ from sightline.evaluation.measuring.scoring import run_figures
 from sightline.evaluation.report import report as write_report
 from sightline.metrics.classification import checked_count
 from sightline.metrics.ensembles import checked_votes
+from sightline.quality.labels.label_table import changed_labels_csv
 from sightline.records import Bundle, Predictions, Run, SplitName
 from sightline.system.backends import check_packages, choose_backend, load_keras, usual_keras
 from sightline.system.files import check_free, staged_folder, write_atomically, write_json, writing_to
@@ -177,6 +178,7 @@ def _write(combination: _Combination, *, place: Path | None, stopwatch: Stopwatc
         lines = ((row_id, split, rows.groups[row_id]) for row_id, split in rows.splits.items())
         write_atomically(staged / "splits.csv", splits_table(lines))
         write_atomically(staged / "excluded.csv", data.excluded_csv())
+        write_atomically(staged / "labels.csv", changed_labels_csv(data.dataset))
         history = "".join(json.dumps(line) + "\n" for line in combination.choice.history)
         write_atomically(staged / "history.jsonl", history)
         run = _judge(network, combination, folder, staged, stopwatch=stopwatch)

@@ -18,7 +18,7 @@ from sightline.system.files import check_free
 from sightline.system.paths import places_of
 from sightline.system.progress import Mode, reporting
 from sightline.system.stored import read_plain
-from sightline.training.setup.resolution import Settled, take_steps
+from sightline.training.setup.resolution import Settled, Step, take_steps
 from sightline.training.setup.run_folder import GoingOn, may_go_on
 from sightline.training.setup.unfinished import KeptRequest, read_interval
 from sightline.training.train import Beginning, TrainingRequest, run_training
@@ -81,9 +81,11 @@ def extend(  # noqa: PLR0913  # each is an option of the command line, and none 
         going_on.check_begun(place)
         check_free(place, keep=[finished.path, *places_of(named)])
     why = f"so many more than the {before} of {finished.path}, with whose weights it begins"
-    settled = take_steps(
-        Settled(recipe.changed({"training.time_budget_seconds": None})), [("training.epochs", epochs, why)]
-    )
+    steps: list[Step] = [("training.epochs", epochs, why)]
+    if recipe.data.labels_file is not None and (labels := finished.path / "labels.csv").exists():
+        # Theirs may have been edited since, or be gone.
+        steps.append(("data.labels_file", str(labels), f"the labels that {finished.path} learned from"))
+    settled = take_steps(Settled(recipe.changed({"training.time_budget_seconds": None})), steps)
     with reporting(mode):
         load_keras_for(named, backend)
         options = {"epochs": epochs, "backend": backend, "checkpoint_every": checkpoint_every}

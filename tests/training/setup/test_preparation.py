@@ -180,6 +180,8 @@ def test_a_table_of_labels_is_gone_by_before_rows_are_divided(photos, tmp_path, 
     assert len(data.dataset) == len(plain.dataset) - 1
     assert data.dataset.fingerprint != plain.dataset.fingerprint
     assert "1 label changed and 1 image left out" in capsys.readouterr().err
+    assert plain.dataset.changed_labels == ()
+    assert data.dataset.changed_labels == (("cat/s000.png", "dog"), ("dog/s001.png", ""))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there are no named pipes in folders on Windows")

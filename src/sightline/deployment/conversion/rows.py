@@ -14,7 +14,7 @@ from sightline.bundles.prediction import match_labels
 from sightline.data.inputs.pixels import Pixels, read_pixels
 from sightline.data.sources.loading import open_again
 from sightline.errors import DownloadFailed, InvalidSource, InvalidValue, MissingPackage, UnreadableImage
-from sightline.evaluation.measuring.judging import choose_rows, recorded_source, run_of
+from sightline.evaluation.measuring.judging import choose_rows, learned_source, run_of
 from sightline.records import Bundle, Dataset
 from sightline.system.text import printable
 
@@ -62,7 +62,7 @@ def rows_to_compare(bundle: Bundle, images: Any) -> ComparedRows:
     if run_of(bundle) is None:
         return _kept(bundle, "the bundle lies in no run")
     try:
-        dataset = open_again(recorded_source(bundle), bundle.metrics.get("source", {}))
+        dataset = learned_source(bundle)
         choice = choose_rows(bundle, dataset, "calibration")
         return _of_source(bundle, dataset, choice.rows, kind="calibration", pixels=choice.pixels, groups=choice.groups)
     except (InvalidSource, InvalidValue, DownloadFailed, MissingPackage, UnreadableImage) as error:

@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 from sightline.bundles.identity import NEW, STATES, Identity, content_digests, read_identity
 from sightline.data.duplicates.search import connected_components, outstanding, remembered_copies
 from sightline.data.inputs.pixels import Pixels, read_pixels
-from sightline.errors import InvalidSource, InvalidValue
+from sightline.data.sources.loading import open_again
+from sightline.errors import InvalidBundle, InvalidSource, InvalidValue
 from sightline.evaluation.measuring.finished_runs import has_known_train_rows, read_splits
+from sightline.quality.labels.label_table import read_labels, relabelled
 from sightline.records import SPLIT_NAMES, Bundle, Dataset, Store
 from sightline.system.paths import absolute_path
-from sightline.system.text import printable
+from sightline.system.stored import read_plain
+from sightline.system.text import places_by_name, printable
 
 # A class of more of the known images than this has changed: this is another source, or they were sorted anew.
 MOST_RELABELLED = 0.05
@@ -68,6 +71,29 @@ def recorded_source(bundle: Bundle) -> str:
             "opened only if you name it: a bundle may come from somebody else. Name a source behind the bundle."
         )
     return str(typed)
+
+
+def learned_source(bundle: Bundle, named: Any = None) -> Dataset:
+    """What a bundle was trained on, or where that lies now, with the labels that it learned from.
+
+    Raises:
+        InvalidValue: nothing is named, and what it was trained on is not known or not opened.
+    """
+    opened = recorded_source(bundle) if named is None else named
+    return with_learned_labels(bundle, open_again(opened, bundle.metrics.get("source", {})))
+
+
+def with_learned_labels(bundle: Bundle, dataset: Dataset) -> Dataset:
+    """The rows with the labels that a table had changed when the run of a bundle learned from them."""
+    table = folder_around(bundle) / "labels.csv"
+    if run_of(bundle) is None or not table.exists():
+        return dataset
+    try:
+        labels = read_labels(read_plain(table).decode("utf-8"), name=str(table))
+        there = places_by_name(dataset.row_ids.tolist())
+        return relabelled(dataset, {file: label for file, label in labels.items() if file in there})
+    except (OSError, InvalidValue, ValueError) as error:
+        raise InvalidBundle(f"{table}: cannot be read ({error}). Copy the run again, or train again.") from error
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,6 +40,11 @@ def label_csv(dataset: Dataset, found: LabelDoubts) -> str:
     return "\n".join(lines) + "\n"
 
 
+def changed_labels_csv(dataset: Dataset) -> str:
+    """The labels that a table changed, as `read_labels` reads them; a line of columns alone where none did."""
+    return "".join(csv_line(line) + "\n" for line in (COLUMNS[:2], *dataset.changed_labels))
+
+
 def read_labels(text: str, *, name: str) -> dict[str, str]:
     """File to label of a table as `label_csv` writes it; other columns are not looked at.
 
@@ -94,11 +99,15 @@ def relabelled(dataset: Dataset, labels: Mapping[str, str]) -> Dataset:
             f"{closest(strange[0], dataset.class_names)}"
         )
     changed, gone = dataset.labels.copy(), np.zeros(len(dataset), bool)
+    table = []
     for file, label in labels.items():
-        if label:
-            changed[row_of[file]] = number_of[label]
-        else:
+        if not label:
             gone[row_of[file]] = True
+        elif changed[row_of[file]] == number_of[label]:
+            continue
+        else:
+            changed[row_of[file]] = number_of[label]
+        table.append((file, label))
     if gone.all():
         raise InvalidValue(f"data.labels_file: leaves out every image of '{printable(dataset.name)}'.")
     num_changed = int((changed != dataset.labels)[~gone].sum())
@@ -111,7 +120,8 @@ def relabelled(dataset: Dataset, labels: Mapping[str, str]) -> Dataset:
     # With other labels it is another source: figures on one are not those on the other.
     digest = hashlib.sha256(dataset.fingerprint.encode() + changed.tobytes()).hexdigest()
     fingerprint = digest if num_changed else dataset.fingerprint
-    whole = dataclasses.replace(dataset, labels=changed, fingerprint=fingerprint)
+    told = (*dataset.changed_labels, *table)
+    whole = dataclasses.replace(dataset, labels=changed, fingerprint=fingerprint, changed_labels=told)
     if not gone.any():
         return whole
     left_out = tuple((row_id, LEFT_OUT) for row_id in dataset.row_ids[gone].tolist())

@@ -17,6 +17,7 @@ from sightline.data.sources.downloads import load_keras_for
 from sightline.data.sources.loading import open_again
 from sightline.errors import InvalidBundle, InvalidSource, InvalidValue, UnknownName
 from sightline.evaluation.measuring.finished_runs import JUDGED_SPLITS, FinishedRun
+from sightline.evaluation.measuring.judging import with_learned_labels
 from sightline.records import SPLIT_NAMES, Dataset, InputSpec, Splits, Store
 from sightline.system.backends import choose_backend
 from sightline.system.progress import reporter
@@ -90,7 +91,7 @@ def _open(source: Any, runs: Sequence[FinishedRun]) -> tuple[Dataset, str]:
     wanted = source if source is not None or recorded is None else recorded["typed"]
     load_keras_for(wanted, choose_backend())
     try:
-        dataset = open_again(wanted, runs[0].source)
+        dataset = with_learned_labels(runs[0].bundle, open_again(wanted, runs[0].source))
     except (UnknownName, InvalidSource) as error:
         if source is not None:
             raise

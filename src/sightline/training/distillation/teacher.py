@@ -20,7 +20,7 @@ from sightline.data.sources.loading import open_as_recipe_says
 from sightline.data.splitting.splits import splits_table
 from sightline.errors import InvalidSource, InvalidValue, pick
 from sightline.evaluation.measuring.finished_runs import has_known_train_rows, read_splits
-from sightline.evaluation.measuring.judging import folder_around, recorded_source
+from sightline.evaluation.measuring.judging import folder_around, recorded_source, with_learned_labels
 from sightline.records import SPLIT_NAMES, Bundle, Dataset, InputSpec, Store
 from sightline.system.progress import reporter
 from sightline.system.stored import read_plain
@@ -150,6 +150,7 @@ def open_teacher(bundle: Bundle, source: Any, settled: Settled) -> tuple[Teacher
     origin = bundle.metrics.get("source", {})
     named = source_of_teacher(bundle, source)
     dataset = open_as_recipe_says(named, recipe.data)
+    dataset = with_learned_labels(bundle, dataset) if source is None else dataset
     labels = match_labels(bundle.class_names, dataset, np.arange(len(dataset)))
     is_same = origin.get("fingerprint") == dataset.fingerprint
     dataset = dataclasses.replace(dataset, class_names=bundle.class_names, labels=labels)

@@ -15,6 +15,7 @@ from sightline.configuration.schema import Recipe
 from sightline.data.splitting.splits import splits_csv
 from sightline.errors import CannotWrite, InvalidValue, MissingPackage, OutputExists, TrainingFailed
 from sightline.quality.findings import finding_figures
+from sightline.quality.labels.label_table import changed_labels_csv
 from sightline.system.files import check_free, is_leftover, leads_elsewhere, write_atomically, write_json, writing_to
 from sightline.system.paths import absolute_path, portable_name
 from sightline.system.progress import reporter
@@ -41,7 +42,7 @@ PARENT = Path("runs")
 CLAIM = "recipe.json"
 
 # Of every run, before it learns.
-BEGUN = ("recipe.json", "splits.csv", "excluded.csv", "resolution.json", "findings.json")
+BEGUN = ("recipe.json", "splits.csv", "excluded.csv", "resolution.json", "findings.json", "labels.csv")
 # Of each finding so many files are named in the run; an audit names all.
 _MOST_PATHS = 20
 
@@ -127,6 +128,7 @@ def _write_begun(folder: Path, data: Prepared, splits: str) -> None:
     write_atomically(folder / BEGUN[2], data.excluded_csv())
     write_resolution(folder, data.changes)
     write_json(folder / BEGUN[4], [finding_figures(one, most_paths=_MOST_PATHS) for one in data.findings or ()])
+    write_atomically(folder / BEGUN[5], changed_labels_csv(data.dataset))
 
 
 def _unfinished_one(
