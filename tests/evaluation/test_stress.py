@@ -48,6 +48,7 @@ def test_each_corruption_and_severity_has_its_figure_and_the_mean_is_theirs(tiny
     assert whole.num_correct == sum(level.num_correct for level in parts)
 
 
+@pytest.mark.soak
 def test_it_is_the_same_again_from_files_and_with_classes_in_another_order(
     tiny_run: sightline.Run, folder: Path
 ) -> None:

@@ -114,6 +114,7 @@ def pictures(tmp_path: Path) -> Path:
 
 
 @needs_mount
+@pytest.mark.soak  # as with an evaluation and a signature
 def test_a_table_a_page_and_an_export_are_whole_or_as_they_were(
     disk: SmallDisk, pictures: Path, tiny_run: sightline.Run, command, tmp_path: Path
 ) -> None:

@@ -79,7 +79,7 @@ def test_the_disagreement_of_one_in_three_and_of_none_by_hand() -> None:
     np.testing.assert_allclose(np.asarray(twice["disagreement"]), [1 / 4, 0], atol=1e-6)
 
 
-@pytest.mark.parametrize("views", ["none", "mirror", "shifts"])
+@pytest.mark.parametrize("views", ["none", "mirror", pytest.param("shifts", marks=pytest.mark.soak)])
 def test_the_graph_answers_as_its_definition_and_so_does_its_onnx_file(views: str, tmp_path: Path) -> None:
     members, votes = [_member(seed) for seed in range(3)], [1.0, 2.0, 0.5]
     network = ensemble_network(members, votes, views=views)

@@ -142,8 +142,15 @@ def one_cycle(step: int, *, num_steps: int, warmup_steps: int, largest: float) -
 
 
 # 120 images in batches of 16 are 8 steps an epoch, numbered from 0 over the whole run.
-@pytest.mark.parametrize("ema", [{}, {"optimizer.ema_momentum": 0.9}], ids=["plain", "ema"])
-@pytest.mark.parametrize(("accumulation", "last_batches"), [(1, [7, 15, 23, 31]), (3, [5, 14, 23, 29])])
+@pytest.mark.parametrize(
+    ("ema", "accumulation", "last_batches"),
+    [
+        ({}, 1, [7, 15, 23, 31]),
+        ({"optimizer.ema_momentum": 0.9}, 3, [5, 14, 23, 29]),
+        pytest.param({}, 3, [5, 14, 23, 29], marks=pytest.mark.soak),
+        pytest.param({"optimizer.ema_momentum": 0.9}, 1, [7, 15, 23, 31], marks=pytest.mark.soak),
+    ],
+)
 def test_the_learning_rate_of_an_epoch_is_that_of_its_last_step(
     accumulation: int, last_batches: list[int], ema: dict[str, float]
 ) -> None:
