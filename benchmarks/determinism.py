@@ -110,7 +110,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     scratch = [name for name, entry in MODELS.items() if entry.backbone is None]
     parser.add_argument("--models", default=",".join(scratch))
-    parser.add_argument("--backend", default="tensorflow", choices=("tensorflow", "jax"))
+    parser.add_argument("--backend", default="tensorflow", choices=("tensorflow", "jax", "torch"))
     arguments = parser.parse_args()
     load_keras(arguments.backend)
     for module in ("fit_network", "loop.network"):  # once, before each of the forks
