@@ -90,10 +90,11 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             "graphs checks bundle card sessions parity given_images identity features",
         ),
     ),
-    (Room("bundles/trust", "vouching calibration sets abstention novelty neighbours reference draws details"),),
+    (Room("bundles/trust", "vouching calibration sets abstention novelty neighbours seen reference draws details"),),
     (Room("bundles/vetting", "hdf5 configs archives network_files weights_files", keras_on_use_in="network_files"),),
     (Room("bundles/maps", "nodes grid head activations occlusion class_maps"),),
-    (Room("bundles", "prediction answer_tables"),),
+    (Room("bundles", "prediction"),),
+    (Room("bundles/answers", "rows formats tables"),),
     (Room("quality/labels", "planting outliers doubts label_table"),),
     (Room("quality", "findings ranges measures survey images classes duplicates shortcuts appearance order audit"),),
     (Room("reporting/sheets", "fonts grids sheets overlays"),),
@@ -155,19 +156,20 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("training/combination", "shared_rows selection reopening", keras_on_use_in="reopening"),),
     (Room("training", "combine distil extend resume", keras=ON_USE),),
     (Room("deployment/conversion", "formats description onnx rows gate readme"),),
-    (Room("deployment", "export"),),
+    (Room("deployment/bulk", "images step"),),
+    (Room("deployment", "export predict_into"),),
     (Room("information"),),
     (Room("__init__"),),
     (Room("cli", "printing options"),),
-    (Room("cli/commands", "sources runs bundles explanation inspection drift robustness lists machine"),),
+    (Room("cli/commands", "sources runs prediction bundles explanation inspection drift robustness lists machine"),),
     (Room("cli", "main"),),
     (Room("__main__"),),
 )
 
 # `sightline.train` would be replaced by a module of that name as soon as it is imported.
 PUBLIC_FUNCTIONS = (
-    "show audit find_learning_rate train resume combine distil evaluate predict stress verify runs check reopen "
-    "similar compare explain export sort serve models datasets recipes cache load split recipe"
+    "show audit find_learning_rate train resume combine distil evaluate predict stress verify runs check "
+    "reopen predict_into similar compare explain export sort serve models datasets recipes cache load split recipe"
 )
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base"}
 

@@ -30,6 +30,7 @@ _HOMES: dict[str, str] = {
     "distil": "sightline.training.distil",
     "evaluate": "sightline.evaluation.evaluate",
     "predict": "sightline.bundles.prediction",
+    "predict_into": "sightline.deployment.predict_into",
     "stress": "sightline.evaluation.stress",
     "check": "sightline.evaluation.check",
     "reopen": "sightline.evaluation.measuring.finished_runs",
@@ -89,6 +90,7 @@ if TYPE_CHECKING:  # for editors and type checkers alone
     from sightline.data.sources.loading import load as load
     from sightline.data.splitting.splits import split as split
     from sightline.deployment.export import Export as Export, export as export
+    from sightline.deployment.predict_into import predict_into as predict_into
     from sightline.errors import SightlineError as SightlineError
     from sightline.evaluation.check import Check as Check, check as check
     from sightline.evaluation.comparison import Comparison as Comparison, compare as compare

@@ -5,8 +5,9 @@ What could be read in two ways is refused with both, since a wrong guess is an a
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from PIL import Image, ImageOps
 
 from sightline.data.decoding.transforms import Levels, in_color_mode, pixels_of
 from sightline.data.sources.local.arrays import range_advice
+from sightline.data.storage.listing import WRITTEN, Listing, walk, why_no_image_file, without_outputs
 from sightline.errors import InvalidValue, UnreadableImage
 from sightline.records import ColorMode
+from sightline.system.progress import reporter
 from sightline.system.text import is_address, printable
 
 _LONGEST = 200
@@ -200,3 +203,73 @@ def paths_of(images: Any) -> list[str | Path] | None:
     for name in names:
         refuse_address(str(name))
     return names
+
+
+def find_images(names: Sequence[str | Path]) -> list[str]:
+    """The files that were named, folders searched through to the bottom.
+
+    In a folder, hidden files and what Sightline wrote itself are passed over, and so is what neither is called an
+    image nor begins like one, which is said once. All else is a row of its own, readable or not, and so are a folder
+    that cannot be entered and whatever was named itself. Links are followed.
+
+    Args:
+        names: files and folders as typed.
+
+    Returns:
+        Paths, those of a folder sorted by name.
+
+    Raises:
+        InvalidValue: nothing was named, or a folder has no image in it.
+
+    Example:
+        >>> find_images(["a.png"])
+        ['a.png']
+    """
+    paths: list[str] = []
+    for name in names:
+        if not isinstance(name, str | Path):
+            raise InvalidValue(f"images are named by paths or given as one uint8 array; got {type(name).__name__}.")
+        if not os.path.isdir(name):  # noqa: PTH112  # Path's own raises inside a folder that may not be entered
+            paths.append(str(name))
+            continue
+        found = sorted(_files_in(name))
+        if not found:
+            raise InvalidValue(f"{name}: there is no image in this folder. Name a folder with images.")
+        paths.extend(found)
+    if not paths:
+        raise InvalidValue("no image was named. Give at least one file or folder.")
+    return paths
+
+
+def _files_in(folder: str | Path) -> Iterator[str]:
+    others: set[str] = set()
+    listing, remarks = without_outputs(walk(folder, functools.partial(_note, others=others)))
+    passed_over = [entry for entry in listing.left_out if entry[0] in others]
+    # What Sightline wrote is said in one remark.
+    entered = [entry for entry in listing.left_out if entry[0] not in others and entry[1] != WRITTEN]
+    for remark in (
+        *(f"{folder}: {remark}" for remark in remarks),
+        *(f"{folder}/{name}: {why}" for name, why in entered),
+    ):
+        reporter().say(f"note: {remark}")
+    if passed_over:
+        count, (first, reason) = len(passed_over), passed_over[0]
+        many = f"{count:,} files are no images and are passed over, such as {first}"
+        one = f"{first} is no image and is passed over"
+        reporter().say(f"note: {folder}: {one if count == 1 else many} ({reason.rstrip('.')})")
+    yield from (str(Path(folder, name)) for name in listing.names)
+    yield from (str(Path(folder, name)) for name, _ in listing.closed)
+
+
+def _note(entry: os.DirEntry[str], name: str, listing: Listing, *, others: set[str]) -> bool:
+    try:
+        if entry.is_dir():
+            return True
+        if entry.is_file() and (reason := why_no_image_file(entry)):
+            listing.left_out.append((printable(name), reason))
+            others.add(printable(name))
+            return False
+    except OSError:  # a link that leads in a circle and a file that is closed to us are rows, and cannot be read
+        pass
+    listing.add(name, -1, -1)
+    return False

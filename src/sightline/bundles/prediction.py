@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
-import os
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.bundles.bundle import load_bundle
-from sightline.bundles.given_images import GivenImage, given_images, paths_of
+from sightline.bundles.given_images import GivenImage, find_images, given_images, paths_of
 from sightline.bundles.sessions import Session, session_of
 from sightline.bundles.trust.abstention import USUAL_CERTAINTY
 from sightline.bundles.trust.details import Asked, DetailMaker, detail_makers
@@ -28,12 +26,11 @@ from sightline.data.decoding.transforms import change_color, resize_image
 from sightline.data.inputs.input_spec import looks_inverted
 from sightline.data.inputs.pixels import Pixels, decoding_size, read_pixels
 from sightline.data.inputs.properties import MEASURED, OUTPUT, measured, measured_rows
-from sightline.data.storage.listing import WRITTEN, Listing, walk, why_no_image_file, without_outputs
 from sightline.data.storage.stores import decode_row
 from sightline.errors import InvalidValue, UnreadableImage
 from sightline.records import MOST_SHOWN, Bundle, Dataset, Predictions, Run, Store
 from sightline.system.progress import reporter, reporting
-from sightline.system.text import listed, printable
+from sightline.system.text import listed
 from sightline.system.workers import Item, map_in_order
 
 CHUNK = 64
@@ -60,6 +57,7 @@ def predict(  # noqa: PLR0913  # each is an option of the command line, and none
     novelty: float | None = None,
     certainty: float = USUAL_CERTAINTY,
     nearest: int | None = None,
+    features: bool = False,
     progress: bool = True,
 ) -> Predictions:
     """What a bundle says of images. An unreadable file is a row with an error.
@@ -82,6 +80,7 @@ def predict(  # noqa: PLR0913  # each is an option of the command line, and none
         certainty: with which max_error and novelty are kept, as calibration images are but a sample: in 95 of 100
             trainings for 0.95.
         nearest: name so many training images, up to 5, that the network sees most alike (`details["neighbours"]`).
+        features: hand on what the network sees before it decides, too (`details["features"].values`).
         progress: False prints nothing.
 
     Returns:
@@ -103,14 +102,20 @@ def predict(  # noqa: PLR0913  # each is an option of the command line, and none
         True
     """
     opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
-    asked = Asked(coverage, per_class, score, max_error, certainty, novelty, nearest)
+    asked = Asked(coverage, per_class, score, max_error, certainty, novelty, nearest, features)
     makers = detail_makers(opened, asked)
     with reporting(None if progress else "quiet"):
         if progress and _TOLD.get(opened) is not makers:
             _TOLD[opened] = makers
-            for maker in makers.values():
-                reporter().say(maker.in_words)
+            say_promises(makers)
         return predict_with(opened, images, makers, invert=invert)
+
+
+def say_promises(makers: Makers) -> None:
+    """Tell what is promised of answers, before they come."""
+    for maker in makers.values():
+        if maker.in_words:
+            reporter().say(maker.in_words)
 
 
 def predict_with(bundle: Bundle, images: Any, makers: Makers, *, invert: bool = False) -> Predictions:
@@ -228,76 +233,6 @@ def match_labels(class_names: tuple[str, ...], dataset: Dataset, rows: NDArray[n
     return dataset.task.renumbered(dataset.labels[rows], numbers, num_classes=len(class_names))
 
 
-def find_images(names: Sequence[str | Path]) -> list[str]:
-    """The files that were named, folders searched through to the bottom.
-
-    In a folder, hidden files and what Sightline wrote itself are passed over, and so is what neither is called an
-    image nor begins like one, which is said once. All else is a row of its own, readable or not, and so are a folder
-    that cannot be entered and whatever was named itself. Links are followed.
-
-    Args:
-        names: files and folders as typed.
-
-    Returns:
-        Paths, those of a folder sorted by name.
-
-    Raises:
-        InvalidValue: nothing was named, or a folder has no image in it.
-
-    Example:
-        >>> find_images(["a.png"])
-        ['a.png']
-    """
-    paths: list[str] = []
-    for name in names:
-        if not isinstance(name, str | Path):
-            raise InvalidValue(f"images are named by paths or given as one uint8 array; got {type(name).__name__}.")
-        if not os.path.isdir(name):  # noqa: PTH112  # Path's own raises inside a folder that may not be entered
-            paths.append(str(name))
-            continue
-        found = sorted(_files_in(name))
-        if not found:
-            raise InvalidValue(f"{name}: there is no image in this folder. Name a folder with images.")
-        paths.extend(found)
-    if not paths:
-        raise InvalidValue("no image was named. Give at least one file or folder.")
-    return paths
-
-
-def _files_in(folder: str | Path) -> Iterator[str]:
-    others: set[str] = set()
-    listing, remarks = without_outputs(walk(folder, functools.partial(_note, others=others)))
-    passed_over = [entry for entry in listing.left_out if entry[0] in others]
-    # What Sightline wrote is said in one remark.
-    entered = [entry for entry in listing.left_out if entry[0] not in others and entry[1] != WRITTEN]
-    for remark in (
-        *(f"{folder}: {remark}" for remark in remarks),
-        *(f"{folder}/{name}: {why}" for name, why in entered),
-    ):
-        reporter().say(f"note: {remark}")
-    if passed_over:
-        count, (first, reason) = len(passed_over), passed_over[0]
-        many = f"{count:,} files are no images and are passed over, such as {first}"
-        one = f"{first} is no image and is passed over"
-        reporter().say(f"note: {folder}: {one if count == 1 else many} ({reason.rstrip('.')})")
-    yield from (str(Path(folder, name)) for name in listing.names)
-    yield from (str(Path(folder, name)) for name, _ in listing.closed)
-
-
-def _note(entry: os.DirEntry[str], name: str, listing: Listing, *, others: set[str]) -> bool:
-    try:
-        if entry.is_dir():
-            return True
-        if entry.is_file() and (reason := why_no_image_file(entry)):
-            listing.left_out.append((printable(name), reason))
-            others.add(printable(name))
-            return False
-    except OSError:  # a link that leads in a circle and a file that is closed to us are rows, and cannot be read
-        pass
-    listing.add(name, -1, -1)
-    return False
-
-
 def predict_files(
     bundle: Bundle,
     paths: Iterable[str],
@@ -323,6 +258,16 @@ def predict_files(
     """
     answerer = _Answerer(bundle, session_of(bundle), invert, watchdog, makers)
     yield from answerer.portions(paths, str, answerer.read_file)
+
+
+def predict_stored(
+    bundle: Bundle, store: Store, *, invert: bool = False, makers: Makers = NO_MAKERS
+) -> Iterator[Predictions]:
+    """As `predict_files`, of images that lie somewhere encoded, by the names that they have there."""
+    answerer = _Answerer(bundle, session_of(bundle), invert, makers=makers)
+    yield from answerer.portions(
+        range(len(store)), store.names.__getitem__, lambda row: answerer.read_stored(store, row)
+    )
 
 
 def _predict_given(bundle: Bundle, images: Any, *, invert: bool, makers: Makers) -> Iterator[Predictions]:
@@ -370,12 +315,14 @@ class _Answerer:
         return self.read(picture.pixels, picture)
 
     def read_row(self, dataset: Dataset, row: int) -> _Reading:
+        if isinstance(dataset.images, Store):
+            return self.read_stored(dataset.images, row)
+        return self.read(change_color(dataset.images[row], self.bundle.input.color_mode))
+
+    def read_stored(self, store: Store, row: int) -> _Reading:
         spec = self.bundle.input
-        if not isinstance(dataset.images, Store):
-            return self.read(change_color(dataset.images[row], spec.color_mode))
         try:
-            size = decoding_size(spec)
-            picture = decode_row(dataset.images, row, color_mode=spec.color_mode, minimum_size=size)
+            picture = decode_row(store, row, color_mode=spec.color_mode, minimum_size=decoding_size(spec))
         except UnreadableImage as error:
             return _Reading(None, error=str(error))
         return self.read(picture.pixels, picture)

@@ -18,7 +18,18 @@ from pathlib import Path
 from typing import NoReturn
 
 from sightline._version import __version__
-from sightline.cli.commands import bundles, drift, explanation, inspection, lists, machine, robustness, runs, sources
+from sightline.cli.commands import (
+    bundles,
+    drift,
+    explanation,
+    inspection,
+    lists,
+    machine,
+    prediction,
+    robustness,
+    runs,
+    sources,
+)
 from sightline.cli.printing import silence_stdout
 from sightline.errors import SightlineError
 from sightline.system.interruption import Stopped, heeding_interrupts
@@ -80,7 +91,7 @@ COMMANDS: dict[str, Command] = {
         "train one small network on labels and the answers of a bundle", runs.distil, runs.distil_options
     ),
     "evaluate": Command("measure a bundle on labelled images", bundles.evaluate, bundles.evaluate_options),
-    "predict": Command("name what is on images", bundles.predict, bundles.predict_options),
+    "predict": Command("name what is on images", prediction.predict, prediction.predict_options),
     "explain": Command(
         "show which places of images speak for a class, and the training images most like them",
         explanation.explain,

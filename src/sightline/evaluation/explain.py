@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sightline.bundles.bundle import load_bundle
-from sightline.bundles.given_images import check_there, num_given, paths_of
+from sightline.bundles.given_images import check_there, find_images, num_given, paths_of
 from sightline.bundles.maps.class_maps import ClassMaps, Method, maps_maker
 from sightline.bundles.maps.grid import Grid
-from sightline.bundles.prediction import find_images, predict_with
+from sightline.bundles.prediction import predict_with
 from sightline.bundles.trust.details import DetailMaker
 from sightline.bundles.trust.neighbours import neighbours_maker, read_neighbours, read_thumbnails
 from sightline.errors import InvalidBundle, InvalidValue

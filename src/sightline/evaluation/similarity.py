@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from sightline.bundles.bundle import load_bundle
 from sightline.bundles.features import feature_tables
-from sightline.bundles.given_images import check_there
-from sightline.bundles.prediction import find_images
+from sightline.bundles.given_images import check_there, find_images
 from sightline.bundles.sessions import Session, session_of
 from sightline.data.inputs.pixels import raw_images, read_pixels
 from sightline.data.storage.stores import FolderStore

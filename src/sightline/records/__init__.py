@@ -17,7 +17,7 @@ from sightline.records.data import (
     Store,
     View,
 )
-from sightline.records.details import AnswerDetail, Neighbours, Novelty, PredictionSets, UnsureAnswers
+from sightline.records.details import AnswerDetail, Features, Neighbours, Novelty, PredictionSets, UnsureAnswers
 from sightline.records.notebook import MOST_SHOWN, image_tag, pixels_tag
 from sightline.records.results import NO_NUMBER, Bundle, Evaluation, Figure, Predictions, Run
 
@@ -30,6 +30,7 @@ __all__ = [
     "ColorMode",
     "Dataset",
     "Evaluation",
+    "Features",
     "Figure",
     "InputSpec",
     "Neighbours",

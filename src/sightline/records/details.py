@@ -164,3 +164,25 @@ class Neighbours(AnswerDetail):
     def words(cells: Mapping[str, Any]) -> str:
         """As in "nearest: cat/17.jpg, cat/3.jpg"."""
         return f"nearest: {listed([one['name'] for one in cells['nearest']], most=_MOST_NAMED)}"
+
+
+@dataclass(frozen=True, eq=False)
+class Features(AnswerDetail):
+    """What the network saw of each image before it decided.
+
+    Attributes:
+        values: (num_images, num_features) float32; NaN where an image could not be read.
+    """
+
+    columns = ("features",)
+
+    values: NDArray[np.float32]
+
+    def cells(self, row: int, logits: NDArray[np.float32], class_names: Sequence[str]) -> dict[str, Any]:  # noqa: ARG002  # a seam
+        """A list of numbers with six digits that count."""
+        return {"features": [float(f"{value:.6g}") for value in self.values[row].tolist()]}
+
+    @staticmethod
+    def words(cells: Mapping[str, Any]) -> str:  # noqa: ARG004
+        """Nothing: they are for programs."""
+        return ""

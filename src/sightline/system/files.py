@@ -186,23 +186,6 @@ def check_free(out: Path, *, keep: Iterable[str | Path] = ()) -> None:
         raise OutputExists(f"{out} is {what}; nothing in it was changed. Choose another place, or move it away.")
 
 
-def leads_elsewhere(folder: Path) -> str | None:
-    """What in a folder is neither a file nor a folder of its own, in words: what is written there may come elsewhere.
-
-    That is a link that leads out of it, or a pipe, socket or device. None where there is nothing of the kind.
-    """
-    root = folder.resolve()
-    for current, folders, names in os.walk(folder):
-        for name in (*folders, *names):
-            place = Path(current) / name
-            mode = place.lstat().st_mode
-            if stat.S_ISLNK(mode) and not place.resolve().is_relative_to(root):
-                return f"{place.relative_to(folder)} is a link that leads out of it"
-            if not (stat.S_ISLNK(mode) or stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-                return f"{place.relative_to(folder)} is a pipe, socket or device"
-    return None
-
-
 @contextlib.contextmanager
 def staged_folder(final: Path) -> Iterator[Path]:
     """A folder beside its place that appears under its name only when it is whole, and is removed on an error.
@@ -398,6 +381,10 @@ if sys.platform == "win32":
     def hold_file(descriptor: int) -> None:
         """Nothing: what is open cannot be removed there."""
 
+    def is_free_to_hold(descriptor: int) -> bool:  # noqa: ARG001
+        """Whether nobody else holds an open file, which is held from here on; not known there."""
+        return True
+
     def _locked(place: Path, *, wait: bool) -> int | None:  # noqa: ARG001
         return None  # a folder cannot be opened there, and one with open files cannot be removed
 else:
@@ -418,6 +405,16 @@ else:
         """Hold a file that was just made and is being written: as long as it is open, it is no leftover."""
         with contextlib.suppress(OSError):  # the file system knows no locks
             fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+    def is_free_to_hold(descriptor: int) -> bool:
+        """Whether nobody else holds an open file; then it is held as long as it is open."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # the file system knows no locks
+            pass
+        return True
 
     def _locked(place: Path, *, wait: bool) -> int | None:
         """A descriptor that holds the file or folder; None where the file system knows no locks."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
@@ -199,3 +200,20 @@ def default_output(source: str | Path, what: str, *, keep: Iterable[str | Path])
         number += 1
         candidate = folder / f"{name}{what}-{number}.png"
     return candidate
+
+
+def leads_elsewhere(folder: Path) -> str | None:
+    """What in a folder is neither a file nor a folder of its own, in words: what is written there may come elsewhere.
+
+    That is a link that leads out of it, or a pipe, socket or device. None where there is nothing of the kind.
+    """
+    root = folder.resolve()
+    for current, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            place = Path(current) / name
+            mode = place.lstat().st_mode
+            if stat.S_ISLNK(mode) and not place.resolve().is_relative_to(root):
+                return f"{place.relative_to(folder)} is a link that leads out of it"
+            if not (stat.S_ISLNK(mode) or stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                return f"{place.relative_to(folder)} is a pipe, socket or device"
+    return None

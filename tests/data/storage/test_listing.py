@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sightline.bundles.prediction import find_images
+from sightline.bundles.given_images import find_images
 from sightline.data.decoding.containers import read_bytes
 from sightline.data.sources.loading import holds_files
 from sightline.data.sources.local.folders import list_folder

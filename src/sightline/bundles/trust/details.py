@@ -16,6 +16,7 @@ from sightline.bundles.trust.abstention import USUAL_CERTAINTY, unsure_maker
 from sightline.bundles.trust.draws import draw_of
 from sightline.bundles.trust.neighbours import neighbours_maker
 from sightline.bundles.trust.novelty import novelty_maker
+from sightline.bundles.trust.seen import features_maker
 from sightline.bundles.trust.sets import USUAL_SCORE, set_maker
 from sightline.errors import InvalidBundle, InvalidValue
 from sightline.metrics.figures import FIGURES
@@ -34,6 +35,7 @@ class Asked:
     certainty: float = USUAL_CERTAINTY
     novelty: float | None = None
     nearest: int | None = None
+    features: bool = False
 
 
 class DetailMaker(Protocol):
@@ -78,6 +80,10 @@ def _novelty(bundle: Bundle, asked: Asked) -> DetailMaker | None:
     return novelty_maker(bundle, asked.novelty, certainty=asked.certainty)
 
 
+def _features(bundle: Bundle, asked: Asked) -> DetailMaker | None:
+    return features_maker(bundle) if asked.features else None
+
+
 def _neighbours(bundle: Bundle, asked: Asked) -> DetailMaker | None:
     return neighbours_maker(bundle, asked.nearest)
 
@@ -93,6 +99,7 @@ DETAILS: dict[str, Callable[[Bundle, Asked], DetailMaker | None]] = {
     "abstention": _abstention,
     "novelty": _novelty,
     "neighbours": _neighbours,
+    "features": _features,
 }
 
 

@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
-from sightline.cli.commands.bundles import answer_rows, print_answer
+from sightline.cli.commands.prediction import print_answer
 from sightline.cli.options import overwrite_option, trusted_option
 from sightline.cli.printing import print_json, print_text
 from sightline.system.progress import reporting
@@ -40,6 +40,7 @@ def explain_options(parser: ArgumentParser) -> None:
 
 def explain(arguments: Namespace) -> int:
     """Tell of each image its answer, its nearest training images, and where most of what speaks for a class lies."""
+    from sightline.bundles.answers.rows import answer_rows
     from sightline.evaluation.explain import check_out, explain as explain_images
 
     if arguments.out is not None:

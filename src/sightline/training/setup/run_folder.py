@@ -16,8 +16,8 @@ from sightline.data.splitting.splits import splits_csv
 from sightline.errors import CannotWrite, InvalidValue, MissingPackage, OutputExists, TrainingFailed
 from sightline.quality.findings import finding_figures
 from sightline.quality.labels.label_table import changed_labels_csv
-from sightline.system.files import check_free, is_leftover, leads_elsewhere, write_atomically, write_json, writing_to
-from sightline.system.paths import absolute_path, portable_name
+from sightline.system.files import check_free, is_leftover, write_atomically, write_json, writing_to
+from sightline.system.paths import absolute_path, leads_elsewhere, portable_name
 from sightline.system.progress import reporter
 from sightline.training.setup.preparation import Prepared
 from sightline.training.setup.resolution import SettledKey

@@ -20,7 +20,8 @@ from sightline.configuration.recipes import flatten, parse_recipe
 from sightline.configuration.values import as_typed
 from sightline.errors import InvalidBundle, InvalidValue, SightlineError
 from sightline.evaluation.measuring.finished_runs import REQUEST, FinishedRun, read_run
-from sightline.system.files import leads_elsewhere, write_json
+from sightline.system.files import write_json
+from sightline.system.paths import leads_elsewhere
 from sightline.system.stored import read_json, read_plain
 from sightline.system.text import printable
 from sightline.system.workers import available_processors

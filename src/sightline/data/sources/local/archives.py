@@ -7,6 +7,7 @@ import functools
 import gzip
 import hashlib
 import lzma
+import os
 import tarfile
 import zipfile
 import zlib
@@ -19,6 +20,7 @@ import numpy as np
 from sightline.data.sources.assembly import LabelledFiles, to_dataset
 from sightline.data.sources.layout import arrange
 from sightline.data.storage.archive_members import REPEATED, list_tar, list_zip
+from sightline.data.storage.listing import Listing
 from sightline.data.storage.stores import TarStore, ZipStore, status_of
 from sightline.errors import CannotWrite, InvalidSource, OutputExists
 from sightline.records import Dataset
@@ -58,14 +60,7 @@ def read_archive(
         class_names: their order; sorted by name if None.
     """
     typed = printable(str(path))
-    try:
-        status = path.stat()
-        store, place = _store_and_place(path)
-        listing = list_zip(place) if store is ZipStore else list_tar(place)
-    except _DAMAGED as error:
-        reason = getattr(error, "strerror", None) or printable(str(error)) or type(error).__name__
-        raise InvalidSource(f"{typed}: cannot be read as an archive ({reason}).") from error
-    _refuse_bomb(typed, sum(listing.num_bytes), status.st_size)
+    listing, store, place, status = _listed(path)
     found = arrange(listing, typed=typed, label_from=label_from)
     stamps = np.array(listing.stamps, dtype=np.int64)[found.rows]
     files = store(
@@ -87,6 +82,39 @@ def read_archive(
         seal=seal,
     )
     return to_dataset(labelled, typed=typed, name=name or _stem(path), class_names=class_names, remedy=found.remedy)
+
+
+def members_of(path: Path) -> tuple[ZipStore | TarStore, tuple[tuple[str, str], ...]]:
+    """All images of a zip or tar, whatever folders they lie in, in its order; and (name, reason) of what is none.
+
+    Raises:
+        InvalidSource: it is no archive, or would expand without end, or holds no image.
+    """
+    typed = printable(str(path))
+    listing, store, place, _ = _listed(path)
+    if not listing.names:
+        raise InvalidSource(f"{typed}: there is no image in this archive. Name one with images.")
+    files = store(
+        place=place.absolute(),
+        names=tuple(listing.names),
+        num_bytes=np.array(listing.num_bytes, dtype=np.int64),
+        arrivals=np.arange(len(listing.names)),
+        offsets=np.array(listing.offsets, dtype=np.int64),
+    )
+    return files, tuple(listing.left_out)
+
+
+def _listed(path: Path) -> tuple[Listing, type[ZipStore | TarStore], Path, os.stat_result]:
+    typed = printable(str(path))
+    try:
+        status = path.stat()
+        store, place = _store_and_place(path)
+        listing = list_zip(place) if store is ZipStore else list_tar(place)
+    except _DAMAGED as error:
+        reason = getattr(error, "strerror", None) or printable(str(error)) or type(error).__name__
+        raise InvalidSource(f"{typed}: cannot be read as an archive ({reason}).") from error
+    _refuse_bomb(typed, sum(listing.num_bytes), status.st_size)
+    return listing, store, place, status
 
 
 def _repeated(left_out: Sequence[tuple[str, str]]) -> Iterator[str]:

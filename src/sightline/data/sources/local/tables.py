@@ -85,6 +85,33 @@ def read_table(
     return to_dataset(labelled, typed=typed, name=named, class_names=class_names)
 
 
+def paths_in_table(table: Path, *, columns: Columns | None = None) -> FolderStore:
+    """The images that a table names, a row each line that has a path, in its order; labels are not looked for.
+
+    What is not there is a row all the same: whoever reads it is told why it cannot be read.
+
+    Raises:
+        InvalidSource: it is no table, or names no path.
+    """
+    typed = printable(str(table))
+    folder = absolute_path(table.parent, follow_links=False)
+    cells = read_cells(table, typed)
+    at = _column(typed, cells, "path", (columns or {}).get("path"))
+    named = [path for path in ([] if at is None else cells.column(at)) if path]
+    paths = [path if is_address(path) else str(PurePosixPath(path)) for path in named]
+    if not paths:
+        raise InvalidSource(
+            f"{typed}: names no image. Its first line must name a column path, the others an image each."
+        )
+    looked = [(path, None) if is_address(path) else _look_up(folder, path) for path in paths]
+    return FolderStore(
+        place=folder,
+        names=tuple(path for path, _ in looked),
+        num_bytes=np.array([-1 if status is None else status.st_size for _, status in looked], dtype=np.int64),
+        arrivals=np.arange(len(looked)),
+    )
+
+
 def is_frame(source: Any) -> bool:
     """True for a pandas frame, told without importing pandas."""
     return any(

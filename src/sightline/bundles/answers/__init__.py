@@ -1,0 +1,1 @@
+"""Answers as rows of plain values, and the files that such rows are written to."""

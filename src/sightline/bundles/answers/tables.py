@@ -1,0 +1,363 @@
+"""The table of `predict --out`: it grows beside its place as the answers come; a stopped one is gone on with."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import stat
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from sightline.bundles.answers.formats import TABLE_FORMATS, Columns
+from sightline.errors import CannotWrite, OutputExists
+from sightline.system.files import hold_file, is_free_to_hold, open_as_it_is, remove_unless_held, writing_to
+from sightline.system.paths import absolute_path
+from sightline.system.progress import reporter
+from sightline.system.stored import open_plain
+from sightline.system.text import json_line, printable
+from sightline.tasks.single_label import SINGLE_LABEL
+from sightline.tasks.task import Task
+
+PARTIAL = ".partial"
+NOTE = ".partial.jsonl"
+# Windows would write each line break as two bytes otherwise.
+_BINARY = getattr(os, "O_BINARY", 0)
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY
+_TALLIES = ("classes", "flags")
+# Of a file that there is none of, in place of its size and time.
+_NONE = -1
+# A line of the note tells of one portion of images.
+_MOST_LINE_BYTES = 2**24
+
+
+@dataclass
+class Tally:
+    """How many answers there are of which kind.
+
+    Attributes:
+        classes: class name to answers that name it.
+        flags: "unsure" and "novel" to answers that are; "unreadable" to rows with an error.
+    """
+
+    classes: Counter[str] = field(default_factory=Counter)
+    flags: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, rows: Sequence[Mapping[str, Any]]) -> Tally:
+        """Of some rows, as `answer_rows` makes them."""
+        flags = Counter(name for row in rows for name in ("unsure", "novel") if row.get(name))
+        flags.update("unreadable" for row in rows if row["error"] is not None)
+        return cls(Counter(str(row.get("label")) for row in rows if row["error"] is None), flags)
+
+    def add(self, other: Tally) -> None:
+        """Count those of another, too."""
+        self.classes.update(other.classes)
+        self.flags.update(other.flags)
+
+
+@dataclass
+class KeptAnswers:
+    """What a stopped command had written and noted.
+
+    Attributes:
+        asked: what it was asked.
+        num_rows: whole rows in the table.
+        num_bytes: of the table, that they take.
+        names: SHA-256 of their names, as `AnswerTable` makes it.
+        files: size and time of each, -1 and -1 where there was none, one behind the other.
+        tally: of them.
+        asked_for: what they have that not every answer has.
+        note_bytes: of the note, up to where it tells of the last of them.
+    """
+
+    asked: Mapping[str, Any]
+    num_rows: int = 0
+    num_bytes: int = 0
+    names: str = ""
+    files: array[int] = field(default_factory=lambda: array("q"))
+    tally: Tally = field(default_factory=Tally)
+    asked_for: tuple[str, ...] = ()
+    note_bytes: int = 0
+
+    def stamp(self, row: int) -> list[int] | None:
+        """Size and time of the file of a row when it was answered."""
+        size, time = self.files[2 * row : 2 * row + 2]
+        return None if size == _NONE else [size, time]
+
+
+class AnswerTable:
+    """Rows of answers, appended to `<name>.partial` portion by portion, which is renamed when all are there.
+
+    What ends it early leaves that file, and beside it a note, `<name>.partial.jsonl`: its first line says what was
+    asked, each further one tells of a portion: how many rows and bytes of the table are whole with it, the hash of all
+    names so far, its tally, and size and time (in ns) of each of its files, null where there is none. Whoever asks the
+    same again goes on behind them: `num_rows` says how many there are, and `kept` of which files, for its user to look
+    whether they changed.
+
+    Attributes:
+        asked_for: what its rows have that not every answer has, since the first of them.
+        tally: of all its rows.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        task: Task = SINGLE_LABEL,
+        *,
+        columns: Columns,
+        form: str = "csv",
+        asked: Mapping[str, Any] | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        """A table at `path` with such columns, in a format of `TABLE_FORMATS`; the note begins with `asked`."""
+        self.task, self.columns = task, columns
+        self.path = absolute_path(path)
+        self.typed = path
+        self.asked, self.overwrite = dict(asked or {}), overwrite
+        self.num_rows = 0
+        self.kept: KeptAnswers | None = None
+        self.tally = Tally()
+        # A pipe or a device has no place beside it; that of a shell, /dev/fd/63, has no other path either.
+        self._is_plain = not path.exists() or path.is_file()
+        self._format = TABLE_FORMATS[form]
+        self._names = hashlib.sha256()
+        self.asked_for: tuple[str, ...] = ()
+        self._table: IO[bytes]
+        self._note: IO[bytes] | None = None
+
+    @property
+    def partial(self) -> Path:
+        """Where the rows stand until all are there."""
+        return self.typed.with_name(self.typed.name + PARTIAL)
+
+    def __enter__(self) -> AnswerTable:
+        with writing_to(self.typed):
+            if not self._is_plain:
+                self._table = open_as_it_is(self.typed)
+                return self
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            partial, note = self._beside(PARTIAL), self._beside(NOTE)
+            if self.overwrite:
+                self._clear(partial, note)
+            elif partial.exists() and note.exists():
+                self._go_on(partial, note)
+                return self
+            elif taken := next((ending for ending in (PARTIAL, NOTE) if self._beside(ending).exists()), None):
+                raise self._taken(taken, "It is no table that can be gone on with.")
+            self._begin(partial, note)
+        return self
+
+    def _begin(self, partial: Path, note: Path) -> None:
+        # Never readable for more people than the file that it replaces.
+        mode = self.path.stat().st_mode if self.path.exists() else None
+        try:
+            descriptor = os.open(partial, _NEW, 0o666 if mode is None else mode & 0o666)
+        except FileExistsError as error:
+            raise self._busy() from error
+        hold_file(descriptor)
+        self._table = os.fdopen(descriptor, "wb")
+        try:
+            self._note = note.open("wb")
+            self._write_note(self.asked)
+        except BaseException:  # nobody calls `__exit__` of what was not entered
+            self._give_up()
+            raise
+
+    def _go_on(self, partial: Path, note: Path) -> None:
+        """Take up what a stopped command of the same kind had written, and cut off what it had not noted yet."""
+        descriptor = os.open(partial, os.O_RDWR | _BINARY | getattr(os, "O_NOFOLLOW", 0))
+        self._table = os.fdopen(descriptor, "rb+")
+        try:
+            if not is_free_to_hold(descriptor):
+                raise self._busy()
+            kept = read_note(note, os.fstat(descriptor).st_size)
+            if kept is None:
+                raise self._taken(NOTE, "It cannot be read.")
+            if changes := _differences(kept.asked, self.asked):
+                raise self._taken(PARTIAL, f"They were asked otherwise: {changes}.")
+            self._table.truncate(kept.num_bytes)
+            self._table.seek(kept.num_bytes)
+            self.kept, self.num_rows = kept, kept.num_rows
+            self.tally.add(kept.tally)
+            self.asked_for = kept.asked_for
+            self._note = note.open("rb+")
+            self._note.truncate(kept.note_bytes)
+            self._note.seek(kept.note_bytes)
+        except BaseException:
+            self._table.close()
+            raise
+
+    def _clear(self, partial: Path, note: Path) -> None:
+        """Make room for what lies beside the table, as its user said so, unless somebody writes it."""
+        try:
+            remove_unless_held(partial)
+        except BlockingIOError as error:
+            raise self._busy() from error
+        note.unlink(missing_ok=True)
+
+    def _busy(self) -> OutputExists:
+        return OutputExists(f"{self.partial}: another command is writing it. Wait for its end, or name another file.")
+
+    def _taken(self, ending: str, why: str) -> OutputExists:
+        return OutputExists(
+            f"{self.typed.with_name(self.typed.name + ending)} holds answers of a command that was stopped. {why} "
+            "Move it away, or add --overwrite to lose them."
+        )
+
+    def pass_over(self, names: Iterable[str]) -> bool:
+        """Whether the rows that are there already are those of these names; called once, before the first `add`."""
+        self._note_names(names)
+        return self.kept is not None and self._names.hexdigest() == self.kept.names
+
+    def add(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        asked_for: Sequence[str] = (),
+        stamps: Sequence[list[int] | None] | None = None,
+    ) -> None:
+        """Append rows as `predict --json` prints them; those keys of them, too, that not every answer has."""
+        with writing_to(self.typed):
+            self.asked_for = self.asked_for or tuple(asked_for)
+            if self.num_rows == 0:
+                self._write(self._format.head(self.columns, self.task, self.asked_for))
+            for row in rows:
+                self._write(self._format.line(row, self.columns, self.task, self.asked_for))
+            self._table.flush()
+        self.num_rows += len(rows)
+        self._note_names([row["path"] for row in rows])
+        counted = Tally.of(rows)
+        self.tally.add(counted)
+        if self._note is not None:
+            files = [file_stamp(row["path"]) for row in rows] if stamps is None else list(stamps)
+            told = {"rows": self.num_rows, "bytes": self._table.tell(), "names": self._names.hexdigest()}
+            told["asked_for"] = self.asked_for
+            tally = {"classes": counted.classes, "flags": counted.flags}
+            self._write_note({**told, "files": files, "tally": tally})
+
+    def _note_names(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._names.update(name.encode("utf-8", "surrogatepass") + b"\0")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._is_plain:
+            # What could not be written is tried again here; after a refusal it was told.
+            with writing_to(self.typed) if kind is None else contextlib.suppress(OSError):
+                self._table.close()
+            return
+        if kind is None:
+            self._finish()
+            return
+        self._give_up()
+
+    def _give_up(self) -> None:
+        with contextlib.suppress(OSError):
+            self._close()
+        if self.num_rows:
+            reporter().say(
+                f"the first {self.num_rows:,} answers are kept in {self.partial}; the same command goes on behind them"
+            )
+        else:
+            for ending in (PARTIAL, NOTE):
+                self._beside(ending).unlink(missing_ok=True)
+
+    def _finish(self) -> None:
+        with writing_to(self.typed):
+            self._table.flush()
+            os.fsync(self._table.fileno())
+            partial, written = self._beside(PARTIAL), os.fstat(self._table.fileno())
+            self._close()
+            # Where the system knows no locks, or somebody removed it, what has its name is not what was written.
+            if not partial.exists() or not os.path.samestat(written, partial.stat()):
+                raise CannotWrite(f"{self.typed}: {self.partial} was removed or replaced meanwhile. Run it once more.")
+            finish = self._format.finish
+            made = partial if finish is None else finish(partial, self.columns, self.task, self.asked_for)
+            made.chmod(stat.S_IMODE((self.path if self.path.exists() else partial).stat().st_mode))
+            made.replace(self.path)
+            for ending in (PARTIAL, NOTE):
+                self._beside(ending).unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        # What could not be written is tried again by each, and the one shall not keep the other from it.
+        with self._table, self._note or contextlib.nullcontext():
+            pass
+
+    def _beside(self, ending: str) -> Path:
+        return self.path.with_name(self.path.name + ending)
+
+    def _write(self, line: str) -> None:
+        self._table.write(line.encode())
+
+    def _write_note(self, content: Mapping[str, Any]) -> None:
+        if self._note is not None:
+            with writing_to(self.typed):
+                self._note.write(f"{json_line(content)}\n".encode())
+                self._note.flush()
+
+
+def read_note(note: Path, num_bytes: int) -> KeptAnswers | None:
+    """What a note tells of a table of so many bytes, up to its last whole line; None where it is no note of ours."""
+    lines = _lines(note)
+    asked, end = next(lines, (None, 0))
+    if not isinstance(asked, dict):
+        return None
+    found, files = KeptAnswers(asked, note_bytes=end), array("q")
+    for line, end in lines:
+        try:
+            rows, size, names = line["rows"], line["bytes"], line["names"]
+            files.extend(_NONE if part is None else int(part[at]) for part in line["files"] for at in (0, 1))
+            asked_for = tuple(map(str, line["asked_for"]))
+            tally = Tally(*(Counter({str(k): int(v) for k, v in line["tally"][of].items()}) for of in _TALLIES))
+        except (TypeError, KeyError, ValueError, IndexError, OverflowError, AttributeError):
+            break
+        if not (type(rows) is int and type(size) is int and len(files) == 2 * rows and size <= num_bytes):
+            break  # the note was on the disk before the table was
+        found.num_rows, found.num_bytes, found.names = rows, size, str(names)
+        found.tally.add(tally)
+        found.asked_for, found.note_bytes = asked_for, end
+    found.files = files[: 2 * found.num_rows]
+    return found
+
+
+def _lines(note: Path) -> Iterator[tuple[Any, int]]:
+    """Each whole line, up to the first that is none, and where it ends."""
+    end = 0
+    with open_plain(note) as stream:
+        while (line := stream.readline(_MOST_LINE_BYTES)).endswith(b"\n"):
+            end += len(line)
+            try:
+                yield json.loads(line), end
+            except (ValueError, RecursionError):
+                return
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """In words, with what was asked as JSON has it."""
+    now = json.loads(json.dumps(now))
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    return "; ".join(
+        f"{printable(name)} was {_short(before.get(name))} and is {_short(now.get(name))}" for name in names
+    )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return printable(text if len(text) <= 200 else f"{text[:200]}...")
+
+
+def file_stamp(path: str | Path) -> list[int] | None:
+    """Size and time of last change, in ns, of a file; None where there is none."""
+    try:
+        found = Path(path).stat()
+    except (OSError, ValueError):
+        return None
+    return [found.st_size, found.st_mtime_ns]

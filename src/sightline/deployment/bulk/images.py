@@ -1,0 +1,136 @@
+"""Which images are answered, in which order: files, the lines of a table, the members of an archive."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sightline.bundles.answers.tables import file_stamp
+from sightline.bundles.given_images import find_images
+from sightline.data.sources.local.archives import ARCHIVE_SUFFIXES, members_of
+from sightline.data.sources.local.tables import TABLE_SUFFIXES, Columns, paths_in_table
+from sightline.data.storage.stores import ArchiveStore, FolderStore
+from sightline.records import Store
+from sightline.system.progress import reporter
+from sightline.system.text import counted
+
+Stamp = list[int] | None
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Images of one place: paths of files, or a Store; it can be pickled.
+
+    Attributes:
+        names: (num_images,) what their rows are called.
+        store: where they lie; None where their names are paths.
+    """
+
+    names: Sequence[str]
+    store: Store | None = None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def part(self, first: int, last: int) -> Piece:
+        """Some of them, one behind the other."""
+        rows = np.arange(first, min(last, len(self)))
+        return Piece(self.names[first:last], None if self.store is None else self.store.take(rows))
+
+    def stamp(self, row: int) -> Stamp:
+        """Size and time of the file that an image lies in."""
+        if isinstance(self.store, FolderStore):
+            return file_stamp(self.store.place / self.store.names[row])
+        return file_stamp(self.store.place if isinstance(self.store, ArchiveStore) else self.names[row])
+
+
+@dataclass(frozen=True)
+class BulkImages:
+    """All images of a command, in the order in which they are answered."""
+
+    pieces: tuple[Piece, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.pieces))
+
+    def names(self, first: int, last: int) -> Iterator[str]:
+        """Of some rows."""
+        for piece, begin, end in self._cut(first, last):
+            yield from piece.names[begin:end]
+
+    def stamps(self, first: int, last: int) -> Iterator[Stamp]:
+        """Size and time of the files of some rows; that of an archive is looked up once."""
+        for piece, begin, end in self._cut(first, last):
+            if isinstance(piece.store, ArchiveStore):
+                yield from [piece.stamp(begin)] * (end - begin)
+            else:
+                yield from map(piece.stamp, range(begin, end))
+
+    def parts(self, first: int, *, size: int) -> Iterator[Piece]:
+        """From one row on, in parts of at most so many that begin where they would begin without it."""
+        for piece, begin, end in self._cut(first, len(self)):
+            # The first of them may be shorter.
+            cuts = [begin, *range((begin // size + 1) * size, end, size), end]
+            yield from (piece.part(*cut) for cut in itertools.pairwise(cuts))
+
+    def _cut(self, first: int, last: int) -> Iterator[tuple[Piece, int, int]]:
+        begin = 0
+        for piece in self.pieces:
+            low, high = max(first - begin, 0), min(last - begin, len(piece))
+            if low < high:
+                yield piece, low, high
+            begin += len(piece)
+
+
+def bulk_images(names: Sequence[str | Path], *, columns: Columns | None = None) -> BulkImages:
+    """What was named: files, folders to their bottom, tables of paths, archives.
+
+    Raises:
+        InvalidValue, InvalidSource: nothing was named, or one of them holds no image.
+    """
+    pieces: list[Piece] = []
+    others: list[str | Path] = []
+    for name in names:
+        open_piece = _opener(Path(name), columns)
+        if open_piece is None:
+            others.append(name)
+            continue
+        pieces += _files(others)
+        others = []
+        pieces.append(open_piece())
+    if others or not pieces:
+        pieces += [Piece(find_images(others))]
+    return BulkImages(tuple(pieces))
+
+
+def _files(names: Sequence[str | Path]) -> list[Piece]:
+    return [Piece(find_images(names))] if names else []
+
+
+def _opener(path: Path, columns: Columns | None) -> Callable[[], Piece] | None:
+    ending = path.name.lower()
+    if path.is_dir() or not path.is_file():
+        return None
+    if ending.endswith(TABLE_SUFFIXES):
+        return functools.partial(_of_table, path, columns)
+    return functools.partial(_of_archive, path) if ending.endswith(ARCHIVE_SUFFIXES) else None
+
+
+def _of_table(path: Path, columns: Columns | None) -> Piece:
+    store = paths_in_table(path, columns=columns)
+    return Piece(store.names, store)
+
+
+def _of_archive(path: Path) -> Piece:
+    store, left_out = members_of(path)
+    if left_out:
+        first, reason = left_out[0]
+        reporter().say(
+            f"note: {path}: {counted(len(left_out), 'member')} passed over, such as {first} ({reason.rstrip('.')})"
+        )
+    return Piece(store.names, store)

@@ -1,0 +1,246 @@
+"""`predict_into`: answers to any number of images, written to a file as they come; a stopped one is gone on with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sightline.bundles.answers.formats import Columns, check_columns, format_of_table
+from sightline.bundles.answers.tables import AnswerTable
+from sightline.bundles.bundle import load_bundle
+from sightline.bundles.prediction import Makers, say_promises
+from sightline.bundles.trust.abstention import USUAL_CERTAINTY
+from sightline.bundles.trust.details import Asked, detail_makers
+from sightline.bundles.trust.sets import USUAL_SCORE
+from sightline.data.sources.local.tables import Columns as TableColumns
+from sightline.deployment.bulk.images import BulkImages, bulk_images
+from sightline.deployment.bulk.step import PART, AnsweredPortion, AnswerStep, step_of
+from sightline.errors import OutputExists
+from sightline.metrics.classification import checked_count
+from sightline.records import Bundle, Run
+from sightline.system.paths import check_output
+from sightline.system.progress import reporter, reporting
+from sightline.system.text import counted, printable
+from sightline.system.workers import Map
+
+_MOST_CLASSES_TOLD = 20
+
+
+@dataclass(frozen=True, eq=False)
+class WrittenAnswers:
+    """What was written, in numbers; printed, it is what `sightline predict --out` says.
+
+    Attributes:
+        path: the file.
+        num_images: rows in it.
+        num_before: of them, those that a stopped command had written already.
+        num_unreadable: rows with an error.
+        classes: class name to answers that name it.
+        flags: "unsure" and "novel" to answers that are, where that was asked for.
+    """
+
+    path: Path
+    num_images: int
+    num_before: int = 0
+    num_unreadable: int = 0
+    classes: Mapping[str, int] = field(default_factory=dict)
+    flags: Mapping[str, int] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        lines = []
+        if self.num_before:
+            lines.append(f"{counted(self.num_before, 'answer')} of a stopped command were there already")
+        ranked = sorted(self.classes.items(), key=lambda entry: (-entry[1], entry[0]))
+        width = max((len(f"{count:,}") for _, count in ranked), default=1)
+        lines += [f"{count:>{width},} {printable(name)}" for name, count in ranked[:_MOST_CLASSES_TOLD]]
+        if more := len(ranked) - _MOST_CLASSES_TOLD:
+            lines += [f"and {counted(more, 'class', 'classes')} more"] * (more > 0)
+        lines += [f"{count:>{width},} {name}" for name, count in self.flags.items()]
+        if self.num_unreadable:
+            lines.append(f"{self.num_unreadable:>{width},} could not be read")
+        lines.append(f"{counted(self.num_images, 'image')}, written to {self.path}")
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def predict_into(  # noqa: PLR0913  # each is an option of the command line, and none is a group of others
+    bundle: str | Path | Bundle | Run,
+    images: str | Path | Sequence[str | Path],
+    out: str | Path,
+    *,
+    top: int = 3,
+    invert: bool = False,
+    coverage: float | None = None,
+    per_class: bool = False,
+    score: str = USUAL_SCORE,
+    max_error: float | None = None,
+    novelty: float | None = None,
+    certainty: float = USUAL_CERTAINTY,
+    nearest: int | None = None,
+    features: bool = False,
+    probabilities: bool = False,
+    columns: TableColumns | None = None,
+    map: Map | None = None,  # noqa: A002  # the word of Python for it
+    overwrite: bool = False,
+    progress: bool = True,
+) -> WrittenAnswers:
+    """Answer any number of images into one file, in memory that does not grow with them.
+
+    Rows are written as they come. What ends it early leaves them beside the file, and the same call goes on behind
+    them: nothing is answered twice, and the file is the same, byte for byte, as of a call that was not stopped.
+
+    Args:
+        bundle: a bundle or a run, or its folder.
+        images: files, folders, which are searched to the bottom, tables of paths (.csv, .tsv, .parquet) and archives
+            (.zip, .tar); one of them, or several in a list.
+        out: the file: .csv, .jsonl (a JSON object a line) or .parquet.
+        top: how many classes a row names.
+        invert: turn light into dark first.
+        coverage: sets of classes that hold the right one of this share, as `predict` takes it; so are the next five.
+        per_class: keep that promise for each class.
+        score: by what classes are put into a set.
+        max_error: mark unsure answers.
+        novelty: mark images unlike those it learned.
+        certainty: with which these two are kept.
+        nearest: name so many training images.
+        features: what the network sees before it decides; for .jsonl and .parquet.
+        probabilities: those of all classes, too.
+        columns: of a table, {"path": name} where its column of paths is called otherwise.
+        map: does the work: Python's own `map` of one function and one iterable, an executor's or a cluster's, which
+            gives results in order; of parts of 2,048 images. Left out: here, by several threads.
+        overwrite: whether a file there may be lost, and what a stopped call left.
+        progress: False prints nothing.
+
+    Returns:
+        How many images there were, could not be read, and are of which class.
+
+    Raises:
+        InvalidBundle: the bundle cannot be used, or cannot promise what is asked for.
+        InvalidValue, InvalidSource: no image was named, or an option is out of range; the ending of `out` is none of
+            those above.
+        OutputExists: the file is there, or a stopped call left answers to other questions or files.
+        MissingPackage: Parquet needs pyarrow.
+        CannotWrite: the disk is full or read-only; what was answered is kept.
+
+    Example:
+        >>> import sightline, tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> Image.new("RGB", (64, 64), "white").save(folder / "wall.png")
+        >>> written = sightline.predict_into("imagenet", folder, folder.with_suffix(".csv"), progress=False)
+        >>> written.num_images, written.num_unreadable
+        (1, 0)
+    """
+    opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
+    asked = Asked(coverage, per_class, score, max_error, certainty, novelty, nearest, features)
+    makers = detail_makers(opened, asked)
+    checked_count(top, name="top", at_least=1)
+    names = [images] if isinstance(images, str | Path) else list(images)
+    target = Path(out)
+    form = format_of_table(target)
+    told = Columns(min(top, len(opened.class_names)), opened.class_names if probabilities else ())
+    check_columns(form, features=features)
+    check_output("out", target, keep=names, overwrite=overwrite)
+    with reporting(None if progress else "quiet"):
+        say_promises(makers)
+        step = step_of(opened, asked, top=top, with_probabilities=probabilities, invert=invert)
+        listed = bulk_images(names, columns=columns)
+        table = AnswerTable(
+            target,
+            opened.task,
+            columns=told,
+            form=form,
+            asked=asked_of(step, makers, names, told),
+            overwrite=overwrite,
+        )
+        return write_answers(opened, step, listed, table, each=map)
+
+
+def asked_of(step: AnswerStep, makers: Makers, names: Sequence[str | Path], columns: Columns) -> dict[str, Any]:
+    """What the note of a table says that its answers depend on."""
+    return {
+        "bundle": str(step.bundle),
+        "manifest_sha256": step.manifest,
+        "images": [str(name) for name in names],
+        "top": columns.most_classes,
+        "invert": step.invert,
+        "probabilities": bool(columns.class_names),
+        **{name: maker.promise for name, maker in makers.items()},
+    }
+
+
+def write_answers(
+    bundle: Bundle,
+    step: AnswerStep,
+    images: BulkImages,
+    table: AnswerTable,
+    *,
+    each: Map | None = None,
+    shown: Callable[[AnsweredPortion, Any], None] | None = None,
+) -> WrittenAnswers:
+    """Answer what a table does not have yet, and write it.
+
+    Args:
+        bundle: opened.
+        step: what answers a part.
+        images: all of them.
+        table: not yet entered.
+        each: a map; None to do it here.
+        shown: is given each portion, and the Predictions that it was made of where they were made here.
+    """
+    with table, reporter().bar("predicting", total=len(images)) as bar:
+        first = table.num_rows
+        if first:
+            _check_unchanged(table, images)
+            reporter().say(f"going on behind the {counted(first, 'answer')} that a stopped command left")
+            bar.advance(first)
+        for portion, made_of in portions_of(bundle, step, images, first, each=each):
+            last = first + len(portion.rows)
+            table.add(portion.rows, asked_for=portion.asked_for, stamps=list(images.stamps(first, last)))
+            first = last
+            if shown is not None:
+                shown(portion, made_of)
+            bar.advance(len(portion.rows))
+    begun = 0 if table.kept is None else table.kept.num_rows
+    counts, flags = table.tally.classes, table.tally.flags
+    asked = {name: flags[name] for name in ("unsure", "novel") if name in table.asked_for}
+    return WrittenAnswers(table.typed, len(images), begun, flags["unreadable"], dict(counts), asked)
+
+
+def portions_of(
+    bundle: Bundle, step: AnswerStep, images: BulkImages, first: int = 0, *, each: Map | None = None
+) -> Iterator[tuple[AnsweredPortion, Any]]:
+    """Answers from one row on, as they come, and the Predictions that they were made of where they were made here."""
+    if each is not None:
+        for portions in each(step, images.parts(first, size=PART)):
+            yield from ((portion, None) for portion in portions)
+        return
+    makers: Makers = detail_makers(bundle, step.asked)
+    for piece in images.parts(first, size=len(images)):
+        for made in step.portions(bundle, piece, makers):
+            yield step.answered(made), made
+
+
+def _check_unchanged(table: AnswerTable, images: BulkImages) -> None:
+    """Refuse to go on where the images that were answered are not those that would be answered now."""
+    kept = table.kept
+    remedy = "Add --overwrite to answer all of them anew (overwrite=True in Python), or name another file."
+    if kept is None:
+        return
+    if kept.num_rows > len(images) or not table.pass_over(images.names(0, kept.num_rows)):
+        raise OutputExists(
+            f"{table.partial} holds answers to other images, or in another order: files were added, removed or renamed "
+            f"since. {remedy}"
+        )
+    now = enumerate(images.stamps(0, kept.num_rows))
+    changed = [row for row, stamp in now if stamp != kept.stamp(row)]
+    if changed:
+        first = printable(next(images.names(changed[0], changed[0] + 1)))
+        raise OutputExists(
+            f"{table.partial} holds answers to {counted(len(changed), 'file')} that changed since, such as {first}. "
+            f"{remedy}"
+        )
