@@ -22,6 +22,7 @@ from sightline.cli.commands import (
     bundles,
     drift,
     explanation,
+    exports,
     inspection,
     lists,
     machine,
@@ -108,7 +109,7 @@ COMMANDS: dict[str, Command] = {
     "similar": Command("find the images that look most like one", bundles.similar, bundles.similar_options),
     "compare": Command("set finished runs side by side and test their difference", runs.compare, runs.compare_options),
     "export": Command(
-        "write a bundle as a file for elsewhere, kept if it answers the same", bundles.export, bundles.export_options
+        "write a bundle as a file for elsewhere, kept if it answers the same", exports.export, exports.export_options
     ),
     "sign": Command("sign a bundle, or make a pair of keys to sign with", bundles.sign, bundles.sign_options),
     "verify": Command(

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sightline._version import __version__
-from sightline.bundles.bundle import FOLDER, load_bundle
+from sightline.bundles.bundle import load_bundle
 from sightline.bundles.sessions import session_of
 from sightline.deployment.conversion.description import describe
-from sightline.deployment.conversion.formats import FORMATS, Format
+from sightline.deployment.conversion.formats import Format, format_of
 from sightline.deployment.conversion.gate import check_export
+from sightline.deployment.conversion.places import MARK, Places, check_places, places_for
 from sightline.deployment.conversion.readme import readme
-from sightline.deployment.conversion.rows import ComparedRows, rows_to_compare
-from sightline.errors import ExportRefused, InvalidBundle, pick, require
+from sightline.deployment.conversion.rows import MOST_ROWS, ComparedRows, NothingToCompare, halves, rows_to_compare
+from sightline.errors import ExportRefused, InvalidBundle, InvalidValue, MissingPackage, require
 from sightline.evaluation.measuring.judging import run_of
 from sightline.records import Bundle, Run
-from sightline.system.files import sha256_of, staged_files, write_atomically, write_json
-from sightline.system.paths import absolute_path, check_output, places_of
-from sightline.system.stored import read_json
+from sightline.system.files import staged_files, write_atomically, write_json
+from sightline.system.paths import places_of
 from sightline.system.text import printable
-
-MARK = "sightline-export"
-REPORT, README = "parity.json", "README.md"
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,27 +43,39 @@ class Export:
 
     def __str__(self) -> str:
         told = self.figures
-        taken, sizes = told["milliseconds_per_image"], told["bytes"]
-        lines = [
-            f"{'compared':<11}on {told['compared_on']['in_words']}: largest difference of a probability "
-            f"{told['largest_difference']:.2g} ({told['tolerance']:g} is allowed), "
-            f"{told['agreement']:.2%} of labels equal"
-        ]
-        if told["compared_on"]["remark"]:
-            lines.append(f"{'careful':<11}{told['compared_on']['remark']}")
+        lines = [f"{'unchecked':<11}{told['unchecked']}"] if told["unchecked"] is not None else _lines(told)
         if told["num_unreadable"]:
             lines.append(f"{'left out':<11}{told['num_unreadable']:,} that could not be read")
-        if told["accuracy"] is not None:
-            lines.append(
-                f"{'accuracy':<11}{told['accuracy']['export']:.4f} (bundle {told['accuracy']['bundle']:.4f}): "
-                f"{told['accuracy']['paired']['in_words']}"
-            )
+        sizes = told["bytes"]
         lines.append(f"{'size':<11}{sizes['export']:,} bytes (the bundle's network {sizes['bundle']:,})")
-        lines.append(f"{'one image':<11}{taken['export']:.2f} ms (bundle {taken['bundle']:.2f})")
         lines.append(f"{'export':<11}{self.path}, with {self.report.name} and {self.readme.name}")
         return "\n".join(lines)
 
     __repr__ = __str__
+
+
+def _lines(told: Mapping[str, Any]) -> list[str]:
+    """How the comparison came out, a line each."""
+    allowed = "" if told["tolerance"] is None else f" ({told['tolerance']:g} is allowed)"
+    lines = [
+        f"{'compared':<11}on {told['compared_on']['in_words']}: largest difference of a probability "
+        f"{told['largest_difference']:.2g}{allowed}, {told['agreement']:.2%} of labels equal"
+    ]
+    if told["compared_on"]["remark"]:
+        lines.append(f"{'careful':<11}{told['compared_on']['remark']}")
+    if told["accuracy"] is not None:
+        lines.append(
+            f"{'accuracy':<11}{told['accuracy']['export']:.4f} (bundle {told['accuracy']['bundle']:.4f}): "
+            f"{told['accuracy']['paired']['in_words']}"
+        )
+    if told["quantised"] is not None:
+        lines.append(f"{'loss':<11}{told['quantised']['could_hide']}")
+    taken, rate = told["milliseconds_per_image"], told["images_per_second"]
+    lines.append(f"{'one image':<11}{taken['export']:.2f} ms (bundle {taken['bundle']:.2f})")
+    lines.append(f"{'speed':<11}{rate['export']:,.0f} images a second (bundle {rate['bundle']:,.0f})")
+    if told["quantised"] is not None and rate["export"] <= rate["bundle"]:
+        lines.append(f"{'not worth':<11}on this machine it is no faster than the network in floating point: keep onnx")
+    return lines
 
 
 def export(
@@ -74,6 +84,7 @@ def export(
     *,
     out: str | Path | None = None,
     images: Any = None,
+    unchecked: bool = False,
     overwrite: bool = False,
 ) -> Export:
     """Write a bundle as a file of another format, and keep it only if it answers as the bundle does.
@@ -89,6 +100,8 @@ def export(
         out: the file, or a folder for it. Left out: `exports/onnx` in the run; `NAME-exports/onnx` beside a bundle that
             lies apart from its run, in the current folder for "imagenet".
         images: whatever `sightline.load` takes, of classes that the bundle knows.
+        unchecked: whether what cannot be compared, as its runtime is not installed or there is no image, is kept all
+            the same, under a name that says so. What can be compared is, and is refused as ever.
         overwrite: whether files there that Sightline did not write, or that were changed since, may be replaced.
 
     Returns:
@@ -115,72 +128,96 @@ def export(
         >>> exported.figures["num_images"], exported.figures["largest_difference"] < 1e-4
         (13, True)
     """
-    form = pick(FORMATS, format, kind="export format")
+    form = format_of(format)
     opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
-    places = _places(opened, format, form, None if out is None else Path(out))
+    if not isinstance(unchecked, bool):
+        raise InvalidValue(f"unchecked must be True or False; got {unchecked!r}.")
     typed = opened.metrics.get("source", {}).get("typed") if run_of(opened) is not None else None
-    _check_places(places, places_of(typed if images is None else images), overwrite=overwrite)
-    runtime = require(form.runtime, purpose=f"the format {format}", install=form.install)
+    keep = places_of(typed if images is None else images)
+
+    def places(*, is_checked: bool) -> Places:
+        found = places_for(opened, format, form, None if out is None else Path(out), is_checked=is_checked)
+        check_places(found, keep, overwrite=overwrite)
+        return found
+
+    runtime, why = _runtime(form, format, unchecked=unchecked)
+    found = places(is_checked=why is None)
     session_of(opened)  # refuses a graph that is unsafe before anything is made of it
-    rows = rows_to_compare(opened, images)
-    path, report, text = places
-    with staged_files(path.parent) as staging:
-        made = staging / path.name
-        form.module().convert(opened, made)
-        checked = _compared(opened, form, rows, made, path)
+    rows = None
+    try:
+        rows = _rows(opened, form, images) if why is None or form.is_quantised else None
+    except NothingToCompare as error:
+        if not unchecked:
+            raise
+        why, found = str(error), places(is_checked=False)
+    with staged_files(found.file.parent) as staging:
         figures = {
             "made_by": MARK,
             "format": format,
-            "versions": {"sightline": __version__, form.runtime: getattr(runtime, "__version__", "unknown")},
+            "unchecked": why,
+            "versions": _versions(form, runtime),
             "bundle": describe(opened)["bundle"],
-            **checked,
-            "bytes": {"bundle": (opened.path / "model.onnx").stat().st_size, "export": made.stat().st_size},
+            **_made(opened, form, rows, staging, found, is_checked=why is None),
+            "bytes": {
+                "bundle": (opened.path / "model.onnx").stat().st_size,
+                "export": sum(path.stat().st_size for path in staging.rglob("*") if path.is_file()),
+            },
         }
-        write_atomically(staging / text.name, readme(form, opened, figures, file=path.name, report=report.name))
-        figures["files"] = {name.name: {"sha256": sha256_of(staging / name.name)} for name in (path, text)}
-        write_json(staging / report.name, figures)
-    return Export(path, report, text, figures)
+        text = readme(form, opened, figures, file=found.file.name, report=found.report.name)
+        write_atomically(staging / found.readme.name, text)
+        figures["files"] = found.hashes(staging)
+        write_json(staging / found.report.name, figures)
+    return Export(found.file, found.report, found.readme, figures)
 
 
-def _compared(bundle: Bundle, form: Format, rows: ComparedRows, made: Path, path: Path) -> dict[str, Any]:
-    """The figures of the gate; what its runtime refuses is told of the place that the file is for."""
+def _runtime(form: Format, name: str, *, unchecked: bool) -> tuple[Any, str | None]:
+    """What runs the file, and why it cannot be run: that is refused but where it is to be kept unchecked."""
     try:
-        return check_export(bundle, form.module().open_exported(made), rows, name=printable(str(path)))
+        return require(form.runtime, purpose=f"the format {name}", install=form.extra or form.install), None
+    except MissingPackage as error:
+        if not unchecked:
+            raise
+        return None, str(error)
+
+
+def _versions(form: Format, runtime: Any) -> dict[str, str]:
+    told = {} if runtime is None else {form.runtime: str(getattr(runtime, "__version__", "unknown"))}
+    return {"sightline": __version__, **told}
+
+
+def _rows(bundle: Bundle, form: Format, images: Any) -> ComparedRows:
+    """The images to compare on; of a format with whole numbers twice as many, labelled, to choose and to judge by."""
+    if not form.is_quantised:
+        return rows_to_compare(bundle, images)
+    rows = rows_to_compare(bundle, images, most=2 * MOST_ROWS)
+    if rows.labels is None or len(rows.labels) < 2:
+        raise InvalidValue(
+            f"{printable(str(bundle.path))}: whole numbers are chosen by labelled images, half of which judge what was "
+            f"lost, and there are only {rows.words}. Name images of its classes: --images SOURCE (images=... in "
+            "Python)."
+        )
+    return rows
+
+
+def _made(
+    bundle: Bundle, form: Format, rows: ComparedRows | None, staging: Path, found: Places, *, is_checked: bool
+) -> dict[str, Any]:
+    """Write the file, and compare it; what its runtime refuses is told of the place that the file is for."""
+    module, made = form.module(), staging / found.file.name
+    if form.is_quantised and rows is not None:
+        choosing, rows = halves(rows)
+        module.convert(bundle, made, choosing)
+    else:
+        module.convert(bundle, made)
+    if not is_checked or rows is None:
+        return {"num_unreadable": 0}
+    name = printable(str(found.file))
+    try:
+        started = time.perf_counter()
+        model = module.open_exported(made)
+        model.logits(rows.images[:1])
+        cold = round(1000 * (time.perf_counter() - started), 1)
+        told = check_export(bundle, model, rows, name=name, is_quantised=form.is_quantised)
     except InvalidBundle as error:
-        raise ExportRefused(f"{str(error).replace(str(made), str(path))} The export was not kept.") from error
-
-
-def _places(bundle: Bundle, name: str, form: Format, out: Path | None) -> tuple[Path, Path, Path]:
-    """Where the file, its report and its README go; beside a file that was named, they bear its name."""
-    if out is not None and out.suffix.lower() == Path(form.file).suffix and not out.is_dir():
-        return out, out.with_name(f"{out.stem}.{REPORT}"), out.with_name(f"{out.stem}.{README}")
-    folder = out if out is not None else _folder(bundle) / name
-    return folder / form.file, folder / REPORT, folder / README
-
-
-def _folder(bundle: Bundle) -> Path:
-    # "." and ".." are no names to put a folder beside.
-    place = bundle.path if bundle.path.name not in ("", "..") else absolute_path(bundle.path, follow_links=False)
-    if (run := run_of(bundle)) is not None:
-        return (place.parent if place.parent.samefile(run) else run) / "exports"
-    return (Path() if place == FOLDER else place.parent) / f"{place.name}-exports"
-
-
-def _check_places(places: tuple[Path, Path, Path], keep: list[Path], *, overwrite: bool) -> None:
-    """Refuse what others made, before any work is done: ours is what the report there says, byte by byte."""
-    report = places[1]
-    written: Any = {}
-    if report.is_file():
-        try:
-            content = read_json(report)
-            written = content["files"] if content["made_by"] == MARK else {}
-        except (OSError, ValueError, TypeError, KeyError):
-            pass
-    for place in places:
-        entry = written.get(place.name, {}) if isinstance(written, dict) else {}
-        is_ours = bool(written) if place == report else place.is_file() and _hash(entry) == sha256_of(place)
-        check_output("--out", place, keep=keep, overwrite=overwrite or is_ours)
-
-
-def _hash(entry: Any) -> Any:
-    return entry.get("sha256") if isinstance(entry, Mapping) else None
+        raise ExportRefused(f"{str(error).replace(str(made), name)} The export was not kept.") from error
+    return {**told, "cold_start_milliseconds": cold}

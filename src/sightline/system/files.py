@@ -227,8 +227,11 @@ def staged_files(folder: Path) -> Iterator[Path]:
 
     def move(temporary: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        for path in temporary.iterdir():
-            path.replace(folder / path.name)
+        for path in list(temporary.iterdir()):
+            place = folder / path.name
+            if path.is_dir() and place.is_dir() and not place.is_symlink():
+                place.rename(temporary / f".{path.name}.old")  # no folder replaces one that is not empty
+            path.replace(place)
 
     with _staging(beside, folder, move) as temporary:
         yield temporary

@@ -82,7 +82,7 @@ FAULTS = {
     "rows off by one": (WEIGHED, f"np.roll({WEIGHED}, 1, axis=0)", "differs by "),
     "a row short": (WEIGHED, f"({WEIGHED})[1:]", "gives answers of shape (5, 3) for 6 images"),
     "classes turned round": (WEIGHED, f"({WEIGHED})[:, ::-1]", "differs by "),
-    "no number": (WEIGHED, f"{WEIGHED} * np.nan", "differs by no number in the probability of 'cat' of cat/0.png"),
+    "no number": (WEIGHED, f"{WEIGHED} * np.nan", "gives no number for cat/0.png, and for 6 of 6 images in all"),
     "half of the digits": ("numpy_helper.to_array(tensor)", "numpy_helper.to_array(tensor).round(2)", "differs by "),
     "the temperature twice": (WEIGHED, f"{WEIGHED} / 1.7", "differs by "),
     "names in another order": (TOLD, f"{TOLD}    told['labels'].sort(reverse=True)\n", "labels"),

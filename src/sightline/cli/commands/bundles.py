@@ -1,4 +1,4 @@
-"""`evaluate`, `predict`, `similar`, `export`, `sign`: commands that ask a bundle, sign it, or write it anew."""
+"""`evaluate`, `similar`, `sign`: commands that ask a bundle, or sign it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from sightline.cli.options import (
     trusted_option,
 )
 from sightline.cli.printing import print_evaluation, print_json, print_text
-from sightline.deployment.conversion.formats import FORMATS
 from sightline.errors import InvalidValue
 from sightline.system.paths import check_output, default_output
 from sightline.system.progress import reporting
@@ -112,45 +111,6 @@ def similar(arguments: Namespace) -> int:
             print_text(f"{row['similarity']:.3f}  {printable(str(row['path']))}")
         print_text(f"written to {out}")
     return 1 if found.errors else 0
-
-
-def export_options(parser: ArgumentParser) -> None:
-    """What `export` takes."""
-    parser.add_argument("bundle", help="folder of a run or a bundle, or imagenet: the network inside the package")
-    listed = "; ".join(f"{name}: {row.summary}" for name, row in FORMATS.items())
-    action = parser.add_argument("format", metavar="format", help=listed)
-    # For completion alone: a wrong one is told what may have been meant.
-    action.completer = lambda **_: list(FORMATS)  # type: ignore[attr-defined]  # looked for by argcomplete
-    parser.add_argument(
-        "--images",
-        metavar="SOURCE",
-        help="labelled images to compare both on (default: the run's calibration images, else what the bundle keeps)",
-    )
-    parser.add_argument(
-        "--out", type=Path, metavar="FILE|FOLDER", help="where to (default: exports/<format> in the run)"
-    )
-    trusted_option(parser)
-    overwrite_option(parser)
-
-
-def export(arguments: Namespace) -> int:
-    """Write, compare, and tell how it came out."""
-    from sightline.deployment.export import export as export_bundle
-
-    with reporting(arguments.mode):
-        exported = export_bundle(
-            arguments.bundle,
-            arguments.format,
-            out=arguments.out,
-            images=arguments.images,
-            overwrite=arguments.overwrite,
-        )
-    if arguments.json:
-        places = {name: str(getattr(exported, name)) for name in ("path", "report", "readme")}
-        print_json({**places, **exported.figures})
-    else:
-        print_text(exported)
-    return 1 if exported.figures["num_unreadable"] else 0
 
 
 def sign_options(parser: ArgumentParser) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,17 @@ from numpy.typing import NDArray
 from sightline._version import __version__
 from sightline.bundles.bundle import MANIFEST
 from sightline.bundles.checks import checked_json
+from sightline.bundles.trust.abstention import USUAL_CERTAINTY, unsure_maker
+from sightline.bundles.trust.novelty import novelty_maker
+from sightline.bundles.trust.sets import set_maker
+from sightline.errors import InvalidBundle, InvalidValue
 from sightline.records import Bundle
-from sightline.system.files import sha256_of
+from sightline.system.files import sha256_of, write_json
+from sightline.system.stored import read_json
 from sightline.tasks.table import TASKS
+
+# What is promised is kept for these; for others there is the bundle.
+_COVERAGES, _MAX_ERRORS, _FALSE_ALARMS = (0.8, 0.9, 0.95, 0.99), (0.01, 0.02, 0.05, 0.1), (0.01, 0.05, 0.1)
 
 
 def describe(bundle: Bundle) -> dict[str, Any]:
@@ -24,6 +33,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "labels": list(bundle.class_names),
         "input": checked_json(bundle.path / "input.json"),
         "calibration": checked_json(bundle.path / "calibration.json"),
+        "promises": promises_of(bundle),
         "task": bundle.task.name,
         "version": __version__,
         "bundle": {
@@ -34,6 +44,64 @@ def describe(bundle: Bundle) -> dict[str, Any]:
     }
 
 
+def promises_of(bundle: Bundle) -> dict[str, dict[str, float | None]]:
+    """The thresholds of sets, unsure answers and novelty for usual levels, those that the bundle can keep.
+
+    Returns:
+        sets: coverage to the least log-odds of a class in the set; unsure: largest error to the least log-odds of an
+        answer that is not unsure, None where none is; novel: share of false alarms to the largest usual novelty.
+    """
+
+    def kept(capability: str, levels: tuple[float, ...], limit: Callable[[float], float]) -> dict[str, float | None]:
+        found: dict[str, float | None] = {}
+        for level in levels if capability in bundle.capabilities else ():
+            try:
+                found[str(level)] = None if np.isinf(value := limit(level)) else float(value)
+            except InvalidValue:  # too few images, or wrong too often
+                continue
+        return found
+
+    def least_of_set(coverage: float) -> float:
+        maker = set_maker(bundle, coverage)
+        return -float(maker.limits[0]) if maker is not None else np.inf
+
+    def least_sure(error: float) -> float:
+        maker = unsure_maker(bundle, error, certainty=USUAL_CERTAINTY)
+        return maker.threshold if maker is not None else np.inf
+
+    def most_novel(rate: float) -> float:
+        maker = novelty_maker(bundle, rate, certainty=USUAL_CERTAINTY)
+        return maker.limit if maker is not None else np.inf
+
+    return {
+        "sets": kept("sets", _COVERAGES, least_of_set),
+        "unsure": kept("abstention", _MAX_ERRORS, least_sure),
+        "novel": kept("novelty", _FALSE_ALARMS, most_novel),
+    }
+
+
+def description_beside(path: Path) -> Path:
+    """Where an exported file that holds no text has its description: under its name, with the ending `.json`."""
+    return path.with_suffix(".json")
+
+
+def write_beside(bundle: Bundle, target: Path, told: Mapping[str, Any] | None = None) -> None:
+    """Write the description of a bundle, or what is told in its place, beside an exported file."""
+    write_json(description_beside(target), describe(bundle) if told is None else told)
+
+
+def read_beside(path: Path) -> dict[str, Any]:
+    """The description beside an exported file; an InvalidBundle where there is none."""
+    place = description_beside(path)
+    try:
+        told = read_json(place)
+    except (OSError, ValueError) as error:
+        raise InvalidBundle(f"{place}: cannot be read ({error}). Copy the whole export again.") from error
+    if not isinstance(told, dict):
+        raise InvalidBundle(f"{place}: says nothing of {path.name}. Copy the whole export again.")
+    return told
+
+
 @dataclass(frozen=True)
 class ExportedModel:
     """An exported file, opened by its own runtime; nothing of the bundle is known here.
@@ -41,15 +109,24 @@ class ExportedModel:
     Attributes:
         description: what the file says of itself, as `describe` made it.
         logits: uint8 (num_images, height, width, channels) to (num_images, num_classes) float32.
+        novelty: the same to (num_images,) float32; None where the file does not hold it.
+        precision: in which its runtime says that it computes.
     """
 
     description: Mapping[str, Any]
     logits: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+    novelty: Callable[[NDArray[np.uint8]], NDArray[np.float32]] | None = None
+    precision: str = "float32"
+
+    @property
+    def temperature(self) -> float:
+        """By which its logits are divided."""
+        return float(self.description["calibration"]["temperature"])
 
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """Calibrated by what the file says, of the shape of the logits; NaN in a row that is no number."""
         found = np.full(logits.shape, np.nan)
         sound = np.isfinite(logits).all(axis=1)
-        task, temperature = TASKS[self.description["task"]], self.description["calibration"]["temperature"]
-        found[sound] = task.probabilities(logits[sound], temperature=temperature)
+        task = TASKS[self.description["task"]]
+        found[sound] = task.probabilities(logits[sound], temperature=self.temperature)
         return found

@@ -6,6 +6,8 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
+from sightline.errors import UnknownName, pick
+
 
 @dataclass(frozen=True)
 class Format:
@@ -13,11 +15,15 @@ class Format:
 
     Attributes:
         summary: what it is, for lists.
-        file: what the exported file is called; its ending is that of the format.
+        file: what the exported file is called; its ending is that of the format. Without an ending it is a folder.
         runtime: the package that runs it, as it is imported.
         install: what `pip install` has to be given for that.
         home: the module with `convert`, which writes the file of a bundle; `open_exported`, which runs it as an
             ExportedModel; and for its README `IMPORTS` and `EXAMPLE`, lines of Python that run it.
+        extra: what `pip install` has to be given to write it, too; the same where that is left out.
+        beside: endings of what `convert` writes beside it under its name; with ".json", the description lies there.
+        is_quantised: whether `convert` is given half of the rows, to choose by; the other half judges it by its loss.
+        has_novelty: whether it holds the bundle's output `novelty`.
     """
 
     summary: str
@@ -25,11 +31,17 @@ class Format:
     runtime: str
     install: str
     home: str
+    extra: str = ""
+    beside: tuple[str, ...] = ()
+    is_quantised: bool = False
+    has_novelty: bool = True
 
     def module(self) -> Any:
         """Its module, imported when it is needed."""
         return importlib.import_module(self.home)
 
+
+_ROOM = "sightline.deployment.runtimes"
 
 FORMATS: dict[str, Format] = {
     "onnx": Format(
@@ -37,6 +49,22 @@ FORMATS: dict[str, Format] = {
         file="model.onnx",
         runtime="onnxruntime",
         install="onnxruntime",
-        home="sightline.deployment.conversion.onnx",
+        home=f"{_ROOM}.onnx",
     ),
 }
+
+# What is asked for and will not come, with what to do instead.
+_NOT_OFFERED = {
+    ("tfjs", "tensorflowjs", "tf.js"): (
+        "TensorFlow.js: its converter does not run beside TensorFlow of today. For a page in a browser, take onnx, "
+        "which onnxruntime-web runs as it is; a whole page will be the format 'web'."
+    ),
+}
+
+
+def format_of(name: str) -> Format:
+    """The row of a format; an UnknownName of what there is none of, with what to take instead where that is known."""
+    for names, remedy in _NOT_OFFERED.items():
+        if isinstance(name, str) and name.lower() in names:
+            raise UnknownName(f"no export format is called {name!r}, and none will be for {remedy}")
+    return pick(FORMATS, name, kind="export format")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +13,12 @@ from numpy.typing import NDArray
 
 from sightline.bundles.parity import LARGEST_DIFFERENCE, largest_difference
 from sightline.bundles.sessions import session_of
+from sightline.bundles.trust.novelty import OUTPUT
 from sightline.deployment.conversion.description import ExportedModel, describe
+from sightline.deployment.conversion.losses import check_loss, largest_loss, paired
 from sightline.deployment.conversion.rows import ComparedRows
 from sightline.errors import ExportRefused, InvalidBundle
-from sightline.evaluation.measuring.paired_tests import paired_figures, paired_test
+from sightline.evaluation.measuring.paired_tests import paired_figures
 from sightline.records import NO_NUMBER, Bundle
 from sightline.system.progress import reporter
 from sightline.system.text import printable
@@ -22,37 +26,73 @@ from sightline.system.text import printable
 PORTION = 64
 # Single images are timed for so long at most, so that a slow network does not hold up its export.
 MOST_TIMED, MOST_SECONDS = 30, 0.5
+# Of a distance to what was learned, in proportion: as many digits as a threshold of it leaves room for.
+LARGEST_NOVELTY_DIFFERENCE = 1e-3
+# Those that decide how fast, and for integers how right, a processor computes.
+_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp", "i8mm")
 
 
-def check_export(bundle: Bundle, model: ExportedModel, rows: ComparedRows, *, name: str) -> dict[str, Any]:
+def check_export(
+    bundle: Bundle, model: ExportedModel, rows: ComparedRows, *, name: str, is_quantised: bool = False
+) -> dict[str, Any]:
     """The figures of an exported file beside its bundle, as `parity.json` has them; ExportRefused where it differs."""
-    _check_description(bundle, model, name)
+    _check_description(bundle, model, name, is_quantised=is_quantised)
     expected = session_of(bundle).logits(rows.images, with_progress=True) if rows.logits is None else rows.logits
     if not np.isfinite(expected).all():
         raise InvalidBundle(f"{bundle.path}: {NO_NUMBER}; such a network is not exported. Train again.")
     found = _logits(model, rows, expected.shape, name)
     probabilities = bundle.task.probabilities(expected, temperature=bundle.temperature), model.probabilities(found)
-    largest = _check_probabilities(bundle, rows, *probabilities, name=name)
+    _check_numbers(rows, probabilities[1], name=name)
+    if not is_quantised:
+        _check_probabilities(bundle, rows, *probabilities, name=name)
     agrees = np.asarray(bundle.task.decided(expected) == bundle.task.decided(found))
-    one = rows.images[:1]
     return {
         "compared_on": {"kind": rows.kind, "in_words": rows.words, "remark": rows.remark},
         "num_images": len(rows.row_ids),
         "num_unreadable": rows.num_unreadable,
-        "largest_difference": largest,
-        "tolerance": LARGEST_DIFFERENCE,
+        "largest_difference": largest_difference(*probabilities),
+        "tolerance": None if is_quantised else LARGEST_DIFFERENCE,
         "agreement": float(agrees.mean()),
         "accuracy": _accuracies(bundle, rows, expected, found),
-        "milliseconds_per_image": {
-            "bundle": _milliseconds(lambda: session_of(bundle).logits(one)),
-            "export": _milliseconds(lambda: model.logits(one)),
+        "quantised": check_loss(bundle, model, rows, expected, found, name=name) if is_quantised else None,
+        "largest_novelty_difference": _check_novelty(bundle, model, rows, name),
+        "effective_precision": model.precision,
+        "processor_flags": processor_flags(),
+        **_speeds(bundle, model, rows),
+    }
+
+
+def processor_flags() -> list[str]:
+    """Which instructions for networks this processor has, as Linux calls them; none where that is not told."""
+    try:
+        words = set(Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split())
+    except OSError:
+        return []
+    return [flag for flag in _FLAGS if flag in words]
+
+
+def _speeds(bundle: Bundle, model: ExportedModel, rows: ComparedRows) -> dict[str, dict[str, float]]:
+    """Both with as many threads as their runtimes take by themselves."""
+    works: dict[str, Callable[[Any], object]] = {"bundle": session_of(bundle).logits, "export": model.logits}
+    one, some = rows.images[:1], rows.images[:PORTION]
+    return {
+        "milliseconds_per_image": {name: _milliseconds(work, one) for name, work in works.items()},
+        "images_per_second": {
+            name: round(1000 * len(some) / _milliseconds(work, some), 1) for name, work in works.items()
         },
     }
 
 
-def _check_description(bundle: Bundle, model: ExportedModel, name: str) -> None:
+def _check_description(bundle: Bundle, model: ExportedModel, name: str, *, is_quantised: bool) -> None:
     wanted = describe(bundle)
-    wrong = [key for key in wanted if model.description.get(key) != wanted[key]]
+    told = model.description
+    if is_quantised:  # of its own are a temperature and what rests on it
+        for key in ("calibration", "promises"):
+            wanted[key] = told.get(key)
+    temperature = wanted["calibration"]["temperature"] if isinstance(wanted["calibration"], Mapping) else None
+    wrong = [key for key in wanted if told.get(key) != wanted[key]]
+    if not (isinstance(temperature, int | float) and 0 < temperature < math.inf):
+        wrong.append("calibration")
     if wrong:
         raise ExportRefused(
             f"{name} says something else than its bundle of: {', '.join(wrong)} (labels stand in their order, input is "
@@ -76,21 +116,44 @@ def _logits(model: ExportedModel, rows: ComparedRows, shape: tuple[int, ...], na
     return found
 
 
+def _check_numbers(rows: ComparedRows, found: NDArray[np.float64], *, name: str) -> None:
+    odd = np.flatnonzero(~np.isfinite(found).all(axis=1))
+    if len(odd):
+        raise ExportRefused(
+            f"{name} does not answer as its bundle: it gives no number for {printable(rows.row_ids[odd[0]])}, and for "
+            f"{len(odd):,} of {len(found):,} images in all. Compared on {rows.words}. It was not kept."
+        )
+
+
 def _check_probabilities(
     bundle: Bundle, rows: ComparedRows, expected: NDArray[np.float64], found: NDArray[np.float64], *, name: str
-) -> float:
+) -> None:
     difference = largest_difference(expected, found)
     if difference <= LARGEST_DIFFERENCE:
-        return difference
-    # NaN counts as the largest of all.
+        return
     row, label = map(int, np.unravel_index(np.abs(expected - found).argmax(), expected.shape))
-    shown = f"{difference:.2g}" if difference == difference else "no number"  # noqa: PLR0124  # only NaN is not itself
     raise ExportRefused(
-        f"{name} does not answer as its bundle: it differs by {shown} in the probability of "
+        f"{name} does not answer as its bundle: it differs by {difference:.2g} in the probability of "
         f"'{printable(bundle.class_names[label])}' of {printable(rows.row_ids[row])} ({expected[row, label]:.4f} by "
         f"the bundle, {found[row, label]:.4f} by the export); {LARGEST_DIFFERENCE:g} is allowed. Compared on "
         f"{rows.words}. It was not kept. Another version of its runtime may help: see `sightline doctor`."
     )
+
+
+def _check_novelty(bundle: Bundle, model: ExportedModel, rows: ComparedRows, name: str) -> float | None:
+    """How far distances differ at most, in proportion, on the first images; None where the file tells none."""
+    if model.novelty is None or "novelty" not in bundle.capabilities:
+        return None
+    some = rows.images[:PORTION]
+    expected = session_of(bundle).collect(some, [OUTPUT])[OUTPUT].reshape(len(some))
+    found = np.asarray(model.novelty(some), np.float64).reshape(len(some))
+    difference = float((np.abs(found - expected) / np.maximum(np.abs(expected), 1e-3)).max())
+    if not difference <= LARGEST_NOVELTY_DIFFERENCE:
+        raise ExportRefused(
+            f"{name} does not answer as its bundle: novelty differs by {difference:.2g} of itself, and "
+            f"{LARGEST_NOVELTY_DIFFERENCE:g} is allowed. Compared on {rows.words}. It was not kept."
+        )
+    return difference
 
 
 def _accuracies(
@@ -99,17 +162,21 @@ def _accuracies(
     """How often both are right, and whether they differ; the images may have been learned from."""
     if rows.labels is None:
         return None
-    first, second = (bundle.task.is_right(logits, rows.labels) for logits in (expected, found))
-    paired = paired_test(first, second, names=("bundle", "export"), groups=rows.groups)
-    return {"bundle": float(first.mean()), "export": float(second.mean()), "paired": paired_figures(paired)}
+    test = paired(bundle, rows, expected, found)
+    return {
+        "bundle": test.num_first_correct / test.num_images,
+        "export": test.num_second_correct / test.num_images,
+        "largest_loss": largest_loss(bundle, rows, expected, found),
+        "paired": paired_figures(test),
+    }
 
 
-def _milliseconds(work: Callable[[], object]) -> float:
+def _milliseconds(work: Callable[[Any], object], images: Any) -> float:
     """Median wall time of one call, after one that does not count."""
-    work()
+    work(images)
     taken: list[float] = []
     while len(taken) < MOST_TIMED and sum(taken) < MOST_SECONDS:
         started = time.perf_counter()
-        work()
+        work(images)
         taken.append(time.perf_counter() - started)
     return round(1000 * float(np.median(taken)), 4)

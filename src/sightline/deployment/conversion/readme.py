@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from sightline.data.decoding.transforms import PADDING, PILLOW_MODES
 from sightline.data.inputs.pixels import decoding_size
+from sightline.deployment.conversion.description import description_beside
 from sightline.deployment.conversion.formats import Format
 from sightline.records import Bundle, InputSpec
 from sightline.system.text import markdown
@@ -42,8 +44,8 @@ print(names[scores.argmax()], scores.max() / scores.sum())
 _TEXT = """\
 # {title}
 
-{file} is {summary}. Compared with its bundle on {words}, no probability differed by more than {difference:.2g};
-{report} has the figures. It takes uint8 images (batch, {height}, {width}, {channels}), 0 to 255; scaling is inside.
+{file} is {summary}. {compared}
+It takes uint8 images (batch, {height}, {width}, {channels}), 0 to 255; scaling is inside.
 The program below needs no Sightline: `pip install {install} numpy pillow`, then `python name.py photo.jpg`.
 
 ```python
@@ -52,7 +54,32 @@ The program below needs no Sightline: `pip install {install} numpy pillow`, then
 It prepares 8-bit pictures byte by byte as Sightline does, but for what is transparent, which Sightline lays over white,
 pictures of more than 16 megapixels that are no JPEG, {turned}and damaged files. 16-bit grey comes out
 wrong: convert it first.
+
+{promises}
 """
+_EQUAL = (
+    "Compared with its bundle on {words}, no probability differed by more than {difference:.2g};\n"
+    "{report} has the figures."
+)
+_QUANTISED = (
+    "Its numbers are whole ones, so that its probabilities are not its bundle's. Compared on {words}: {could_hide}; "
+    "{report} has the figures."
+)
+_UNCHECKED = "**It was not compared with its bundle**: {why}. Trust it only after you have compared them yourself."
+_PROMISES = """\
+What its bundle promises is under `promises` {where}. With `odds = logit - log(sum(exp(others)))` of a class, at no
+temperature: a class is in the set of a coverage where its odds are at least the number under `sets`, and the first one
+always; an answer is unsure for an error where its odds are below the number under `unsure`; {novel}\
+"""
+_NOVEL = (
+    "an image is novel for a share of\nfalse alarms where the output `novelty` is above the number under `novel` by "
+    "more than a thousandth."
+)
+_NO_NOVEL = "whether an image is novel, this file\ndoes not tell: take the format `onnx`."
+_NO_PROMISES = (
+    "Sets, unsure answers and novelty are promises of the network in floating point, and do not hold for this one: for "
+    "these take the format `onnx`."
+)
 
 
 def program(form: Format, bundle: Bundle, *, file: str) -> str:
@@ -60,6 +87,7 @@ def program(form: Format, bundle: Bundle, *, file: str) -> str:
     spec = bundle.input
     module = form.module()
     example = module.EXAMPLE.replace('"FILE"', json.dumps(file))
+    example = example.replace('"DESCRIPTION"', json.dumps(description_beside(Path(file)).name))
     return f"{_IMPORTS}{module.IMPORTS}\n{prepared(spec)}{example}{_ANSWER}"
 
 
@@ -81,13 +109,29 @@ def readme(form: Format, bundle: Bundle, figures: Mapping[str, Any], *, file: st
         title=f"{markdown(str(source))} as {markdown(file)}",
         file=markdown(file),
         summary=form.summary,
-        words=markdown(figures["compared_on"]["in_words"]),
-        difference=figures["largest_difference"],
-        report=markdown(report),
+        compared=_compared(form, figures, report),
         height=bundle.input.height,
         width=bundle.input.width,
         channels=bundle.input.channels,
         install=form.install,
         turned="" if down == across else "large JPEGs that their EXIF turns, ",
         program=program(form, bundle, file=file),
+        promises=_promises(form, file),
     )
+
+
+def _compared(form: Format, figures: Mapping[str, Any], report: str) -> str:
+    if figures["unchecked"] is not None:
+        return _UNCHECKED.format(why=markdown(figures["unchecked"]))
+    told = {"words": markdown(figures["compared_on"]["in_words"]), "report": markdown(report)}
+    if form.is_quantised:
+        return _QUANTISED.format(**told, could_hide=figures["quantised"]["could_hide"])
+    return _EQUAL.format(**told, difference=figures["largest_difference"])
+
+
+def _promises(form: Format, file: str) -> str:
+    if form.is_quantised:
+        return _NO_PROMISES
+    beside = ".json" in form.beside
+    where = f"in {markdown(description_beside(Path(file)).name)}" if beside else "in its metadata"
+    return _PROMISES.format(where=where, novel=_NOVEL if form.has_novelty else _NO_NOVEL)

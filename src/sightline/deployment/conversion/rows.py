@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from sightline.bundles.prediction import match_labels
 from sightline.data.inputs.pixels import Pixels, read_pixels
 from sightline.data.sources.loading import open_again
 from sightline.errors import DownloadFailed, InvalidSource, InvalidValue, MissingPackage, UnreadableImage
-from sightline.evaluation.measuring.judging import choose_rows, learned_source, run_of
+from sightline.evaluation.measuring.judging import JudgedRows, choose_rows, learned_source, run_of
 from sightline.records import Bundle, Dataset
 from sightline.system.text import printable
 
@@ -54,34 +55,55 @@ class ComparedRows:
     remark: str = ""
 
 
-def rows_to_compare(bundle: Bundle, images: Any) -> ComparedRows:
+class NothingToCompare(InvalidValue):
+    """No image was named, and neither run nor bundle has any."""
+
+
+def rows_to_compare(bundle: Bundle, images: Any, *, most: int | None = None) -> ComparedRows:
     """The images that were named, else the calibration rows of the run's source, else those that the bundle keeps."""
+    most = MOST_ROWS if most is None else most
     if images is not None:
         dataset = open_again(images, bundle.metrics.get("source", {}))
-        return _of_source(bundle, dataset, np.arange(len(dataset)), kind="images")
+        return _of_source(bundle, dataset, JudgedRows(np.arange(len(dataset)), None, None, {}), "images", most=most)
     if run_of(bundle) is None:
         return _kept(bundle, "the bundle lies in no run")
     try:
         dataset = learned_source(bundle)
         choice = choose_rows(bundle, dataset, "calibration")
-        return _of_source(bundle, dataset, choice.rows, kind="calibration", pixels=choice.pixels, groups=choice.groups)
+        return _of_source(bundle, dataset, choice, "calibration", most=most)
     except (InvalidSource, InvalidValue, DownloadFailed, MissingPackage, UnreadableImage) as error:
         return _kept(bundle, f"the calibration images of the run cannot be had ({str(error).rstrip('.')})")
 
 
-def _of_source(
-    bundle: Bundle,
-    dataset: Dataset,
-    rows: NDArray[np.int64],
-    *,
-    kind: str,
-    pixels: Pixels | None = None,
-    groups: NDArray[np.str_] | None = None,
-) -> ComparedRows:
+def halves(rows: ComparedRows) -> tuple[ComparedRows, ComparedRows]:
+    """Labelled rows in two: to choose by and to judge; each class in both, and what hangs together in one."""
+    labels = np.asarray(rows.labels)
+    names = np.arange(len(labels)) if rows.groups is None else rows.groups
+    _, first, members = np.unique(names, return_index=True, return_inverse=True)
+    is_judging = np.zeros(len(first), bool)
+    is_judging[np.argsort(labels[first], kind="stable")[::2]] = True
+    judging = is_judging[members.reshape(-1)]
+    return _part(rows, np.flatnonzero(~judging)), _part(rows, np.flatnonzero(judging))
+
+
+def _part(rows: ComparedRows, chosen: NDArray[np.int64]) -> ComparedRows:
+    return dataclasses.replace(
+        rows,
+        row_ids=[rows.row_ids[row] for row in chosen],
+        images=rows.images.take(chosen) if isinstance(rows.images, Pixels) else rows.images[chosen],
+        labels=None if rows.labels is None else rows.labels[chosen],
+        groups=None if rows.groups is None else rows.groups[chosen],
+        logits=None if rows.logits is None else rows.logits[chosen],
+        words=f"{len(chosen):,} of {rows.words}",
+    )
+
+
+def _of_source(bundle: Bundle, dataset: Dataset, choice: JudgedRows, kind: str, *, most: int) -> ComparedRows:
+    rows = choice.rows
     labels = match_labels(bundle.class_names, dataset, rows)  # refuses before anything is decoded
-    chosen = np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).astype(np.int64)
+    chosen = np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)
     part = dataset.take(rows[chosen])
-    found = read_pixels(part, bundle.input) if pixels is None else pixels.take(chosen)
+    found = read_pixels(part, bundle.input) if choice.pixels is None else choice.pixels.take(chosen)
     read = np.setdiff1d(np.arange(len(chosen)), list(found.errors))
     if not len(read):
         reason = next(iter(found.errors.values()), "it is empty")
@@ -94,7 +116,7 @@ def _of_source(
         row_ids=part.row_ids[read].tolist(),
         images=found.take(read),
         labels=labels[chosen][read],
-        groups=None if groups is None else groups[chosen][read],
+        groups=None if choice.groups is None else choice.groups[chosen][read],
         num_unreadable=len(found.errors),
         remark=_MAY_BE_LEARNED_FROM if kind == "images" else "",
     )
@@ -104,7 +126,7 @@ def _kept(bundle: Bundle, reason: str) -> ComparedRows:
     remedy = "Name images of its classes: --images SOURCE (images=... in Python)"
     kept = read_parity(bundle)
     if kept is None:
-        raise InvalidValue(
+        raise NothingToCompare(
             f"{bundle.path}: there is nothing to compare an export on: {reason}, and it keeps no {FILE}. {remedy}."
         )
     images, logits = kept

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from sightline.bundles.graphs import write_with_metadata
 from sightline.bundles.sessions import Session
+from sightline.bundles.trust.novelty import OUTPUT
 from sightline.deployment.conversion.description import ExportedModel, describe
 from sightline.records import Bundle
 
@@ -30,12 +33,22 @@ logits = session.run(["logits"], {"images": images})[0][0]
 
 def convert(bundle: Bundle, target: Path) -> None:
     """Write the graph, to which the description is added; weights in other files were refused with the bundle."""
-    told = {f"{PREFIX}{key}": json.dumps(value, ensure_ascii=False) for key, value in describe(bundle).items()}
-    write_with_metadata(bundle.path / "model.onnx", target, told)
+    write_described(bundle.path / "model.onnx", target, describe(bundle))
+
+
+def write_described(graph: Path, target: Path, told: Mapping[str, Any]) -> None:
+    """Copy a graph with a description in its metadata."""
+    texts = {f"{PREFIX}{key}": json.dumps(value, ensure_ascii=False) for key, value in told.items()}
+    write_with_metadata(graph, target, texts)
 
 
 def open_exported(path: Path) -> ExportedModel:
     """The file in ONNX Runtime, with what it says of itself."""
     session = Session(path, num_classes=0)
     told = {key.removeprefix(PREFIX): text for key, text in session.metadata().items() if key.startswith(PREFIX)}
-    return ExportedModel({key: json.loads(text) for key, text in told.items()}, session.logits)
+    has_novelty = OUTPUT in session.output_shapes()
+    return ExportedModel(
+        {key: json.loads(text) for key, text in told.items()},
+        session.logits,
+        novelty=(lambda images: session.collect(images, [OUTPUT])[OUTPUT]) if has_novelty else None,
+    )
