@@ -156,13 +156,18 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("training/combination", "shared_rows selection reopening", keras_on_use_in="reopening"),),
     (Room("training", "combine distil extend resume", keras=ON_USE),),
     (Room("deployment/conversion", "formats description rows losses gate readme places"),),
-    (Room("deployment/runtimes", "onnx"),),
+    (Room("deployment/runtimes", "onnx onnx_int8 openvino"),),
     (Room("deployment/bulk", "images step"),),
     (Room("deployment", "export predict_into"),),
     (Room("information"),),
     (Room("__init__"),),
     (Room("cli", "printing options"),),
-    (Room("cli/commands", "sources runs prediction bundles exports explanation inspection drift robustness lists machine"),),
+    (
+        Room(
+            "cli/commands",
+            "sources runs prediction bundles exports explanation inspection drift robustness lists machine",
+        ),
+    ),
     (Room("cli", "main"),),
     (Room("__main__"),),
 )

@@ -59,11 +59,15 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
         outputs: tuple[str, ...] = ("logits",),
         source: dict[str, str] | None = None,
         has_parity: bool = True,
+        write: Callable[[Path], None] | None = None,
     ) -> Path:
         path = tmp_path / folder
         path.mkdir(parents=True)
         spec = spec or InputSpec(8, 8, "rgb")
-        linear_graph(path / "model.onnx", channels=spec.channels, num_classes=len(CLASSES), outputs=outputs)
+        if write is None:
+            linear_graph(path / "model.onnx", channels=spec.channels, num_classes=len(CLASSES), outputs=outputs)
+        else:
+            write(path / "model.onnx")
         write_description(path, spec=spec, class_names=CLASSES, calibration={"temperature": 1.7, "num_images": 9})
         (path / "metrics.json").write_text(json.dumps({"source": source or {}}))
         (path / "card.md").write_text("a card")
@@ -73,6 +77,62 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
         return path
 
     return make
+
+
+def uneven_graph(path: Path) -> None:
+    """A network that bears whole numbers only if it is folded first, and each channel has a range of its own.
+
+    Red goes through a steep step between 0 and 6, green and blue through a slope of 0.02 to the same height. The steep
+    layer makes numbers up to 6,000, of which a normalisation behind it leaves what the others have.
+    """
+    slopes = np.array([50, 0.02, 0.02], np.float32).reshape(3, 1, 1, 1)
+    means = np.array([6397, 0, 0], np.float32)
+    head = np.eye(3, dtype=np.float32) * 2
+    floats = {
+        "slopes": slopes,
+        "ones": np.full(3, np.sqrt(np.float32(1 + 1e-5)), np.float32),
+        "zeros": np.zeros(3, np.float32),
+        "means": means,
+        "variances": np.ones(3, np.float32),
+        "low": np.float32(0),
+        "high": np.float32(6),
+        "head": head,
+        "bias": np.zeros(3, np.float32),
+    }
+    nodes = [
+        helper.make_node("Cast", ["images"], ["wide"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["wide"], ["first"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["first", "slopes"], ["steep"], group=3, kernel_shape=[1, 1]),
+        helper.make_node("BatchNormalization", ["steep", "ones", "zeros", "means", "variances"], ["even"]),
+        helper.make_node("Clip", ["even", "low", "high"], ["clipped"]),
+        helper.make_node("GlobalAveragePool", ["clipped"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "head", "bias"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", None, None, 3])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 3])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in floats.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)])
+    model.ir_version = 10
+    path.write_bytes(model.SerializeToString())
+
+
+@pytest.fixture
+def uneven_bundle(make_bundle: MakeBundle) -> Path:
+    return make_bundle("uneven", write=uneven_graph)
+
+
+@pytest.fixture
+def many_photos() -> tuple[np.ndarray, np.ndarray]:
+    """Of each colour a hundred, 8 x 8 and noisy: uint8 images, and the numbers of their classes."""
+    draw = np.random.default_rng(3)
+    labels = np.arange(300) % 3
+    pixels = np.array(list(COLORS.values()))[labels][:, None, None] + draw.integers(-40, 40, (300, 8, 8, 3))
+    return np.clip(pixels, 0, 255).astype(np.uint8), labels
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import sightline
-from sightline.errors import InvalidValue, OutputExists, UnknownName
+from sightline.errors import CannotWrite, InvalidValue, OutputExists, UnknownName
 
 
 def test_what_sightline_wrote_is_replaced_and_what_was_changed_is_not(make_bundle, tmp_path: Path, command) -> None:
@@ -53,3 +53,15 @@ def test_a_bundle_named_by_a_dot_has_its_export_beside_it(make_bundle, monkeypat
     path = make_bundle("mine")
     monkeypatch.chdir(path)
     assert sightline.export(".", "onnx").path == path.with_name("mine-exports") / "onnx" / "model.onnx"
+
+
+@pytest.mark.parametrize("name", ["tfjs", "TensorFlowJS"])
+def test_a_format_that_is_dead_is_refused_with_what_to_take(name: str) -> None:
+    with pytest.raises(UnknownName, match="which onnxruntime-web runs as it is; a whole page will be the format 'web'"):
+        sightline.export("imagenet", name)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="it has no place that takes no files")
+def test_a_folder_that_takes_no_files_leaves_nothing(make_bundle, tmp_path: Path) -> None:
+    with pytest.raises(CannotWrite):
+        sightline.export(make_bundle(), "onnx", out=Path("/proc/exports"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -172,8 +173,10 @@ def export(
 
 def _runtime(form: Format, name: str, *, unchecked: bool) -> tuple[Any, str | None]:
     """What runs the file, and why it cannot be run: that is refused but where it is to be kept unchecked."""
+    quietly = getattr(form.module(), "quietly", contextlib.nullcontext)
     try:
-        return require(form.runtime, purpose=f"the format {name}", install=form.extra or form.install), None
+        with quietly():
+            return require(form.runtime, purpose=f"the format {name}", install=form.extra or form.install), None
     except MissingPackage as error:
         if not unchecked:
             raise
@@ -206,18 +209,18 @@ def _made(
     module, made = form.module(), staging / found.file.name
     if form.is_quantised and rows is not None:
         choosing, rows = halves(rows)
-        module.convert(bundle, made, choosing)
+        told = {"conversion": module.convert(bundle, made, choosing)}
     else:
-        module.convert(bundle, made)
+        told = {"conversion": module.convert(bundle, made)}
     if not is_checked or rows is None:
-        return {"num_unreadable": 0}
+        return {**told, "num_unreadable": 0}
     name = printable(str(found.file))
     try:
         started = time.perf_counter()
         model = module.open_exported(made)
         model.logits(rows.images[:1])
         cold = round(1000 * (time.perf_counter() - started), 1)
-        told = check_export(bundle, model, rows, name=name, is_quantised=form.is_quantised)
+        told |= check_export(bundle, model, rows, name=name, is_quantised=form.is_quantised)
     except InvalidBundle as error:
         raise ExportRefused(f"{str(error).replace(str(made), name)} The export was not kept.") from error
     return {**told, "cold_start_milliseconds": cold}

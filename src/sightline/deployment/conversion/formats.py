@@ -19,7 +19,8 @@ class Format:
         runtime: the package that runs it, as it is imported.
         install: what `pip install` has to be given for that.
         home: the module with `convert`, which writes the file of a bundle; `open_exported`, which runs it as an
-            ExportedModel; and for its README `IMPORTS` and `EXAMPLE`, lines of Python that run it.
+            ExportedModel; for its README `IMPORTS` and `EXAMPLE`, lines of Python that run it; and where the runtime
+            reports to its makers, `quietly`, a context in which it is imported.
         extra: what `pip install` has to be given to write it, too; the same where that is left out.
         beside: endings of what `convert` writes beside it under its name; with ".json", the description lies there.
         is_quantised: whether `convert` is given half of the rows, to choose by; the other half judges it by its loss.
@@ -50,6 +51,25 @@ FORMATS: dict[str, Format] = {
         runtime="onnxruntime",
         install="onnxruntime",
         home=f"{_ROOM}.onnx",
+    ),
+    "onnx-int8": Format(
+        summary="the same in whole numbers of 8 bits, a quarter of the size; kept where no loss is seen",
+        file="model.int8.onnx",
+        runtime="onnxruntime",
+        install="onnxruntime",
+        home=f"{_ROOM}.onnx_int8",
+        extra="sightline[export]",
+        is_quantised=True,
+        has_novelty=False,
+    ),
+    "openvino": Format(
+        summary="an OpenVINO network for processors of Intel, in float32",
+        file="model.xml",
+        runtime="openvino",
+        install="openvino",
+        home=f"{_ROOM}.openvino",
+        extra="sightline[openvino]",
+        beside=(".bin", ".json"),
     ),
 }
 

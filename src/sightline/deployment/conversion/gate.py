@@ -42,6 +42,7 @@ def check_export(
         raise InvalidBundle(f"{bundle.path}: {NO_NUMBER}; such a network is not exported. Train again.")
     found = _logits(model, rows, expected.shape, name)
     probabilities = bundle.task.probabilities(expected, temperature=bundle.temperature), model.probabilities(found)
+    _check_precision(model, name, is_quantised=is_quantised)
     _check_numbers(rows, probabilities[1], name=name)
     if not is_quantised:
         _check_probabilities(bundle, rows, *probabilities, name=name)
@@ -116,6 +117,15 @@ def _logits(model: ExportedModel, rows: ComparedRows, shape: tuple[int, ...], na
     return found
 
 
+def _check_precision(model: ExportedModel, name: str, *, is_quantised: bool) -> None:
+    """Images may not show what a shorter number loses, and others then do."""
+    if not is_quantised and model.precision != "float32":
+        raise ExportRefused(
+            f"{name} is run in {model.precision} by its runtime, which chose that itself; float32 is asked for. It was "
+            "not kept. Another version of its runtime may help: see `sightline doctor`."
+        )
+
+
 def _check_numbers(rows: ComparedRows, found: NDArray[np.float64], *, name: str) -> None:
     odd = np.flatnonzero(~np.isfinite(found).all(axis=1))
     if len(odd):
@@ -142,10 +152,11 @@ def _check_probabilities(
 
 def _check_novelty(bundle: Bundle, model: ExportedModel, rows: ComparedRows, name: str) -> float | None:
     """How far distances differ at most, in proportion, on the first images; None where the file tells none."""
-    if model.novelty is None or "novelty" not in bundle.capabilities:
+    session = session_of(bundle)
+    if model.novelty is None or OUTPUT not in session.output_shapes():
         return None
     some = rows.images[:PORTION]
-    expected = session_of(bundle).collect(some, [OUTPUT])[OUTPUT].reshape(len(some))
+    expected = session.collect(some, [OUTPUT])[OUTPUT].reshape(len(some))
     found = np.asarray(model.novelty(some), np.float64).reshape(len(some))
     difference = float((np.abs(found - expected) / np.maximum(np.abs(expected), 1e-3)).max())
     if not difference <= LARGEST_NOVELTY_DIFFERENCE:
