@@ -37,8 +37,15 @@ LABORATORY, CHINESE_LABORATORY = "docs/concepts.md", "docs/concepts.zh.md"
 TRUST, CHINESE_TRUST = "docs/trust.md", "docs/trust.zh.md"
 ILLUSTRATED = ("README.md", ENGLISH, CHINESE, LABORATORY, CHINESE_LABORATORY)
 DEPLOY, CHINESE_DEPLOY = "docs/deploy.md", "docs/deploy.zh.md"
-DOCUMENTS = (*ILLUSTRATED, TRUST, CHINESE_TRUST, DEPLOY, CHINESE_DEPLOY)
-TRANSLATED = ((ENGLISH, CHINESE), (LABORATORY, CHINESE_LABORATORY), (TRUST, CHINESE_TRUST), (DEPLOY, CHINESE_DEPLOY))
+EXPORT, CHINESE_EXPORT = "docs/export.md", "docs/export.zh.md"
+DOCUMENTS = (*ILLUSTRATED, TRUST, CHINESE_TRUST, DEPLOY, CHINESE_DEPLOY, EXPORT, CHINESE_EXPORT)
+TRANSLATED = (
+    (ENGLISH, CHINESE),
+    (LABORATORY, CHINESE_LABORATORY),
+    (TRUST, CHINESE_TRUST),
+    (DEPLOY, CHINESE_DEPLOY),
+    (EXPORT, CHINESE_EXPORT),
+)
 NUM_TRAIN, NUM_TEST, NUM_TEST_OF_MNIST = 3_000, 500, 10_000
 
 SHORTENED = (
@@ -134,6 +141,12 @@ def test_the_python_of_a_document_runs_from_top_to_bottom(document, few, tmp_pat
         assert keras_answer == onnx_answer
     else:
         assert re.search(r"^accuracy 0\.\d{4} \[0\.\d{4}, 0\.\d{4}\] on 500 images$", printed, re.MULTILINE)
+
+
+def test_the_python_of_the_page_about_exports_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(blocks(EXPORT, "python")), {})
+    assert capsys.readouterr().out == "model.onnx True\n13 1.0 float32\n"
 
 
 def test_the_readme_shows_five_lines_of_python():

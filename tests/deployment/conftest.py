@@ -171,13 +171,18 @@ def program_of(readme: Path) -> str:
 
 
 @pytest.fixture
-def answer_of() -> Callable[[Path, Path], tuple[str, float]]:
-    """What the program in a README prints of an image, run where the file lies and where there is no Sightline."""
+def answer_of() -> Callable[..., tuple[str, float]]:
+    """What the program in a README prints of an image, run where the file lies, without Sightline and Keras."""
 
-    def run_program(readme: Path, image: Path) -> tuple[str, float]:
+    def run_program(readme: Path, image: Path, python: Path = Path(sys.executable)) -> tuple[str, float]:
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         done = subprocess.run(
-            [sys.executable, "-c", "import sys; sys.modules['sightline'] = None\n" + program_of(readme), str(image)],
+            [
+                python,
+                "-c",
+                "import sys; sys.modules['sightline'] = sys.modules['keras'] = None\n" + program_of(readme),
+                str(image),
+            ],
             capture_output=True,
             text=True,
             check=True,

@@ -5,11 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
 
 import sightline
+from sightline.bundles.bundle import write_manifest
 from sightline.deployment.runtimes import openvino
-from sightline.errors import InvalidBundle, MissingPackage
+from sightline.errors import ExportRefused, InvalidBundle, MissingPackage
 
 
 def test_it_answers_as_its_bundle_in_float32_and_its_readme_says_how(run: Path, photos: Path, answer_of) -> None:
@@ -49,6 +51,18 @@ def test_nothing_is_reported_to_the_makers_of_openvino(tmp_path: Path) -> None:
     )
     assert done.stdout == "[]\n"
     assert not list(tmp_path.iterdir())  # it would keep an identity of this user
+
+
+def test_a_network_that_openvino_cannot_hold_is_refused_with_what_it_misses(make_bundle, photos: Path) -> None:
+    pytest.importorskip("openvino")
+    path = make_bundle()
+    model = onnx.load(path / "model.onnx")
+    model.graph.node[2].CopyFrom(onnx.helper.make_node("Bernoulli", ["mean"], ["logits"], seed=1.0))
+    onnx.save(model, path / "model.onnx")
+    write_manifest(path, kind="embedded")
+    with pytest.raises(ExportRefused, match=r"OpenVINO does not hold this network \(.*Bernoulli"):
+        sightline.export(path, "openvino", images=photos)
+    assert not (path.parent / "bundle-exports").exists()
 
 
 def test_without_openvino_its_line_of_pip_is_said(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,5 +93,5 @@ def _precision(hint: Any) -> str:
 
 def _line(error: Exception) -> str:
     """The last line of what OpenVINO says, before which it names lines of its own code."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip(" -") for line in str(error).splitlines() if line.strip(" -")]
     return lines[-1] if lines else type(error).__name__
