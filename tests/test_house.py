@@ -108,6 +108,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     ),
     (Room("reporting/pages/sections", "slices doubts maps robustness"),),
     (Room("reporting/pages/explanations", "page"),),
+    (Room("reporting/pages/sorting", "plan_page"),),
     (Room("evaluation/measuring", "scoring finished_runs judging paired_tests drift"),),
     (Room("evaluation/corruptions", "filters strengths changes"),),
     (Room("evaluation/slicing", "membership clusters finding"),),
@@ -158,14 +159,15 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("deployment/conversion", "formats description rows losses gate readme places"),),
     (Room("deployment/runtimes", "onnx onnx_int8 openvino"),),
     (Room("deployment/bulk", "images step"),),
-    (Room("deployment", "export predict_into"),),
+    (Room("deployment/sorting", "journal places companions steps planning"),),
+    (Room("deployment", "export predict_into sort"),),
     (Room("information"),),
     (Room("__init__"),),
     (Room("cli", "printing options"),),
     (
         Room(
             "cli/commands",
-            "sources runs prediction bundles exports explanation inspection drift robustness lists machine",
+            "sources runs prediction bundles exports explanation inspection drift robustness sorting lists machine",
         ),
     ),
     (Room("cli", "main"),),
@@ -175,7 +177,8 @@ ROWS: tuple[tuple[Room, ...], ...] = (
 # `sightline.train` would be replaced by a module of that name as soon as it is imported.
 PUBLIC_FUNCTIONS = (
     "show audit find_learning_rate train resume combine distil evaluate predict stress verify runs check "
-    "reopen predict_into similar compare explain export sort serve models datasets recipes cache load split recipe"
+    "reopen predict_into undo_sort similar compare explain export sort serve models datasets recipes cache load "
+    "split recipe"
 )
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base"}
 

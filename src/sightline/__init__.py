@@ -31,6 +31,8 @@ _HOMES: dict[str, str] = {
     "evaluate": "sightline.evaluation.evaluate",
     "predict": "sightline.bundles.prediction",
     "predict_into": "sightline.deployment.predict_into",
+    "sort": "sightline.deployment.sort",
+    "undo_sort": "sightline.deployment.sort",
     "stress": "sightline.evaluation.stress",
     "check": "sightline.evaluation.check",
     "reopen": "sightline.evaluation.measuring.finished_runs",
@@ -58,6 +60,7 @@ _HOMES: dict[str, str] = {
     "Explanations": "sightline.evaluation.explain",
     "Similar": "sightline.evaluation.similarity",
     "Evaluation": "sightline.records",
+    "Sorting": "sightline.deployment.sort",
     "Stress": "sightline.evaluation.stress",
     "Check": "sightline.evaluation.check",
     "Comparison": "sightline.evaluation.comparison",
@@ -91,6 +94,7 @@ if TYPE_CHECKING:  # for editors and type checkers alone
     from sightline.data.splitting.splits import split as split
     from sightline.deployment.export import Export as Export, export as export
     from sightline.deployment.predict_into import predict_into as predict_into
+    from sightline.deployment.sort import Sorting as Sorting, sort as sort, undo_sort as undo_sort
     from sightline.errors import SightlineError as SightlineError
     from sightline.evaluation.check import Check as Check, check as check
     from sightline.evaluation.comparison import Comparison as Comparison, compare as compare

@@ -35,9 +35,9 @@ def photos(small_arrays: dict[str, np.ndarray], tmp_path: Path) -> Path:
 def test_commands_bear_the_names_of_the_functions_that_they_call() -> None:
     functions = {name for name in sightline.__all__ if name[0].islower()}
     # These serve the machine and the shell; opening, dividing, configuring, opening again and trusting are steps of the
-    # library, where `predict --out` has a name of its own, too.
+    # library, where `predict --out` and `sort --undo` have names of their own, too.
     commands = {name.replace("-", "_") for name in COMMANDS} - {"doctor", "completion"}
-    assert commands == functions - {"load", "split", "recipe", "reopen", "trusting", "predict_into"}
+    assert commands == functions - {"load", "split", "recipe", "reopen", "trusting", "predict_into", "undo_sort"}
     assert all(callable(getattr(sightline, name)) for name in functions)
 
 

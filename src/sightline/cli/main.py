@@ -29,6 +29,7 @@ from sightline.cli.commands import (
     prediction,
     robustness,
     runs,
+    sorting,
     sources,
 )
 from sightline.cli.printing import silence_stdout
@@ -103,6 +104,7 @@ COMMANDS: dict[str, Command] = {
         robustness.stress,
         robustness.stress_options,
     ),
+    "sort": Command("sort a folder into one folder a class, and take it back", sorting.sort, sorting.sort_options),
     "check": Command(
         "tell whether images are like those that a bundle was measured on", drift.check, drift.check_options
     ),

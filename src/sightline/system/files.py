@@ -332,6 +332,15 @@ def remove_unless_held(place: Path) -> None:
                 os.close(descriptor)
 
 
+@contextlib.contextmanager
+def held(place: Path) -> Iterator[None]:
+    """Hold a file or folder while it is open; a BlockingIOError where somebody else does. Not known on Windows."""
+    with contextlib.ExitStack() as open_now:
+        if (descriptor := _locked(place, wait=False)) is not None:
+            open_now.callback(os.close, descriptor)
+        yield
+
+
 def is_leftover(place: Path) -> bool:
     """Whether it is a half-written file or folder, of a process that has ended or is still at it."""
     return _PARTIAL.fullmatch(place.name) is not None
@@ -413,10 +422,8 @@ else:
         """Whether nobody else holds an open file; then it is held as long as it is open."""
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:  # the file system knows no locks
-            pass
+        except OSError as error:  # any other says that the file system knows no locks
+            return not isinstance(error, BlockingIOError)
         return True
 
     def _locked(place: Path, *, wait: bool) -> int | None:

@@ -12,7 +12,7 @@ import re
 import stat
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +93,9 @@ def short_file_name(text: str, ending: str = "", *, most_bytes: int = _MOST_BYTE
 class FreeNames:
     """Names of files of one folder of ours, no two of them one name on any system."""
 
-    def __init__(self) -> None:
-        self._taken: set[str] = set()
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        """With those that are not free."""
+        self._taken = {_as_one(name) for name in taken}
         self._counts = Counter[str]()
 
     def free(self, text: str, ending: str = "") -> str:
@@ -105,6 +106,12 @@ class FreeNames:
             name = short_file_name(f"{self._counts[_as_one(plain)] + 1:04d} {text}", ending)
         self._taken.add(key)
         return name
+
+    def free_by(self, name: str, other: Callable[[str], str]) -> str:
+        """The name, or where it is taken, what is made of it until it is free."""
+        while _as_one(name) in self._taken:
+            name = other(name)
+        return self.free(name)
 
 
 def _as_one(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +14,10 @@ from sightline.errors import UnreadableImage
 _MODEL = 0x0110
 # The block stands near the start of a JPEG; a TIFF is such a block as a whole. Other formats are rare from cameras.
 _SEARCHED_BYTES = 65_536
-_TEXT, _LONGEST_MODEL = 2, 64
+_TEXT, _LONGEST_TEXT = 2, 64
+# When a picture was taken, when it was scanned, and when its file was changed.
+_EXIF_DIRECTORY, _TAKEN, _CHANGED = 0x8769, (0x9003, 0x9004), 0x0132
+_DATE = re.compile(r"(1[89]\d\d|2\d\d\d)[:/.-](\d\d)[:/.-](\d\d)(?!\d)")
 
 _ORIENTATION = 0x0112
 _DNG_VERSION = 0xC612
@@ -218,7 +222,13 @@ def _first_directory(block: bytes) -> _Directory:
         return int.from_bytes(block[start : start + length], order)
 
     word = 8 if number(2, 2) == 43 else 4
-    start = number(word, word)
+    return _directory_at(block, number(word, word), order, word)
+
+
+def _directory_at(block: bytes, start: int, order: Literal["little", "big"], word: int = 4) -> _Directory:
+    def number(start: int, length: int) -> int:
+        return int.from_bytes(block[start : start + length], order)
+
     count = number(start, 8 if word == 8 else 2)
     first, width = start + (8 if word == 8 else 2), 4 + 2 * word
     end = min(first + min(count, _MAX_ENTRIES) * width, len(block) - width + 1)
@@ -256,14 +266,40 @@ def _check(entry: _Entry, directory: _Directory, num_bytes: int) -> None:
 
 def camera_model(data: bytes) -> str:
     """The camera's model as a whole image file names it, at most 64 letters; "" where it says none."""
+    block = _exif_block(data)
+    return "" if not block else _text_of(_first_directory(block), _MODEL, block)
+
+
+def date_taken(data: bytes) -> tuple[int, int, int] | None:
+    """Year, month and day on which a picture was taken, as a whole image file tells it; None where it tells none.
+
+    What was taken counts before what was made of it later. 1800 to 2999 are years; all else is a damaged clock.
+    """
+    block = _exif_block(data)
+    if not block:
+        return None
+    first = _first_directory(block)
+    start = next((entry.value for entry in first.entries if entry.tag == _EXIF_DIRECTORY), b"")
+    taken = _directory_at(block, int.from_bytes(start, first.order), first.order) if start and first.word == 4 else None
+    texts = [_text_of(taken, tag, block) for tag in _TAKEN] if taken is not None else []
+    for text in (*texts, _text_of(first, _CHANGED, block)):
+        if found := _DATE.match(text):
+            year, month, day = (int(part) for part in found.groups())
+            if 1 <= month <= 12 and 1 <= day <= 31:
+                return year, month, day
+    return None
+
+
+def _exif_block(data: bytes) -> bytes:
     found = data.find(b"Exif\0\0", 0, _SEARCHED_BYTES)
     block = data[found + 6 : found + 6 + _SEARCHED_BYTES] if found >= 0 else data
-    if block[:4] not in (b"II\x2a\x00", b"MM\x00\x2a"):
-        return ""
-    directory = _first_directory(block)
-    entry = next((entry for entry in directory.entries if entry.tag == _MODEL and entry.kind == _TEXT), None)
+    return block if block[:4] in (b"II\x2a\x00", b"MM\x00\x2a") else b""
+
+
+def _text_of(directory: _Directory, tag: int, block: bytes) -> str:
+    entry = next((entry for entry in directory.entries if entry.tag == tag and entry.kind == _TEXT), None)
     if entry is None:
         return ""
     start = int.from_bytes(entry.value, directory.order)
-    text = entry.value if entry.count <= directory.word else block[start : start + _LONGEST_MODEL]
-    return " ".join(text[: min(entry.count, _LONGEST_MODEL)].split(b"\0")[0].decode("ascii", "replace").split())
+    text = entry.value if entry.count <= directory.word else block[start : start + _LONGEST_TEXT]
+    return " ".join(text[: min(entry.count, _LONGEST_TEXT)].split(b"\0")[0].decode("ascii", "replace").split())

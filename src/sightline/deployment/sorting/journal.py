@@ -1,0 +1,165 @@
+"""What is written down before a file is touched: all steps of a sorting, so that it can be gone on with and undone."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from sightline.errors import InvalidSource
+from sightline.system.files import write_atomically
+from sightline.system.stored import read_plain
+from sightline.system.text import json_line, printable
+
+MARK = "sightline-sort"
+WAYS = ("copy", "hardlink", "link", "move")
+_NAME = re.compile(r"\.sightline-sort-(\d{3,6})\.jsonl")
+# A step takes some 200 bytes.
+_MOST_BYTES = 2**31
+
+
+@dataclass(frozen=True)
+class Step:
+    """One file: where it lies, where it goes, and what it was when that was decided.
+
+    Attributes:
+        source: inside the folder that is sorted, "/" between its parts.
+        target: inside the folder that is sorted into.
+        num_bytes: of the file.
+        time: of its last change, in ns.
+    """
+
+    source: str
+    target: str
+    num_bytes: int
+    time: int
+
+
+@dataclass(frozen=True)
+class Journal:
+    """All that a sorting does.
+
+    Attributes:
+        path: of the file that says so, in the folder that is sorted into.
+        source: the folder that is sorted.
+        into: the folder that is sorted into.
+        by: one of `WAYS`.
+        asked: what else was asked, by which it is known whether the same command goes on.
+        folders: that it makes, outer ones first, inside `into`.
+        steps: in their order.
+        is_finished: whether all of them were gone through.
+        is_new: whether the folder that is sorted into was made for it.
+    """
+
+    path: Path
+    source: Path
+    into: Path
+    by: str
+    asked: Mapping[str, Any]
+    folders: Sequence[str]
+    steps: Sequence[Step]
+    is_finished: bool = False
+    is_new: bool = False
+
+
+def journals_in(into: Path) -> list[Path]:
+    """Those of a folder, the oldest first."""
+    try:
+        found = [(int(match[1]), path) for path in into.iterdir() if (match := _NAME.fullmatch(path.name))]
+    except OSError:
+        return []
+    return [path for _, path in sorted(found)]
+
+
+def next_journal(into: Path) -> Path:
+    """The path of one more."""
+    last = journals_in(into)[-1:]
+    number = int(_NAME.fullmatch(last[0].name)[1]) + 1 if last else 1  # type: ignore[index]  # it matched before
+    return into / f".sightline-sort-{number:03d}.jsonl"
+
+
+def write_journal(journal: Journal) -> None:
+    """Write it whole, and flush it to the disk, before the first of its steps."""
+    head = {
+        "made_by": MARK,
+        "source": str(journal.source),
+        "into": str(journal.into),
+        "by": journal.by,
+        "asked": dict(journal.asked),
+        "is_new": journal.is_new,
+        "folders": list(journal.folders),
+    }
+    lines = [
+        json_line(head),
+        *(json_line(_plain(step)) for step in journal.steps),
+        json_line({"steps": len(journal.steps)}),
+    ]
+    write_atomically(journal.path, "\n".join(lines) + "\n")
+
+
+def mark_finished(journal: Journal) -> None:
+    """Add that all steps were gone through."""
+    with journal.path.open("a", encoding="utf-8") as stream:
+        stream.write(json_line({"finished": True}) + "\n")
+
+
+def _plain(step: Step) -> dict[str, Any]:
+    return {"from": step.source, "to": step.target, "bytes": step.num_bytes, "time": step.time}
+
+
+def read_journal(path: Path) -> Journal:
+    """Read one that may be a stranger's: what leads out of its two folders is refused.
+
+    Raises:
+        InvalidSource: it is none, was cut off, belongs to another folder, or leads out of it.
+    """
+    try:
+        lines = read_plain(path, most_bytes=_MOST_BYTES).decode("utf-8").splitlines()
+        head = json.loads(lines[0])
+        source, into = Path(head["source"]), Path(head["into"])
+        by, folders, asked = head["by"], [str(folder) for folder in head["folders"]], dict(head["asked"])
+        is_ours = head["made_by"] == MARK and by in WAYS and source.is_absolute() and into.is_absolute()
+        steps = list(_steps(lines[1:]))
+    except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError, AttributeError) as error:
+        raise _refused(path, "cannot be read") from error
+    if not is_ours:
+        raise _refused(path, "was not written by Sightline")
+    if into != path.parent.resolve():
+        raise _refused(path, f"was written for {printable(str(into))}, from which this folder was moved or copied")
+    outside = next(
+        (
+            name
+            for name in (*folders, *(part for step in steps for part in (step.source, step.target)))
+            if not _is_inside(name)
+        ),
+        None,
+    )
+    if outside is not None:
+        raise _refused(path, f"names {printable(outside)}, which lies outside of the folder")
+    # What a person or a power cut left behind its steps says at most that they were gone through.
+    is_finished = any('"finished"' in line for line in lines[len(steps) + 2 :])
+    return Journal(path, source, into, by, asked, folders, steps, is_finished, head.get("is_new") is True)
+
+
+def _steps(lines: Sequence[str]) -> Iterator[Step]:
+    for number, line in enumerate(lines):
+        told = json.loads(line)
+        if "steps" in told:
+            if told["steps"] != number:
+                raise ValueError(line)
+            return
+        step = Step(str(told["from"]), str(told["to"]), int(told["bytes"]), int(told["time"]))
+        yield step
+    raise ValueError("it has no end")
+
+
+def _is_inside(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    return bool(parts) and not name.startswith("/") and ".." not in parts and "\0" not in name and ":" not in name[1:2]
+
+
+def _refused(path: Path, why: str) -> InvalidSource:
+    return InvalidSource(f"{path}: this journal {why}. Nothing was touched. Move it away if it is not yours.")

@@ -1,0 +1,150 @@
+"""From answers to a journal: which file goes where, with what goes along with it."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sightline.data.decoding.containers import read_bytes
+from sightline.data.decoding.tiff import date_taken
+from sightline.deployment.sorting.companions import companions_of, name_beside
+from sightline.deployment.sorting.journal import Journal, Step
+from sightline.deployment.sorting.places import SPECIAL, UNREADABLE, Date, Destinations, Rules
+from sightline.errors import UnreadableImage
+from sightline.system.progress import reporter
+
+
+@dataclass(frozen=True)
+class PlannedImage:
+    """One image of a plan.
+
+    Attributes:
+        source: inside the folder that is sorted.
+        target: inside the folder that is sorted into.
+        of: its class, or one of `SPECIAL`.
+        about: why it goes there, in words.
+    """
+
+    source: str
+    target: str
+    of: str
+    about: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sorting would do.
+
+    Attributes:
+        journal: its steps.
+        images: in their order; more steps than images where something goes along with them.
+        left: (file, reason) of what stays where it is.
+        folders: class name, or one of `SPECIAL`, to the folder that it goes to.
+    """
+
+    journal: Journal
+    images: Sequence[PlannedImage]
+    left: Sequence[tuple[str, str]]
+    folders: Mapping[str, str]
+
+    @property
+    def num_unreadable(self) -> int:
+        """How many of the images cannot be read."""
+        return sum(image.of == UNREADABLE for image in self.images)
+
+    def counts(self) -> dict[str, int]:
+        """Folder to images in it, most first; the three beside the classes last."""
+        found = Counter(image.of for image in self.images)
+        ranked = sorted(found, key=lambda of: (of in SPECIAL, -found[of], of))
+        return {self.folders[of]: found[of] for of in ranked}
+
+
+def read_answers(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a file of answers."""
+    with path.open(encoding="utf-8") as stream:
+        for line in stream:
+            yield json.loads(line)
+
+
+def make_plan(journal: Journal, rows: Iterable[Mapping[str, Any]], class_names: Sequence[str], rules: Rules) -> Plan:
+    """Where each answered file goes.
+
+    Args:
+        journal: without steps and folders.
+        rows: answers to files in its folder.
+        class_names: of the bundle.
+        rules: what has to hold of an answer.
+    """
+    answered = [(Path(row["path"]).relative_to(journal.source).as_posix(), row) for row in rows]
+    beside = companions_of(journal.source, [name for name, _ in answered])
+    places = Destinations(journal.into, class_names, rules.pattern)
+    images, steps, left = [], [], []
+    with reporter().bar("planning", total=len(answered)) as bar:
+        for name, row in answered:
+            bar.advance(1)
+            step = _step(journal.source, name)
+            if isinstance(step, str):
+                left.append((name, step))
+                continue
+            special = rules.why(row)
+            of = special or str(row["label"])
+            taken_on = functools.partial(_date, journal.source / name)
+            target = places.place(name.rpartition("/")[2], of, taken_on)
+            images.append(PlannedImage(name, target, of, _about(row)))
+            steps.append(Step(name, target, step.num_bytes, step.time))
+            for companion in beside.get(name, ()):
+                found = _step(journal.source, companion)
+                if isinstance(found, str):
+                    left.append((companion, found))
+                    continue
+                there = places.companion(target, name_beside(name, target, companion))
+                steps.append(Step(companion, there, found.num_bytes, found.time))
+    folders = _missing_folders(journal.into, (step.target for step in steps))
+    whole = Journal(
+        journal.path, journal.source, journal.into, journal.by, journal.asked, folders, steps, is_new=journal.is_new
+    )
+    return Plan(whole, images, left, places.folders)
+
+
+def _step(source: Path, name: str) -> Step | str:
+    """What a file is now; or why it is left where it is."""
+    try:
+        found = os.lstat(source / name)
+    except OSError as error:
+        return f"it cannot be looked at ({error.strerror})"
+    if stat.S_ISLNK(found.st_mode):
+        return "it is a link, and what it leads to is not moved or copied by it"
+    if not stat.S_ISREG(found.st_mode):
+        return "it is no file"
+    return Step(name, "", found.st_size, found.st_mtime_ns)
+
+
+def _date(path: Path) -> Date | None:
+    try:
+        return date_taken(read_bytes(path))
+    except UnreadableImage:
+        return None
+
+
+def _about(row: Mapping[str, Any]) -> str:
+    if row["error"] is not None:
+        return str(row["error"])
+    among = f", one of {len(row['set'])}" if len(row.get("set") or ()) > 1 else ""
+    notes = [word for word in ("unsure", "novel") if row.get(word)]
+    return f"{row['label']} {row['confidence']:.3f}{among}{''.join(f', {note}' for note in notes)}"
+
+
+def _missing_folders(into: Path, targets: Iterable[str]) -> list[str]:
+    """Every folder that the targets need and that is not there, outer ones first."""
+    needed: dict[str, None] = {}
+    for target in targets:
+        parts = target.split("/")[:-1]
+        needed.update({"/".join(parts[: depth + 1]): None for depth in range(len(parts))})
+    return [folder for folder in sorted(needed) if not (into / folder).is_dir()]

@@ -1,0 +1,197 @@
+"""The steps there and back: each goes by what lies on the disk, so that it may be repeated, and loses nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from sightline.deployment.sorting.journal import Journal, Step
+from sightline.system.files import remove_leftovers, sha256_of
+
+# What a file system answers that has no hard links.
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_PARTIAL = ".sort.*.partial"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a step: it is done, or why it was left."""
+
+    step: Step
+    why_left: str = ""
+
+
+def make_folders(journal: Journal) -> None:
+    """Make those of a sorting, and clear what a killed one left half copied."""
+    journal.into.mkdir(parents=True, exist_ok=True)
+    for folder in journal.folders:
+        place = journal.into / folder
+        place.mkdir(exist_ok=True)
+        remove_leftovers(place, _PARTIAL)
+
+
+def do(journal: Journal, step: Step) -> Outcome:
+    """Bring one file to its place; what is there already stays, and what is no longer as it was planned is left."""
+    source, target = journal.source / step.source, journal.into / step.target
+    before, after = _status(source), _status(target)
+    if before is None:
+        is_there = journal.by == "move" and after is not None and _is_as_planned(after, step)
+        return Outcome(step, "" if is_there else "it is gone")
+    if after is not None:
+        return _finish(journal.by, step, source, target)
+    if not _is_as_planned(before, step):
+        return Outcome(step, "it changed since it was looked at")
+    try:
+        if journal.by == "copy":
+            _copy(source, target)
+        elif journal.by == "link":
+            target.symlink_to(source)
+        elif journal.by == "hardlink":
+            os.link(source, target)
+        else:
+            _move(source, target)
+    except FileExistsError:
+        return Outcome(step, "something lies in its place")
+    return Outcome(step)
+
+
+def _finish(by: str, step: Step, source: Path, target: Path) -> Outcome:
+    """Where both are there: whether it is what a killed sorting had brought there."""
+    in_the_way = Outcome(step, "something lies in its place")
+    if by == "link":
+        return Outcome(step) if target.is_symlink() and target.readlink() == source else in_the_way
+    if target.is_symlink():
+        return in_the_way
+    if by in ("hardlink", "move") and source.samefile(target):
+        if by == "move":
+            source.unlink()
+        return Outcome(step)
+    if by != "hardlink" and _is_same(source, target):
+        if by == "move":
+            source.unlink()
+        return Outcome(step)
+    return in_the_way
+
+
+def undo(journal: Journal, step: Step) -> Outcome:
+    """Take one file back; what its user changed since is left."""
+    source, target = journal.source / step.source, journal.into / step.target
+    if leads_out(journal.into, target) or leads_out(journal.source, source):
+        return Outcome(step, "a link leads out of the folder")
+    before, after = _status(source), _status(target)
+    if journal.by == "move":
+        return _move_back(step, source, target)
+    if after is None:
+        return Outcome(step)
+    if journal.by == "link":
+        is_ours = target.is_symlink() and target.readlink() == source
+    elif journal.by == "hardlink":
+        is_ours = before is not None and os.path.samestat(before, after)
+    else:
+        is_original_changed = before is not None and not _is_as_planned(before, step)
+        is_ours = _is_as_planned(after, step) and (before is None or is_original_changed or _is_same(source, target))
+        if is_ours and before is None:
+            return Outcome(step, "its original is gone, and this is the only one left")
+    if not is_ours:
+        return Outcome(step, "it was changed since")
+    target.unlink()
+    return Outcome(step)
+
+
+def _move_back(step: Step, source: Path, target: Path) -> Outcome:
+    before, after = _status(source), _status(target)
+    if after is None:
+        return Outcome(step, "" if before is not None else "it is gone")
+    if before is not None:
+        if not target.is_symlink() and (os.path.samestat(before, after) or _is_same(source, target)):
+            target.unlink()
+            return Outcome(step)
+        return Outcome(step, "something lies where it was")
+    if not _is_as_planned(after, step):
+        return Outcome(step, "it was changed since")
+    source.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _move(target, source)
+    except FileExistsError:
+        return Outcome(step, "something lies where it was")
+    return Outcome(step)
+
+
+def remove_folders(journal: Journal) -> None:
+    """Remove the folders that a sorting made and that are empty now."""
+    for folder in reversed(journal.folders):
+        with contextlib.suppress(OSError):
+            (journal.into / folder).rmdir()
+
+
+def leads_out(root: Path, place: Path) -> bool:
+    """Whether a link on the way to a file leads out of a folder."""
+    return not place.parent.resolve().is_relative_to(root.resolve())
+
+
+def _copy(source: Path, target: Path, *, is_verified: bool = False) -> None:
+    """Beside its place, then under its name, if nothing has it by then."""
+    partial = target.with_name(f".sort.{secrets.token_hex(4)}.partial")
+    try:
+        shutil.copyfile(source, partial)
+        shutil.copystat(source, partial)
+        if is_verified:
+            with partial.open("rb+") as stream:
+                os.fsync(stream.fileno())
+            if sha256_of(source) != sha256_of(partial):
+                raise OSError(errno.EIO, "what was copied is not what lay there", str(target))
+        _put(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _move(source: Path, target: Path) -> None:
+    """Under another name on the same disk; to another disk copied, compared and only then removed."""
+    try:
+        _put(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        _copy(source, target, is_verified=True)
+        source.unlink()
+
+
+def _put(place: Path, target: Path) -> None:
+    """Rename, and never onto what is there: a FileExistsError."""
+    try:
+        os.link(place, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # Without hard links the name is taken by an empty file first, which is ours to be replaced.
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        place.replace(target)
+        return
+    place.unlink()
+
+
+def _status(place: Path) -> os.stat_result | None:
+    try:
+        return place.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _is_as_planned(found: os.stat_result, step: Step) -> bool:
+    return stat.S_ISREG(found.st_mode) and found.st_size == step.num_bytes and found.st_mtime_ns == step.time
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether two files hold the same bytes; links and what cannot be read do not."""
+    try:
+        if one.is_symlink() or other.is_symlink() or one.stat().st_size != other.stat().st_size:
+            return False
+        return sha256_of(one) == sha256_of(other)
+    except OSError:
+        return False

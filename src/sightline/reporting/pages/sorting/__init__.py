@@ -1,0 +1,1 @@
+"""The page of what a sorting would do, before it does it."""

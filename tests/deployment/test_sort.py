@@ -1,0 +1,212 @@
+"""A folder is sorted, planned, gone on with and taken back, by the function and by the command."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import sightline
+from sightline.deployment.sorting import steps as steps_module
+from sightline.errors import InvalidValue, OutputExists
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def mixed(photos: Path) -> Path:
+    """The photographs of three classes in one folder, with what goes along, a damaged one and a link."""
+    folder = photos.parent / "mixed"
+    folder.mkdir()
+    for number, path in enumerate(sorted(photos.rglob("*.png"))):
+        path.replace(folder / f"{number:02d}.png")
+    (folder / "00.xmp").write_text("settings")
+    (folder / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    return folder
+
+
+@pytest.mark.parametrize("by", ["copy", "move"])
+def test_each_file_is_in_the_folder_of_its_class_and_comes_back(make_bundle, mixed: Path, by: str) -> None:
+    before = tree(mixed)
+    found = sightline.sort(make_bundle(), mixed, mixed.parent / "sorted", by=by, progress=False)
+    assert found.counts == {"cat": 4, "dog": 4, "owl": 4, "_unreadable": 1}
+    assert (found.num_files, found.num_unreadable, list(found.left)) == (14, 1, [])
+    there = {name: content for name, content in tree(mixed.parent / "sorted").items() if not name.startswith(".")}
+    assert sorted(there)[:5] == ["_unreadable/bad.png", "cat/00.png", "cat/00.xmp", "cat/01.png", "cat/02.png"]
+    assert {name.rpartition("/")[2]: content for name, content in there.items()} == before
+    assert tree(mixed) == ({} if by == "move" else before)
+    back = sightline.undo_sort(mixed.parent / "sorted", progress=False)
+    assert (back.num_files, list(back.left)) == (14, [])
+    assert tree(mixed) == before
+    assert not (mixed.parent / "sorted").exists()
+
+
+def test_doubtful_answers_have_a_folder_of_their_own(make_bundle, mixed: Path) -> None:
+    found = sightline.sort(make_bundle(), mixed, mixed.parent / "sorted", min_confidence=1.0, progress=False)
+    assert found.counts == {"_unsure": 12, "_unreadable": 1}
+
+
+def test_a_plan_touches_nothing_and_can_be_drawn(make_bundle, mixed: Path, tmp_path: Path) -> None:
+    (mixed / "link.png").symlink_to(mixed / "00.png")
+    before = tree(tmp_path)
+    found = sightline.sort(make_bundle("b"), mixed, tmp_path / "sorted", dry_run=True, progress=False)
+    assert {name for name in tree(tmp_path) if not name.startswith(("b/", "cache/"))} == {
+        name for name in before if not name.startswith(("b/", "cache/"))
+    }
+    assert not (tmp_path / "sorted").exists()
+    found.write_page(tmp_path / "plan.html")
+    page = (tmp_path / "plan.html").read_text(encoding="utf-8")
+    assert page.count("<img ") == 12
+    assert "1 file would stay where it is" in page
+    assert "link.png" in page
+
+
+def test_a_second_sorting_goes_into_the_same_folders_and_is_taken_back_first(make_bundle, mixed: Path) -> None:
+    bundle, into = make_bundle(), mixed.parent / "sorted"
+    sightline.sort(bundle, mixed, into, progress=False)
+    once = {name for name in tree(into) if not name.startswith(".")}
+    again = sightline.sort(bundle, mixed, into, progress=False)
+    assert again.num_files == 14
+    assert "cat/0002 00.png" in tree(into)
+    assert "cat/0002 00.xmp" in tree(into)
+    sightline.undo_sort(into, progress=False)
+    assert {name for name in tree(into) if not name.startswith(".")} == once
+    sightline.undo_sort(into, progress=False)
+    with pytest.raises(InvalidValue, match="there is no sorting to take back"):
+        sightline.undo_sort(into, progress=False)
+
+
+def test_a_stopped_sorting_is_gone_on_with_and_another_one_refused(
+    make_bundle, mixed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle, into = make_bundle(), mixed.parent / "sorted"
+    put, calls = steps_module._put, []
+
+    def stopping(place: Path, target: Path) -> None:
+        calls.append(target)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        put(place, target)
+
+    monkeypatch.setattr(steps_module, "_put", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        sightline.sort(bundle, mixed, into, progress=False)
+    monkeypatch.undo()
+    with pytest.raises(OutputExists, match="another sorting was stopped here"):
+        sightline.sort(bundle, mixed, into, by="move", progress=False)
+    found = sightline.sort(bundle, mixed, into)
+    assert "going on with" in capsys.readouterr().err
+    assert (found.num_files, found.num_unreadable) == (14, 1)
+    sightline.undo_sort(into, progress=False)
+    assert not into.exists()
+
+
+def test_two_do_not_sort_into_one_folder(make_bundle, mixed: Path) -> None:
+    into = mixed.parent / "sorted"
+    into.mkdir()
+    from sightline.system.files import held
+
+    with held(into), pytest.raises(OutputExists, match="another command is sorting into it"):
+        sightline.sort(make_bundle(), mixed, into, progress=False)
+
+
+def test_what_cannot_be_asked_is_refused_before_anything_is_done(make_bundle, mixed: Path, tmp_path: Path) -> None:
+    bundle, before = make_bundle(), tree(tmp_path)
+    for into, options, message in (
+        (mixed / "in", {}, "it lies in"),
+        (mixed.parent, {}, "it lies in"),
+        (mixed, {}, "it lies in"),
+        (bundle / "x", {}, "belongs to the bundle"),
+        (tmp_path / "new", {"by": "teleport"}, "no way of sorting is called 'teleport'"),
+        (tmp_path / "new", {"min_confidence": 1.5}, "min_confidence must be"),
+        (tmp_path / "new", {"max_set_size": 1}, "Name a coverage"),
+        (tmp_path / "new", {"pattern": "../{name}"}, "stay in the folder"),
+    ):
+        with pytest.raises((InvalidValue, OutputExists, sightline.SightlineError), match=message):
+            sightline.sort(bundle, mixed, into, progress=False, **options)
+    with pytest.raises(InvalidValue, match="there is no such folder"):
+        sightline.sort(bundle, tmp_path / "gone", tmp_path / "new", progress=False)
+    assert tree(tmp_path) == before
+
+
+def test_the_command_sorts_plans_and_takes_back(make_bundle, mixed: Path, command) -> None:
+    bundle = make_bundle()
+    planned = command("sort", bundle, mixed, "--into", "sorted", "--dry-run")
+    assert planned.code == 1, "one cannot be read"
+    assert "nothing was touched" in planned.out
+    assert (mixed.parent / "sort-plan.html").exists()
+    done = command("sort", bundle, mixed, "--into", "sorted", "--by", "hardlink", "--json")
+    told = json.loads(done.out)
+    assert (done.code, told["did"], told["num_files"], told["counts"]["cat"]) == (1, "sorted", 14, 4)
+    assert (mixed.parent / "sorted" / "cat" / "00.png").samefile(mixed / "00.png")
+    assert command("sort", "--undo", "sorted", "--quiet").code == 0
+    assert "name a bundle, a folder and --into DIR" in command("sort", bundle, mixed).err
+    assert "stands alone" in command("sort", bundle, mixed, "--undo", "sorted").err
+
+
+def test_names_of_all_kinds_keep_their_bytes(make_bundle, tmp_path: Path) -> None:
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    for name in (b"\xff.png", "猫.png".encode(), b"-rf.png", b"a\nb.png", b"x" * 251 + b".png"):
+        Image.new("RGB", (9, 9), (200, 60, 20)).save(folder / os.fsdecode(name), "PNG")
+    before = tree(folder)
+    found = sightline.sort(make_bundle(), folder, tmp_path / "sorted", by="move", progress=False)
+    assert (found.counts, found.num_files) == ({"cat": 5}, 5)
+    sightline.undo_sort(tmp_path / "sorted", progress=False)
+    assert tree(folder) == before
+
+
+def pictures_in(*folders: Path) -> set[bytes]:
+    """What is held under any name but those of our own notes."""
+    found = [tree(folder) for folder in folders if folder.exists()]
+    return {
+        value for part in found for name, value in part.items() if ".sightline" not in name and ".sort." not in name
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
+@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.soak)])
+def test_killed_at_random_instants_there_and_back_nothing_is_lost(make_bundle, tmp_path: Path, kills: int) -> None:
+    bundle, folder = make_bundle(), tmp_path / "many"
+    folder.mkdir()
+    for number in range(400):
+        Image.new("RGB", (9, 9), ((200, 60, 20), (30, 210, 60))[number % 2]).save(folder / f"{number:03d}.png")
+        (folder / f"{number:03d}.xmp").write_text(f"settings {number}")
+    before, draw = tree(folder), random.Random(kills)
+    program = [sys.executable, "-m", "sightline", "sort"]
+    there = [*program, str(bundle), str(folder), "--into", str(tmp_path / "sorted"), "--by", "move", "--quiet"]
+    back = [*program, "--undo", str(tmp_path / "sorted"), "--quiet"]
+    begun = time.monotonic()
+    subprocess.run(there, check=True, capture_output=True)
+    taken = time.monotonic() - begun
+    subprocess.run(back, check=True, capture_output=True)
+    assert tree(folder) == before
+    contents, done = set(before.values()), 0
+    while done < kills:
+        for words in (there, back):
+            finished = False
+            while not finished:
+                process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                try:
+                    code = process.wait(draw.uniform(0.2, 1.2) * taken if done < kills else None)
+                    finished = True
+                    assert code == 0
+                except subprocess.TimeoutExpired:
+                    process.send_signal(signal.SIGKILL)
+                    process.wait()
+                    done += 1
+                    found = pictures_in(folder, tmp_path / "sorted")
+                    assert found == contents
+    assert tree(folder) == before
+    assert not (tmp_path / "sorted").exists()
