@@ -60,6 +60,16 @@ class Sorting:
         num_unreadable: of the images, those that cannot be read.
         left: (file, reason) of what was left where it was.
         plan: of a sorting that was planned in this call; None of what was gone on with or undone.
+
+    Example:
+        >>> import sightline, tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> place = Path(tempfile.mkdtemp())
+        >>> Image.new("RGB", (64, 64), "white").save(place / "wall.png")
+        >>> print(sightline.sort("imagenet", place, f"{place}-by-class", min_confidence=0.9, dry_run=True))
+        1 _unsure/
+        1 file would be copied to ...; nothing was touched
     """
 
     into: Path
@@ -227,11 +237,15 @@ def undo_sort(into: str | Path, *, progress: bool = True) -> Sorting:
         CannotWrite: the disk is full or read-only; the same call goes on.
 
     Example:
-        >>> import sightline
-        >>> sightline.undo_sort(".")
-        Traceback (most recent call last):
-        ...
-        sightline.errors.InvalidValue: .: there is no sorting to take back here. Name the folder that was sorted into.
+        >>> import sightline, tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> place = Path(tempfile.mkdtemp())
+        >>> (place / "photos").mkdir()
+        >>> Image.new("RGB", (64, 64), "white").save(place / "photos" / "wall.png")
+        >>> moved = sightline.sort("imagenet", place / "photos", place / "sorted", by="move", progress=False)
+        >>> sightline.undo_sort(place / "sorted").num_files, (place / "photos" / "wall.png").exists()
+        (1, True)
     """
     target = absolute_path(into)
     if not journals_in(target):

@@ -40,14 +40,7 @@ def companions_of(folder: Path, images: Sequence[str]) -> dict[str, list[str]]:
 
 
 def name_beside(image: str, placed: str, companion: str) -> str:
-    """What a companion is called beside an image that was placed under another name.
-
-    Example:
-        >>> name_beside("a/IMG_1.JPG", "cat/0002 IMG_1.JPG", "a/IMG_1.xmp")
-        '0002 IMG_1.xmp'
-        >>> name_beside("a/IMG_1.JPG", "cat/0002 IMG_1.JPG", "a/IMG_1.JPG.xmp")
-        '0002 IMG_1.JPG.xmp'
-    """
+    """What a companion is called beside an image that was placed under another name: "0002 I.xmp" by "0002 I.JPG"."""
     whole, new, name = (path.rpartition("/")[2] for path in (image, placed, companion))
     if whole == new:
         return name

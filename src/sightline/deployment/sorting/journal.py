@@ -111,11 +111,7 @@ def _plain(step: Step) -> dict[str, Any]:
 
 
 def read_journal(path: Path) -> Journal:
-    """Read one that may be a stranger's: what leads out of its two folders is refused.
-
-    Raises:
-        InvalidSource: it is none, was cut off, belongs to another folder, or leads out of it.
-    """
+    """Read one that may be a stranger's: what was cut off, moved, or leads out of its two folders is refused."""
     try:
         lines = read_plain(path, most_bytes=_MOST_BYTES).decode("utf-8").splitlines()
         head = json.loads(lines[0])

@@ -51,11 +51,7 @@ class Rules:
 
 
 def check_pattern(pattern: str) -> None:
-    """Refuse a pattern that does not name each file, or could lead out of the folder.
-
-    Example:
-        >>> check_pattern("{class}/{year}-{month}/{name}")
-    """
+    """Refuse a pattern that does not name each file, or could lead out of the folder."""
     try:
         parts = list(string.Formatter().parse(pattern))
     except ValueError as error:
