@@ -169,6 +169,19 @@ def test_a_network_that_openvino_saves_in_float16_as_it_does_by_itself_is_refuse
         check_export(bundle, openvino.open_exported(tmp_path / "half.xml"), rows, name="it")
 
 
+def test_openvino_in_bfloat16_is_refused_where_the_processor_has_it(colours, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    from sightline.deployment.runtimes import openvino
+
+    bundle, rows = colours
+    openvino.convert(bundle, tmp_path / "model.xml")
+    model = openvino.open_exported(tmp_path / "model.xml", settings={"INFERENCE_PRECISION_HINT": "bf16"})
+    if model.precision == "float32":
+        pytest.skip("this processor has no bfloat16, and OpenVINO takes float32")
+    with pytest.raises(ExportRefused, match="it is run in bfloat16"):
+        check_export(bundle, model, rows, name="it")
+
+
 def test_a_novelty_that_differs_is_refused(make_bundle, photos: Path) -> None:
     path = make_bundle(outputs=("logits", "disagreement"))
     graph = onnx.load(path / "model.onnx")

@@ -62,7 +62,7 @@ _EQUAL = (
     "{report} has the figures."
 )
 _QUANTISED = (
-    "Its numbers are whole ones, so that its probabilities are not its bundle's. Compared on {words}: {could_hide}; "
+    "Its probabilities are not those of its bundle. Compared with it on {words}: {could_hide}; "
     "{report} has the figures."
 )
 _UNCHECKED = "**It was not compared with its bundle**: {why}. Trust it only after you have compared them yourself."
