@@ -65,7 +65,8 @@ def sorted_by(by: str, source: Path, into: Path) -> tuple[float, float, float]:
     def steps() -> None:
         make_folders(planned)
         left = [outcome for step in planned.steps if (outcome := do(planned, step)).why_left]
-        assert not left, left[:3]
+        if left:
+            raise SystemExit(f"some files stayed: {left[:3]}")
         mark_finished(planned)
 
     return timed(plan), timed(steps), timed(lambda: undo_sort(into))
@@ -77,9 +78,8 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
-    print(
-        f"{asked.files:,} images and {asked.files // 2:,} settings, {platform.platform()}, CPython {platform.python_version()}"
-    )
+    python = f"CPython {platform.python_version()}"
+    print(f"{asked.files:,} images and {asked.files // 2:,} settings, {platform.platform()}, {python}")
     with tempfile.TemporaryDirectory() as folder, reporting("quiet"):
         root = Path(folder).resolve()
         source = root / "photos"
@@ -90,7 +90,8 @@ def main() -> None:
         for _ in range(asked.rounds):
             for by, rounds in found.items():
                 os.sync()
-                copied = timed(lambda: subprocess.run(["cp", "-r", str(source), str(root / "copied")], check=True))
+                copying = ["cp", "-r", str(source), str(root / "copied")]  # what it is timed beside
+                copied = timed(lambda command=copying: subprocess.run(command, check=True))
                 shutil.rmtree(root / "copied")
                 os.sync()
                 rounds.append((copied, *sorted_by(by, source, root / "sorted")))
