@@ -19,11 +19,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sightline.deployment.sort import undo_sort
-from sightline.deployment.sorting.journal import Journal, mark_finished, write_journal
+from sightline.deployment.sort import _carry_out, undo_sort
+from sightline.deployment.sorting.journal import Journal, write_journal
 from sightline.deployment.sorting.places import Rules
 from sightline.deployment.sorting.planning import make_plan
-from sightline.deployment.sorting.steps import do, make_folders
 from sightline.system.progress import reporting
 
 CLASSES = tuple(f"class {number}" for number in range(10))
@@ -63,11 +62,8 @@ def sorted_by(by: str, source: Path, into: Path) -> tuple[float, float, float]:
         write_journal(planned)
 
     def steps() -> None:
-        make_folders(planned)
-        left = [outcome for step in planned.steps if (outcome := do(planned, step)).why_left]
-        if left:
+        if left := _carry_out(planned, None).left:
             raise SystemExit(f"some files stayed: {left[:3]}")
-        mark_finished(planned)
 
     return timed(plan), timed(steps), timed(lambda: undo_sort(into))
 
@@ -90,7 +86,7 @@ def main() -> None:
         for _ in range(asked.rounds):
             for by, rounds in found.items():
                 os.sync()
-                copying = ["cp", "-r", str(source), str(root / "copied")]  # what it is timed beside
+                copying = ["/bin/cp", "-r", str(source), str(root / "copied")]  # what it is timed beside
                 copied = timed(lambda command=copying: subprocess.run(command, check=True))
                 shutil.rmtree(root / "copied")
                 os.sync()

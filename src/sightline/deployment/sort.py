@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,9 +42,12 @@ from sightline.system.files import held, write_atomically, writing_to
 from sightline.system.paths import absolute_path, check_place
 from sightline.system.progress import reporter, reporting
 from sightline.system.text import counted, printable
+from sightline.system.workers import map_in_order
 
 _ANSWERS: Final = ".sightline-sort-answers.jsonl"
 _MOST_LEFT, _MOST_DRAWN = 10, 24
+# Most of a step is waiting for the disk, and no two of them share a name.
+_THREADS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,11 +258,9 @@ def undo_sort(into: str | Path, *, progress: bool = True) -> Sorting:
         left, num_files = [], 0
         reporter().say(f"taking back what was {_WORDS[journal.by]} {journal.into}, from {journal.source}")
         with writing_to(journal.source if journal.by == "move" else target), _bar("taking back", journal) as bar:
-            for step in reversed(journal.steps):
-                was_there = os.path.lexists(target / step.target)
-                outcome = undo(journal, step)
-                num_files += was_there and not outcome.why_left
-                left += [(step.target, outcome.why_left)] * bool(outcome.why_left)
+            for outcome in map_in_order(partial(undo, journal), reversed(journal.steps), workers=_THREADS):
+                num_files += outcome.is_changed
+                left += [(outcome.step.target, outcome.why_left)] * bool(outcome.why_left)
                 bar.advance(1)
             remove_folders(journal)
             if not left:
@@ -346,10 +347,9 @@ def _carry_out(journal: Journal, plan: Plan | None) -> Sorting:
     left, num_files = list(plan.left if plan is not None else ()), 0
     with writing_to(journal.into), _bar("sorting", journal) as bar:
         make_folders(journal)
-        for step in journal.steps:
-            outcome = do(journal, step)
+        for outcome in map_in_order(partial(do, journal), journal.steps, workers=_THREADS):
             if outcome.why_left:
-                left.append((step.source, outcome.why_left))
+                left.append((outcome.step.source, outcome.why_left))
             else:
                 num_files += 1
             bar.advance(1)

@@ -21,10 +21,11 @@ _PARTIAL = ".sort.*.partial"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a step: it is done, or why it was left."""
+    """What became of a step: it is done, by this call or before, or why it was left."""
 
     step: Step
     why_left: str = ""
+    is_changed: bool = False
 
 
 def make_folders(journal: Journal) -> None:
@@ -72,7 +73,7 @@ def _finish(by: str, step: Step, source: Path, target: Path) -> Outcome:
         if by == "move":
             source.unlink()
         return Outcome(step)
-    if by != "hardlink" and _is_same(source, target):
+    if by != "hardlink" and _is_same(source, target, step):
         if by == "move":
             source.unlink()
         return Outcome(step)
@@ -94,14 +95,13 @@ def undo(journal: Journal, step: Step) -> Outcome:
     elif journal.by == "hardlink":
         is_ours = before is not None and os.path.samestat(before, after)
     else:
-        is_original_changed = before is not None and not _is_as_planned(before, step)
-        is_ours = _is_as_planned(after, step) and (before is None or is_original_changed or _is_same(source, target))
+        is_ours = _is_as_planned(after, step)
         if is_ours and before is None:
             return Outcome(step, "its original is gone, and this is the only one left")
     if not is_ours:
         return Outcome(step, "it was changed since")
     target.unlink()
-    return Outcome(step)
+    return Outcome(step, is_changed=True)
 
 
 def _move_back(step: Step, source: Path, target: Path) -> Outcome:
@@ -109,9 +109,9 @@ def _move_back(step: Step, source: Path, target: Path) -> Outcome:
     if after is None:
         return Outcome(step, "" if before is not None else "it is gone")
     if before is not None:
-        if not target.is_symlink() and (os.path.samestat(before, after) or _is_same(source, target)):
+        if not target.is_symlink() and (os.path.samestat(before, after) or _is_same(source, target, step)):
             target.unlink()
-            return Outcome(step)
+            return Outcome(step, is_changed=True)
         return Outcome(step, "something lies where it was")
     if not _is_as_planned(after, step):
         return Outcome(step, "it was changed since")
@@ -120,7 +120,7 @@ def _move_back(step: Step, source: Path, target: Path) -> Outcome:
         _move(target, source)
     except FileExistsError:
         return Outcome(step, "something lies where it was")
-    return Outcome(step)
+    return Outcome(step, is_changed=True)
 
 
 def remove_folders(journal: Journal) -> None:
@@ -187,11 +187,13 @@ def _is_as_planned(found: os.stat_result, step: Step) -> bool:
     return stat.S_ISREG(found.st_mode) and found.st_size == step.num_bytes and found.st_mtime_ns == step.time
 
 
-def _is_same(one: Path, other: Path) -> bool:
-    """Whether two files hold the same bytes; links and what cannot be read do not."""
+def _is_same(one: Path, other: Path, step: Step) -> bool:
+    """Whether two files hold the same bytes: both as the step had found the one, or compared; links do not."""
+    found = one.lstat(), other.lstat()
+    if all(_is_as_planned(each, step) for each in found):
+        return True
     try:
-        if one.is_symlink() or other.is_symlink() or one.stat().st_size != other.stat().st_size:
-            return False
-        return sha256_of(one) == sha256_of(other)
+        is_plain = all(stat.S_ISREG(each.st_mode) for each in found)
+        return is_plain and found[0].st_size == found[1].st_size and sha256_of(one) == sha256_of(other)
     except OSError:
         return False
