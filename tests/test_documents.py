@@ -38,13 +38,18 @@ TRUST, CHINESE_TRUST = "docs/trust.md", "docs/trust.zh.md"
 ILLUSTRATED = ("README.md", ENGLISH, CHINESE, LABORATORY, CHINESE_LABORATORY)
 DEPLOY, CHINESE_DEPLOY = "docs/deploy.md", "docs/deploy.zh.md"
 EXPORT, CHINESE_EXPORT = "docs/export.md", "docs/export.zh.md"
-DOCUMENTS = (*ILLUSTRATED, TRUST, CHINESE_TRUST, DEPLOY, CHINESE_DEPLOY, EXPORT, CHINESE_EXPORT)
+ADOPT, CHINESE_ADOPT = "docs/adopt.md", "docs/adopt.zh.md"
+DOCUMENTS = (
+    *ILLUSTRATED,
+    *(TRUST, CHINESE_TRUST, DEPLOY, CHINESE_DEPLOY, EXPORT, CHINESE_EXPORT, ADOPT, CHINESE_ADOPT),
+)
 TRANSLATED = (
     (ENGLISH, CHINESE),
     (LABORATORY, CHINESE_LABORATORY),
     (TRUST, CHINESE_TRUST),
     (DEPLOY, CHINESE_DEPLOY),
     (EXPORT, CHINESE_EXPORT),
+    (ADOPT, CHINESE_ADOPT),
 )
 NUM_TRAIN, NUM_TEST, NUM_TEST_OF_MNIST = 3_000, 500, 10_000
 
@@ -147,6 +152,12 @@ def test_the_python_of_the_page_about_exports_runs(tmp_path, monkeypatch, capsys
     monkeypatch.chdir(tmp_path)
     exec("\n".join(blocks(EXPORT, "python")), {})
     assert capsys.readouterr().out == "model.onnx True\n13 1.0 float32\n"
+
+
+def test_the_python_of_the_page_about_networks_of_others_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(blocks(ADOPT, "python")), {})
+    assert capsys.readouterr().out == "8x8 RGB, channels first, bytes to 0..1, resized by stretch True\n"
 
 
 def test_the_readme_shows_five_lines_of_python():

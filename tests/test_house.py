@@ -160,7 +160,14 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("deployment/runtimes", "onnx onnx_int8 openvino"),),
     (Room("deployment/bulk", "images step"),),
     (Room("deployment/sorting", "journal places companions steps planning"),),
-    (Room("deployment", "export predict_into sort"),),
+    (
+        Room(
+            "deployment/adoption",
+            "labels preparation wrapping foreign onnx_files keras_configs keras_files judging",
+            keras_on_use_in="keras_files",
+        ),
+    ),
+    (Room("deployment", "export predict_into sort adopt"),),
     (Room("information"),),
     (Room("__init__"),),
     (Room("cli", "printing options"),),
@@ -177,7 +184,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
 # `sightline.train` would be replaced by a module of that name as soon as it is imported.
 PUBLIC_FUNCTIONS = (
     "show audit find_learning_rate train resume combine distil evaluate predict stress verify runs check "
-    "reopen predict_into undo_sort similar compare explain export sort serve models datasets recipes cache load "
+    "reopen predict_into undo_sort similar compare explain adopt export sort serve models datasets recipes cache load "
     "split recipe"
 )
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base"}

@@ -41,6 +41,7 @@ _HOMES: dict[str, str] = {
     "explain": "sightline.evaluation.explain",
     "similar": "sightline.evaluation.similarity",
     "compare": "sightline.evaluation.comparison",
+    "adopt": "sightline.deployment.adopt",
     "export": "sightline.deployment.export",
     "verify": "sightline.evaluation.verification",
     "runs": "sightline.evaluation.kept_runs",
@@ -64,6 +65,7 @@ _HOMES: dict[str, str] = {
     "Stress": "sightline.evaluation.stress",
     "Check": "sightline.evaluation.check",
     "Comparison": "sightline.evaluation.comparison",
+    "Adopted": "sightline.deployment.adopt",
     "Export": "sightline.deployment.export",
     "Verification": "sightline.evaluation.verification",
     "Mistakes": "sightline.evaluation.mistakes",
@@ -92,6 +94,7 @@ if TYPE_CHECKING:  # for editors and type checkers alone
     from sightline.configuration.schema import Recipe as Recipe
     from sightline.data.sources.loading import load as load
     from sightline.data.splitting.splits import split as split
+    from sightline.deployment.adopt import Adopted as Adopted, adopt as adopt
     from sightline.deployment.export import Export as Export, export as export
     from sightline.deployment.predict_into import predict_into as predict_into
     from sightline.deployment.sort import Sorting as Sorting, sort as sort, undo_sort as undo_sort

@@ -60,7 +60,9 @@ REQUIRED_FILES = (
     "card.md",
 )
 # The network that comes with the package is only run; Keras reads its weights from the ONNX file.
-KINDS = {"trained": REQUIRED_FILES, "embedded": tuple(name for name in REQUIRED_FILES if name != "model.keras")}
+_RUN_ALONE = tuple(name for name in REQUIRED_FILES if name != "model.keras")
+# One that others made and that was adopted is only run, too.
+KINDS = {"trained": REQUIRED_FILES, "embedded": _RUN_ALONE, "adopted": _RUN_ALONE}
 # What a bundle can do beyond predicting, and the files that it does it by. A bundle has a capability where it has all
 # of its files: whoever adds one adds a line here and writes the files before the bundle is sealed. The version stays.
 CAPABILITIES: dict[str, tuple[str, ...]] = {
@@ -102,7 +104,7 @@ def write_manifest(folder: Path, *, kind: str = "trained", task: Task = SINGLE_L
 
     Args:
         folder: with all the files of a bundle but the manifest, and those of its capabilities.
-        kind: "trained", or "embedded" for the one inside the package, which has no `model.keras`.
+        kind: "trained"; without `model.keras`, "embedded" for the one inside the package, "adopted" for others'.
         task: what its logits say.
 
     Raises:
@@ -364,7 +366,7 @@ def _check_format(folder: Path, manifest: Any) -> None:
 def altered_files(folder: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
     """Of each file that is not what was saved, why; files that are not listed are never read and do no harm."""
     listed = manifest["files"]
-    required = KINDS["embedded" if manifest.get("kind") == "embedded" else "trained"]
+    required = KINDS[kind if (kind := manifest.get("kind")) in ("embedded", "adopted") else "trained"]
     present = {path.name for path in folder.iterdir()}
     for name in dict.fromkeys((*required, *listed)):
         if name not in present or name not in listed:

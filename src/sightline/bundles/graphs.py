@@ -27,7 +27,7 @@ _MOST_NODES = 200_000
 _DTYPES = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 9: "bool", 10: "float16", 11: "float64"}
 # Numbers of the fields, as onnx.proto has them.
 GRAPH, _METADATA, _FUNCTIONS = 7, 14, 25
-NODES, INITIALIZERS, OUTPUTS, _SPARSE = 1, 5, 12, 15
+NODES, INITIALIZERS, INPUTS, OUTPUTS, _SPARSE = 1, 5, 11, 12, 15
 _FUNCTION_NAME, _FUNCTION_NODES, _FUNCTION_DOMAIN = 1, 7, 10
 OPERATOR, ATTRIBUTES, DOMAIN = 4, 5, 7
 _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS, _ATTRIBUTE_SPARSE = (5, 10), (6, 11), (22, 23)
@@ -38,7 +38,7 @@ _COPIED_BYTES = 2**20
 
 @dataclass(frozen=True)
 class Output:
-    """One output of a graph: its dtype as NumPy calls it, and its sides; a word stands for one that is not fixed."""
+    """One output or input of a graph: its dtype as NumPy calls it, and its sides; a word stands for one not fixed."""
 
     name: str
     dtype: str
@@ -100,7 +100,12 @@ class Reader:
 
 def graph_outputs(path: Path) -> tuple[Output, ...]:
     """The outputs that a graph declares, in its order."""
-    return read_graph(path, _outputs)
+    return read_graph(path, lambda reader: _declared(reader, OUTPUTS))
+
+
+def graph_inputs(path: Path) -> tuple[Output, ...]:
+    """The inputs that a graph declares; before version 4 of the format weights are among them."""
+    return read_graph(path, lambda reader: _declared(reader, INPUTS))
 
 
 def check_graph(path: Path) -> None:
@@ -148,6 +153,11 @@ def bytes_field(number: int, content: bytes) -> bytes:
     return _varint(number << 3 | BYTES) + _varint(len(content)) + content
 
 
+def whole_field(number: int, value: int) -> bytes:
+    """A field of that number which holds a whole number of at least 0."""
+    return _varint(number << 3 | VARINT) + _varint(value)
+
+
 def _varint(value: int) -> bytes:
     written = bytearray()
     while value > 127:
@@ -169,10 +179,10 @@ def read_graph(path: Path, work: Callable[[Reader], Result]) -> Result:
         raise InvalidBundle(f"{path}: not a graph that Sightline runs: {error}.") from error
 
 
-def _outputs(reader: Reader) -> tuple[Output, ...]:
+def _declared(reader: Reader, field_number: int) -> tuple[Output, ...]:
     found = []
     for _, start, stop in reader.parts(0, len(reader.content), GRAPH):
-        for _, begin, end in reader.parts(start, stop, OUTPUTS):
+        for _, begin, end in reader.parts(start, stop, field_number):
             found.append(_output(reader, begin, end))
     return tuple(found)
 

@@ -42,10 +42,13 @@ class Session:
     where other work keeps the machine busy.
     """
 
-    def __init__(self, path: Path, *, num_classes: int, content: bytes | None = None) -> None:
+    def __init__(
+        self, path: Path, *, num_classes: int, content: bytes | None = None, input_name: str = "images"
+    ) -> None:
         """Load a `model.onnx`; raises InvalidBundle if ONNX Runtime refuses it, MissingPackage if there is none.
 
-        `content` is loaded in place of the file, which is then only what messages name.
+        `content` is loaded in place of the file, which is then only what messages name. `input_name` is what a network
+        of others calls what it takes.
         """
         self._onnxruntime = require("onnxruntime", purpose="prediction", install="onnxruntime")
         if not path.is_file():
@@ -53,6 +56,7 @@ class Session:
         self.num_classes = num_classes
         self.path = path
         self._content = content
+        self._input_name = input_name
         self._session = self._open(threads=0)
         self._alone: Any = None
 
@@ -103,7 +107,7 @@ class Session:
 
     def _answer(self, session: Any, names: list[str], images: NDArray[np.uint8], *, options: Any) -> list[Any]:
         try:
-            return list(session.run(names, {"images": np.ascontiguousarray(images)}, options))
+            return list(session.run(names, {self._input_name: np.ascontiguousarray(images)}, options))
         except Exception as error:  # ONNX Runtime's exceptions share no class of their own
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise InvalidBundle(f"{self.path}: ONNX Runtime cannot run it ({reason}).") from error

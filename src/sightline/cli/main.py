@@ -110,6 +110,11 @@ COMMANDS: dict[str, Command] = {
     ),
     "similar": Command("find the images that look most like one", bundles.similar, bundles.similar_options),
     "compare": Command("set finished runs side by side and test their difference", runs.compare, runs.compare_options),
+    "adopt": Command(
+        "make a bundle of a network that others made: Teachable Machine, Keras, ONNX",
+        bundles.adopt,
+        bundles.adopt_options,
+    ),
     "export": Command(
         "write a bundle as a file for elsewhere, kept if it answers the same", exports.export, exports.export_options
     ),

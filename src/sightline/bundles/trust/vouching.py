@@ -62,6 +62,11 @@ def check_capability(
             f"imagenet: cannot promise {promises}: no {without} of its own classes came with it. Train a bundle on "
             f"images of yours, or ask without {promises}."
         )
+    if bundle.manifest.get("kind") == "adopted":
+        raise InvalidBundle(
+            f"{bundle.path}: cannot promise {promises}: it was adopted without labelled images, or with too few. Adopt "
+            f"it again with --images SOURCE, or ask without {promises}."
+        )
     enough = "" if fewest is None else f" (it takes at least {fewest:,} calibration images)"
     raise InvalidBundle(
         f"{bundle.path}: cannot promise {promises}: it was made without {without}, or by an earlier Sightline. Train "
@@ -70,7 +75,7 @@ def check_capability(
 
 
 def not_known(metrics: Mapping[str, Any], then: str) -> str:
-    """What to add to a promise where a teacher came without a table of its rows, and what may be the case then.
+    """What to add to a promise where it is not known what the network or its teacher learned from.
 
     Args:
         metrics: of the bundle.
@@ -79,6 +84,10 @@ def not_known(metrics: Mapping[str, Any], then: str) -> str:
     Returns:
         A sentence with a blank before and no stop behind it; "" where all that was learned from is known.
     """
+    if metrics.get("adopted"):
+        return (
+            " What the network learned from is not known here: the calibration images may be among it, and then " + then
+        )
     if all((metrics.get(key) or {}).get("has_same_splits", True) for key in ("teacher", "ensemble")):
         return ""
     return " What a teacher learned from is not known here: the calibration images may be among it, and then " + then

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import mmap
 import stat
@@ -22,9 +23,12 @@ _END_BYTES, _MOST_TABLE_BYTES = 22, 2**16
 _MOST_SHARED, _ROOM = 4, 2**20
 
 
-def check_network_archive(path: Path) -> None:
-    """Refuse a `.keras` file that is more than a network, by an OSError or a ValueError in words."""
-    _read(path, _check_network)
+def check_network_archive(path: Path, *, others: str = "") -> None:
+    """Refuse a `.keras` file that is more than a network, by an OSError or a ValueError in words.
+
+    `others` are layers beyond those of Sightline's networks that it may have, by their names.
+    """
+    _read(path, functools.partial(_check_network, others=others))
 
 
 def check_weights_archive(path: Path) -> None:
@@ -66,13 +70,13 @@ def _check_weights(content: mmap.mmap, view: memoryview) -> None:
     stored_shapes(view[start : start + size])
 
 
-def _check_network(content: mmap.mmap, view: memoryview) -> None:
+def _check_network(content: mmap.mmap, view: memoryview, *, others: str) -> None:
     places = _members(content, view)
     start, size = places[CONFIG]
     if size > MOST_CONFIG_BYTES:
         raise ValueError(f"its {CONFIG} has more than {MOST_CONFIG_BYTES:,} bytes")
     # Infinity stands in descriptions of ensembles, where a class has no vote.
-    needed = check_config(parse_json(bytes(view[start : start + size]).decode("utf-8"), allow_nan=True))
+    needed = check_config(parse_json(bytes(view[start : start + size]).decode("utf-8"), allow_nan=True), others=others)
     start, size = places[WEIGHTS]
     stored = sum(math.prod(shape) for shape in stored_shapes(view[start : start + size]))
     if needed > _MOST_SHARED * stored + _ROOM:

@@ -33,14 +33,18 @@ ALLOWED: dict[str, str] = {
 }
 
 
-def check_config(config: Any) -> int:
-    """Refuse, by a ValueError in words, a description that names anything else; how many weights it would make."""
-    if not isinstance(config, dict) or config.get("class_name") != "Functional":
+def check_config(config: Any, *, others: str = "") -> int:
+    """Refuse, by a ValueError in words, a description that names anything else; how many weights it would make.
+
+    `others` are further layers without weights, of a network that others made, which may be a row of layers, too.
+    """
+    tops = ("Functional", "Sequential") if others else ("Functional",)
+    if not isinstance(config, dict) or config.get("class_name") not in tops:
         raise ValueError("its config.json describes no network")
     num_weights = 0
     for entry in _objects(config):
         if "class_name" in entry:
-            _check_named(entry)
+            _check_named(entry, others)
             num_weights += _weights(entry)
         elif "module" in entry or "registered_name" in entry:
             raise ValueError("its config.json names a module without a class")
@@ -60,9 +64,12 @@ def _objects(content: Any) -> Iterator[Mapping[str, Any]]:
             waiting.extend(value)
 
 
-def _check_named(entry: Mapping[str, Any]) -> None:
+def _check_named(entry: Mapping[str, Any], others: str) -> None:
     name, module, registered = entry["class_name"], entry.get("module") or "", entry.get("registered_name")
-    if not isinstance(name, str) or not isinstance(module, str) or name not in ALLOWED.get(module, "").split():
+    allowed = ALLOWED.get(module, "") if isinstance(module, str) else ""
+    if module == "keras.layers":
+        allowed = f"{allowed} {others}"
+    if not isinstance(name, str) or not isinstance(module, str) or name not in allowed.split():
         raise ValueError(f"it names {_shown(module, name)}, which no network of Sightline is made of")
     if registered not in (None, name):
         raise ValueError(f"it names {_shown(module, name)} by {ascii(registered)[:60]}, code that is not of Keras")

@@ -1,4 +1,4 @@
-"""`evaluate`, `similar`, `sign`: commands that ask a bundle, or sign it."""
+"""`evaluate`, `similar`, `adopt`, `sign`: commands that ask a bundle, make one of a file, or sign it."""
 
 from __future__ import annotations
 
@@ -111,6 +111,48 @@ def similar(arguments: Namespace) -> int:
             print_text(f"{row['similarity']:.3f}  {printable(str(row['path']))}")
         print_text(f"written to {out}")
     return 1 if found.errors else 0
+
+
+def adopt_options(parser: ArgumentParser) -> None:
+    """What `adopt` takes."""
+    parser.add_argument("file", help="the network: .onnx, .keras, .h5, or Teachable Machine's keras_model.h5")
+    parser.add_argument(
+        "--labels", type=Path, required=True, metavar="FILE", help="class names in the order of the answers, one a line"
+    )
+    parser.add_argument("--scaling", help="what bytes become: 0..1, -1..1, 0..255 or imagenet")
+    parser.add_argument("--resize", help="how images were brought to size: fill (cropped), stretch or fit (padded)")
+    parser.add_argument("--size", type=int, metavar="PIXELS", help="side of the images, where the file takes any")
+    parser.add_argument("--colors", help="rgb, bgr or grey (default: rgb, or grey where one channel is taken)")
+    parser.add_argument("--layout", help="channels_last or channels_first (default: as the file says)")
+    parser.add_argument("--output", help="probabilities or logits (default: as they look)")
+    parser.add_argument(
+        "--description", type=Path, metavar="FILE", help="a JSON file of the same, and of mean and std, for 0..1"
+    )
+    parser.add_argument(
+        "--images", metavar="SOURCE", help="labelled images to compare, calibrate and measure on (default: made images)"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="the bundle (default: the file's name with -bundle behind it)"
+    )
+
+
+def adopt(arguments: Namespace) -> int:
+    """Make a bundle of a file, and tell how it came out."""
+    from sightline.deployment.adopt import adopt as adopt_network
+    from sightline.deployment.adoption.preparation import read_fields
+
+    said = {key: getattr(arguments, key) for key in ("scaling", "resize", "size", "colors", "layout", "output")}
+    description = {} if arguments.description is None else dict(read_fields(arguments.description))
+    description |= {key: value for key, value in said.items() if value is not None}
+    with reporting(arguments.mode):
+        adopted = adopt_network(
+            arguments.file, arguments.labels, description=description, images=arguments.images, out=arguments.out
+        )
+    if arguments.json:
+        print_json({"bundle": str(adopted.bundle.path), **adopted.figures})
+    else:
+        print_text(str(adopted))
+    return 1 if adopted.figures["num_unreadable"] else 0
 
 
 def sign_options(parser: ArgumentParser) -> None:
