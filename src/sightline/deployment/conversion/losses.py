@@ -29,7 +29,7 @@ _ENOUGH_TO_CALIBRATE = 300
 
 def paired(bundle: Bundle, rows: ComparedRows, expected: NDArray[np.float32], found: NDArray[np.float32]) -> PairedTest:
     """Bundle against export on labelled rows, given the logits of both."""
-    first, second = (bundle.task.is_right(logits, rows.labels) for logits in (expected, found))
+    first, second = (bundle.task.is_right(logits, rows.known_labels) for logits in (expected, found))
     return paired_test(first, second, names=("bundle", "export"), groups=rows.groups)
 
 
@@ -37,7 +37,7 @@ def largest_loss(
     bundle: Bundle, rows: ComparedRows, expected: NDArray[np.float32], found: NDArray[np.float32]
 ) -> float:
     """The accuracy that the export may have lost: the upper bound, at 95 %."""
-    first, second = (bundle.task.is_right(logits, rows.labels) for logits in (expected, found))
+    first, second = (bundle.task.is_right(logits, rows.known_labels) for logits in (expected, found))
     return -difference_interval(first, second, rows.groups, confidence=_LEVEL)[0]
 
 
@@ -88,7 +88,7 @@ def check_loss(
 
 def _calibration_error(bundle: Bundle, rows: ComparedRows, logits: NDArray[np.float32], temperature: float) -> float:
     confidences = bundle.task.confidences(logits, temperature=temperature)
-    return equal_mass_error(confidences, bundle.task.is_right(logits, rows.labels))
+    return equal_mass_error(confidences, bundle.task.is_right(logits, rows.known_labels))
 
 
 def _could_hide(loss: float, num_images: int) -> str:

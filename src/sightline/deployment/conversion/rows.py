@@ -54,6 +54,13 @@ class ComparedRows:
     num_unreadable: int = 0
     remark: str = ""
 
+    @property
+    def known_labels(self) -> NDArray[np.int64]:
+        """The labels, where whoever asks has seen to it that there are some."""
+        if self.labels is None:
+            raise InvalidValue(f"the labels of {self.words} are not known. Name images of its classes.")
+        return self.labels
+
 
 class NothingToCompare(InvalidValue):
     """No image was named, and neither run nor bundle has any."""
@@ -77,7 +84,7 @@ def rows_to_compare(bundle: Bundle, images: Any, *, most: int | None = None) -> 
 
 def halves(rows: ComparedRows) -> tuple[ComparedRows, ComparedRows]:
     """Labelled rows in two: to choose by and to judge; each class in both, and what hangs together in one."""
-    labels = np.asarray(rows.labels)
+    labels = rows.known_labels
     names = np.arange(len(labels)) if rows.groups is None else rows.groups
     _, first, members = np.unique(names, return_index=True, return_inverse=True)
     is_judging = np.zeros(len(first), bool)

@@ -48,7 +48,7 @@ def convert(bundle: Bundle, target: Path, rows: ComparedRows) -> dict[str, Any]:
             logits = Session(made, num_classes=len(bundle.class_names)).logits(rows.images)
             bar.advance(1)
             if np.isfinite(logits).all():
-                temperatures[count] = bundle.task.fit_temperature(logits, rows.labels)
+                temperatures[count] = bundle.task.fit_temperature(logits, rows.known_labels)
                 found = bundle.task.probabilities(logits, temperature=temperatures[count])
                 distances[count] = np.abs(found - wanted).sum(axis=1) / 2
         if not distances:
