@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -63,6 +64,14 @@ def test_a_network_that_openvino_cannot_hold_is_refused_with_what_it_misses(make
     with pytest.raises(ExportRefused, match=r"OpenVINO does not hold this network \(.*Bernoulli"):
         sightline.export(path, "openvino", images=photos)
     assert not (path.parent / "bundle-exports").exists()
+
+
+def test_a_place_that_takes_no_files_is_no_fault_of_the_network(make_bundle, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(OSError, match="file") as told:
+        openvino.convert(sightline.reopen(make_bundle()), tmp_path / "file" / "model.xml")
+    assert told.value.errno == errno.EIO
 
 
 def test_without_openvino_its_line_of_pip_is_said(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

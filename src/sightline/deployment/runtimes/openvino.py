@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,10 +53,18 @@ def convert(bundle: Bundle, target: Path) -> None:
     runtime = _runtime()
     try:
         graph = runtime.Core().read_model(bundle.path / "model.onnx")
-        runtime.save_model(graph, target, compress_to_fp16=False)
     except RuntimeError as error:
         raise ExportRefused(f"{bundle.path}: OpenVINO does not hold this network ({_line(error)}).") from error
+    try:
+        runtime.save_model(graph, target, compress_to_fp16=False)
+    except RuntimeError as error:  # which does not say why
+        raise OSError(errno.ENOSPC if _has_no_room(target, bundle) else errno.EIO, _line(error), str(target)) from error
     write_beside(bundle, target)
+
+
+def _has_no_room(target: Path, bundle: Bundle) -> bool:
+    needed = (bundle.path / "model.onnx").stat().st_size
+    return target.parent.is_dir() and shutil.disk_usage(target.parent).free < needed
 
 
 def open_exported(path: Path, *, settings: dict[str, str] | None = None) -> ExportedModel:
