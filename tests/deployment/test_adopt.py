@@ -146,7 +146,7 @@ def test_what_was_adopted_is_verified_evaluated_exported_and_explained(tmp_path:
     assert done.bundle.num_calibration_images == 4
     assert done.figures["measured"]["test"]["num_images"] == 4
     assert "may have learned" in str(done)
-    assert {"parity", "sets", "abstention"} <= set(done.bundle.capabilities)
+    assert {"parity", "sets", "abstention", "reference"} <= set(done.bundle.capabilities)
     assert "may be among it" in (done.bundle.path / "card.md").read_text()
     assert all(check.outcome != "fails" for check in sightline.verify(done.bundle.path).checks)
     assert sightline.evaluate(done.bundle, photos, split="all").num_images == 12
@@ -159,8 +159,10 @@ def test_what_an_adopted_bundle_cannot_do_is_refused_with_the_reason(tmp_path: P
     for asked in ({"coverage": 0.9}, {"max_error": 0.1}, {"novelty": 0.05}):
         with pytest.raises(InvalidBundle, match="adopted"):
             sightline.predict(bundle, pictures(), **asked)
-    with pytest.raises(SightlineError):
+    with pytest.raises(InvalidBundle, match="none of them came with it"):
         sightline.predict(bundle, pictures(), nearest=3)
+    with pytest.raises(InvalidBundle, match="adopted without any"):
+        sightline.check(bundle, pictures())
 
 
 def node(operator: str, *names: str, **attributes: Any) -> Any:

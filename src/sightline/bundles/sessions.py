@@ -91,9 +91,7 @@ class Session:
         options.log_severity_level = 4
         return options
 
-    def _run(
-        self, session: Any, names: list[str], images: NDArray[np.uint8], *, options: Any
-    ) -> list[NDArray[np.float32]]:
+    def _run(self, session: Any, names: list[str], images: NDArray[Any], *, options: Any) -> list[NDArray[np.float32]]:
         """What the graph answers: rows of numbers, one an image, or an InvalidBundle."""
         answer = self._answer(session, names, images, options=options)
         for name, part in zip(names, answer, strict=True):
@@ -105,14 +103,14 @@ class Session:
                 raise InvalidBundle(f"{self.path}: gives logits of shape {part.shape} for {self.num_classes} classes.")
         return answer
 
-    def _answer(self, session: Any, names: list[str], images: NDArray[np.uint8], *, options: Any) -> list[Any]:
+    def _answer(self, session: Any, names: list[str], images: NDArray[Any], *, options: Any) -> list[Any]:
         try:
             return list(session.run(names, {self._input_name: np.ascontiguousarray(images)}, options))
         except Exception as error:  # ONNX Runtime's exceptions share no class of their own
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise InvalidBundle(f"{self.path}: ONNX Runtime cannot run it ({reason}).") from error
 
-    def tensors(self, images: NDArray[np.uint8], names: Sequence[str]) -> list[NDArray[Any]]:
+    def tensors(self, images: NDArray[Any], names: Sequence[str]) -> list[NDArray[Any]]:
         """Outputs of these names for these images, of any shape: some need not have a row an image."""
         options = self._run_options()
         return [np.asarray(part) for part in self._answer(self._session, [*names], images, options=options)]

@@ -39,8 +39,9 @@ from sightline.tasks.single_label import SINGLE_LABEL
 
 _KERAS = (".keras", ".h5", ".hdf5")
 _ELSEWHERE = {
-    (".pt", ".pth", ".ckpt", ".bin", ".safetensors"): "a file of PyTorch, which may hold code. Export it where it was "
-    "made: torch.onnx.export(model.eval(), images, 'model.onnx', dynamic_axes={'input': {0: 'batch'}})",
+    (".pt", ".pth", ".ckpt", ".bin", ".safetensors"): "a file of PyTorch, which may hold code. Export it where it "
+    "was made: torch.onnx.export(model.eval(), (images,), 'model.onnx', external_data=False, "
+    "dynamic_shapes=({0: 'batch'},))",
     (".pkl", ".pickle", ".joblib", ".npz", ".npy"): "a file of Python objects or arrays, not a network. Export the "
     "network to ONNX where it was made",
     (".tflite", ".lite"): "a file of LiteRT. Adopt the network that it was made of, or export that to ONNX (Teachable "
@@ -194,7 +195,7 @@ def _assemble(
 ) -> dict[str, Any]:
     """Write a bundle that was compared; what is told of it."""
     images, words = compared_images(rows, preparation.spec)
-    answers = checked_answers(network, preparation(images), len(class_names))
+    answers = checked_answers(network, preparation, images, len(class_names))
     is_probability = are_probabilities(network, answers, preparation.output)
     ends = ends_of(read_nodes(network.graph), network.given, network.answer, is_probability=is_probability)
     wrap(network.graph, staged / "model.onnx", preparation, ends, len(class_names))
@@ -270,7 +271,9 @@ def _cannot(ends: Ends, rows: GivenRows | None) -> list[str]:
     if ends.features is None:
         found.append("find similar images (its last layer cannot be told)")
     if rows is None:
-        found.append("promise anything (no labelled images)")
+        found.append(
+            "promise anything, or check whether images are like those that it was measured on (none were named)"
+        )
     return found
 
 

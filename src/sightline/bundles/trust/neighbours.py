@@ -94,6 +94,11 @@ def read_neighbours(bundle: Bundle) -> NamedImages:
             "imagenet: cannot name the nearest training images: none of them came with it. Train a bundle on images of "
             "yours, or ask without nearest."
         )
+    if bundle.manifest.get("kind") == "adopted":
+        raise InvalidBundle(
+            f"{bundle.path}: cannot name the nearest training images: it was adopted, and none of them came with it. "
+            "Train a bundle on images of yours, or ask without nearest."
+        )
     if "neighbours" not in bundle.capabilities or ROWS not in outputs or DISTANCES not in outputs:
         raise InvalidBundle(
             f"{bundle.path}: cannot name the nearest training images: it was made with --neighbours none, "

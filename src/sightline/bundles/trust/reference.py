@@ -200,6 +200,11 @@ def read_reference(bundle: Bundle) -> Reference:
             "imagenet: cannot tell what its images were like: none of them came with it. Train a bundle on images of "
             "yours, and check others against that."
         )
+    if "reference" not in bundle.capabilities and bundle.manifest.get("kind") == "adopted":
+        raise InvalidBundle(
+            f"{path.parent}: cannot tell what its images were like: it was adopted without any. Adopt it again with "
+            "--images SOURCE."
+        )
     if "reference" not in bundle.capabilities:
         raise InvalidBundle(
             f"{bundle.path}: cannot tell what its images were like: it was made without calibration images, or by an "

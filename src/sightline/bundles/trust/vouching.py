@@ -62,6 +62,11 @@ def check_capability(
             f"imagenet: cannot promise {promises}: no {without} of its own classes came with it. Train a bundle on "
             f"images of yours, or ask without {promises}."
         )
+    if bundle.manifest.get("kind") == "adopted" and name == "novelty":
+        raise InvalidBundle(
+            f"{bundle.path}: cannot promise {promises}: it was adopted, and what it learned from did not come with it. "
+            f"Train a bundle on images of yours, or ask without {promises}."
+        )
     if bundle.manifest.get("kind") == "adopted":
         raise InvalidBundle(
             f"{bundle.path}: cannot promise {promises}: it was adopted without labelled images, or with too few. Adopt "

@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.bundles.parity import LARGEST_DIFFERENCE
+from sightline.deployment.adoption.preparation import Preparation
 from sightline.errors import ExportRefused, InvalidValue
 
 # How far the probabilities of an image may be from one in all.
 _FROM_ONE = 1e-3
 _ALONE = 3
+_PORTION = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +49,14 @@ class ForeignNetwork:
     remarks: tuple[str, ...] = ()
 
 
-def checked_answers(network: ForeignNetwork, images: NDArray[np.float32], num_classes: int) -> NDArray[np.float32]:
-    """What the network says of prepared images, (num_images, num_classes): finite, whatever stands beside an image."""
-    answers = np.asarray(network.answers(images))
+def checked_answers(
+    network: ForeignNetwork, preparation: Preparation, images: NDArray[np.uint8], num_classes: int
+) -> NDArray[np.float32]:
+    """What the network says of images, (num_images, num_classes): finite, whatever stands beside an image."""
+    portions = [images[first : first + _PORTION] for first in range(0, len(images), _PORTION)]
+    parts = [np.asarray(network.answers(preparation(portion))) for portion in portions]
+    fits = all(part.shape[1:] == parts[0].shape[1:] for part in parts)
+    answers = np.concatenate(parts) if fits and parts[0].ndim else parts[0]
     if answers.dtype != np.float32 or answers.shape != (len(images), num_classes):
         raise InvalidValue(_why_no_answers(network, answers, len(images), num_classes))
     if not np.isfinite(answers).all():
@@ -57,7 +64,7 @@ def checked_answers(network: ForeignNetwork, images: NDArray[np.float32], num_cl
             f"{network.path}: answers images with something else than finite numbers; look at its scaling."
         )
     for row in range(min(_ALONE, len(images))):
-        alone = np.asarray(network.answers(images[row : row + 1]))[0]
+        alone = np.asarray(network.answers(preparation(images[row : row + 1])))[0]
         # Logits grow with the network; what is compared grows with them.
         if np.abs(alone - answers[row]).max() > LARGEST_DIFFERENCE * max(1.0, float(np.abs(answers).max())):
             raise ExportRefused(

@@ -15,14 +15,16 @@ from sightline.bundles.prediction import match_labels
 from sightline.bundles.sessions import Session
 from sightline.bundles.trust.abstention import abstention_section, record_answers, write_answer_record
 from sightline.bundles.trust.calibration import calibration_of, calibration_section, plain_calibration
+from sightline.bundles.trust.reference import refer, reference_section, write_reference
 from sightline.bundles.trust.sets import certify, sets_section, write_sets
 from sightline.data.inputs.pixels import Pixels, read_pixels
 from sightline.data.sources.loading import open_again
 from sightline.data.splitting.assignment import position
-from sightline.errors import UnreadableImage
+from sightline.data.storage.stores import content_identities
+from sightline.errors import InvalidValue, UnreadableImage
 from sightline.evaluation.measuring.scoring import brief_figures
 from sightline.metrics.calibration.scaling import ScalingChoice
-from sightline.records import Dataset, InputSpec, Predictions
+from sightline.records import NO_NUMBER, Dataset, InputSpec, Predictions
 from sightline.system.text import counted, printable
 from sightline.tasks.single_label import SINGLE_LABEL
 
@@ -42,12 +44,14 @@ class GivenRows:
         pixels: of these rows.
         labels: (num_images,) int64 into the class names of the network.
         num_unreadable: how many were left out.
+        spec: of the network.
     """
 
     dataset: Dataset
     pixels: Pixels
     labels: NDArray[np.int64]
     num_unreadable: int
+    spec: InputSpec
 
 
 def given_rows(images: Any, spec: InputSpec, class_names: tuple[str, ...]) -> GivenRows:
@@ -59,7 +63,7 @@ def given_rows(images: Any, spec: InputSpec, class_names: tuple[str, ...]) -> Gi
     if not len(read):
         reason = next(iter(pixels.errors.values()), "it is empty")
         raise UnreadableImage(f"{dataset.name}: none of its images can be read; the first: {reason}")
-    return GivenRows(dataset.take(read), pixels.take(read), labels[read], len(pixels.errors))
+    return GivenRows(dataset.take(read), pixels.take(read), labels[read], len(pixels.errors), spec)
 
 
 def compared_images(rows: GivenRows | None, spec: InputSpec) -> tuple[NDArray[np.uint8], str]:
@@ -88,7 +92,10 @@ def judge(
     Returns:
         What `calibration.json` says, what the card says, and the figures of rows that took no part.
     """
-    logits = session.logits(rows.pixels, with_progress=True)
+    outputs = session.collect(rows.pixels, ("logits",), with_progress=True)
+    logits = outputs["logits"]
+    if not np.isfinite(logits).all():
+        raise InvalidValue(f"{rows.dataset.name}: {NO_NUMBER}. Such a network is not adopted; look at its scaling.")
     parts = _parts(rows)
     chosen = parts["calibration"]
     temperature = SINGLE_LABEL.fit_temperature(logits[chosen], rows.labels[chosen]) if len(chosen) else 1.0
@@ -101,20 +108,35 @@ def judge(
         groups=rows.dataset.groups,
     )
     calibration = predictions.take(chosen)
-    certificate = certify(calibration, rows.pixels.take(chosen), seed=_SEED, fingerprint=rows.dataset.fingerprint)
-    record = record_answers(predictions.take(parts["validation"]), calibration, seed=_SEED)
-    num_sets = 0 if certificate is None else write_sets(folder, certificate)
-    num_record = 0 if record is None else write_answer_record(folder, record)
     fitted = calibration_of(calibration, ScalingChoice("others made it", 0))
-    text = calibration_section(fitted) + sets_section(certificate, num_sets, metrics=metrics)
-    text += abstention_section(record, num_record, metrics=metrics)
+    record = record_answers(predictions.take(parts["validation"]), calibration, seed=_SEED)
+    num_bytes = 0 if record is None else write_answer_record(folder, record)
+    text = calibration_section(fitted) + abstention_section(record, num_bytes, metrics=metrics)
+    text += _of_calibration(rows, calibration, chosen, folder, metrics)
     told = brief_figures(predictions.take(parts["test"]))
     return plain_calibration(fitted), text, {"test": told, "num_calibration": len(chosen), "careful": LEARNED_FROM}
 
 
+def _of_calibration(
+    rows: GivenRows,
+    calibration: Predictions,
+    chosen: NDArray[np.int64],
+    folder: Path,
+    metrics: Mapping[str, Any],
+) -> str:
+    """Write what sets and `check` go by; what the card says of it."""
+    dataset, pixels = rows.dataset.take(chosen), rows.pixels.take(chosen)
+    certificate = certify(calibration, pixels, seed=_SEED, fingerprint=dataset.fingerprint)
+    num_bytes = 0 if certificate is None else write_sets(folder, certificate)
+    outputs = {"logits": calibration.logits}
+    reference = refer(outputs, dataset, pixels, groups=calibration.groups, spec=rows.spec, seed=_SEED)
+    num_kept = 0 if reference is None else write_reference(folder, reference)
+    return sets_section(certificate, num_bytes, metrics=metrics) + reference_section(reference, num_kept)
+
+
 def _parts(rows: GivenRows) -> dict[str, NDArray[np.int64]]:
-    """Three equal parts of each class; images of a group, and those of the same bytes, stay together."""
-    identities = rows.pixels.identities
+    """Three equal parts of each class; images of a group, and those of the same pixels, stay together."""
+    identities = content_identities(rows.pixels)
     keys = [identities[row].tobytes().hex() for row in range(len(rows.pixels))]
     if rows.dataset.groups is not None:
         keys = [f"group {name}" if name else key for name, key in zip(rows.dataset.groups.tolist(), keys, strict=True)]

@@ -12,9 +12,19 @@ OTHER_LAYERS = (
     "AlphaDropout ELU GaussianDropout GaussianNoise Identity LeakyReLU Permute RandomBrightness RandomContrast "
     "RandomFlip RandomRotation RandomTranslation RandomZoom Softmax SpatialDropout2D"
 )
-_NAMES = frozenset(f"{ALLOWED['keras.layers']} {OTHER_LAYERS} Functional Sequential".split())
+_LAYERS = frozenset(f"{ALLOWED['keras.layers']} {OTHER_LAYERS}".split())
+_NAMES = _LAYERS | {"Functional", "Sequential"}
 # How weights began, what held them small and how a batch was worked off: not what a finished network computes.
-_GONE = ("ragged", "renorm", "renorm_clipping", "renorm_momentum", "virtual_batch_size", "fused", "optional")
+_GONE = (
+    "ragged",
+    "renorm",
+    "renorm_clipping",
+    "renorm_momentum",
+    "virtual_batch_size",
+    "fused",
+    "optional",
+    "rng_type",
+)
 _GONE_ENDINGS = ("_initializer", "_regularizer", "_constraint")
 # Where Keras 2 keeps classes that Keras 3 has elsewhere, by the ends of their modules.
 _MODULES = {
@@ -35,6 +45,7 @@ def settled(entry: Any) -> Config:
         config = {"name": "sequential", "layers": config}
     if isinstance(config.get("layers"), list):
         config = {**config, "layers": _with_input([settled(layer) for layer in config["layers"]], name)}
+        _count_calls(config)
         for key in ("input_layers", "output_layers"):
             # One tensor in a list of its own becomes a list of tensors, which the next layer does not take.
             if isinstance(ends := config.get(key), list) and len(ends) == 1 and isinstance(ends[0], list):
@@ -43,10 +54,33 @@ def settled(entry: Any) -> Config:
         config = _settled_layer(name, config)
     # How it was to be trained is not looked at, and what built it is told by its input.
     kept = {key: value for key, value in entry.items() if key not in ("compile_config", "class_name", "config")}
+    if name in _LAYERS and (kept.get("module") is None or ".layers." in str(kept["module"])):
+        # Keras 2 names the file of some layers, and of others none; a name of its own is looked at later.
+        kept["module"] = "keras.layers"
     for end, (module, registered) in _MODULES.items():
         if str(kept.get("module")).endswith(end):
             kept["module"], kept["registered_name"] = module, registered
     return {"class_name": name, "config": config, **kept}
+
+
+def _count_calls(config: Config) -> None:
+    """Where a network within another is called first: Keras 2 counts its own making as the first call, Keras 3 not."""
+    inner = {layer.get("name") for layer in config["layers"] if layer["class_name"] in ("Functional", "Sequential")}
+    nodes = [layer.get("inbound_nodes") for layer in config["layers"]]
+    taken = [place for node in nodes for place in _places(node)] + [*_places([config.get("output_layers")])]
+    for name in inner:
+        calls = [place for place in taken if place[0] == name]
+        if calls and min(place[1] for place in calls) >= 1:
+            for place in calls:
+                place[1] -= 1
+
+
+def _places(nodes: Any) -> Iterator[list[Any]]:
+    """What calls take, as Keras 2 writes it: name of the layer, which of its calls, which of what that gives."""
+    for node in nodes if isinstance(nodes, list) else ():
+        for place in node if isinstance(node, list) else ():
+            if isinstance(place, list) and len(place) >= 3 and isinstance(place[0], str) and type(place[1]) is int:
+                yield place
 
 
 def _with_input(layers: list[Config], name: Any) -> list[Config]:
@@ -58,7 +92,10 @@ def _with_input(layers: list[Config], name: Any) -> list[Config]:
     ]
     if name != "Sequential" or shape is None or layers[0]["class_name"] == "InputLayer":
         return plain
-    return [{"class_name": "InputLayer", "config": {"batch_shape": shape, "dtype": "float32"}}, *plain]
+    return [
+        {"module": "keras.layers", "class_name": "InputLayer", "config": {"batch_shape": shape, "dtype": "float32"}},
+        *plain,
+    ]
 
 
 def _without(config: Config, key: str) -> Config:

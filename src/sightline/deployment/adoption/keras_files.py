@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
+import warnings
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,7 @@ from sightline.deployment.adoption.foreign import ForeignNetwork
 from sightline.deployment.adoption.keras_configs import OTHER_LAYERS, check_legacy, is_teachable_machine, settled
 from sightline.deployment.adoption.onnx_files import open_onnx
 from sightline.errors import InvalidValue, MissingPackage
-from sightline.system.backends import load_keras, usual_keras
+from sightline.system.backends import load_keras, usual_keras, without_retracing_notes
 from sightline.system.stored import parse_json
 from sightline.system.text import printable
 
@@ -45,13 +48,13 @@ def open_keras(path: Path, folder: Path) -> ForeignNetwork:
             "code of others never; export it to ONNX where it was made, and adopt that."
         ) from error
     keras = _keras(path)
-    with usual_keras(), keras.device("cpu:0"):
+    with _quiet(keras):
         network = _opened(keras, path, copy)
         graph = _as_onnx(keras, path, network, folder)
     is_known = is_teachable_machine(config)
 
     def answers(images: NDArray[np.float32]) -> NDArray[Any]:
-        with usual_keras(), keras.device("cpu:0"):
+        with _quiet(keras):
             return np.asarray(network.predict(images, batch_size=_PORTION, verbose=0))
 
     return dataclasses.replace(
@@ -62,6 +65,14 @@ def open_keras(path: Path, folder: Path) -> ForeignNetwork:
         kind="export of Teachable Machine" if is_known else "network of Keras",
         known=_TEACHABLE_MACHINE if is_known else {},
     )
+
+
+@contextlib.contextmanager
+def _quiet(keras: Any) -> Iterator[None]:
+    """Keras as it comes, on the processor, without remarks on what older versions wrote."""
+    with usual_keras(), keras.device("cpu:0"), without_retracing_notes(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _keras(path: Path) -> Any:

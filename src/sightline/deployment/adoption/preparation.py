@@ -158,7 +158,7 @@ def prepare(
         file: what messages call it.
         known: what is said of such a file where its user says nothing.
     """
-    asked = {key: value if value is not None else known.get(key) for key, value in told.items()}
+    asked: dict[str, Any] = {key: value if value is not None else known.get(key) for key, value in told.items()}
     for key in ("mean", "resize"):
         if asked.get(key) is None:
             raise InvalidValue(f"{file}: {_MISSING[key]}")
