@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zipfile
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import sightline
+from sightline.deployment.adoption.keras_configs import check_legacy, settled
 from sightline.errors import InvalidValue
 from sightline.system.backends import load_keras
 
@@ -206,3 +208,37 @@ def test_weights_alone_links_and_damage_are_refused(tmp_path: Path) -> None:
         archive.writestr("code.py", "print()")
     with pytest.raises(InvalidValue, match="does not write"):
         sightline.adopt(tmp_path / "network.keras", NAMES, out=tmp_path / "bundle")
+
+
+def test_networks_within_networks_are_counted_as_keras_3_counts_them() -> None:
+    base = {"class_name": "Model", "name": "base", "config": {"name": "base", "layers": []}, "inbound_nodes": []}
+    base["inbound_nodes"] = [[["input_1", 0, 0, {}]]]
+    pool = {**layer("GlobalAveragePooling2D", "pool"), "name": "pool", "inbound_nodes": [[["base", 1, 0, {}]]]}
+    config = {"layers": [base, pool], "output_layers": [["pool", 0, 0]]}
+    found = settled({"class_name": "Functional", "module": "tf_keras.src.engine.functional", "config": config})
+    assert found["module"] == "keras.src.models.functional"
+    assert found["config"]["layers"][1]["inbound_nodes"] == [[["base", 0, 0, {}]]]
+    assert found["config"]["output_layers"] == ["pool", 0, 0]
+
+
+@pytest.mark.parametrize("entry", [None, 3, [], {"class_name": "Dense"}, {"class_name": "Dense", "config": 3}])
+def test_a_description_of_another_kind_is_refused(entry: Any) -> None:
+    with pytest.raises(ValueError, match="describes no network"):
+        settled(entry)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"layers": [[]]},
+        {"layers": [{"class_name": 3, "config": {}}]},
+        {"layers": [{"class_name": {}, "config": {}}]},
+        {"layers": [{"class_name": "Sequential", "name": [], "module": [], "registered_name": {}, "config": {}}]},
+        {"layers": [{"class_name": "Dense", "config": {"units": [3]}}], "output_layers": {"a": [[1]]}},
+        {"layers": [{"class_name": "Dense", "config": {"batch_input_shape": 3, "dtype": {"class_name": "Policy"}}}]},
+        {"layers": [{"class_name": "InputLayer", "config": {}, "inbound_nodes": [[[{}, 1, 2], ["a"], 3], 4]}]},
+    ],
+)
+def test_a_damaged_description_ends_in_a_refusal_if_it_ends(config: Any) -> None:
+    with contextlib.suppress(ValueError):
+        check_legacy(settled({"class_name": "Sequential", "config": config}), [(3, 4)])

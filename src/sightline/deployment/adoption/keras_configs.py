@@ -40,6 +40,8 @@ def settled(entry: Any) -> Config:
     if not isinstance(entry, dict) or not isinstance(entry.get("config"), dict | list):
         raise ValueError("its config describes no network")
     name = "Functional" if entry.get("class_name") == "Model" else entry.get("class_name")
+    if not isinstance(name, str):
+        raise ValueError("its config describes no network")
     config = entry["config"]
     if isinstance(config, list):  # a row of layers alone, as the oldest wrote it
         config = {"name": "sequential", "layers": config}
@@ -65,7 +67,7 @@ def settled(entry: Any) -> Config:
 
 def _count_calls(config: Config) -> None:
     """Where a network within another is called first: Keras 2 counts its own making as the first call, Keras 3 not."""
-    inner = {layer.get("name") for layer in config["layers"] if layer["class_name"] in ("Functional", "Sequential")}
+    inner = [layer.get("name") for layer in config["layers"] if layer["class_name"] in ("Functional", "Sequential")]
     nodes = [layer.get("inbound_nodes") for layer in config["layers"]]
     taken = [place for node in nodes for place in _places(node)] + [*_places([config.get("output_layers")])]
     for name in inner:
@@ -110,8 +112,9 @@ def _settled_layer(name: Any, config: Mapping[str, Any]) -> Config:
         found["axis"] = axis[0]
     if isinstance(shape := found.pop("batch_input_shape", None), list):
         found["batch_shape"] = shape
-    if isinstance(policy := found.get("dtype"), dict) and policy.get("class_name") == "Policy":
-        found["dtype"] = policy.get("config", {}).get("name")
+    policy = found.get("dtype")
+    if isinstance(policy, dict) and policy.get("class_name") == "Policy" and isinstance(policy.get("config"), dict):
+        found["dtype"] = policy["config"].get("name")
     return found
 
 
@@ -133,20 +136,17 @@ def check_legacy(config: Config, shapes: list[tuple[int, ...]]) -> None:
             raise ValueError("its config names a module without a class")
         for key in ("units", "filters"):
             # Keras makes room for a layer before it looks for its weights.
-            if (count := entry.get(key)) is not None and (count not in sides or not 0 < count <= MOST_CHANNELS):
+            count = entry.get(key)
+            if count is not None and (type(count) is not int or count not in sides or count > MOST_CHANNELS):
                 raise ValueError(f"it has {key} of {ascii(count)[:20]}, and no weights of that many")
 
 
 def _is_known(name: Any, module: Any, registered: Any) -> bool:
-    if module is None and registered is None:
-        return name in _NAMES
-    if name == "DTypePolicy" and module == "keras":
-        return True
-    return (
-        name in _NAMES
-        and module in ("keras", "keras.layers", "keras.src.models.functional", None)
-        and (registered in (None, name))
-    )
+    if not isinstance(name, str) or not isinstance(module, str | None) or registered not in (None, name):
+        return False
+    if module is None:
+        return name in _NAMES or name in ALLOWED[""].split()
+    return name in ALLOWED.get(module, "").split() or (module == "keras.layers" and name in _LAYERS)
 
 
 def _objects(content: Any) -> Iterator[Mapping[str, Any]]:
