@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +13,18 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import sightline
+from sightline.bundles.maps.nodes import read_nodes
+from sightline.bundles.sessions import Session
 from sightline.cli.main import main
+from sightline.deployment.adoption.foreign import check_answers, checked_answers
+from sightline.deployment.adoption.onnx_files import open_onnx
+from sightline.deployment.adoption.preparation import prepare, read_description
+from sightline.deployment.adoption.wrapping import ends_of, wrap
 from sightline.errors import ExportRefused, InvalidBundle, InvalidValue, OutputExists, SightlineError
 
 NAMES = ("cat", "dog", "owl")
 # Each class is spoken for by one colour most, so that a wrong order of colours is another answer.
-WEIGHTS = np.array([[6, -2, 1], [-1, 5, -3], [0, 2, 7]], np.float32)
+WEIGHTS = np.array([[4, -2, 1], [-1, 5, -3], [0, 2, 7]], np.float32)
 BIAS = (0.2, -0.1, 0.4)
 
 
@@ -317,3 +324,21 @@ def test_the_command_takes_options_over_a_description_and_tells_it_as_json(
     assert "0..1" in told["fed"]
     assert main(command) == 2
     assert "foreign-bundle" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "fault", [{"is_bgr": True}, {"mean": (0.5,)}, {"std": (0.25,)}, {"mean": (0.485, 0.456, 0.406)}, {"swapped": True}]
+)
+def test_the_gate_refuses_a_bundle_that_was_wrapped_otherwise_than_was_said(
+    tmp_path: Path, fault: dict[str, Any]
+) -> None:
+    network = open_onnx(write_graph(tmp_path / "foreign.onnx"))
+    told = prepare(read_description(STRETCHED), network.shape, "foreign.onnx", known={})
+    images = pictures()
+    answers = checked_answers(network, told, images, 3)
+    ends = ends_of(read_nodes(network.graph), network.given, network.answer, is_probability=False)
+    changes = {key: value for key, value in fault.items() if key != "swapped"}
+    wrap(network.graph, tmp_path / "model.onnx", dataclasses.replace(told, **changes), ends, 3)
+    session = Session(tmp_path / "model.onnx", num_classes=3)
+    with pytest.raises(ExportRefused, match="does not answer as it does"):
+        check_answers(network, session, images, answers[:, ::-1] if "swapped" in fault else answers)

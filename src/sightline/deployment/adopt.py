@@ -10,13 +10,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sightline.bundles.bundle import load_bundle, write_description, write_manifest
 from sightline.bundles.maps.nodes import read_nodes
-from sightline.bundles.parity import LARGEST_DIFFERENCE, largest_difference, made_images, parity_section, write_parity
+from sightline.bundles.parity import LARGEST_DIFFERENCE, made_images, parity_section, write_parity
 from sightline.bundles.sessions import Session
-from sightline.deployment.adoption.foreign import ForeignNetwork, are_probabilities, checked_answers, log_of
+from sightline.deployment.adoption.foreign import (
+    ForeignNetwork,
+    are_probabilities,
+    check_answers,
+    checked_answers,
+    log_of,
+)
 from sightline.deployment.adoption.judging import (
     LEARNED_FROM,
     GivenRows,
@@ -35,7 +39,6 @@ from sightline.records import Bundle
 from sightline.system.files import check_free, sha256_of, staged_folder, write_atomically, write_json
 from sightline.system.paths import places_of, short_file_name
 from sightline.system.text import markdown, printable
-from sightline.tasks.single_label import SINGLE_LABEL
 
 _KERAS = (".keras", ".h5", ".hdf5")
 _ELSEWHERE = {
@@ -201,7 +204,7 @@ def _assemble(
     wrap(network.graph, staged / "model.onnx", preparation, ends, len(class_names))
     session = _own_session(network, staged, class_names)
     expected = log_of(answers, SMALLEST) if is_probability else answers
-    difference = _compare(network, session, images, expected)
+    difference = check_answers(network, session, images, expected)
     told: dict[str, Any] = {
         "file": network.path.name,
         "sha256": sha256_of(network.path),
@@ -237,24 +240,6 @@ def _own_session(network: ForeignNetwork, staged: Path, class_names: tuple[str, 
 
 def _without_place(error: Exception, staged: Path) -> str:
     return str(error).replace(f"{staged / 'model.onnx'}: ", "as a bundle, ")
-
-
-def _compare(network: ForeignNetwork, session: Session, images: Any, expected: Any) -> float:
-    try:
-        found = session.logits(images, with_progress=True)
-    except InvalidBundle as error:
-        raise ExportRefused(
-            f"{network.path}: cannot answer several images at once. Export it with a batch of any size "
-            f"(dynamic_axes in PyTorch). It was not adopted ({str(error).rpartition('(')[2].rstrip('.)')[:200]})."
-        ) from error
-    probabilities = SINGLE_LABEL.probabilities(expected), SINGLE_LABEL.probabilities(found)
-    difference = largest_difference(*probabilities) if np.isfinite(found).all() else float("nan")
-    if not difference <= LARGEST_DIFFERENCE:
-        raise ExportRefused(
-            f"{network.path}: its bundle does not answer as it does: a probability differs by {difference:.2g}; "
-            f"{LARGEST_DIFFERENCE:g} is allowed. It was not adopted."
-        )
-    return difference
 
 
 def _answers_in_words(ends: Ends, *, is_probability: bool) -> str:

@@ -14,7 +14,7 @@ import pytest
 
 import sightline
 from sightline.deployment.adoption.keras_configs import check_legacy, settled
-from sightline.errors import InvalidValue
+from sightline.errors import InvalidValue, MissingPackage
 from sightline.system.backends import load_keras
 
 h5py = pytest.importorskip("h5py")
@@ -242,3 +242,12 @@ def test_a_description_of_another_kind_is_refused(entry: Any) -> None:
 def test_a_damaged_description_ends_in_a_refusal_if_it_ends(config: Any) -> None:
     with contextlib.suppress(ValueError):
         check_legacy(settled({"class_name": "Sequential", "config": config}), [(3, 4)])
+
+
+def test_where_keras_is_missing_the_line_that_brings_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_legacy(tmp_path / "keras_model.h5", legacy_config())
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingPackage, match=r"sightline\[tensorflow\]"):
+        sightline.adopt(path, NAMES, out=tmp_path / "bundle")

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.bundles.parity import LARGEST_DIFFERENCE
+from sightline.bundles.parity import LARGEST_DIFFERENCE, largest_difference
+from sightline.bundles.sessions import Session
 from sightline.deployment.adoption.preparation import Preparation
-from sightline.errors import ExportRefused, InvalidValue
+from sightline.errors import ExportRefused, InvalidBundle, InvalidValue
+from sightline.tasks.single_label import SINGLE_LABEL
 
 # How far the probabilities of an image may be from one in all.
 _FROM_ONE = 1e-3
@@ -108,3 +110,24 @@ def are_probabilities(network: ForeignNetwork, answers: NDArray[np.float32], out
 def log_of(probabilities: NDArray[np.float32], smallest: float) -> NDArray[np.float32]:
     """Logits of probabilities, finite: of 0, the logarithm of the smallest number that is normal in float32."""
     return np.log(np.maximum(probabilities, np.float32(smallest)))
+
+
+def check_answers(
+    network: ForeignNetwork, session: Session, images: NDArray[np.uint8], expected: NDArray[np.float32]
+) -> float:
+    """The largest difference of a probability between a bundle's graph and a network; refused where it is too large."""
+    try:
+        found = session.logits(images, with_progress=True)
+    except InvalidBundle as error:
+        raise ExportRefused(
+            f"{network.path}: cannot answer several images at once. Export it with a batch of any size "
+            f"(dynamic_axes in PyTorch). It was not adopted ({str(error).rpartition('(')[2].rstrip('.)')[:200]})."
+        ) from error
+    probabilities = SINGLE_LABEL.probabilities(expected), SINGLE_LABEL.probabilities(found)
+    difference = largest_difference(*probabilities) if np.isfinite(found).all() else float("nan")
+    if not difference <= LARGEST_DIFFERENCE:
+        raise ExportRefused(
+            f"{network.path}: its bundle does not answer as it does: a probability differs by {difference:.2g}; "
+            f"{LARGEST_DIFFERENCE:g} is allowed. It was not adopted."
+        )
+    return difference

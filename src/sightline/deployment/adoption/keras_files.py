@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib.util
 import json
 import shutil
 import warnings
@@ -38,6 +39,7 @@ _PORTION = 32
 
 def open_keras(path: Path, folder: Path) -> ForeignNetwork:
     """A network of a `.keras` or an `.h5` file, with what is written of it in a folder that is ours."""
+    _check_installed(path)
     is_archive = path.suffix.lower() == ".keras"
     try:
         copy, config = (_settled_archive if is_archive else _settled_hdf5)(path, folder)
@@ -47,7 +49,7 @@ def open_keras(path: Path, folder: Path) -> ForeignNetwork:
             f"{path}: not a network that is adopted: {printable(str(reason))[:200]}. Layers that are known are taken, "
             "code of others never; export it to ONNX where it was made, and adopt that."
         ) from error
-    keras = _keras(path)
+    keras = load_keras()
     with _quiet(keras):
         network = _opened(keras, path, copy)
         graph = _as_onnx(keras, path, network, folder)
@@ -75,14 +77,12 @@ def _quiet(keras: Any) -> Iterator[None]:
         yield
 
 
-def _keras(path: Path) -> Any:
-    try:
-        return load_keras()
-    except MissingPackage as error:
+def _check_installed(path: Path) -> None:
+    if not all(map(importlib.util.find_spec, ("keras", "h5py"))):
         raise MissingPackage(
             f"{path}: a file of Keras is opened by Keras, which is not installed here. Run: pip install "
             "'sightline[tensorflow]'. The bundle that it becomes needs none; an ONNX graph is adopted without."
-        ) from error
+        )
 
 
 def _settled_archive(path: Path, folder: Path) -> tuple[Path, dict[str, Any]]:
