@@ -103,7 +103,7 @@ def _settled_hdf5(path: Path, folder: Path) -> tuple[Path, dict[str, Any]]:
     copy = folder / "settled.h5"
     shutil.copyfile(path, copy)
     check_weights_hdf5(copy)  # what is opened is what was looked at
-    import h5py
+    import h5py  # type: ignore[import-untyped]  # it carries no annotations
 
     with h5py.File(copy, "r+") as stored:
         text = stored.attrs.get("model_config")
