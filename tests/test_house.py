@@ -157,7 +157,13 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("training/combination", "shared_rows selection reopening", keras_on_use_in="reopening"),),
     (Room("training", "combine distil extend resume", keras=ON_USE),),
     (Room("deployment/conversion", "formats description rows losses gate readme places"),),
-    (Room("deployment/runtimes", "onnx onnx_int8 openvino"),),
+    (
+        Room(
+            "deployment/runtimes",
+            "onnx onnx_int8 openvino keras_conversion litert litert_int8 tensorflow torch",
+            keras_on_use_in="keras_conversion tensorflow torch",
+        ),
+    ),
     (Room("deployment/bulk", "images step"),),
     (Room("deployment/sorting", "journal places companions steps planning"),),
     (

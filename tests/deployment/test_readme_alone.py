@@ -14,10 +14,11 @@ from sightline.data.decoding.decoder import decode_image
 from sightline.data.decoding.transforms import resize_image
 from sightline.data.inputs.pixels import decoding_size
 from sightline.deployment.conversion.formats import FORMATS
+from sightline.deployment.runtimes.keras_conversion import BACKENDS
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", [name for name in FORMATS if name not in BACKENDS])
 def test_the_program_in_a_readme_runs_where_pip_brought_what_it_names(
     name: str, uneven_bundle: Path, many_photos, photos: Path, answer_of, tmp_path: Path
 ) -> None:

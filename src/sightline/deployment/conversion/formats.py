@@ -71,10 +71,55 @@ FORMATS: dict[str, Format] = {
         extra="sightline[openvino]",
         beside=(".bin", ".json"),
     ),
+    "litert": Format(
+        summary="a LiteRT (TensorFlow Lite) file for phones and small boards",
+        file="model.tflite",
+        runtime="ai_edge_litert",
+        install="ai-edge-litert",
+        home=f"{_ROOM}.litert",
+        extra="sightline[tensorflow,litert]",
+        beside=(".json",),
+        has_novelty=False,
+    ),
+    "litert-int8": Format(
+        summary="the same in whole numbers of 8 bits, kept where no loss is seen",
+        file="model.int8.tflite",
+        runtime="ai_edge_litert",
+        install="ai-edge-litert",
+        home=f"{_ROOM}.litert_int8",
+        extra="sightline[tensorflow,litert]",
+        beside=(".json",),
+        is_quantised=True,
+        has_novelty=False,
+    ),
+    "tensorflow": Format(
+        summary="a SavedModel, the folder that TensorFlow and TensorFlow Serving run",
+        file="model",
+        runtime="tensorflow",
+        install="tensorflow",
+        home=f"{_ROOM}.tensorflow",
+        extra="sightline[tensorflow]",
+        beside=(".json",),
+        has_novelty=False,
+    ),
+    "torch": Format(
+        summary="an ExportedProgram, which PyTorch runs without Keras",
+        file="model.pt2",
+        runtime="torch",
+        install="torch",
+        home=f"{_ROOM}.torch",
+        extra="sightline[torch]",
+        beside=(".json",),
+        has_novelty=False,
+    ),
 }
 
 # What is asked for and will not come, with what to do instead.
 _NOT_OFFERED = {
+    ("coreml", "mlpackage", "mlmodel"): (
+        "Core ML: it runs on macOS alone, and nothing is kept that was not compared. On a Mac, coremltools takes the "
+        "folder of the format tensorflow."
+    ),
     ("tfjs", "tensorflowjs", "tf.js"): (
         "TensorFlow.js: its converter does not run beside TensorFlow of today. For a page in a browser, take onnx, "
         "which onnxruntime-web runs as it is; a whole page will be the format 'web'."

@@ -1,0 +1,50 @@
+"""The format `litert`: the network as LiteRT (TensorFlow Lite) has it, for phones and small boards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.deployment.conversion.description import ExportedModel, read_beside, write_beside
+from sightline.deployment.runtimes.keras_conversion import convert_keras
+from sightline.errors import InvalidBundle, require
+from sightline.records import Bundle
+
+IMPORTS = """\
+from ai_edge_litert.interpreter import Interpreter
+"""
+EXAMPLE = """\
+with open("DESCRIPTION", encoding="utf-8") as file:
+    about = json.load(file)
+names, temperature = about["labels"], about["calibration"]["temperature"]
+network = Interpreter("FILE").get_signature_runner()
+logits = next(iter(network(images=images).values()))[0]
+"""
+_PORTION = 32
+
+
+def convert(bundle: Bundle, target: Path) -> None:
+    """Write it by Keras on TensorFlow; the description lies beside."""
+    convert_keras(bundle, target, "litert")
+    write_beside(bundle, target)
+
+
+def open_exported(path: Path, *, precision: str = "float32") -> ExportedModel:
+    """The file in LiteRT's own interpreter, with one thread as in the program of the README."""
+    interpreters: Any = require("ai_edge_litert.interpreter", purpose="LiteRT", install="sightline[litert]")
+    try:
+        network = interpreters.Interpreter(str(path)).get_signature_runner()
+    except (ValueError, RuntimeError) as error:
+        raise InvalidBundle(f"{path}: LiteRT does not open it ({str(error).splitlines()[0]}).") from error
+
+    def logits(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        parts = [
+            np.array(next(iter(network(images=np.ascontiguousarray(images[first : first + _PORTION])).values())))
+            for first in range(0, len(images), _PORTION)
+        ]
+        return np.concatenate(parts)
+
+    return ExportedModel(read_beside(path), logits, precision=precision)
