@@ -252,7 +252,7 @@ def _known_when_small(bundle: Bundle, images: list[Any], labels: NDArray[np.int6
     """Which images are answered right at half their size, in whichever quarter they lie."""
     session = session_of(bundle)
     made = (np.stack([_on_plain_ground(image, part, bundle.input) for image in images]) for part in PARTS)
-    return np.logical_and.reduce([session.logits(pictures).argmax(axis=1) == labels for pictures in made])
+    return np.asarray(np.logical_and.reduce([session.logits(pictures).argmax(axis=1) == labels for pictures in made]))
 
 
 def _put(picture: NDArray[np.uint8], image: NDArray[np.uint8], part: tuple[int, int], spec: InputSpec) -> None:

@@ -9,6 +9,7 @@ network counts. Each way is tried in turn with `cp -r`, in fresh folders on one 
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import platform
 import shutil
@@ -87,7 +88,7 @@ def main() -> None:
             for by, rounds in found.items():
                 os.sync()
                 copying = ["/bin/cp", "-r", str(source), str(root / "copied")]  # what it is timed beside
-                copied = timed(lambda command=copying: subprocess.run(command, check=True))
+                copied = timed(functools.partial(subprocess.run, copying, check=True))
                 shutil.rmtree(root / "copied")
                 os.sync()
                 rounds.append((copied, *sorted_by(by, source, root / "sorted")))

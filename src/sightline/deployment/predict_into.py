@@ -207,7 +207,7 @@ def write_answers(
             bar.advance(len(portion.rows))
     begun = 0 if table.kept is None else table.kept.num_rows
     counts, flags = table.tally.classes, table.tally.flags
-    asked = {name: flags[name] for name in ("unsure", "novel") if name in table.asked_for}
+    asked: dict[str, int] = {name: flags[name] for name in ("unsure", "novel") if name in table.asked_for}
     return WrittenAnswers(table.typed, len(images), begun, flags["unreadable"], dict(counts), asked)
 
 

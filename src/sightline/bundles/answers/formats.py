@@ -83,7 +83,7 @@ def _column_of(class_name: str) -> str:
 def _csv_cells(row: Mapping[str, Any], columns: Columns, task: Task, asked_for: Sequence[str]) -> str:
     asked = [_cell(row.get(key)) for key in asked_for]
     shares = row.get("probabilities") or {}
-    told = [*task.cells(row, columns.most_classes), *asked, *(shares.get(name) for name in columns.class_names)]  # type: ignore[arg-type]  # a row holds an Answer
+    told = [*task.cells(row, columns.most_classes), *asked, *(shares.get(name) for name in columns.class_names)]
     return f"{csv_line([row['path'], *told, row.get('notice'), row['error']])}\n"
 
 
@@ -137,7 +137,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 
 def _flat(row: Mapping[str, Any], columns: Columns, task: Task, asked_for: Sequence[str]) -> dict[str, Any]:
     flat = {"path": _whole(row["path"]), "notice": row.get("notice"), "error": row["error"] and _whole(row["error"])}
-    cells = task.cells(row, columns.most_classes)  # type: ignore[arg-type]  # a row holds an Answer
+    cells = task.cells(row, columns.most_classes)
     flat |= dict(zip(task.columns(columns.most_classes), cells, strict=True))
     flat |= {name: row.get(name) for name in asked_for}
     shares = row.get("probabilities")

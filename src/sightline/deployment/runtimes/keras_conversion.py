@@ -76,11 +76,12 @@ def _write(format_name: str, network: Any, target: Path, images: NDArray[np.uint
     elif format_name == "litert-int8":
         import tensorflow as tf
 
+        measured: Any = () if images is None else images
         with tempfile.TemporaryDirectory() as folder:
             answering.export(folder, format="tf_saved_model", verbose=False)
             converter = tf.lite.TFLiteConverter.from_saved_model(folder)
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.representative_dataset = lambda: ([row[None]] for row in images if images is not None)
+            converter.representative_dataset = lambda: ([row[None]] for row in measured)
             target.write_bytes(converter.convert())
     else:
         names = {"litert": "litert", "tensorflow": "tf_saved_model"}

@@ -26,7 +26,7 @@ def convert(bundle: Bundle, target: Path, rows: ComparedRows) -> dict[str, Any]:
     convert_keras(bundle, target, "litert-int8", np.ascontiguousarray(rows.images[chosen]))
     write_beside(bundle, target)
     logits = litert.open_exported(target).logits(rows.images)
-    if not np.isfinite(logits).all():
+    if rows.labels is None or not np.isfinite(logits).all():
         raise ExportRefused(f"{bundle.path}: in whole numbers this network gives none. Keep the format litert.")
     told = describe(bundle)
     told |= without_promises(told["calibration"], bundle.task.fit_temperature(logits, rows.labels), rows)

@@ -21,7 +21,8 @@ def companions_of(folder: Path, images: Sequence[str]) -> dict[str, list[str]]:
     Returns:
         Of those that have any.
     """
-    taken, found = set(images), defaultdict(list)
+    taken = set(images)
+    found: dict[str, list[str]] = defaultdict(list)
     by_parent: dict[str, list[str]] = defaultdict(list)
     for name in images:
         by_parent[name.rpartition("/")[0]].append(name)
