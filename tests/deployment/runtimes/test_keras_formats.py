@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import importlib.util
+import shutil
 import subprocess
 import sys
 import venv
@@ -15,7 +18,7 @@ import sightline
 from sightline.bundles.bundle import load_bundle
 from sightline.deployment.conversion.formats import FORMATS
 from sightline.deployment.runtimes.keras_conversion import BACKENDS, convert_keras
-from sightline.errors import ExportRefused, InvalidBundle, UnknownName
+from sightline.errors import ExportRefused, InvalidBundle, MissingPackage, UnknownName
 
 FORMATS_OF_KERAS = ("litert", "tensorflow", "torch", "litert-int8")
 
@@ -67,7 +70,6 @@ def test_a_bundle_without_a_keras_network_says_so(make_bundle, tmp_path: Path) -
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.soak  # what it opens by is tested where it lies
 def test_a_network_that_nobody_should_open_is_opened_by_none(make_bundle, tmp_path: Path) -> None:
     path = make_bundle()
     bundle = load_bundle(path)
@@ -75,6 +77,32 @@ def test_a_network_that_nobody_should_open_is_opened_by_none(make_bundle, tmp_pa
     with pytest.raises(InvalidBundle, match=r"model\.keras"):
         convert_keras(bundle, tmp_path / "model.tflite", "litert")
     assert not (tmp_path / "model.tflite").exists()
+
+
+@pytest.mark.parametrize("absent", ["keras", "tensorflow"])
+@pytest.mark.slow
+def test_without_what_writes_it_its_line_of_pip_is_said(
+    absent: str, tiny_run: sightline.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == absent else found(name))
+    with pytest.raises(MissingPackage, match=rf"'{absent}'.*pip install 'sightline\[tensorflow\]'"):
+        convert_keras(load_bundle(tiny_run.bundle), tmp_path / "model.tflite", "litert")
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
+def test_a_full_disk_is_no_fault_of_the_network(
+    tiny_run: sightline.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if missing("litert"):
+        pytest.skip(f"pip install '{FORMATS['litert'].extra}'")
+    (tmp_path / "model.tflite").symlink_to("/dev/full")
+    used = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: used._replace(free=0))
+    with pytest.raises(OSError, match=r"model\.tflite") as told:
+        convert_keras(load_bundle(tiny_run.bundle), tmp_path / "model.tflite", "litert")
+    assert told.value.errno == errno.ENOSPC
 
 
 def test_what_will_not_come_says_what_to_take() -> None:

@@ -5,7 +5,10 @@ Run as `python -P -m sightline.deployment.runtimes.keras_conversion FORMAT MODEL
 
 from __future__ import annotations
 
+import errno
+import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.errors import ExportRefused, InvalidBundle, SightlineError
+from sightline.bundles.vetting.network_files import check_network
+from sightline.errors import ExportRefused, InvalidBundle, MissingPackage, SightlineError
 from sightline.records import Bundle
 from sightline.system.backends import usual_keras
 from sightline.system.text import printable
@@ -36,13 +40,18 @@ def convert_keras(bundle: Bundle, target: Path, format_name: str, images: NDArra
 
     Raises:
         ExportRefused: the bundle holds no Keras network, or the format cannot hold it.
+        InvalidBundle: its Keras network is none that Sightline opens.
+        MissingPackage: Keras or its backend is not installed.
+        OSError: there is no room for the file.
     """
-    network = bundle.path / "model.keras"
+    network, shown = bundle.path / "model.keras", printable(str(bundle.path))
     if not network.is_file():
         raise ExportRefused(
-            f"{bundle.path}: the format {format_name} is written from a Keras network, and this bundle holds none. "
+            f"{shown}: the format {format_name} is written from a Keras network, and this bundle holds none. "
             "Take onnx, which every bundle has."
         )
+    check_network(network)  # at once, and by its bytes alone
+    _check_packages(format_name)
     with tempfile.TemporaryDirectory() as folder:
         words = [format_name, str(network.absolute()), str(target.absolute())]
         if images is not None:
@@ -59,8 +68,25 @@ def convert_keras(bundle: Bundle, target: Path, format_name: str, images: NDArra
     if done.returncode == _REFUSED:
         raise InvalidBundle((done.stderr.strip().splitlines() or [f"{network}: cannot be opened."])[-1])
     if done.returncode or not target.exists():
-        reason = printable((done.stderr.strip().splitlines() or ["no reason given"])[-1])
-        raise ExportRefused(f"{bundle.path}: Keras does not write this network as {format_name} ({reason}).")
+        reason = printable((done.stderr.strip().splitlines() or ["no reason given"])[-1])[:300]
+        if _has_no_room(target, network):  # told by each library in words of its own, and by some in none
+            raise OSError(errno.ENOSPC, reason, str(target))
+        raise ExportRefused(f"{shown}: Keras does not write this network as {format_name} ({reason}).")
+
+
+def _check_packages(format_name: str) -> None:
+    backend = BACKENDS[format_name]
+    for package in ("keras", backend):
+        if importlib.util.find_spec(package) is None:
+            raise MissingPackage(
+                f"writing the format {format_name} needs the package '{package}', which is not installed. "
+                f"Run: pip install 'sightline[{backend}]'"
+            )
+
+
+def _has_no_room(target: Path, network: Path) -> bool:
+    """Whether less is free than twice the network, as some formats hold as much."""
+    return target.parent.is_dir() and shutil.disk_usage(target.parent).free < 2 * network.stat().st_size
 
 
 def _write(format_name: str, network: Any, target: Path, images: NDArray[np.uint8] | None) -> None:

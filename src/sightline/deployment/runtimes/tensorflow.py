@@ -48,17 +48,19 @@ def open_exported(path: Path) -> ExportedModel:
     with quietly():
         runtime: Any = require("tensorflow", purpose="the format tensorflow", install="sightline[tensorflow]")
     try:
-        loaded = runtime.saved_model.load(str(path))
+        with runtime.device("/CPU:0"):  # others compute in shorter numbers by themselves
+            loaded = runtime.saved_model.load(str(path))
         network = loaded.signatures["serving_default"]
     except (OSError, KeyError, ValueError) as error:
         raise InvalidBundle(f"{path}: TensorFlow does not open it ({str(error).splitlines()[0]}).") from error
 
     def logits(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         keep = loaded  # what a signature belongs to is lost with it
-        parts = [
-            next(iter(network(runtime.constant(np.asarray(images[first : first + _PORTION]))).values())).numpy()
-            for first in range(0, len(images), _PORTION)
-        ]
+        with runtime.device("/CPU:0"):
+            parts = [
+                next(iter(network(runtime.constant(np.asarray(images[first : first + _PORTION]))).values())).numpy()
+                for first in range(0, len(images), _PORTION)
+            ]
         del keep
         return np.concatenate(parts)
 
