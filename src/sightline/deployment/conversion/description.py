@@ -82,7 +82,8 @@ def promises_of(bundle: Bundle) -> dict[str, dict[str, float | None]]:
 
 def description_beside(path: Path) -> Path:
     """Where an exported file that holds no text has its description: under its name, with the ending `.json`."""
-    return path.with_suffix(".json")
+    # Of a folder, what stands behind a point is part of its name.
+    return path.with_name(f"{path.name}.json") if path.is_dir() else path.with_suffix(".json")
 
 
 def write_beside(bundle: Bundle, target: Path, told: Mapping[str, Any] | None = None) -> None:

@@ -118,7 +118,7 @@ FORMATS: dict[str, Format] = {
 _NOT_OFFERED = {
     ("coreml", "mlpackage", "mlmodel"): (
         "Core ML: it runs on macOS alone, and nothing is kept that was not compared. On a Mac, coremltools takes the "
-        "folder of the format tensorflow."
+        "signature 'serving_default' of the format tensorflow."
     ),
     ("tfjs", "tensorflowjs", "tf.js"): (
         "TensorFlow.js: its converter does not run beside TensorFlow of today. For a page in a browser, take onnx, "
