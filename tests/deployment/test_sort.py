@@ -200,10 +200,9 @@ class Killer:
             return
 
 
-@pytest.mark.slow
+@pytest.mark.soak  # stops after any call of the system are in sorting/test_steps.py
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
-@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.soak)])
-def test_killed_at_random_instants_there_and_back_nothing_is_lost(make_bundle, tmp_path: Path, kills: int) -> None:
+def test_killed_fifty_times_there_and_back_nothing_is_lost(make_bundle, tmp_path: Path) -> None:
     bundle, folder, into = make_bundle(), tmp_path / "many", tmp_path / "sorted"
     folder.mkdir()
     for number in range(400):
@@ -215,7 +214,7 @@ def test_killed_at_random_instants_there_and_back_nothing_is_lost(make_bundle, t
     back = [*program, "--undo", str(into), "--quiet"]
     begun = time.monotonic()
     subprocess.run(there, check=True, capture_output=True)
-    killer = Killer(kills, time.monotonic() - begun)
+    killer = Killer(50, time.monotonic() - begun)
     subprocess.run(back, check=True, capture_output=True)
 
     def nothing_is_lost() -> None:

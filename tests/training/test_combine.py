@@ -229,6 +229,7 @@ def test_votes_by_hand(copies: tuple[Path, Path]) -> None:
     assert losses[1] == pytest.approx(-np.log((1 + 1 / 3) / 2), abs=0.01)
 
 
+@pytest.mark.soak
 def test_a_run_that_makes_nothing_better_is_not_heard(copies: tuple[Path, Path], photos: Path, tmp_path: Path) -> None:
     def mislead(arrays: dict[str, np.ndarray]) -> None:
         arrays["validation_logits"][:] = 0

@@ -138,6 +138,7 @@ def test_a_run_leaves_every_file_of_the_design(tiny_run: sightline.Run) -> None:
             "resolution.json",
             "splits.csv",
             "excluded.csv",
+            "labels.csv",
             "findings.json",
             "history.jsonl",
             "predictions.npz",

@@ -132,7 +132,7 @@ def heeded() -> Iterator[None]:
     signal.signal(signal.SIGINT, usual)
 
 
-@pytest.mark.slow
+@pytest.mark.soak  # as trainings that are killed, in tests/faults
 def test_a_fit_that_is_broken_off_twice_and_finds_a_torn_file_ends_as_one_that_never_stopped(
     few_at_once: None,
     heeded: None,

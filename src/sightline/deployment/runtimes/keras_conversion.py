@@ -37,12 +37,6 @@ def convert_keras(bundle: Bundle, target: Path, format_name: str, images: NDArra
         target: the file or folder.
         format_name: of `BACKENDS`.
         images: (num_images, height, width, channels), by which ranges are measured.
-
-    Raises:
-        ExportRefused: the bundle holds no Keras network, or the format cannot hold it.
-        InvalidBundle: its Keras network is none that Sightline opens.
-        MissingPackage: Keras or its backend is not installed.
-        OSError: there is no room for the file.
     """
     network, shown = bundle.path / "model.keras", printable(str(bundle.path))
     if not network.is_file():
