@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,7 @@ from sightline.bundles.prediction import say_promises
 from sightline.bundles.trust.abstention import USUAL_CERTAINTY
 from sightline.bundles.trust.details import Asked, detail_makers
 from sightline.data.decoding.decoder import decode_image
-from sightline.deployment.bulk.images import bulk_images
+from sightline.deployment.bulk.images import BulkImages, bulk_images
 from sightline.deployment.bulk.step import AnswerStep, step_of
 from sightline.deployment.predict_into import asked_of, write_answers
 from sightline.deployment.sorting.journal import (
@@ -28,11 +28,12 @@ from sightline.deployment.sorting.journal import (
     mark_finished,
     next_journal,
     read_journal,
+    set_aside,
     write_journal,
 )
-from sightline.deployment.sorting.places import UNREADABLE, USUAL_PATTERN, Rules, check_pattern
+from sightline.deployment.sorting.places import USUAL_PATTERN, Rules, check_pattern
 from sightline.deployment.sorting.planning import Plan, PlannedImage, make_plan, read_answers
-from sightline.deployment.sorting.steps import do, make_folders, remove_folders, undo
+from sightline.deployment.sorting.steps import clear_leftovers, do, make_folders, remove_folders, undo
 from sightline.errors import InvalidValue, OutputExists, UnreadableImage, pick
 from sightline.metrics.classification import checked_count
 from sightline.records import Bundle, Run
@@ -198,17 +199,19 @@ def sort(  # noqa: PLR0913  # each is an option of the command line, and none is
         "pattern": pattern,
     }
     with reporting(None if progress else "quiet"), contextlib.ExitStack() as open_now:
+        # What is no folder of images is refused before another one is made for it.
+        images = None if journals_in(target) else bulk_images([source])
         if dry_run:
             work, is_new = Path(open_now.enter_context(tempfile.TemporaryDirectory())), False
         else:
-            work, is_new = target, not target.exists()
+            work, is_new = target, _is_ours_alone(target)
             open_now.enter_context(_alone(target))
             if (begun := _unfinished(target, source, by, told)) is not None:
                 reporter().say(f"going on with {begun.path}, in which a stopped command wrote down its steps")
                 return _carry_out(begun, None)
         say_promises(makers)
         answers = work / _ANSWERS
-        _answer(opened, step, source, answers, told)
+        _answer(opened, step, bulk_images([source]) if images is None else images, answers, told)
         journal = Journal(next_journal(target), source, target, by, told, (), (), is_new=is_new)
         plan = make_plan(journal, read_answers(answers), opened.class_names, rules)
         if dry_run:
@@ -258,12 +261,15 @@ def undo_sort(into: str | Path, *, progress: bool = True) -> Sorting:
         left, num_files = [], 0
         reporter().say(f"taking back what was {_WORDS[journal.by]} {journal.into}, from {journal.source}")
         with writing_to(journal.source if journal.by == "move" else target), _bar("taking back", journal) as bar:
+            clear_leftovers(journal)
             for outcome in map_in_order(partial(undo, journal), reversed(journal.steps), workers=_THREADS):
                 num_files += outcome.is_changed
                 left += [(outcome.step.target, outcome.why_left)] * bool(outcome.why_left)
                 bar.advance(1)
             remove_folders(journal)
-            if not left:
+            if left:
+                set_aside(journal)
+            else:
                 journal.path.unlink()
                 if journal.is_new:
                     with contextlib.suppress(OSError):  # there is something of its user's in it
@@ -271,9 +277,8 @@ def undo_sort(into: str | Path, *, progress: bool = True) -> Sorting:
     return Sorting(target, "undone", journal.by, num_files, {}, left[::-1])
 
 
-def _answer(bundle: Bundle, step: AnswerStep, source: Path, answers: Path, told: Mapping[str, Any]) -> None:
+def _answer(bundle: Bundle, step: AnswerStep, images: BulkImages, answers: Path, told: Mapping[str, Any]) -> None:
     """Answer all images; those of a stopped sorting that is the same are not answered twice."""
-    images = bulk_images([source])
     answers.unlink(missing_ok=True)
     for overwrite in (False, True):
         table = AnswerTable(answers, bundle.task, columns=Columns(1), form="jsonl", asked=told, overwrite=overwrite)
@@ -285,6 +290,11 @@ def _answer(bundle: Bundle, step: AnswerStep, source: Path, answers: Path, told:
             reporter().say("note: the answers that a stopped sorting left are to other images or questions; made anew")
         else:
             return
+
+
+def _is_ours_alone(target: Path) -> bool:
+    """Whether a folder is missing, or holds nothing but what a sorting left that was stopped before its first step."""
+    return not target.exists() or all(path.name.startswith(_ANSWERS) for path in target.iterdir())
 
 
 def _checked(min_confidence: float, max_set_size: int | None, pattern: str, *, has_sets: bool) -> Rules:
@@ -344,7 +354,9 @@ def _bar(what: str, journal: Journal) -> Any:
 
 
 def _carry_out(journal: Journal, plan: Plan | None) -> Sorting:
-    left, num_files = list(plan.left if plan is not None else ()), 0
+    told = journal.told
+    left, num_files = [(str(name), str(why)) for name, why in told.get("left", ())], 0
+    (journal.into / _ANSWERS).unlink(missing_ok=True)
     with writing_to(journal.into), _bar("sorting", journal) as bar:
         make_folders(journal)
         for outcome in map_in_order(partial(do, journal), journal.steps, workers=_THREADS):
@@ -354,9 +366,8 @@ def _carry_out(journal: Journal, plan: Plan | None) -> Sorting:
                 num_files += 1
             bar.advance(1)
         mark_finished(journal)
-    first = Counter(step.target.partition("/")[0] for step in journal.steps)
-    counts = plan.counts() if plan is not None else dict(first.most_common())
-    num_unreadable = first[UNREADABLE] if plan is None else plan.num_unreadable
+    counts = {str(folder): int(count) for folder, count in told.get("counts", {}).items()}
+    num_unreadable = int(told.get("num_unreadable", 0))
     return Sorting(journal.into, "sorted", journal.by, num_files, counts, left, num_unreadable, plan)
 
 

@@ -104,7 +104,7 @@ def write_atomically(path: Path, content: bytes | str, *, permissions: int = 0o6
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        _flush_folder(place.parent)
+        flush_folder(place.parent)
 
 
 def open_as_it_is(path: Path) -> IO[bytes]:
@@ -203,7 +203,7 @@ def staged_folder(final: Path) -> Iterator[Path]:
     with _staging(final, final, lambda temporary: _rename(temporary, final)) as temporary:
         yield temporary
     with writing_to(final):
-        _flush_folder(final.parent)
+        flush_folder(final.parent)
 
 
 @contextlib.contextmanager
@@ -236,7 +236,7 @@ def staged_files(folder: Path) -> Iterator[Path]:
     with _staging(beside, folder, move) as temporary:
         yield temporary
     with writing_to(folder):
-        _flush_folder(folder)
+        flush_folder(folder)
 
 
 @contextlib.contextmanager
@@ -311,8 +311,8 @@ def _taken(final: Path) -> OutputExists:
     return OutputExists(f"{final} exists; nothing in it was changed. Choose another place.")
 
 
-def _flush_folder(folder: Path) -> None:
-    # Without this a power cut can lose the rename; Windows cannot open folders.
+def flush_folder(folder: Path) -> None:
+    """Flush which names it holds: without this a power cut can lose a rename. Windows cannot open folders."""
     if os.name != "nt":
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -75,7 +75,7 @@ def test_one_of_other_hands_is_refused(journal: Journal, change: dict[str, objec
         read_journal(journal.path)
 
 
-@pytest.mark.parametrize("name", ["../a.jpg", "/etc/passwd", "cat/../../a.jpg", "", "a\0b", "C:/a.jpg"])
+@pytest.mark.parametrize("name", ["../a.jpg", "/etc/passwd", "cat/../../a.jpg", "", "a\0b"])
 @pytest.mark.parametrize("end", ["from", "to"])
 def test_a_step_that_leads_out_is_refused(journal: Journal, name: str, end: str) -> None:
     lines = journal.path.read_text().splitlines()

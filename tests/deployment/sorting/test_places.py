@@ -100,3 +100,20 @@ def test_what_goes_along_is_found_whatever_its_case_and_once(tmp_path: Path) -> 
 def test_what_goes_along_is_called_as_its_image_is_now() -> None:
     assert name_beside("a/I.JPG", "cat/I.JPG", "a/i.jpg.XMP") == "i.jpg.XMP"
     assert name_beside("a/I.JPG", "cat/0002 I.JPG", "a/I.mov") == "0002 I.mov"
+
+
+def test_no_other_file_shares_the_name_of_one_with_settings(tmp_path: Path) -> None:
+    places = Destinations(tmp_path, ["cat"])
+    first = places.place("I.png", "cat", lambda: None, is_alone=False)
+    assert places.companion(first, "I.xmp") == "cat/I.xmp"
+    second = places.place("I.jpg", "cat", lambda: None, is_alone=False)
+    assert second == "cat/0002 I.jpg"
+    assert places.companion(second, name_beside("b/I.jpg", second, "b/I.xmp")) == "cat/0002 I.xmp"
+    assert places.place("I.gif", "cat", lambda: None) not in ("cat/I.gif", "cat/0002 I.gif")
+    assert places.place("J.png", "cat", lambda: None) == "cat/J.png"
+    assert places.place("J.jpg", "cat", lambda: None) == "cat/J.jpg"
+
+
+def test_a_file_of_the_name_of_a_class_is_gone_around(tmp_path: Path) -> None:
+    (tmp_path / "cat").write_bytes(b"")
+    assert Destinations(tmp_path, ["cat"]).folders["cat"] == "0002 cat"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
@@ -14,7 +15,7 @@ from hypothesis import given, settings, strategies as st
 
 from sightline.deployment.sorting import steps as module
 from sightline.deployment.sorting.journal import WAYS, Journal, Step
-from sightline.deployment.sorting.steps import do, make_folders, remove_folders, undo
+from sightline.deployment.sorting.steps import clear_leftovers, do, make_folders, remove_folders, undo
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="links of POSIX")
 
@@ -158,7 +159,7 @@ def test_the_only_copy_that_is_left_is_not_removed(tmp_path: Path) -> None:
     journal = journal_of(tmp_path, "copy")
     carry_out(journal)
     (journal.source / "0.jpg").unlink()
-    assert take_back(journal) == ["its original is gone, and this is the only one left"]
+    assert take_back(journal) == ["its original is gone or was changed, and this is the only one left"]
     assert (journal.into / "cat" / "0.jpg").read_bytes() == b"picture 0"
 
 
@@ -198,3 +199,77 @@ def test_to_another_disk_it_is_copied_compared_and_only_then_removed(
     assert tree(journal.source) == {}
     assert take_back(journal) == []
     assert tree(tmp_path) == before
+
+
+def test_files_of_one_size_and_time_are_told_apart_by_their_bytes(tmp_path: Path) -> None:
+    journal = journal_of(tmp_path, "move", count=1)
+    (step,) = journal.steps
+    make_folders(journal)
+    other = journal.into / step.target
+    other.write_bytes(b"PICTURE 0")
+    os.utime(other, ns=(10**9, step.time))
+    assert carry_out(journal) == ["something lies in its place"]
+    assert (journal.source / step.source).exists()
+    other.unlink()
+    assert carry_out(journal) == []
+    new = journal.source / step.source
+    new.write_bytes(b"PICTURE 0")
+    os.utime(new, ns=(10**9, step.time))
+    assert take_back(journal) == ["something lies where it was"]
+    assert (journal.into / step.target).read_bytes() == b"picture 0"
+
+
+def test_a_disk_with_coarse_times_gives_back_what_it_took(tmp_path: Path) -> None:
+    journal = journal_of(tmp_path, "move", count=1)
+    carry_out(journal)
+    target, time = journal.into / journal.steps[0].target, journal.steps[0].time
+    os.utime(target, ns=(time, time // (2 * 10**9) * 2 * 10**9))
+    assert carry_out(journal) == []
+    assert take_back(journal) == []
+    assert (journal.source / journal.steps[0].source).read_bytes() == b"picture 0"
+
+
+def test_a_copy_whose_original_was_edited_since_is_kept(tmp_path: Path) -> None:
+    journal = journal_of(tmp_path, "copy", count=1)
+    carry_out(journal)
+    (journal.source / "0.jpg").write_bytes(b"edited")
+    assert take_back(journal) == ["its original is gone or was changed, and this is the only one left"]
+
+
+def test_one_file_that_cannot_be_read_is_left_and_a_full_disk_ends_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, copy = journal_of(tmp_path, "copy"), shutil.copyfile
+
+    def refusing(number: int) -> Callable[..., object]:
+        def call(source: Path, target: Path) -> object:
+            if source.name == "1.jpg":
+                raise OSError(number, os.strerror(number), str(source))
+            return copy(source, target)
+
+        return call
+
+    monkeypatch.setattr(shutil, "copyfile", refusing(errno.EACCES))
+    assert carry_out(journal) == ["it could not be brought there (Permission denied)"]
+    assert len(tree(journal.into)) == 2
+    monkeypatch.setattr(shutil, "copyfile", refusing(errno.ENOSPC))
+    with pytest.raises(OSError, match="No space"):
+        carry_out(journal)
+
+
+def test_what_was_left_half_copied_goes_on_the_way_back(tmp_path: Path) -> None:
+    journal = journal_of(tmp_path, "copy")
+    carry_out(journal)
+    (journal.into / "cat" / ".sort.0123abcd.partial").write_bytes(b"half")
+    clear_leftovers(journal)
+    assert take_back(journal) == []
+    assert not (journal.into / "cat").exists()
+
+
+def test_nothing_is_sorted_through_a_link_that_leads_out(tmp_path: Path) -> None:
+    journal = journal_of(tmp_path, "move", count=1)
+    journal.into.mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (journal.into / "cat").symlink_to(tmp_path / "elsewhere")
+    assert carry_out(journal) == ["a link leads out of the folder"]
+    assert list((tmp_path / "elsewhere").iterdir()) == []

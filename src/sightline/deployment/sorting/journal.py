@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -52,6 +53,7 @@ class Journal:
         steps: in their order.
         is_finished: whether all of them were gone through.
         is_new: whether the folder that is sorted into was made for it.
+        told: what is said of it at its end: `counts`, `num_unreadable`, `left`.
     """
 
     path: Path
@@ -63,6 +65,7 @@ class Journal:
     steps: Sequence[Step]
     is_finished: bool = False
     is_new: bool = False
+    told: Mapping[str, Any] = field(default_factory=dict)
 
 
 def journals_in(into: Path) -> list[Path]:
@@ -90,6 +93,7 @@ def write_journal(journal: Journal) -> None:
         "by": journal.by,
         "asked": dict(journal.asked),
         "is_new": journal.is_new,
+        "told": dict(journal.told),
         "folders": list(journal.folders),
     }
     lines = [
@@ -104,6 +108,11 @@ def mark_finished(journal: Journal) -> None:
     """Add that all steps were gone through."""
     with journal.path.open("a", encoding="utf-8") as stream:
         stream.write(json_line({"finished": True}) + "\n")
+
+
+def set_aside(journal: Journal) -> None:
+    """Give the journal of what was taken back as far as it could be a name by which it is no longer looked for."""
+    journal.path.replace(journal.path.with_suffix(".undone.jsonl"))
 
 
 def _plain(step: Step) -> dict[str, Any]:
@@ -137,7 +146,9 @@ def read_journal(path: Path) -> Journal:
         raise _refused(path, f"names {printable(outside)}, which lies outside of the folder")
     # What a person or a power cut left behind its steps says at most that they were gone through.
     is_finished = any('"finished"' in line for line in lines[len(steps) + 2 :])
-    return Journal(path, source, into, by, asked, folders, steps, is_finished, head.get("is_new") is True)
+    return Journal(
+        path, source, into, by, asked, folders, steps, is_finished, head.get("is_new") is True, dict(head["told"])
+    )
 
 
 def _steps(lines: Sequence[str]) -> Iterator[Step]:
@@ -153,8 +164,8 @@ def _steps(lines: Sequence[str]) -> Iterator[Step]:
 
 
 def _is_inside(name: str) -> bool:
-    parts = PurePosixPath(name).parts
-    return bool(parts) and not name.startswith("/") and ".." not in parts and "\0" not in name and ":" not in name[1:2]
+    parts, has_drive = PurePosixPath(name).parts, os.name == "nt" and ":" in name
+    return bool(parts) and not name.startswith("/") and ".." not in parts and "\0" not in name and not has_drive
 
 
 def _refused(path: Path, why: str) -> InvalidSource:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -85,16 +85,22 @@ class Destinations:
     pattern: str = USUAL_PATTERN
     folders: dict[str, str] = field(init=False)
     _names: dict[str, FreeNames] = field(default_factory=dict, init=False)
+    # Of each folder the names without endings, and whether others may share them.
+    _stems: dict[str, dict[str, bool]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        names = FreeNames()
+        # A file there is no folder.
+        names = FreeNames(_listed(self.into, lambda path: not path.is_dir()))
         self.folders = {name: names.free(name) for name in self.class_names}
         for special in SPECIAL:
             # A class may bear that name; one more underscore tells them apart.
             self.folders[special] = names.free_by(special, lambda name: f"_{name}")
 
-    def place(self, name: str, of: str, taken_on: Callable[[], Date | None]) -> str:
-        """A free path of a file of that name in the folder of a class or in one of the three, relative to `into`."""
+    def place(self, name: str, of: str, taken_on: Callable[[], Date | None], *, is_alone: bool = True) -> str:
+        """A free path of a file of that name in the folder of a class or in one of the three, relative to `into`.
+
+        Where something goes along with it, no other file there bears its name but for the ending.
+        """
         folder, _, rest = self.pattern.rpartition("{name}")[0].rpartition("/")
         dates = _dates(taken_on() if "{" in self.pattern.replace("{class}", "").replace("{name}", "") else None)
         if of in SPECIAL:
@@ -102,12 +108,20 @@ class Destinations:
         filled = [_filled(part, self.folders[of], dates) for part in folder.split("/") if part]
         parent = "/".join(filled)
         stem, ending = _split(f"{_filled_text(rest, self.folders[of], dates)}{name}")
-        return "/".join([*filled, self._free(parent).free(stem, ending)])
+        names, used = self._free(parent), self._stems[parent]
+        while True:
+            found = names.free(stem, ending)
+            key = _split(found)[0].casefold()
+            if used.get(key) is not False and (is_alone or key not in used):
+                used[key] = is_alone
+                return "/".join([*filled, found])
 
     def _free(self, parent: str) -> FreeNames:
         if parent not in self._names:
             # What lies there already is nobody's to be overwritten.
-            self._names[parent] = FreeNames(_listed(self.into / parent))
+            there = _listed(self.into / parent)
+            self._names[parent] = FreeNames(there)
+            self._stems[parent] = {_split(name)[0].casefold(): True for name in there}
         return self._names[parent]
 
     def companion(self, place: str, name: str) -> str:
@@ -116,11 +130,11 @@ class Destinations:
         return "/".join([*([parent] if parent else []), self._free(parent).free(*_split(name))])
 
 
-def _listed(folder: Path) -> Iterable[str]:
+def _listed(folder: Path, which: Callable[[Path], bool] = lambda _: True) -> list[str]:
     try:
-        return [path.name for path in folder.iterdir()]
+        return [path.name for path in folder.iterdir() if which(path)]
     except OSError:
-        return ()
+        return []
 
 
 def _dates(date: Date | None) -> dict[str, str]:

@@ -8,7 +8,7 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from sightline.data.decoding.tiff import date_taken
 from sightline.deployment.sorting.companions import companions_of, name_beside
 from sightline.deployment.sorting.journal import Journal, Step
 from sightline.deployment.sorting.places import SPECIAL, UNREADABLE, Date, Destinations, Rules
-from sightline.errors import UnreadableImage
+from sightline.errors import InvalidValue, UnreadableImage
 from sightline.system.progress import reporter
 
 
@@ -96,7 +96,7 @@ def make_plan(journal: Journal, rows: Iterable[Mapping[str, Any]], class_names: 
             special = rules.why(row)
             of = special or str(row["label"])
             taken_on = functools.partial(_date, journal.source / name)
-            target = places.place(name.rpartition("/")[2], of, taken_on)
+            target = places.place(name.rpartition("/")[2], of, taken_on, is_alone=name not in beside)
             images.append(PlannedImage(name, target, of, _about(row)))
             steps.append(Step(name, target, step.num_bytes, step.time))
             for companion in beside.get(name, ()):
@@ -107,10 +107,9 @@ def make_plan(journal: Journal, rows: Iterable[Mapping[str, Any]], class_names: 
                 there = places.companion(target, name_beside(name, target, companion))
                 steps.append(Step(companion, there, found.num_bytes, found.time))
     folders = _missing_folders(journal.into, (step.target for step in steps))
-    whole = Journal(
-        journal.path, journal.source, journal.into, journal.by, journal.asked, folders, steps, is_new=journal.is_new
-    )
-    return Plan(whole, images, left, places.folders)
+    plan = Plan(replace(journal, folders=folders, steps=steps), images, left, places.folders)
+    told = {"counts": plan.counts(), "num_unreadable": plan.num_unreadable, "left": left}
+    return replace(plan, journal=replace(plan.journal, told=told))
 
 
 def _step(source: Path, name: str) -> Step | str:
@@ -147,4 +146,7 @@ def _missing_folders(into: Path, targets: Iterable[str]) -> list[str]:
     for target in targets:
         parts = target.split("/")[:-1]
         needed.update({"/".join(parts[: depth + 1]): None for depth in range(len(parts))})
+    for folder in needed:
+        if (into / folder).exists() and not (into / folder).is_dir():
+            raise InvalidValue(f"{into / folder} is a file, and a folder is needed there. Move it, or sort elsewhere.")
     return [folder for folder in sorted(needed) if not (into / folder).is_dir()]

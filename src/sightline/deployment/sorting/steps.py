@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sightline.deployment.sorting.journal import Journal, Step
-from sightline.system.files import remove_leftovers, sha256_of
+from sightline.system.files import flush_folder, remove_leftovers, sha256_of
 
 # What a file system answers that has no hard links.
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _PARTIAL = ".sort.*.partial"
+# A disk that takes no more; all else is about one file.
+_NO_MORE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+_COARSEST = 2 * 10**9
 
 
 @dataclass(frozen=True)
@@ -32,17 +35,41 @@ def make_folders(journal: Journal) -> None:
     """Make those of a sorting, and clear what a killed one left half copied."""
     journal.into.mkdir(parents=True, exist_ok=True)
     for folder in journal.folders:
-        place = journal.into / folder
-        place.mkdir(exist_ok=True)
+        (journal.into / folder).mkdir(exist_ok=True)
+    clear_leftovers(journal)
+
+
+def clear_leftovers(journal: Journal) -> None:
+    """Remove what killed commands left half copied, there and, on the way back from another disk, here."""
+    places = {(journal.into / step.target).parent for step in journal.steps}
+    if journal.by == "move":
+        places |= {(journal.source / step.source).parent for step in journal.steps}
+    for place in places:
         remove_leftovers(place, _PARTIAL)
 
 
 def do(journal: Journal, step: Step) -> Outcome:
     """Bring one file to its place; what is there already stays, and what is no longer as it was planned is left."""
+    try:
+        return _do(journal, step)
+    except OSError as error:
+        return _left(step, error)
+
+
+def _left(step: Step, error: OSError) -> Outcome:
+    """A file that cannot be read, or vanished, is left; a disk that takes no more ends all."""
+    if error.errno in _NO_MORE:
+        raise error
+    return Outcome(step, f"it could not be brought there ({error.strerror or error})")
+
+
+def _do(journal: Journal, step: Step) -> Outcome:
     source, target = journal.source / step.source, journal.into / step.target
+    if leads_out(journal.into, target) or leads_out(journal.source, source):
+        return Outcome(step, "a link leads out of the folder")
     before, after = _status(source), _status(target)
     if before is None:
-        is_there = journal.by == "move" and after is not None and _is_as_planned(after, step)
+        is_there = after is not None and _is_about_as_planned(after, step)
         return Outcome(step, "" if is_there else "it is gone")
     if after is not None:
         return _finish(journal.by, step, source, target)
@@ -73,7 +100,7 @@ def _finish(by: str, step: Step, source: Path, target: Path) -> Outcome:
         if by == "move":
             source.unlink()
         return Outcome(step)
-    if by != "hardlink" and _is_same(source, target, step):
+    if by != "hardlink" and _is_same(source, target):
         if by == "move":
             source.unlink()
         return Outcome(step)
@@ -82,12 +109,19 @@ def _finish(by: str, step: Step, source: Path, target: Path) -> Outcome:
 
 def undo(journal: Journal, step: Step) -> Outcome:
     """Take one file back; what its user changed since is left."""
+    try:
+        return _undo(journal, step)
+    except OSError as error:
+        return _left(step, error)
+
+
+def _undo(journal: Journal, step: Step) -> Outcome:
     source, target = journal.source / step.source, journal.into / step.target
     if leads_out(journal.into, target) or leads_out(journal.source, source):
         return Outcome(step, "a link leads out of the folder")
-    before, after = _status(source), _status(target)
     if journal.by == "move":
         return _move_back(step, source, target)
+    before, after = _status(source), _status(target)
     if after is None:
         return Outcome(step)
     if journal.by == "link":
@@ -95,9 +129,9 @@ def undo(journal: Journal, step: Step) -> Outcome:
     elif journal.by == "hardlink":
         is_ours = before is not None and os.path.samestat(before, after)
     else:
-        is_ours = _is_as_planned(after, step)
-        if is_ours and before is None:
-            return Outcome(step, "its original is gone, and this is the only one left")
+        is_ours = before is not None and _is_same(source, target)
+        if not is_ours and _is_about_as_planned(after, step):
+            return Outcome(step, "its original is gone or was changed, and this is the only one left")
     if not is_ours:
         return Outcome(step, "it was changed since")
     target.unlink()
@@ -109,11 +143,11 @@ def _move_back(step: Step, source: Path, target: Path) -> Outcome:
     if after is None:
         return Outcome(step, "" if before is not None else "it is gone")
     if before is not None:
-        if not target.is_symlink() and (os.path.samestat(before, after) or _is_same(source, target, step)):
+        if not target.is_symlink() and (os.path.samestat(before, after) or _is_same(source, target)):
             target.unlink()
             return Outcome(step, is_changed=True)
         return Outcome(step, "something lies where it was")
-    if not _is_as_planned(after, step):
+    if not _is_about_as_planned(after, step):
         return Outcome(step, "it was changed since")
     source.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -159,6 +193,7 @@ def _move(source: Path, target: Path) -> None:
         if error.errno != errno.EXDEV:
             raise
         _copy(source, target, is_verified=True)
+        flush_folder(target.parent)
         source.unlink()
 
 
@@ -187,12 +222,16 @@ def _is_as_planned(found: os.stat_result, step: Step) -> bool:
     return stat.S_ISREG(found.st_mode) and found.st_size == step.num_bytes and found.st_mtime_ns == step.time
 
 
-def _is_same(one: Path, other: Path, step: Step) -> bool:
-    """Whether two files hold the same bytes: both as the step had found the one, or compared; links do not."""
-    found = one.lstat(), other.lstat()
-    if all(_is_as_planned(each, step) for each in found):
-        return True
+def _is_about_as_planned(found: os.stat_result, step: Step) -> bool:
+    """The same after another disk took it: some keep times to two seconds."""
+    is_near = abs(found.st_mtime_ns - step.time) <= _COARSEST
+    return stat.S_ISREG(found.st_mode) and found.st_size == step.num_bytes and is_near
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether two files hold the same bytes, which are compared: a size and a time are shared by many. Links do not."""
     try:
+        found = one.lstat(), other.lstat()
         is_plain = all(stat.S_ISREG(each.st_mode) for each in found)
         return is_plain and found[0].st_size == found[1].st_size and sha256_of(one) == sha256_of(other)
     except OSError:
