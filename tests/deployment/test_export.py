@@ -2,10 +2,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 import sightline
-from sightline.errors import CannotWrite, InvalidValue, OutputExists, UnknownName
+from sightline.bundles.bundle import write_manifest
+from sightline.errors import CannotWrite, ExportRefused, InvalidBundle, InvalidValue, OutputExists, UnknownName
 
 
 def test_what_sightline_wrote_is_replaced_and_what_was_changed_is_not(make_bundle, tmp_path: Path, command) -> None:
@@ -65,3 +69,23 @@ def test_a_format_that_is_dead_is_refused_with_what_to_take(name: str) -> None:
 def test_a_folder_that_takes_no_files_leaves_nothing(make_bundle, tmp_path: Path) -> None:
     with pytest.raises(CannotWrite):
         sightline.export(make_bundle(), "onnx", out=Path("/proc/exports"))
+
+
+def test_another_format_does_not_take_the_report_of_one_that_is_there(make_bundle, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    bundle, out = make_bundle(), tmp_path / "here"
+    sightline.export(bundle, "onnx", out=out)
+    with pytest.raises(OutputExists, match=r"holds the export of another format \(model\.onnx\)"):
+        sightline.export(bundle, "openvino", out=out)
+    assert sightline.export(bundle, "onnx", out=out).path == out / "model.onnx"
+
+
+def test_what_a_bundle_kept_of_its_answers_is_not_taken_for_them(make_bundle, tmp_path: Path) -> None:
+    bundle = make_bundle()
+    other = onnx.load(bundle / "model.onnx")
+    other.graph.initializer[0].CopyFrom(numpy_helper.from_array(-np.eye(3, dtype=np.float32), "weights"))
+    onnx.save(other, bundle / "model.onnx")
+    (bundle / "manifest.json").unlink()
+    write_manifest(bundle, kind="embedded")
+    with pytest.raises((InvalidBundle, ExportRefused), match="does not answer as"):
+        sightline.export(bundle, "onnx", out=tmp_path / "out")

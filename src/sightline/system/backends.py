@@ -152,14 +152,20 @@ def without_retracing_notes() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_greeting() -> Iterator[int]:
-    """Hold back what TensorFlow's C++ writes to stderr while it loads, and show it if loading fails.
+    """Hold back what TensorFlow's C++ writes while it loads: its first lines come before any log level is read.
 
-    Yields the descriptor of stderr itself. Its first lines are written before any log level is read, so no variable
-    stops them.
+    Yields the descriptor of stderr itself.
     """
     if "keras" in sys.modules:
         yield 2
         return
+    with held_stderr() as stderr:
+        yield stderr
+
+
+@contextlib.contextmanager
+def held_stderr() -> Iterator[int]:
+    """Hold back what a library writes to stderr in C++, and show it if the block fails; yields stderr itself."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held, contextlib.ExitStack() as undo:
         saved = os.dup(2)

@@ -43,7 +43,7 @@ def test_digits_are_names_and_so_are_names_that_begin_with_other_numbers(tmp_pat
     ("name", "content", "problem"),
     [
         ("labels.txt", "0 Cat\n1 Cat\n", "'Cat', as class 0"),
-        ("labels.txt", "Cat\n\nDog\n", "class 1 has no name"),
+        ("labels.txt", "Cat\n\nDog\n", "line 2 is blank"),
         ("labels.txt", "0 Cat\n1 \n", "without a name"),
         ("labels.txt", "Cat\n", "got 1"),
         ("labels.txt", "", "2 to 100,000"),
@@ -66,3 +66,25 @@ def test_names_that_are_none_are_refused_with_the_place(tmp_path: Path, name: st
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(InvalidValue, match="cannot be read"):
         read_labels(tmp_path / "none.txt")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("l.txt", "2 blue\n0 red\n1 green\n", ("red", "green", "blue")),
+        ("l.txt", "1 red\n2 green\n3 blue\n", "numbered from 1 to 3"),
+        ("l.txt", "0: red\n1: green\n2: blue\n", "in another way than `0 name`"),
+        ("l.txt", "red\t0\ngreen\t1\n", "in another way than `0 name`"),
+        ("l.txt", "red\n\ngreen\n", "line 2 is blank"),
+        ("l.txt", "7 up\nred\n", ("7 up", "red")),
+        ("l.csv", "name,index\n1,0\n2,1\n0,2\n", ("1", "2", "0")),
+        ("l.csv", "1,0\n2,1\n0,2\n", "both columns hold numbers"),
+    ],
+)
+def test_numbers_are_gone_by_or_refused(tmp_path: Path, name: str, text: str, expected: object) -> None:
+    (tmp_path / name).write_text(text)
+    if isinstance(expected, tuple):
+        assert read_labels(tmp_path / name) == expected
+        return
+    with pytest.raises(InvalidValue, match=str(expected)):
+        read_labels(tmp_path / name)

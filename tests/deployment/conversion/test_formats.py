@@ -117,7 +117,7 @@ def test_a_refused_export_leaves_the_one_before(second_format, run: Path) -> Non
     second_format(WEIGHED, f"-({WEIGHED})")
     before = {path.name: path.read_bytes() for path in kept.path.parent.iterdir()}
     with pytest.raises(ExportRefused, match="is allowed"):
-        sightline.export(run, "linear", out=kept.path.parent)
+        sightline.export(run, "linear", out=kept.path.parent, overwrite=True)
     assert {path.name: path.read_bytes() for path in kept.path.parent.iterdir()} == before
 
 

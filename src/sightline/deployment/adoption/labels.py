@@ -14,6 +14,8 @@ from sightline.errors import InvalidValue
 from sightline.system.stored import parse_json, read_plain
 from sightline.system.text import printable
 
+# What the column of numbers may be called.
+_NUMBER_HEADS = {"index", "id", "number", "no", "idx", "class_id", "label_id"}
 _NUMBERED = re.compile(r"(\d{1,6})[ \t]+(\S.*)")
 _REMEDY = "A line is a name, or its number and its name (`0 cat`); JSON is a list of names"
 
@@ -49,8 +51,15 @@ def _read(path: Path) -> list[Any]:
 def _of_lines(text: str) -> list[Any]:
     lines = [line.strip() for line in text.strip().splitlines()]
     found = [_NUMBERED.fullmatch(line) for line in lines]
-    if all(found) and [int(match[1]) for match in found if match] == list(range(len(lines))):
-        return [match[2] for match in found if match]
+    numbers = [int(match[1]) for match in found if match]
+    if all(found) and sorted(numbers) == list(range(len(lines))):
+        return _by_number([(match[1], match[2]) for match in found if match])
+    if all(found) and sorted(numbers) == list(range(1, len(lines) + 1)):
+        raise ValueError(f"classes are numbered from 1 to {len(lines)}, and answers are counted from 0")
+    if any(re.match(r"\d+\s*[:,\t]|.*\t\s*\d+$", line) for line in lines):
+        raise ValueError("numbers stand beside names in another way than `0 name`; name the file .csv or .json")
+    if "" in lines:
+        raise ValueError(f"line {lines.index('') + 1} is blank")
     # Teachable Machine gives a class without a name a number and a blank.
     if len(lines) > 1 and [line.partition(" ")[0] for line in lines] == [str(number) for number in range(len(lines))]:
         if all(line.isdigit() for line in lines):
@@ -75,9 +84,15 @@ def _of_table(text: str) -> list[Any]:
         raise ValueError("it needs one column of names, or one of numbers beside it")
     if len(rows[0]) == 1:
         return [row[0] for row in (rows[1:] if rows[0][0].lower() in ("name", "label", "class") else rows)]
-    if not any(cell.isdigit() for cell in rows[0]):
-        rows = rows[1:]
-    is_first = all(row[0].isdigit() for row in rows)
+    heads = [cell.lower() for cell in rows[0]] if not any(cell.isdigit() for cell in rows[0]) else []
+    rows = rows[1:] if heads else rows
+    is_first, is_second = (all(row[at].isdigit() for row in rows) for at in (0, 1))
+    if is_first and is_second:
+        # Names are digits themselves.
+        numbered = [head in _NUMBER_HEADS for head in heads]
+        if numbered.count(True) != 1:
+            raise ValueError("both columns hold numbers; call that of the numbers `index` in a first line")
+        is_first = numbered[0]
     return _by_number([(row[0], row[1]) if is_first else (row[1], row[0]) for row in rows])
 
 

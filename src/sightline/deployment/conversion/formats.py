@@ -53,7 +53,7 @@ FORMATS: dict[str, Format] = {
         home=f"{_ROOM}.onnx",
     ),
     "onnx-int8": Format(
-        summary="an ONNX file in whole numbers of 8 bits, a quarter of the size, kept where no loss is seen",
+        summary="an ONNX file in whole numbers of 8 bits, down to a quarter of the size, kept where no loss is seen",
         file="model.int8.onnx",
         runtime="onnxruntime",
         install="onnxruntime",

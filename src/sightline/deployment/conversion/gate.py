@@ -37,9 +37,14 @@ def check_export(
 ) -> dict[str, Any]:
     """The figures of an exported file beside its bundle, as `parity.json` has them; ExportRefused where it differs."""
     _check_description(bundle, model, name, is_quantised=is_quantised)
-    expected = session_of(bundle).logits(rows.images, with_progress=True) if rows.logits is None else rows.logits
+    expected = session_of(bundle).logits(rows.images, with_progress=True)
     if not np.isfinite(expected).all():
         raise InvalidBundle(f"{bundle.path}: {NO_NUMBER}; such a network is not exported. Train again.")
+    if rows.logits is not None and not _is_near(bundle, expected, rows.logits):
+        raise InvalidBundle(
+            f"{bundle.path}: its network does not answer as {rows.words} say that it did. Something in it was changed: "
+            "see `sightline verify`."
+        )
     found = _logits(model, rows, expected.shape, name)
     probabilities = bundle.task.probabilities(expected, temperature=bundle.temperature), model.probabilities(found)
     _check_precision(model, name, is_quantised=is_quantised)
@@ -82,6 +87,11 @@ def _speeds(bundle: Bundle, model: ExportedModel, rows: ComparedRows) -> dict[st
             name: round(1000 * len(some) / _milliseconds(work, some), 1) for name, work in works.items()
         },
     }
+
+
+def _is_near(bundle: Bundle, expected: NDArray[np.float32], kept: NDArray[np.float32]) -> bool:
+    both = (bundle.task.probabilities(logits, temperature=bundle.temperature) for logits in (expected, kept))
+    return bool(largest_difference(*both) <= LARGEST_DIFFERENCE)
 
 
 def _check_description(bundle: Bundle, model: ExportedModel, name: str, *, is_quantised: bool) -> None:

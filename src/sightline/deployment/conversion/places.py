@@ -15,6 +15,7 @@ from sightline.records import Bundle
 from sightline.system.files import sha256_of
 from sightline.system.paths import absolute_path, check_output
 from sightline.system.stored import read_json
+from sightline.system.text import printable
 
 MARK = "sightline-export"
 REPORT, README = "parity.json", "README.md"
@@ -84,6 +85,14 @@ def check_places(places: Places, keep: list[Path], *, overwrite: bool) -> None:
         except (OSError, ValueError, TypeError, KeyError):
             pass
     known = written if isinstance(written, dict) else {}
+    names = {place.name for place in places.all}
+    # Of a folder, the name of each file begins with its own.
+    others = [name for name in known if str(name).partition("/")[0] not in names]
+    if others and not overwrite:
+        raise OutputExists(
+            f"--out {places.file.parent} holds the export of another format ({printable(str(others[0]))}), "
+            "whose report would be lost. Name another folder, or add --overwrite."
+        )
     for place in places.all:
         if place == places.file and not place.suffix and place.is_dir() and not place.is_symlink():
             check_output("--out", place / "file", keep=keep)

@@ -12,6 +12,7 @@ from sightline.deployment.conversion.description import ExportedModel, read_besi
 from sightline.deployment.runtimes.keras_conversion import convert_keras
 from sightline.errors import InvalidBundle, require
 from sightline.records import Bundle
+from sightline.system.backends import held_stderr
 
 IMPORTS = """\
 from ai_edge_litert.interpreter import Interpreter
@@ -36,7 +37,8 @@ def open_exported(path: Path, *, precision: str = "float32") -> ExportedModel:
     """The file in LiteRT's own interpreter, with one thread as in the program of the README."""
     interpreters: Any = require("ai_edge_litert.interpreter", purpose="LiteRT", install="sightline[litert]")
     try:
-        network = interpreters.Interpreter(str(path)).get_signature_runner()
+        with held_stderr():
+            network = interpreters.Interpreter(str(path)).get_signature_runner()
     except (ValueError, RuntimeError) as error:
         raise InvalidBundle(f"{path}: LiteRT does not open it ({str(error).splitlines()[0]}).") from error
 
