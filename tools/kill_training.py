@@ -55,7 +55,7 @@ AIMS = (
     ("sightline.training.loop.checkpoint_files", "sha256_of"),
     ("sightline.training.loop.checkpoint_files", "write_json"),
     ("sightline.system.files", "_rename"),
-    ("sightline.system.files", "_flush_folder"),
+    ("sightline.system.files", "flush_folder"),
     ("sightline.training.loop.checkpoints", "StateKeeper.end_steps"),
     ("sightline.training.loop.checkpoints", "StateKeeper.on_epoch_begin"),
     ("sightline.training.loop.monitor", "record_epoch"),

@@ -104,13 +104,6 @@ def are_probabilities(network: ForeignNetwork, answers: NDArray[np.float32], out
             f"{network.path}: output says 'logits', but its answers are never below 0 and add up to 1: it gives "
             "probabilities. Say so: --output probabilities."
         )
-    are_shares = bool(answers.min() >= 0 and answers.max() <= 1 and answers.shape[1] > 1)
-    if are_shares and not look_so and output is None:
-        raise InvalidValue(
-            f"{network.path}: its answers are between 0 and 1 and do not add up to 1, as of a network that says yes or "
-            "no to each class by itself (sigmoid). Here one class is right: save it with a softmax, or say what it "
-            "gives: --output logits."
-        )
     return look_so
 
 
