@@ -273,3 +273,13 @@ def test_nothing_is_sorted_through_a_link_that_leads_out(tmp_path: Path) -> None
     (journal.into / "cat").symlink_to(tmp_path / "elsewhere")
     assert carry_out(journal) == ["a link leads out of the folder"]
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize("by", ["move", "copy", "hardlink"])
+def test_a_folder_that_became_a_link_to_the_other_loses_nothing(tmp_path: Path, by: str) -> None:
+    journal = journal_of(tmp_path, by, count=1)
+    carry_out(journal)
+    shutil.rmtree(journal.source)
+    journal.source.symlink_to(journal.into / "cat")
+    assert take_back(journal) == ["a link makes one folder of where it was and where it is"]
+    assert (journal.into / "cat" / "0.jpg").read_bytes() == b"picture 0"

@@ -65,8 +65,8 @@ def _left(step: Step, error: OSError) -> Outcome:
 
 def _do(journal: Journal, step: Step) -> Outcome:
     source, target = journal.source / step.source, journal.into / step.target
-    if leads_out(journal.into, target) or leads_out(journal.source, source):
-        return Outcome(step, "a link leads out of the folder")
+    if why := _why_not_safe(journal, source, target):
+        return Outcome(step, why)
     before, after = _status(source), _status(target)
     if before is None:
         is_there = after is not None and _is_about_as_planned(after, step)
@@ -117,8 +117,8 @@ def undo(journal: Journal, step: Step) -> Outcome:
 
 def _undo(journal: Journal, step: Step) -> Outcome:
     source, target = journal.source / step.source, journal.into / step.target
-    if leads_out(journal.into, target) or leads_out(journal.source, source):
-        return Outcome(step, "a link leads out of the folder")
+    if why := _why_not_safe(journal, source, target):
+        return Outcome(step, why)
     if journal.by == "move":
         return _move_back(step, source, target)
     before, after = _status(source), _status(target)
@@ -162,6 +162,14 @@ def remove_folders(journal: Journal) -> None:
     for folder in reversed(journal.folders):
         with contextlib.suppress(OSError):
             (journal.into / folder).rmdir()
+
+
+def _why_not_safe(journal: Journal, source: Path, target: Path) -> str:
+    """Why neither file is touched: a link leads elsewhere, or makes one folder of both, so that each is the other."""
+    if leads_out(journal.into, target) or leads_out(journal.source, source):
+        return "a link leads out of the folder"
+    is_one = source.parent.exists() and target.parent.exists() and source.parent.samefile(target.parent)
+    return "a link makes one folder of where it was and where it is" if is_one else ""
 
 
 def leads_out(root: Path, place: Path) -> bool:
