@@ -108,9 +108,9 @@ def test_a_stopped_call_is_gone_on_with_and_nothing_is_answered_twice(make_bundl
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda many: (many / "003.png").write_bytes(b"other"), r"to 1 file that changed since, such as .*003\.png"),
-        (lambda many: (many / "003.png").unlink(), "to other images, or in another order"),
-        (lambda many: (many / "000a.png").write_bytes(b"x"), "to other images, or in another order"),
+        (lambda many: (many / "003.png").write_bytes(b"other"), r"of 1 file that changed since, such as .*003\.png"),
+        (lambda many: (many / "003.png").unlink(), "of other images, or in another order"),
+        (lambda many: (many / "000a.png").write_bytes(b"x"), "of other images, or in another order"),
     ],
 )
 def test_what_changed_meanwhile_is_told_and_answered_anew_on_request(
@@ -168,30 +168,88 @@ def test_the_command_tells_many_answers_in_numbers_and_few_one_by_one(make_bundl
         check_columns("csv", features=True)
 
 
-def killed_and_gone_on_with(kills: int, bundle: Path, images: Path, form: str) -> None:
-    """A command that is killed at random instants, again and again, ends with the bytes of one that was not."""
-    whole, out = (images.parent / f"{name}.{form}" for name in ("whole", "a"))
-    words = [sys.executable, "-m", "sightline", "predict", str(bundle), str(images), "--quiet", "--out"]
-    begun = time.monotonic()
-    assert subprocess.run([*words, str(whole)], check=False, capture_output=True).returncode == 1
-    taken, draw, done = time.monotonic() - begun, random.Random(0), 0
-    while done < kills:
-        process = subprocess.Popen([*words, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            process.wait(draw.uniform(0.3, 1) * taken)
-            out.unlink(missing_ok=True)  # it was done, and is begun anew
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        done += 1
-    if not out.exists():
-        assert subprocess.run([*words, str(out)], check=False, capture_output=True).returncode == 1
-    assert out.read_bytes() == whole.read_bytes()
-    assert not [path for path in images.parent.iterdir() if ".partial" in path.name]
+@pytest.mark.parametrize(
+    ("each", "message"),
+    [
+        (lambda work, items: [work(item) for item in items][:-1], "map gave 128 answers to 149 images"),
+        (lambda work, items: [work(item) for item in items][::-1], "to other images than those behind the first 0"),
+    ],
+)
+def test_a_map_that_loses_or_turns_results_is_noticed(make_bundle, many, monkeypatch, each, message) -> None:
+    monkeypatch.setattr("sightline.deployment.predict_into.PART", 64)
+    with pytest.raises(InvalidValue, match=message):
+        sightline.predict_into(make_bundle(), many, many.parent / "a.csv", map=each, progress=False)
+    assert not (many.parent / "a.csv").exists()
+
+
+def test_a_file_that_changes_while_others_are_read_is_noticed_by_the_next_call(make_bundle, many, monkeypatch) -> None:
+    monkeypatch.setattr("sightline.deployment.predict_into.PART", 64)
+    bundle, out = make_bundle(), many.parent / "a.csv"
+
+    def each(work, items):
+        found = work(next(iter(items)))
+        (many / "003.png").write_bytes(b"other")  # it was answered, and is not written yet
+        yield found
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sightline.predict_into(bundle, many, out, map=each, progress=False)
+    with pytest.raises(OutputExists, match=r"changed since, such as .*003\.png"):
+        sightline.predict_into(bundle, many, out, progress=False)
+
+
+def test_a_file_that_vanishes_is_a_row_with_an_error(make_bundle, many) -> None:
+    def each(work, items):
+        parts = list(items)
+        (many / "003.png").unlink()
+        return map(work, parts)
+
+    written = sightline.predict_into(make_bundle(), many, many.parent / "a.csv", map=each, progress=False)
+    assert written.num_unreadable == 3
+    assert "no such file" in rows_of(many.parent / "a.csv")[3]["error"]
+
+
+def test_a_stopped_call_that_may_overwrite_is_gone_on_with_too(make_bundle, many, monkeypatch) -> None:
+    monkeypatch.setattr("sightline.deployment.predict_into.PART", 64)
+    bundle, out = make_bundle(), many.parent / "a.csv"
+    out.write_text("older")
+    with pytest.raises(KeyboardInterrupt):
+        sightline.predict_into(bundle, many, out, map=stopping_after(1), overwrite=True, progress=False)
+    assert out.read_text() == "older"
+    assert sightline.predict_into(bundle, many, out, overwrite=True, progress=False).num_before == 64
+    assert len(rows_of(out)) == 149
+
+
+def num_noted(note: Path) -> int:
+    try:
+        return note.read_bytes().count(b'{"rows"')
+    except OSError:
+        return 0
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.soak)])
-def test_a_killed_command_ends_with_the_bytes_of_one_that_was_not(make_bundle, many, kills: int) -> None:
-    killed_and_gone_on_with(kills, make_bundle(), many, "csv")
+def test_a_command_killed_behind_answers_ends_with_the_bytes_of_one_that_was_not(make_bundle, many, kills: int) -> None:
+    bundle, images, draw, whole = make_bundle(), many.parent / "list.csv", random.Random(kills), many.parent / "w.jsonl"
+    names = sorted(path.name for path in many.iterdir())
+    images.write_text("path\n" + "".join(f"many/{name}\n" for name in names * 10))
+    out, note = many.parent / "a.jsonl", many.parent / "a.jsonl.partial.jsonl"
+    words = [sys.executable, "-m", "sightline", "predict", str(bundle), str(images), "--quiet", "--out"]
+    assert subprocess.run([*words, str(whole)], check=False, capture_output=True).returncode == 1
+    for _ in range(kills):
+        before = num_noted(note)
+        process = subprocess.Popen([*words, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None and num_noted(note) <= before:
+            time.sleep(0.002)
+        time.sleep(draw.uniform(0, 0.05))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if out.exists():  # it was done before it was killed, and is begun anew
+            assert out.read_bytes() == whole.read_bytes()
+            out.unlink()
+    assert num_noted(note) or kills > 2
+    done = subprocess.run([*words, str(out)], check=False, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert out.read_bytes() == whole.read_bytes()
+    assert not [path for path in images.parent.iterdir() if ".partial" in path.name]

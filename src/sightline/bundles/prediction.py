@@ -261,13 +261,11 @@ def predict_files(
 
 
 def predict_stored(
-    bundle: Bundle, store: Store, *, invert: bool = False, makers: Makers = NO_MAKERS
+    bundle: Bundle, store: Store, rows: Iterable[int], *, invert: bool = False, makers: Makers = NO_MAKERS
 ) -> Iterator[Predictions]:
     """As `predict_files`, of images that lie somewhere encoded, by the names that they have there."""
     answerer = _Answerer(bundle, session_of(bundle), invert, makers=makers)
-    yield from answerer.portions(
-        range(len(store)), store.names.__getitem__, lambda row: answerer.read_stored(store, row)
-    )
+    yield from answerer.portions(rows, store.names.__getitem__, lambda row: answerer.read_stored(store, row))
 
 
 def _predict_given(bundle: Bundle, images: Any, *, invert: bool, makers: Makers) -> Iterator[Predictions]:

@@ -17,7 +17,7 @@ from sightline.bundles.trust.sets import USUAL_SCORE
 from sightline.data.sources.local.tables import Columns as TableColumns
 from sightline.deployment.bulk.images import BulkImages, bulk_images
 from sightline.deployment.bulk.step import PART, AnsweredPortion, AnswerStep, step_of
-from sightline.errors import OutputExists
+from sightline.errors import InvalidValue
 from sightline.metrics.classification import checked_count
 from sightline.records import Bundle, Run
 from sightline.system.paths import check_output
@@ -26,6 +26,7 @@ from sightline.system.text import counted, printable
 from sightline.system.workers import Map
 
 _MOST_CLASSES_TOLD = 20
+_IN_ORDER = "It has to give each result once, in the order of its items."
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,8 +111,9 @@ def predict_into(  # noqa: PLR0913  # each is an option of the command line, and
         probabilities: those of all classes, too.
         columns: of a table, {"path": name} where its column of paths is called otherwise.
         map: does the work: Python's own `map` of one function and one iterable, an executor's or a cluster's, which
-            gives results in order; of parts of 2,048 images. Left out: here, by several threads.
-        overwrite: whether a file there may be lost, and what a stopped call left.
+            gives results in order; of parts of 2,048 images. One that takes all parts at once, as executors do, holds
+            what is not written yet. Left out: here, by several threads.
+        overwrite: whether a file there may be lost, and what a stopped call left that cannot be gone on with.
         progress: False prints nothing.
 
     Returns:
@@ -193,18 +195,19 @@ def write_answers(
         shown: is given each portion, and the Predictions that it was made of where they were made here.
     """
     with table, reporter().bar("predicting", total=len(images)) as bar:
-        first = table.num_rows
-        if first:
-            _check_unchanged(table, images)
-            reporter().say(f"going on behind the {counted(first, 'answer')} that a stopped command left")
-            bar.advance(first)
-        for portion, made_of in portions_of(bundle, step, images, first, each=each):
-            last = first + len(portion.rows)
-            table.add(portion.rows, asked_for=portion.asked_for, stamps=list(images.stamps(first, last)))
-            first = last
+        if table.num_rows and (why := _why_not_the_same(table, images)):
+            table.begin_anew(why)
+        if table.num_rows:
+            reporter().say(f"going on behind the {counted(table.num_rows, 'answer')} that a stopped command left")
+            bar.advance(table.num_rows)
+        for portion, made_of in portions_of(bundle, step, images, table.num_rows, each=each):
+            _check_place(portion, images, table.num_rows)
+            table.add(portion.rows, asked_for=portion.asked_for, stamps=portion.stamps)
             if shown is not None:
                 shown(portion, made_of)
             bar.advance(len(portion.rows))
+        if table.num_rows != len(images):
+            raise InvalidValue(f"map gave {table.num_rows:,} answers to {len(images):,} images. {_IN_ORDER}")
     begun = 0 if table.kept is None else table.kept.num_rows
     counts, flags = table.tally.classes, table.tally.flags
     asked: dict[str, int] = {name: flags[name] for name in ("unsure", "novel") if name in table.asked_for}
@@ -219,28 +222,27 @@ def portions_of(
         for portions in each(step, images.parts(first, size=PART)):
             yield from ((portion, None) for portion in portions)
         return
-    makers: Makers = detail_makers(bundle, step.asked)
     for piece in images.parts(first, size=len(images)):
-        for made in step.portions(bundle, piece, makers):
-            yield step.answered(made), made
+        yield from step.portions(bundle, piece)
 
 
-def _check_unchanged(table: AnswerTable, images: BulkImages) -> None:
-    """Refuse to go on where the images that were answered are not those that would be answered now."""
+def _check_place(portion: AnsweredPortion, images: BulkImages, first: int) -> None:
+    """Refuse what stands in another place than its images do: a table is gone on with by their order."""
+    names = list(images.names(first, first + len(portion.rows)))
+    if [row["path"] for row in portion.rows] != names:
+        raise InvalidValue(f"map gave answers to other images than those behind the first {first:,}. {_IN_ORDER}")
+
+
+def _why_not_the_same(table: AnswerTable, images: BulkImages) -> str:
+    """Why the images that a stopped command answered are not those that would be answered now; "" where they are."""
     kept = table.kept
-    remedy = "Add --overwrite to answer all of them anew (overwrite=True in Python), or name another file."
     if kept is None:
-        return
+        return ""
     if kept.num_rows > len(images) or not table.pass_over(images.names(0, kept.num_rows)):
-        raise OutputExists(
-            f"{table.partial} holds answers to other images, or in another order: files were added, removed or renamed "
-            f"since. {remedy}"
-        )
+        return "They are of other images, or in another order: files were added, removed or renamed since."
     now = enumerate(images.stamps(0, kept.num_rows))
     changed = [row for row, stamp in now if stamp != kept.stamp(row)]
-    if changed:
-        first = printable(next(images.names(changed[0], changed[0] + 1)))
-        raise OutputExists(
-            f"{table.partial} holds answers to {counted(len(changed), 'file')} that changed since, such as {first}. "
-            f"{remedy}"
-        )
+    if not changed:
+        return ""
+    first = printable(next(images.names(changed[0], changed[0] + 1)))
+    return f"They are of {counted(len(changed), 'file')} that changed since, such as {first}."

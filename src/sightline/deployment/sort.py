@@ -18,8 +18,8 @@ from sightline.bundles.prediction import say_promises
 from sightline.bundles.trust.abstention import USUAL_CERTAINTY
 from sightline.bundles.trust.details import Asked, detail_makers
 from sightline.data.decoding.decoder import decode_image
-from sightline.deployment.bulk.images import BulkImages, bulk_images
-from sightline.deployment.bulk.step import AnswerStep, step_of
+from sightline.deployment.bulk.images import bulk_images
+from sightline.deployment.bulk.step import step_of
 from sightline.deployment.predict_into import asked_of, write_answers
 from sightline.deployment.sorting.journal import (
     WAYS,
@@ -211,7 +211,10 @@ def sort(  # noqa: PLR0913  # each is an option of the command line, and none is
                 return _carry_out(begun, None)
         say_promises(makers)
         answers = work / _ANSWERS
-        _answer(opened, step, bulk_images([source]) if images is None else images, answers, told)
+        answers.unlink(missing_ok=True)
+        # Those of a stopped sorting that is the same are gone on with; others are ours to be lost.
+        table = AnswerTable(answers, opened.task, columns=Columns(1), form="jsonl", asked=told, overwrite=True)
+        write_answers(opened, step, bulk_images([source]) if images is None else images, table)
         journal = Journal(next_journal(target), source, target, by, told, (), (), is_new=is_new)
         plan = make_plan(journal, read_answers(answers), opened.class_names, rules)
         if dry_run:
@@ -275,21 +278,6 @@ def undo_sort(into: str | Path, *, progress: bool = True) -> Sorting:
                     with contextlib.suppress(OSError):  # there is something of its user's in it
                         target.rmdir()
     return Sorting(target, "undone", journal.by, num_files, {}, left[::-1])
-
-
-def _answer(bundle: Bundle, step: AnswerStep, images: BulkImages, answers: Path, told: Mapping[str, Any]) -> None:
-    """Answer all images; those of a stopped sorting that is the same are not answered twice."""
-    answers.unlink(missing_ok=True)
-    for overwrite in (False, True):
-        table = AnswerTable(answers, bundle.task, columns=Columns(1), form="jsonl", asked=told, overwrite=overwrite)
-        try:
-            write_answers(bundle, step, images, table)
-        except OutputExists:
-            if overwrite:
-                raise
-            reporter().say("note: the answers that a stopped sorting left are to other images or questions; made anew")
-        else:
-            return
 
 
 def _is_ours_alone(target: Path) -> bool:

@@ -13,7 +13,7 @@ import pytest
 
 from sightline.bundles.answers.formats import Columns
 from sightline.bundles.answers.tables import AnswerTable
-from sightline.errors import CannotWrite, OutputExists
+from sightline.errors import CannotWrite, InvalidValue, OutputExists
 
 
 def answer(path, label="cat", error=None):
@@ -140,7 +140,14 @@ def test_other_names_are_noticed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line", ["[]", '{"rows": -1}', '{"rows": 2, "bytes": 1e9, "names": "", "files": [[1, 2]]}', "\0"]
+    "line",
+    [
+        "[]",
+        '{"rows": -1}',
+        '{"rows": 2, "bytes": 1e9, "names": "", "files": [[1, 2]]}',
+        "\0",
+        '{"rows": 2, "bytes": -5}',
+    ],
 )
 def test_a_note_of_a_stranger_is_taken_as_far_as_it_is_one(tmp_path, line):
     place = tmp_path / "a.csv"
@@ -269,3 +276,45 @@ def test_a_note_of_the_users_own_is_not_replaced_unasked(tmp_path):
         pass
     assert note.read_text() == "mine"
     assert [path.name for path in tmp_path.iterdir()] == [note.name]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links and pipes of POSIX")
+def test_nothing_is_written_through_a_link_that_somebody_laid_there(tmp_path):
+    for ending in (".partial", ".partial.jsonl"):
+        (tmp_path / f"a.csv{ending}").symlink_to(tmp_path / "elsewhere")
+        with (
+            pytest.raises(OutputExists, match="no table that can be gone on with"),
+            AnswerTable(tmp_path / "a.csv", columns=Columns(1)),
+        ):
+            pass
+        with AnswerTable(tmp_path / "a.csv", columns=Columns(1), overwrite=True) as table:
+            table.add([answer("1.png")])
+        assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+        (tmp_path / "a.csv").unlink()
+
+
+def test_what_somebody_put_in_its_place_meanwhile_stays(tmp_path):
+    place = tmp_path / "a.csv"
+
+    def overtaken():
+        with AnswerTable(place, columns=Columns(1)) as table:
+            table.add([answer("1.png")])
+            place.write_text("precious")
+
+    with pytest.raises(OutputExists, match="made by somebody else meanwhile"):
+        overtaken()
+    assert place.read_text() == "precious"
+    place.unlink()
+    with AnswerTable(place, columns=Columns(1)) as table:
+        assert table.num_rows == 1
+    assert len(rows_of(place)) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links and pipes of POSIX")
+def test_what_cannot_be_written_as_it_comes_goes_into_no_pipe(tmp_path):
+    os.mkfifo(tmp_path / "a.parquet")
+    with (
+        pytest.raises(InvalidValue, match="a pipe or a device takes lines"),
+        AnswerTable(tmp_path / "a.parquet", columns=Columns(1), form="parquet"),
+    ):
+        pass

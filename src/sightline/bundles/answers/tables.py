@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from sightline.bundles.answers.formats import TABLE_FORMATS, Columns
-from sightline.errors import CannotWrite, OutputExists
+from sightline.errors import CannotWrite, InvalidValue, OutputExists
 from sightline.system.files import hold_file, is_free_to_hold, open_as_it_is, remove_unless_held, writing_to
 from sightline.system.paths import absolute_path
 from sightline.system.progress import reporter
@@ -126,6 +126,7 @@ class AnswerTable:
         self.tally = Tally()
         # A pipe or a device has no place beside it; that of a shell, /dev/fd/63, has no other path either.
         self._is_plain = not path.exists() or path.is_file()
+        self._was_there = False
         self._format = TABLE_FORMATS[form]
         self._names = hashlib.sha256()
         self.asked_for: tuple[str, ...] = ()
@@ -140,19 +141,44 @@ class AnswerTable:
     def __enter__(self) -> AnswerTable:
         with writing_to(self.typed):
             if not self._is_plain:
+                if self._format.finish is not None:
+                    raise InvalidValue(f"{self.typed}: a pipe or a device takes lines. Name a file, or .jsonl or .csv.")
                 self._table = open_as_it_is(self.typed)
                 return self
             self.path.parent.mkdir(parents=True, exist_ok=True)
             partial, note = self._beside(PARTIAL), self._beside(NOTE)
-            if self.overwrite:
-                self._clear(partial, note)
-            elif partial.exists() and note.exists():
-                self._go_on(partial, note)
-                return self
-            elif taken := next((ending for ending in (PARTIAL, NOTE) if self._beside(ending).exists()), None):
-                raise self._taken(taken, "It is no table that can be gone on with.")
-            self._begin(partial, note)
+            self._was_there = self.path.exists()
+            if not self._goes_on(partial, note):
+                self._begin(partial, note)
         return self
+
+    def _goes_on(self, partial: Path, note: Path) -> bool:
+        """Take up what a stopped command left, if it was asked the same; else it goes, if its user said so."""
+        there = [ending for ending in (PARTIAL, NOTE) if os.path.lexists(self._beside(ending))]
+        if not there:
+            return False
+        try:
+            if len(there) < 2 or partial.is_symlink() or note.is_symlink():
+                raise self._taken(there[0], "It is no table that can be gone on with.")
+            self._go_on(partial, note)
+        except OutputExists:
+            if not self.overwrite:
+                raise
+            self._clear(partial, note)
+            return False
+        return True
+
+    def begin_anew(self, why: str) -> None:
+        """Lose what was taken up, if its user said so; an OutputExists that says why it cannot be gone on with else."""
+        if not self.overwrite:
+            raise self._taken(PARTIAL, why)
+        self._close()
+        self.kept, self.num_rows, self.tally, self.asked_for = None, 0, Tally(), ()
+        self._names = hashlib.sha256()
+        with writing_to(self.typed):
+            partial, note = self._beside(PARTIAL), self._beside(NOTE)
+            self._clear(partial, note)
+            self._begin(partial, note)
 
     def _begin(self, partial: Path, note: Path) -> None:
         # Never readable for more people than the file that it replaces.
@@ -164,7 +190,7 @@ class AnswerTable:
         hold_file(descriptor)
         self._table = os.fdopen(descriptor, "wb")
         try:
-            self._note = note.open("wb")
+            self._note = os.fdopen(os.open(note, _NEW, 0o666), "wb")
             self._write_note(self.asked)
         except BaseException:  # nobody calls `__exit__` of what was not entered
             self._give_up()
@@ -197,6 +223,8 @@ class AnswerTable:
     def _clear(self, partial: Path, note: Path) -> None:
         """Make room for what lies beside the table, as its user said so, unless somebody writes it."""
         try:
+            if partial.is_symlink():
+                partial.unlink()
             remove_unless_held(partial)
         except BlockingIOError as error:
             raise self._busy() from error
@@ -231,16 +259,16 @@ class AnswerTable:
             for row in rows:
                 self._write(self._format.line(row, self.columns, self.task, self.asked_for))
             self._table.flush()
-        self.num_rows += len(rows)
         self._note_names([row["path"] for row in rows])
-        counted = Tally.of(rows)
+        counted, num_rows = Tally.of(rows), self.num_rows + len(rows)
         self.tally.add(counted)
         if self._note is not None:
             files = [file_stamp(row["path"]) for row in rows] if stamps is None else list(stamps)
-            told = {"rows": self.num_rows, "bytes": self._table.tell(), "names": self._names.hexdigest()}
+            told = {"rows": num_rows, "bytes": self._table.tell(), "names": self._names.hexdigest()}
             told["asked_for"] = self.asked_for
             tally = {"classes": counted.classes, "flags": counted.flags}
             self._write_note({**told, "files": files, "tally": tally})
+        self.num_rows = num_rows
 
     def _note_names(self, names: Iterable[str]) -> None:
         for name in names:
@@ -279,6 +307,11 @@ class AnswerTable:
             # Where the system knows no locks, or somebody removed it, what has its name is not what was written.
             if not partial.exists() or not os.path.samestat(written, partial.stat()):
                 raise CannotWrite(f"{self.typed}: {self.partial} was removed or replaced meanwhile. Run it once more.")
+            if self.path.exists() and not (self._was_there or self.overwrite):
+                raise OutputExists(
+                    f"{self.typed} was made by somebody else meanwhile; it was not changed. All answers are in "
+                    f"{self.partial}. Move the other away, and run the same command once more."
+                )
             finish = self._format.finish
             made = partial if finish is None else finish(partial, self.columns, self.task, self.asked_for)
             made.chmod(stat.S_IMODE((self.path if self.path.exists() else partial).stat().st_mode))
@@ -319,7 +352,8 @@ def read_note(note: Path, num_bytes: int) -> KeptAnswers | None:
             tally = Tally(*(Counter({str(k): int(v) for k, v in line["tally"][of].items()}) for of in _TALLIES))
         except (TypeError, KeyError, ValueError, IndexError, OverflowError, AttributeError):
             break
-        if not (type(rows) is int and type(size) is int and len(files) == 2 * rows and size <= num_bytes):
+        is_whole = type(rows) is int and type(size) is int and len(files) == 2 * rows
+        if not (is_whole and found.num_bytes <= size <= num_bytes):
             break  # the note was on the disk before the table was
         found.num_rows, found.num_bytes, found.names = rows, size, str(names)
         found.tally.add(tally)

@@ -42,7 +42,7 @@ def check_config(config: Any, *, others: str = "") -> int:
     if not isinstance(config, dict) or config.get("class_name") not in tops:
         raise ValueError("its config.json describes no network")
     num_weights = 0
-    for entry in _objects(config):
+    for entry in objects_in(config):
         if "class_name" in entry:
             _check_named(entry, others)
             num_weights += _weights(entry)
@@ -53,7 +53,8 @@ def check_config(config: Any, *, others: str = "") -> int:
     return num_weights
 
 
-def _objects(content: Any) -> Iterator[Mapping[str, Any]]:
+def objects_in(content: Any) -> Iterator[Mapping[str, Any]]:
+    """Every object of a JSON tree, however deep."""
     waiting = [content]
     while waiting:
         value = waiting.pop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sightline.bundles.vetting.configs import ALLOWED, MOST_CHANNELS
+from sightline.bundles.vetting.configs import ALLOWED, MOST_CHANNELS, objects_in
 
 # Beyond the layers of Sightline's own networks: what changes nothing once a network has learned, or has no weights.
 OTHER_LAYERS = (
@@ -128,7 +128,7 @@ def check_legacy(config: Config, shapes: list[tuple[int, ...]]) -> None:
     if config["class_name"] not in ("Functional", "Sequential"):
         raise ValueError("its config describes no network")
     sides = {shape[-1] for shape in shapes if shape}
-    for entry in _objects(config):
+    for entry in objects_in(config):
         module, name = entry.get("module"), entry.get("class_name")
         if "class_name" in entry and not _is_known(name, module, entry.get("registered_name")):
             raise ValueError(f"it names {ascii(name)[:60]}, a layer that is not known here")
@@ -147,17 +147,6 @@ def _is_known(name: Any, module: Any, registered: Any) -> bool:
     if module is None:
         return name in _NAMES or name in ALLOWED[""].split()
     return name in ALLOWED.get(module, "").split() or (module == "keras.layers" and name in _LAYERS)
-
-
-def _objects(content: Any) -> Iterator[Mapping[str, Any]]:
-    waiting = [content]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            yield value
-            waiting.extend(value.values())
-        elif isinstance(value, list):
-            waiting.extend(value)
 
 
 def is_teachable_machine(config: Config) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,9 @@ from typing import Any
 
 from sightline.bundles.answers.rows import answer_rows, asked_for
 from sightline.bundles.bundle import MANIFEST, load_bundle
-from sightline.bundles.prediction import Makers, predict_files, predict_stored
+from sightline.bundles.prediction import predict_files, predict_stored
 from sightline.bundles.trust.details import Asked, detail_makers
-from sightline.deployment.bulk.images import Piece
+from sightline.deployment.bulk.images import Piece, Stamp
 from sightline.errors import InvalidBundle
 from sightline.records import Bundle, Predictions
 from sightline.system.files import sha256_of
@@ -28,10 +29,12 @@ class AnsweredPortion:
     Attributes:
         rows: as `answer_rows` makes them.
         asked_for: what they have that not every answer has.
+        stamps: size and time of the file of each, from before it was read.
     """
 
     rows: list[dict[str, Any]]
     asked_for: list[str]
+    stamps: list[Stamp]
 
 
 @dataclass(frozen=True)
@@ -57,18 +60,26 @@ class AnswerStep:
     def __call__(self, piece: Piece) -> list[AnsweredPortion]:
         """All of a piece at once, as another process hands it back."""
         opened = _opened(self.bundle, self.manifest)
-        return [self.answered(portion) for portion in self.portions(opened, piece, detail_makers(opened, self.asked))]
+        return [portion for portion, _ in self.portions(opened, piece)]
 
-    def portions(self, bundle: Bundle, piece: Piece, makers: Makers) -> Iterator[Predictions]:
-        """Predictions as they come."""
-        if piece.store is None:
-            return predict_files(bundle, piece.names, invert=self.invert, makers=makers)
-        return predict_stored(bundle, piece.store, invert=self.invert, makers=makers)
+    def portions(self, bundle: Bundle, piece: Piece) -> Iterator[tuple[AnsweredPortion, Predictions]]:
+        """The rows of a piece as they come, and the Predictions that they were made of."""
+        makers, stamps = detail_makers(bundle, self.asked), deque[Stamp]()
 
-    def answered(self, portion: Predictions) -> AnsweredPortion:
-        """The rows of some predictions."""
-        rows = list(answer_rows(portion, self.top, with_probabilities=self.with_probabilities))
-        return AnsweredPortion(rows, asked_for(portion))
+        def stamped() -> Iterator[int]:
+            # Taken as rows are, before they are read: what changes later is noticed when the table is gone on with.
+            for row in range(len(piece)):
+                stamps.append(piece.stamp(row))
+                yield row
+
+        if piece.store is not None:
+            found = predict_stored(bundle, piece.store, stamped(), invert=self.invert, makers=makers)
+        else:
+            paths = (piece.names[row] for row in stamped())
+            found = predict_files(bundle, paths, invert=self.invert, makers=makers)
+        for made in found:
+            rows = list(answer_rows(made, self.top, with_probabilities=self.with_probabilities))
+            yield AnsweredPortion(rows, asked_for(made), [stamps.popleft() for _ in rows]), made
 
 
 def step_of(bundle: Bundle, asked: Asked, *, top: int, with_probabilities: bool, invert: bool) -> AnswerStep:
