@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sightline.deployment.sort import _carry_out, undo_sort
+from sightline.deployment.sort import carry_out, undo_sort
 from sightline.deployment.sorting.journal import Journal, write_journal
 from sightline.deployment.sorting.places import Rules
 from sightline.deployment.sorting.planning import make_plan
@@ -63,7 +63,7 @@ def sorted_by(by: str, source: Path, into: Path) -> tuple[float, float, float]:
         write_journal(planned)
 
     def steps() -> None:
-        if left := _carry_out(planned, None).left:
+        if left := carry_out(planned, None).left:
             raise SystemExit(f"some files stayed: {left[:3]}")
 
     return timed(plan), timed(steps), timed(lambda: undo_sort(into))

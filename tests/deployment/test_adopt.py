@@ -200,6 +200,7 @@ TRAINING = helper.make_node(
         ({"opset": 7}, {}, "opset_version"),
         ({"before": [TRAINING]}, {}, "training mode"),
         ({"end": "sigmoids"}, {"output": "probabilities"}, "add up to"),
+        ({"end": "sigmoids"}, {}, "ends in a sigmoid"),
         ({"end": "softmax"}, {"output": "logits"}, "it gives probabilities"),
         ({"end": "mean"}, {}, "a row an image"),
         ({"bias": (np.nan, 0, 0)}, {}, "finite numbers"),

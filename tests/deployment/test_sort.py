@@ -178,6 +178,19 @@ def test_what_could_not_be_taken_back_hides_no_sorting_before_it(make_bundle, mi
     assert {name for name in tree(into) if ".sightline" not in name} == {"cat/0002 00.png"}
 
 
+def test_what_is_in_the_way_may_be_cleared_and_the_rest_taken_back(make_bundle, mixed: Path, capsys) -> None:
+    into, before = mixed.parent / "sorted", tree(mixed)
+    sightline.sort(make_bundle(), mixed, into, by="move", progress=False)
+    (mixed / "00.png").write_bytes(b"mine")
+    found = sightline.undo_sort(into)
+    assert list(found.left) == [("cat/00.png", "something lies where it was")]
+    assert "clear what is in the way" in capsys.readouterr().err
+    (mixed / "00.png").unlink()
+    assert sightline.undo_sort(into, progress=False).num_files == 1
+    assert tree(mixed) == before
+    assert not into.exists()
+
+
 def test_a_name_that_begins_as_a_drive_comes_back(make_bundle, tmp_path: Path) -> None:
     folder = tmp_path / "odd"
     folder.mkdir()

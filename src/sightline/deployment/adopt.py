@@ -33,7 +33,7 @@ from sightline.deployment.adoption.judging import (
 from sightline.deployment.adoption.labels import read_labels
 from sightline.deployment.adoption.onnx_files import open_onnx
 from sightline.deployment.adoption.preparation import Preparation, prepare, read_description
-from sightline.deployment.adoption.wrapping import SMALLEST, Ends, ends_of, wrap
+from sightline.deployment.adoption.wrapping import SMALLEST, Ends, ends_of, last_operator, wrap
 from sightline.errors import ExportRefused, InvalidBundle, InvalidValue
 from sightline.records import Bundle
 from sightline.system.files import check_free, sha256_of, staged_folder, write_atomically, write_json
@@ -200,7 +200,13 @@ def _assemble(
     images, words = compared_images(rows, preparation.spec)
     answers = checked_answers(network, preparation, images, len(class_names))
     is_probability = are_probabilities(network, answers, preparation.output)
-    ends = ends_of(read_nodes(network.graph), network.given, network.answer, is_probability=is_probability)
+    nodes = read_nodes(network.graph)
+    if preparation.output is None and last_operator(nodes, network.answer) == "Sigmoid":
+        raise InvalidValue(
+            f"{network.path}: ends in a sigmoid, which says yes or no to each class by itself, and of what is adopted "
+            "one class is right. Save it with a softmax; or if these are to be taken for logits, say --output logits."
+        )
+    ends = ends_of(nodes, network.given, network.answer, is_probability=is_probability)
     wrap(network.graph, staged / "model.onnx", preparation, ends, len(class_names))
     session = _own_session(network, staged, class_names)
     expected = log_of(answers, SMALLEST) if is_probability else answers

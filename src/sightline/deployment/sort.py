@@ -18,8 +18,8 @@ from sightline.bundles.prediction import say_promises
 from sightline.bundles.trust.abstention import USUAL_CERTAINTY
 from sightline.bundles.trust.details import Asked, detail_makers
 from sightline.data.decoding.decoder import decode_image
-from sightline.deployment.bulk.images import bulk_images
-from sightline.deployment.bulk.step import step_of
+from sightline.deployment.bulk.images import BulkImages, bulk_images
+from sightline.deployment.bulk.step import AnswerStep, step_of
 from sightline.deployment.predict_into import asked_of, write_answers
 from sightline.deployment.sorting.journal import (
     WAYS,
@@ -208,23 +208,25 @@ def sort(  # noqa: PLR0913  # each is an option of the command line, and none is
             open_now.enter_context(_alone(target))
             if (begun := _unfinished(target, source, by, told)) is not None:
                 reporter().say(f"going on with {begun.path}, in which a stopped command wrote down its steps")
-                return _carry_out(begun, None)
+                return carry_out(begun, None)
         say_promises(makers)
-        answers = work / _ANSWERS
-        answers.unlink(missing_ok=True)
-        # Those of a stopped sorting that is the same are gone on with; others are ours to be lost.
-        table = AnswerTable(answers, opened.task, columns=Columns(1), form="jsonl", asked=told, overwrite=True)
-        write_answers(opened, step, bulk_images([source]) if images is None else images, table)
         journal = Journal(next_journal(target), source, target, by, told, (), (), is_new=is_new)
-        plan = make_plan(journal, read_answers(answers), opened.class_names, rules)
+        plan = _plan(opened, step, bulk_images([source]) if images is None else images, journal, work, rules)
         if dry_run:
-            return Sorting(
-                target, "planned", by, len(plan.journal.steps), plan.counts(), plan.left, plan.num_unreadable, plan
-            )
+            return _sorting("planned", plan.journal, len(plan.journal.steps), plan.journal.told.left, plan)
         with writing_to(target):
             write_journal(plan.journal)
-            answers.unlink(missing_ok=True)
-        return _carry_out(plan.journal, plan)
+        return carry_out(plan.journal, plan)
+
+
+def _plan(bundle: Bundle, step: AnswerStep, images: BulkImages, journal: Journal, work: Path, rules: Rules) -> Plan:
+    """Answer all images into a file in a folder, and plan by it."""
+    answers = work / _ANSWERS
+    answers.unlink(missing_ok=True)
+    # Those of a stopped sorting that is the same are gone on with; others are ours to be lost.
+    table = AnswerTable(answers, bundle.task, columns=Columns(1), form="jsonl", asked=journal.asked, overwrite=True)
+    write_answers(bundle, step, images, table)
+    return make_plan(journal, read_answers(answers), bundle.class_names, rules)
 
 
 def undo_sort(into: str | Path, *, progress: bool = True) -> Sorting:
@@ -261,16 +263,19 @@ def undo_sort(into: str | Path, *, progress: bool = True) -> Sorting:
         raise InvalidValue(f"{into}: there is no sorting to take back here. Name the folder that was sorted into.")
     with reporting(None if progress else "quiet"), _alone(target):
         journal = read_journal(journals_in(target)[-1])
-        left, num_files = [], 0
+        left, num_files, may_be_repeated = [], 0, False
         reporter().say(f"taking back what was {_WORDS[journal.by]} {journal.into}, from {journal.source}")
         with writing_to(journal.source if journal.by == "move" else target), _bar("taking back", journal) as bar:
             clear_leftovers(journal)
             for outcome in map_in_order(partial(undo, journal), reversed(journal.steps), workers=_THREADS):
                 num_files += outcome.is_changed
                 left += [(outcome.step.target, outcome.why_left)] * bool(outcome.why_left)
+                may_be_repeated |= outcome.may_be_repeated
                 bar.advance(1)
             remove_folders(journal)
-            if left:
+            if may_be_repeated:
+                reporter().say("note: clear what is in the way, and take it back once more")
+            elif left:
                 set_aside(journal)
             else:
                 journal.path.unlink()
@@ -341,9 +346,9 @@ def _bar(what: str, journal: Journal) -> Any:
     return reporter().bar(what, total=len(journal.steps), unit="files")
 
 
-def _carry_out(journal: Journal, plan: Plan | None) -> Sorting:
-    told = journal.told
-    left, num_files = [(str(name), str(why)) for name, why in told.get("left", ())], 0
+def carry_out(journal: Journal, plan: Plan | None) -> Sorting:
+    """Go through the steps of a journal that is on the disk; what is done already is found so."""
+    left, num_files = list(journal.told.left), 0
     (journal.into / _ANSWERS).unlink(missing_ok=True)
     with writing_to(journal.into), _bar("sorting", journal) as bar:
         make_folders(journal)
@@ -354,9 +359,12 @@ def _carry_out(journal: Journal, plan: Plan | None) -> Sorting:
                 num_files += 1
             bar.advance(1)
         mark_finished(journal)
-    counts = {str(folder): int(count) for folder, count in told.get("counts", {}).items()}
-    num_unreadable = int(told.get("num_unreadable", 0))
-    return Sorting(journal.into, "sorted", journal.by, num_files, counts, left, num_unreadable, plan)
+    return _sorting("sorted", journal, num_files, left, plan)
+
+
+def _sorting(did: str, journal: Journal, num_files: int, left: Sequence[tuple[str, str]], plan: Plan | None) -> Sorting:
+    told = journal.told
+    return Sorting(journal.into, did, journal.by, num_files, told.counts, left, told.num_unreadable, plan)
 
 
 def _page(sorting: Sorting, plan: Plan) -> str:

@@ -139,14 +139,15 @@ def test_other_names_are_noticed(tmp_path):
         assert not table.pass_over(["1.png", "3.png"])
 
 
+NOTED = {"rows": 2, "bytes": 60, "names": "", "files": [[1, 2]], "asked_for": [], "tally": {"classes": {}, "flags": {}}}
+
+
 @pytest.mark.parametrize(
     "line",
     [
-        "[]",
-        '{"rows": -1}',
-        '{"rows": 2, "bytes": 1e9, "names": "", "files": [[1, 2]]}',
-        "\0",
-        '{"rows": 2, "bytes": -5}',
+        *("[]", "\0", '{"rows": -1}'),
+        *(json.dumps(NOTED | change) for change in ({"bytes": -5}, {"bytes": 1e9}, {"bytes": 10**9}, {"rows": 3})),
+        *(json.dumps(NOTED | change) for change in ({"files": [[1]]}, {"tally": 3}, {"asked_for": None})),
     ],
 )
 def test_a_note_of_a_stranger_is_taken_as_far_as_it_is_one(tmp_path, line):

@@ -10,13 +10,17 @@ import pytest
 from sightline.deployment.sorting.journal import (
     Journal,
     Step,
+    Told,
     journals_in,
     mark_finished,
     next_journal,
     read_journal,
+    set_aside,
     write_journal,
 )
 from sightline.errors import InvalidSource
+
+TOLD = Told({"cat": 2}, 1, [("link.jpg", "it is a link")])
 
 
 @pytest.fixture
@@ -24,7 +28,15 @@ def journal(tmp_path: Path) -> Journal:
     into = (tmp_path / "into").resolve()
     steps = [Step("a\udcff.jpg", "cat/a.jpg", 3, 10**18), Step("b\n.jpg", "cat/b.jpg", 4, 5)]
     found = Journal(
-        next_journal(into), tmp_path.resolve() / "photos", into, "move", {"top": 1}, ["cat"], steps, is_new=True
+        next_journal(into),
+        tmp_path.resolve() / "photos",
+        into,
+        "move",
+        {"top": 1},
+        ["cat"],
+        steps,
+        is_new=True,
+        told=TOLD,
     )
     write_journal(found)
     return found
@@ -66,6 +78,8 @@ def test_one_that_was_cut_off_says_so_and_a_torn_end_is_passed_over(journal: Jou
         ({"into": "/elsewhere"}, "was written for /elsewhere"),
         ({"folders": ["../.ssh"]}, r"names \.\./\.ssh, which lies outside"),
         ({"folders": 3}, "cannot be read"),
+        ({"folders": ["\ud800"]}, "lies outside"),
+        *(({"told": told}, "cannot be read") for told in ({}, 3, {"counts": "x", "num_unreadable": 0, "left": []})),
     ],
 )
 def test_one_of_other_hands_is_refused(journal: Journal, change: dict[str, object], message: str) -> None:
@@ -83,3 +97,15 @@ def test_a_step_that_leads_out_is_refused(journal: Journal, name: str, end: str)
     journal.path.write_text("\n".join(lines) + "\n")
     with pytest.raises(InvalidSource, match="lies outside"):
         read_journal(journal.path)
+
+
+def test_a_number_without_end_is_no_size(journal: Journal) -> None:
+    journal.path.write_text(journal.path.read_text().replace('"bytes": 3', '"bytes": 1e999'))
+    with pytest.raises(InvalidSource, match="cannot be read"):
+        read_journal(journal.path)
+
+
+def test_one_that_was_set_aside_keeps_its_number(journal: Journal) -> None:
+    set_aside(journal)
+    assert journals_in(journal.into) == []
+    assert next_journal(journal.into).name == ".sightline-sort-002.jsonl"

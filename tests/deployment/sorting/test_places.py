@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,7 +95,7 @@ def test_what_goes_along_is_found_whatever_its_case_and_once(tmp_path: Path) -> 
     ):
         (tmp_path / name).write_bytes(b"")
     found = companions_of(tmp_path, ["IMG_1.HEIC", "IMG_1.JPG"])
-    assert found == {"IMG_1.HEIC": ["img_1.heic.XMP", "IMG_1.aae", "IMG_1.mov", "IMG_1.xmp"]}
+    assert found == {"IMG_1.HEIC": ["IMG_1.aae", "IMG_1.mov", "IMG_1.xmp", "img_1.heic.XMP"]}
 
 
 def test_what_goes_along_is_called_as_its_image_is_now() -> None:
@@ -117,3 +118,10 @@ def test_no_other_file_shares_the_name_of_one_with_settings(tmp_path: Path) -> N
 def test_a_file_of_the_name_of_a_class_is_gone_around(tmp_path: Path) -> None:
     (tmp_path / "cat").write_bytes(b"")
     assert Destinations(tmp_path, ["cat"]).folders["cat"] == "0002 cat"
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names that differ in case are one there")
+def test_of_names_that_differ_in_case_alone_each_keeps_its_own(tmp_path: Path) -> None:
+    for name in ("A.png", "A.xmp", "a.png", "a.xmp", "a.MOV"):
+        (tmp_path / name).write_bytes(b"")
+    assert companions_of(tmp_path, ["A.png", "a.png"]) == {"A.png": ["A.xmp"], "a.png": ["a.MOV", "a.xmp"]}

@@ -21,20 +21,25 @@ _MOST_PRINTED = 100
 
 def detail_options(parser: ArgumentParser) -> None:
     """What answers are to carry beside their class."""
+    promise_options(parser)
     parser.add_argument(
-        "--coverage",
-        type=float,
-        metavar="SHARE",
-        help="answer with sets, too, that hold the right class of this share of images like the calibration images",
-    )
-    parser.add_argument(
-        "--per-class", action="store_true", help="keep that promise for the images of each class by themselves"
+        "--per-class", action="store_true", help="keep the coverage for the images of each class by themselves"
     )
     parser.add_argument(
         "--score",
         default="lac",
         metavar="lac|aps|raps",
         help="lac makes the smallest sets (default), aps larger ones where an image is hard, raps cuts their tails",
+    )
+
+
+def promise_options(parser: ArgumentParser) -> None:
+    """What is promised of answers, and with which certainty."""
+    parser.add_argument(
+        "--coverage",
+        type=float,
+        metavar="SHARE",
+        help="answer with sets, too, that hold the right class of this share of images like the calibration images",
     )
     parser.add_argument(
         "--max-error",

@@ -6,13 +6,13 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
+from sightline.cli.commands.prediction import promise_options
 from sightline.cli.options import overwrite_option, trusted_option
 from sightline.cli.printing import print_json, print_text
+from sightline.deployment.sorting.journal import WAYS
 from sightline.errors import InvalidValue
 from sightline.system.paths import check_output
 from sightline.system.progress import reporter, reporting
-
-WAYS = "copy|hardlink|link|move"
 
 
 def sort_options(parser: ArgumentParser) -> None:
@@ -21,40 +21,19 @@ def sort_options(parser: ArgumentParser) -> None:
     parser.add_argument("folder", nargs="?", help="what is sorted; it is searched to the bottom")
     parser.add_argument("--into", type=Path, metavar="DIR", help="where to: a folder a class")
     parser.add_argument(
-        "--by", default="copy", metavar=WAYS, help="hardlink: a second name of the same file (default: copy)"
+        "--by", default="copy", metavar="|".join(WAYS), help="hardlink: a second name of the same file (default: copy)"
     )
     parser.add_argument(
-        "--min-confidence", type=float, default=0.0, metavar="SHARE", help="less sure answers go to _unsure"
-    )
-    parser.add_argument(
-        "--max-error",
+        "--min-confidence",
         type=float,
+        default=0.0,
         metavar="SHARE",
-        help="answers go to _unsure, so that at most this share of the others is wrong, on images like the calibration "
-        "images",
-    )
-    parser.add_argument(
-        "--coverage",
-        type=float,
-        metavar="SHARE",
-        help="make sets that hold the right class of this share, for the next",
+        help="less sure answers go to _unsure, as those do that are marked so; marked images go to _novel",
     )
     parser.add_argument(
         "--max-set-size", type=int, metavar="COUNT", help="answers whose set holds more classes go to _unsure"
     )
-    parser.add_argument(
-        "--novelty",
-        type=float,
-        metavar="SHARE",
-        help="images unlike those it learned go to _novel; of images like the calibration images at most this share",
-    )
-    parser.add_argument(
-        "--certainty",
-        type=float,
-        default=0.95,
-        metavar="SHARE",
-        help="with which max_error and novelty are kept (default: 0.95)",
-    )
+    promise_options(parser)
     parser.add_argument(
         "--pattern",
         default="{class}/{name}",

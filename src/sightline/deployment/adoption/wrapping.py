@@ -69,6 +69,13 @@ def ends_of(nodes: Nodes, given: str, answer: str, *, is_probability: bool) -> E
     return Ends(given, logits, probabilities, features)
 
 
+def last_operator(nodes: Nodes, answer: str) -> str:
+    """What makes the answer of a network; "" where nothing does."""
+    maker = {name: node for node in nodes.nodes for name in node.outputs}
+    node = maker.get(_behind(maker, answer))
+    return "" if node is None else node.operator
+
+
 def _behind(maker: Mapping[str, Node], name: str) -> str:
     """The tensor that is handed on under this name, by operators that change nothing."""
     while (node := maker.get(name)) is not None and node.operator == "Identity":

@@ -52,8 +52,8 @@ The program below needs no Sightline: `pip install {install} numpy pillow`, then
 {program}```
 
 It prepares 8-bit pictures byte by byte as Sightline does, but for what is transparent, which Sightline lays over white,
-pictures of more than 16 megapixels that are no JPEG, {turned}and damaged files. 16-bit grey comes out
-wrong: convert it first.
+LAB, which it does not open, pictures of more than 16 megapixels that are no JPEG, {turned}and damaged files.
+16-bit grey comes out wrong: convert it first.
 
 {promises}
 """

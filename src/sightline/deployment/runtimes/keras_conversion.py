@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.bundles.vetting.network_files import check_network
-from sightline.errors import ExportRefused, InvalidBundle, MissingPackage, SightlineError
+from sightline.errors import CannotWrite, ExportRefused, InvalidBundle, MissingPackage, SightlineError
 from sightline.records import Bundle
 from sightline.system.backends import usual_keras
 from sightline.system.text import printable
@@ -63,8 +63,11 @@ def convert_keras(bundle: Bundle, target: Path, format_name: str, images: NDArra
         raise InvalidBundle((done.stderr.strip().splitlines() or [f"{network}: cannot be opened."])[-1])
     if done.returncode or not target.exists():
         reason = printable((done.stderr.strip().splitlines() or ["no reason given"])[-1])[:300]
-        if _has_no_room(target, network):  # told by each library in words of its own, and by some in none
+        # Told by each library in words of its own, and by some in none.
+        if (place := _without_room(target, network)) == target.parent:
             raise OSError(errno.ENOSPC, reason, str(target))
+        if place is not None:
+            raise CannotWrite(f"{place}: the disk is full, and parts of the export are made there. Set TMPDIR.")
         raise ExportRefused(f"{shown}: Keras does not write this network as {format_name} ({reason}).")
 
 
@@ -78,9 +81,11 @@ def _check_packages(format_name: str) -> None:
             )
 
 
-def _has_no_room(target: Path, network: Path) -> bool:
-    """Whether less is free than twice the network, as some formats hold as much."""
-    return target.parent.is_dir() and shutil.disk_usage(target.parent).free < 2 * network.stat().st_size
+def _without_room(target: Path, network: Path) -> Path | None:
+    """Where less is free than twice the network, as some formats hold: in its place, or where parts are made."""
+    places = (target.parent, Path(tempfile.gettempdir()))
+    needed = 2 * network.stat().st_size
+    return next((place for place in places if place.is_dir() and shutil.disk_usage(place).free < needed), None)
 
 
 def _write(format_name: str, network: Any, target: Path, images: NDArray[np.uint8] | None) -> None:

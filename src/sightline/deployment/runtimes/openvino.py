@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sightline.bundles.trust.novelty import OUTPUT
 from sightline.deployment.conversion.description import ExportedModel, read_beside, write_beside
-from sightline.errors import ExportRefused, InvalidBundle, require
+from sightline.errors import CannotWrite, ExportRefused, InvalidBundle, require
 from sightline.records import Bundle
 
 IMPORTS = """\
@@ -58,7 +58,9 @@ def convert(bundle: Bundle, target: Path) -> None:
     try:
         runtime.save_model(graph, target, compress_to_fp16=False)
     except RuntimeError as error:  # which does not say why
-        raise OSError(errno.ENOSPC if _has_no_room(target, bundle) else errno.EIO, _line(error), str(target)) from error
+        if _has_no_room(target, bundle):
+            raise OSError(errno.ENOSPC, _line(error), str(target)) from error
+        raise CannotWrite(f"{target}: OpenVINO could not write it ({_line(error)}).") from error
     write_beside(bundle, target)
 
 

@@ -27,16 +27,17 @@ def companions_of(folder: Path, images: Sequence[str]) -> dict[str, list[str]]:
     for name in images:
         by_parent[name.rpartition("/")[0]].append(name)
     for parent, names in by_parent.items():
-        others: dict[str, list[str]] = defaultdict(list)
-        for entry in _files(folder / parent):
-            stem, dot, ending = entry.rpartition(".")
-            path = f"{parent}/{entry}" if parent else entry
-            if dot and f".{ending.lower()}" in _ENDINGS and path not in taken:
-                others[stem.lower()].append(path)
-        for name in names:
-            whole = name.rpartition("/")[2]
-            for key in dict.fromkeys((whole.lower(), whole.rpartition(".")[0].lower())):
-                found[name] += sorted(others.pop(key, []))
+        entries = [f"{parent}/{entry}" if parent else entry for entry in _files(folder / parent)]
+        others = [path for path in entries if path.lower().endswith(_ENDINGS) and path not in taken]
+        # As it is written first, so that of `A.jpg` and `a.jpg` each keeps its own.
+        for fold in (str, str.lower):
+            left: dict[str, list[str]] = defaultdict(list)
+            for path in others:
+                left[fold(path.rpartition(".")[0])].append(path)
+            for name in names:
+                for key in dict.fromkeys((fold(name), fold(name.rpartition(".")[0]))):
+                    found[name] += sorted(left.pop(key, []))
+            others = [path for paths in left.values() for path in paths]
     return {name: paths for name, paths in found.items() if paths}
 
 

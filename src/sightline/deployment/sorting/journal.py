@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,9 +17,12 @@ from sightline.system.text import json_line, printable
 
 MARK = "sightline-sort"
 WAYS = ("copy", "hardlink", "link", "move")
-_NAME = re.compile(r"\.sightline-sort-(\d{3,6})\.jsonl")
+# Those that were set aside keep their number.
+_NAME = re.compile(r"\.sightline-sort-(\d{3,6})(\.undone)?\.jsonl")
+_UNDONE = ".undone"
 # A step takes some 200 bytes.
 _MOST_BYTES = 2**31
+_NONE = (*(OSError, ValueError, TypeError, KeyError, IndexError, RecursionError, AttributeError, OverflowError),)
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,21 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Told:
+    """What a sorting says of its images.
+
+    Attributes:
+        counts: folder to images in it.
+        num_unreadable: of the images, those that cannot be read.
+        left: (file, reason) of what stays where it is.
+    """
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+    num_unreadable: int = 0
+    left: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True)
 class Journal:
     """All that a sorting does.
 
@@ -53,7 +71,7 @@ class Journal:
         steps: in their order.
         is_finished: whether all of them were gone through.
         is_new: whether the folder that is sorted into was made for it.
-        told: what is said of it at its end: `counts`, `num_unreadable`, `left`.
+        told: what is said of it at its end.
     """
 
     path: Path
@@ -65,23 +83,25 @@ class Journal:
     steps: Sequence[Step]
     is_finished: bool = False
     is_new: bool = False
-    told: Mapping[str, Any] = field(default_factory=dict)
+    told: Told = field(default_factory=Told)
 
 
 def journals_in(into: Path) -> list[Path]:
-    """Those of a folder, the oldest first."""
-    try:
-        found = [(int(match[1]), path) for path in into.iterdir() if (match := _NAME.fullmatch(path.name))]
-    except OSError:
-        return []
-    return [path for _, path in sorted(found)]
+    """Those of a folder that can be taken back, the oldest first."""
+    return [path for _, path in sorted(_numbered(into)) if _UNDONE not in path.name]
 
 
 def next_journal(into: Path) -> Path:
     """The path of one more."""
-    last = journals_in(into)[-1:]
-    number = int(_NAME.fullmatch(last[0].name)[1]) + 1 if last else 1  # type: ignore[index]  # it matched before
+    number = max((number for number, _ in _numbered(into)), default=0) + 1
     return into / f".sightline-sort-{number:03d}.jsonl"
+
+
+def _numbered(into: Path) -> list[tuple[int, Path]]:
+    try:
+        return [(int(match[1]), path) for path in into.iterdir() if (match := _NAME.fullmatch(path.name))]
+    except OSError:
+        return []
 
 
 def write_journal(journal: Journal) -> None:
@@ -93,15 +113,11 @@ def write_journal(journal: Journal) -> None:
         "by": journal.by,
         "asked": dict(journal.asked),
         "is_new": journal.is_new,
-        "told": dict(journal.told),
+        "told": asdict(journal.told),
         "folders": list(journal.folders),
     }
-    lines = [
-        json_line(head),
-        *(json_line(_plain(step)) for step in journal.steps),
-        json_line({"steps": len(journal.steps)}),
-    ]
-    write_atomically(journal.path, "\n".join(lines) + "\n")
+    told = [head, *map(_plain, journal.steps), {"steps": len(journal.steps)}]
+    write_atomically(journal.path, "".join(f"{json_line(line)}\n" for line in told))
 
 
 def mark_finished(journal: Journal) -> None:
@@ -112,7 +128,7 @@ def mark_finished(journal: Journal) -> None:
 
 def set_aside(journal: Journal) -> None:
     """Give the journal of what was taken back as far as it could be a name by which it is no longer looked for."""
-    journal.path.replace(journal.path.with_suffix(".undone.jsonl"))
+    journal.path.replace(journal.path.with_suffix(f"{_UNDONE}.jsonl"))
 
 
 def _plain(step: Step) -> dict[str, Any]:
@@ -124,31 +140,38 @@ def read_journal(path: Path) -> Journal:
     try:
         lines = read_plain(path, most_bytes=_MOST_BYTES).decode("utf-8").splitlines()
         head = json.loads(lines[0])
-        source, into = Path(head["source"]), Path(head["into"])
-        by, folders, asked = head["by"], [str(folder) for folder in head["folders"]], dict(head["asked"])
-        is_ours = head["made_by"] == MARK and by in WAYS and source.is_absolute() and into.is_absolute()
-        steps = list(_steps(lines[1:]))
-    except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError, AttributeError) as error:
+        is_ours = head["made_by"] == MARK and head["by"] in WAYS
+        found = Journal(
+            path,
+            Path(head["source"]),
+            Path(head["into"]),
+            str(head["by"]),
+            dict(head["asked"]),
+            [str(folder) for folder in head["folders"]],
+            list(_steps(lines[1:])),
+            is_new=head["is_new"] is True,
+            told=_told(head["told"]),
+        )
+    except _NONE as error:
         raise _refused(path, "cannot be read") from error
-    if not is_ours:
+    if not (is_ours and found.source.is_absolute() and found.into.is_absolute()):
         raise _refused(path, "was not written by Sightline")
-    if into != path.parent.resolve():
-        raise _refused(path, f"was written for {printable(str(into))}, from which this folder was moved or copied")
-    outside = next(
-        (
-            name
-            for name in (*folders, *(part for step in steps for part in (step.source, step.target)))
-            if not _is_inside(name)
-        ),
-        None,
-    )
+    if found.into != path.parent.resolve():
+        raise _refused(
+            path, f"was written for {printable(str(found.into))}, from which this folder was moved or copied"
+        )
+    names = (*found.folders, *(name for step in found.steps for name in (step.source, step.target)))
+    outside = next((name for name in names if not _is_inside(name)), None)
     if outside is not None:
         raise _refused(path, f"names {printable(outside)}, which lies outside of the folder")
     # What a person or a power cut left behind its steps says at most that they were gone through.
-    is_finished = any('"finished"' in line for line in lines[len(steps) + 2 :])
-    return Journal(
-        path, source, into, by, asked, folders, steps, is_finished, head.get("is_new") is True, dict(head["told"])
-    )
+    behind = lines[len(found.steps) + 2 :]
+    return replace(found, is_finished=any('"finished"' in line for line in behind))
+
+
+def _told(content: Mapping[str, Any]) -> Told:
+    counts = {str(folder): int(count) for folder, count in content["counts"].items()}
+    return Told(counts, int(content["num_unreadable"]), [(str(name), str(why)) for name, why in content["left"]])
 
 
 def _steps(lines: Sequence[str]) -> Iterator[Step]:
@@ -158,12 +181,15 @@ def _steps(lines: Sequence[str]) -> Iterator[Step]:
             if told["steps"] != number:
                 raise ValueError(line)
             return
-        step = Step(str(told["from"]), str(told["to"]), int(told["bytes"]), int(told["time"]))
-        yield step
+        yield Step(str(told["from"]), str(told["to"]), int(told["bytes"]), int(told["time"]))
     raise ValueError("it has no end")
 
 
 def _is_inside(name: str) -> bool:
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:  # half a letter, which no name of a file holds
+        return False
     parts, has_drive = PurePosixPath(name).parts, os.name == "nt" and ":" in name
     return bool(parts) and not name.startswith("/") and ".." not in parts and "\0" not in name and not has_drive
 

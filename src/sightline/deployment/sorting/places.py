@@ -35,11 +35,6 @@ class Rules:
     max_set_size: int | None = None
     pattern: str = USUAL_PATTERN
 
-    @property
-    def needs_date(self) -> bool:
-        """Whether it has to be known when an image was taken."""
-        return any(f"{{{name}}}" in self.pattern for name in _DATES)
-
     def why(self, row: Mapping[str, Any]) -> str:
         """Which folder an answer goes to: one of the three, or "" for that of its class."""
         if row["error"] is not None:
@@ -102,7 +97,8 @@ class Destinations:
         Where something goes along with it, no other file there bears its name but for the ending.
         """
         folder, _, rest = self.pattern.rpartition("{name}")[0].rpartition("/")
-        dates = _dates(taken_on() if "{" in self.pattern.replace("{class}", "").replace("{name}", "") else None)
+        has_date = any(f"{{{part}}}" in self.pattern for part in _DATES)  # files are read for it
+        dates = _dates(taken_on() if has_date else None)
         if of in SPECIAL:
             folder, rest = "{class}", ""  # whatever the pattern, they are looked for here
         filled = [_filled(part, self.folders[of], dates) for part in folder.split("/") if part]

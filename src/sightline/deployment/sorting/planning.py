@@ -15,7 +15,7 @@ from typing import Any
 from sightline.data.decoding.containers import read_bytes
 from sightline.data.decoding.tiff import date_taken
 from sightline.deployment.sorting.companions import companions_of, name_beside
-from sightline.deployment.sorting.journal import Journal, Step
+from sightline.deployment.sorting.journal import Journal, Step, Told
 from sightline.deployment.sorting.places import SPECIAL, UNREADABLE, Date, Destinations, Rules
 from sightline.errors import InvalidValue, UnreadableImage
 from sightline.system.progress import reporter
@@ -108,8 +108,7 @@ def make_plan(journal: Journal, rows: Iterable[Mapping[str, Any]], class_names: 
                 steps.append(Step(companion, there, found.num_bytes, found.time))
     folders = _missing_folders(journal.into, (step.target for step in steps))
     plan = Plan(replace(journal, folders=folders, steps=steps), images, left, places.folders)
-    told = {"counts": plan.counts(), "num_unreadable": plan.num_unreadable, "left": left}
-    return replace(plan, journal=replace(plan.journal, told=told))
+    return replace(plan, journal=replace(plan.journal, told=Told(plan.counts(), plan.num_unreadable, left)))
 
 
 def _step(source: Path, name: str) -> Step | str:

@@ -18,17 +18,26 @@ from sightline.system.files import flush_folder, remove_leftovers, sha256_of
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _PARTIAL = ".sort.*.partial"
 # A disk that takes no more; all else is about one file.
-_NO_MORE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+_NO_MORE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 _COARSEST = 2 * 10**9
+_RESERVED = b"A name that sightline sort has taken for a file that is on its way; it may be removed.\n"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a step: it is done, by this call or before, or why it was left."""
+    """What became of a step: it is done, by this call or before, or why it was left.
+
+    Attributes:
+        step: of the journal.
+        why_left: "" where it is done.
+        is_changed: whether this call did it.
+        may_be_repeated: whether somebody may clear what is in the way, so that it can be done then.
+    """
 
     step: Step
     why_left: str = ""
     is_changed: bool = False
+    may_be_repeated: bool = False
 
 
 def make_folders(journal: Journal) -> None:
@@ -60,13 +69,14 @@ def _left(step: Step, error: OSError) -> Outcome:
     """A file that cannot be read, or vanished, is left; a disk that takes no more ends all."""
     if error.errno in _NO_MORE:
         raise error
-    return Outcome(step, f"it could not be brought there ({error.strerror or error})")
+    return Outcome(step, f"it could not be brought there ({error.strerror or error})", may_be_repeated=True)
 
 
 def _do(journal: Journal, step: Step) -> Outcome:
     source, target = journal.source / step.source, journal.into / step.target
     if why := _why_not_safe(journal, source, target):
         return Outcome(step, why)
+    _clear_reservation(target)
     before, after = _status(source), _status(target)
     if before is None:
         is_there = after is not None and _is_about_as_planned(after, step)
@@ -118,9 +128,12 @@ def undo(journal: Journal, step: Step) -> Outcome:
 def _undo(journal: Journal, step: Step) -> Outcome:
     source, target = journal.source / step.source, journal.into / step.target
     if why := _why_not_safe(journal, source, target):
-        return Outcome(step, why)
-    if journal.by == "move":
-        return _move_back(step, source, target)
+        return Outcome(step, why, may_be_repeated=True)
+    _clear_reservation(target)
+    return (_move_back if journal.by == "move" else _take_away)(journal, step, source, target)
+
+
+def _take_away(journal: Journal, step: Step, source: Path, target: Path) -> Outcome:
     before, after = _status(source), _status(target)
     if after is None:
         return Outcome(step)
@@ -138,22 +151,24 @@ def _undo(journal: Journal, step: Step) -> Outcome:
     return Outcome(step, is_changed=True)
 
 
-def _move_back(step: Step, source: Path, target: Path) -> Outcome:
+def _move_back(journal: Journal, step: Step, source: Path, target: Path) -> Outcome:
+    # A disk that is not there now, or a folder that a stranger's journal alone names: neither is made.
+    if not journal.source.is_dir():
+        return Outcome(step, f"there is no folder {journal.source}", may_be_repeated=True)
+    _clear_reservation(source)
     before, after = _status(source), _status(target)
     if after is None:
         return Outcome(step, "" if before is not None else "it is gone")
-    if before is not None:
-        if not target.is_symlink() and (os.path.samestat(before, after) or _is_same(source, target)):
-            target.unlink()
-            return Outcome(step, is_changed=True)
-        return Outcome(step, "something lies where it was")
+    if before is not None and (os.path.samestat(before, after) or _is_same(source, target)):
+        target.unlink()
+        return Outcome(step, is_changed=True)
     if not _is_about_as_planned(after, step):
         return Outcome(step, "it was changed since")
     source.parent.mkdir(parents=True, exist_ok=True)
     try:
         _move(target, source)
     except FileExistsError:
-        return Outcome(step, "something lies where it was")
+        return Outcome(step, "something lies where it was", may_be_repeated=True)
     return Outcome(step, is_changed=True)
 
 
@@ -212,11 +227,21 @@ def _put(place: Path, target: Path) -> None:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        # Without hard links the name is taken by an empty file first, which is ours to be replaced.
-        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        # Without hard links the name is taken by a file of ours first, which may be replaced.
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0))
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(_RESERVED)
         place.replace(target)
         return
     place.unlink()
+
+
+def _clear_reservation(place: Path) -> None:
+    """Remove what a killed command left of a name that it had taken: nobody's file holds just that."""
+    found = _status(place)
+    is_as_large = found is not None and stat.S_ISREG(found.st_mode) and found.st_size == len(_RESERVED)
+    if is_as_large and place.read_bytes() == _RESERVED:
+        place.unlink()
 
 
 def _status(place: Path) -> os.stat_result | None:
