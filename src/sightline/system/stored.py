@@ -9,6 +9,7 @@ import contextlib
 import errno
 import io
 import json
+import math
 import os
 import stat
 import sys
@@ -16,12 +17,13 @@ import warnings
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import IO, TYPE_CHECKING, Any
 
 from sightline.errors import OutOfResources
+
+if TYPE_CHECKING:  # the command line imports this file and does not wait for NumPy
+    import numpy as np
+    from numpy.typing import NDArray
 
 # metrics.json of a thousand classes had 11 MB once; nothing else comes near.
 MOST_JSON_BYTES = 64 * 2**20
@@ -134,7 +136,7 @@ def _whole(digits: str) -> int:
 
 def _finite(digits: str) -> float:
     value = float(digits)
-    if not np.isfinite(value):
+    if not math.isfinite(value):
         raise ValueError(f"{digits[:20]} is no finite number")
     return value
 
@@ -199,6 +201,8 @@ def as_value_error() -> Iterator[None]:
 
 def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, whether it lies by columns, and dtype of an array in NumPy's format; what fails is of any type."""
+    import numpy as np
+
     version = np.lib.format.read_magic(stream)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if read is None:
@@ -210,6 +214,8 @@ def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]
 
 
 def _array(content: bytes) -> NDArray[Any]:
+    import numpy as np
+
     stream = io.BytesIO(content)
     shape, is_by_columns, dtype = read_header(stream)
     rest = len(content) - stream.tell()
@@ -229,6 +235,8 @@ def check_letters(array: NDArray[Any]) -> None:
     Raises:
         ValueError: there is one.
     """
+    import numpy as np
+
     if array.dtype.kind == "U" and array.dtype.itemsize:
         number = np.dtype(np.uint32).newbyteorder(array.dtype.byteorder)
         if int(np.ascontiguousarray(array).reshape(-1).view(number).max(initial=0)) > sys.maxunicode:
