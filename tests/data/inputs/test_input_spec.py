@@ -186,3 +186,19 @@ def test_the_background_of_the_given_rows_is_noticed(background: int, told: str)
     dataset = sightline.load({"x_train": images, "y_train": np.arange(20) % 2})
     assert spec_of(dataset, np.arange(10), image_size=16).background == told
     assert spec_of(dataset, np.arange(20), image_size=16).background == "mixed"
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 9, 3), (2, 2, 3), (3, 3, 1), (2, 70, 3), (61, 90, 3), (128, 31, 1)])
+def test_the_border_is_each_pixel_of_the_ring_once(shape: tuple[int, int, int]) -> None:
+    ring = max(1, min(shape[:2]) // 30)
+    image = np.full(shape, 200, dtype=np.uint8)
+    image[ring : shape[0] - ring, ring : shape[1] - ring] = 0
+    num_border = int((image[:, :, 0] == 200).sum())
+    dark = num_border - (num_border * 3 + 3) // 4  # of the ring, so many may be dark without a change
+    places = np.argwhere(image[:, :, 0] == 200)
+    for row, column in places[:dark]:
+        image[row, column] = 0
+    assert background_of(image) == "light"
+    for row, column in places[: num_border // 2 + 1]:
+        image[row, column] = 0
+    assert background_of(image) != "light"
