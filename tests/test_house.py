@@ -173,6 +173,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             keras_on_use_in="keras_files",
         ),
     ),
+    (Room("deployment/server", "page_files"),),
     (Room("deployment", "export predict_into sort adopt"),),
     (Room("information"),),
     (Room("__init__"),),

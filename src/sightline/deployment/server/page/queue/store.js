@@ -1,0 +1,76 @@
+// What the page knows: models, what is asked of them, the line from which answers count, and the pictures.
+
+/** Tells that something changed: "model", "asked", "line", "items", "item" (detail: it), "chosen", "trouble". */
+export const bus = new EventTarget();
+
+export const store = {
+  models: [],
+  model: null,
+  // Promises that are asked for: share or null.
+  coverage: null,
+  max_error: null,
+  novelty: null,
+  // Confidence from which an answer counts.
+  line: 0.5,
+  items: [],
+  chosen: null,
+  // Why nothing goes on, if so: {kind: "busy", until}, or of kind "gone", "key" (it is asked for) or "locked".
+  trouble: null,
+};
+
+let last = 0;
+
+/** Say that something changed. */
+export const changed = (what, detail = null) => bus.dispatchEvent(new CustomEvent(what, { detail }));
+
+/** Call something on each of these changes. */
+export function on(names, listener) {
+  for (const name of names.split(" ")) bus.addEventListener(name, listener);
+}
+
+/** What is asked now, as it stays with the answer to it. */
+export function asked() {
+  const { coverage, max_error, novelty } = store;
+  return Object.freeze({ model: store.model.name, bundle: store.model.bundle, coverage, max_error, novelty });
+}
+
+/** Whether two answers were asked for alike. */
+export const isSame = (one, other) => JSON.stringify(one) === JSON.stringify(other);
+
+/** A picture: its file, by which name it is told, and where it stands: waiting, asking, answered, refused, unsent. */
+export function newItem(file, name) {
+  last += 1;
+  return { number: last, file, name, state: "waiting", row: null, asked: null, why: "", tries: 0, turn: 0, extras: {} };
+}
+
+/** A certainty, which is log-odds without the temperature, on the scale of confidences. */
+const asConfidence = (certainty) => 1 / (1 + Math.exp(-certainty / (store.model?.temperature ?? 1)));
+
+/** Where a step of what the line costs stands, on the scale of confidences. */
+export const placeOf = (step) => step.confidence ?? asConfidence(step.certainty);
+
+/**
+ * How sure an answer is, on the scale of the line: by what the cost of the line was measured by. Of more than two
+ * classes that is near the confidence, and not quite it.
+ */
+export function sureness(row) {
+  const isByCertainty = store.model?.trade_off?.[0]?.certainty !== undefined && typeof row.certainty === "number";
+  return isByCertainty ? asConfidence(row.certainty) : row.confidence;
+}
+
+/** Which things a person should know before going by an answer, the gravest first. */
+export function doubts(item) {
+  if (item.state === "refused" || item.state === "unsent") return ["error"];
+  const row = item.row;
+  if (!row) return [];
+  if (row.error) return ["error"];
+  const found = [];
+  if (row.novel) found.push("novel");
+  if (row.unusual) found.push("unusual");
+  if (row.unsure) found.push("unsure");
+  if (sureness(row) < store.line) found.push("below");
+  return found;
+}
+
+/** Whether an answer was asked for otherwise than one would be now. */
+export const isStale = (item) => item.state === "answered" && !isSame(item.asked, asked());

@@ -1,0 +1,83 @@
+// One answer in words and bars.
+
+import { make, named } from "../document.js";
+import { doubts, store, sureness } from "../queue/store.js";
+import { isolated, listed, percent, say } from "../words/words.js";
+
+/** A number between 0 and 1 as a length: set through the CSSOM, as the page's policy allows no style in its HTML. */
+function bar(share) {
+  const fill = make("span", { class: "fill" });
+  fill.style.setProperty("--share", String(Math.min(Math.max(share || 0, 0), 1)));
+  return make("span", { class: "track", "aria-hidden": "true" }, fill);
+}
+
+/** The bars of the most probable classes, as entries of a list. */
+export function bars(row, most = 5) {
+  return (row?.top ?? []).slice(0, most).map(({ label, confidence }, place) => {
+    const words = make("span", { class: "bar-words" }, named(label), make("span", { class: "share", text: percent(confidence) }));
+    return make("li", { class: place === 0 && sureness(row) >= store.line ? "first" : null }, words, bar(confidence));
+  });
+}
+
+/** The bar of a row of the table. */
+export const smallBar = (row) => bar(row.confidence);
+
+/** The class, large, and how sure the model says it is. */
+export function headline(row) {
+  if (row.error) return [make("p", { class: "label is-none", text: say("answer.unread") }), make("p", { lang: "en", text: row.error })];
+  const sure = make("p", { class: "sure", text: say("answer.confidence", { share: percent(row.confidence) }) });
+  return [make("p", { class: "label" }, named(row.label)), sure];
+}
+
+/** What a person should know before going by the answer, and the set, as paragraphs. */
+export function marks(item) {
+  const { row, asked } = item;
+  if (!row || row.error) return [];
+  const values = {
+    share: percent(asked?.max_error ?? 0),
+    label: isolated(row.label),
+  };
+  const found = doubts(item).map((kind) =>
+    make("p", { class: `mark-note ${kind}` }, make("strong", { text: say(`mark.${kind}`) }), say("list.joint"), say(`mark.${kind}.means`, values)),
+  );
+  if (found.length === 0) found.push(make("p", { class: "mark-note fine", text: say(isPromised(asked) ? "mark.fine" : "mark.none") }));
+  return [...found, ...setWords(row, asked), ...farWords(row), ...noticeWords(row)];
+}
+
+const isPromised = (asked) => Boolean(asked && (asked.max_error !== null || asked.novelty !== null));
+
+function setWords(row, asked) {
+  if (!Array.isArray(row.set) || row.set.length === 0) return [];
+  // The only class of a set that fits badly is there so that no set is empty.
+  if (row.unusual && row.set.length === 1) return [];
+  const share = percent(asked?.coverage ?? 0);
+  const key = row.set.length === 1 ? "set.one" : "set.many";
+  const names = listed(row.set, 12);
+  return [make("p", { class: "set", text: say(key, { names, share, count: row.set.length }) })];
+}
+
+function farWords(row) {
+  if (typeof row.farther_than !== "number") return [];
+  const key = row.farther_than < 1 ? "answer.far" : "answer.farthest";
+  return [make("p", { class: "small faint", text: say(key, { share: percent(row.farther_than) }) })];
+}
+
+const noticeWords = (row) => (row.notice ? [make("p", { class: "small faint", lang: "en", text: row.notice })] : []);
+
+/** The answer as one sentence, to be heard. */
+export function spoken(item) {
+  const { row, name } = item;
+  if (item.why || !row) return `${isolated(name)}: ${item.why}`;
+  if (row.error) return `${isolated(name)}: ${say("answer.unread")}. ${row.error}`;
+  const sure = say("answer.spoken", { label: isolated(row.label), share: percent(row.confidence) });
+  return [`${isolated(name)}: ${sure}`, ...doubts(item).map((kind) => say(`mark.${kind}`))].join(say("list.joint"));
+}
+
+/** A small answer for camera and drawing: class, confidence, bars, doubts. */
+export function liveAnswer(item, most) {
+  const { row } = item;
+  if (!row) return [];
+  if (row.error) return headline(row);
+  const chips = doubts(item).map((kind) => make("span", { class: `chip ${kind}`, text: say(`chip.${kind}`) }));
+  return [...headline(row), make("p", { class: "chips" }, ...chips), make("ul", { class: "bars" }, ...bars(row, most))];
+}
