@@ -12,7 +12,7 @@ DEV_READY := $(VENV)/.ready-dev
 UNFINISHED := $(VENV)/.unfinished
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test soak test-lowest lint bench clean
+.PHONY: help setup train test soak test-lowest web-runtime lint bench clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ soak: $(DEV_READY) ## run the longest tests, which make test leaves out
 
 test-lowest: ## run the quick tests with the lowest versions declared, in .venv-lowest; needs PYTHON=python3.11
 	$(MAKE) --no-print-directory VENV=.venv-lowest CONSTRAINTS=constraints/lowest.txt test ARGS="-m 'not slow' $(ARGS)"
+
+web-runtime: $(DEV_READY) ## fetch what pages in the browser run on, for the tests of them; needs npm
+	$(BIN)/python -c "from sightline.deployment.web.runtime_files import runtime_files; runtime_files()"
 
 lint: $(DEV_READY) ## check style, layout and types
 	$(BIN)/ruff check

@@ -157,10 +157,11 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("training/combination", "shared_rows selection reopening", keras_on_use_in="reopening"),),
     (Room("training", "combine distil extend resume", keras=ON_USE),),
     (Room("deployment/conversion", "formats description rows losses gate readme places"),),
+    (Room("deployment/web", "runtime_files pages files duties browser"),),
     (
         Room(
             "deployment/runtimes",
-            "onnx onnx_int8 openvino keras_conversion litert litert_int8 tensorflow torch",
+            "onnx onnx_int8 openvino keras_conversion litert litert_int8 tensorflow torch web",
             keras_on_use_in="keras_conversion tensorflow torch",
         ),
     ),

@@ -61,7 +61,7 @@ def test_a_bundle_named_by_a_dot_has_its_export_beside_it(make_bundle, monkeypat
 
 @pytest.mark.parametrize("name", ["tfjs", "TensorFlowJS"])
 def test_a_format_that_is_dead_is_refused_with_what_to_take(name: str) -> None:
-    with pytest.raises(UnknownName, match="which onnxruntime-web runs as it is; a whole page will be the format 'web'"):
+    with pytest.raises(UnknownName, match="For a page in a browser take web; a page of your own runs the file of onnx"):
         sightline.export("imagenet", name)
 
 

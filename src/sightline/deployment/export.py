@@ -62,6 +62,8 @@ def _lines(told: Mapping[str, Any]) -> list[str]:
         f"{'compared':<11}on {told['compared_on']['in_words']}: largest difference of a probability "
         f"{told['largest_difference']:.2g}{allowed}, {told['agreement']:.2%} of labels equal"
     ]
+    if told.get("pixels") is not None:
+        lines += _lines_of_pixels(told["pixels"])
     if told["compared_on"]["remark"]:
         lines.append(f"{'careful':<11}{told['compared_on']['remark']}")
     if told["accuracy"] is not None:
@@ -76,6 +78,20 @@ def _lines(told: Mapping[str, Any]) -> list[str]:
     lines.append(f"{'speed':<11}{rate['export']:,.0f} images a second (bundle {rate['bundle']:,.0f})")
     if told["quantised"] is not None and rate["export"] <= rate["bundle"]:
         lines.append(f"{'not worth':<11}on this machine it is no faster than the network in floating point: keep onnx")
+    return lines
+
+
+def _lines_of_pixels(seen: Mapping[str, Any]) -> list[str]:
+    """What a format that decodes files itself makes of them."""
+    kinds = ", ".join(f"{kind} by {most}" for kind, most in seen["largest_difference"].items())
+    beside = seen["beside_predict"]
+    lines = [
+        f"{'pixels':<11}differ from ours at most: {kinds} of 255; beside predict, a probability differs by up to "
+        f"{beside['largest_difference']:.2g}, and {beside['agreement']:.2%} of labels are equal"
+    ]
+    if seen["not_opened"]:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in seen["not_opened"].items())
+        lines.append(f"{'not opened':<11}{kinds}: not by this browser")
     return lines
 
 
@@ -180,6 +196,8 @@ def _runtime(form: Format, name: str, *, unchecked: bool) -> tuple[Any, str | No
     quietly = getattr(form.module(), "quietly", contextlib.nullcontext)
     try:
         with quietly():
+            if (find := getattr(form.module(), "find_runtime", None)) is not None:
+                return find(), None
             return require(form.runtime, purpose=f"the format {name}", install=form.extra or form.install), None
     except MissingPackage as error:
         if not unchecked:
@@ -195,7 +213,7 @@ def _versions(form: Format, runtime: Any) -> dict[str, str]:
 def _rows(bundle: Bundle, form: Format, images: Any) -> ComparedRows:
     """The images to compare on; of a format with whole numbers twice as many, labelled, to choose and to judge by."""
     if not form.is_quantised:
-        return rows_to_compare(bundle, images)
+        return rows_to_compare(bundle, images, most=form.most_rows or None)
     rows = rows_to_compare(bundle, images, most=2 * MOST_ROWS)
     if rows.labels is None or len(rows.labels) < 2:
         raise InvalidValue(
@@ -221,10 +239,12 @@ def _made(
     name = printable(str(found.file))
     try:
         started = time.perf_counter()
-        model = module.open_exported(made)
-        model.logits(rows.images[:1])
-        cold = round(1000 * (time.perf_counter() - started), 1)
-        told |= check_export(bundle, model, rows, name=name, is_quantised=form.is_quantised)
+        with contextlib.closing(module.open_exported(made)) as model:
+            model.logits(rows.images[:1])
+            cold = round(1000 * (time.perf_counter() - started), 1)
+            if form.decodes_files:
+                rows, told["pixels"] = module.check_files(bundle, model, rows, name=name)
+            told |= check_export(bundle, model, rows, name=name, is_quantised=form.is_quantised)
     except InvalidBundle as error:
         raise ExportRefused(f"{str(error).replace(str(made), name)} The export was not kept.") from error
     return {**told, "cold_start_milliseconds": cold}

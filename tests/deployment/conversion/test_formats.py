@@ -62,7 +62,7 @@ def test_a_format_is_a_module_and_a_row(second_format, run: Path, photos: Path, 
     second_format()
     assert "linear: weights of a linear network" in " ".join(command("export", "--help").out.split())
     assert (
-        "Did you mean 'linear'? Known: linear, litert, litert-int8, onnx, onnx-int8, openvino, tensorflow, torch"
+        "Did you mean 'linear'? Known: linear, litert, litert-int8, onnx, onnx-int8, openvino, tensorflow, torch, web"
         in command("export", run, "linea").err
     )
     answer = command("export", run, "linear")
@@ -133,6 +133,10 @@ def test_every_row_has_its_module_with_all_that_is_asked_of_it(name: str) -> Non
     module = row.module()
     assert callable(module.convert)
     assert callable(module.open_exported)
+    assert Path(row.file).suffix or name in ("tensorflow", "web"), "a folder has no ending"
+    if hasattr(module, "own_readme"):  # Python does not run it
+        assert callable(module.find_runtime)
+        assert callable(module.check_files) == row.decodes_files
+        return
     assert "FILE" in module.EXAMPLE
     assert re.search(rf"^(import|from) {row.runtime}\b", module.IMPORTS, re.MULTILINE)
-    assert Path(row.file).suffix or name == "tensorflow", "a folder has no ending"

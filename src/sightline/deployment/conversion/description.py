@@ -112,12 +112,14 @@ class ExportedModel:
         logits: uint8 (num_images, height, width, channels) to (num_images, num_classes) float32.
         novelty: the same to (num_images,) float32; None where the file does not hold it.
         precision: in which its runtime says that it computes.
+        close: ends what runs it, where that is a program of its own.
     """
 
     description: Mapping[str, Any]
     logits: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
     novelty: Callable[[NDArray[np.uint8]], NDArray[np.float32]] | None = None
     precision: str = "float32"
+    close: Callable[[], object] = lambda: None
 
     @property
     def temperature(self) -> float:

@@ -16,15 +16,18 @@ class Format:
     Attributes:
         summary: what it is, for lists.
         file: what the exported file is called; its ending is that of the format. Without an ending it is a folder.
-        runtime: the package that runs it, as it is imported.
+        runtime: the package that runs it, as it is imported; another thing is found by `find_runtime` of its module.
         install: what `pip install` has to be given for that.
         home: the module with `convert`, which writes the file of a bundle; `open_exported`, which runs it as an
             ExportedModel; for its README `IMPORTS` and `EXAMPLE`, lines of Python that run it; and where the runtime
-            reports to its makers, `quietly`, a context in which it is imported.
+            reports to its makers, `quietly`, a context in which it is imported. Where Python does not run it,
+            `own_readme` in place of those lines.
         extra: what `pip install` has to be given to write it, too; the same where that is left out.
         beside: endings of what `convert` writes beside it under its name; with ".json", the description lies there.
         is_quantised: whether `convert` is given half of the rows, to choose by; the other half judges it by its loss.
         has_novelty: whether it holds the bundle's output `novelty`.
+        decodes_files: whether it decodes images itself: then `check_files` of its module compares their pixels first.
+        most_rows: on so many images it is compared at most; 0 is as many as the others.
     """
 
     summary: str
@@ -36,6 +39,8 @@ class Format:
     beside: tuple[str, ...] = ()
     is_quantised: bool = False
     has_novelty: bool = True
+    decodes_files: bool = False
+    most_rows: int = 0
 
     def module(self) -> Any:
         """Its module, imported when it is needed."""
@@ -112,6 +117,16 @@ FORMATS: dict[str, Format] = {
         beside=(".json",),
         has_novelty=False,
     ),
+    "web": Format(
+        summary="a folder with a page that classifies in the browser alone: pictures, the camera, a drawing",
+        file="page",
+        runtime="onnxruntime-web",
+        install="",
+        home=f"{_ROOM}.web",
+        decodes_files=True,
+        # Without threads, a photograph takes a second in a browser.
+        most_rows=200,
+    ),
 }
 
 # What is asked for and will not come, with what to do instead.
@@ -121,8 +136,8 @@ _NOT_OFFERED = {
         "signature 'serving_default' of the format tensorflow."
     ),
     ("tfjs", "tensorflowjs", "tf.js"): (
-        "TensorFlow.js: its converter does not run beside TensorFlow of today. For a page in a browser, take onnx, "
-        "which onnxruntime-web runs as it is; a whole page will be the format 'web'."
+        "TensorFlow.js: its converter does not run beside TensorFlow of today. For a page in a browser take web; a "
+        "page of your own runs the file of onnx with onnxruntime-web."
     ),
 }
 

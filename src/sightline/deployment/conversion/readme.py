@@ -102,7 +102,9 @@ def prepared(spec: InputSpec) -> str:
 
 
 def readme(form: Format, bundle: Bundle, figures: Mapping[str, Any], *, file: str, report: str) -> str:
-    """The text of `README.md`."""
+    """The text of `README.md`; of a format that Python does not run, what its module says after its own first lines."""
+    if (own := getattr(form.module(), "own_readme", None)) is not None:
+        return str(own(bundle, _compared(form, figures, report), file=file, report=report))
     source = bundle.metrics.get("source", {}).get("name") or "A bundle"
     down, across = decoding_size(bundle.input)
     return _TEXT.format(

@@ -16,7 +16,7 @@ from sightline.data.inputs.pixels import Pixels, read_pixels
 from sightline.data.sources.loading import open_again
 from sightline.errors import DownloadFailed, InvalidSource, InvalidValue, MissingPackage, UnreadableImage
 from sightline.evaluation.measuring.judging import JudgedRows, choose_rows, learned_source, run_of
-from sightline.records import Bundle, Dataset
+from sightline.records import Bundle, Dataset, Store
 from sightline.system.text import printable
 
 # As many say within 0.003 how often two files disagree; more cost minutes, where photographs are large.
@@ -42,6 +42,8 @@ class ComparedRows:
         logits: (num_images, num_classes) float32, what the network said when it was made; or None.
         num_unreadable: images that were left out.
         remark: what the reader should know of the choice, or "".
+        originals: the images as they were given, row by row: a Store of files, or an array; None where `images` are all
+            there is.
     """
 
     kind: str
@@ -53,6 +55,7 @@ class ComparedRows:
     logits: NDArray[np.float32] | None = None
     num_unreadable: int = 0
     remark: str = ""
+    originals: Any = None
 
     @property
     def known_labels(self) -> NDArray[np.int64]:
@@ -90,10 +93,12 @@ def halves(rows: ComparedRows) -> tuple[ComparedRows, ComparedRows]:
     is_judging = np.zeros(len(first), bool)
     is_judging[np.argsort(labels[first], kind="stable")[::2]] = True
     judging = is_judging[members.reshape(-1)]
-    return _part(rows, np.flatnonzero(~judging)), _part(rows, np.flatnonzero(judging))
+    return some_rows(rows, np.flatnonzero(~judging)), some_rows(rows, np.flatnonzero(judging))
 
 
-def _part(rows: ComparedRows, chosen: NDArray[np.int64]) -> ComparedRows:
+def some_rows(rows: ComparedRows, chosen: NDArray[np.int64]) -> ComparedRows:
+    """Those rows, and what they are said to be of."""
+    originals = rows.originals
     return dataclasses.replace(
         rows,
         row_ids=[rows.row_ids[row] for row in chosen],
@@ -101,6 +106,11 @@ def _part(rows: ComparedRows, chosen: NDArray[np.int64]) -> ComparedRows:
         labels=None if rows.labels is None else rows.labels[chosen],
         groups=None if rows.groups is None else rows.groups[chosen],
         logits=None if rows.logits is None else rows.logits[chosen],
+        originals=originals.take(chosen)
+        if isinstance(originals, Store)
+        else originals
+        if originals is None
+        else originals[chosen],
         words=f"{len(chosen):,} of {rows.words}",
     )
 
@@ -125,6 +135,7 @@ def _of_source(bundle: Bundle, dataset: Dataset, choice: JudgedRows, kind: str, 
         labels=labels[chosen][read],
         groups=None if choice.groups is None else choice.groups[chosen][read],
         num_unreadable=len(found.errors),
+        originals=part.take(read).images,
         remark=_MAY_BE_LEARNED_FROM if kind == "images" else "",
     )
 

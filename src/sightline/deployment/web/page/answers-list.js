@@ -1,0 +1,151 @@
+"use strict";
+// The answers as they stand on the page, the newest first.
+
+const MOST_BARS = 5;
+const FEWEST_BARS = 2;
+const LEAST_SHARE = 0.001; // what is below is shown where nothing else is
+
+function element(tag, className, text) {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+function bars(answer, names) {
+  const list = element("ul", "bars");
+  const shown = answer.order.filter((index, rank) => rank < FEWEST_BARS || answer.probabilities[index] >= LEAST_SHARE);
+  for (const index of shown.slice(0, MOST_BARS)) {
+    const share = answer.probabilities[index];
+    const row = element("li");
+    const bar = element("span", "bar-of");
+    bar.setAttribute("aria-hidden", "true");
+    bar.style.setProperty("--share", `${100 * share}%`);
+    const label = element("span", "bar-name", names[index]);
+    label.dir = "auto";
+    row.append(label, element("span", "bar-share", sharePercent(share)), bar);
+    list.append(row);
+  }
+  return list;
+}
+
+function mark(kind) {
+  const made = element("p", `mark ${kind}`);
+  made.append(element("b", "", word(kind)), word(`${kind}-more`));
+  return made;
+}
+
+function setWords(answer, names, levels) {
+  const listed = new Intl.ListFormat(language, { type: "disjunction" }).format(answer.set.map((index) => names[index]));
+  const level = percent(Number(levels.sets));
+  return element("p", "set", word(answer.set.length === 1 ? "set-one" : "set", { names: listed, level }));
+}
+
+class AnswerList {
+  // `onTurn` is called where a person wants light turned into dark.
+  constructor(list, names, onTurn) {
+    this.onTurn = onTurn;
+    this.list = list;
+    this.names = names;
+    this.items = [];
+    this.levels = null;
+  }
+
+  add(name, picture) {
+    const shown = { url: URL.createObjectURL(picture), image: null, place: element("li", "answer") };
+    const item = { name, picture, answer: null, error: null, ...shown };
+    this.items.unshift(item);
+    this.list.prepend(item.place);
+    this.show(item);
+    return item;
+  }
+
+  show(item) {
+    const body = element("div", "answer-body");
+    const head = element("p", "answer-name");
+    const name = element("span", "file-name", item.name);
+    name.dir = "auto";
+    head.append(name);
+    body.append(head);
+    if (item.error) body.append(element("p", "failed", word(item.error)));
+    else if (item.answer) this.showAnswer(item, body, head);
+    else item.place.classList.add("is-waiting");
+    item.place.replaceChildren(this.pictureOf(item), body);
+  }
+
+  showAnswer(item, body, head) {
+    const { answer } = item;
+    item.place.classList.remove("is-waiting");
+    const time = Math.max(1, Math.round(answer.preparing + answer.answering));
+    head.append(element("span", "time", word("took", { time: number(time) })));
+    const label = element("p", "answer-label");
+    const name = element("strong", "", this.names[answer.order[0]]);
+    name.dir = "auto";
+    label.append(name, element("span", "answer-share", sharePercent(answer.probabilities[answer.order[0]])));
+    body.append(label);
+    if (answer.novel) body.append(mark("novel"));
+    if (answer.unsure) body.append(mark("unsure"));
+    if (answer.looksInverted) body.append(this.inverseMark());
+    body.append(bars(answer, this.names));
+    if (answer.set) body.append(setWords(answer, this.names, this.levels));
+  }
+
+  inverseMark() {
+    const made = element("p", "mark note", word("inverse"));
+    const button = element("button", "quiet", word("turn"));
+    button.type = "button";
+    button.addEventListener("click", () => this.onTurn());
+    made.append(button);
+    return made;
+  }
+
+  pictureOf(item) {
+    if (item.error) return element("div", "tile", "?");
+    if (item.image) return item.image;
+    const picture = (item.image = element("img", "picture"));
+    picture.alt = "";
+    picture.decoding = "async";
+    picture.onload = () => picture.classList.toggle("small", picture.naturalWidth < 96);
+    picture.onerror = () => {
+      item.image = element("div", "tile", "?");
+      picture.replaceWith(item.image);
+    };
+    picture.src = item.url;
+    return picture;
+  }
+
+  showAll() {
+    for (const item of this.items) this.show(item);
+  }
+
+  clear() {
+    for (const item of this.items) URL.revokeObjectURL(item.url);
+    this.items = [];
+    this.list.replaceChildren();
+  }
+
+  spoken(item) {
+    if (item.error) return `${item.name}: ${word(item.error)}`;
+    const { answer } = item;
+    const share = sharePercent(answer.probabilities[answer.order[0]]);
+    const doubts = ["novel", "unsure"].filter((kind) => answer[kind]).map((kind) => `${word(kind)}.`);
+    return [word("spoken", { name: item.name, label: this.names[answer.order[0]], share }), ...doubts].join(" ");
+  }
+
+  table() {
+    const rows = this.items.map(({ name, answer, error }) => {
+      if (!answer) return [name, "", "", "", "", "", error ? word(error) : ""];
+      const best = answer.order[0];
+      const set = answer.set ? answer.set.map((index) => this.names[index]).join("; ") : "";
+      const told = (value) => (value === null ? "" : String(value));
+      return [name, this.names[best], answer.probabilities[best].toFixed(6), told(answer.unsure), told(answer.novel), set, ""];
+    });
+    return [word("column"), ...rows.reverse()].map((row) => row.map(cell).join(",")).join("\r\n");
+  }
+}
+
+// No program for tables takes it for a formula.
+function cell(text) {
+  const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+}
