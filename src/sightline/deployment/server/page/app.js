@@ -17,12 +17,17 @@ async function begin() {
   tell("start-trouble", "");
   try {
     await startModels();
-    if (store.model === null) tell("start-trouble", say("start.empty"));
+    if (store.model === null) nothing(say("start.empty"));
   } catch (problem) {
-    byId("model-title").textContent = say("start.silent");
-    tell("start-trouble", wordsOf(problem));
+    nothing(wordsOf(problem));
   }
   byId("intake").toggleAttribute("inert", store.model === null);
+}
+
+function nothing(why) {
+  byId("model-title").dataset.word = "start.silent";
+  byId("model-title").textContent = say("start.silent");
+  tell("start-trouble", why);
 }
 
 await startWords();

@@ -82,7 +82,7 @@ function showPicture(item) {
     return;
   }
   const label = isolated(map.label ?? item.row.label);
-  const image = make("img", { src: `data:image/png;base64,${map.png}`, alt: say("map.alt", { label }) });
+  const image = make("img", { src: `data:image/png;base64,${map.png}`, alt: say("map.alt", { label }), class: "modest" });
   const ramp = make("span", { class: "ramp", "aria-hidden": "true" });
   const legend = make("p", { class: "legend small" }, say("map.against"), ramp, say("map.for", { label }));
   figure.replaceChildren(

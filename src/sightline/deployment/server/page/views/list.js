@@ -11,6 +11,8 @@ import { count, onLanguage, percent, say } from "../words/words.js";
 const ROWS = 100;
 const ASKED_AGAIN_AT_ONCE = 20;
 const PRINTED = 2000;
+const MANY = 1000;
+const REST_MS = 250;
 const COLUMNS = {
   name: (item) => item.name,
   label: (item) => item.row?.label ?? "",
@@ -73,14 +75,17 @@ export function startList() {
   heads();
 }
 
-// Many answers come within one picture of the screen.
+// Many answers come within one picture of the screen, and to sort thousands of rows takes longer than that.
 function plan() {
   if (isDue) return;
   isDue = true;
-  requestAnimationFrame(() => {
-    isDue = false;
-    draw();
-  });
+  const rest = store.items.length > MANY ? REST_MS : 0;
+  setTimeout(() => requestAnimationFrame(planned), rest);
+}
+
+function planned() {
+  isDue = false;
+  draw();
 }
 
 function draw(limit = most) {

@@ -51,6 +51,7 @@ function use(model) {
 
 function show() {
   const { model } = store;
+  delete byId("model-title").dataset.word;
   byId("model-title").textContent = isolated(model.name);
   document.title = `${model.name} · Sightline`;
   byId("model-lead").replaceChildren(lead(model));
