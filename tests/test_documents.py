@@ -40,10 +40,11 @@ DEPLOY, CHINESE_DEPLOY = "docs/deploy.md", "docs/deploy.zh.md"
 EXPORT, CHINESE_EXPORT = "docs/export.md", "docs/export.zh.md"
 ADOPT, CHINESE_ADOPT = "docs/adopt.md", "docs/adopt.zh.md"
 WEB, CHINESE_WEB = "docs/web.md", "docs/web.zh.md"
+SERVE, CHINESE_SERVE = "docs/serve.md", "docs/serve.zh.md"
 DOCUMENTS = (
     *ILLUSTRATED,
     *(TRUST, CHINESE_TRUST, DEPLOY, CHINESE_DEPLOY, EXPORT, CHINESE_EXPORT, ADOPT, CHINESE_ADOPT),
-    *(WEB, CHINESE_WEB),
+    *(WEB, CHINESE_WEB, SERVE, CHINESE_SERVE),
 )
 TRANSLATED = (
     (ENGLISH, CHINESE),
@@ -53,6 +54,7 @@ TRANSLATED = (
     (EXPORT, CHINESE_EXPORT),
     (ADOPT, CHINESE_ADOPT),
     (WEB, CHINESE_WEB),
+    (SERVE, CHINESE_SERVE),
 )
 NUM_TRAIN, NUM_TEST, NUM_TEST_OF_MNIST = 3_000, 500, 10_000
 

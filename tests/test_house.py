@@ -174,15 +174,20 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             keras_on_use_in="keras_files",
         ),
     ),
-    (Room("deployment/server", "page_files"),),
-    (Room("deployment", "export predict_into sort adopt"),),
+    (
+        Room(
+            "deployment/server",
+            "limits admission batching served decoders uploads telemetry classify protocol openapi page_files app",
+        ),
+    ),
+    (Room("deployment", "export predict_into sort adopt serve"),),
     (Room("information"),),
     (Room("__init__"),),
     (Room("cli", "printing options"),),
     (
         Room(
             "cli/commands",
-            "sources runs prediction bundles exports explanation inspection drift robustness sorting lists machine",
+            "sources runs prediction bundles exports explanation inspection robustness sorting serving lists machine",
         ),
     ),
     (Room("cli", "main"),),

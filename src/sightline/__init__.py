@@ -43,6 +43,7 @@ _HOMES: dict[str, str] = {
     "compare": "sightline.evaluation.comparison",
     "adopt": "sightline.deployment.adopt",
     "export": "sightline.deployment.export",
+    "serve": "sightline.deployment.serve",
     "verify": "sightline.evaluation.verification",
     "runs": "sightline.evaluation.kept_runs",
     "mistakes": "sightline.evaluation.mistakes",
@@ -97,6 +98,7 @@ if TYPE_CHECKING:  # for editors and type checkers alone
     from sightline.deployment.adopt import Adopted as Adopted, adopt as adopt
     from sightline.deployment.export import Export as Export, export as export
     from sightline.deployment.predict_into import predict_into as predict_into
+    from sightline.deployment.serve import serve as serve
     from sightline.deployment.sort import Sorting as Sorting, sort as sort, undo_sort as undo_sort
     from sightline.errors import SightlineError as SightlineError
     from sightline.evaluation.check import Check as Check, check as check

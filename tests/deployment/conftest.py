@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,10 +51,10 @@ def linear_graph(path: Path, *, channels: int, num_classes: int, outputs: tuple[
     path.write_bytes(model.SerializeToString())
 
 
-@pytest.fixture
-def make_bundle(tmp_path: Path) -> MakeBundle:
-    def make(
-        folder: str = "bundle",
+@pytest.fixture(scope="session")
+def write_bundle() -> MakeBundle:
+    def write_into(
+        path: Path,
         *,
         spec: InputSpec | None = None,
         outputs: tuple[str, ...] = ("logits",),
@@ -61,7 +62,6 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
         has_parity: bool = True,
         write: Callable[[Path], None] | None = None,
     ) -> Path:
-        path = tmp_path / folder
         path.mkdir(parents=True)
         spec = spec or InputSpec(8, 8, "rgb")
         if write is None:
@@ -75,6 +75,14 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
             write_parity(path, Session(path / "model.onnx", num_classes=3), made_images(spec), are_made=True)
         write_manifest(path, kind="embedded")
         return path
+
+    return write_into
+
+
+@pytest.fixture
+def make_bundle(tmp_path: Path, write_bundle: MakeBundle) -> MakeBundle:
+    def make(folder: str = "bundle", **options: Any) -> Path:
+        return write_bundle(tmp_path / folder, **options)
 
     return make
 

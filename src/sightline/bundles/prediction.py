@@ -156,12 +156,12 @@ def _predict_whole(bundle: Bundle, dataset: Dataset, *, invert: bool, makers: Ma
 
 def _predict_inverted(bundle: Bundle, dataset: Dataset, makers: Makers) -> Iterator[Predictions]:
     """From the images themselves: what the cache holds has a border, which must not be inverted."""
-    answerer = _Answerer(bundle, session_of(bundle), invert=True, makers=makers)
+    answerer = Answerer(bundle, session_of(bundle), invert=True, makers=makers)
     names = dataset.row_ids.tolist()
     yield from answerer.portions(range(len(names)), names.__getitem__, lambda row: answerer.read_row(dataset, row))
 
 
-def _outputs(makers: Makers) -> tuple[str, ...]:
+def outputs_of(makers: Makers) -> tuple[str, ...]:
     """The outputs of a graph that answers with these details are made of."""
     return (*ANSWERS, *dict.fromkeys(name for maker in makers.values() for name in maker.outputs))
 
@@ -192,8 +192,8 @@ def predict_dataset(
     chosen = dataset.take(rows)
     if pixels is None:
         pixels = read_pixels(chosen, bundle.input)
-    found = session_of(bundle).collect(pixels, _outputs(makers), with_progress=True)
-    if OUTPUT in _outputs(makers):
+    found = session_of(bundle).collect(pixels, outputs_of(makers), with_progress=True)
+    if OUTPUT in outputs_of(makers):
         found[OUTPUT] = measured_rows(chosen, pixels, bundle.input)
     for part in found.values():
         part[list(pixels.errors)] = np.nan
@@ -256,7 +256,7 @@ def predict_files(
     Raises:
         InvalidBundle: ONNX Runtime refuses the network.
     """
-    answerer = _Answerer(bundle, session_of(bundle), invert, watchdog, makers)
+    answerer = Answerer(bundle, session_of(bundle), invert, watchdog, makers)
     yield from answerer.portions(paths, str, answerer.read_file)
 
 
@@ -264,12 +264,12 @@ def predict_stored(
     bundle: Bundle, store: Store, rows: Iterable[int], *, invert: bool = False, makers: Makers = NO_MAKERS
 ) -> Iterator[Predictions]:
     """As `predict_files`, of images that lie somewhere encoded, by the names that they have there."""
-    answerer = _Answerer(bundle, session_of(bundle), invert, makers=makers)
+    answerer = Answerer(bundle, session_of(bundle), invert, makers=makers)
     yield from answerer.portions(rows, store.names.__getitem__, lambda row: answerer.read_stored(store, row))
 
 
 def _predict_given(bundle: Bundle, images: Any, *, invert: bool, makers: Makers) -> Iterator[Predictions]:
-    answerer = _Answerer(bundle, session_of(bundle), invert=invert, makers=makers)
+    answerer = Answerer(bundle, session_of(bundle), invert=invert, makers=makers)
     yield from answerer.portions(_expanded(given_images(images)), lambda image: image.name, answerer.read_given)
 
 
@@ -282,7 +282,7 @@ def _expanded(images: Iterable[GivenImage]) -> Iterator[GivenImage]:
 
 
 @dataclass(frozen=True)
-class _Reading:
+class Reading:
     """One image at network size, or why there is none; what was noticed on it, and measured where that is asked for."""
 
     pixels: NDArray[np.uint8] | None
@@ -292,7 +292,7 @@ class _Reading:
 
 
 @dataclass(frozen=True, eq=False)
-class _Answerer:
+class Answerer:
     """A bundle at work: readings of images in, Predictions out."""
 
     bundle: Bundle
@@ -301,7 +301,13 @@ class _Answerer:
     watchdog: Watchdog | None = None
     makers: Makers = field(default_factory=dict)
 
-    def read_file(self, file: str | bytes) -> _Reading:
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Of the graph, what its answers are made of."""
+        return outputs_of(self.makers)
+
+    def read_file(self, file: str | bytes) -> Reading:
+        """An image file, or its bytes."""
         spec, least = self.bundle.input, decoding_size(self.bundle.input)
         source = file if isinstance(file, bytes) else Path(file)
         try:
@@ -309,42 +315,46 @@ class _Answerer:
                 return self.read(self.watchdog.decode(source, color_mode=spec.color_mode, minimum_size=least))
             picture = decode_picture(source, color_mode=spec.color_mode, minimum_size=least)
         except UnreadableImage as error:
-            return _Reading(None, error=str(error))
+            return Reading(None, error=str(error))
         return self.read(picture.pixels, picture)
 
-    def read_row(self, dataset: Dataset, row: int) -> _Reading:
+    def read_row(self, dataset: Dataset, row: int) -> Reading:
+        """An image of a Dataset."""
         if isinstance(dataset.images, Store):
             return self.read_stored(dataset.images, row)
         return self.read(change_color(dataset.images[row], self.bundle.input.color_mode))
 
-    def read_stored(self, store: Store, row: int) -> _Reading:
+    def read_stored(self, store: Store, row: int) -> Reading:
+        """An image that lies somewhere encoded."""
         spec = self.bundle.input
         try:
             picture = decode_row(store, row, color_mode=spec.color_mode, minimum_size=decoding_size(spec))
         except UnreadableImage as error:
-            return _Reading(None, error=str(error))
+            return Reading(None, error=str(error))
         return self.read(picture.pixels, picture)
 
-    def read_given(self, image: GivenImage) -> _Reading:
+    def read_given(self, image: GivenImage) -> Reading:
+        """An image as a caller hands it over."""
         content = image.content
         if isinstance(content, str | bytes):
             return self.read_file(content)
         if isinstance(content, UnreadableImage):
-            return _Reading(None, error=str(content))
+            return Reading(None, error=str(content))
         return self.read(change_color(content, self.bundle.input.color_mode))
 
-    def read(self, image: NDArray[np.uint8], picture: DecodedImage | None = None) -> _Reading:
+    def read(self, image: NDArray[np.uint8], picture: DecodedImage | None = None) -> Reading:
+        """A decoded image; `picture` where its file tells more of it."""
         spec = self.bundle.input
         upright = 255 - image if self.invert else image
         notice = INVERTED_NOTICE if looks_inverted(upright, spec) else None
         fed, seen = resize_image(upright, spec), None
-        if OUTPUT in _outputs(self.makers):
+        if OUTPUT in self.outputs:
             size = image.shape[:2] if picture is None else (picture.height, picture.width)
             seen = measured(fed, spec, size=size, kind="" if picture is None else picture.format)
-        return _Reading(fed, notice=notice, seen=seen)
+        return Reading(fed, notice=notice, seen=seen)
 
     def portions(
-        self, images: Iterable[Item], name: Callable[[Item], str], read: Callable[[Item], _Reading]
+        self, images: Iterable[Item], name: Callable[[Item], str], read: Callable[[Item], Reading]
     ) -> Iterator[Predictions]:
         """Predictions of up to `CHUNK` images each, in order; several threads read ahead."""
         readings = map_in_order(lambda image: (name(image), read(image)), images)
@@ -354,7 +364,28 @@ class _Answerer:
                 yield self.answer([name for name, _ in part], [reading for _, reading in part], num_shown=num_shown)
                 num_shown = 0
 
-    def answer(self, names: list[str], readings: list[_Reading], *, num_shown: int = 0) -> Predictions:
+    def answer(self, names: list[str], readings: list[Reading], *, num_shown: int = 0) -> Predictions:
+        """Run the network on what was read; `num_shown` as `tell` takes it."""
+        fed = [reading.pixels for reading in readings if reading.pixels is not None]
+        pixels = np.stack(fed) if fed else np.zeros((0, *self.bundle.input.shape), np.uint8)
+        return self.tell(names, readings, self.session.collect(pixels, self.outputs), num_shown=num_shown)
+
+    def tell(
+        self,
+        names: list[str],
+        readings: list[Reading],
+        answered: Mapping[str, NDArray[np.float32]],
+        *,
+        num_shown: int = 0,
+    ) -> Predictions:
+        """What a network answered, with its details.
+
+        Args:
+            names: of the images.
+            readings: of each image.
+            answered: by the names of `outputs`, a row for each image that could be read.
+            num_shown: how many images at the front the Predictions keep for notebooks.
+        """
         pixels = np.zeros((len(names), *self.bundle.input.shape), np.uint8)
         readable = []
         for row, reading in enumerate(readings):
@@ -362,10 +393,10 @@ class _Answerer:
                 pixels[row] = reading.pixels
                 readable.append(row)
         found = {}
-        for name, part in self.session.collect(pixels[readable], _outputs(self.makers)).items():
+        for name, part in answered.items():
             found[name] = np.full((len(names), *part.shape[1:]), np.nan, dtype=np.float32)
             found[name][readable] = part
-        if OUTPUT in _outputs(self.makers):
+        if OUTPUT in self.outputs:
             nothing = np.full(len(MEASURED), np.nan, np.float32)
             found[OUTPUT] = np.stack([nothing if reading.seen is None else reading.seen for reading in readings])
         return Predictions.of(

@@ -20,7 +20,6 @@ from typing import NoReturn
 from sightline._version import __version__
 from sightline.cli.commands import (
     bundles,
-    drift,
     explanation,
     exports,
     inspection,
@@ -29,6 +28,7 @@ from sightline.cli.commands import (
     prediction,
     robustness,
     runs,
+    serving,
     sorting,
     sources,
 )
@@ -106,7 +106,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "sort": Command("sort a folder into one folder a class, and take it back", sorting.sort, sorting.sort_options),
     "check": Command(
-        "tell whether images are like those that a bundle was measured on", drift.check, drift.check_options
+        "tell whether images are like those that a bundle was measured on", robustness.check, robustness.check_options
     ),
     "similar": Command("find the images that look most like one", bundles.similar, bundles.similar_options),
     "compare": Command("set finished runs side by side and test their difference", runs.compare, runs.compare_options),
@@ -118,6 +118,7 @@ COMMANDS: dict[str, Command] = {
     "export": Command(
         "write a bundle as a file for elsewhere, kept if it answers the same", exports.export, exports.export_options
     ),
+    "serve": Command("answer pictures over HTTP, on a page and for programs", serving.serve, serving.serve_options),
     "sign": Command("sign a bundle, or make a pair of keys to sign with", bundles.sign, bundles.sign_options),
     "verify": Command(
         "find out whether a bundle or a run is whole, and does what it did",

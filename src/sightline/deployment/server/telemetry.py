@@ -1,0 +1,82 @@
+"""What a server tells of itself: figures for Prometheus, and a line a request; never a picture, a name or a key."""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from typing import IO
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from sightline._version import __version__
+from sightline.system.text import json_line
+
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+
+
+class Telemetry:
+    """Counts, in a registry of its own: several servers of one process do not mix."""
+
+    def __init__(self, log: IO[str] | None = None) -> None:
+        """Begin at nothing; lines go to `log`, None for stderr as it is then."""
+        self._log = log
+        self.num_requests = 0
+        self.registry = registry = CollectorRegistry()
+        self._requests = Counter(
+            "sightline_requests", "Requests by route and status.", ("route", "status"), registry=registry
+        )
+        self._seconds = Histogram(
+            "sightline_request_seconds",
+            "From the first byte to the answer.",
+            ("route",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._images = Counter(
+            "sightline_images", "Images by model and what came of them.", ("model", "outcome"), registry=registry
+        )
+        self._batches = Histogram(
+            "sightline_batch_images", "Images in one batch.", ("model",), buckets=(1, 2, 4, 8, 16), registry=registry
+        )
+        self._reloads = Counter(
+            "sightline_reloads", "Bundles that were opened again.", ("model", "outcome"), registry=registry
+        )
+        self.in_flight = Gauge("sightline_requests_in_flight", "Let in and not yet answered.", registry=registry)
+        about = Gauge("sightline_info", "Which version this is.", ("version",), registry=registry)
+        about.labels(__version__).set(1)
+
+    def request(self, route: str, method: str, status: int, *, seconds: float) -> None:
+        """One request that came to an end; 499 where its sender left."""
+        self.num_requests += 1
+        self._requests.labels(route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+        self.say("request", route=route, method=method, status=status, milliseconds=round(1000 * seconds, 2))
+
+    def images(self, model: str, *, num_answered: int, num_unreadable: int) -> None:
+        """Images of one request."""
+        self._images.labels(model, "answered").inc(num_answered)
+        self._images.labels(model, "unreadable").inc(num_unreadable)
+
+    def batch(self, model: str, num_images: int) -> None:
+        """One batch."""
+        self._batches.labels(model).observe(num_images)
+
+    def reload(self, model: str, fault: str | None) -> None:
+        """A bundle was opened again, or could not be."""
+        self._reloads.labels(model, "done" if fault is None else "failed").inc()
+        self.say("reload", model=model, error=fault)
+
+    def fault(self, error: BaseException) -> None:
+        """A bug, or a network that broke, with where it happened."""
+        self.say("fault", error=repr(error), traceback=traceback.format_exception(error))
+
+    def say(self, event: str, **told: object) -> None:
+        """One line of JSON."""
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        print(json_line({"time": now, "event": event, **told}), file=self._log or sys.stderr, flush=True)
+
+    def page(self) -> bytes:
+        """All figures, as Prometheus reads them."""
+        return generate_latest(self.registry)
