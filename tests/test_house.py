@@ -157,7 +157,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("training/combination", "shared_rows selection reopening", keras_on_use_in="reopening"),),
     (Room("training", "combine distil extend resume", keras=ON_USE),),
     (Room("deployment/conversion", "formats description rows losses gate readme places"),),
-    (Room("deployment/web", "runtime_files pages files duties browser"),),
+    (Room("deployment/web", "runtime_files pages whole files duties browser"),),
     (
         Room(
             "deployment/runtimes",

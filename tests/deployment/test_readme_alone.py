@@ -18,7 +18,7 @@ from sightline.deployment.runtimes.keras_conversion import BACKENDS
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("name", [name for name in FORMATS if name not in (*BACKENDS, "web")])
+@pytest.mark.parametrize("name", [name for name in FORMATS if name not in (*BACKENDS, "web", "web-file")])
 def test_the_program_in_a_readme_runs_where_pip_brought_what_it_names(
     name: str, uneven_bundle: Path, many_photos, photos: Path, answer_of, tmp_path: Path
 ) -> None:

@@ -62,8 +62,8 @@ def test_a_format_is_a_module_and_a_row(second_format, run: Path, photos: Path, 
     second_format()
     assert "linear: weights of a linear network" in " ".join(command("export", "--help").out.split())
     assert (
-        "Did you mean 'linear'? Known: linear, litert, litert-int8, onnx, onnx-int8, openvino, tensorflow, torch, web"
-        in command("export", run, "linea").err
+        "Did you mean 'linear'? Known: linear, litert, litert-int8, onnx, onnx-int8, openvino, tensorflow, torch, web, "
+        "web-file" in command("export", run, "linea").err
     )
     answer = command("export", run, "linear")
     assert answer.code == 0, answer.err

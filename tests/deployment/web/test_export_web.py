@@ -62,6 +62,17 @@ def test_without_files_the_images_of_the_bundle_are_looked_at(make_bundle, compa
     assert again.path.is_dir(), "what we wrote may be replaced"
 
 
+@pytest.mark.soak
+def test_one_file_passes_the_same_gate(make_bundle, mixed: Path, compared: None, tmp_path: Path) -> None:
+    exported = sightline.export(make_bundle(), "web-file", images=mixed, out=tmp_path / "for-you.html")
+    assert exported.path == tmp_path / "for-you.html"
+    assert exported.figures["pixels"]["largest_difference"] == {"PNG": 0, "JPEG": 0}
+    assert exported.figures["largest_difference"] < 1e-5
+    text = exported.readme.read_text(encoding="utf-8")
+    assert "The file for-you.html holds a page" in text
+    assert "it needs no other file" in text
+
+
 FAULTS = {
     "red and blue swapped": ("found[to++] = red ^ turned;\n", "found[to++] = blue ^ turned;\n", "a pixel of"),
     "another filter": ("FILTERS[spec.interpolation]", "FILTERS.bicubic", "a pixel of"),

@@ -16,6 +16,8 @@ import pytest
 from PIL import Image
 
 import sightline
+from sightline.bundles.bundle import load_bundle
+from sightline.deployment.web.whole import write_whole
 from sightline.records import InputSpec
 
 ANSWERED = "document.querySelectorAll('.answer:not(.is-waiting)').length === {count}"
@@ -89,6 +91,27 @@ def test_opened_from_a_disk_it_answers_files_as_predict_does_and_asks_for_nothin
     own = folder.as_uri()
     assert all(url.startswith((own, "blob:")) for url in tab.requests())
     assert tab.evaluate("document.querySelector('#said').textContent").startswith("3.png: owl")
+
+
+@pytest.mark.slow
+def test_as_one_file_it_answers_too_and_asks_for_nothing_else(
+    make_bundle, runs_on: Path, photos: Path, tab, tmp_path: Path
+) -> None:
+    bundle = make_bundle()
+    place = tmp_path / "classifier.html"
+    write_whole(load_bundle(bundle), place)
+    tab.open(place.as_uri())
+    paths = sorted(photos.rglob("*.png"))
+    tab.choose_files("#chosen", *paths)
+    tab.wait_for(ANSWERED.format(count=len(paths)))
+    labels, shares = shown(tab)
+    expected = expected_of(bundle, paths)
+    assert labels == expected[0]
+    assert shares == pytest.approx(expected[1], abs=0.051)
+    assert not tab.complaints()
+    assert {url.partition(":")[0] for url in tab.requests() if url != place.as_uri()} <= {"blob"}
+    licences = "Promise.all([...document.querySelectorAll('#about a')].map((one) => one.href.slice(0, 5)))"
+    assert tab.evaluate(licences) == ["blob:"] * 3
 
 
 @pytest.mark.soak

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
@@ -12,6 +14,7 @@ import pytest
 
 from sightline.bundles.bundle import load_bundle
 from sightline.deployment.web.pages import ENGINE, PAGE, read_description, write_page
+from sightline.deployment.web.whole import write_whole
 from sightline.errors import ExportRefused, InvalidBundle
 from sightline.tasks.single_label import SingleLabel
 
@@ -99,12 +102,32 @@ def test_the_same_bundle_makes_the_same_page_and_all_of_it_is_kept(make_bundle, 
     assert read_description(tmp_path / "one")["labels"] == ["cat", "dog", "owl"]
 
 
+def test_one_file_holds_all_and_names_each_script_by_its_hash(make_bundle, runs_on: Path, tmp_path: Path) -> None:
+    place = tmp_path / "one.html"
+    write_whole(load_bundle(make_bundle()), place)
+    text = place.read_text(encoding="utf-8")
+    assert read_description(place)["labels"] == ["cat", "dog", "owl"]
+    scripts = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    assert len(scripts) == 9
+    assert not re.search(r"""<(?:script|img)[^>]* src=|<link|http-equiv="refresh""", text)
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
+    hashes = [base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in scripts]
+    assert all(f"'sha256-{one}'" in policy for one in hashes)
+    assert "'self'" not in policy
+    assert "Permission is hereby granted" in text
+    place.write_text(text[: len(text) // 2], encoding="utf-8")
+    assert read_description(place)["labels"], "what is cut off behind it says what it was"
+    place.write_text(text[:5000], encoding="utf-8")
+    with pytest.raises(InvalidBundle, match=r"one\.html: cannot be read"):
+        read_description(place)
+
+
 def test_what_is_cut_off_says_so(make_bundle, runs_on: Path, tmp_path: Path) -> None:
     (tmp_path / "page").mkdir()
     write_page(load_bundle(make_bundle()), tmp_path / "page")
     place = tmp_path / "page" / "bundle.js"
     place.write_bytes(place.read_bytes()[:-100])
-    with pytest.raises(InvalidBundle, match=r"bundle\.js cannot be read"):
+    with pytest.raises(InvalidBundle, match=r"bundle\.js: cannot be read"):
         read_description(tmp_path / "page")
 
 

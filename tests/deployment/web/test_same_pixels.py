@@ -146,6 +146,7 @@ def file_cases() -> dict[str, bytes]:
     half = photo(draw).convert("RGBA")
     half.putalpha(Image.fromarray(draw.integers(0, 256, (90, 61), dtype=np.uint8)))
     grey = photo(draw).convert("L")
+    moving = {"save_all": True, "append_images": [photo(draw)], "duration": 100}
     return {
         "JPEG": saved(photo(draw), "JPEG", quality=85),
         "JPEG without subsampling": saved(photo(draw), "JPEG", quality=95, subsampling=0),
@@ -162,6 +163,11 @@ def file_cases() -> dict[str, bytes]:
         "grey and alpha": saved(half.convert("LA"), "PNG"),
         "GIF": saved(with_palette(draw), "GIF"),
         "BMP": saved(photo(draw), "BMP"),
+        "moving GIF": saved(with_palette(draw), "GIF", save_all=True, append_images=[with_palette(draw)]),
+        "moving PNG": saved(photo(draw), "PNG", **moving),
+        "moving WebP": saved(photo(draw), "WEBP", **moving),
+        "WebP": saved(photo(draw), "WEBP", quality=80),
+        "half transparent WebP": saved(half, "WEBP", quality=90),
         "lossless WebP": saved(photo(draw), "WEBP", lossless=True),
         **{f"JPEG turned {way}": saved(photo(draw), "JPEG", exif=turned(way)) for way in range(1, 9)},
         **{f"PNG turned {way}": saved(photo(draw), "PNG", exif=turned(way)) for way in (3, 6)},
@@ -170,9 +176,10 @@ def file_cases() -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("resize", "color"), [("fit", "rgb"), pytest.param("fill", "grey", marks=pytest.mark.soak)])
-def test_files_give_the_same_pixels_in_the_browser(resize: str, color: str, run) -> None:
-    spec = InputSpec(28, 32, color, resize=resize)  # type: ignore[arg-type]
+@pytest.mark.parametrize("color", ["rgb", "grey"])
+@pytest.mark.parametrize("size", [(28, 32), pytest.param((90, 61), marks=pytest.mark.soak)], ids=str)
+def test_files_give_the_same_pixels_in_the_browser(size: tuple[int, int], color: str, run) -> None:
+    spec = InputSpec(*size, color)  # type: ignore[arg-type]
     cases = file_cases()
     asked = [{"file": encoded(np.frombuffer(data, np.uint8)), "spec": values_of(spec)} for data in cases.values()]
     wrong = {}

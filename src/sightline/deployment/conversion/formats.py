@@ -127,6 +127,15 @@ FORMATS: dict[str, Format] = {
         # Without threads, a photograph takes a second in a browser.
         most_rows=200,
     ),
+    "web-file": Format(
+        summary="the same page as one file, to be sent to somebody and opened on a telephone",
+        file="classifier.html",
+        runtime="onnxruntime-web",
+        install="",
+        home=f"{_ROOM}.web",
+        decodes_files=True,
+        most_rows=200,
+    ),
 }
 
 # What is asked for and will not come, with what to do instead.

@@ -1,4 +1,4 @@
-"""The format `web`: a page that classifies in the browser alone, compared in a real browser from files on."""
+"""The formats `web` and `web-file`: a page that classifies in the browser alone, compared in one from files on."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from sightline.deployment.web.browser import Browser, PageError, find_browser
 from sightline.deployment.web.files import file_of, known_pixels
 from sightline.deployment.web.pages import read_description, write_page
 from sightline.deployment.web.runtime_files import VERSION
+from sightline.deployment.web.whole import write_whole
 from sightline.errors import ExportRefused
 from sightline.records import Bundle, InputSpec
 from sightline.system.progress import reporter
@@ -54,8 +55,15 @@ def find_runtime() -> _Runtime:
 
 
 def convert(bundle: Bundle, target: Path) -> None:
-    """Write the folder of the page."""
-    write_page(bundle, target)
+    """Write the page: a file where it is to be one, else its folder."""
+    if _is_file(target.name):
+        write_whole(bundle, target)
+    else:
+        write_page(bundle, target)
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith(".html")
 
 
 def open_exported(path: Path) -> WebModel:
@@ -137,11 +145,11 @@ class _Looked:
             self.not_opened[known.format] += 1
             return
         difference = int(np.abs(found.astype(np.int16) - known.pixels).max())
-        if difference and known.is_exact:
+        if difference > known.tolerance:
             raise ExportRefused(
                 f"{name} does not see what its bundle sees: a pixel of {printable(rows.row_ids[row])} ({known.format}) "
-                f"differs by {difference} of 255 in the browser. It was not kept. Another browser, or the Pillow of "
-                "constraints/main.txt, may help."
+                f"differs by {difference} of 255 in the browser; {known.tolerance} is allowed. It was not kept. "
+                "Another browser, or the Pillow of constraints/main.txt, may help."
             )
         self.differences[known.format] = max(difference, self.differences.get(known.format, 0))
         self.seen[row] = found
@@ -185,25 +193,34 @@ def _check_whole(bundle: Bundle, browser: Browser, rows: ComparedRows, name: str
 _README = """\
 # {title} in the browser
 
-The folder {file} holds a page that classifies pictures, what the camera sees, or a drawing, in the browser alone.
+{file} holds a page that classifies pictures, what the camera sees, or a drawing, in the browser alone.
 {compared}
 
-Open `index.html` in it: it works from a disk, and from any host of static files. Over https it is kept after the first
-visit and opens without a network, on a telephone, too. Pictures stay where they are: the page asks for nothing but its
-own files.
+{opened} Pictures stay where they are: the page asks for nothing but its own files.
 
-- **Threads:** one; up to four where the host sends `Cross-Origin-Opener-Policy: same-origin` and
-  `Cross-Origin-Embedder-Policy: require-corp`.
-- **What it sees:** in a browser built on Chromium what Sightline sees, to the last bit, of JPEG, PNG, GIF and BMP. But
-  `sightline predict` has a large JPEG decoded smaller, and takes the grey of a JPEG from its file: what that changes,
-  `{report}` says under `beside_predict`. WebP and AVIF are decoded by the browser's own means, and TIFF, HEIC and JPEG
-  2000 only where it can.
+- **What it sees:** in a browser built on Chromium what Sightline sees, to the last bit, of JPEG, PNG, GIF, BMP and
+  WebP. But `sightline predict` has a large JPEG decoded smaller, and takes the grey of a JPEG from its file: what that
+  changes, `{report}` says under `beside_predict`. TIFF, HEIC and JPEG 2000 are opened where the browser can.
 - **What it promises:** the thresholds of its bundle, where it has some, under "How careful it is".
-- **Licences:** in the folder `licences`.
+- **Licences:** {licences}.
 """
+_FOLDER = """\
+Open `index.html` in the folder: it works from a disk, and from any host of static files. Over https it is kept after
+the first visit and opens without a network, on a telephone, too. It runs in one thread; in up to four where the host
+sends `Cross-Origin-Opener-Policy: same-origin` and `Cross-Origin-Embedder-Policy: require-corp`.\
+"""
+_FILE = "Open it: it needs no other file and no network, and can be sent to somebody."
 
 
 def own_readme(bundle: Bundle, compared: str, *, file: str, report: str) -> str:
     """What stands beside the page."""
     source = bundle.metrics.get("source", {}).get("name") or "A bundle"
-    return _README.format(title=markdown(str(source)), file=markdown(file), compared=compared, report=markdown(report))
+    is_file = _is_file(file)
+    return _README.format(
+        title=markdown(str(source)),
+        file=f"The file {markdown(file)}" if is_file else f"The folder {markdown(file)}",
+        compared=compared,
+        opened=_FILE if is_file else _FOLDER,
+        report=markdown(report),
+        licences='in the page, under "About this classifier"' if is_file else "in the folder `licences`",
+    )

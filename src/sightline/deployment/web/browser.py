@@ -66,16 +66,16 @@ class PageError(ExportRefused):
 
 
 class Browser:
-    """A browser that has opened the page of one folder; a context, or closed by `close`.
+    """A browser that has opened a page, a folder or a file; a context, or closed by `close`.
 
     Attributes:
         told: what the page says of itself once it has started: version of its runtime, threads, the browser.
     """
 
-    def __init__(self, folder: Path, program: Path | None = None) -> None:
+    def __init__(self, page: Path, program: Path | None = None) -> None:
         """Start it, and wait until the network is loaded; an ExportRefused where it does not come so far."""
         self._program = program or find_browser()
-        self._server = DutyServer(folder)
+        self._server = DutyServer(page)
         self._held = contextlib.ExitStack()
         self._held.callback(self._server.server_close)
         try:

@@ -26,13 +26,14 @@ class DutyServer(http.server.ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, folder: Path) -> None:
-        """`folder` is that of the page; it listens from now on."""
+    def __init__(self, page: Path) -> None:
+        """`page` is a folder or a file; it listens from now on."""
         super().__init__(("127.0.0.1", 0), _Handler)
         self.duties: queue.Queue[tuple[str, bytes]] = queue.Queue()
         self.answers: queue.Queue[bytes] = queue.Queue()
         self.token = secrets.token_urlsafe(24)
-        self.pages = {f"page/{place.name}": place for place in folder.iterdir() if place.is_file()}
+        places = {place.name: place for place in page.iterdir()} if page.is_dir() else {"index.html": page}
+        self.pages = {f"page/{name}": place for name, place in places.items() if place.is_file()}
 
     @property
     def address(self) -> str:

@@ -14,17 +14,19 @@ from sightline.data.decoding.transforms import change_color, resize_image
 from sightline.deployment.conversion.rows import ComparedRows
 from sightline.records import InputSpec, Store
 
-# What a browser decodes to the same bytes as Sightline, where it holds plain colours.
-_EXACT_FORMATS = {"PNG", "JPEG", "GIF", "BMP"}
-_NOT_PLAIN = {"CMYK"}
+# What a browser decodes to the same bytes as Sightline, in 8 bits and usual colours.
+_EXACT_FORMATS = {"PNG", "JPEG", "GIF", "BMP", "WEBP"}
+_UNUSUAL_COLORS = {"CMYK"}
+# Of all else: decoders round otherwise, and a fault in what the page does is larger.
+_MOST_OF_OTHERS = 16
 
 
 class KnownPixels(NamedTuple):
-    """What our own decoder and resize make of a file, and whether a browser has to make the same."""
+    """What our own decoder and resize make of a file, and by how many levels a browser may differ."""
 
     pixels: NDArray[np.uint8]
     format: str
-    is_exact: bool
+    tolerance: int
 
 
 def file_of(rows: ComparedRows, row: int) -> bytes:
@@ -43,6 +45,6 @@ def known_pixels(data: bytes, spec: InputSpec) -> KnownPixels:
     is_jpeg = data[:2] == b"\xff\xd8"
     decoded = decode_picture(data, color_mode="rgb" if is_jpeg else spec.color_mode)
     opened, _, _ = open_image(data)
-    is_plain = decoded.bits == 8 and (opened is None or opened.mode not in _NOT_PLAIN)
+    is_usual = decoded.bits == 8 and (opened is None or opened.mode not in _UNUSUAL_COLORS)
     pixels = resize_image(change_color(decoded.pixels, spec.color_mode), spec)
-    return KnownPixels(pixels, decoded.format, is_plain and decoded.format in _EXACT_FORMATS)
+    return KnownPixels(pixels, decoded.format, 0 if is_usual and decoded.format in _EXACT_FORMATS else _MOST_OF_OTHERS)

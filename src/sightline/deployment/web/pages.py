@@ -25,7 +25,9 @@ PAGE = (
     *("index.html", "style.css", "words.js", "classifier.js", "answers-list.js", "ways.js", "app.js"),
     *("sw.js", "icon.svg"),
 )
-_BUNDLE, _MOST_BYTES = "bundle.js", 64 * 2**20
+BUNDLE = "bundle.js"
+# The whole of a page in one file; its network is a third larger in it.
+_MOST_BYTES = 2**30
 _BEGIN, _END = "const SIGHTLINE_BUNDLE = ", ";\n"
 # What the wheel of ONNX Runtime brings along; the same sources are in the file of WebAssembly.
 _NOTICES = {"LICENSE": "onnxruntime-LICENSE.txt", "ThirdPartyNotices.txt": "onnxruntime-notices.txt"}
@@ -36,24 +38,8 @@ _OWN_LICENCE = "Licensed under the Apache License, Version 2.0: https://www.apac
 
 def write_page(bundle: Bundle, folder: Path) -> None:
     """Write a page that classifies by a bundle, a folder that needs nothing but a browser."""
-    if bundle.task.name != "single-label":
-        raise ExportRefused(f"{printable(str(bundle.path))}: a page shows one class an image. Take the format onnx.")
-    made = {name: _packaged("page", name) for name in PAGE}
-    made |= dict(_runtime(runtime_files()))
-    licences = dict(_licences())
-    made |= {name: text for name, (_, text) in licences.items()}
-    title = bundle.metrics.get("source", {}).get("name") or bundle.path.name
-    content = {
-        "title": str(title),
-        "about": describe(bundle),
-        "licences": [[shown, name] for name, (shown, _) in licences.items()],
-    }
-    made[_BUNDLE] = _script(_BEGIN, content).encode()
-    made["engine.js"] = _script("const SIGHTLINE_ENGINE = ", engine()).encode()
-    made["network.js"] = _script(
-        "let SIGHTLINE_NETWORK = ", _packed((bundle.path / "model.onnx").read_bytes())
-    ).encode()
-    made["manifest.webmanifest"] = _manifest(str(title))
+    made = page_files(bundle)
+    made["manifest.webmanifest"] = _manifest(_title(bundle))
     made["files.js"] = _files(made)
     for name, data in made.items():
         place = folder / name
@@ -61,21 +47,48 @@ def write_page(bundle: Bundle, folder: Path) -> None:
         place.write_bytes(data)
 
 
+def page_files(bundle: Bundle, *, is_whole: bool = False) -> dict[str, bytes]:
+    """Name to content of a page; of one that is to be a single file the licences stand in it."""
+    if bundle.task.name != "single-label":
+        raise ExportRefused(f"{printable(str(bundle.path))}: a page shows one class an image. Take the format onnx.")
+    made = {name: _packaged("page", name) for name in PAGE}
+    made |= dict(_runtime(runtime_files()))
+    licences = dict(_licences())
+    if not is_whole:
+        made |= {name: text for name, (_, text) in licences.items()}
+    content = {
+        "title": _title(bundle),
+        "about": describe(bundle),
+        "licences": [[shown, name, *[text.decode()] * is_whole] for name, (shown, text) in licences.items()],
+        "isWhole": is_whole,
+    }
+    network = (bundle.path / "model.onnx").read_bytes()
+    made[BUNDLE] = _script(_BEGIN, content).encode()
+    made["engine.js"] = _script("const SIGHTLINE_ENGINE = ", engine()).encode()
+    made["network.js"] = _script("let SIGHTLINE_NETWORK = ", _packed(network)).encode()
+    return made
+
+
+def _title(bundle: Bundle) -> str:
+    return str(bundle.metrics.get("source", {}).get("name") or bundle.path.name)
+
+
 def engine() -> str:
     """The text of the worker that a page starts, behind that of ONNX Runtime."""
     return "\n".join(_packaged("engine", name).decode() for name in ENGINE)
 
 
-def read_description(folder: Path) -> dict[str, Any]:
-    """What a page says of itself, as `describe` made it; an InvalidBundle where it says nothing."""
+def read_description(place: Path) -> dict[str, Any]:
+    """What a page says of itself, as `describe` made it, from its folder or its file; else an InvalidBundle."""
+    script = place / BUNDLE if place.is_dir() else place
     try:
-        text = read_plain(folder / _BUNDLE, most_bytes=_MOST_BYTES).decode()
-        told = parse_json(text.removeprefix(_BEGIN).removesuffix(_END))
-        about = told["about"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InvalidBundle(f"{folder}: {_BUNDLE} cannot be read ({error}). Copy the whole folder again.") from error
+        text = read_plain(script, most_bytes=_MOST_BYTES).decode()
+        line = next(line for line in text.splitlines() if line.startswith(_BEGIN))
+        about = parse_json(line.removeprefix(_BEGIN).removesuffix(_END.rstrip()))["about"]
+    except (OSError, ValueError, TypeError, KeyError, StopIteration) as error:
+        raise InvalidBundle(f"{script}: cannot be read ({error}). Copy the whole export again.") from error
     if not isinstance(about, dict):
-        raise InvalidBundle(f"{folder}: {_BUNDLE} says nothing of it. Copy the whole folder again.")
+        raise InvalidBundle(f"{script}: says nothing of its network. Copy the whole export again.")
     return about
 
 
@@ -85,7 +98,9 @@ def _packaged(kind: str, name: str) -> bytes:
 
 def _script(beginning: str, content: Any) -> str:
     """A script, since a page that was opened as a file may read nothing else."""
-    return f"{beginning}{json.dumps(content, ensure_ascii=True, allow_nan=False)}{_END}"
+    # Nothing in it is taken for the end of a script, wherever it stands.
+    text = json.dumps(content, ensure_ascii=True, allow_nan=False).replace("<", "\\u003c")
+    return f"{beginning}{text}{_END}"
 
 
 def _packed(data: bytes) -> str:

@@ -1,8 +1,8 @@
 "use strict";
-// Fetches one duty after the other, has the page's own worker do it, and sends back what came out.
+// Opens the page, fetches one duty after the other, has the page's own worker do it, and sends back what came out.
 
 function bytesOf(result) {
-  if (result instanceof Uint8Array) return result;
+  if (ArrayBuffer.isView(result)) return result; // of the page, whose types are not ours
   // Of each image its logits, then how far it is from what was learned; NaN where the network does not tell.
   const rows = result.map(({ logits, novelty }) => [...logits, novelty ?? NaN]);
   return new Float32Array(rows.flat());
@@ -21,10 +21,24 @@ async function send(told, body) {
   await fetch("../done", { method: "POST", body: new Blob([line, body || new Uint8Array()]) });
 }
 
+// The page as everybody opens it.
+function opened() {
+  return new Promise((resolve, reject) => {
+    const frame = document.getElementById("page");
+    frame.onload = () => {
+      const { sightline } = frame.contentWindow;
+      if (sightline) resolve(sightline);
+      else reject(new Error("its scripts do not run"));
+    };
+    frame.src = "../page/index.html";
+  });
+}
+
 async function work() {
-  const classifier = new Classifier();
+  let page;
   try {
-    await send({ result: await classifier.open() });
+    page = await opened();
+    await send({ result: await page.started });
   } catch (error) {
     await send({ error: String(error.message) });
     return;
@@ -33,7 +47,8 @@ async function work() {
     const response = await fetch("../next");
     if (response.status === 204) continue;
     try {
-      const { told, body } = await done(classifier, JSON.parse(response.headers.get("X-Duty")), await response.arrayBuffer());
+      const duty = JSON.parse(response.headers.get("X-Duty"));
+      const { told, body } = await done(page.classifier, duty, await response.arrayBuffer());
       await send({ result: told ?? null }, body);
     } catch (error) {
       await send({ error: String(error.message) });

@@ -4,7 +4,8 @@
 const PIXELS_AT_ONCE = 1 << 20;
 const MOST_PIXELS = 108000000;
 
-// Laid over white as Pillow does it, which counts in 7 bits more than a byte.
+// Laid over white as Pillow does it, which counts in 7 bits more than a byte. What a canvas rounds where it multiplies by
+// alpha is rounded the same here.
 function overWhite(level, alpha) {
   const share = alpha * 128;
   const sum = level * share + 255 * (255 * 128 - share) + (0x80 << 7);
@@ -87,55 +88,11 @@ function storedBitmap(bitmap) {
   };
 }
 
-// What is half transparent loses digits in a canvas; where the browser hands over what it decoded, nothing is lost.
-async function storedFrame(file) {
-  if (typeof ImageDecoder === "undefined" || !file.type) return null;
-  const decoder = new ImageDecoder({
-    data: file.data,
-    type: file.type,
-    colorSpaceConversion: "none",
-    premultiplyAlpha: "none",
-    preferAnimation: false,
-  });
-  const { image } = await decoder.decode();
-  const { width, height } = image.visibleRect;
-  if (!/^(RGB|BGR)/.test(image.format || "")) return null;
-  const whole = new Uint8ClampedArray(4 * width * height);
-  await image.copyTo(whole, { format: "RGBA", layout: [{ offset: 0, stride: 4 * width }] });
-  image.close();
-  decoder.close();
-  return {
-    width,
-    height,
-    block(left, top, across, down) {
-      const found = new Uint8ClampedArray(4 * across * down);
-      for (let row = 0; row < down; row++) {
-        const from = 4 * ((top + row) * width + left);
-        found.set(whole.subarray(from, from + 4 * across), 4 * row * across);
-      }
-      return found;
-    },
-  };
-}
-
-function mayBeTransparent(file) {
-  if (file.type === "image/webp") return true;
-  if (file.type !== "image/png") return false;
-  const color = file.data[25];
-  return color === 4 || color === 6 || color === 3;
-}
-
 async function openedFile(blob) {
   const file = withoutMetadata(new Uint8Array(await blob.arrayBuffer()));
   const type = file.type || blob.type;
-  if (mayBeTransparent(file)) {
-    const stored = await storedFrame(file).catch(() => null);
-    if (stored) return { stored, orientation: file.orientation };
-  }
-  const bitmap = await createImageBitmap(new Blob([file.data], { type }), {
-    colorSpaceConversion: "none",
-    premultiplyAlpha: "none",
-  });
+  const options = { colorSpaceConversion: "none", premultiplyAlpha: "none" };
+  const bitmap = await createImageBitmap(new Blob([file.data], { type }), options);
   if (bitmap.width * bitmap.height > MOST_PIXELS) throw new Error("too-large");
   return { stored: storedBitmap(bitmap), orientation: file.orientation };
 }

@@ -69,9 +69,10 @@ function showAbout() {
     return [element("dt", "", word(`about-${name}`)), value];
   });
   const licences = element("dd");
-  for (const [name, file] of SIGHTLINE_BUNDLE.licences) {
+  for (const [name, file, text] of SIGHTLINE_BUNDLE.licences) {
     const link = element("a", "", name);
-    link.href = file;
+    link.href = text === undefined ? file : URL.createObjectURL(new Blob([text], { type: "text/plain" }));
+    if (text !== undefined) link.download = file;
     licences.append(link, " ");
   }
   byId("about").replaceChildren(...shown, element("dt", "", word("about-licences")), licences);
@@ -152,9 +153,9 @@ function saveTable() {
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
 
-// Only over a network: a file on this device is there anyway.
+// Only over a network, and not within another page: a file on this device is there anyway.
 async function keepForLater() {
-  if (!location.protocol.startsWith("http") || !navigator.serviceWorker) return;
+  if (SIGHTLINE_BUNDLE.isWhole || !location.protocol.startsWith("http") || !navigator.serviceWorker || window !== parent) return;
   const link = element("link");
   link.rel = "manifest";
   link.href = "manifest.webmanifest";
@@ -175,6 +176,7 @@ async function start() {
   showState();
   document.documentElement.dataset.ready = "yes";
   keepForLater();
+  return runsOn;
 }
 
 chooseLevels();
@@ -196,3 +198,4 @@ byId("remove").addEventListener("click", () => {
 byId("inverted").addEventListener("change", () => answers.items.filter((item) => item.answer).forEach(answerItem));
 showAll();
 const started = start();
+window.sightline = { classifier, started }; // for whoever compares it, or builds on it

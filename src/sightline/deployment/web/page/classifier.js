@@ -10,9 +10,10 @@ class Classifier {
 
   // Runtime and network are scripts: a page that was opened as a file may read nothing else.
   async start(onProgress) {
-    await loadScript("runtime.js");
+    if (SIGHTLINE_BUNDLE.isWhole) await parsed();
+    else await loadScript("runtime.js");
     onProgress(0.4);
-    await loadScript("network.js");
+    if (!SIGHTLINE_BUNDLE.isWhole) await loadScript("network.js");
     onProgress(0.8);
     const opened = await this.open();
     onProgress(1);
@@ -50,6 +51,14 @@ class Classifier {
     for (const { reject } of this.waiting.values()) reject(new Error(reason));
     this.waiting.clear();
   }
+}
+
+// Of a page in one file, both stand at its end.
+function parsed() {
+  return new Promise((resolve) => {
+    if (document.readyState !== "loading") resolve();
+    else document.addEventListener("DOMContentLoaded", resolve);
+  });
 }
 
 function loadScript(name) {
