@@ -156,13 +156,13 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("training", "preview train", keras=ON_USE),),
     (Room("training/combination", "shared_rows selection reopening", keras_on_use_in="reopening"),),
     (Room("training", "combine distil extend resume", keras=ON_USE),),
-    (Room("deployment/conversion", "formats description rows losses gate readme places"),),
+    (Room("deployment/conversion", "formats description rows choosing losses gate readme places"),),
     (Room("deployment/web", "runtime_files pages whole files duties browser"),),
     (
         Room(
             "deployment/runtimes",
-            "onnx onnx_int8 openvino keras_conversion litert litert_int8 tensorflow torch web",
-            keras_on_use_in="keras_conversion tensorflow torch",
+            "onnx onnx_int8 openvino keras_writers keras_conversion litert litert_int8 tensorflow torch coreml web",
+            keras_on_use_in="keras_writers tensorflow torch",
         ),
     ),
     (Room("deployment/bulk", "images step"),),

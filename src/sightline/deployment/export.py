@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import platform
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ from sightline.records import Bundle, Run
 from sightline.system.files import staged_files, write_atomically, write_json
 from sightline.system.paths import places_of
 from sightline.system.text import printable
+
+# As `platform.system()` calls them, and as people do.
+_SYSTEMS = {"Darwin": "macOS"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +77,12 @@ def _lines(told: Mapping[str, Any]) -> list[str]:
         )
     if told["quantised"] is not None:
         lines.append(f"{'loss':<11}{told['quantised']['could_hide']}")
+        tried = told["conversion"]
+        each = ", ".join(f"{name} {distance:.2g}" for name, distance in tried["distances"].items())
+        lines.append(
+            f"{'tried':<11}{each} away from the bundle on {tried['num_choosing_images']:,} other images; kept: "
+            f"{tried['kept']}"
+        )
     taken, rate = told["milliseconds_per_image"], told["images_per_second"]
     lines.append(f"{'one image':<11}{taken['export']:.2f} ms (bundle {taken['bundle']:.2f})")
     lines.append(f"{'speed':<11}{rate['export']:,.0f} images a second (bundle {rate['bundle']:,.0f})")
@@ -135,7 +145,8 @@ def export(
         InvalidValue: there is nothing to compare on, a class that the bundle does not know, or `out` lies in a bundle,
             among the files of a run or among the images.
         InvalidSource, UnreadableImage: `images` cannot be opened, or none of them read.
-        ExportRefused: the file does not answer as the bundle does, or the format cannot hold this network.
+        ExportRefused: the file does not answer as the bundle does, the format cannot hold this network, or this system
+            does not run it.
         OutputExists: a file is in the way.
         MissingPackage: what writes or runs the file is not installed.
         CannotWrite: the disk is full or read-only.
@@ -193,6 +204,14 @@ def export(
 
 def _runtime(form: Format, name: str, *, unchecked: bool) -> tuple[Any, str | None]:
     """What runs the file, and why it cannot be run: that is refused but where it is to be kept unchecked."""
+    if form.system not in ("", platform.system()):
+        reason = f"{name} is run on {_SYSTEMS[form.system]} alone, and this machine runs {platform.system()}"
+        if not unchecked:
+            raise ExportRefused(
+                f"{reason}: what cannot be compared is not kept. Export it on a machine that runs it, or add "
+                "--unchecked (unchecked=True in Python), which keeps it under a name that says so."
+            )
+        return None, reason
     quietly = getattr(form.module(), "quietly", contextlib.nullcontext)
     try:
         with quietly():

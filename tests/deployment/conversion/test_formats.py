@@ -61,10 +61,8 @@ def second_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_a_format_is_a_module_and_a_row(second_format, run: Path, photos: Path, command, answer_of) -> None:
     second_format()
     assert "linear: weights of a linear network" in " ".join(command("export", "--help").out.split())
-    assert (
-        "Did you mean 'linear'? Known: linear, litert, litert-int8, onnx, onnx-int8, openvino, tensorflow, torch, web, "
-        "web-file" in command("export", run, "linea").err
-    )
+    known = "coreml, linear, litert, litert-int8, onnx, onnx-int8, openvino, tensorflow, torch, web, web-file"
+    assert f"Did you mean 'linear'? Known: {known}" in command("export", run, "linea").err
     answer = command("export", run, "linear")
     assert answer.code == 0, answer.err
     told = json.loads((run / "exports" / "linear" / "parity.json").read_text())

@@ -18,7 +18,7 @@ import sightline
 from sightline.bundles.bundle import load_bundle
 from sightline.deployment.conversion.formats import FORMATS
 from sightline.deployment.runtimes.keras_conversion import BACKENDS, convert_keras
-from sightline.errors import ExportRefused, InvalidBundle, MissingPackage, UnknownName
+from sightline.errors import ExportRefused, InvalidBundle, MissingPackage
 
 FORMATS_OF_KERAS = ("litert", "tensorflow", "torch", "litert-int8")
 
@@ -57,6 +57,11 @@ def test_it_answers_as_its_bundle_and_its_program_needs_no_sightline(
         label, confidence = answer_of(exported.readme, digit)
         expected = sightline.predict(tiny_run, digit, progress=False)
         assert (label, confidence) == (expected.predicted[0], pytest.approx(expected.confidences[0], abs=1e-4))
+    else:
+        tried = told["conversion"]["distances"]
+        assert list(tried) == ["all in int8", "first 1 in float", "first 3 in float"], "of five layers with weights"
+        assert len(set(tried.values())) == 3, "each of them is another network"
+        assert f"kept: {told['conversion']['kept']}" in str(exported)
     model = FORMATS[name].module().open_exported(exported.path)
     images = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1), dtype=np.uint8)
     alone = np.concatenate([model.logits(image[None]) for image in images])
@@ -103,11 +108,6 @@ def test_a_full_disk_is_no_fault_of_the_network(
     with pytest.raises(OSError, match=r"model\.tflite") as told:
         convert_keras(load_bundle(tiny_run.bundle), tmp_path / "model.tflite", "litert")
     assert told.value.errno == errno.ENOSPC
-
-
-def test_what_will_not_come_says_what_to_take() -> None:
-    with pytest.raises(UnknownName, match="Core ML"):
-        sightline.export("imagenet", "coreml")
 
 
 @pytest.mark.soak

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 
@@ -25,7 +25,11 @@ def test_the_nearest_setting_is_written_and_judged_by_the_other_half(uneven_bund
     assert exported.path.name == "model.int8.onnx"
     assert (told["conversion"]["num_choosing_images"], told["num_images"]) == (150, 150)
     distances = told["conversion"]["distances"]
-    assert list(distances) == ["0", "1"]  # of two layers with weights one stays in whole numbers at least
+    # Of two layers with weights one stays in whole numbers at least.
+    assert list(distances) == ["all in int8", "first 1 in float"]
+    assert told["conversion"]["kept"] in distances
+    told_tried = r"tried +all in int8 [\d.e-]+, first 1 in float .* on 150 other images; kept: "
+    assert re.search(told_tried, str(exported))
     assert (told["effective_precision"], told["tolerance"], told["accuracy"]["export"]) == ("int8", None, 1)
     assert "150 images are too few to tell: up to 1.7" in str(exported)
     assert "keep onnx" in str(exported) or told["images_per_second"]["export"] > told["images_per_second"]["bundle"]
@@ -36,13 +40,6 @@ def test_the_nearest_setting_is_written_and_judged_by_the_other_half(uneven_bund
     assert about["sightline.calibration"]["temperature"] == told["quantised"]["temperature"] != 1.7
     assert about["sightline.calibration"]["num_images"] == 150
     assert "do not hold for this one" in exported.readme.read_text(encoding="utf-8")
-
-
-def test_of_settings_that_are_as_near_that_with_the_fewest_layers_in_float_is_taken() -> None:
-    draw = np.random.default_rng(0)
-    near = draw.exponential(0.005, 400)
-    assert onnx_int8._fewest({0: 4 * near, 1: near + 1e-5, 3: near, 6: 0.99 * near}) == 1
-    assert onnx_int8._fewest({0: 4 * near, 1: 3 * near, 3: 2 * near, 6: near}) == 6
 
 
 def test_without_labelled_images_it_is_refused(uneven_bundle: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sightline.errors import UnknownName, pick
@@ -15,7 +16,7 @@ class Format:
 
     Attributes:
         summary: what it is, for lists.
-        file: what the exported file is called; its ending is that of the format. Without an ending it is a folder.
+        file: what the exported file is called; its ending is that of the format.
         runtime: the package that runs it, as it is imported; another thing is found by `find_runtime` of its module.
         install: what `pip install` has to be given for that.
         home: the module with `convert`, which writes the file of a bundle; `open_exported`, which runs it as an
@@ -28,6 +29,7 @@ class Format:
         has_novelty: whether it holds the bundle's output `novelty`.
         decodes_files: whether it decodes images itself: then `check_files` of its module compares their pixels first.
         most_rows: on so many images it is compared at most; 0 is as many as the others.
+        system: the only one that runs it, as `platform.system()` calls it; "" where any does.
     """
 
     summary: str
@@ -41,6 +43,12 @@ class Format:
     has_novelty: bool = True
     decodes_files: bool = False
     most_rows: int = 0
+    system: str = ""
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether what is exported is a folder: without an ending, or as what a Mac shows as a file."""
+        return Path(self.file).suffix in ("", ".mlpackage")
 
     def module(self) -> Any:
         """Its module, imported when it is needed."""
@@ -117,6 +125,16 @@ FORMATS: dict[str, Format] = {
         beside=(".json",),
         has_novelty=False,
     ),
+    "coreml": Format(
+        summary="a Core ML package for macOS and iOS; elsewhere than on a Mac with --unchecked alone",
+        file="model.mlpackage",
+        runtime="coremltools",
+        install="coremltools",
+        home=f"{_ROOM}.coreml",
+        extra="sightline[tensorflow,coreml]",
+        has_novelty=False,
+        system="Darwin",
+    ),
     "web": Format(
         summary="a folder with a page that classifies in the browser alone: pictures, the camera, a drawing",
         file="page",
@@ -140,10 +158,6 @@ FORMATS: dict[str, Format] = {
 
 # What is asked for and will not come, with what to do instead.
 _NOT_OFFERED = {
-    ("coreml", "mlpackage", "mlmodel"): (
-        "Core ML: it runs on macOS alone, and nothing is kept that was not compared. On a Mac, coremltools takes the "
-        "signature 'serving_default' of the format tensorflow."
-    ),
     ("tfjs", "tensorflowjs", "tf.js"): (
         "TensorFlow.js: its converter does not run beside TensorFlow of today. For a page in a browser take web; a "
         "page of your own runs the file of onnx with onnxruntime-web."

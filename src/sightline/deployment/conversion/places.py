@@ -32,12 +32,14 @@ class Places:
         beside: files that belong to it.
         report: `parity.json`.
         readme: `README.md`.
+        is_folder: whether the exported file is a folder.
     """
 
     file: Path
     beside: tuple[Path, ...]
     report: Path
     readme: Path
+    is_folder: bool = False
 
     @property
     def all(self) -> tuple[Path, ...]:
@@ -55,7 +57,8 @@ class Places:
 def places_for(bundle: Bundle, name: str, form: Format, out: Path | None, *, is_checked: bool = True) -> Places:
     """Where the export of a format goes; beside a file that was named, report and README bear its name."""
     ending, mark = Path(form.file).suffix, "" if is_checked else f".{UNCHECKED}"
-    if out is not None and ending and out.suffix.lower() == ending and not out.is_dir():
+    is_named = out is not None and ending and out.suffix.lower() == ending
+    if out is not None and is_named and (form.is_folder or not out.is_dir()):
         file = out.with_name(f"{out.stem}{mark}{out.suffix}")
         report, readme = (file.with_name(f"{file.stem}.{what}") for what in (REPORT, README))
     else:
@@ -64,7 +67,8 @@ def places_for(bundle: Bundle, name: str, form: Format, out: Path | None, *, is_
         report, readme = folder / REPORT, folder / README
     # Not with_suffix: of a folder, what stands behind a point is part of its name.
     stem = file.name.removesuffix(ending) if ending else file.name
-    return Places(file, tuple(file.with_name(f"{stem}{end}") for end in form.beside), report, readme)
+    beside = tuple(file.with_name(f"{stem}{end}") for end in form.beside)
+    return Places(file, beside, report, readme, is_folder=form.is_folder)
 
 
 def _folder(bundle: Bundle) -> Path:
@@ -94,7 +98,7 @@ def check_places(places: Places, keep: list[Path], *, overwrite: bool) -> None:
             "whose report would be lost. Name another folder, or add --overwrite."
         )
     for place in places.all:
-        if place == places.file and not place.suffix and place.is_dir() and not place.is_symlink():
+        if place == places.file and places.is_folder and place.is_dir() and not place.is_symlink():
             check_output("--out", place / "file", keep=keep)
             if not overwrite and not all(_is_ours(path, places.file.parent, known) for path in _files(place)):
                 raise OutputExists(

@@ -45,7 +45,7 @@ _TEXT = """\
 # {title}
 
 {file} is {summary}. {compared}
-It takes uint8 images (batch, {height}, {width}, {channels}), 0 to 255; scaling is inside.
+{takes}
 The program below needs no Sightline: `pip install {install} numpy pillow`, then `python name.py photo.jpg`.
 
 ```python
@@ -57,6 +57,8 @@ LAB, which it does not open, pictures of more than 16 megapixels that are no JPE
 
 {promises}
 """
+# A module of a format may say otherwise.
+_TAKES = "It takes uint8 images (batch, {height}, {width}, {channels}), 0 to 255; scaling is inside."
 _EQUAL = (
     "Compared with its bundle on {words}, no probability differed by more than {difference:.2g};\n"
     "{report} has the figures."
@@ -112,9 +114,9 @@ def readme(form: Format, bundle: Bundle, figures: Mapping[str, Any], *, file: st
         file=markdown(file),
         summary=form.summary,
         compared=_compared(form, figures, report),
-        height=bundle.input.height,
-        width=bundle.input.width,
-        channels=bundle.input.channels,
+        takes=getattr(form.module(), "TAKES", _TAKES).format(
+            height=bundle.input.height, width=bundle.input.width, channels=bundle.input.channels
+        ),
         install=form.install,
         turned="" if down == across else "large JPEGs that their EXIF turns, ",
         program=program(form, bundle, file=file),

@@ -1,6 +1,7 @@
 """Conversions that Keras makes, in a process of its own: another backend than ours, and nothing of it stays in memory.
 
-Run as `python -P -m sightline.deployment.runtimes.keras_conversion FORMAT MODEL.keras TARGET [IMAGES.npy]`.
+Run as `python -P -m sightline.deployment.runtimes.keras_conversion FORMAT MODEL.keras TARGET FOLDER`. In the folder
+lies what a format asks for besides: images in `images.npy`, a description in `told.json`.
 """
 
 from __future__ import annotations
@@ -12,24 +13,41 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sightline.bundles.vetting.network_files import check_network
+from sightline.deployment.runtimes.keras_writers import write
 from sightline.errors import CannotWrite, ExportRefused, InvalidBundle, MissingPackage, SightlineError
 from sightline.records import Bundle
 from sightline.system.backends import usual_keras
+from sightline.system.files import write_json
 from sightline.system.text import printable
 
 # Format, as `convert_keras` is asked for it, to the backend that makes it.
-BACKENDS = {"litert": "tensorflow", "litert-int8": "tensorflow", "tensorflow": "tensorflow", "torch": "torch"}
+BACKENDS = {
+    "litert": "tensorflow",
+    "litert-int8": "tensorflow",
+    "tensorflow": "tensorflow",
+    "torch": "torch",
+    "coreml": "tensorflow",
+}
+# What writes a format beside Keras and its backend: package, and the extra that brings it.
+_WRITERS = {"coreml": ("coremltools", "coreml")}
 _REFUSED = 3
 
 
-def convert_keras(bundle: Bundle, target: Path, format_name: str, images: NDArray[np.uint8] | None = None) -> None:
+def convert_keras(
+    bundle: Bundle,
+    target: Path,
+    format_name: str,
+    *,
+    images: NDArray[np.uint8] | None = None,
+    told: Mapping[str, str] | None = None,
+) -> None:
     """Have the Keras network of a bundle written in another format.
 
     Args:
@@ -37,6 +55,7 @@ def convert_keras(bundle: Bundle, target: Path, format_name: str, images: NDArra
         target: the file or folder.
         format_name: of `BACKENDS`.
         images: (num_images, height, width, channels), by which ranges are measured.
+        told: what is written into the metadata of a format that has some.
     """
     network, shown = bundle.path / "model.keras", printable(str(bundle.path))
     if not network.is_file():
@@ -47,10 +66,11 @@ def convert_keras(bundle: Bundle, target: Path, format_name: str, images: NDArra
     check_network(network)  # at once, and by its bytes alone
     _check_packages(format_name)
     with tempfile.TemporaryDirectory() as folder:
-        words = [format_name, str(network.absolute()), str(target.absolute())]
+        words = [format_name, str(network.absolute()), str(target.absolute()), folder]
         if images is not None:
             np.save(Path(folder) / "images.npy", images)
-            words.append(str(Path(folder) / "images.npy"))
+        if told is not None:
+            write_json(Path(folder) / "told.json", told)
         done = subprocess.run(
             # -P: a keras.py in the current folder is none of ours.
             [sys.executable, "-P", "-m", __name__, *words],
@@ -73,11 +93,15 @@ def convert_keras(bundle: Bundle, target: Path, format_name: str, images: NDArra
 
 def _check_packages(format_name: str) -> None:
     backend = BACKENDS[format_name]
-    for package in ("keras", backend):
+    needed, extra = ["keras", backend], backend
+    if format_name in _WRITERS:
+        package, own = _WRITERS[format_name]
+        needed, extra = [*needed, package], f"{backend},{own}"
+    for package in needed:
         if importlib.util.find_spec(package) is None:
             raise MissingPackage(
                 f"writing the format {format_name} needs the package '{package}', which is not installed. "
-                f"Run: pip install 'sightline[{backend}]'"
+                f"Run: pip install 'sightline[{extra}]'"
             )
 
 
@@ -88,48 +112,18 @@ def _without_room(target: Path, network: Path) -> Path | None:
     return next((place for place in places if place.is_dir() and shutil.disk_usage(place).free < needed), None)
 
 
-def _write(format_name: str, network: Any, target: Path, images: NDArray[np.uint8] | None) -> None:
-    import keras
-
-    # Nothing else is asked of these files; features would only be read by nobody.
-    answering = keras.Model(network.input, {"logits": _logits(network)})
-    if format_name == "torch":
-        import torch
-
-        batch = torch.export.Dim("batch", min=1, max=1024)
-        answering.export(str(target), format="torch", dynamic_shapes={0: batch}, verbose=False)
-    elif format_name == "litert-int8":
-        import tensorflow as tf
-
-        measured: Any = () if images is None else images
-        with tempfile.TemporaryDirectory() as folder:
-            answering.export(folder, format="tf_saved_model", verbose=False)
-            converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.representative_dataset = lambda: ([row[None]] for row in measured)
-            target.write_bytes(converter.convert())
-    else:
-        names = {"litert": "litert", "tensorflow": "tf_saved_model"}
-        answering.export(str(target), format=names[format_name], verbose=False)
-
-
-def _logits(network: Any) -> Any:
-    output = network.output
-    return output["logits"] if isinstance(output, dict) else output
-
-
 def main(words: list[str]) -> int:
     """What the process does; 3 where the file is one that nobody should open."""
     from sightline.bundles.vetting.network_files import open_network
 
-    format_name, path, target, *rows = words
+    format_name, path, target, folder = words
     with usual_keras():
         try:
             network = open_network(Path(path))
         except SightlineError as error:
             sys.stderr.write(f"{error}\n")
             return _REFUSED
-        _write(format_name, network, Path(target), np.load(rows[0]) if rows else None)
+        write(format_name, network, Path(target), Path(folder))
     return 0
 
 

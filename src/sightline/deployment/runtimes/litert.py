@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +36,25 @@ def convert(bundle: Bundle, target: Path) -> None:
 
 def open_exported(path: Path, *, precision: str = "float32") -> ExportedModel:
     """The file in LiteRT's own interpreter, with one thread as in the program of the README."""
+    return ExportedModel(read_beside(path), answers_of(path), precision=precision)
+
+
+def answers_of(path: Path) -> Callable[[Any], NDArray[np.float32]]:
+    """What gives the logits of a file that may have no description yet."""
     interpreters: Any = require("ai_edge_litert.interpreter", purpose="LiteRT", install="sightline[litert]")
     try:
         with held_stderr():
             network = interpreters.Interpreter(str(path)).get_signature_runner()
+            # It tells what computes when it does so first.
+            network(**{name: np.zeros(one["shape"], one["dtype"]) for name, one in network.get_input_details().items()})
     except (ValueError, RuntimeError) as error:
         raise InvalidBundle(f"{path}: LiteRT does not open it ({str(error).splitlines()[0]}).") from error
 
-    def logits(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def logits(images: Any) -> NDArray[np.float32]:
         parts = [
             np.array(next(iter(network(images=np.ascontiguousarray(images[first : first + _PORTION])).values())))
             for first in range(0, len(images), _PORTION)
         ]
         return np.concatenate(parts)
 
-    return ExportedModel(read_beside(path), logits, precision=precision)
+    return logits

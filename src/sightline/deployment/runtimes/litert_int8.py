@@ -1,18 +1,25 @@
-"""The format `litert-int8`: weights and activations of a LiteRT network in whole numbers of 8 bits."""
+"""The format `litert-int8`: weights and activations of a LiteRT network in whole numbers of 8 bits.
+
+As for `onnx-int8`, some settings are tried, and the nearest to the bundle on labelled images is written; others judge
+it.
+"""
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sightline.deployment.conversion.choosing import first_in_float, try_settings
 from sightline.deployment.conversion.description import ExportedModel, describe, write_beside
 from sightline.deployment.conversion.losses import without_promises
 from sightline.deployment.conversion.rows import ComparedRows
 from sightline.deployment.runtimes import litert
 from sightline.deployment.runtimes.keras_conversion import convert_keras
-from sightline.errors import ExportRefused
+from sightline.deployment.runtimes.keras_writers import FLOAT_LAYERS
 from sightline.records import Bundle
 
 IMPORTS, EXAMPLE = litert.IMPORTS, litert.EXAMPLE
@@ -21,17 +28,20 @@ _MOST_MEASURED = 200
 
 
 def convert(bundle: Bundle, target: Path, rows: ComparedRows) -> dict[str, Any]:
-    """Write it by TensorFlow's converter, ranges measured on some of the rows; its temperature is fitted by all."""
+    """Write the setting with the fewest layers in float that is as near to the bundle as any; the distances of all."""
     chosen = np.unique(np.linspace(0, len(rows.row_ids) - 1, min(len(rows.row_ids), _MOST_MEASURED)).astype(np.int64))
-    convert_keras(bundle, target, "litert-int8", np.ascontiguousarray(rows.images[chosen]))
-    write_beside(bundle, target)
-    logits = litert.open_exported(target).logits(rows.images)
-    if rows.labels is None or not np.isfinite(logits).all():
-        raise ExportRefused(f"{bundle.path}: in whole numbers this network gives none. Keep the format litert.")
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "settings"
+        convert_keras(bundle, folder, "litert-int8", images=np.ascontiguousarray(rows.images[chosen]))
+        files = [(first_in_float(count), folder / f"{count}.tflite") for count in FLOAT_LAYERS]
+        made = {name: file for name, file in files if file.is_file()}
+        settings = ((name, litert.answers_of(file)) for name, file in made.items())
+        tried = try_settings(bundle, rows, settings, of=len(made))
+        shutil.copyfile(made[tried.kept], target)
     told = describe(bundle)
-    told |= without_promises(told["calibration"], bundle.task.fit_temperature(logits, rows.labels), rows)
+    told |= without_promises(told["calibration"], tried.temperatures[tried.kept], rows)
     write_beside(bundle, target, told)
-    return {"num_choosing_images": len(rows.row_ids)}
+    return tried.told()
 
 
 def open_exported(path: Path) -> ExportedModel:

@@ -7,21 +7,21 @@ on labelled images is written. Others judge it.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.bundles.sessions import Session, session_of
+from sightline.bundles.sessions import Session
+from sightline.deployment.conversion.choosing import first_in_float, try_settings
 from sightline.deployment.conversion.description import ExportedModel, describe
 from sightline.deployment.conversion.losses import without_promises
 from sightline.deployment.conversion.rows import ComparedRows
 from sightline.deployment.runtimes import onnx
 from sightline.errors import ExportRefused, require
 from sightline.records import Bundle
-from sightline.system.progress import reporter
 
 IMPORTS, EXAMPLE = onnx.IMPORTS, onnx.EXAMPLE
 
@@ -35,40 +35,22 @@ _MOST_MEASURED, _PORTION = 128, 16
 def convert(bundle: Bundle, target: Path, rows: ComparedRows) -> dict[str, Any]:
     """Write the setting with the fewest layers in float that is as near to the bundle as any; the distances of all."""
     require("onnx", purpose="the format onnx-int8", install="sightline[export]")
-    expected = session_of(bundle).logits(rows.images)
-    wanted = bundle.task.probabilities(expected, temperature=bundle.temperature)
-    distances: dict[int, NDArray[np.float64]] = {}
-    temperatures: dict[int, float] = {}
-    with tempfile.TemporaryDirectory() as place, reporter().bar("quantising", total=len(FLOAT_LAYERS)) as bar:
+    with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         layers = _fold(bundle, folder / "folded.onnx")
-        for count in (count for count in FLOAT_LAYERS if count < len(layers)):
-            made = folder / f"{count}.onnx"
-            _quantise(folder / "folded.onnx", made, rows, layers[:count])
-            logits = Session(made, num_classes=len(bundle.class_names)).logits(rows.images)
-            bar.advance(1)
-            if np.isfinite(logits).all():
-                temperatures[count] = bundle.task.fit_temperature(logits, rows.known_labels)
-                found = bundle.task.probabilities(logits, temperature=temperatures[count])
-                distances[count] = np.abs(found - wanted).sum(axis=1) / 2
-        if not distances:
-            raise ExportRefused(f"{bundle.path}: no setting of whole numbers gives an answer. Keep the format onnx.")
-        chosen = _fewest(distances)
+        counts = [count for count in FLOAT_LAYERS if count < len(layers)]
+        made = {first_in_float(count): folder / f"{count}.onnx" for count in counts}
+
+        def settings() -> Iterator[tuple[str, Callable[[Any], NDArray[np.float32]]]]:
+            for count, (name, file) in zip(counts, made.items(), strict=True):
+                _quantise(folder / "folded.onnx", file, rows, layers[:count])
+                yield name, Session(file, num_classes=len(bundle.class_names)).logits
+
+        tried = try_settings(bundle, rows, settings(), of=len(made))
         told = describe(bundle)
-        told |= without_promises(told["calibration"], temperatures[chosen], rows)
-        onnx.write_described(folder / f"{chosen}.onnx", target, told)
-    return {
-        "num_choosing_images": len(rows.row_ids),
-        "num_float_layers": chosen,
-        "distances": {str(count): float(values.mean()) for count, values in distances.items()},
-    }
-
-
-def _fewest(distances: Mapping[int, NDArray[np.float64]]) -> int:
-    """The fewest layers in float whose mean distance is within one standard error of the least: each costs time."""
-    best = min(distances.values(), key=np.mean)
-    limit = best.mean() + best.std() / np.sqrt(len(best))
-    return min(count for count, values in distances.items() if values.mean() <= limit)
+        told |= without_promises(told["calibration"], tried.temperatures[tried.kept], rows)
+        onnx.write_described(made[tried.kept], target, told)
+    return tried.told()
 
 
 def open_exported(path: Path) -> ExportedModel:
