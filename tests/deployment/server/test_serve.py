@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
+import io
 import json
 import re
 import shutil
@@ -17,12 +19,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import sightline
+from sightline.bundles.bundle import load_bundle, write_manifest
+from sightline.bundles.trust.neighbours import read_neighbours, write_thumbnails
 from sightline.deployment.server.limits import ServerLimits
 from sightline.deployment.server.openapi import describe_api
-from sightline.deployment.server.served import named_bundles, usual_name
+from sightline.deployment.server.served import ServedModel, named_bundles, usual_name
 from sightline.errors import InvalidValue
 
 Started = tuple[subprocess.Popen[str], int]
@@ -173,6 +179,20 @@ def test_several_models_by_their_names(make_bundle, start_server: Any) -> None:
     assert found["model"] == "two"
     assert "disagreement" in found["images"][0]
     assert [model["name"] for model in server.get("/v1/models").json["models"]] == ["one", "two"]
+
+
+def test_training_images_that_travel_along_are_shown(tiny_run: sightline.Run, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_run.path / "bundle", tmp_path / "bundle"))
+    bundle = sightline.reopen(tiny_run.path).bundle
+    names = read_neighbours(bundle).names
+    images = np.arange(len(names) * 28 * 28, dtype=np.uint32).astype(np.uint8).reshape(-1, 28, 28, 1)
+    write_thumbnails(folder, images)
+    write_manifest(folder)
+    model = ServedModel("net", load_bundle(folder))
+    assert list(model.thumbnails) == names.tolist()
+    with Image.open(io.BytesIO(base64.b64decode(model.thumbnails[names[-1]]))) as picture:
+        assert picture.format == "WEBP"
+    assert ServedModel("net", load_bundle(tiny_run.path)).thumbnails == {}
 
 
 def test_what_can_be_asked_is_described_for_programs_and_people(make_bundle, start_server: Any) -> None:

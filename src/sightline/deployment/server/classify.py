@@ -74,9 +74,8 @@ class Classifier:
             if not answered:
                 return [_unread(name, reading) for name, reading in zip(names, readings, strict=True)]
             found = answerer.tell(names, list(readings), answered)
-            return [
-                _finished(row, found, number, answerer) for number, row in enumerate(answer_rows(found, question.top))
-            ]
+            told = enumerate(answer_rows(found, question.top))
+            return [_finished(model, row, found, number=number, answerer=answerer) for number, row in told]
 
         # Little work is done at once: a thread would cost more.
         return await self.decoders.call(rows) if question.maps or len(fed) > 1 else rows()
@@ -110,11 +109,16 @@ def _error(words: str | None) -> str | None:
     return words if words is None else words.removeprefix("image bytes: ")
 
 
-def _finished(row: dict[str, Any], found: Predictions, number: int, answerer: Answerer) -> dict[str, Any]:
-    """With how certain the answer is, by which promises are kept, and the map as a picture."""
+def _finished(
+    model: ServedModel, row: dict[str, Any], found: Predictions, *, number: int, answerer: Answerer
+) -> dict[str, Any]:
+    """With how certain the answer is, by which promises are kept, and the map and training images as pictures."""
     row["error"] = _error(row["error"])
     if row["error"] is None:
         row["certainty"] = round(float(certainties_of(found.logits[number : number + 1])[0]), 6)
+    for near in row.get("nearest") or ():
+        if (picture := model.thumbnails.get(near["name"])) is not None:
+            near["thumbnail"] = picture
     maker, maps = answerer.makers.get("maps"), found.details.get("maps")
     if isinstance(maker, MapsMaker) and isinstance(maps, ClassMaps):
         row["map_png"] = None if row["error"] is not None else _picture(maps, number, maker)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import functools
 import re
 import threading
 from collections import OrderedDict
@@ -18,6 +20,7 @@ from sightline.bundles.prediction import ANSWERS, Answerer
 from sightline.bundles.sessions import Session, session_of
 from sightline.bundles.trust.abstention import read_answer_record
 from sightline.bundles.trust.details import Asked, detail_makers
+from sightline.bundles.trust.neighbours import read_neighbours, read_thumbnails
 from sightline.deployment.server.batching import SIZES, Batcher, alike_sizes
 from sightline.deployment.server.limits import Refusal
 from sightline.errors import InvalidValue, SightlineError
@@ -87,6 +90,15 @@ class ServedModel:
             if len(self._answerers) > _MOST_ANSWERERS:
                 self._answerers.popitem(last=False)
         return made
+
+    @functools.cached_property
+    def thumbnails(self) -> dict[str, str]:
+        """Of training images that travel with the bundle, by name: base64 of a WebP."""
+        pictures = read_thumbnails(self.bundle)
+        if pictures is None:
+            return {}
+        names = read_neighbours(self.bundle).names.tolist()
+        return {name: base64.b64encode(one).decode("ascii") for name, one in zip(names, pictures, strict=False)}
 
     def trade_off(self) -> list[dict[str, float]]:
         """What it costs to answer only where certainty is at least so much, by the calibration images.
