@@ -66,12 +66,11 @@ function lead(model) {
   return accuracy ? [said, accuracy].join(say("list.joint")) : said;
 }
 
-/** A figure that was measured, as a sentence; "" where none is known. */
+/** A figure of the test images, as the bundle's metrics.json has it, as a sentence; "" where none is known. */
 function figure(model, name) {
-  const found = model.figures?.[name] ?? model.figures?.figures?.[name];
-  const value = typeof found === "number" ? found : found?.value;
+  const value = model.figures?.[name];
+  const [lower, upper] = model.figures?.[`${name}_interval`] ?? [];
   if (typeof value !== "number") return "";
-  const [lower, upper] = found.interval ?? [found.lower, found.upper];
   if (typeof lower !== "number") return say(`figure.${name}`, { value: percent(value) });
   return say(`figure.${name}.between`, { value: percent(value), lower: percent(lower), upper: percent(upper) });
 }
