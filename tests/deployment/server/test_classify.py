@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from PIL import Image
 
 import sightline
 from sightline.bundles.answers.rows import answer_rows
+from sightline.bundles.trust.neighbours import read_neighbours, write_thumbnails
 
 
 def test_a_picture_as_a_body_is_answered_as_predict_answers_it(server: Any, tmp_path: Path) -> None:
@@ -155,3 +157,30 @@ def test_an_answer_does_not_depend_on_its_neighbours(tiny_run: sightline.Run, st
     assert alone == together == in_a_form
     sizes = server.get("/metrics").body.decode()
     assert 'sightline_images_total{model="net",outcome="answered"} 144.0' in sizes
+
+
+def test_the_nearest_training_images_come_with_their_pictures(run_copy: Path, start_server: Any) -> None:
+    bundle = run_copy / "bundle"
+    manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
+    names = read_neighbours(sightline.reopen(run_copy).bundle).names
+    write_thumbnails(bundle, np.zeros((len(names), 28, 28, 1), np.uint8))
+    content = (bundle / "thumbnails.npz").read_bytes()
+    manifest["files"]["thumbnails.npz"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    manifest["capabilities"].append("thumbnails")
+    (bundle / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    server = start_server(bundle)
+    row = server.post("/v1/predict?nearest=2", server.png("cat"), "image/png").json["images"][0]
+    pictures = [Image.open(io.BytesIO(base64.b64decode(near["thumbnail"]))) for near in row["nearest"]]
+    assert [(picture.format, picture.size) for picture in pictures] == [("WEBP", (28, 28))] * 2
+
+
+def test_what_a_model_is_is_told_without_where_it_lies(tiny_run: sightline.Run, start_server: Any) -> None:
+    server = start_server({"digits": tiny_run.path})
+    told = server.get("/v1/models").json["models"][0]
+    assert told["figures"]["accuracy"] == tiny_run.bundle.metrics["test"]["accuracy"]
+    assert len(told["figures"]["accuracy_interval"]) == 2
+    assert told["temperature"] == tiny_run.bundle.temperature
+    asked = server.post("/v1/predict?max_error=0.0001", server.png("cat"), "image/png")
+    assert asked.status == 400
+    assert "digits keeps" in asked.json["error"]
+    assert str(tiny_run.path) not in server.get("/v1/models").body.decode() + asked.body.decode()

@@ -88,10 +88,11 @@ class Classifier:
 
 def _answerer(model: ServedModel, question: Question) -> Answerer:
     try:
+        if question.asked.nearest is not None:
+            _ = model.thumbnails  # read here, once, where nobody else waits for it
         return model.answerer(question)
     except SightlineError as error:
-        # A place on this machine is nobody's business.
-        raise Refusal(400, str(error).removeprefix(f"{model.bundle.path}: ")) from error
+        raise Refusal(400, model.words_of(error)) from error
 
 
 def _model_name(told: dict[str, Any]) -> str | None:

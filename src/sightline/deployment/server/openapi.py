@@ -75,6 +75,11 @@ def _schemas() -> dict[str, Any]:
             "set": {"type": ["array", "null"], "items": {"type": "string"}},
             "unsure": {"type": ["boolean", "null"]},
             "novel": {"type": ["boolean", "null"]},
+            "nearest": {
+                "type": ["array", "null"],
+                "items": _any_object(),
+                "description": "name, label, distance, and thumbnail, base64 of a WebP, where it travels",
+            },
             "map_png": {"type": ["string", "null"], "description": "base64 of a PNG"},
             "notice": {"type": "string"},
         },

@@ -100,6 +100,11 @@ class ServedModel:
         names = read_neighbours(self.bundle).names.tolist()
         return {name: base64.b64encode(one).decode("ascii") for name, one in zip(names, pictures, strict=False)}
 
+    def words_of(self, error: SightlineError) -> str:
+        """What is wrong, without where the bundle lies on this machine, which is no client's business."""
+        place = str(self.bundle.path)
+        return str(error).removeprefix(f"{place}: ").replace(place, self.name)
+
     def trade_off(self) -> list[dict[str, float]]:
         """What it costs to answer only where certainty is at least so much, by the calibration images.
 
@@ -240,7 +245,17 @@ def described(model: ServedModel) -> dict[str, Any]:
         "nearest": _possible(model, Question(Asked(nearest=3))),
         "maps": _possible(model, Question(maps=True)),
         "trade_off": model.trade_off(),
+        "temperature": model.bundle.temperature,
+        "figures": _figures(model.bundle.metrics.get("test")),
     }
+
+
+def _figures(test: Any) -> dict[str, Any] | None:
+    """How often it was right on its test images, with the interval; None where there were none."""
+    return {name: test[name] for name in _FIGURES if name in test} if isinstance(test, dict) else None
+
+
+_FIGURES = ("num_images", "accuracy", "accuracy_interval")
 
 
 _PROMISES = {
@@ -254,5 +269,5 @@ def _possible(model: ServedModel, question: Question) -> dict[str, Any]:
     try:
         model.answerer(question)
     except SightlineError as error:
-        return {"possible": False, "why": str(error).removeprefix(f"{model.bundle.path}: ")}
+        return {"possible": False, "why": model.words_of(error)}
     return {"possible": True, "why": None}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import shutil
 import socket
 import threading
@@ -29,9 +30,11 @@ POLICY = (
 )
 BIRDS = ["heron", "egret", "stork", "crane", "spoonbill", "bittern"]
 POSSIBLE = {"possible": True, "why": None}
+# Log-odds of 0.2, 0.5, 0.8 and 0.95.
+STEPS = ((-1.386294, 1.0, 0.059), (0.0, 0.984, 0.046), (1.386294, 0.913, 0.018), (2.944439, 0.742, 0.004))
 TRADE_OFF = [
-    {"confidence": at, "answered": answered, "error": error, "error_lower": error * 0.6, "error_upper": error * 1.5}
-    for at, answered, error in ((0.0, 1.0, 0.059), (0.5, 0.984, 0.046), (0.8, 0.913, 0.018), (0.95, 0.742, 0.004))
+    {"certainty": at, "answered": answered, "error": error, "error_lower": error * 0.6, "error_upper": error * 1.5}
+    for at, answered, error in STEPS
 ]
 
 
@@ -52,6 +55,7 @@ def model(name: str, classes: list[str], *, side: int = 224, channels: int = 3, 
         "figures": {"accuracy": 0.941, "accuracy_interval": [0.917, 0.958]},
         "bundle": hashlib.sha256(name.encode()).hexdigest(),
         "trade_off": TRADE_OFF,
+        "temperature": 1.0,
         **changed,
     }
 
@@ -59,13 +63,9 @@ def model(name: str, classes: list[str], *, side: int = 224, channels: int = 3, 
 def row(name: str, top: list[tuple[str, float]], **told: Any) -> dict[str, Any]:
     """An answer to one picture as /v1/predict tells it."""
     ranked = [{"label": label, "confidence": share} for label, share in top]
-    return {
-        "path": name,
-        **(ranked[0] if ranked else {"label": None, "confidence": None}),
-        "top": ranked,
-        "error": None,
-        **told,
-    }
+    first = ranked[0] if ranked else {"label": None, "confidence": None}
+    odds = {"certainty": round(math.log(top[0][1] / (1 - top[0][1])), 6)} if top else {}
+    return {"path": name, **first, "top": ranked, "error": None, **odds, **told}
 
 
 @dataclass
@@ -220,7 +220,7 @@ def extras(asked: dict[str, str], told: dict[str, Any]) -> dict[str, Any]:
     if asked.get("map") == "true":
         stream = BytesIO()
         Image.radial_gradient("L").resize((224, 224)).convert("RGB").save(stream, "PNG")
-        found["map"] = {"label": told["label"], "png": base64.b64encode(stream.getvalue()).decode()}
+        found |= {"explained": told["label"], "map_png": base64.b64encode(stream.getvalue()).decode()}
     return found
 
 
@@ -256,15 +256,17 @@ def open_page(chromium: Any, server: Stub) -> Iterator[Callable[..., Any]]:
     contexts = []
     wrong: list[str] = []
 
-    def opened(*, language: str = "en-GB", width: int = 1280, height: int = 900, **options: Any) -> Any:
+    def opened(
+        *, address: str = server.address, language: str = "en-GB", width: int = 1280, height: int = 900, **options: Any
+    ) -> Any:
         context = chromium.new_context(locale=language, viewport={"width": width, "height": height}, **options)
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(5000)
         page.on("pageerror", lambda problem: wrong.append(str(problem)))
         page.on("console", lambda told: wrong.append(told.text) if "Content Security Policy" in told.text else None)
-        page.on("request", lambda sent: None if is_own(sent.url, server) else wrong.append(sent.url))
-        page.goto(server.address)
+        page.on("request", lambda sent: None if is_own(sent.url, address) else wrong.append(sent.url))
+        page.goto(address)
         page.wait_for_selector("#about", state="visible")
         return page
 
@@ -274,9 +276,9 @@ def open_page(chromium: Any, server: Stub) -> Iterator[Callable[..., Any]]:
     assert not wrong
 
 
-def is_own(address: str, server: Stub) -> bool:
+def is_own(asked: str, address: str) -> bool:
     """Whether a request goes to the server, or nowhere."""
-    return address.startswith((server.address, "blob:", "data:"))
+    return asked.startswith((address, "blob:", "data:"))
 
 
 @pytest.fixture

@@ -47,16 +47,13 @@ export function newItem(file, name) {
 const asConfidence = (certainty) => 1 / (1 + Math.exp(-certainty / (store.model?.temperature ?? 1)));
 
 /** Where a step of what the line costs stands, on the scale of confidences. */
-export const placeOf = (step) => step.confidence ?? asConfidence(step.certainty);
+export const placeOf = (step) => asConfidence(step.certainty);
 
 /**
- * How sure an answer is, on the scale of the line: by what the cost of the line was measured by. Of more than two
- * classes that is near the confidence, and not quite it.
+ * How sure an answer is, on the scale of the line: by its certainty, as the cost of the line was measured by that. Of
+ * two classes that is the confidence, of more it is near it.
  */
-export function sureness(row) {
-  const isByCertainty = store.model?.trade_off?.[0]?.certainty !== undefined && typeof row.certainty === "number";
-  return isByCertainty ? asConfidence(row.certainty) : row.confidence;
-}
+export const sureness = (row) => (typeof row.certainty === "number" ? asConfidence(row.certainty) : row.confidence);
 
 /** Which things a person should know before going by an answer, the gravest first. */
 export function doubts(item) {

@@ -138,11 +138,7 @@ async function fetchExtra(item, name, extra, flag) {
   }
 }
 
-/** The map of a row; beside it a row may tell in words where most of it lies. */
-const mapOf = (row) => {
-  const png = row.map_png ?? row.map?.png;
-  return png ? { label: row.map?.label ?? row.label, png } : null;
-};
+const mapOf = (row) => (row.map_png ? { label: row.explained ?? row.label, png: row.map_png } : null);
 
 /** Choose a picture of the list. */
 export function choose(item) {
