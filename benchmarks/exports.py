@@ -61,7 +61,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--formats", nargs="*", default=list(FORMATS))
+    parser.add_argument(
+        "--formats", nargs="*", default=[name for name, row in FORMATS.items() if not row.decodes_files]
+    )
     parser.add_argument("--speed-of", help="used by itself: a format, of the file and the images that stand for runs")
     arguments = parser.parse_args()
     if arguments.speed_of:
