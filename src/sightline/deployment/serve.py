@@ -70,8 +70,7 @@ def serve(  # noqa: PLR0913  # each is an option of the command line, and none i
         {"live": true}
         1
     """
-    for package in ("starlette", "uvicorn", "python_multipart", "prometheus_client"):
-        require(package, purpose="serve", install=_EXTRA)
+    check_packages("serve")
     from sightline.deployment.server.app import ServerOptions, build_app
     from sightline.deployment.server.limits import ServerLimits
     from sightline.deployment.server.telemetry import Telemetry
@@ -81,7 +80,7 @@ def serve(  # noqa: PLR0913  # each is an option of the command line, and none i
     is_loopback = host in _LOOPBACK
     names = host_names or (("localhost", "127.0.0.1", "[::1]") if is_loopback else ())
     options = ServerOptions(chosen, keys, origins, names, reload_seconds)
-    with contextlib.closing(_listening(host, port)) as listener:
+    with contextlib.closing(listening(host, port)) as listener:
         telemetry = Telemetry()
         app = build_app(places, options=options, telemetry=telemetry)
         if not (is_loopback or keys):
@@ -90,9 +89,15 @@ def serve(  # noqa: PLR0913  # each is an option of the command line, and none i
         reporter().say(f"serving {', '.join(places)} at {address}. Ctrl-C stops it.")
         if started is not None:
             started(address)
-        _run(app, listener, deadline=chosen.deadline_seconds, tls=tls)
+        run_server(app, listener, deadline=chosen.deadline_seconds, tls=tls)
         reporter().say(f"stopped; {counted(telemetry.num_requests, 'request')} answered, none that was let in is lost")
         return telemetry.num_requests
+
+
+def check_packages(verb: str) -> None:
+    """Refuse a verb where what a server is made of is not installed."""
+    for package in ("starlette", "uvicorn", "python_multipart", "prometheus_client"):
+        require(package, purpose=verb, install=_EXTRA)
 
 
 def _places(bundle: Any) -> dict[str, Any]:
@@ -112,7 +117,7 @@ def _place(bundle: str | Path | Bundle | Run) -> str | Path:
     return opened.path if isinstance(opened, Bundle) else opened
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def listening(host: str, port: int) -> socket.socket:
     """A socket that waits for connections; whoever connects meanwhile is answered once the models are opened."""
     if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65_535:
         raise InvalidValue(f"port must be a whole number from 0 to 65535; got {port!r}.")
@@ -131,7 +136,8 @@ def _address(listener: socket.socket, *, is_encrypted: bool) -> str:
     return f"http{'s' * is_encrypted}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _run(app: Any, listener: socket.socket, *, deadline: float, tls: Any) -> None:
+def run_server(app: Any, listener: socket.socket, *, deadline: float, tls: Any = None) -> None:
+    """Answer until Ctrl-C or SIGTERM; what was let in has until the deadline, in seconds, to be answered."""
     uvicorn: Any = require("uvicorn", purpose="serve", install=_EXTRA)
 
     class Server(uvicorn.Server):  # type: ignore[misc,unused-ignore]  # known when it is needed

@@ -34,9 +34,9 @@ class PageFile:
 
 
 @functools.cache
-def page_files() -> Mapping[str, PageFile]:
-    """By the path within the page's folder, as in "index.html" and "words/en.json"; nothing else is ever sent."""
-    return dict(_read(resources.files("sightline.deployment.server").joinpath("page"), ""))
+def page_files(room: str = "sightline.deployment.server") -> Mapping[str, PageFile]:
+    """Those of the page of a room, by the path within its folder, as in "words/en.json"; nothing else is ever sent."""
+    return dict(_read(resources.files(room).joinpath("page"), ""))
 
 
 def _read(folder: Traversable, within: str) -> Iterator[tuple[str, PageFile]]:

@@ -52,9 +52,9 @@ export function listed(names, most = 8) {
   return rest > 0 ? say("list.more", { shown: text, count: rest }) : text;
 }
 
-/** Load the words, take the browser's language or the one that was chosen last, and write them into the page. */
-export async function startWords() {
-  await Promise.all(Object.keys(LANGUAGES).map(load));
+/** Load the words from a folder, take the browser's language or the one that was chosen last, and write them down. */
+export async function startWords(folder = "page/words") {
+  await Promise.all(Object.keys(LANGUAGES).map((name) => load(folder, name)));
   byId("language").addEventListener("click", () => {
     speak(other());
     remember();
@@ -62,8 +62,8 @@ export async function startWords() {
   speak(remembered() ?? wished());
 }
 
-async function load(name) {
-  const reply = await fetch(`page/words/${name}.json`);
+async function load(folder, name) {
+  const reply = await fetch(`${folder}/${name}.json`);
   tables[name] = await reply.json();
 }
 
