@@ -41,10 +41,11 @@ EXPORT, CHINESE_EXPORT = "docs/export.md", "docs/export.zh.md"
 ADOPT, CHINESE_ADOPT = "docs/adopt.md", "docs/adopt.zh.md"
 WEB, CHINESE_WEB = "docs/web.md", "docs/web.zh.md"
 SERVE, CHINESE_SERVE = "docs/serve.md", "docs/serve.zh.md"
+STUDIO, CHINESE_STUDIO = "docs/studio.md", "docs/studio.zh.md"
 DOCUMENTS = (
     *ILLUSTRATED,
     *(TRUST, CHINESE_TRUST, DEPLOY, CHINESE_DEPLOY, EXPORT, CHINESE_EXPORT, ADOPT, CHINESE_ADOPT),
-    *(WEB, CHINESE_WEB, SERVE, CHINESE_SERVE),
+    *(WEB, CHINESE_WEB, SERVE, CHINESE_SERVE, STUDIO, CHINESE_STUDIO),
 )
 TRANSLATED = (
     (ENGLISH, CHINESE),
@@ -55,6 +56,7 @@ TRANSLATED = (
     (ADOPT, CHINESE_ADOPT),
     (WEB, CHINESE_WEB),
     (SERVE, CHINESE_SERVE),
+    (STUDIO, CHINESE_STUDIO),
 )
 NUM_TRAIN, NUM_TEST, NUM_TEST_OF_MNIST = 3_000, 500, 10_000
 

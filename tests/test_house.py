@@ -180,7 +180,8 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             "limits admission batching served decoders uploads telemetry classify protocol openapi page_files app",
         ),
     ),
-    (Room("deployment", "export predict_into sort adopt serve"),),
+    (Room("deployment/workshop", "folders jobs commands looking trainings findings answers app"),),
+    (Room("deployment", "export predict_into sort adopt serve studio"),),
     (Room("information"),),
     (Room("__init__"),),
     (Room("cli", "printing options"),),
@@ -197,8 +198,8 @@ ROWS: tuple[tuple[Room, ...], ...] = (
 # `sightline.train` would be replaced by a module of that name as soon as it is imported.
 PUBLIC_FUNCTIONS = (
     "show audit find_learning_rate train resume combine distil evaluate predict stress verify runs check "
-    "reopen predict_into undo_sort similar compare explain adopt export sort serve models datasets recipes cache load "
-    "split recipe"
+    "reopen predict_into undo_sort similar compare explain adopt export sort serve studio models datasets recipes "
+    "cache load split recipe"
 )
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base"}
 

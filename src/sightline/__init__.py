@@ -44,6 +44,7 @@ _HOMES: dict[str, str] = {
     "adopt": "sightline.deployment.adopt",
     "export": "sightline.deployment.export",
     "serve": "sightline.deployment.serve",
+    "studio": "sightline.deployment.studio",
     "verify": "sightline.evaluation.verification",
     "runs": "sightline.evaluation.kept_runs",
     "mistakes": "sightline.evaluation.mistakes",
@@ -100,6 +101,7 @@ if TYPE_CHECKING:  # for editors and type checkers alone
     from sightline.deployment.predict_into import predict_into as predict_into
     from sightline.deployment.serve import serve as serve
     from sightline.deployment.sort import Sorting as Sorting, sort as sort, undo_sort as undo_sort
+    from sightline.deployment.studio import studio as studio
     from sightline.errors import SightlineError as SightlineError
     from sightline.evaluation.check import Check as Check, check as check
     from sightline.evaluation.comparison import Comparison as Comparison, compare as compare

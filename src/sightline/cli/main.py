@@ -119,6 +119,9 @@ COMMANDS: dict[str, Command] = {
         "write a bundle as a file for elsewhere, kept if it answers the same", exports.export, exports.export_options
     ),
     "serve": Command("answer pictures over HTTP, on a page and for programs", serving.serve, serving.serve_options),
+    "studio": Command(
+        "do all of it on a page in the browser, over a folder of this machine", serving.studio, serving.studio_options
+    ),
     "sign": Command("sign a bundle, or make a pair of keys to sign with", bundles.sign, bundles.sign_options),
     "verify": Command(
         "find out whether a bundle or a run is whole, and does what it did",

@@ -1,4 +1,4 @@
-"""`serve`: bundles behind HTTP."""
+"""`serve` and `studio`: bundles behind HTTP, and all of it on a page."""
 
 from __future__ import annotations
 
@@ -81,6 +81,24 @@ def serve(arguments: Namespace) -> int:
             reload_seconds=arguments.reload,
             started=lambda address: print_json({"address": address, "models": [*places]}) if arguments.json else None,
         )
+    return 0
+
+
+def studio_options(parser: ArgumentParser) -> None:
+    """What `studio` takes."""
+    parser.add_argument(
+        "folder", nargs="?", default=".", help="below which pictures and runs lie (default: the current one)"
+    )
+    parser.add_argument("--port", type=int, default=0, help="to listen on (default: any that is free)")
+    parser.add_argument("--no-browser", action="store_true", help="only print the address")
+
+
+def studio(arguments: Namespace) -> int:
+    """Show the page until Ctrl-C or SIGTERM."""
+    from sightline.deployment.studio import studio as open_studio
+
+    with reporting(arguments.mode):
+        open_studio(arguments.folder, port=arguments.port, opens_browser=not arguments.no_browser)
     return 0
 
 

@@ -1,0 +1,90 @@
+"""A command outlives who started it, can be stopped by who comes later, and says how it ended."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sightline.deployment.workshop.folders import Root
+from sightline.deployment.workshop.jobs import FOLDER, Jobs
+from sightline.errors import InvalidValue
+from sightline.system.files import hold_file
+
+
+def wait(told: Callable[[], Any], *, seconds: float = 30) -> None:
+    latest = time.monotonic() + seconds
+    while not told():
+        assert time.monotonic() < latest
+        time.sleep(0.05)
+
+
+def test_a_command_says_its_result_and_how_it_ended(tmp_path: Path) -> None:
+    jobs = Jobs(Root(tmp_path))
+    fine, refused = jobs.start("models", ["models"], {"what": "all"}), jobs.start("runs", ["runs", "nowhere"], {})
+    wait(lambda: all(job["state"] != "running" for job in jobs.all()))
+    assert [(job["name"], job["state"], job["code"]) for job in jobs.all()] == [
+        (refused, "refused", 2),
+        (fine, "done", 0),
+    ]
+    told = jobs.of(fine)
+    assert (told["command"], told["about"], told["kind"]) == ("sightline models", {"what": "all"}, "models")
+    assert "lenet5" in {row["name"] for row in told["result"]}
+    assert jobs.of(refused)["result"] is None
+    assert "nowhere: no such folder" in jobs.of(refused)["lines"][-1]
+
+
+def test_nothing_of_the_folder_is_run_as_python(tmp_path: Path) -> None:
+    (tmp_path / "sightline.py").write_text("raise SystemExit(70)")
+    (tmp_path / "numpy.py").write_text("raise SystemExit(70)")
+    jobs = Jobs(Root(tmp_path))
+    name = jobs.start("models", ["models"], {})
+    wait(lambda: jobs.of(name)["state"] != "running")
+    assert jobs.of(name)["code"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_later_studio_finds_what_an_earlier_one_started_and_stops_it(tmp_path: Path, at_once: bool) -> None:
+    name = Jobs(Root(tmp_path)).start("serve", ["serve", "imagenet", "--port", "0"], {})
+    later = Jobs(Root(tmp_path))
+    wait(lambda: any("serving imagenet" in line for line in later.of(name)["lines"]))
+    assert later.of(name)["state"] == "running"
+    later.stop(name, at_once=at_once)
+    wait(lambda: later.of(name)["code"] is not None)
+    assert later.of(name)["state"] in (("stopped",) if at_once else ("stopped", "done"))
+    assert (later.of(name)["code"] == 137) == at_once
+
+
+def test_of_one_that_ended_unheard_whole_json_says_that_it_came_to_its_end(tmp_path: Path) -> None:
+    jobs = Jobs(Root(tmp_path))
+    for number, result in (("0001", '{"runs": []}'), ("0002", '{"runs": [')):
+        place = tmp_path / FOLDER / number
+        place.mkdir(parents=True)
+        told = {"kind": "runs", "arguments": ["runs"], "about": {}, "pid": 1, "started": 1.0}
+        (place / "job.json").write_text(json.dumps(told))
+        (place / "result.json").write_text(result)
+        (place / "lock").touch()
+    assert [job["state"] for job in jobs.all()] == ["stopped", "done"]
+    with (tmp_path / FOLDER / "0001" / "lock").open("ab") as held:
+        hold_file(held.fileno())
+        assert jobs.of("0001")["state"] == "running"
+    jobs.stop("0001")  # it is over, so no process of that number is touched
+
+
+@pytest.mark.parametrize("name", ["0009", "..", "../..", "", None, "1", "0001/..", "\u0660\u0661"])
+def test_a_job_that_is_none_is_refused(tmp_path: Path, name: object) -> None:
+    (tmp_path / FOLDER / "0001").mkdir(parents=True)
+    with pytest.raises(InvalidValue, match=r"no job is called|was not written down whole"):
+        Jobs(Root(tmp_path)).of(name)
+
+
+def test_a_folder_of_jobs_that_leads_elsewhere_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "outside" / "0001").mkdir(parents=True)
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / FOLDER).symlink_to(tmp_path / "outside")
+    assert Jobs(Root(tmp_path / "pictures")).all() == []
