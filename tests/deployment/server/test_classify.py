@@ -73,7 +73,7 @@ def test_no_readable_picture_is_a_refusal_that_says_why(server: Any) -> None:
         ("/v1/predict?coverage=nan", b"x", "image/png", 400, "coverage must be a number"),
         ("/v1/predict?map=perhaps", b"x", "image/png", 400, "map must be true or false"),
         ("/v1/predict?colour=red", b"x", "image/png", 400, "no option is called 'colour'"),
-        ("/v1/predict?nearest=3", b"x", "image/png", 400, "cannot name the nearest"),
+        ("/v1/predict?nearest=3", b"x", "image/png", 409, "cannot name the nearest"),
         ("/v1/predict?model=other", b"x", "image/png", 404, "There are: net"),
         ("/v1/predict", b"x", "text/html", 415, "text/html"),
         ("/v1/predict", b"{", "application/json", 400, "no JSON"),

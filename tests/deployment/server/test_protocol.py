@@ -110,7 +110,7 @@ def test_what_does_not_fit_is_refused_with_words(server: Any, told: dict[str, An
     assert (found.status, words in found.json["error"]) == (400, True), found.json
 
 
-@pytest.mark.parametrize("length", ["-1", "x", "99999999", "²"])
+@pytest.mark.parametrize("length", ["-1", "x", "99999999", "²", "9" * 5000])
 def test_a_length_that_is_none_is_refused(server: Any, length: str) -> None:
     headers = {LENGTH: length.encode("utf-8").decode("latin-1")}
     assert server.post("/v2/models/net/infer", b"{}", **headers).status == 400

@@ -248,11 +248,13 @@ def build_app(
             await asyncio.to_thread(decoders.close)
 
     app = Starlette(
-        routes=_routes(classifier, Protocol(models, options.limits), told),
+        routes=_routes(classifier, Protocol(models, options.limits), told, needs_key=bool(options.keys)),
         middleware=[Middleware(Gate, options=options, telemetry=told), *_cross_origin(options)],
         exception_handlers={Refusal: _told_refusal, HTTPException: _told_http},
         lifespan=lifespan,
     )
+    # It would send whoever asks to a host that a header names.
+    app.router.redirect_slashes = False
     app.state.models = models
     return app
 
@@ -266,15 +268,18 @@ def _cross_origin(options: ServerOptions) -> list[Middleware]:
     ]
 
 
-def _routes(classifier: Classifier, protocol: Protocol, telemetry: Telemetry) -> list[Route]:
+def _routes(classifier: Classifier, protocol: Protocol, telemetry: Telemetry, *, needs_key: bool) -> list[Route]:
     async def metrics(_: Request) -> Response:
         return Response(telemetry.page(), media_type=MEDIA_TYPE)
 
+    names = [model.name for model in classifier.models.all()]
+    described = describe_api(classifier.limits, names, needs_key=needs_key)
+
     async def api(_: Request) -> Response:
-        return as_json(describe_api(classifier.limits))
+        return as_json(described)
 
     async def docs(_: Request) -> Response:
-        return Response(documentation(describe_api(classifier.limits)), media_type="text/html; charset=utf-8")
+        return Response(documentation(described), media_type="text/html; charset=utf-8")
 
     model = "/v2/models/{name}"
     version = model + "/versions/{version}"
@@ -282,6 +287,7 @@ def _routes(classifier: Classifier, protocol: Protocol, telemetry: Telemetry) ->
         ("GET", "/v1/models", classifier.list_models),
         ("POST", "/v1/predict", classifier.predict),
         ("GET", "/v2", protocol.server),
+        ("GET", "/v2/", protocol.server),
         ("GET", "/v2/health/live", protocol.live),
         ("GET", "/v2/health/ready", protocol.ready),
         *(("GET", path, protocol.model) for path in (model, version)),

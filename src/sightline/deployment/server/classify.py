@@ -22,7 +22,7 @@ from sightline.deployment.server.limits import Refusal, ServerLimits
 from sightline.deployment.server.served import Question, ServedModel, ServedModels, described
 from sightline.deployment.server.telemetry import Telemetry
 from sightline.deployment.server.uploads import Upload, question_of, uploads_of
-from sightline.errors import SightlineError
+from sightline.errors import InvalidBundle, SightlineError
 from sightline.metrics.selective import certainties_of
 from sightline.records import Predictions
 from sightline.reporting.sheets.overlays import drawn, overlay
@@ -92,7 +92,7 @@ def _answerer(model: ServedModel, question: Question) -> Answerer:
             _ = model.thumbnails  # read here, once, where nobody else waits for it
         return model.answerer(question)
     except SightlineError as error:
-        raise Refusal(400, model.words_of(error)) from error
+        raise Refusal(409 if isinstance(error, InvalidBundle) else 400, model.words_of(error)) from error
 
 
 def _model_name(told: dict[str, Any]) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sightline._version import __version__
@@ -11,8 +11,7 @@ from sightline.deployment.server.limits import ServerLimits
 
 _SHARE = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
 _OPTIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
-    ("model", {"type": "string"}, "which of several models; left out, the first"),
-    ("top", {"type": "integer", "minimum": 1, "maximum": 1000}, "how many classes to name; 3 if left out"),
+    ("top", {"type": "integer", "minimum": 1}, "how many classes to name; 3 if left out"),
     ("coverage", _SHARE, "answer with sets, too, that hold the right class of this share of images"),
     ("per_class", {"type": "boolean"}, "keep the coverage for the images of each class by themselves"),
     ("score", {"type": "string", "enum": ["lac", "aps", "raps"]}, "by what classes are put into a set"),
@@ -25,9 +24,10 @@ _OPTIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
 )
 _NUMBER_OR_NONE = {"type": ["number", "null"]}
 _REASONS = {
-    "400": "something that is asked for cannot be meant, or cannot be promised",
+    "400": "something that is asked for cannot be meant",
     "401": "a key is needed",
     "404": "no such model, or nothing at this address",
+    "409": "the bundle cannot promise what is asked for",
     "413": "more bytes or pictures than are allowed",
     "415": "a body of a kind that is not read",
     "421": "the server does not go by this name",
@@ -39,8 +39,8 @@ _REASONS = {
 }
 
 
-def describe_api(limits: ServerLimits) -> dict[str, Any]:
-    """The OpenAPI document."""
+def describe_api(limits: ServerLimits, names: Sequence[str], *, needs_key: bool = False) -> dict[str, Any]:
+    """The OpenAPI document of a server of models of these names."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -49,12 +49,12 @@ def describe_api(limits: ServerLimits) -> dict[str, Any]:
             "description": "What is on pictures, with what can be promised of each answer. The paths below /v2 are "
             "those of the Open Inference Protocol.",
         },
-        "paths": {**_own_paths(limits), **_protocol_paths(limits)},
+        "paths": {**_own_paths(limits, names), **_protocol_paths(limits, names)},
         "components": {
             "schemas": {"Error": _object({"error": {"type": "string"}}, required=["error"]), **_schemas()},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
-        "security": [{}, {"key": []}],
+        "security": [{"key": []}] if needs_key else [],
     }
 
 
@@ -90,8 +90,12 @@ def _schemas() -> dict[str, Any]:
     return {"Row": row, "Answers": _object(answers, required=["model", "bundle", "images"])}
 
 
-def _own_paths(limits: ServerLimits) -> dict[str, Any]:
-    query = [{"name": name, "in": "query", "schema": schema, "description": words} for name, schema, words in _OPTIONS]
+def _own_paths(limits: ServerLimits, names: Sequence[str]) -> dict[str, Any]:
+    model = ("model", {"type": "string", "enum": [*names]}, "which of several models; left out, the first")
+    query = [
+        {"name": name, "in": "query", "schema": schema, "description": words}
+        for name, schema, words in (model, *_OPTIONS)
+    ]
     entry = _object(
         {"name": {"type": "string"}, "data": {"type": "string", "contentEncoding": "base64"}}, required=["data"]
     )
@@ -109,7 +113,7 @@ def _own_paths(limits: ServerLimits) -> dict[str, Any]:
         },
     }
     answers = {"$ref": "#/components/schemas/Answers"}
-    refused = ("400", "401", "404", "413", "415", "421", "422", "429", "500", "503", "504")
+    refused = ("400", "401", "404", "409", "413", "415", "421", "422", "429", "500", "503", "504")
     return {
         "/v1/models": {
             "get": _operation("models", "The models, and what each can promise.", _any_object(), ("401", "421"))
@@ -128,9 +132,9 @@ def _any_object() -> dict[str, Any]:
     return {"type": "object"}
 
 
-def _protocol_paths(limits: ServerLimits) -> dict[str, Any]:
-    name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
-    version = {**name, "name": "version"}
+def _protocol_paths(limits: ServerLimits, names: Sequence[str]) -> dict[str, Any]:
+    name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "enum": [*names]}}
+    version = {**name, "name": "version", "schema": {"type": "string"}}
     tensor = _object(
         {
             "name": {"const": "images"},
@@ -150,10 +154,13 @@ def _protocol_paths(limits: ServerLimits) -> dict[str, Any]:
     }
     few, usual = ("401", "421"), ("401", "404", "421")
     refused = ("400", "401", "404", "413", "415", "421", "429", "500", "503", "504")
+    live = _operation("live", "Whether it runs.", _any_object(), ("421",))
+    is_ready = _operation("ready", "Whether it answers at once.", _any_object(), ("421", "503"))
     paths: dict[str, Any] = {
         "/v2": {"get": _operation("server", "Name and version.", _any_object(), few)},
-        "/v2/health/live": {"get": _operation("live", "Whether it runs.", _any_object(), ("421",))},
-        "/v2/health/ready": {"get": _operation("ready", "Whether it answers at once.", _any_object(), ("421", "503"))},
+        # Whoever watches a server needs no key.
+        "/v2/health/live": {"get": {**live, "security": []}},
+        "/v2/health/ready": {"get": {**is_ready, "security": []}},
     }
     for ending, parameters in (("", [name]), ("/versions/{version}", [name, version])):
         path, suffix = f"/v2/models/{{name}}{ending}", "Version" if ending else ""
