@@ -63,6 +63,16 @@ def test_without_files_the_images_of_the_bundle_are_looked_at(make_bundle, compa
 
 
 @pytest.mark.soak
+def test_what_is_read_only_reduced_is_left_out_and_told(
+    make_bundle, photos: Path, compared: None, tmp_path: Path
+) -> None:
+    Image.new("RGB", (12_000, 9_100), (200, 60, 20)).save(photos / "cat" / "wall.jpg")
+    seen = sightline.export(make_bundle(), "web", images=photos, out=tmp_path / "out").figures["pixels"]
+    assert seen["not_opened"] == {"too large": 1}
+    assert seen["largest_difference"] == {"PNG": 0}
+
+
+@pytest.mark.soak
 def test_one_file_passes_the_same_gate(make_bundle, mixed: Path, compared: None, tmp_path: Path) -> None:
     exported = sightline.export(make_bundle(), "web-file", images=mixed, out=tmp_path / "for-you.html")
     assert exported.path == tmp_path / "for-you.html"

@@ -21,7 +21,7 @@ from sightline.deployment.web.files import file_of, known_pixels
 from sightline.deployment.web.pages import read_description, write_page
 from sightline.deployment.web.runtime_files import VERSION
 from sightline.deployment.web.whole import write_whole
-from sightline.errors import ExportRefused
+from sightline.errors import ExportRefused, UnreadableImage
 from sightline.records import Bundle, InputSpec
 from sightline.system.progress import reporter
 from sightline.system.text import markdown, printable
@@ -140,7 +140,11 @@ class _Looked:
     def take(self, bundle: Bundle, browser: Browser, rows: ComparedRows, row: int, name: str) -> None:
         """One row more; an ExportRefused where a pixel differs that should not."""
         data = file_of(rows, row)
-        known = known_pixels(data, bundle.input)
+        try:
+            known = known_pixels(data, bundle.input)
+        except UnreadableImage:  # as it was read before, reduced
+            self.not_opened["too large"] += 1
+            return
         if (found := _seen(browser, data, bundle.input)) is None:
             self.not_opened[known.format] += 1
             return
