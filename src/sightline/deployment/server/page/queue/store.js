@@ -49,11 +49,26 @@ const asConfidence = (certainty) => 1 / (1 + Math.exp(-certainty / (store.model?
 /** Where a step of what the line costs stands, on the scale of confidences. */
 export const placeOf = (step) => asConfidence(step.certainty);
 
+// Told with six digits, a confidence nearer to 1 says no more about its odds.
+const SUREST = 0.9999;
+
+/** Whether an answer counts: by its certainty, as what the line costs was measured by that. */
+export function isBelow(row) {
+  return (typeof row.certainty === "number" ? asConfidence(row.certainty) : row.confidence) < store.line;
+}
+
 /**
- * How sure an answer is, on the scale of the line: by its certainty, as the cost of the line was measured by that. Of
- * two classes that is the confidence, of more it is near it.
+ * The confidence that this picture needs. Confidences are calibrated and certainties are not: of two classes they say
+ * the same, but where several compete, the line stands to the left or right of where it stands for others.
  */
-export const sureness = (row) => (typeof row.certainty === "number" ? asConfidence(row.certainty) : row.confidence);
+export function lineOf(row) {
+  const { line } = store;
+  const isPlain = typeof row.certainty !== "number" || row.confidence > SUREST || line <= 0 || line >= 1;
+  if (isPlain) return line;
+  const odds = (share) => Math.log(share / (1 - share));
+  const shift = odds(row.confidence) - row.certainty / (store.model?.temperature ?? 1);
+  return 1 / (1 + Math.exp(-odds(line) - shift));
+}
 
 /** Which things a person should know before going by an answer, the gravest first. */
 export function doubts(item) {
@@ -65,7 +80,7 @@ export function doubts(item) {
   if (row.novel) found.push("novel");
   if (row.unusual) found.push("unusual");
   if (row.unsure) found.push("unsure");
-  if (sureness(row) < store.line) found.push("below");
+  if (isBelow(row)) found.push("below");
   return found;
 }
 

@@ -1,7 +1,7 @@
 // One answer in words and bars.
 
 import { make, named } from "../document.js";
-import { doubts, store, sureness } from "../queue/store.js";
+import { doubts, isBelow, lineOf } from "../queue/store.js";
 import { isolated, listed, percent, say } from "../words/words.js";
 
 /** A number between 0 and 1 as a length: set through the CSSOM, as the page's policy allows no style in its HTML. */
@@ -15,7 +15,7 @@ function bar(share) {
 export function bars(row, most = 5) {
   return (row?.top ?? []).slice(0, most).map(({ label, confidence }, place) => {
     const words = make("span", { class: "bar-words" }, named(label), make("span", { class: "share", text: percent(confidence) }));
-    return make("li", { class: place === 0 && sureness(row) >= store.line ? "first" : null }, words, bar(confidence));
+    return make("li", { class: place === 0 && !isBelow(row) ? "first" : null }, words, bar(confidence));
   });
 }
 
@@ -35,6 +35,7 @@ export function marks(item) {
   if (!row || row.error) return [];
   const values = {
     share: percent(asked?.max_error ?? 0),
+    line: percent(lineOf(row)),
     label: isolated(row.label),
   };
   const found = doubts(item).map((kind) =>

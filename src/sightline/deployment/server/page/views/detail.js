@@ -5,7 +5,7 @@ import { ability } from "./models.js";
 import { announce, byId, make, named, tell } from "../document.js";
 import { wordsOf } from "../queue/queue.js";
 import { predictPatiently } from "../queue/server.js";
-import { asked, changed, isSame, on, store } from "../queue/store.js";
+import { asked, changed, lineOf, on, store } from "../queue/store.js";
 import { picture } from "./thumbnails.js";
 import { count, isolated, onLanguage, percent, say } from "../words/words.js";
 
@@ -46,6 +46,7 @@ function refresh() {
   const item = store.chosen;
   if (!item) return;
   byId("detail-bars").replaceChildren(...bars(item.row));
+  document.querySelector("#line .scale").style.setProperty("--line-here", String(item.row?.top?.length ? lineOf(item.row) : store.line));
   byId("detail-bars").hidden = !item.row?.top?.length;
   byId("detail-marks").replaceChildren(...marks(item));
 }

@@ -4,7 +4,7 @@ import { smallBar, spoken } from "./answer.js";
 import { announce, byId, make, named } from "../document.js";
 import { choose } from "./detail.js";
 import { askAgain, removeAll, sendAgain } from "../queue/queue.js";
-import { doubts, isStale, on, store } from "../queue/store.js";
+import { doubts, isStale, lineOf, on, store } from "../queue/store.js";
 import { drawAll, thumbnail } from "./thumbnails.js";
 import { count, onLanguage, percent, say } from "../words/words.js";
 
@@ -173,6 +173,7 @@ function mark(item, row = drawn.get(item)) {
     row.querySelector(".cell-doubts").replaceChildren(...chips);
     row.classList.toggle("is-doubtful", found.length > 0);
   }
+  if (item.row && !item.row.error) row.style.setProperty("--line-here", String(lineOf(item.row)));
   const isChosen = item === store.chosen;
   row.classList.toggle("is-chosen", isChosen);
   if (isChosen) row.querySelector(".pick").setAttribute("aria-current", "true");
