@@ -418,7 +418,12 @@ def test_without_a_key_nothing_is_lost(open_page: Any, server: Any, pictures: An
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [(413, "It is too large for this server."), (415, "The server does not read such files."), (504, "too long")],
+    [
+        (413, "It is too large for this server."),
+        (415, "The server does not read such files."),
+        (504, "too long"),
+        (409, "cannot promise"),
+    ],
 )
 def test_a_refusal_is_told_in_our_words_and_the_servers(
     open_page: Any, server: Any, pictures: Any, status: int, words: str

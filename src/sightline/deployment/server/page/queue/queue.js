@@ -101,7 +101,7 @@ async function handle(item, problem) {
 /** A refusal in words: ours by its status, then the server's own. */
 export function wordsOf(problem) {
   if (problem instanceof Unreachable) return say("refused.unreachable");
-  const known = { 401: "key", 413: "large", 415: "kind", 429: "busy", 503: "busy", 504: "late" }[problem.status];
+  const known = { 401: "key", 409: "promise", 413: "large", 415: "kind", 429: "busy", 503: "busy", 504: "late" }[problem.status];
   const ours = say(known ? `refused.${known}` : "refused.other", { status: String(problem.status ?? "") });
   return problem.message ? [ours, problem.message].join(say("list.joint")) : ours;
 }
