@@ -103,6 +103,11 @@ class _InMemory(MultiPartParser):
 
     spool_max_size = 2**40
 
+    def close_files(self) -> None:
+        """Those, too, of a form that was never whole, or whose sender left: Starlette closes them at its own errors."""
+        for file in self._files_to_close_on_error:
+            file.close()
+
 
 async def _form(request: Request, limits: ServerLimits) -> tuple[list[Upload], dict[str, Any]]:
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
@@ -116,22 +121,21 @@ async def _form(request: Request, limits: ServerLimits) -> tuple[list[Upload], d
     )
     try:
         form = await parser.parse()
+        found = [(key, await _uploaded(value)) for key, value in form.multi_items()]
     except MultiPartException as error:
         is_many = error.message.startswith("Too many files")
         words = f"{limits.max_images} pictures at once are allowed" if is_many else printable(error.message)
         raise Refusal(413 if is_many else 400, f"the form cannot be read: {words}.", CLOSING) from error
     except (KeyError, UnicodeDecodeError, ValueError, LookupError) as error:
         raise Refusal(400, "the form cannot be read: its headers are not those of a form.", CLOSING) from error
-    uploads, told = [], {}
-    try:
-        for key, value in form.multi_items():
-            if isinstance(value, UploadFile):
-                uploads.append(Upload(_name(value.filename or "image"), await value.read()))
-            else:
-                told[key] = value
     finally:
-        await form.close()
-    return uploads, told
+        parser.close_files()
+    uploads = [value for _, value in found if isinstance(value, Upload)]
+    return uploads, {key: value for key, value in found if not isinstance(value, Upload)}
+
+
+async def _uploaded(value: UploadFile | str) -> Upload | str:
+    return Upload(_name(value.filename or "image"), await value.read()) if isinstance(value, UploadFile) else value
 
 
 async def _bounded(request: Request, limits: ServerLimits) -> AsyncGenerator[bytes, None]:
