@@ -73,7 +73,8 @@ async function draw(canvas) {
 /** The whole picture, or a tile with words; `release` gives its memory back. */
 export function picture(file, alt) {
   const address = URL.createObjectURL(file);
-  const image = make("img", { alt, src: address });
+  // The answer does not wait until a large picture is drawn.
+  const image = make("img", { alt, src: address, decoding: "async" });
   const frame = make("div", { class: "frame" }, image);
   image.addEventListener("load", () => {
     const side = Math.max(image.naturalWidth, image.naturalHeight);
