@@ -63,7 +63,7 @@ class OpenStudio:
         latest = time.monotonic() + seconds
         while (job := self.get(f"/api/jobs/{name}").json)["state"] == "running":
             assert time.monotonic() < latest, job
-            time.sleep(0.05)
+            time.sleep(0.2)
         return job
 
     def done(self, **asked: Any) -> Any:
