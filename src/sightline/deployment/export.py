@@ -87,7 +87,10 @@ def _lines(told: Mapping[str, Any]) -> list[str]:
     lines.append(f"{'one image':<11}{taken['export']:.2f} ms (bundle {taken['bundle']:.2f})")
     lines.append(f"{'speed':<11}{rate['export']:,.0f} images a second (bundle {rate['bundle']:,.0f})")
     if told["quantised"] is not None and rate["export"] <= rate["bundle"]:
-        lines.append(f"{'not worth':<11}on this machine it is no faster than the network in floating point: keep onnx")
+        keep = told["format"].removesuffix("-int8")
+        lines.append(
+            f"{'not worth':<11}on this machine it is no faster than the network in floating point: keep {keep}"
+        )
     return lines
 
 

@@ -105,6 +105,7 @@ def test_unchecked_it_is_a_package_that_says_what_it_is(tiny_run: sightline.Run,
     assert answer.code == 1, answer.err
     assert "unchecked  coreml is run on macOS alone" in answer.out
     place = tmp_path / "out" / "model.unchecked.mlpackage"
+    assert len({one.stat().st_mode for one in place.rglob("*") if one.is_file()}) == 1, "who reads one reads all"
     package = tools.models.MLModel(str(place), skip_model_load=True)
     bundle = sightline.reopen(tiny_run.bundle.path)
     (images,), (logits,) = package.get_spec().description.input, package.get_spec().description.output

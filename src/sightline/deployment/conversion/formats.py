@@ -126,7 +126,7 @@ FORMATS: dict[str, Format] = {
         has_novelty=False,
     ),
     "coreml": Format(
-        summary="a Core ML package for macOS and iOS; elsewhere than on a Mac with --unchecked alone",
+        summary="a Core ML package for macOS and iOS, compared on a Mac alone",
         file="model.mlpackage",
         runtime="coremltools",
         install="coremltools",

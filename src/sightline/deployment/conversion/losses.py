@@ -75,7 +75,7 @@ def check_loss(
     if faults:
         raise ExportRefused(
             f"{name} does not answer as well as its bundle: {'; '.join(faults)}. Compared on {rows.words}. It was not "
-            "kept. Keep the format onnx."
+            "kept. Keep the same format in floating point."
         )
     return {
         "temperature": model.temperature,

@@ -101,3 +101,7 @@ def _write_coreml(answering: Any, target: Path, told: dict[str, str]) -> None:
     package = coremltools.models.MLModel(spec, weights_dir=package.weights_dir, skip_model_load=True)
     package.user_defined_metadata.update(told)
     package.save(str(target))
+    # It copies some of them from a folder that nobody else may read.
+    usual = (target / "Manifest.json").stat().st_mode, target.stat().st_mode
+    for place in target.rglob("*"):
+        place.chmod(usual[place.is_dir()])
