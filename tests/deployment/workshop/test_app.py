@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
+import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -200,18 +203,32 @@ def test_a_training_is_begun_stopped_and_gone_on_with(
     assert studio.ask("GET", f"/{studio.get(f'/api/run?run={run}').json['report']}", headers={}).status == 200
 
 
+# Stands in for a browser: what it is called with, what lies there, and who may read it.
+BROWSER = """import pathlib, sys, urllib.parse
+place = pathlib.Path(urllib.parse.unquote(urllib.parse.urlsplit(sys.argv[1]).path))
+pathlib.Path(sys.argv[2]).write_text(f"{sys.argv[1]} {place.stat().st_mode & 0o077} {place.read_text()}")
+"""
+
+
 @pytest.mark.slow
-def test_the_command_prints_its_address_and_ends_in_peace(photos: Path) -> None:
-    typed = [sys.executable, "-m", "sightline", "studio", str(photos), "--no-browser"]
-    with subprocess.Popen(typed, stderr=subprocess.PIPE, text=True) as process:
+def test_the_command_leads_a_browser_to_its_address_and_ends_in_peace(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "browser.py").write_text(BROWSER)
+    told = tmp_path / "told.txt"
+    environment = {**os.environ, "BROWSER": f"{sys.executable} {tmp_path / 'browser.py'} %s {told}"}
+    typed = [sys.executable, "-m", "sightline", "studio", str(photos)]
+    with subprocess.Popen(typed, stderr=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stderr is not None
         line = process.stderr.readline()
-        found = re.search(r"the studio is at (http://127\.0\.0\.1:\d+/\?token=[\w-]{43})$", line)
+        found = re.search(r"the studio is at (http://127\.0\.0\.1:\d+/\?token=([\w-]{43}))$", line)
         assert found, line
         with urllib.request.urlopen(found[1], timeout=20) as page:
             assert b"Sightline studio" in page.read()
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=20) == 0
+    called, others, content = told.read_text().split(" ", 2)
+    # Everybody on a machine sees what a program is called with.
+    assert (found[2] in called, others, html.escape(found[1]) in content) == (False, "0", True)
+    assert not Path(urllib.parse.unquote(urllib.parse.urlsplit(called).path)).exists()
 
 
 def test_what_is_no_folder_and_no_port_is_refused(command: Any, tmp_path: Path) -> None:
