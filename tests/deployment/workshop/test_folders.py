@@ -98,6 +98,12 @@ def test_each_command_says_what_would_be_typed(root: Root) -> None:
     assert set(told) == set(COMMANDS)
 
 
+def test_nothing_is_trained_into_runs_that_lead_out(root: Root) -> None:
+    (root.place / "runs").symlink_to(root.place.parent / "outside")
+    with pytest.raises(InvalidValue, match="outside the folder"):
+        asked_of(root, "train", {"source": "birds", "recipe": "fast"})
+
+
 @pytest.mark.parametrize(
     ("kind", "choices"),
     [

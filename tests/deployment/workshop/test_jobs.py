@@ -12,7 +12,7 @@ import pytest
 
 from sightline.deployment.workshop.folders import Root
 from sightline.deployment.workshop.jobs import FOLDER, Jobs
-from sightline.errors import InvalidValue
+from sightline.errors import CannotWrite, InvalidValue
 from sightline.system.files import hold_file
 
 
@@ -83,8 +83,12 @@ def test_a_job_that_is_none_is_refused(tmp_path: Path, name: object) -> None:
         Jobs(Root(tmp_path)).of(name)
 
 
-def test_a_folder_of_jobs_that_leads_elsewhere_is_not_read(tmp_path: Path) -> None:
+def test_a_folder_of_jobs_that_leads_elsewhere_is_neither_read_nor_written(tmp_path: Path) -> None:
     (tmp_path / "outside" / "0001").mkdir(parents=True)
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / FOLDER).symlink_to(tmp_path / "outside")
-    assert Jobs(Root(tmp_path / "pictures")).all() == []
+    jobs = Jobs(Root(tmp_path / "pictures"))
+    assert jobs.all() == []
+    with pytest.raises(CannotWrite, match="is a link"):
+        jobs.start("models", ["models"], {})
+    assert [path.name for path in (tmp_path / "outside").iterdir()] == ["0001"]

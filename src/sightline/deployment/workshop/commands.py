@@ -69,6 +69,7 @@ def _train(root: Root, told: Mapping[str, Any]) -> Asked:
         minutes = _number(told, "minutes", least=0.1, most=_LONGEST_MINUTES)
         budget = ["--time-budget", f"{minutes * 60:.0f}"]
     run = _new_run(root, source, recipe)
+    root.inside(run)  # the folder of runs may be a link that leads out
     arguments = ("train", root.word_of(source), "--recipe", recipe, *budget, "--out", run)
     return Asked(arguments, {"source": root.name_of(source), "run": run})
 

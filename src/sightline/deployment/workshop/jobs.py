@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline.deployment.workshop.folders import Root
-from sightline.errors import InvalidValue
+from sightline.errors import CannotWrite, InvalidValue
 from sightline.system.files import hold_file, is_held, write_json, writing_to
 from sightline.system.stored import parse_json, read_json
 from sightline.system.text import printable
@@ -55,6 +55,8 @@ class Jobs:
         return place.name
 
     def _new_place(self) -> Path:
+        if self._folder.is_symlink():
+            raise CannotWrite(f"{FOLDER} is a link, and nothing is written behind links. Remove it.")
         with writing_to(self._folder):
             self._folder.mkdir(exist_ok=True)
             number = max((int(path.name) for path in self._places()), default=0) + 1
