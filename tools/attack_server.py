@@ -70,8 +70,9 @@ class AttackedServer:
 def _children(pid: int) -> list[int]:
     found = []
     for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in tasks.read_text(encoding="ascii").split():
-            found += [int(child), *_children(int(child))]
+        with contextlib.suppress(OSError):  # a thread ended meanwhile
+            for child in tasks.read_text(encoding="ascii").split():
+                found += [int(child), *_children(int(child))]
     return found
 
 
