@@ -178,6 +178,7 @@ def test_a_report_that_is_a_link_to_elsewhere_is_not_shown(studio: Any, finished
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_a_training_is_begun_stopped_and_gone_on_with(
     studio: Any, open_studio: Any, small_npz: Path, tmp_path: Path
 ) -> None:
