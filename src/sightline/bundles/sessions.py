@@ -110,6 +110,12 @@ class Session:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise InvalidBundle(f"{self.path}: ONNX Runtime cannot run it ({reason}).") from error
 
+    def at_once(self, images: NDArray[np.uint8], names: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Outputs of these names, those that the network has, in the thread that asks: Ctrl-C does not end it."""
+        known = [name for name in names if name in self.output_shapes()]
+        found = self._run(self._session, known, images, options=self._run_options())
+        return dict(zip(known, found, strict=True))
+
     def tensors(self, images: NDArray[Any], names: Sequence[str]) -> list[NDArray[Any]]:
         """Outputs of these names for these images, of any shape: some need not have a row an image."""
         options = self._run_options()

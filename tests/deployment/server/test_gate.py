@@ -23,16 +23,16 @@ class Slow:
 
     def __init__(self, server: Any) -> None:
         self.session, self.is_open, self.num_images = server.model().batcher, threading.Event(), 0
-        collect = server.model().session.collect
+        at_once = server.model().session.at_once
         self.began = threading.Semaphore(0)
 
         def waiting(images, names, **options):
             self.began.release()
             self.is_open.wait(20)
             self.num_images += len(images)
-            return collect(images, names, **options)
+            return at_once(images, names, **options)
 
-        server.model().session.collect = waiting  # type: ignore[method-assign]
+        server.model().session.at_once = waiting  # type: ignore[method-assign]
 
 
 def opened(server: Any, head: str, body: bytes = b"") -> socket.socket:
@@ -168,7 +168,7 @@ def test_a_fault_is_told_in_the_log_alone(make_bundle, start_server: Any, monkey
     def broken(*_: object, **__: object) -> None:
         raise OSError("/secret/place broke")
 
-    monkeypatch.setattr(server.model().session, "collect", broken)
+    monkeypatch.setattr(server.model().session, "at_once", broken)
     found = server.post("/v1/predict", server.png("cat"), "image/png")
     assert (found.status, "secret" in found.json["error"]) == (500, False)
     assert "secret" in server.events("fault")[0]["error"]
@@ -191,7 +191,7 @@ def test_batches_are_only_of_sizes_that_change_no_answer() -> None:
     class Moody:
         """Answers of four images and more differ in the last bit."""
 
-        def collect(self, images, names):
+        def at_once(self, images, names):
             values = images.reshape(len(images), -1).sum(axis=1, keepdims=True).astype(np.float32)
             return {"logits": values + (len(images) >= 4) * np.spacing(values)}
 
@@ -203,7 +203,7 @@ def test_batches_are_only_of_sizes_that_change_no_answer() -> None:
     waiting = [batcher.submit(images[first : first + 3], ("logits",)) for first in (0, 3, 6)]
     found = np.concatenate([one.result(20)["logits"] for one in waiting])
     assert found.tobytes() == b"".join(
-        session.collect(images[row : row + 1], ())["logits"].tobytes() for row in range(9)
+        session.at_once(images[row : row + 1], ())["logits"].tobytes() for row in range(9)
     )
     batcher.retire()
     until(lambda: threading.active_count() == before)

@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,6 +31,8 @@ _LENGTHS = struct.Struct("<II")
 # -P: nothing of the current folder is taken for a module.
 _CHILD = [sys.executable, "-P", "-c", "from sightline.data.decoding.isolation import serve; serve()"]
 _START_SECONDS = 60.0
+# How often it is looked whether an image takes too long.
+_LOOK_SECONDS = 0.05
 
 
 class Watchdog:
@@ -49,9 +52,10 @@ class Watchdog:
 
     def __init__(self, *, timeout_seconds: float = 10.0, memory_mib: int = 1024) -> None:
         self.timeout_seconds, self.memory_mib = timeout_seconds, memory_mib
-        self._turn, self._child = threading.Lock(), None
+        self._turn, self._child, self._alarm = threading.Lock(), None, None
 
     _child: subprocess.Popen[bytes] | None
+    _alarm: _Alarm | None
 
     def decode(
         self, source: Path | bytes, *, color_mode: ColorMode, minimum_size: tuple[int, int] | None = None
@@ -74,6 +78,12 @@ class Watchdog:
 
     def close(self) -> None:
         """End the child, if there is one."""
+        if self._alarm is not None:
+            self._alarm.close()
+            self._alarm = None
+        self._end_child()
+
+    def _end_child(self) -> None:
         child, self._child = self._child, None
         if child is not None:
             child.kill()
@@ -88,21 +98,19 @@ class Watchdog:
     def _ask(self, data: bytes, request: dict[str, Any]) -> NDArray[np.uint8] | str:
         child = self._child = self._child or self._begun()
         assert child.stdin is not None and child.stdout is not None  # noqa: S101, PT018  # pipes were asked for
-        timer = threading.Timer(self.timeout_seconds, child.kill)
-        timer.start()
+        alarm = self._alarm = self._alarm or _Alarm()
+        alarm.set(child, self.timeout_seconds)
         try:
             _write(child.stdin, json.dumps(request).encode(), data)
             about, content = _read(child.stdout)
         except (OSError, EOFError):
-            took_long = not timer.is_alive()
-            self.close()
+            took_long = alarm.clear()
+            self._end_child()
             if took_long:
                 return f"image bytes: decoding it took more than {self.timeout_seconds:g} s and was ended."
             return "image bytes: its decoder ended without an answer."
-        finally:
-            if not timer.is_alive():  # it may have fired when the answer was there already
-                self.close()
-            timer.cancel()
+        if alarm.clear():  # when the answer was there already
+            self._end_child()
         told = json.loads(about)
         return str(told["error"]) if "error" in told else np.frombuffer(content, np.uint8).reshape(told["shape"]).copy()
 
@@ -126,6 +134,39 @@ class Watchdog:
         finally:
             timer.cancel()
         return child
+
+
+class _Alarm:
+    """Ends a process that takes too long, by one thread that looks now and then: a timer an image is a thread each."""
+
+    def __init__(self) -> None:
+        self._lock, self._is_over = threading.Lock(), threading.Event()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._ends, self._has_rung = 0.0, False
+        threading.Thread(target=self._look, name="sightline-alarm", daemon=True).start()
+
+    def set(self, child: subprocess.Popen[bytes], seconds: float) -> None:
+        """From now on it has so long."""
+        with self._lock:
+            self._child, self._ends, self._has_rung = child, time.monotonic() + seconds, False
+
+    def clear(self) -> bool:
+        """It is done; whether it was ended."""
+        with self._lock:
+            self._child = None
+            return self._has_rung
+
+    def close(self) -> None:
+        """Look no more."""
+        self._is_over.set()
+
+    def _look(self) -> None:
+        while not self._is_over.wait(_LOOK_SECONDS):
+            with self._lock:
+                if self._child is not None and time.monotonic() >= self._ends:
+                    self._has_rung = True
+                    self._child.kill()
+                    self._child = None
 
 
 def serve(memory_mib: int) -> None:

@@ -106,7 +106,7 @@ class Batcher:
         found, first = [], 0
         for size in _sizes(len(images), self.sizes):
             self._seen(size)
-            found.append(self._session.collect(images[first : first + size], jobs[0].outputs))
+            found.append(self._session.at_once(images[first : first + size], jobs[0].outputs))
             first += size
         whole = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
         first = 0
@@ -134,13 +134,13 @@ def alike_sizes(session: Session, outputs: tuple[str, ...], images: NDArray[np.u
         outputs: their names.
         images: (16, height, width, channels).
     """
-    session.collect(images[:1], outputs)
+    session.at_once(images[:1], outputs)
     began = time.perf_counter()
-    alone = [session.collect(images[:1], outputs)]
+    alone = [session.at_once(images[:1], outputs)]
     if time.perf_counter() - began > _MOST_SECONDS_TO_TRY:
         return (1,)
-    alone += [session.collect(images[row : row + 1], outputs) for row in range(1, len(images))]
-    together = {size: session.collect(images[:size], outputs) for size in SIZES}
+    alone += [session.at_once(images[row : row + 1], outputs) for row in range(1, len(images))]
+    together = {size: session.at_once(images[:size], outputs) for size in SIZES}
     alike = [size for size, found in together.items() if _is_alike(found, alone)]
     return (*alike, 1)
 

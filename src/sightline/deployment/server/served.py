@@ -74,19 +74,24 @@ class ServedModel:
         names = tuple(name for name in self.session.output_shapes() if name in (*ANSWERS, "features", "novelty"))
         self.batcher.sizes = alike_sizes(self.session, names, images)
 
+    def known_answerer(self, question: Question) -> Answerer | None:
+        """What answered such questions before; None where it has to be made, which takes a while."""
+        with self._lock:
+            kept = self._answerers.get(_key(question))
+            if kept is not None:
+                self._answerers.move_to_end(_key(question))
+            return kept
+
     def answerer(self, question: Question) -> Answerer:
         """What answers such questions; a SightlineError where the bundle cannot."""
-        key = repr((question.asked, question.maps, question.invert))
-        with self._lock:
-            if (kept := self._answerers.get(key)) is not None:
-                self._answerers.move_to_end(key)
-                return kept
+        if (kept := self.known_answerer(question)) is not None:
+            return kept
         makers = dict(detail_makers(self.bundle, question.asked))
         if question.maps:
             makers["maps"] = maps_maker(self.bundle)
         made = Answerer(self.bundle, self.session, question.invert, makers=makers)
         with self._lock:
-            self._answerers[key] = made
+            self._answerers[_key(question)] = made
             if len(self._answerers) > _MOST_ANSWERERS:
                 self._answerers.popitem(last=False)
         return made
@@ -131,6 +136,11 @@ class ServedModel:
                 }
             )
         return found
+
+
+def _key(question: Question) -> str:
+    # By how they are written: True and 1.0 are equal to 1, and refused.
+    return repr((question.asked, question.maps, question.invert))
 
 
 def stamp_of(folder: Path) -> Stamp:
