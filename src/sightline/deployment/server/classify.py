@@ -45,7 +45,9 @@ class Classifier:
         uploads, beside = await uploads_of(request, self.limits)
         told = {**told, **beside}
         model, question = self.models.of(_model_name(told)), question_of(told)
-        answerer = model.known_answerer(question) or await asyncio.to_thread(_answerer, model, question)
+        answerer = model.known_answerer(question)
+        if answerer is None:
+            answerer = await asyncio.to_thread(_answerer, model, question)
         readings = await asyncio.gather(*(self.decoders.read(answerer, upload.content) for upload in uploads))
         rows = await self._rows(model, answerer, question, uploads, readings)
         num_unreadable = sum(reading.pixels is None for reading in readings)
