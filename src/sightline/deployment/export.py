@@ -182,7 +182,7 @@ def export(
     try:
         rows = _rows(opened, form, images) if why is None or form.is_quantised else None
     except NothingToCompare as error:
-        if not unchecked:
+        if not unchecked or form.is_quantised:  # whose setting and temperature only labelled images tell
             raise
         why, found = str(error), places(is_checked=False)
     with staged_files(found.file.parent) as staging:
@@ -237,11 +237,13 @@ def _rows(bundle: Bundle, form: Format, images: Any) -> ComparedRows:
     if not form.is_quantised:
         return rows_to_compare(bundle, images, most=form.most_rows or None)
     rows = rows_to_compare(bundle, images, most=2 * MOST_ROWS)
-    if rows.labels is None or len(rows.labels) < 2:
+    # What hangs together chooses or judges, but not both.
+    is_tied = rows.groups is not None and len(set(rows.groups.tolist())) < 2
+    if rows.labels is None or len(rows.labels) < 2 or is_tied:
         raise InvalidValue(
             f"{printable(str(bundle.path))}: whole numbers are chosen by labelled images, half of which judge what was "
-            f"lost, and there are only {rows.words}. Name images of its classes: --images SOURCE (images=... in "
-            "Python)."
+            f"lost, and there are only {rows.words}{', all of one group' * is_tied}. Name images "
+            "of its classes: --images SOURCE (images=... in Python)."
         )
     return rows
 

@@ -7,6 +7,7 @@ import pytest
 
 import sightline
 from sightline.deployment.conversion.formats import FORMATS, Format
+from sightline.deployment.conversion.places import places_for
 from sightline.errors import InvalidValue, MissingPackage, OutputExists
 
 # Weights in a file or a folder, and what they mean beside them.
@@ -27,7 +28,7 @@ logits = linear.run("FILE", images)
 def convert(bundle, target):
     (tensor,) = onnx.load(bundle.path / "model.onnx").graph.initializer
     place = target
-    if not target.suffix:
+    if target.suffix in ("", ".unchecked"):
         target.mkdir()
         place = target / "weights.npy"
     with place.open("wb") as stream:
@@ -111,6 +112,23 @@ def test_what_can_be_compared_is_compared_even_if_unchecked_would_do(add_format,
     bare = sightline.export(make_bundle(has_parity=False), "linear", unchecked=True)
     assert bare.path.name == "model.unchecked.weights"
     assert "there is nothing to compare an export on" in bare.figures["unchecked"]
+
+
+def test_of_a_folder_that_was_not_compared_the_program_names_the_description(add_format, make_bundle) -> None:
+    add_format("weights")
+    exported = sightline.export(make_bundle(has_parity=False), "linear", unchecked=True)
+    assert exported.path.name == "weights.unchecked"
+    assert (exported.path.parent / "weights.unchecked.json").is_file()
+    assert 'open("weights.unchecked.json")' in exported.readme.read_text()
+
+
+@pytest.mark.parametrize("name", ["onnx", "litert", "openvino", "torch", "coreml", "web-file"])
+def test_an_ending_in_capitals_is_that_of_its_format(name: str, run: Path, tmp_path: Path) -> None:
+    form = FORMATS[name]
+    ending = Path(form.file).suffix
+    found = places_for(sightline.reopen(run / "bundle"), name, form, tmp_path / f"mine{ending.upper()}")
+    assert found.file == tmp_path / f"mine{ending}"
+    assert found.beside == tuple(tmp_path / f"mine{end}" for end in form.beside)
 
 
 def test_unchecked_is_yes_or_no(run: Path) -> None:

@@ -25,6 +25,11 @@ def test_the_program_in_the_readme_answers_as_predict_does(run: Path, photos: Pa
     assert confidence == pytest.approx(float(answers.confidences[0]), abs=1e-6)
 
 
+def test_the_program_in_the_readme_finds_a_file_whatever_its_name(run: Path, photos: Path, answer_of) -> None:
+    exported = sightline.export(run, "onnx", out=run.parent / "elsewhere" / '\U00020bb7 "\U0001f600".onnx')
+    assert answer_of(exported.readme, photos / "dog" / "2.png")[0] == "dog"
+
+
 @pytest.mark.parametrize("rule", ["fit", "fill", "stretch"])
 @pytest.mark.parametrize("mode", ["grey", "rgb"])
 def test_the_program_in_the_readme_prepares_an_image_byte_by_byte(

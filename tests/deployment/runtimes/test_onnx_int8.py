@@ -47,6 +47,22 @@ def test_without_labelled_images_it_is_refused(uneven_bundle: Path) -> None:
         sightline.export(uneven_bundle, "onnx-int8")
 
 
+@pytest.mark.parametrize("name", ["onnx-int8", "litert-int8"])
+def test_where_there_is_no_image_at_all_it_is_refused_even_unchecked(name: str, make_bundle, tmp_path: Path) -> None:
+    with pytest.raises(InvalidValue, match="there is nothing to compare an export on"):
+        sightline.export(make_bundle(has_parity=False), name, out=tmp_path / "out", unchecked=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_where_all_images_hang_together_none_are_left_to_choose_by(run: Path) -> None:
+    place = run / "splits.csv"
+    rows = [line.split(",")[:2] for line in place.read_text().splitlines()[1:]]
+    tied = [f"{row},{split},{'film' if split == 'calibration' else row}" for row, split in rows]
+    place.write_text("\n".join(["row_id,split,group", *tied]) + "\n")
+    with pytest.raises(InvalidValue, match=r"calibration images of .*, all of one group\. Name images of its classes"):
+        sightline.export(run, "onnx-int8")
+
+
 def test_a_network_without_weights_is_refused(make_bundle, dataset) -> None:
     path = make_bundle()
     model = onnx.load(path / "model.onnx")

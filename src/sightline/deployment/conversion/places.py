@@ -59,7 +59,8 @@ def places_for(bundle: Bundle, name: str, form: Format, out: Path | None, *, is_
     ending, mark = Path(form.file).suffix, "" if is_checked else f".{UNCHECKED}"
     is_named = out is not None and ending and out.suffix.lower() == ending
     if out is not None and is_named and (form.is_folder or not out.is_dir()):
-        file = out.with_name(f"{out.stem}{mark}{out.suffix}")
+        # In small letters: `.HTML` and `.XML` are what no writer, and no reader of the name, takes for theirs.
+        file = out.with_name(f"{out.stem}{mark}{ending}")
         report, readme = (file.with_name(f"{file.stem}.{what}") for what in (REPORT, README))
     else:
         folder = out if out is not None else _folder(bundle) / (name if is_checked else f"{name}-{UNCHECKED}")

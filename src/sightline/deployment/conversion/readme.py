@@ -88,9 +88,19 @@ def program(form: Format, bundle: Bundle, *, file: str) -> str:
     """Python that prints label and confidence of the image that is named, with the runtime, NumPy and Pillow alone."""
     spec = bundle.input
     module = form.module()
-    example = module.EXAMPLE.replace('"FILE"', json.dumps(file))
-    example = example.replace('"DESCRIPTION"', json.dumps(description_beside(Path(file)).name))
+    example = module.EXAMPLE.replace('"FILE"', _literal(file))
+    example = example.replace('"DESCRIPTION"', _literal(_description(form, file)))
     return f"{_IMPORTS}{module.IMPORTS}\n{prepared(spec)}{example}{_ANSWER}"
+
+
+def _literal(name: str) -> str:
+    # JSON has two escapes for one character outside of the first 65,536, which Python takes for two.
+    return json.dumps(name, ensure_ascii=False) if name.isprintable() else ascii(name)
+
+
+def _description(form: Format, file: str) -> str:
+    # Of a folder, what stands behind a point is part of its name; there is none yet to be looked at.
+    return f"{file}.json" if form.is_folder else description_beside(Path(file)).name
 
 
 def prepared(spec: InputSpec) -> str:
@@ -137,5 +147,5 @@ def _promises(form: Format, file: str) -> str:
     if form.is_quantised:
         return _NO_PROMISES
     beside = ".json" in form.beside
-    where = f"in {markdown(description_beside(Path(file)).name)}" if beside else "in its metadata"
+    where = f"in {markdown(_description(form, file))}" if beside else "in its metadata"
     return _PROMISES.format(where=where, novel=_NOVEL if form.has_novelty else _NO_NOVEL)
