@@ -114,3 +114,12 @@ def test_a_level_that_is_none_is_refused(confidence: Any) -> None:
     for groups in (None, [1, 1, 2]):
         with pytest.raises(InvalidValue, match=r"confidence must be a number in \(0, 1\)"):
             mean_interval([1.0, 2.0, 3.0], groups, confidence=confidence)
+
+
+@pytest.mark.parametrize("num_groups", [2, 3, 4])
+def test_of_very_few_groups_it_is_as_wide_as_the_groups_are_apart(num_groups: int) -> None:
+    groups = np.repeat(np.arange(num_groups), 5)
+    for confidence in (0.9, 0.95, 0.9999):
+        lower, upper = mean_interval(groups.astype(float), groups, confidence=confidence)
+        assert 0 <= lower < (num_groups - 1) / 2 < upper <= num_groups - 1
+    assert mean_interval(groups.astype(float), groups, confidence=0.9999) == (0, num_groups - 1)

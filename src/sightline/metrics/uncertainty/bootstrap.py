@@ -18,6 +18,7 @@ MOST_DRAWN = 2**23
 # So many units are drawn at once, 8 bytes each.
 _PORTION = 2**20
 _NORMAL = statistics.NormalDist()
+_SMALLEST_SHARE = 1e-12
 
 
 def mean_interval(
@@ -82,7 +83,8 @@ def _bca(sums: NDArray[np.float64], sizes: NDArray[np.float64], confidence: floa
     skew = float((gaps**3).sum()) / (6 * spread) if spread else 0.0
     bounds = []
     for share in ((1 - confidence) / 2, (1 + confidence) / 2):
-        shifted = bias + _NORMAL.inv_cdf(share)
+        # Of two or three groups, Student's t is so wide that it is all of the normal distribution to the last digit.
+        shifted = bias + _NORMAL.inv_cdf(min(max(share, _SMALLEST_SHARE), 1 - _SMALLEST_SHARE))
         bounds.append(_NORMAL.cdf(bias + shifted / (1 - skew * shifted)))
     lower, upper = np.quantile(drawn, bounds).tolist()
     # Of equal values a sum may differ in its last digit.
