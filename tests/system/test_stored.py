@@ -26,6 +26,8 @@ from sightline.system.stored import open_plain, parse_json, read_arrays, read_js
         ("[" + "[]," * 2_100_000 + "0]", "more than 4,000,000 parts"),
         ("[" + "1," * 4_100_000 + "0]", "more than 4,000,000 parts"),
         ('{"a":1,"a":2}', "the key 'a' is given twice"),
+        # Half a megabyte from a stranger; to compare each key with all before it would take many minutes.
+        (f'{{{",".join(f"{chr(34)}{key}{chr(34)}:1" for key in range(60_000))},"59999":2}}', "'59999' is given twice"),
         ("", "Expecting value"),
     ],
 )

@@ -111,6 +111,9 @@ def test_more_than_is_allowed_is_refused(make_bundle, start_server: Any) -> None
     assert server.post("/v1/predict", iter([bytes(9_000)] * 3), "image/png").status == 413  # chunked, without a length
     found = server.post("/v1/predict", *server.form([(f"{number}.png", small) for number in range(3)]))
     assert (found.status, "2 pictures at once" in found.json["error"]) == (413, True)
+    # They are counted before the first of them is looked at, which is none here: there may be millions.
+    found = server.post("/v1/predict", json.dumps({"images": [{"data": "?"}] * 3}), "application/json")
+    assert (found.status, "3 pictures at once" in found.json["error"]) == (413, True)
 
 
 def test_maps_come_as_pictures_and_promises_as_columns(tiny_run: sightline.Run, start_server: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import zlib
@@ -81,7 +82,7 @@ async def uploads_of(request: Request, limits: ServerLimits) -> tuple[list[Uploa
     if kind == "multipart/form-data":
         uploads, told = await _form(request, limits)
     elif kind == "application/json":
-        uploads, told = _json(await body_of(request, limits))
+        uploads, told = await asyncio.to_thread(_json, await body_of(request, limits), limits)
     elif kind in ("", "application/octet-stream") or kind.startswith("image/"):
         content = await body_of(request, limits)
         uploads, told = [Upload(_name(request.query_params.get("name", "image")), content)] if content else [], {}
@@ -93,9 +94,13 @@ async def uploads_of(request: Request, limits: ServerLimits) -> tuple[list[Uploa
         raise Refusal(415, words, CLOSING)
     if not uploads:
         raise Refusal(400, "no picture was sent. Send one as the body, or several as files of a form.")
-    if len(uploads) > limits.max_images:
-        raise Refusal(413, f"{len(uploads)} pictures at once; {limits.max_images} are allowed. Send fewer.")
+    _check_count(len(uploads), limits)
     return uploads, told
+
+
+def _check_count(count: int, limits: ServerLimits) -> None:
+    if count > limits.max_images:
+        raise Refusal(413, f"{count} pictures at once; {limits.max_images} are allowed. Send fewer.")
 
 
 class _InMemory(MultiPartParser):
@@ -147,12 +152,13 @@ async def _bounded(request: Request, limits: ServerLimits) -> AsyncGenerator[byt
         yield part
 
 
-def _json(body: bytes) -> tuple[list[Upload], dict[str, Any]]:
+def _json(body: bytes, limits: ServerLimits) -> tuple[list[Upload], dict[str, Any]]:
     """{"images": [{"name": ..., "data": base64}], and options}."""
     told = json_of(body)
     images = told.pop("images", None)
     if not isinstance(images, list):
         raise Refusal(400, 'JSON must hold "images": a list of {"name": ..., "data": base64 of a file}.')
+    _check_count(len(images), limits)  # before any of them is looked at: there may be millions
     return [_from_json(entry, number) for number, entry in enumerate(images)], told
 
 
