@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import http.client
 import socket
 import threading
 import time
@@ -229,3 +232,20 @@ def test_the_log_is_a_json_object_a_line(make_bundle, start_server: Any, tmp_pat
     server = start_server(make_bundle())
     server.get("/v1/models")
     until(lambda: "/v1/models" in [told["route"] for told in server.events("request")])
+
+
+def test_a_log_that_cannot_be_written_costs_no_answer(make_bundle, start_server: Any) -> None:
+    def write(_: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    server = start_server(make_bundle())
+    server.log.write = write
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)) as connection:
+        connection.connect()
+        connected = connection.sock
+        for _ in range(3):
+            connection.request("POST", "/v1/predict", server.png("cat"))
+            answer = connection.getresponse()
+            assert (answer.status, len(answer.read()) > 0) == (200, True)
+            time.sleep(0.2)  # a fault behind an answer would close what the next one comes by
+        assert connection.sock is connected

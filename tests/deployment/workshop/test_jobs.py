@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from sightline.deployment.workshop.folders import Root
 from sightline.deployment.workshop.jobs import FOLDER, Jobs
 from sightline.errors import CannotWrite, InvalidValue
-from sightline.system.files import hold_file
+from sightline.system.files import hold_file, is_held
 
 
 def wait(told: Callable[[], Any], *, seconds: float = 30) -> None:
@@ -36,6 +37,22 @@ def test_a_command_says_its_result_and_how_it_ended(tmp_path: Path) -> None:
     assert "lenet5" in {row["name"] for row in told["result"]}
     assert jobs.of(refused)["result"] is None
     assert "nowhere: no such folder" in jobs.of(refused)["lines"][-1]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the size of files is bounded elsewhere alone")
+def test_a_command_that_cannot_be_written_down_is_not_at_work_unseen(tmp_path: Path) -> None:
+    import resource
+
+    jobs = Jobs(Root(tmp_path))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))  # as on a disk with little room left
+    try:
+        with pytest.raises(CannotWrite, match=r"job\.json"):
+            jobs.start("serve", ["serve", "imagenet", "--port", "0"], {"long": "a" * 10_000})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not is_held(tmp_path / FOLDER / "0001" / "lock")
+    assert (jobs.all(), jobs.num_begun) == ([], 0)
 
 
 def test_nothing_of_the_folder_is_run_as_python(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 import traceback
@@ -75,7 +76,9 @@ class Telemetry:
     def say(self, event: str, **told: object) -> None:
         """One line of JSON."""
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        print(json_line({"time": now, "event": event, **told}), file=self._log or sys.stderr, flush=True)
+        # Where the disk of the log is full, or nobody reads it any more, requests are answered all the same.
+        with contextlib.suppress(OSError):
+            print(json_line({"time": now, "event": event, **told}), file=self._log or sys.stderr, flush=True)
 
     def page(self) -> bytes:
         """All figures, as Prometheus reads them."""

@@ -47,10 +47,16 @@ class Jobs:
             place = self._new_place()
             words = [word.replace(HERE, self._root.name_of(place)) for word in arguments]
             child = self._begin(place, words)
+            told = {"kind": kind, "arguments": words, "about": dict(about), "pid": child.pid, "started": time.time()}
+            try:
+                write_json(place / _STARTED, told)
+            except BaseException:
+                # What is not written down could be neither seen nor stopped.
+                _end(child.pid)
+                child.wait()
+                raise
             self._children[place.name] = child
             self.num_begun += 1
-        told = {"kind": kind, "arguments": words, "about": dict(about), "pid": child.pid, "started": time.time()}
-        write_json(place / _STARTED, told)
         threading.Thread(target=_note_end, args=(child, place), daemon=True).start()
         return place.name
 
@@ -115,8 +121,8 @@ class Jobs:
         pid = int(read_json(place / _STARTED)["pid"])
         # It runs, so the number is still its own; and its session bears its number.
         with contextlib.suppress(ProcessLookupError):
-            if at_once and sys.platform != "win32":
-                os.killpg(pid, signal.SIGKILL)
+            if at_once:
+                _end(pid)
             else:
                 os.kill(pid, signal.SIGTERM)
 
@@ -169,6 +175,14 @@ def command_line(words: Sequence[str]) -> str:
     """What somebody would type in the studio's folder, on one line."""
     shown = [word.replace(f"{HERE}/", "") for word in words]
     return printable(shlex.join(["sightline", *shown]))
+
+
+def _end(pid: int) -> None:
+    """End a command and all that it started."""
+    if sys.platform == "win32":
+        os.kill(pid, signal.SIGTERM)
+    else:
+        os.killpg(pid, signal.SIGKILL)
 
 
 def _exit_code(child: subprocess.Popen[bytes]) -> int:
