@@ -8,6 +8,7 @@ import pytest
 
 from sightline.deployment.workshop.commands import COMMANDS, asked_of
 from sightline.deployment.workshop.folders import Root, list_folder
+from sightline.deployment.workshop.jobs import HERE
 from sightline.errors import InvalidValue, UnknownName
 
 
@@ -90,7 +91,7 @@ def test_each_command_says_what_would_be_typed(root: Root) -> None:
         "train": "train birds --recipe fast --time-budget 120 --out runs/birds-fast-002",
         "resume": "resume runs/birds-fast-001",
         "report": "report runs/birds-fast-001 --full",
-        "plan": f"{sorting} --dry-run --page {{job}}/plan.html",
+        "plan": f"{sorting} --dry-run --page {HERE}/plan.html",
         "sort": sorting,
         "undo": "sort --undo sorted",
         "export": "export runs/birds-fast-001 onnx",

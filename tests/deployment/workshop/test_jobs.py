@@ -55,6 +55,38 @@ def test_a_command_that_cannot_be_written_down_is_not_at_work_unseen(tmp_path: P
     assert (jobs.all(), jobs.num_begun) == ([], 0)
 
 
+def test_one_that_ended_with_1_and_told_nothing_failed(tmp_path: Path) -> None:
+    for number, result in (("0001", '{"findings": []}\n'), ("0002", ""), ("0003", '{"findings": [')):
+        place = tmp_path / FOLDER / number
+        place.mkdir(parents=True)
+        told = {"kind": "audit", "arguments": ["audit", "a"], "about": {}, "pid": 1, "started": 1.0}
+        (place / "job.json").write_text(json.dumps(told))
+        (place / "result.json").write_text(result)
+        (place / "ended.json").write_text('{"code": 1, "ended": 2.0}')
+    assert [job["state"] for job in Jobs(Root(tmp_path)).all()] == ["failed", "failed", "done"]
+
+
+def test_a_folder_of_any_name_is_what_a_command_is_told(tmp_path: Path) -> None:
+    jobs = Jobs(Root(tmp_path))
+    name = jobs.start("runs", ["runs", "{job}"], {})
+    assert jobs.of(name)["command"] == "sightline runs '{job}'"
+    wait(lambda: jobs.of(name)["state"] == "refused")
+
+
+def test_one_run_is_trained_by_one_command_at_a_time(tmp_path: Path) -> None:
+    jobs = Jobs(Root(tmp_path))
+    first = jobs.start("train", ["serve", "imagenet", "--port", "0"], {"run": "runs/a-001"})
+    for kind in ("train", "resume"):
+        with pytest.raises(InvalidValue, match="runs/a-001 is being trained already"):
+            jobs.start(kind, ["models"], {"run": "runs/a-001"})
+    other = jobs.start("train", ["models"], {"run": "runs/a-002"})
+    jobs.stop(first, at_once=True)
+    wait(lambda: all(job["state"] != "running" for job in jobs.all()))
+    assert [job["name"] for job in jobs.all()] == [other, first]
+    again = jobs.start("resume", ["models"], {"run": "runs/a-001"})
+    wait(lambda: jobs.of(again)["state"] == "done")
+
+
 def test_nothing_of_the_folder_is_run_as_python(tmp_path: Path) -> None:
     (tmp_path / "sightline.py").write_text("raise SystemExit(70)")
     (tmp_path / "numpy.py").write_text("raise SystemExit(70)")

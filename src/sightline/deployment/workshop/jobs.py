@@ -22,8 +22,10 @@ from sightline.system.stored import parse_json, read_json
 from sightline.system.text import printable
 
 FOLDER = ".sightline-studio"
-# In the arguments of a command, the folder of its job.
-HERE = "{job}"
+# In the arguments of a command, the folder of its job; no path holds this letter.
+HERE = "\0job"
+# Two of these at one run would be in each other's way.
+_MAKE_RUNS = ("train", "resume")
 _STARTED, _ENDED, _RESULT, _LOG, _LOCK = "job.json", "ended.json", "result.json", "log.txt", "lock"
 # There as soon as somebody asked it to stop.
 _STOP = "stop"
@@ -44,6 +46,7 @@ class Jobs:
     def start(self, kind: str, arguments: Sequence[str], about: Mapping[str, Any]) -> str:
         """Start `sightline` with these arguments in the studio's folder, and return by which name the job goes."""
         with self._turn:
+            self._check_free(kind, about)
             place = self._new_place()
             words = [word.replace(HERE, self._root.name_of(place)) for word in arguments]
             child = self._begin(place, words)
@@ -59,6 +62,13 @@ class Jobs:
             self.num_begun += 1
         threading.Thread(target=_note_end, args=(child, place), daemon=True).start()
         return place.name
+
+    def _check_free(self, kind: str, about: Mapping[str, Any]) -> None:
+        for job in self.all() if kind in _MAKE_RUNS else ():
+            is_at_it = job["kind"] in _MAKE_RUNS and job["about"].get("run") == about.get("run")
+            if is_at_it and job["state"] == "running":
+                run = printable(str(about.get("run")))
+                raise InvalidValue(f"{run} is being trained already. Look at it under Runs, or stop it first.")
 
     def _new_place(self) -> Path:
         if self._folder.is_symlink():
@@ -164,9 +174,9 @@ class Jobs:
         broken = "stopped" if (place / _STOP).exists() else "failed"
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             ended = read_json(place / _ENDED)
-            return _STATES.get(int(ended["code"]), broken), int(ended["code"]), float(ended["ended"])
+            return _ending(place, int(ended["code"]), broken), int(ended["code"]), float(ended["ended"])
         if child is not None:
-            return _STATES.get(_exit_code(child), broken), _exit_code(child), time.time()
+            return _ending(place, _exit_code(child), broken), _exit_code(child), time.time()
         # It ended while no studio was there to hear how; whole JSON is written by who came to the end.
         return ("done" if _result(place / _RESULT) is not None else "stopped"), None, None
 
@@ -175,6 +185,19 @@ def command_line(words: Sequence[str]) -> str:
     """What somebody would type in the studio's folder, on one line."""
     shown = [word.replace(f"{HERE}/", "") for word in words]
     return printable(shlex.join(["sightline", *shown]))
+
+
+def _ending(place: Path, code: int, broken: str) -> str:
+    # With 1 ends what has findings, which it tells, and also what could not write or was never begun by Python.
+    return broken if code == 1 and not _is_told(place / _RESULT) else _STATES.get(code, broken)
+
+
+def _is_told(path: Path) -> bool:
+    """Whether a file ends as JSON does: the whole of a long one is not read whenever its job is looked at."""
+    with contextlib.suppress(OSError), path.open("rb") as stream:
+        stream.seek(max(0, stream.seek(0, os.SEEK_END) - 2))
+        return stream.read(2).rstrip().endswith((b"}", b"]"))
+    return False
 
 
 def _end(pid: int) -> None:
