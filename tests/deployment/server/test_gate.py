@@ -86,6 +86,18 @@ def test_bodies_on_their_way_are_counted_in_bytes_too(make_bundle, start_server:
     until(lambda: b"sightline_requests_in_flight 0.0" in server.get("/metrics").body)
 
 
+def test_a_packed_body_is_counted_as_large_as_it_may_become(make_bundle, start_server: Any) -> None:
+    server = start_server(make_bundle(), limits={"max_body_mib": 1, "max_in_flight_mib": 1.5})
+    packed = head(1_000).replace("Content-Type", "Content-Encoding: gzip\nContent-Type")
+    zeros = head(600_000).replace("Length: ", f"Length: {'0' * 30}")
+    for first, second in ((packed, packed), (head(1_000_000), zeros)):
+        with opened(server, first):
+            until(lambda: b"sightline_requests_in_flight 1.0" in server.get("/metrics").body)
+            with opened(server, second) as other:
+                assert " 503 " in first_line(other)
+        until(lambda: b"sightline_requests_in_flight 0.0" in server.get("/metrics").body)
+
+
 def test_what_comes_too_late_is_given_up_and_its_place_is_free_again(make_bundle, start_server: Any) -> None:
     server = start_server(make_bundle(), limits={"max_in_flight": 1, "deadline_seconds": 1.0})
     slow = Slow(server)

@@ -181,13 +181,15 @@ class _Passage:
 
 
 def _length(request: Request, limits: ServerLimits) -> int:
-    """How many bytes a body is said to have; of one that does not say it, as many as it may have."""
+    """How many bytes a body is said to have; of one that does not say it, or is packed, as many as it may have."""
+    is_packed = request.headers.get("content-encoding", "identity").strip().lower() != "identity"
     told = request.headers.get("content-length")
     if told is None:
         return limits.max_body_bytes if "transfer-encoding" in request.headers else 0
     if not (told.isascii() and told.isdigit()):
         raise Refusal(400, "Content-Length must be a number of bytes.", CLOSING)
-    return int(told[:20])
+    # Zeros before a number are no part of its length.
+    return max(int(told.lstrip("0")[:20] or 0), limits.max_body_bytes * is_packed)
 
 
 async def _refuse(refusal: Refusal, scope: Scope, passage: _Passage) -> None:
