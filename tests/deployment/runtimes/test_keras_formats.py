@@ -62,6 +62,8 @@ def test_it_answers_as_its_bundle_and_its_program_needs_no_sightline(
         assert list(tried) == ["all in int8", "first 1 in float", "first 3 in float"], "of five layers with weights"
         assert len(set(tried.values())) == 3, "each of them is another network"
         assert f"kept: {told['conversion']['kept']}" in str(exported)
+        timed = told["conversion"]["images_per_second"]
+        assert ("keep litert" in str(exported)) == (timed["kept"] <= timed["float"]), "in the runtime that it is for"
     model = FORMATS[name].module().open_exported(exported.path)
     images = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1), dtype=np.uint8)
     alone = np.concatenate([model.logits(image[None]) for image in images])

@@ -80,13 +80,13 @@ def processor_flags() -> list[str]:
 def _speeds(bundle: Bundle, model: ExportedModel, rows: ComparedRows) -> dict[str, dict[str, float]]:
     """Both with as many threads as their runtimes take by themselves."""
     works: dict[str, Callable[[Any], object]] = {"bundle": session_of(bundle).logits, "export": model.logits}
-    alone = {name: _milliseconds(work, rows.images[:1]) for name, work in works.items()}
+    alone = {name: milliseconds(work, rows.images[:1]) for name, work in works.items()}
     # Of one that takes a second an image, fewer say as much.
     some = rows.images[: max(1, min(PORTION, int(8_000 * MOST_SECONDS / max(alone.values()))))]
     return {
         "milliseconds_per_image": alone,
         "images_per_second": {
-            name: round(1000 * len(some) / _milliseconds(work, some), 1) for name, work in works.items()
+            name: round(1000 * len(some) / milliseconds(work, some), 1) for name, work in works.items()
         },
     }
 
@@ -194,7 +194,7 @@ def _accuracies(
     }
 
 
-def _milliseconds(work: Callable[[Any], object], images: Any) -> float:
+def milliseconds(work: Callable[[Any], object], images: Any) -> float:
     """Median wall time of one call, after one that does not count."""
     work(images)
     taken: list[float] = []

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 # So many layers with weights at the beginning stay in floating point.
 FLOAT_LAYERS = (0, 1, 3, 6)
+FLOAT_FILE = "float.tflite"
 _LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
@@ -50,6 +51,9 @@ def _write_int8(answering: Any, target: Path, measured: NDArray[np.uint8]) -> No
     with tempfile.TemporaryDirectory() as folder:
         answering.export(folder, format="tf_saved_model", verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        target.mkdir()
+        # What whole numbers are to be faster than.
+        (target / FLOAT_FILE).write_bytes(converter.convert())
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: images
         # It quantises what was measured as often as it is asked to, and calls layers by their names.
@@ -57,7 +61,6 @@ def _write_int8(answering: Any, target: Path, measured: NDArray[np.uint8]) -> No
             converter=converter, debug_dataset=lambda: images[:1], debug_options=options()
         )
         layers = _names_of_layers(quantiser)
-        target.mkdir()
         for count in FLOAT_LAYERS:
             if count < len(layers):
                 quantiser.options = options(denylisted_nodes=layers[:count])

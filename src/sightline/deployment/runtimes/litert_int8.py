@@ -15,11 +15,12 @@ import numpy as np
 
 from sightline.deployment.conversion.choosing import first_in_float, try_settings
 from sightline.deployment.conversion.description import ExportedModel, describe, write_beside
+from sightline.deployment.conversion.gate import PORTION, milliseconds
 from sightline.deployment.conversion.losses import without_promises
 from sightline.deployment.conversion.rows import ComparedRows
 from sightline.deployment.runtimes import litert
 from sightline.deployment.runtimes.keras_conversion import convert_keras
-from sightline.deployment.runtimes.keras_writers import FLOAT_LAYERS
+from sightline.deployment.runtimes.keras_writers import FLOAT_FILE, FLOAT_LAYERS
 from sightline.records import Bundle
 
 IMPORTS, EXAMPLE = litert.IMPORTS, litert.EXAMPLE
@@ -37,11 +38,17 @@ def convert(bundle: Bundle, target: Path, rows: ComparedRows) -> dict[str, Any]:
         made = {name: file for name, file in files if file.is_file()}
         settings = ((name, litert.answers_of(file)) for name, file in made.items())
         tried = try_settings(bundle, rows, settings, of=len(made))
+        rates = {
+            name: round(
+                1000 * len(rows.images[:PORTION]) / milliseconds(litert.answers_of(file), rows.images[:PORTION]), 1
+            )
+            for name, file in (("float", folder / FLOAT_FILE), ("kept", made[tried.kept]))
+        }
         shutil.copyfile(made[tried.kept], target)
     told = describe(bundle)
     told |= without_promises(told["calibration"], tried.temperatures[tried.kept], rows)
     write_beside(bundle, target, told)
-    return tried.told()
+    return {**tried.told(), "images_per_second": rates}
 
 
 def open_exported(path: Path) -> ExportedModel:
