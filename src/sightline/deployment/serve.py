@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -75,6 +76,8 @@ def serve(  # noqa: PLR0913  # each is an option of the command line, and none i
     from sightline.deployment.server.limits import ServerLimits
     from sightline.deployment.server.telemetry import Telemetry
 
+    if not 0 <= reload_seconds < math.inf:
+        raise InvalidValue(f"reload_seconds must be a number of at least 0; got {reload_seconds!r}.")
     places = _places(bundle)
     chosen = ServerLimits(**(limits or {}))
     is_loopback = host in _LOOPBACK

@@ -138,10 +138,15 @@ def _configure(config: Any, values: dict[str, Any]) -> None:
         getattr(config, f"set_{name}")(value)
 
 
-@contextlib.contextmanager
-def without_retracing_notes() -> Iterator[None]:
+def without_retracing_notes() -> contextlib.AbstractContextManager[None]:
     """While it is open, TensorFlow does not call it an oversight that several networks are compiled in one process."""
-    logger = logging.getLogger("tensorflow")
+    return without_warnings("tensorflow")
+
+
+@contextlib.contextmanager
+def without_warnings(name: str) -> Iterator[None]:
+    """While it is open, the logger of a library tells errors alone."""
+    logger = logging.getLogger(name)
     usual = logger.level
     logger.setLevel(logging.ERROR)
     try:

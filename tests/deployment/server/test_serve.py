@@ -231,6 +231,8 @@ def test_the_page_may_run_its_own_files_alone(make_bundle, start_server: Any) ->
         (["imagenet", "--host", "nowhere.invalid"], "host must be"),
         (["imagenet", "--max-images", "0"], "max_images"),
         (["imagenet", "--deadline", "nan"], "deadline_seconds"),
+        (["imagenet", "--reload", "-1"], "reload_seconds"),
+        (["imagenet", "--reload", "nan"], "reload_seconds"),
         (["imagenet", "--keys", "nowhere.txt"], "--keys nowhere.txt"),
         (["imagenet", "--tls", "nowhere.pem", "nokey.pem"], "tls must be"),
     ],

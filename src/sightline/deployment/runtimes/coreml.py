@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from sightline.deployment.runtimes.keras_conversion import convert_keras
 from sightline.deployment.runtimes.onnx import PREFIX
 from sightline.errors import InvalidBundle, require
 from sightline.records import Bundle
+from sightline.system.backends import without_warnings
 
 IMPORTS = """\
 import coremltools
@@ -39,13 +39,8 @@ TAKES = (
 def quietly() -> Iterator[None]:
     """While it is imported: it warns of each library that is younger than itself, and of those that are missing."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    logger = logging.getLogger("coremltools")
-    usual = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
+    with without_warnings("coremltools"):
         yield
-    finally:
-        logger.setLevel(usual)
 
 
 def convert(bundle: Bundle, target: Path) -> dict[str, Any]:
