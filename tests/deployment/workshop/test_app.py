@@ -128,6 +128,22 @@ def test_pictures_are_answered_by_the_bundle_of_a_run(studio: Any, finished: str
     assert studio.ask("POST", f"/api/predict?model={finished}", content, {}).status == 401
 
 
+def test_a_bundle_that_vanished_is_told(studio: Any, finished: str, photos: Path, tmp_path: Path) -> None:
+    content = (photos / "dog" / "1.png").read_bytes()
+    assert studio.ask("POST", f"/api/predict?model={finished}", content, image(studio)).status == 200
+    shutil.rmtree(tmp_path / finished / "bundle")
+    for _ in range(2):
+        reply = studio.ask("POST", f"/api/predict?model={finished}", content, image(studio))
+        assert (reply.status, "its bundle is gone" in reply.json["error"]) == (400, True)
+
+
+def test_a_name_that_no_file_has_is_refused_in_words(studio: Any, finished: str) -> None:
+    asked = {"kind": "sort", "run": finished, "source": "photos", "into": "\ud800"}
+    for path in ("/api/jobs", "/api/command"):
+        reply = studio.post(path, asked)
+        assert (path, reply.status, reply.json["error"][:6]) == (path, 400, "a path")
+
+
 def image(studio: Any) -> dict[str, str]:
     token = studio.address.partition("token=")[2]
     return {"Authorization": f"Bearer {token}", "Content-Type": "application/octet-stream"}

@@ -22,7 +22,11 @@ def root(tmp_path: Path) -> Root:
 
 
 @pytest.mark.parametrize(
-    "named", ["..", "../outside", "birds/../../outside", "/etc", "way-out", "way-out/new", "a\0b", None, 7, "x" * 5000]
+    "named",
+    [
+        *("..", "../outside", "birds/../../outside", "/etc", "way-out", "way-out/new", "a\0b", None, 7, "x" * 5000),
+        *("\ud800", "birds/\udfff", "x" * 256, "猫" * 86),
+    ],
 )
 def test_a_path_that_leads_out_is_refused(root: Root, named: object) -> None:
     with pytest.raises(InvalidValue, match=r"outside the folder|below the studio's folder"):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sightline.deployment.workshop.folders import Root
-from sightline.deployment.workshop.jobs import FOLDER, Jobs
+from sightline.deployment.workshop.jobs import FOLDER, MOST_JOBS, Jobs
 from sightline.errors import CannotWrite, InvalidValue
 from sightline.system.files import hold_file, is_held
 
@@ -118,11 +118,58 @@ def test_of_one_that_ended_unheard_whole_json_says_that_it_came_to_its_end(tmp_p
         (place / "job.json").write_text(json.dumps(told))
         (place / "result.json").write_text(result)
         (place / "lock").touch()
-    assert [job["state"] for job in jobs.all()] == ["stopped", "done"]
+    assert [job["state"] for job in jobs.all()] == ["unheard", "done"]
     with (tmp_path / FOLDER / "0001" / "lock").open("ab") as held:
         hold_file(held.fileno())
         assert jobs.of("0001")["state"] == "running"
     jobs.stop("0001")  # it is over, so no process of that number is touched
+    (tmp_path / FOLDER / "0002" / "stop").touch()
+    assert jobs.of("0002")["state"] == "stopped"
+
+
+def test_no_file_of_a_job_that_is_a_link_is_read_or_written(tmp_path: Path) -> None:
+    secret, untouched = tmp_path / "secret.txt", tmp_path / "untouched"
+    secret.write_text('{"code": 0, "ended": 2.0}\n')
+    place = tmp_path / "pictures" / FOLDER / "0001"
+    place.mkdir(parents=True)
+    told = {"kind": "audit", "arguments": ["audit", "a"], "about": {}, "pid": 1, "started": 1.0}
+    (place / "job.json").write_text(json.dumps(told))
+    for name in ("log.txt", "result.json", "ended.json"):
+        (place / name).symlink_to(secret)
+    (place / "stop").symlink_to(untouched)
+    (place / "lock").touch()
+    jobs = Jobs(Root(tmp_path / "pictures"))
+    found = jobs.of("0001")
+    assert (found["lines"], found["result"], found["code"], found["state"]) == ([], None, None, "stopped")
+    with (place / "lock").open("ab") as held:  # as a command at work does
+        hold_file(held.fileno())
+        (place / "job.json").write_text(json.dumps(told | {"pid": 2**22 + 1}))
+        jobs.stop("0001")
+    assert not untouched.exists()
+    (place / "job.json").unlink()
+    (place / "job.json").symlink_to(secret)
+    with pytest.raises(InvalidValue, match="was not written down whole"):
+        jobs.of("0001")
+    (place.parent / "0002").symlink_to(place)
+    with pytest.raises(InvalidValue, match="no job is called"):
+        jobs.of("0002")
+
+
+def test_of_many_commands_the_last_are_kept_and_none_at_work_goes(tmp_path: Path) -> None:
+    told = {"kind": "runs", "arguments": ["runs"], "about": {}, "pid": 1, "started": 1.0}
+    for number in (*range(1, MOST_JOBS + 1), 9999):
+        place = tmp_path / FOLDER / f"{number:04d}"
+        place.mkdir(parents=True)
+        (place / "job.json").write_text(json.dumps(told))
+        (place / "lock").touch()
+    jobs = Jobs(Root(tmp_path))
+    with (tmp_path / FOLDER / "0001" / "lock").open("ab") as held:
+        hold_file(held.fileno())
+        name = jobs.start("models", ["models"], {})
+    kept = sorted(int(path.name) for path in (tmp_path / FOLDER).iterdir())
+    assert (name, kept) == ("10000", [1, *range(3, MOST_JOBS + 1), 9999, 10_000])
+    assert [job["name"] for job in jobs.all()][:2] == ["10000", "9999"]
+    wait(lambda: jobs.of(name)["state"] == "done")
 
 
 @pytest.mark.parametrize("name", ["0009", "..", "../..", "", None, "1", "0001/..", "\u0660\u0661"])

@@ -18,6 +18,7 @@ from sightline.system.text import is_address, printable
 _MOST_ENTRIES = 5_000
 _MOST_LISTED = 500
 _BUNDLE_OF_OURS = "imagenet"
+_LONGEST_PATH, _LONGEST_NAME = 4096, 255
 
 
 class Root:
@@ -31,7 +32,7 @@ class Root:
 
     def inside(self, named: object) -> Path:
         """The path that is named, links followed, there or not; an InvalidValue where it leads out of the folder."""
-        if not isinstance(named, str) or "\0" in named or len(named) > 4096:
+        if not isinstance(named, str) or not _can_be_a_path(named):
             raise InvalidValue("a path below the studio's folder is needed, such as photos/birds.")
         path = absolute_path(self.place / named)
         if path != self.place and self.place not in path.parents:
@@ -48,6 +49,14 @@ class Root:
         is_taken = name in SOURCES or name == _BUNDLE_OF_OURS or is_address(name)
         # A name may be that of an option, of a data set, or of a home.
         return f"./{name}" if is_taken or name.startswith(("-", "~")) else name
+
+
+def _can_be_a_path(named: str) -> bool:
+    try:
+        parts = os.fsencode(named).split(b"/")
+    except UnicodeEncodeError:  # half a letter, which no name of a file holds
+        return False
+    return "\0" not in named and len(named) <= _LONGEST_PATH and max(map(len, parts)) <= _LONGEST_NAME
 
 
 def list_folder(root: Root, named: object) -> dict[str, Any]:

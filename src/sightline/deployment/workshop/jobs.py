@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +20,7 @@ from typing import Any
 from sightline.deployment.workshop.folders import Root
 from sightline.errors import CannotWrite, InvalidValue
 from sightline.system.files import hold_file, is_held, write_json, writing_to
-from sightline.system.stored import parse_json, read_json
+from sightline.system.stored import open_plain, parse_json, read_json
 from sightline.system.text import printable
 
 FOLDER = ".sightline-studio"
@@ -29,7 +31,9 @@ _MAKE_RUNS = ("train", "resume")
 _STARTED, _ENDED, _RESULT, _LOG, _LOCK = "job.json", "ended.json", "result.json", "log.txt", "lock"
 # There as soon as somebody asked it to stop.
 _STOP = "stop"
-_MOST_JOBS, _MOST_LINES, _MOST_LOG, _MOST_RESULT = 100, 40, 2**16, 2**26
+MOST_JOBS = 100
+"""So many are kept; with each that begins, older ones that are over go."""
+_MOST_LINES, _MOST_LOG, _MOST_RESULT = 40, 2**16, 2**26
 _STATES = {0: "done", 1: "done", 2: "refused", 129: "stopped", 130: "stopped", 143: "stopped"}
 
 
@@ -60,6 +64,7 @@ class Jobs:
                 raise
             self._children[place.name] = child
             self.num_begun += 1
+            self._forget_old()
         threading.Thread(target=_note_end, args=(child, place), daemon=True).start()
         return place.name
 
@@ -75,15 +80,26 @@ class Jobs:
             raise CannotWrite(f"{FOLDER} is a link, and nothing is written behind links. Remove it.")
         with writing_to(self._folder):
             self._folder.mkdir(exist_ok=True)
-            number = max((int(path.name) for path in self._places()), default=0) + 1
+            number = max((int(path.name) for path in self._numbered()), default=0) + 1
             place = self._folder / f"{number:04d}"
             place.mkdir()
         return place
 
-    def _places(self) -> list[Path]:
+    def _numbered(self) -> list[Path]:
         if not self._folder.is_dir() or self._folder.is_symlink():
             return []
-        return sorted((path for path in self._folder.iterdir() if path.name.isdecimal()), reverse=True)
+        found = [path for path in self._folder.iterdir() if path.name.isascii() and path.name.isdecimal()]
+        return sorted(found, key=lambda path: int(path.name), reverse=True)
+
+    def _places(self) -> list[Path]:
+        """Those of jobs, the last one first; what a link leads to is none."""
+        return [path for path in self._numbered() if path.is_dir() and not path.is_symlink()]
+
+    def _forget_old(self) -> None:
+        for place in self._places()[MOST_JOBS:]:
+            if self._state(place)[0] != "running":
+                self._children.pop(place.name, None)
+                shutil.rmtree(place, ignore_errors=True)
 
     def _begin(self, place: Path, words: Sequence[str]) -> subprocess.Popen[bytes]:
         # -P: nothing of the studio's folder is taken for a module.
@@ -115,7 +131,7 @@ class Jobs:
     def all(self) -> list[dict[str, Any]]:
         """The latest ones, without their results, the last one first."""
         found = []
-        for place in self._places()[:_MOST_JOBS]:
+        for place in self._places()[:MOST_JOBS]:
             with contextlib.suppress(InvalidValue):
                 found.append(self._told(place))
         return found
@@ -126,9 +142,9 @@ class Jobs:
         told = self._told(place)
         if told["state"] != "running":
             return
-        with writing_to(place):
-            (place / _STOP).touch()
-        pid = int(read_json(place / _STARTED)["pid"])
+        with writing_to(place), contextlib.suppress(FileExistsError):
+            os.close(os.open(place / _STOP, os.O_WRONLY | os.O_CREAT | os.O_EXCL))  # so, no link is followed
+        pid = int(read_json(_own(place / _STARTED))["pid"])
         # It runs, so the number is still its own; and its session bears its number.
         with contextlib.suppress(ProcessLookupError):
             if at_once:
@@ -148,7 +164,7 @@ class Jobs:
 
     def _told(self, place: Path) -> dict[str, Any]:
         try:
-            told = read_json(place / _STARTED)
+            told = read_json(_own(place / _STARTED))
             words, kind, about = [str(word) for word in told["arguments"]], str(told["kind"]), dict(told["about"])
             started = float(told["started"])
         except (OSError, ValueError, TypeError, KeyError) as error:
@@ -169,16 +185,17 @@ class Jobs:
         child = self._children.get(place.name)
         if child is not None and child.poll() is None:
             return "running", None, None
-        if child is None and is_held(place / _LOCK):
+        if child is None and not (place / _LOCK).is_symlink() and is_held(place / _LOCK):
             return "running", None, None
-        broken = "stopped" if (place / _STOP).exists() else "failed"
+        broken = "stopped" if os.path.lexists(place / _STOP) else "failed"
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            ended = read_json(place / _ENDED)
+            ended = read_json(_own(place / _ENDED))
             return _ending(place, int(ended["code"]), broken), int(ended["code"]), float(ended["ended"])
         if child is not None:
             return _ending(place, _exit_code(child), broken), _exit_code(child), time.time()
         # It ended while no studio was there to hear how; whole JSON is written by who came to the end.
-        return ("done" if _result(place / _RESULT) is not None else "stopped"), None, None
+        unheard = "stopped" if broken == "stopped" else "unheard"
+        return ("done" if _result(place / _RESULT) is not None else unheard), None, None
 
 
 def command_line(words: Sequence[str]) -> str:
@@ -192,9 +209,16 @@ def _ending(place: Path, code: int, broken: str) -> str:
     return broken if code == 1 and not _is_told(place / _RESULT) else _STATES.get(code, broken)
 
 
+def _own(path: Path) -> Path:
+    """A file of a job, unless it is a link: a folder that came from elsewhere may hold some that lead out of it."""
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, "it is a link, and none is followed here", str(path))
+    return path
+
+
 def _is_told(path: Path) -> bool:
     """Whether a file ends as JSON does: the whole of a long one is not read whenever its job is looked at."""
-    with contextlib.suppress(OSError), path.open("rb") as stream:
+    with contextlib.suppress(OSError), open_plain(_own(path)) as stream:
         stream.seek(max(0, stream.seek(0, os.SEEK_END) - 2))
         return stream.read(2).rstrip().endswith((b"}", b"]"))
     return False
@@ -217,12 +241,12 @@ def _exit_code(child: subprocess.Popen[bytes]) -> int:
 def _note_end(child: subprocess.Popen[bytes], place: Path) -> None:
     child.wait()
     with contextlib.suppress(Exception):  # the disk is full, or the folder was removed: then it is not known later
-        write_json(place / _ENDED, {"code": _exit_code(child), "ended": time.time()})
+        write_json(_own(place / _ENDED), {"code": _exit_code(child), "ended": time.time()})
 
 
 def _last_lines(path: Path) -> list[str]:
     try:
-        with path.open("rb") as stream:
+        with open_plain(_own(path)) as stream:
             stream.seek(max(0, stream.seek(0, os.SEEK_END) - _MOST_LOG))
             text = stream.read(_MOST_LOG).decode("utf-8", "replace")
     except OSError:
@@ -233,7 +257,7 @@ def _last_lines(path: Path) -> list[str]:
 def _result(path: Path) -> Any:
     """The JSON that a command printed; None where it printed none, or not all of it."""
     try:
-        with path.open("rb") as stream:
+        with open_plain(_own(path)) as stream:
             content = stream.read(_MOST_RESULT + 1)
         return parse_json(content.decode("utf-8")) if 0 < len(content) <= _MOST_RESULT else None
     except (OSError, ValueError, json.JSONDecodeError):
