@@ -10,6 +10,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sightline.bundles.prediction import Answerer, Reading
 from sightline.data.decoding.isolation import Watchdog
 from sightline.system.workers import available_processors
@@ -37,6 +40,10 @@ class Decoders:
         """One file as a network is fed it, or why it cannot be read; cancelled before its turn, it costs nothing."""
         return await self.call(lambda: self._read(answerer, content))
 
+    async def pixels(self, content: bytes, *, minimum_size: tuple[int, int]) -> NDArray[np.uint8]:
+        """One file as (height, width, 3) uint8; an UnreadableImage says why it is none. A large one may be reduced."""
+        return await self.call(lambda: self._decode(content, minimum_size))
+
     async def call(self, work: Callable[[], Result]) -> Result:
         """Something that takes a processor for a while, in its turn."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -52,6 +59,13 @@ class Decoders:
         for watchdog in self._watchdogs:
             with contextlib.suppress(OSError):
                 watchdog.close()
+
+    def _decode(self, content: bytes, minimum_size: tuple[int, int]) -> NDArray[np.uint8]:
+        watchdog = self._free.get()
+        try:
+            return watchdog.decode(content, color_mode="rgb", minimum_size=minimum_size)
+        finally:
+            self._free.put(watchdog)
 
     def _read(self, answerer: Answerer, content: bytes) -> Reading:
         watchdog = self._free.get()

@@ -161,7 +161,7 @@ def read_journal(path: Path) -> Journal:
             path, f"was written for {printable(str(found.into))}, from which this folder was moved or copied"
         )
     names = (*found.folders, *(name for step in found.steps for name in (step.source, step.target)))
-    outside = next((name for name in names if not _is_inside(name)), None)
+    outside = next((name for name in names if not is_inside(name)), None)
     if outside is not None:
         raise _refused(path, f"names {printable(outside)}, which lies outside of the folder")
     # What a person or a power cut left behind its steps says at most that they were gone through.
@@ -185,7 +185,8 @@ def _steps(lines: Sequence[str]) -> Iterator[Step]:
     raise ValueError("it has no end")
 
 
-def _is_inside(name: str) -> bool:
+def is_inside(name: str) -> bool:
+    """Whether a path that a stranger may have written stays in the folder that it is put behind, links aside."""
     try:
         os.fsencode(name)
     except UnicodeEncodeError:  # half a letter, which no name of a file holds

@@ -89,7 +89,7 @@ def make_plan(journal: Journal, rows: Iterable[Mapping[str, Any]], class_names: 
     with reporter().bar("planning", total=len(answered)) as bar:
         for name, row in answered:
             bar.advance(1)
-            step = _step(journal.source, name)
+            step = unplaced_step(journal.source, name)
             if isinstance(step, str):
                 left.append((name, step))
                 continue
@@ -100,18 +100,18 @@ def make_plan(journal: Journal, rows: Iterable[Mapping[str, Any]], class_names: 
             images.append(PlannedImage(name, target, of, _about(row)))
             steps.append(Step(name, target, step.num_bytes, step.time))
             for companion in beside.get(name, ()):
-                found = _step(journal.source, companion)
+                found = unplaced_step(journal.source, companion)
                 if isinstance(found, str):
                     left.append((companion, found))
                     continue
                 there = places.companion(target, name_beside(name, target, companion))
                 steps.append(Step(companion, there, found.num_bytes, found.time))
-    folders = _missing_folders(journal.into, (step.target for step in steps))
+    folders = missing_folders(journal.into, (step.target for step in steps))
     plan = Plan(replace(journal, folders=folders, steps=steps), images, left, places.folders)
     return replace(plan, journal=replace(plan.journal, told=Told(plan.counts(), plan.num_unreadable, left)))
 
 
-def _step(source: Path, name: str) -> Step | str:
+def unplaced_step(source: Path, name: str) -> Step | str:
     """What a file is now; or why it is left where it is."""
     try:
         found = os.lstat(source / name)
@@ -139,7 +139,7 @@ def _about(row: Mapping[str, Any]) -> str:
     return f"{row['label']} {row['confidence']:.3f}{among}{''.join(f', {note}' for note in notes)}"
 
 
-def _missing_folders(into: Path, targets: Iterable[str]) -> list[str]:
+def missing_folders(into: Path, targets: Iterable[str]) -> list[str]:
     """Every folder that the targets need and that is not there, outer ones first."""
     needed: dict[str, None] = {}
     for target in targets:

@@ -203,7 +203,7 @@ def _copy(source: Path, target: Path, *, is_verified: bool = False) -> None:
                 os.fsync(stream.fileno())
             if sha256_of(source) != sha256_of(partial):
                 raise OSError(errno.EIO, "what was copied is not what lay there", str(target))
-        _put(partial, target)
+        put_if_free(partial, target)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -211,7 +211,7 @@ def _copy(source: Path, target: Path, *, is_verified: bool = False) -> None:
 def _move(source: Path, target: Path) -> None:
     """Under another name on the same disk; to another disk copied, compared and only then removed."""
     try:
-        _put(source, target)
+        put_if_free(source, target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
@@ -220,7 +220,7 @@ def _move(source: Path, target: Path) -> None:
         source.unlink()
 
 
-def _put(place: Path, target: Path) -> None:
+def put_if_free(place: Path, target: Path) -> None:
     """Rename, and never onto what is there: a FileExistsError."""
     try:
         os.link(place, target, follow_symlinks=False)

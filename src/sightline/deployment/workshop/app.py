@@ -34,8 +34,9 @@ from sightline.deployment.workshop.findings import shown_audit
 from sightline.deployment.workshop.folders import Root, list_folder
 from sightline.deployment.workshop.jobs import Jobs, command_line
 from sightline.deployment.workshop.looking import Sources
+from sightline.deployment.workshop.sets.routes import set_routes
 from sightline.deployment.workshop.trainings import list_runs, look_at_run
-from sightline.errors import SightlineError
+from sightline.errors import CannotWrite, OutputExists, SightlineError
 from sightline.evaluation.report import FILE as REPORT
 from sightline.system.backends import installed_backends
 from sightline.system.paths import absolute_path
@@ -54,6 +55,8 @@ _POLICY_OF_SHOWN = (
 )
 _SHOWN = "/shown/"
 _MOST_SHOWN = 1000
+# What is not the fault of the question.
+_STATUS: dict[type[SightlineError], int] = {CannotWrite: 507, OutputExists: 409}
 _HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -158,7 +161,7 @@ def _routes(studio: Studio) -> list[Route]:
     async def begin(request: Request) -> Response:
         told = await _told(request, studio)
         asked = asked_of(root, told.get("kind"), told)
-        name = await asyncio.to_thread(jobs.start, str(told["kind"]), asked.arguments, asked.about)
+        name = await asyncio.to_thread(jobs.start, str(told["kind"]), asked.arguments, asked.about, files=asked.files)
         return as_json(await asyncio.to_thread(jobs.of, name))
 
     async def command(request: Request) -> Response:
@@ -195,6 +198,7 @@ def _routes(studio: Studio) -> list[Route]:
         Route("/api/command", command, methods=["POST"]),
         Route("/api/pictures", pictures, methods=["POST"]),
         Route("/api/predict", predict, methods=["POST"]),
+        *set_routes(root, jobs, studio.answers.decoders, studio.limits),
     ]
 
 
@@ -296,4 +300,5 @@ async def _told_absence(_: Request, error: Exception) -> Response:
 
 
 async def _told_mistake(_: Request, error: Exception) -> Response:
-    return as_json({"error": printable(str(error))}, status=400)
+    status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 400)
+    return as_json({"error": printable(str(error))}, status=status)

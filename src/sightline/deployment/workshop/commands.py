@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sightline.bundles.bundle import load_bundle
+from sightline.bundles.trust.details import USUAL, usual_makers
 from sightline.configuration.recipes import RECIPES
 from sightline.deployment.conversion.formats import format_of
 from sightline.deployment.sorting.journal import WAYS
-from sightline.deployment.workshop.folders import Root
+from sightline.deployment.workshop.folders import RUNS, Root
 from sightline.deployment.workshop.jobs import HERE
-from sightline.errors import InvalidValue, pick
+from sightline.deployment.workshop.sets.asking import table_of
+from sightline.deployment.workshop.sets.contents import pictures_below, set_at
+from sightline.deployment.workshop.sets.naming import SERIES
+from sightline.errors import InvalidValue, SightlineError, pick
+from sightline.evaluation.measuring.judging import recorded_source
 from sightline.system.paths import portable_name
 
-RUNS = "runs"
-PLAN_PAGE = "plan.html"
+# Files of a job beside its output.
+PLAN_PAGE, ANSWERS, _PICTURES = "plan.html", "answers.jsonl", "pictures.csv"
+_JOB_DEPTH = 2
 _LONGEST_MINUTES = 7 * 24 * 60
 
 
@@ -28,10 +36,12 @@ class Asked:
     Attributes:
         arguments: behind `sightline`.
         about: what the page shows of it beside the command line.
+        files: that it reads from the folder of its job, by name.
     """
 
     arguments: tuple[str, ...]
     about: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 def asked_of(root: Root, kind: object, told: Mapping[str, Any]) -> Asked:
@@ -70,8 +80,14 @@ def _train(root: Root, told: Mapping[str, Any]) -> Asked:
         budget = ["--time-budget", f"{minutes * 60:.0f}"]
     run = _new_run(root, source, recipe)
     root.inside(run)  # the folder of runs may be a link that leads out
-    arguments = ("train", root.word_of(source), "--recipe", recipe, *budget, "--out", run)
+    # Pictures of one recording are alike: none of it is tested on what another taught.
+    series = ["--set", f"data.group_by={SERIES}"] if _has_series(source) else []
+    arguments = ("train", root.word_of(source), "--recipe", recipe, *budget, *series, "--out", run)
     return Asked(arguments, {"source": root.name_of(source), "run": run})
+
+
+def _has_series(source: Path) -> bool:
+    return source.is_dir() and any(re.search(SERIES, name) for name in pictures_below(source))
 
 
 def _new_run(root: Root, source: Path, recipe: str) -> str:
@@ -124,6 +140,28 @@ def _export(root: Root, told: Mapping[str, Any]) -> Asked:
     return Asked(("export", run, name), {"run": run, "format": name})
 
 
+def _mistakes(root: Root, told: Mapping[str, Any]) -> Asked:
+    place = run_at(root, told.get("run"))
+    run = root.name_of(place)
+    try:
+        source: str | None = root.name_of(root.inside(recorded_source(load_bundle(place))))
+    except SightlineError:  # it does not say so, or its pictures lie elsewhere; the command tells what it can
+        source = None
+    return Asked(("mistakes", run), {"run": run, "source": source})
+
+
+def _answers(root: Root, told: Mapping[str, Any]) -> Asked:
+    place = run_at(root, told.get("run"))
+    source, run = set_at(root, told.get("source")), root.name_of(place)
+    promised = usual_makers(load_bundle(place))[0]
+    unsure = ["--max-error", f"{USUAL.max_error:g}"] if "abstention" in promised else []
+    novel = ["--novelty", f"{USUAL.novelty:g}"] if "novelty" in promised else []
+    out = f"{HERE}/{ANSWERS}"
+    arguments = ("predict", run, f"{HERE}/{_PICTURES}", "--top", "2", *unsure, *novel, "--out", out)
+    table = table_of(root, source, job_depth=_JOB_DEPTH)
+    return Asked(arguments, {"run": run, "source": root.name_of(source)}, {_PICTURES: table})
+
+
 def _number(told: Mapping[str, Any], name: str, *, least: float, most: float) -> float:
     value = told.get(name, least)
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
@@ -136,6 +174,8 @@ COMMANDS: dict[str, Callable[[Root, Mapping[str, Any]], Asked]] = {
     "audit": _audit,
     "train": _train,
     "resume": _resume,
+    "answers": _answers,
+    "mistakes": _mistakes,
     "report": _report,
     "plan": _plan,
     "sort": _sort,

@@ -18,6 +18,8 @@ from sightline.system.text import is_address, printable
 _MOST_ENTRIES = 5_000
 _MOST_LISTED = 500
 _BUNDLE_OF_OURS = "imagenet"
+RUNS = "runs"
+"""Where the commands of the studio keep what they train."""
 _LONGEST_PATH, _LONGEST_NAME = 4096, 255
 
 

@@ -15,11 +15,12 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from sightline.deployment.workshop.folders import Root
 from sightline.errors import CannotWrite, InvalidValue
-from sightline.system.files import hold_file, is_held, write_json, writing_to
+from sightline.system.files import hold_file, is_held, write_atomically, write_json, writing_to
 from sightline.system.stored import open_plain, parse_json, read_json
 from sightline.system.text import printable
 
@@ -33,6 +34,7 @@ _STARTED, _ENDED, _RESULT, _LOG, _LOCK = "job.json", "ended.json", "result.json"
 _STOP = "stop"
 MOST_JOBS = 100
 """So many are kept; with each that begins, older ones that are over go."""
+_NO_FILES: Mapping[str, str] = MappingProxyType({})
 _MOST_LINES, _MOST_LOG, _MOST_RESULT = 40, 2**16, 2**26
 _STATES = {0: "done", 1: "done", 2: "refused", 129: "stopped", 130: "stopped", 143: "stopped"}
 
@@ -47,11 +49,18 @@ class Jobs:
         self.num_begun = 0
         self._turn = threading.Lock()
 
-    def start(self, kind: str, arguments: Sequence[str], about: Mapping[str, Any]) -> str:
-        """Start `sightline` with these arguments in the studio's folder, and return by which name the job goes."""
+    def start(
+        self, kind: str, arguments: Sequence[str], about: Mapping[str, Any], *, files: Mapping[str, str] = _NO_FILES
+    ) -> str:
+        """Start `sightline` with these arguments in the studio's folder, and return by which name the job goes.
+
+        What it reads from the folder of the job is written there first, by the name of the file.
+        """
         with self._turn:
             self._check_free(kind, about)
             place = self._new_place()
+            for name, content in files.items():
+                write_atomically(place / name, content)
             words = [word.replace(HERE, self._root.name_of(place)) for word in arguments]
             child = self._begin(place, words)
             told = {"kind": kind, "arguments": words, "about": dict(about), "pid": child.pid, "started": time.time()}

@@ -7,8 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sightline.deployment.workshop.commands import RUNS
-from sightline.deployment.workshop.folders import Root
+from sightline.deployment.workshop.folders import RUNS, Root
 from sightline.evaluation.kept_runs import runs
 from sightline.evaluation.report import FILE as REPORT
 from sightline.system.stored import parse_json, read_plain

@@ -1,0 +1,157 @@
+"""What the page asks of sets, by address: each a short question, answered in a thread beside the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sightline.bundles.bundle import load_bundle
+from sightline.data.decoding.formats import format_of
+from sightline.deployment.server.classify import as_json
+from sightline.deployment.server.decoders import Decoders
+from sightline.deployment.server.limits import Refusal, ServerLimits
+from sightline.deployment.server.uploads import body_of, json_of
+from sightline.deployment.workshop.commands import ANSWERS, run_at
+from sightline.deployment.workshop.folders import Root
+from sightline.deployment.workshop.jobs import Jobs
+from sightline.deployment.workshop.sets.adding import add_picture
+from sightline.deployment.workshop.sets.asking import doubted, unlabelled
+from sightline.deployment.workshop.sets.changes import (
+    correct_file,
+    keep_label,
+    label_file,
+    remove_file,
+    rename_class,
+    told,
+    undo_change,
+)
+from sightline.deployment.workshop.sets.contents import (
+    begin_set,
+    existing_class,
+    look_at_set,
+    make_class,
+    page_of_class,
+    set_at,
+    shown,
+    thumbnails,
+)
+from sightline.deployment.workshop.sets.journal import last_change
+from sightline.errors import InvalidValue, UnreadableImage
+from sightline.reporting.pages.miniatures import SIDE, miniature_of
+from sightline.system.text import printable
+
+_LONGEST_NAME = 255
+_MOST_FIRST = 10**6
+
+
+def set_routes(root: Root, jobs: Jobs, decoders: Decoders, limits: ServerLimits) -> list[Route]:
+    """Those of sets, below /api/set."""
+
+    def answer(work: Callable[[Mapping[str, Any]], Any]) -> Callable[[Request], Awaitable[Response]]:
+        async def answered(request: Request) -> Response:
+            asked = request.query_params if request.method == "GET" else json_of(await body_of(request, limits))
+            return as_json(await asyncio.to_thread(work, asked))
+
+        return answered
+
+    looks, works = _looks(root, jobs), _works(root)
+    return [
+        *(Route(f"/api/set{path}", answer(work), methods=["GET"]) for path, work in looks.items()),
+        *(Route(f"/api/set/{path}", answer(work), methods=["POST"]) for path, work in works.items()),
+        Route("/api/set/add", _adding(root, decoders, limits), methods=["POST"]),
+    ]
+
+
+def _looks(root: Root, jobs: Jobs) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
+    def unlabelled_of(asked: Mapping[str, Any]) -> Any:
+        place = set_at(root, asked.get("set"))
+        if asked.get("job") is None:
+            return unlabelled(root, place, None)
+        job = jobs.of(asked.get("job"))
+        if job["kind"] != "answers" or job["about"].get("source") != root.name_of(place):
+            raise InvalidValue("these are not answers to the pictures of this folder. Ask the run again.")
+        names = load_bundle(run_at(root, job["about"].get("run"))).class_names
+        return unlabelled(root, place, jobs.file_of(job["name"], ANSWERS), names)
+
+    def doubts(asked: Mapping[str, Any]) -> Any:
+        job = jobs.of(asked.get("job"))
+        source = job["about"].get("source")
+        if not isinstance(source, str) or not root.inside(source).is_dir():
+            raise InvalidValue("the pictures do not lie in a folder of this studio, so no label is changed here.")
+        return doubted(root, set_at(root, source), job)
+
+    return {
+        "": lambda asked: _looked_at(root, set_at(root, asked.get("set"))),
+        "/pictures": lambda asked: {"files": _page(root, asked)},
+        "/unlabelled": unlabelled_of,
+        "/doubts": doubts,
+    }
+
+
+def _looked_at(root: Root, place: Path) -> dict[str, Any]:
+    last = last_change(place)
+    return {**look_at_set(root, place), "last": None if last is None else told(last)}
+
+
+def _page(root: Root, asked: Mapping[str, Any]) -> list[str]:
+    first = str(asked.get("first", "0"))
+    if not (first.isascii() and first.isdecimal() and len(first) < 8):
+        raise InvalidValue(f"first must be a whole number up to {_MOST_FIRST:,}; got {printable(first)[:50]!r}.")
+    return page_of_class(root, set_at(root, asked.get("set")), str(asked.get("class", "")), int(first))
+
+
+def _works(root: Root) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
+    def place_of(asked: Mapping[str, Any]) -> Path:
+        return set_at(root, asked.get("set"))
+
+    def pictures(asked: Mapping[str, Any]) -> Any:
+        files = asked.get("files")
+        return {"pictures": thumbnails(place_of(asked), files if isinstance(files, list) else [])}
+
+    return {
+        "begin": lambda asked: _looked_at(root, begin_set(root, asked.get("folder"), asked.get("name"))),
+        "class": lambda asked: {"class": make_class(root, place_of(asked), asked.get("name"))},
+        "rename": lambda asked: rename_class(root, place_of(asked), asked.get("name"), asked.get("to")),
+        "remove": lambda asked: remove_file(place_of(asked), asked.get("file")),
+        "label": lambda asked: label_file(root, place_of(asked), asked.get("file"), asked.get("label")),
+        "correct": lambda asked: correct_file(
+            root, place_of(asked), asked.get("file"), asked.get("given"), asked.get("label")
+        ),
+        "keep": lambda asked: keep_label(place_of(asked), asked.get("file"), asked.get("given")),
+        "undo": lambda asked: undo_change(place_of(asked), asked.get("number")),
+        "thumbnails": pictures,
+    }
+
+
+def _adding(root: Root, decoders: Decoders, limits: ServerLimits) -> Callable[[Request], Awaitable[Response]]:
+    def where(asked: Mapping[str, Any]) -> tuple[Path, Path]:
+        place = set_at(root, asked.get("set"))
+        name = asked.get("class", "")
+        return place, existing_class(root, place, name) if name else place
+
+    async def add(request: Request) -> Response:
+        asked = request.query_params
+        # What cannot be written is refused before a body is waited for.
+        place, folder = await asyncio.to_thread(where, asked)
+        name = asked.get("name", "")[-_LONGEST_NAME:]
+        content = await body_of(request, limits)
+        try:
+            pixels = await decoders.pixels(content, minimum_size=(SIDE, SIDE))
+        except UnreadableImage as error:
+            words = f"{printable(name) or 'picture'}: {str(error).removeprefix('image bytes: ')}"
+            raise Refusal(422, words) from error
+
+        def write() -> dict[str, Any]:
+            path, was_there = add_picture(place, folder, name, content, picture=format_of(content))
+            file = path.relative_to(place).as_posix()
+            return {"file": file, "was_there": was_there, **shown(miniature_of(pixels))}
+
+        return as_json(await asyncio.to_thread(write))
+
+    return add
