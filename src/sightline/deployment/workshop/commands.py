@@ -67,7 +67,8 @@ def run_at(root: Root, named: object) -> Path:
 def _audit(root: Root, told: Mapping[str, Any]) -> Asked:
     source = _source(root, told)
     labels = ["--labels"] if told.get("labels") is True else []
-    return Asked(("audit", root.word_of(source), *labels), {"source": root.name_of(source)})
+    about = {"source": root.name_of(source), "labels": bool(labels)}
+    return Asked(("audit", root.word_of(source), *labels), about)
 
 
 def _train(root: Root, told: Mapping[str, Any]) -> Asked:

@@ -30,6 +30,9 @@ def shown_audit(result: object) -> dict[str, Any] | None:
             group["findings"].append(_shown(found))
     counts = {severity: sum(one["severity"] == severity for one in result["findings"]) for severity in SEVERITIES}
     told = {name: result.get(name) for name in ("num_files", "num_images")}
+    labels = result.get("labels")
+    doubted = labels.get("listed") if isinstance(labels, Mapping) else None
+    told["num_doubted"] = len(doubted) if isinstance(doubted, list) else 0
     return {**told, "counts": counts, "groups": [groups[place] for place in sorted(groups)]}
 
 

@@ -23,7 +23,8 @@ from sightline.quality.findings import KINDS
 
 AXE = Path(__file__).resolve().parents[4] / "node_modules" / "axe-core" / "axe.min.js"
 WORDS = Path(__file__).resolve().parents[4] / "src" / "sightline" / "deployment" / "workshop" / "page" / "words"
-STEPS = ("pictures", "audit", "train", "runs", "run", "try", "sort", "export")
+STEPS = ("pictures", "audit", "train", "runs", "run", "try", "sort", "export", "set", "label", "correct")
+CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 pytestmark = pytest.mark.slow
 
 
@@ -34,7 +35,7 @@ def chromium() -> Iterator[Any]:
     if program is None:
         pytest.skip("no chromium is on the path; install one, or name it in SIGHTLINE_CHROMIUM")
     with sync_api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox", *CAMERA])
         yield browser
         browser.close()
 
@@ -46,7 +47,7 @@ def open_page(chromium: Any, studio: Any) -> Iterator[Callable[..., Any]]:
     wrong: list[str] = []
 
     def opened(step: str = "", *, language: str = "en-GB", width: int = 1280, **options: Any) -> Any:
-        permissions = ["clipboard-read", "clipboard-write"]
+        permissions = ["clipboard-read", "clipboard-write", "camera"]
         size = {"width": width, "height": 900}
         context = chromium.new_context(locale=language, viewport=size, permissions=permissions, **options)
         contexts.append(context)
@@ -144,6 +145,124 @@ def test_a_plan_comes_before_what_it_plans(open_page: Any, finished: str, photos
     page.click("text=Take it back")
     page.wait_for_selector("text=12 files were taken back")
     assert not list((tmp_path / "sorted").rglob("*.png"))
+
+
+@pytest.fixture
+def classes(open_page: Any) -> tuple[Any, Any, Any]:
+    """A page with a new set of two classes."""
+    page = open_page()
+    page.fill("form input[type=text]", "my birds")
+    page.click("text=Begin")
+    page.wait_for_selector("#new-class")
+    assert page.locator("h1").inner_text() == "my birds"
+    for name in ("jay", "wren"):
+        page.fill("#new-class", name)
+        page.keyboard.press("Enter")
+        page.wait_for_selector(f"section[aria-label={name}]")
+    return page, page.locator("section[aria-label=jay]"), page.locator("section[aria-label=wren]")
+
+
+def test_a_set_is_made_of_files(classes: Any, photos: Path, tmp_path: Path) -> None:
+    page, jay, _ = classes
+    (tmp_path / "<b>notes.png").write_bytes(b"no picture")
+    sent = [*sorted((photos / "cat").iterdir()), tmp_path / "<b>notes.png"]
+    jay.locator("input[type=file]").set_input_files(sent)
+    jay.locator(".refused li").wait_for()
+    assert jay.locator(".refused li").inner_text().startswith("<b>notes.png: ")
+    page.wait_for_selector("section[aria-label=jay] .share:has-text('4 pictures')")
+    written = sorted((tmp_path / "my birds" / "jay").iterdir())
+    assert [path.read_bytes() for path in written] == [path.read_bytes() for path in sent[:4]]
+    # One is removed, and taken back; a class gets another name.
+    jay.locator(".remove").first.click()
+    page.click("text=Take it back")
+    page.wait_for_selector("section[aria-label=jay] .share:has-text('4 pictures')")
+    jay.get_by_role("button", name="Rename jay").click()
+    page.fill(".rename input", "blue jay")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("section[aria-label='blue jay'] .pictures li:nth-child(4)")
+    assert len(list((tmp_path / "my birds" / "blue jay").iterdir())) == 4
+
+
+def test_a_set_is_made_of_what_the_camera_sees_while_a_button_is_held(classes: Any, tmp_path: Path) -> None:
+    page, _, wren = classes
+    wren.locator(".open-camera").click()
+    page.wait_for_selector("video")
+    page.wait_for_timeout(1000)
+    wren.locator(".hold").focus()
+    page.keyboard.down(" ")
+    page.wait_for_selector("section[aria-label=wren] .pictures li:nth-child(3)")
+    page.keyboard.up(" ")
+    names = [path.name for path in (tmp_path / "my birds" / "wren").iterdir()]
+    assert all(re.fullmatch(r"series-\d{8}-\d{6}-\d{4}\.jpg", name) for name in names)
+    wren.locator("text=Turn the camera off").click()
+    assert page.locator("video").count() == 0
+
+
+def test_loose_pictures_are_labelled_by_keys_and_taken_back(open_page: Any, photos: Path) -> None:
+    for number, name in enumerate(("cat", "dog", "owl")):
+        shutil.move(photos / name / "0.png", photos / f"{number}.png")
+    page = open_page("#label?source=photos")
+    page.wait_for_selector(".stage .picture img")
+    assert page.locator(".stage-name").inner_text() == "0.png"
+    page.keyboard.press("1")
+    page.wait_for_selector(".stage-name:has-text('1.png')")
+    page.keyboard.press("s")
+    page.wait_for_selector(".stage-name:has-text('2.png')")
+    page.keyboard.press("3")
+    page.wait_for_selector(".stage-name:has-text('1.png')")
+    assert ((photos / "cat" / "0.png").exists(), (photos / "owl" / "0.png").exists()) == (True, False)
+    assert (photos / "owl" / "2.png").exists()
+    page.keyboard.press("z")
+    page.wait_for_selector(".stage-name:has-text('2.png')")
+    assert (photos / "2.png").exists()
+    page.fill(".other-class input", "bird")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".stage-name:has-text('1.png')")
+    page.locator(".choice-of-class", has_text="dog").click()
+    page.wait_for_selector("text=Every picture has a class")
+    assert sorted(path.name for path in photos.iterdir() if not path.name.startswith(".")) == [
+        *("bird", "cat", "dog", "owl"),
+    ]
+
+
+def test_a_run_says_which_loose_picture_is_asked_about_first(open_page: Any, finished: str, photos: Path) -> None:
+    for number in range(3):
+        digit = np.zeros((28, 28), np.uint8)
+        digit[4:24, 10 : 12 + 4 * number] = 255
+        Image.fromarray(digit).save(photos / f"{number}.png")
+    page = open_page(f"#label?source=photos&run={finished}")
+    page.click("summary")
+    page.click("text=Ask the run")
+    page.wait_for_selector(".suggestion")
+    assert "the most doubtful first" in page.locator(".progress-words").inner_text()
+    assert page.locator(".choice-of-class.is-suggested").inner_text().split()[-1] in set("0123456789")
+
+
+def test_doubtful_labels_are_looked_at_one_by_one(open_page: Any, many_photos: Any, tmp_path: Path) -> None:
+    images, labels = many_photos
+    for number, (image, label) in enumerate(zip(images[:90], labels[:90], strict=True)):
+        folder = tmp_path / "many" / ("cat", "dog", "owl")[label if number > 1 else (label + 1) % 3]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).resize((32, 32)).save(folder / f"{number:03d}.png")
+    page = open_page("#correct?source=many")
+    page.click("text=Judge the labels")
+    page.wait_for_selector(".doubt img", timeout=60_000)
+    first = page.locator(".doubt").first
+    file = first.get_attribute("data-file")
+    assert file in ("dog/000.png", "owl/001.png")
+    first.locator("button", has_text="It is").click()
+    page.wait_for_selector(".doubt[data-done]")
+    assert not (tmp_path / "many" / file).exists()
+    # What comes next has the keyboard already.
+    assert page.evaluate("document.activeElement.closest('.doubt').dataset.file") != file
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".doubt[data-done]:nth-child(2)")
+    page.click("text=Take it back")
+    page.wait_for_selector(".doubt:nth-child(2) button")
+    page.click("text=Take it back")
+    page.wait_for_selector(".doubt:nth-child(1) button")
+    assert (tmp_path / "many" / file).exists()
 
 
 def test_a_studio_that_is_gone_is_told(open_page: Any, photos: Path) -> None:

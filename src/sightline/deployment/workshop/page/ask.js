@@ -54,6 +54,20 @@ export const begin = (asked) => post("jobs", asked);
 export const stop = (name, atOnce = false) => post(`jobs/${name}/stop`, { at_once: atOnce });
 export const command = async (asked) => (await post("command", asked)).command;
 
+export const set = (source) => get("set", { set: source });
+export const picturesOfClass = async (source, name, first) => (await get("set/pictures", { set: source, class: name, first })).files;
+export const unlabelled = (source, job) => get("set/unlabelled", { set: source, ...(job ? { job } : {}) });
+export const doubts = (job) => get("set/doubts", { job });
+/** Do something to a set: "begin", "class", "rename", "remove", "label", "correct", "keep" or "undo". */
+export const inSet = (what, source, told = {}) => post(`set/${what}`, { set: source, ...told });
+export const thumbnails = async (source, files, isLarge = false) => (await post("set/thumbnails", { set: source, files, large: isLarge })).pictures;
+
+/** Write one picture into a class, "" for none; the answer says as which file. */
+export function addPicture(source, className, name, file, signal) {
+  const query = new URLSearchParams({ set: source, class: className, name });
+  return ask(`api/set/add?${query}`, { method: "POST", body: file, signal, headers: { "Content-Type": "application/octet-stream" } });
+}
+
 /** What a run's bundle says of one picture. */
 export async function predict(model, file) {
   const query = new URLSearchParams({ model, top: "5" });

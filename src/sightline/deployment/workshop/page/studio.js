@@ -5,6 +5,9 @@ import { onLanguage, say, startWords } from "../words/words.js";
 import { about, onLost } from "./ask.js";
 import { address, place } from "./place.js";
 import { trouble } from "./parts.js";
+import { showCorrect } from "./sets/correct.js";
+import { showLabel } from "./sets/label.js";
+import { showSet } from "./sets/make.js";
 import { showAudit } from "./views/audit.js";
 import { showExport } from "./views/export.js";
 import { showPictures } from "./views/pictures.js";
@@ -14,7 +17,7 @@ import { showSort } from "./views/sort.js";
 import { showTrain } from "./views/train.js";
 import { showTry } from "./views/try.js";
 
-// In the order in which somebody goes through them; a run belongs to the list of runs.
+// In the order in which somebody goes through them.
 const STEPS = {
   pictures: showPictures,
   audit: showAudit,
@@ -24,7 +27,9 @@ const STEPS = {
   sort: showSort,
   export: showExport,
 };
-const VIEWS = { ...STEPS, run: showRun };
+const VIEWS = { ...STEPS, run: showRun, set: showSet, label: showLabel, correct: showCorrect };
+// What is reached from a step belongs to it.
+const PARTS = { run: "runs", set: "pictures", label: "pictures", correct: "audit" };
 let leave = null;
 let last = "";
 
@@ -50,7 +55,7 @@ async function show() {
 }
 
 function drawSteps(current) {
-  const chosen = current === "run" ? "runs" : current;
+  const chosen = PARTS[current] ?? current;
   const links = Object.keys(STEPS).map((step) =>
     make("li", {}, make("a", { href: address(step), "aria-current": step === chosen ? "page" : null, text: say(`step.${step}`) })),
   );

@@ -23,7 +23,8 @@ from sightline.system.files import writing_to
 from sightline.system.paths import check_place
 from sightline.system.text import listed, printable
 
-_MOST_CLASSES, _NUM_SHOWN, _NUM_OF_A_PAGE, MOST_THUMBNAILS = 200, 12, 48, 48
+_MOST_CLASSES, _NUM_SHOWN, _NUM_OF_A_PAGE = 200, 12, 48
+_MOST_THUMBNAILS, _MOST_LARGE, _LARGE_SIDE = 48, 2, 720
 # More files of one class are not looked at, so that a folder of millions holds nobody up.
 _MOST_FILES = 100_000
 # A folder with one of these was written by Sightline.
@@ -31,11 +32,7 @@ _OUTPUTS = ("recipe.json", "manifest.json")
 
 
 def set_at(root: Root, named: object) -> Path:
-    """The folder of a set that a page names.
-
-    Raises:
-        InvalidValue: there is none, it lies outside of the studio, or is one that Sightline or the system keeps.
-    """
+    """The folder of a set that a page names; an InvalidValue where it is none, or is kept by Sightline or a system."""
     place = root.inside(named)
     name = root.name_of(place)
     if not place.is_dir():
@@ -209,17 +206,18 @@ def file_in(place: Path, named: object) -> Path:
     return path
 
 
-def thumbnails(place: Path, files: Iterable[object]) -> list[dict[str, Any] | None]:
-    """Small pictures of files of a set; None of what is none, or cannot be read."""
-    return [_thumbnail(place, file) for file in list(files)[:MOST_THUMBNAILS]]
+def thumbnails(place: Path, files: Iterable[object], *, is_large: bool = False) -> list[dict[str, Any] | None]:
+    """Small pictures of files of a set, or a few large ones; None of what is none, or cannot be read."""
+    most, side = (_MOST_LARGE, _LARGE_SIDE) if is_large else (_MOST_THUMBNAILS, SIDE)
+    return [_thumbnail(place, file, side) for file in list(files)[:most]]
 
 
-def _thumbnail(place: Path, file: object) -> dict[str, Any] | None:
+def _thumbnail(place: Path, file: object, side: int) -> dict[str, Any] | None:
     try:
-        pixels = decode_image(file_in(place, file), color_mode="rgb", minimum_size=(SIDE, SIDE))
+        pixels = decode_image(file_in(place, file), color_mode="rgb", minimum_size=(side, side))
     except (InvalidValue, UnreadableImage):
         return None
-    return shown(miniature_of(pixels))
+    return shown(miniature_of(pixels, side=side))
 
 
 def shown(picture: Miniature) -> dict[str, Any]:

@@ -52,12 +52,7 @@ class Change:
 
 @contextlib.contextmanager
 def alone(place: Path) -> Iterator[None]:
-    """While it is open, nobody else changes the set: two pages may look at one.
-
-    Raises:
-        InvalidValue: the folder is gone.
-        CannotWrite: somebody is at it for long.
-    """
+    """While it is open, nobody else changes the set: two pages may look at one. A CannotWrite after a long wait."""
     latest = time.monotonic() + _WAIT_SECONDS
     with _turn, contextlib.ExitStack() as stack:
         while True:

@@ -32,11 +32,7 @@ SERIES = r"(series-[0-9]+-[0-9]+)-[0-9]+\.[a-z0-9]+$"
 
 
 def checked_name(name: object, *, kind: str = "class") -> str:
-    """The name of a new class, or of a new set, as its folder is called.
-
-    Raises:
-        InvalidValue: it is none, or one that some system or source would take for something else; it says why.
-    """
+    """The name of a new class, or of a new set, as its folder is called; an InvalidValue says why it is none."""
     if not isinstance(name, str):
         raise InvalidValue(f"a {kind} needs a name, such as cat.")
     found = unicodedata.normalize("NFC", name.strip())

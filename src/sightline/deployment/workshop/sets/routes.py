@@ -112,7 +112,10 @@ def _works(root: Root) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
 
     def pictures(asked: Mapping[str, Any]) -> Any:
         files = asked.get("files")
-        return {"pictures": thumbnails(place_of(asked), files if isinstance(files, list) else [])}
+        found = thumbnails(
+            place_of(asked), files if isinstance(files, list) else [], is_large=asked.get("large") is True
+        )
+        return {"pictures": found}
 
     return {
         "begin": lambda asked: _looked_at(root, begin_set(root, asked.get("folder"), asked.get("name"))),

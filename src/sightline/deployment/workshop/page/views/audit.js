@@ -40,8 +40,10 @@ function found(job, source) {
   const { counts, groups } = job.result;
   const verdict = ["error", "warning", "note"].filter((name) => counts[name] > 0).map((name) => say(`audit.${name}s`, { count: counts[name] }));
   const head = make("h2", { text: verdict.length > 0 ? verdict.join(say("list.comma")) : say("audit.clean") });
-  const next = make("a", { class: "button main", href: address("train"), text: say("look.train") });
-  return make("section", { class: "findings" }, head, ...groups.map((group) => drawn(group, source)), make("div", { class: "buttons closing" }, next));
+  const { num_doubted: numDoubted } = job.result;
+  const next = [make("a", { class: "button main", href: address("train"), text: say("look.train") })];
+  if (numDoubted > 0) next.push(make("a", { class: "button", href: address("correct", { job: job.name }), text: say("correct.look", { count: numDoubted }) }));
+  return make("section", { class: "findings" }, head, ...groups.map((group) => drawn(group, source)), make("div", { class: "buttons closing" }, ...next));
 }
 
 function drawn(group, source) {

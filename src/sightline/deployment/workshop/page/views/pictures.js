@@ -3,8 +3,8 @@
 import { make, named } from "../../document.js";
 import { count, say } from "../../words/words.js";
 import * as studio from "../ask.js";
-import { commandLine, opening, pictureRow, trouble } from "../parts.js";
-import { address, place } from "../place.js";
+import { commandLine, field, opening, pictureRow, trouble } from "../parts.js";
+import { address, go, place } from "../place.js";
 
 /** The folder that is chosen, or folders to choose from. */
 export async function showPictures(view, signal) {
@@ -25,6 +25,27 @@ async function choose(view, path) {
     const use = make("a", { class: "button main", href: address("pictures", { source: found.path, path: null, run: null }), text: say("folder.use") });
     view.append(make("div", { class: "buttons closing" }, use), make("p", { class: "small faint", text: say("folder.use-hint") }));
   }
+  view.append(newSet(found));
+}
+
+/** A new folder to put pictures into, or what is chosen here. */
+function newSet(found) {
+  const name = make("input", { type: "text", maxlength: "80", autocomplete: "off" });
+  const wrong = make("div");
+  const here = { source: found.path, path: null, run: null };
+  const links = [make("a", { class: "button", href: address("set", here), text: say("set.add-here") })];
+  if (found.num_images > 0) links.push(make("a", { class: "button", href: address("label", here), text: say("folder.label", { count: found.num_images }) }));
+  const form = make("form", { class: "panel form" }, make("h2", { text: say("set.new") }), make("p", { class: "faint", text: say("set.lead") }), field(say("set.name"), name), wrong, make("div", { class: "buttons" }, make("button", { type: "submit", text: say("set.begin") }), ...links));
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    try {
+      const made = await studio.inSet("begin", undefined, { folder: found.path, name: name.value });
+      go("set", { source: made.set, path: null, run: null });
+    } catch (problem) {
+      wrong.replaceChildren(trouble(problem));
+    }
+  });
+  return form;
 }
 
 function crumbs(path) {
@@ -59,7 +80,7 @@ async function look(view, source, signal) {
     found = await studio.look(source);
   } catch (problem) {
     head.querySelector(".lead").remove();
-    view.append(trouble(problem));
+    view.append(trouble(problem), make("div", { class: "buttons" }, ...ofSet()));
     return;
   }
   if (signal.aborted) return;
@@ -71,9 +92,13 @@ async function look(view, source, signal) {
   const next = [
     make("a", { class: "button main", href: address("audit"), text: say("look.audit") }),
     make("a", { class: "button", href: address("train"), text: say("look.train") }),
+    ...ofSet(),
   ];
   view.append(make("div", { class: "buttons closing" }, ...next), commandLine(`sightline show ${quoted(source)}`));
 }
+
+/** What changes a set. */
+const ofSet = () => ["set", "label", "correct"].map((step) => make("a", { class: "button", href: address(step), text: say(`step.${step}`) }));
 
 /** As a shell takes it for one word. */
 const quoted = (text) => (/^[\w./][\w./-]*$/.test(text) ? text : text === "" ? "." : `'./${text.replaceAll("'", `'"'"'`)}'`);

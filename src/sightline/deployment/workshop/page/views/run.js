@@ -65,7 +65,7 @@ function afterwards(row, rest, signal) {
   if (row.state !== "finished") return row.reason ? [make("p", { class: "notice", text: row.reason, lang: "en" })] : [];
   const report = make("div");
   drawReport(row, report, signal);
-  const next = ["try", "sort", "export"].map((step) => make("a", { class: "button", href: address(step), text: say(`step.${step}`) }));
+  const next = ["try", "sort", "export", "correct"].map((step) => make("a", { class: "button", href: address(step), text: say(`step.${step}`) }));
   return [report, make("div", { class: "buttons closing" }, ...next)];
 }
 
