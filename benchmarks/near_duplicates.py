@@ -7,9 +7,11 @@ photographs and everything is reported on the other half:
   precision  share of found pairs that are planted ones, where every photograph has the one copy of that change beside
              it. A natural pair counts as false, though some are real: near twins that lie in the folder already are
              listed by name, so that they can be looked at.
-  time       seconds for N signatures: CIFAR-10 if --cifar names its npz, else smooth random pictures
+  time       seconds for N signatures: CIFAR-10 if --cifar names its npz; --crops for random crops of photographs, of
+             which many look alike; else smooth random pictures. Beside it, all products of all pairs, and whether both
+             find the same; --alone leaves that out.
 
-Usage: python benchmarks/near_duplicates.py [--folder DIR] [--cifar FILE] [--images N] [--most 2000]
+Usage: python benchmarks/near_duplicates.py [--folder DIR] [--cifar FILE] [--images N] [--most 2000] [--crops] [--alone]
 """
 
 from __future__ import annotations
@@ -19,10 +21,12 @@ import hashlib
 import io
 import os
 import platform
+import resource
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +34,11 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from sightline.data.decoding.decoder import decode_image
 from sightline.data.decoding.formats import IMAGE_SUFFIXES
+from sightline.data.duplicates import candidates as bounded, search
+from sightline.data.duplicates.alignment import CROPPED, UPRIGHT, Array, descriptors
+from sightline.data.duplicates.candidates import WORTH_A_LOOK
 from sightline.data.duplicates.fingerprints import Signatures, empty_signatures, fine_structure
-from sightline.data.duplicates.search import NEAR, find_copies, near_duplicates
+from sightline.data.duplicates.search import NEAR, Copies, find_copies, near_duplicates
 from sightline.errors import UnreadableImage
 from sightline.metrics.intervals import wilson_interval
 
@@ -218,6 +225,58 @@ def many(num_images: int, cifar: Path | None) -> Signatures:
     return table
 
 
+def crops_of(images: list[Image.Image], num_images: int) -> Signatures:
+    """Signatures of random parts of photographs, 35 to 90 % of each side."""
+    generator = np.random.default_rng(0)
+    table = empty_signatures(num_images)
+    for row in range(num_images):
+        image = images[row % len(images)]
+        width, height = (int(side * generator.uniform(0.35, 0.9)) for side in image.size)
+        left, top = (int(generator.integers(0, room + 1)) for room in (image.width - width, image.height - height))
+        table.put(row, np.asarray(image.crop((left, top, left + width, top + height))))
+    return table
+
+
+def all_products(
+    thumbnails: Array, words: Array, part: slice
+) -> list[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
+    """What `candidates` gives, by the products of all pairs under all changes."""
+    hits = []
+    for number, change in enumerate((*UPRIGHT, *CROPPED)):
+        asked = descriptors(thumbnails, change)
+        for first in range(part.start if number < len(UPRIGHT) else 0, len(words), 1024):
+            products = asked @ words[first : first + 1024].T
+            query, other = np.nonzero(products > WORTH_A_LOOK)
+            likeness, query, other = products[query, other], query + part.start, other + first
+            kept = query < other if number < len(UPRIGHT) else query != other
+            hits.append((likeness[kept], query[kept], other[kept], np.full(int(kept.sum()), number)))
+    likeness, query, other, changes = (np.concatenate(column) for column in zip(*hits, strict=True))
+    kept = bounded._best(likeness, query, other)
+    query, other, changes = query[kept], other[kept], changes[kept]
+    return [(number, query[changes == number], other[changes == number]) for number in np.unique(changes).tolist()]
+
+
+def timed(table: Signatures, name: str) -> Copies:
+    """Search, and print how long it took."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    found = find_copies(table)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{len(table):,} signatures, {name}: {wall:.1f} s, {cpu:.1f} CPU-seconds, peak {peak:,.0f} MiB; {found!r}")
+    return found
+
+
+def beside_all_pairs(table: Signatures, *, alone: bool) -> None:
+    """The search as it is and, unless left alone, by all products, with what they have in common."""
+    found = timed(table, "bounded")
+    if alone:
+        return
+    with mock.patch.object(search, "candidates", all_products):
+        slowly = timed(table, "all pairs")
+    ours, theirs = ({tuple(pair) for pair in copies.rows.tolist()} for copies in (found, slowly))
+    print(f"pairs by all pairs {len(theirs):,}, found of them {len(ours & theirs):,}, others {len(ours - theirs):,}")
+
+
 def main() -> None:
     """Read the options, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -225,16 +284,15 @@ def main() -> None:
     parser.add_argument("--cifar", type=Path, help="cifar10.npz with x_train and x_test")
     parser.add_argument("--images", type=int, default=60_000, help="signatures in the timed search; 0: none")
     parser.add_argument("--most", type=int, default=2000, help="photographs to plant copies of; 0: none")
+    parser.add_argument("--crops", action="store_true", help="time crops of the photographs")
+    parser.add_argument("--alone", action="store_true", help="leave out the search by all products")
     options = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, NumPy {np.__version__}")
     if options.most and options.folder.is_dir():
         report(*photographs(options.folder, options.most))
     if options.images:
-        table = many(options.images, options.cifar)
-        wall, cpu = time.perf_counter(), time.process_time()
-        found = find_copies(table)
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        print(f"\n{len(table):,} signatures: {wall:.0f} s, {cpu:.0f} CPU-seconds; {found!r}")
+        several = crops_of(photographs(options.folder, 10_000)[1], options.images) if options.crops else None
+        beside_all_pairs(several or many(options.images, options.cifar), alone=options.alone)
 
 
 if __name__ == "__main__":

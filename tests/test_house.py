@@ -81,7 +81,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("data/sources", "assembly levels layout"),),
     (Room("data/sources/local", "folders archives cells tables arrays"),),
     (Room("data/sources", "catalog builtin downloads loading", keras_on_use_in="downloads"),),  # keras.datasets
-    (Room("data/duplicates", "fingerprints alignment search"),),
+    (Room("data/duplicates", "fingerprints alignment candidates search"),),
     (Room("data/inputs", "input_spec pixels properties"),),
     (Room("data/splitting", "assignment splits"),),
     (

@@ -27,6 +27,7 @@ from sightline.data.duplicates.alignment import (
     smoothed,
     transposed,
 )
+from sightline.data.duplicates.candidates import candidates
 from sightline.data.duplicates.fingerprints import Signatures
 from sightline.errors import CannotWrite, InvalidValue, OutputExists
 from sightline.system.caches import discard, find_entry, new_entry
@@ -50,11 +51,9 @@ MOST_FURTHER: Final = 3
 SEARCH_VERSION = 2
 NEAR: Final = 0.06
 """Distance up to which two images are copies. Of 2,062 photographs of hands before walls no two are that near."""
-# At 0.87, 99 % of crops of 10 % pass and about 1 in 100,000 of unrelated pairs of CIFAR-10.
-_WORTH_A_LOOK = 0.87
-# Candidates an image, at each of the blocks' looks; an image with more twins than that is found through them.
-_MOST_CANDIDATES = 64
-_ROWS, _COLUMNS, _PAIRS = 256, 1024, 256
+# Images that are asked of all others at once, the bytes of the table that says which of these are left, and pairs that
+# are looked at closely at once.
+_ROWS, _TABLE_BYTES, _PAIRS = 256, 2**24, 128
 # A white and a black figure of one shape before one wall are two pictures, not one brightened.
 _MOST_CONTRAST = np.log(2.2)
 _CHANGES = (*UPRIGHT, *CROPPED)
@@ -250,7 +249,7 @@ def near_duplicates(signatures: Signatures, *, threshold: float = NEAR) -> Copie
     if not 0 < threshold <= 0.5:
         raise InvalidValue(f"threshold must be above 0 and at most 0.5; got {threshold!r}.")
     told = _told(signatures)
-    parts = _parts(len(told.rows), _ROWS)
+    parts = _parts(len(told.rows), max(16, min(_ROWS, _TABLE_BYTES // max(1, len(told.rows)))))
 
     looks, looks_of = [], functools.partial(_looks_of, told, furthest=2 * threshold)
     with reporter().bar("looking for copies", total=len(told.rows)) as bar:
@@ -309,7 +308,7 @@ class _Looks:
 def _looks_of(told: _Told, part: slice, *, furthest: float) -> _Looks:
     """The pairs of some images with others that are no further apart than this."""
     looks = []
-    for change, queries, others in _candidates(told.pixels[part].astype(np.float32), told.words, part):
+    for change, queries, others in candidates(told.pixels[part].astype(np.float32), told.words, part):
         asked, which = np.unique(queries, return_inverse=True)
         thumbnails = transposed(told.pixels[asked].astype(np.float32), _CHANGES[change])
         asked_smoothed = smoothed(np.ascontiguousarray(thumbnails))
@@ -327,38 +326,6 @@ def _looks_of(told: _Told, part: slice, *, furthest: float) -> _Looks:
             near = (distances <= furthest) & (np.abs(contrasts[:, 0] - contrasts[:, 1]) < _MOST_CONTRAST)
             looks.append(_Looks(ends, np.full(len(pairs), change), distances, crops).take(near))
     return _stacked(looks)
-
-
-def _candidates(thumbnails: Array, words: Array, part: slice) -> list[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
-    """For each change, by its number, images of this part and the others that are worth a closer look."""
-    likenesses, queries, others, which = [np.zeros(0, np.float32)], [], [], []
-    for group, start in ((UPRIGHT, part.start), (CROPPED, 0)):
-        # Turning one way and back is the same for both of a pair, so that each is looked at once; cropping is not.
-        asked = np.concatenate([descriptors(thumbnails, change) for change in group])
-        for first in range(start, len(words), _COLUMNS):
-            products = asked @ words[first : first + _COLUMNS].T
-            hits = np.flatnonzero(products.ravel() > _WORTH_A_LOOK)
-            lines, columns = np.divmod(hits, products.shape[1])
-            change, query = np.divmod(lines, len(thumbnails))
-            query, other = query + part.start, columns + first
-            kept = (query < other) if group is UPRIGHT else (query != other)
-            likenesses.append(products.ravel()[hits[kept]])
-            queries.append(query[kept])
-            others.append(other[kept])
-            which.append(change[kept] + (0 if group is UPRIGHT else len(UPRIGHT)))
-    kept = _best(np.concatenate(likenesses), np.concatenate(queries), np.concatenate(others))
-    query, other, chosen = (np.concatenate(arrays)[kept] for arrays in (queries, others, which))
-    return [(number, query[chosen == number], other[chosen == number]) for number in np.unique(chosen).tolist()]
-
-
-def _best(likeness: Array, queries: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The likeliest change of each pair, and the likeliest pairs of each image."""
-    order = np.lexsort((-likeness, others, queries))
-    same = (np.diff(queries[order], prepend=-1) == 0) & (np.diff(others[order], prepend=-1) == 0)
-    order = order[~same]
-    order = order[np.lexsort((-likeness[order], queries[order]))]
-    ranks = np.arange(len(order)) - np.searchsorted(queries[order], queries[order])
-    return np.asarray(order[ranks < _MOST_CANDIDATES])
 
 
 def _closest(looks: Sequence[_Looks]) -> _Looks:
