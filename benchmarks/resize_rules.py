@@ -81,10 +81,10 @@ def accuracy(folder: Path, rule: str, seed: int, arguments: argparse.Namespace) 
 
 
 def by_features(folder: Path, settings: dict[str, object]) -> float:
-    """The same of a head whose penalty is fixed, since validation rows judge here and must not choose."""
+    """The same of a head that folds of train rows choose, since validation rows judge here."""
     load_keras()
     from sightline.training.setup.preparation import prepare
-    from sightline.training.transfer.head import SAFE_PENALTY, Rows, fit_head
+    from sightline.training.transfer.head import Rows, fit_head
 
     with reporting("quiet"):
         data = prepare(folder, sightline.recipe("transfer", settings))
@@ -94,7 +94,7 @@ def by_features(folder: Path, settings: dict[str, object]) -> float:
     train, validation = (
         Rows(np.asarray(table[rows]), labels[rows]) for rows in (data.splits.train, data.splits.validation)
     )
-    head = fit_head(train, None, num_classes=data.dataset.num_classes, penalties=(SAFE_PENALTY,))
+    head = fit_head(train, None, num_classes=data.dataset.num_classes)
     return float((head.logits(validation.features).argmax(axis=1) == validation.labels).mean())
 
 

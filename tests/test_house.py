@@ -143,7 +143,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             "training/search", "rate_sweep learning_rate_finder", keras=AT_ONCE, keras_on_use_in="learning_rate_finder"
         ),
     ),
-    (Room("training/transfer", "head activations finetuning", keras=AT_ONCE),),
+    (Room("training/transfer", "discriminant softmax judging head activations finetuning", keras=AT_ONCE),),
     (Room("training", "fit_network", keras=AT_ONCE),),
     (
         Room(

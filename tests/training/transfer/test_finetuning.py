@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,8 @@ from sightline.training.packaging.contract import save_outputs  # noqa: E402
 from sightline.training.setup.preparation import prepare  # noqa: E402
 from sightline.training.setup.resolution import settle  # noqa: E402
 from sightline.training.transfer import activations  # noqa: E402
+from sightline.training.transfer.finetuning import _finetune  # noqa: E402
 
-# At this rate what is fine-tuned is kept.
 QUICK = {
     "training.finetune_epochs": 1,
     "training.feature_variants": 2,
@@ -148,7 +149,7 @@ def test_predicting_needs_no_folder_structure_and_keeps_a_row_for_the_broken_fil
 @pytest.mark.soak
 def test_the_same_seed_gives_the_same_weights(photos: Path, run: sightline.Run) -> None:
     network, fitted = learn(photos, {})
-    assert (fitted.chosen_epoch, run.chosen_epoch) == (2, 2)
+    assert fitted.chosen_epoch == run.chosen_epoch
     saved = keras.saving.load_model(run.bundle.path / "model.keras", compile=False)
     for mine, its in zip(network.get_weights(), saved.get_weights(), strict=True):
         assert np.array_equal(mine, its)
@@ -183,8 +184,14 @@ def test_fine_tuning_that_diverges_leaves_the_head_alone_and_says_where_and_what
     assert not (tmp_path / "last-good.keras").exists()
 
 
-def test_batch_statistics_stay_frozen_while_the_upper_part_learns(run: sightline.Run) -> None:
-    saved = keras.saving.load_model(run.bundle.path / "model.keras", compile=False)
+def test_batch_statistics_stay_frozen_while_the_upper_part_learns(photos: Path) -> None:
+    data = prepare(sightline.load(photos), sightline.recipe("transfer", QUICK))
+    saved = new_network(data)
+    with reporting("quiet"):
+        features = activations.FeatureTables(saved, data)
+        # Whatever comes of it is better than nothing.
+        _, is_kept = _finetune(saved, features, data, FitOutputs(), before=math.inf)
+    assert is_kept
     weights = embedded_weights()
     for layer, name in (("blocks_15_bn2", "_blocks.15._bn2"), ("bn0", "_bn0")):
         mean, variance = (np.asarray(value) for value in saved.get_layer(layer).weights[2:])
@@ -218,9 +225,9 @@ def test_a_fetched_network_trains_by_the_same_recipe(photos: Path, tmp_path: Pat
     assert "licence is not known here" in (run.bundle.path / "card.md").read_text()
 
 
-def test_with_a_handful_of_images_the_safe_head_is_taken_and_said(photos: Path, capsys) -> None:
+def test_with_a_handful_of_images_the_head_is_chosen_on_folds_of_them_and_it_is_said(photos: Path, capsys) -> None:
     learn(photos, {"data.fraction": 0.15, "training.finetune_epochs": 0}, "plain")
-    assert "too few images to choose by" in capsys.readouterr().err
+    assert "chosen on 5 folds of train images" in capsys.readouterr().err
 
 
 def test_what_a_pretrained_network_cannot_do_is_refused_before_anything_is_decoded(

@@ -21,7 +21,8 @@ from sightline.training.loop.recording import FitOutputs, record_epoch
 from sightline.training.loop.time_budget import epochs_within
 from sightline.training.setup.preparation import Prepared
 from sightline.training.transfer.activations import FEATURES, MIDDLE, FeatureTables, StoredRows
-from sightline.training.transfer.head import Head, Rows, calibrated_cross_entropy, fit_head
+from sightline.training.transfer.head import Head, Rows, fit_head
+from sightline.training.transfer.judging import calibrated_cross_entropy
 
 
 def fit_transfer(network: keras.Model, data: Prepared, outputs: FitOutputs) -> Fitted:
@@ -53,7 +54,10 @@ def fit_transfer(network: keras.Model, data: Prepared, outputs: FitOutputs) -> F
     elif data.recipe.training.finetune_epochs:
         # What is worth keeping of a failed fine-tuning is the head, and that is in the network.
         later = dataclasses.replace(outputs, before=history, named="fine-tuning epoch", rescue_path=None)
-        tuned, is_kept = _finetune(network, features, data, later, before=head.judged)
+        rows = data.splits.validation
+        answers = head.logits(np.asarray(features.whole[FEATURES][rows]))
+        before = calibrated_cross_entropy(answers, data.dataset.labels[rows])
+        tuned, is_kept = _finetune(network, features, data, later, before=before)
         history += tuned.history
         chosen = 1 + tuned.chosen_epoch if is_kept else 1
         stopped_early, planned = tuned.stopped_early, tuned.planned_epochs
@@ -74,7 +78,7 @@ def fit_transfer(network: keras.Model, data: Prepared, outputs: FitOutputs) -> F
 
 
 def _head(features: FeatureTables, data: Prepared) -> Head:
-    """The better of two heads on validation rows: of the images as they are, or of all their views."""
+    """The better of two heads on rows that neither was fitted on: of the images as they are, or of all their views."""
     num_classes = data.dataset.num_classes
     if not all(np.isfinite(table).all() for table in (features.whole[FEATURES][:], features.of_train(FEATURES)[:])):
         model = data.recipe.model
@@ -99,7 +103,14 @@ def _train_rows(features: StoredRows, data: Prepared, times: int) -> Rows:
     train = rows_for_fit(data, data.splits.train)
     weights = row_weights(train, data.recipe.training.class_weights)
     repeated = None if weights is None else np.tile(weights, times)
-    return Rows(features[:], np.tile(train.labels, times), repeated, num_views=times)
+    groups = data.splits.groups if data.splits.groups is not None else data.dataset.groups
+    own = None if groups is None else _named_groups(groups[data.splits.train])
+    return Rows(features[:], np.tile(train.labels, times), repeated, num_views=times, groups=own)
+
+
+def _named_groups(groups: NDArray[np.str_]) -> NDArray[np.str_]:
+    """A name for each row: one without a group is a group of its own."""
+    return np.where(groups == "", np.char.add("\0", np.arange(len(groups)).astype(str)), groups)
 
 
 def _finetune(
@@ -194,8 +205,5 @@ def _figures(
 
 
 def _head_line(head: Head, row: dict[str, float]) -> str:
-    how = f"penalty {head.penalty:g}, chosen on validation"
-    if head.is_safe:
-        how = f"penalty {head.penalty:g}, taken as the safe one: there are too few images to choose by"
     judged = f", validation accuracy {row['validation_accuracy']:.4f}" if "validation_accuracy" in row else ""
-    return f"head fitted on features of the frozen backbone in {row['seconds']:.0f} s ({how}){judged}"
+    return f"head fitted on features of the frozen backbone in {row['seconds']:.0f} s ({head.how}){judged}"

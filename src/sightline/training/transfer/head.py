@@ -1,25 +1,38 @@
-"""A head for a frozen backbone: softmax regression on its features, fitted to the end in seconds."""
+"""A head for a frozen backbone: one dense layer on its features, chosen among several ways to fit it, in seconds."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.errors import require
-from sightline.metrics.calibration.temperature import fit_temperature
-from sightline.metrics.classification import cross_entropy
+from sightline.metrics.labels.folds import grouped_folds
+from sightline.training.transfer.discriminant import Discriminant
+from sightline.training.transfer.judging import (
+    LEVEL,
+    best_temperature,
+    calibrated_cross_entropy,
+    chance_of_gain,
+    surprises,
+)
+from sightline.training.transfer.softmax import SoftmaxRegression
 
-# Strengths of the squared penalty that validation chooses among, from strong to weak.
+# Shares of the scatter that are replaced by the same variance everywhere; from strong to weak.
+SHRINKAGES = (0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05)
+# Taken where a class has a single image, so that nothing can be left out to choose by.
+SAFE_SHRINKAGE = 0.7
+# Strengths of the squared penalty of a softmax regression that validation chooses among, from strong to weak.
 PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
-# Taken where validation has too little to say; strong enough for a handful of images a class.
-SAFE_PENALTY = 0.1
-FEWEST_A_CLASS = 5
-FEWEST_TO_CHOOSE = 20
-MOST_ITERATIONS = 100
+NUM_FOLDS = 5
+# With fewer images a class the discriminant was the better head on all that was looked at (decision 65).
+FEWEST_OF_SOFTMAX, FEWEST_TO_CHOOSE = 200, 100
+# From so many validation rows on they judge alone: folds of eight times as many train rows would take a minute.
+ENOUGH_TO_JUDGE = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,123 +40,229 @@ class Rows:
     """Features with their labels.
 
     Attributes:
-        features: (num_rows, num_features) of any float type.
+        features: (num_rows, num_features) of any float type; view after view where there are several of each image.
         labels: (num_rows,) int64.
         weights: (num_rows,) float32 what each counts, or None.
         num_views: how many of the rows are views of one and the same image.
+        groups: (num_images,) names of what must not be parted, or None.
     """
 
     features: NDArray[Any]
     labels: NDArray[np.int64]
     weights: NDArray[np.float32] | None = None
     num_views: int = 1
+    groups: NDArray[np.str_] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def num_images(self) -> int:
+        """Views of an image are no further images."""
+        return len(self) // self.num_views
+
+    def take(self, images: NDArray[np.bool_]) -> Rows:
+        """All views of some images."""
+        rows = np.tile(images, self.num_views)
+        weights = None if self.weights is None else self.weights[rows]
+        return Rows(self.features[rows], self.labels[rows], weights, self.num_views)
+
 
 @dataclass(frozen=True, eq=False)
-class Head:
+class Layer:
     """What turns features into logits: features @ kernel + bias.
 
     Attributes:
         kernel: (num_features, num_classes) float32.
         bias: (num_classes,) float32.
-        penalty: the strength that was taken.
-        judged: cross-entropy on validation rows at their best temperature; NaN if there were too few.
-        is_safe: True where the strength was not chosen but taken for its safety.
     """
 
     kernel: NDArray[np.float32]
     bias: NDArray[np.float32]
-    penalty: float
-    judged: float
-    is_safe: bool
 
     def logits(self, features: NDArray[Any]) -> NDArray[np.float32]:
         """(num_images, num_classes) float32 for (num_images, num_features)."""
         answer: NDArray[np.float32] = np.asarray(features, np.float32) @ self.kernel + self.bias
         return answer
 
+    def at(self, temperature: float, more: NDArray[np.float64] | float = 0.0) -> Layer:
+        """The same at a temperature, with more (num_classes,) added to its logits."""
+        return Layer(
+            np.asarray(self.kernel / temperature, np.float32), np.asarray(self.bias / temperature + more, np.float32)
+        )
 
-def fit_head(train: Rows, validation: Rows | None, *, num_classes: int, penalties: Sequence[float] = PENALTIES) -> Head:
-    """Softmax regression with the penalty that validation rows like best.
 
-    Features are standardised by the train rows, and the scale is folded back into the kernel.
-    With fewer than 5 train images in a class, or fewer than 20 validation rows, a strong penalty is
-    taken without choosing: a choice by a handful of images would be luck.
+@dataclass(frozen=True, eq=False)
+class Head(Layer):
+    """A layer with how it came about.
+
+    Attributes:
+        how: by what it was fitted and chosen, in words.
+        judged: cross-entropy of the rows that chose it, none of which it was fitted on, at their best temperature; NaN
+            if there were too few.
+        num_judged: how many these were.
+        num_wrong: of them it has wrong.
+        is_safe: True where nothing was chosen and what is safe was taken.
+    """
+
+    how: str
+    judged: float = float("nan")
+    num_judged: int = 0
+    num_wrong: int = 0
+    is_safe: bool = True
+
+
+def fit_head(train: Rows, validation: Rows | None, *, num_classes: int) -> Head:
+    """The head that answers best on rows that it was not fitted on.
+
+    A discriminant, whose shrinkage is chosen on train rows, each answered by what was learned from the other folds;
+    where validation is large it chooses instead. With two hundred images of each class, softmax regression and the mean
+    of both are looked at, too, and taken only if they are better beyond chance. All are linear: their temperature and
+    the scale of the features are folded into one dense layer.
 
     Args:
         train: what is learned from; every class needs a row.
-        validation: what chooses, or None.
+        validation: what chooses the penalty of softmax regression, or None.
         num_classes: at least 2.
-        penalties: strengths to choose among, strong before weak.
-
-    Source:
-        Softmax regression with a squared penalty, fitted by L-BFGS (Liu, Nocedal, 1989).
     """
-    mean = train.features.mean(axis=0, dtype=np.float64).astype(np.float32)
-    deviation = train.features.astype(np.float32).std(axis=0) + 1e-3  # a feature that never changes stays 0
-    # Views of an image are no further images: five of one say as little about the others as one does.
+    fitting = _Fitting(train, num_classes)
+    is_large = validation is not None and len(validation) >= ENOUGH_TO_JUDGE
+    judges = _Judges(train, validation if is_large else None, num_classes)
+    if not judges.can_judge:
+        layer = fitting.discriminant(SAFE_SHRINKAGE)
+        how = f"discriminant of shrinkage {SAFE_SHRINKAGE:g}, the safe one: there are too few images to choose by"
+        return Head(layer.kernel, layer.bias, how)
+    chosen = _chosen_discriminant(fitting, judges)
     fewest = int(np.bincount(train.labels, minlength=num_classes).min()) // train.num_views
-    is_safe = validation is None or len(validation) < FEWEST_TO_CHOOSE or fewest < FEWEST_A_CLASS
-    fitter = _Fitter((train.features.astype(np.float32) - mean) / deviation, train, num_classes)
-    heads: list[Head] = []
-    for penalty in (SAFE_PENALTY,) if is_safe else penalties:
-        kernel, bias = fitter.fit(penalty)
-        # (x - mean) / deviation @ kernel + bias as one product with x: the head needs no layer that standardises.
-        folded = kernel / deviation[:, None]
-        shift = bias - mean @ folded
-        heads.append(Head(folded, shift, penalty, _judge(folded, shift, validation), is_safe))
+    if validation is not None and len(validation) >= FEWEST_TO_CHOOSE and fewest >= FEWEST_OF_SOFTMAX:
+        chosen = _better(chosen, _softmax(fitting, validation, judges), judges.labels)
+    return Head(
+        chosen.layer.kernel,
+        chosen.layer.bias,
+        f"{chosen.how}, chosen on {judges.by}",
+        judged=calibrated_cross_entropy(chosen.answers, judges.labels),
+        num_judged=len(judges.labels),
+        num_wrong=int((chosen.answers.argmax(axis=1) != judges.labels).sum()),
+        is_safe=False,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidate:
+    """A head, and what it (or what was fitted in its way without them) says of the rows that judge."""
+
+    layer: Layer
+    how: str
+    answers: NDArray[np.float32]
+
+
+def _chosen_discriminant(fitting: _Fitting, judges: _Judges) -> _Candidate:
+    """Of the shrinkage that the judging rows like best, at its best temperature, as frequent as the classes are."""
+    answers = judges.answers(fitting, lambda part: [part.discriminant(shrinkage) for shrinkage in SHRINKAGES])
+    best = int(np.argmin([calibrated_cross_entropy(logits, judges.labels) for logits in answers]))
+    temperature = best_temperature(answers[best], judges.labels)
+    layer = fitting.discriminant(SHRINKAGES[best]).at(temperature, np.log(fitting.shares))
+    told = np.asarray(answers[best] / temperature + np.log(fitting.shares), np.float32)
+    return _Candidate(layer, f"discriminant of shrinkage {SHRINKAGES[best]:g}", told)
+
+
+def _softmax(fitting: _Fitting, validation: Rows, judges: _Judges) -> _Candidate:
+    """Softmax regression of the penalty that validation rows like best, at its best temperature."""
+    course: list[tuple[float, float, Layer]] = []
+    for penalty in PENALTIES:
+        layer = fitting.softmax(penalty)
+        judged = calibrated_cross_entropy(layer.logits(validation.features), validation.labels)
+        course.append((judged, penalty, layer))
         # The course over penalties has one valley: past it by two, the rest is not worth its time.
-        if len(heads) > 2 and heads[-3].judged < min(heads[-2].judged, heads[-1].judged):
+        if len(course) > 2 and course[-3][0] < min(course[-2][0], course[-1][0]):
             break
-    return min(heads, key=lambda head: head.judged)
+    _, penalty, layer = min(course, key=lambda one: one[0])
+    if judges.validation is None:
+        answers = judges.answers(fitting, lambda part: [part.softmax(penalty)])[0]
+    else:
+        answers = layer.logits(validation.features)
+    temperature = best_temperature(answers, judges.labels)
+    told = np.asarray(answers / temperature, np.float32)
+    return _Candidate(layer.at(temperature), f"softmax regression of penalty {penalty:g}", told)
 
 
-def calibrated_cross_entropy(logits: NDArray[Any], labels: NDArray[np.int64]) -> float:
-    """Cross-entropy in nats at the temperature that suits these rows best, which fine-tuning has to lower."""
-    if not len(labels):
-        return float("nan")
-    return cross_entropy(logits, labels, temperature=fit_temperature(logits, labels))
+def _better(usual: _Candidate, other: _Candidate, labels: NDArray[np.int64]) -> _Candidate:
+    """The usual one, unless the mean of both or the other is better beyond chance."""
+    layer = Layer(_mean(usual.layer.kernel, other.layer.kernel), _mean(usual.layer.bias, other.layer.bias))
+    mean = _Candidate(layer, f"mean of a {usual.how} and a {other.how}", _mean(usual.answers, other.answers))
+    before, found = surprises(usual.answers, labels), [(math.inf, usual)]
+    for candidate in (mean, other):
+        after = surprises(candidate.answers, labels)
+        # Two are looked at, each at half of the level.
+        if chance_of_gain(before, after) < LEVEL / 2:
+            found.append((float(after.mean()), candidate))
+    return min(found, key=lambda one: one[0])[1]
 
 
-def _judge(kernel: NDArray[np.float32], bias: NDArray[np.float32], rows: Rows | None) -> float:
-    if rows is None or not len(rows):
-        return float("nan")
-    return calibrated_cross_entropy(rows.features.astype(np.float32) @ kernel + bias, rows.labels)
+def _mean(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray((one + other) / 2, np.float32)
 
 
-class _Fitter:
-    """The loss and its gradient, and the point that the last fit ended at: the next one starts there."""
+class _Fitting:
+    """Heads of some rows, for features as they come: their mean and scale are folded into kernel and bias."""
 
-    def __init__(self, scaled: NDArray[np.float32], train: Rows, num_classes: int) -> None:
-        self.scaled, self.num_classes = scaled, num_classes
-        weights = np.ones(len(train), np.float32) if train.weights is None else train.weights
-        self.weights = (weights / weights.sum())[:, None]
-        self.wanted = np.eye(num_classes, dtype=np.float32)[train.labels]
-        # From strong to weak penalties each solution lies near the one before, so that a fit takes few iterations.
-        self.point = np.zeros((scaled.shape[1] + 1) * num_classes)
+    def __init__(self, rows: Rows, num_classes: int) -> None:
+        self.mean = rows.features.mean(axis=0, dtype=np.float64).astype(np.float32)
+        # A feature that never changes stays 0.
+        self.deviation = rows.features.astype(np.float32).std(axis=0) + 1e-3
+        scaled = (rows.features.astype(np.float32) - self.mean) / self.deviation
+        weights = np.ones(len(rows), np.float32) if rows.weights is None else rows.weights
+        self.parts = (scaled, rows.labels, weights, num_classes)
+        self.shares = np.bincount(rows.labels, weights, minlength=num_classes) / weights.sum()
 
-    def fit(self, penalty: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        optimize = require("scipy.optimize", purpose="fitting a head", install="scipy")
-        found = optimize.minimize(
-            self._loss, self.point, args=(penalty,), jac=True, method="L-BFGS-B", options={"maxiter": MOST_ITERATIONS}
-        )
-        self.point = found.x
-        whole = found.x.astype(np.float32).reshape(-1, self.num_classes)
-        return whole[:-1], whole[-1]
+    @functools.cached_property
+    def _discriminant(self) -> Discriminant:
+        return Discriminant(*self.parts)
 
-    def _loss(self, point: NDArray[np.float64], penalty: float) -> tuple[float, NDArray[np.float64]]:
-        whole = point.astype(np.float32).reshape(-1, self.num_classes)
-        kernel, bias = whole[:-1], whole[-1]
-        logits = self.scaled @ kernel + bias
-        logits -= logits.max(axis=1, keepdims=True)
-        exponentials = np.exp(logits)
-        sums = exponentials.sum(axis=1, keepdims=True)
-        likelihood = (logits * self.wanted).sum(axis=1, keepdims=True) - np.log(sums)
-        slope = (exponentials / sums - self.wanted) * self.weights
-        # The bias bears no penalty: it only says how frequent the classes are.
-        gradient = np.concatenate([self.scaled.T @ slope + penalty * kernel, slope.sum(axis=0)[None]])
-        loss = float(-(likelihood * self.weights).sum() + penalty / 2 * (kernel**2).sum())
-        return loss, gradient.astype(np.float64).ravel()
+    @functools.cached_property
+    def _softmax(self) -> SoftmaxRegression:
+        return SoftmaxRegression(*self.parts)
+
+    def discriminant(self, shrinkage: float) -> Layer:
+        """As it comes: all classes taken to be as frequent, and far too sure of itself."""
+        return self._folded(*self._discriminant.fit(shrinkage))
+
+    def softmax(self, penalty: float) -> Layer:
+        """From where the last one ended."""
+        return self._folded(*self._softmax.fit(penalty))
+
+    def _folded(self, kernel: NDArray[np.float32], bias: NDArray[np.float32]) -> Layer:
+        # (x - mean) / deviation @ kernel + bias as one product with x: the head needs no layer that standardises.
+        folded = kernel / self.deviation[:, None]
+        return Layer(folded, bias - self.mean @ folded)
+
+
+class _Judges:
+    """Rows that no head was fitted on that answers them: those of validation, or train rows fold by fold."""
+
+    def __init__(self, train: Rows, validation: Rows | None, num_classes: int) -> None:
+        """Folds where `validation` is None."""
+        self.train, self.validation, self.num_classes = train, validation, num_classes
+        images = train.labels[: train.num_images]
+        self.labels = images if validation is None else validation.labels
+        self.by = f"{NUM_FOLDS} folds of train images" if validation is None else "validation"
+        self.folds = grouped_folds(images, train.groups, num_classes=num_classes, num_folds=NUM_FOLDS)
+
+    @property
+    def can_judge(self) -> bool:
+        """Whether no fold holds all images of a class."""
+        if self.validation is not None:
+            return True
+        images = self.train.labels[: self.train.num_images]
+        return all(len(np.unique(self.folds[images == label])) > 1 for label in range(self.num_classes))
+
+    def answers(self, whole: _Fitting, layers: Callable[[_Fitting], list[Layer]]) -> list[NDArray[np.float32]]:
+        """(num_judged, num_classes) logits by each layer that a fitting gives."""
+        if self.validation is not None:
+            return [layer.logits(self.validation.features) for layer in layers(whole)]
+        asked, found = self.train.features[: self.train.num_images], []
+        for fold in range(NUM_FOLDS):
+            others = _Fitting(self.train.take(self.folds != fold), self.num_classes)
+            found.append([layer.logits(asked[self.folds == fold]) for layer in layers(others)])
+        position = np.argsort(np.concatenate([np.flatnonzero(self.folds == fold) for fold in range(NUM_FOLDS)]))
+        return [np.concatenate(parts)[position] for parts in zip(*found, strict=True)]
