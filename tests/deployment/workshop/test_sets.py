@@ -270,7 +270,7 @@ ROUTES: dict[str, dict[str, Any]] = {
     "remove": {"file": "jay/1.png"},
     "label": {"file": "0.png", "label": "jay"},
     "correct": {"file": "jay/1.png", "given": "jay", "label": "wren"},
-    "keep": {"file": "jay/1.png", "given": "jay"},
+    "keep": {"file": "jay/1.png", "given": "jay"},  # a name of any length would be written down
     "undo": {"number": 1},
     "thumbnails": {"files": []},
 }
@@ -427,3 +427,8 @@ def test_what_was_recorded_is_kept_together_by_the_training(studio: Any, photos:
     (photos / "cat" / "series-20261129-130501-0001.jpg").write_bytes(jpeg())
     told = studio.post("/api/command", asked).json["command"]
     assert r"--set 'data.group_by=(series-[0-9]+-[0-9]+)-[0-9]+\.[a-z0-9]+$'" in told
+    assert "group_by" not in studio.post("/api/command", {**asked, "series": False}).json["command"]
+    (photos / "dog" / "0002 series-20261129-130502-0001.jpg").write_bytes(jpeg())
+    (photos / "dog" / "series-20261129-130502-0002.jpg").write_bytes(jpeg())
+    assert studio.get("/api/look?source=photos").json["num_series"] == 2
+    assert studio.get("/api/set?set=photos").json["num_series"] == 2

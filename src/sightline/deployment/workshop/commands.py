@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from sightline.deployment.workshop.folders import RUNS, Root
 from sightline.deployment.workshop.jobs import HERE
 from sightline.deployment.workshop.sets.asking import table_of
 from sightline.deployment.workshop.sets.contents import pictures_below, set_at
-from sightline.deployment.workshop.sets.naming import SERIES
+from sightline.deployment.workshop.sets.naming import SERIES, num_series
 from sightline.errors import InvalidValue, SightlineError, pick
 from sightline.evaluation.measuring.judging import recorded_source
 from sightline.system.paths import portable_name
@@ -81,14 +80,11 @@ def _train(root: Root, told: Mapping[str, Any]) -> Asked:
         budget = ["--time-budget", f"{minutes * 60:.0f}"]
     run = _new_run(root, source, recipe)
     root.inside(run)  # the folder of runs may be a link that leads out
-    # Pictures of one recording are alike: none of it is tested on what another taught.
-    series = ["--set", f"data.group_by={SERIES}"] if _has_series(source) else []
+    # Pictures of one recording are alike: none of it is tested on what another taught, unless somebody says so.
+    has_groups = told.get("series") is not False and source.is_dir() and num_series(pictures_below(source)) > 0
+    series = ["--set", f"data.group_by={SERIES}"] if has_groups else []
     arguments = ("train", root.word_of(source), "--recipe", recipe, *budget, *series, "--out", run)
     return Asked(arguments, {"source": root.name_of(source), "run": run})
-
-
-def _has_series(source: Path) -> bool:
-    return source.is_dir() and any(re.search(SERIES, name) for name in pictures_below(source))
 
 
 def _new_run(root: Root, source: Path, recipe: str) -> str:

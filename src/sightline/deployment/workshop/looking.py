@@ -11,8 +11,9 @@ from typing import Any, cast
 import numpy as np
 
 from sightline.data.sources.loading import load
+from sightline.deployment.workshop.sets.naming import num_series
 from sightline.errors import InvalidValue, OneClassOnly
-from sightline.records import Dataset
+from sightline.records import Dataset, Store
 from sightline.reporting.pages.miniatures import miniature
 from sightline.system.text import printable
 from sightline.training.setup.resolution import default_recipe
@@ -51,6 +52,7 @@ class Sources:
             "left_out": [[printable(name), printable(why)] for name, why in dataset.left_out[:_MOST_LEFT]],
             "num_left_out": len(dataset.left_out),
             "recipe": default_recipe(dataset),
+            "num_series": num_series(map(str, dataset.row_ids.tolist())) if isinstance(dataset.images, Store) else 0,
         }
 
     def pictures(self, path: Path, rows: Iterable[object]) -> list[dict[str, Any] | None]:

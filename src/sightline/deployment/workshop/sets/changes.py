@@ -31,6 +31,7 @@ from sightline.system.paths import FreeNames
 from sightline.system.text import printable
 
 REMOVED = ".sightline-removed"
+_LONGEST_CLASS = 1000
 
 
 def label_file(root: Root, place: Path, file: object, label: object) -> dict[str, Any]:
@@ -76,6 +77,8 @@ def _sibling(root: Root, beside: Path, label: object) -> str:
 def keep_label(place: Path, file: object, given: object) -> dict[str, Any]:
     """Note that a label was looked at and is right, so that it is not asked about again."""
     file_in(place, file)
+    if not isinstance(given, str) or len(given) > _LONGEST_CLASS:
+        raise InvalidValue("the class that is kept is needed, such as cat.")
     with alone(place):
         return told(write_change(place, Change("keep", str(file), str(given), str(given))))
 
@@ -125,7 +128,7 @@ def undo_change(place: Path, number: object) -> dict[str, Any]:
         change = last_change(place)
         if change is None:
             raise InvalidValue("there is nothing to take back in this set.")
-        if change.number != number:
+        if change.number != number or isinstance(number, bool):
             raise OutputExists("something else was changed in this set since. Look at it again, then take that back.")
         left = [] if change.kind != "rename" else _renamed_back(place, change)
         left += _taken_back(place, change)

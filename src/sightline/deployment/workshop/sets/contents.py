@@ -16,7 +16,7 @@ from sightline.data.storage.listing import is_passed_over
 from sightline.deployment.sorting.journal import is_inside
 from sightline.deployment.sorting.steps import leads_out
 from sightline.deployment.workshop.folders import RUNS, Root
-from sightline.deployment.workshop.sets.naming import checked_name
+from sightline.deployment.workshop.sets.naming import checked_name, num_series
 from sightline.errors import InvalidValue, OutputExists, UnreadableImage
 from sightline.reporting.pages.miniatures import SIDE, Miniature, miniature_of
 from sightline.system.files import writing_to
@@ -119,9 +119,11 @@ def look_at_set(root: Root, place: Path) -> dict[str, Any]:
     splits = [name for name in names if split_within(name)]
     classes = [] if splits else names[:_MOST_CLASSES]
     loose = loose_pictures(place)
+    found = {name: pictures_below(place / name) for name in classes}
     return {
         "set": root.name_of(place),
-        "classes": [{"name": name, **_told(name, pictures_below(place / name))} for name in classes],
+        "classes": [{"name": name, **_told(name, files)} for name, files in found.items()],
+        "num_series": num_series(file for files in (*found.values(), loose) for file in files),
         "num_more": 0 if splits else len(names) - len(classes),
         "splits": splits,
         "loose": _told("", loose),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from collections.abc import Iterable
 from pathlib import PurePosixPath, PureWindowsPath
 
 from sightline.data.decoding.formats import IMAGE_SUFFIXES, SUFFIXES, ImageFormat
@@ -54,6 +56,12 @@ def _why_not(name: str, kind: str) -> str:
         ),
     }
     return next((why for why, is_so in reasons.items() if is_so), "")
+
+
+def num_series(names: Iterable[str]) -> int:
+    """How many recordings some pictures are of."""
+    found = (re.search(SERIES, name) for name in names)
+    return len({match[1] for match in found if match is not None})
 
 
 def picture_name(name: str, picture: ImageFormat) -> tuple[str, str]:

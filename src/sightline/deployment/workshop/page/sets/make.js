@@ -67,6 +67,8 @@ class Workshop {
     this.boxes.replaceChildren(...boxes, this.loose);
     this.more.textContent = found.num_more > 0 ? say("look.more", { count: found.num_more }) : "";
     this.undo.show(found.last);
+    this.numSeries = found.num_series;
+    this.series = new Set();
     this.tell();
   }
 
@@ -79,6 +81,8 @@ class Workshop {
     const boxes = [...this.boxes.children];
     const images = boxes.reduce((sum, box) => sum + box.count, 0);
     this.lead.textContent = say("set.told", { images: count(images), classes: count(boxes.length - 1) });
+    const numSeries = this.numSeries + this.series.size;
+    if (numSeries > 0) this.lead.textContent += ` ${say("set.series", { count: numSeries })}`;
   }
 
   newClass() {
@@ -134,6 +138,8 @@ class Workshop {
         return;
       }
       list.prepend(this.frame(box, told.file, told));
+      const series = /series-\d+-\d+(?=-\d+\.)/.exec(told.file);
+      if (series) this.series.add(series[0]);
       tell(box.count + 1);
       this.tell();
     };

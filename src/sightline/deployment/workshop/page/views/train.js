@@ -19,7 +19,7 @@ export async function showTrain(view, signal) {
   const [{ recipes, can_train: canTrain }, looked] = await Promise.all([studio.about(), studio.look(source)]);
   if (signal.aborted) return;
   if (!canTrain) view.append(make("p", { class: "notice", text: say("train.no-backend") }));
-  const { form, asked } = chosen(source, recipes, looked.recipe);
+  const { form, asked } = chosen(source, recipes, looked);
   const wrong = make("div");
   const start = button(say("train.start"), begin, { class: "main", disabled: !canTrain });
   form.append(wrong, make("div", { class: "buttons" }, start), followingCommand(form, asked));
@@ -36,7 +36,7 @@ export async function showTrain(view, signal) {
   }
 }
 
-function chosen(source, recipes, usual) {
+function chosen(source, recipes, { recipe: usual, num_series: numSeries }) {
   const radios = recipes.map((recipe) => {
     const radio = make("input", { type: "radio", name: "recipe", value: recipe.name, checked: recipe.name === usual });
     const fits = recipe.name === usual ? make("span", { class: "chip fits", text: say("train.fits") }) : null;
@@ -59,10 +59,12 @@ function chosen(source, recipes, usual) {
     make("fieldset", {}, make("legend", { text: say("train.length") }), ...lengths, make("span", { class: "unit" }, minutes, ` ${say("train.unit")}`)),
   );
   form.addEventListener("submit", (event) => event.preventDefault());
+  const together = make("input", { type: "checkbox", checked: true });
+  if (numSeries > 0) form.append(make("label", { class: "choice" }, together, make("span", {}, make("strong", { text: say("train.series", { count: numSeries }) }), make("span", { class: "small faint", text: say("train.series-hint") }))));
   const asked = () => {
     const recipe = form.querySelector("input[name=recipe]:checked").value;
     const isWhole = form.querySelector("input[name=length]:checked").value === "whole";
-    return { kind: "train", source, recipe, ...(isWhole ? {} : { minutes: Number(minutes.value) }) };
+    return { kind: "train", source, recipe, ...(isWhole ? {} : { minutes: Number(minutes.value) }), ...(together.checked ? {} : { series: false }) };
   };
   return { form, asked };
 }
