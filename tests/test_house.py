@@ -181,7 +181,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
         ),
     ),
     (Room("deployment/workshop", "folders jobs"),),
-    (Room("deployment/workshop/sets", "naming contents adding journal changes asking"),),
+    (Room("deployment/workshop/sets", "naming contents adding journal tables changes asking"),),
     (Room("deployment/workshop", "commands looking trainings findings answers"),),
     (Room("deployment/workshop/sets", "routes"),),
     (Room("deployment/workshop", "app"),),

@@ -18,6 +18,7 @@ from PIL import Image
 
 import sightline
 from sightline.deployment.workshop.sets.journal import FILE
+from sightline.quality.labels.label_table import read_labels, relabelled
 from sightline.system.files import held
 
 
@@ -270,7 +271,7 @@ ROUTES: dict[str, dict[str, Any]] = {
     "remove": {"file": "jay/1.png"},
     "label": {"file": "0.png", "label": "jay"},
     "correct": {"file": "jay/1.png", "given": "jay", "label": "wren"},
-    "keep": {"file": "jay/1.png", "given": "jay"},  # a name of any length would be written down
+    "keep": {"file": "jay/1.png", "given": "jay"},
     "undo": {"number": 1},
     "thumbnails": {"files": []},
 }
@@ -411,6 +412,8 @@ def test_doubted_labels_are_told_until_somebody_looked_at_them(studio: Any, tmp_
     job = studio.done(kind="audit", source="many", labels=True)
     doubts = studio.get(f"/api/set/doubts?job={job['name']}").json
     first = doubts["rows"][0]
+    long = {"set": "many", "file": first["file"], "given": "x" * 1001}
+    assert studio.post("/api/set/keep", long).status == 400
     assert (first["file"], first["suggested"], doubts["classes"]) == ("dog/000.png", "cat", ["cat", "dog", "owl"])
     asked = {"set": "many", "file": first["file"], "given": first["given"]}
     assert studio.post("/api/set/keep", asked).json["kind"] == "keep"
@@ -419,6 +422,38 @@ def test_doubted_labels_are_told_until_somebody_looked_at_them(studio: Any, tmp_
     told = studio.post("/api/set/correct", {**asked, "label": first["suggested"]}).json
     assert told["to"] == "cat/000.png"
     assert first["file"] not in {row["file"] for row in studio.get(f"/api/set/doubts?job={job['name']}").json["rows"]}
+
+
+def test_labels_of_a_table_are_corrected_in_one_beside_it(studio: Any, photos: Path) -> None:
+    (photos / "=odd,name.png").write_bytes(png(7))
+    rows = [*(f"{name}/{number}.png,{name}" for name in ("cat", "dog") for number in range(3)), '"=odd,name.png",dog']
+    source = photos / "all.csv"
+    source.write_text("\n".join(["path,label", *rows]) + "\n")
+    table, before = photos / "all.csv-labels.csv", source.read_bytes()
+    train = {"kind": "train", "source": "photos/all.csv", "recipe": "fast"}
+    asked = {"source": "photos/all.csv", "label": "dog"}
+    assert "--labels" not in studio.post("/api/command", train).json["command"]
+    told = studio.post("/api/set/relabel", {**asked, "file": "cat/0.png"}).json
+    assert (told["given"], told["label"], told["to"]) == ("cat", "dog", "all.csv-labels.csv")
+    assert studio.post("/api/set/relabel", {**asked, "file": "=odd,name.png", "label": "cat"}).json["given"] == "dog"
+    studio.post("/api/set/relabel", {**asked, "file": "cat/1.png", "label": ""})
+    assert studio.post("/api/set/keep-row", {**asked, "file": "dog/2.png"}).json["kind"] == "keep"
+    assert studio.get("/api/look?source=photos/all.csv").json["num_relabelled"] == 3
+    assert " --labels photos/all.csv-labels.csv " in studio.post("/api/command", train).json["command"]
+    assert "--labels" not in studio.post("/api/command", {**train, "labels": False}).json["command"]
+    # As the training reads it.
+    found = relabelled(sightline.load(source), read_labels(table.read_text(), name="table"))
+    labels = dict(zip(found.row_ids.tolist(), found.named(), strict=True))
+    assert (labels["cat/0.png"], labels["=odd,name.png"], "cat/1.png" in labels) == ("dog", "cat", False)
+    for file, label in (("none.png", "dog"), ("cat/2.png", "owl"), (None, "dog"), ("cat/2.png", None)):
+        assert studio.post("/api/set/relabel", {**asked, "file": file, "label": label}).status == 400
+    for named in ("photos", "photos/none.csv", "../x.csv", None, "runs/first/splits.csv"):
+        assert studio.post("/api/set/relabel", {"source": named, "file": "cat/0.png", "label": "dog"}).status == 400
+        assert studio.post("/api/set/keep-row", {"source": named, "file": "cat/0.png"}).status == 400
+    for number in (4, 3, 2, 1):
+        assert studio.post("/api/set/undo", {"set": "photos", "number": number}).json["left"] == []
+    same = relabelled(sightline.load(source), read_labels(table.read_text(), name="table"))
+    assert (same.named(), source.read_bytes()) == (sightline.load(source).named(), before)
 
 
 def test_what_was_recorded_is_kept_together_by_the_training(studio: Any, photos: Path) -> None:

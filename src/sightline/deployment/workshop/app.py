@@ -198,7 +198,7 @@ def _routes(studio: Studio) -> list[Route]:
         Route("/api/command", command, methods=["POST"]),
         Route("/api/pictures", pictures, methods=["POST"]),
         Route("/api/predict", predict, methods=["POST"]),
-        *set_routes(root, jobs, studio.answers.decoders, studio.limits),
+        *set_routes(root, jobs, studio.sources, studio.answers.decoders, studio.limits),
     ]
 
 

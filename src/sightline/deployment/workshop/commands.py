@@ -18,6 +18,7 @@ from sightline.deployment.workshop.jobs import HERE
 from sightline.deployment.workshop.sets.asking import table_of
 from sightline.deployment.workshop.sets.contents import pictures_below, set_at
 from sightline.deployment.workshop.sets.naming import SERIES, num_series
+from sightline.deployment.workshop.sets.tables import labels_in, table_of_labels
 from sightline.errors import InvalidValue, SightlineError, pick
 from sightline.evaluation.measuring.judging import recorded_source
 from sightline.system.paths import portable_name
@@ -83,8 +84,13 @@ def _train(root: Root, told: Mapping[str, Any]) -> Asked:
     # Pictures of one recording are alike: none of it is tested on what another taught, unless somebody says so.
     has_groups = told.get("series") is not False and source.is_dir() and num_series(pictures_below(source)) > 0
     series = ["--set", f"data.group_by={SERIES}"] if has_groups else []
-    arguments = ("train", root.word_of(source), "--recipe", recipe, *budget, *series, "--out", run)
+    labels = ["--labels", root.word_of(table_of_labels(source))] if _is_relabelled(source, told) else []
+    arguments = ("train", root.word_of(source), "--recipe", recipe, *budget, *series, *labels, "--out", run)
     return Asked(arguments, {"source": root.name_of(source), "run": run})
+
+
+def _is_relabelled(source: Path, told: Mapping[str, Any]) -> bool:
+    return told.get("labels") is not False and source.is_file() and bool(labels_in(source))
 
 
 def _new_run(root: Root, source: Path, recipe: str) -> str:

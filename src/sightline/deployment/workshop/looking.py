@@ -12,6 +12,7 @@ import numpy as np
 
 from sightline.data.sources.loading import load
 from sightline.deployment.workshop.sets.naming import num_series
+from sightline.deployment.workshop.sets.tables import labels_in
 from sightline.errors import InvalidValue, OneClassOnly
 from sightline.records import Dataset, Store
 from sightline.reporting.pages.miniatures import miniature
@@ -52,8 +53,13 @@ class Sources:
             "left_out": [[printable(name), printable(why)] for name, why in dataset.left_out[:_MOST_LEFT]],
             "num_left_out": len(dataset.left_out),
             "recipe": default_recipe(dataset),
+            "num_relabelled": len(labels_in(path)) if path.is_file() else 0,
             "num_series": num_series(map(str, dataset.row_ids.tolist())) if isinstance(dataset.images, Store) else 0,
         }
+
+    def opened(self, path: Path) -> Dataset:
+        """A source, opened anew unless that was done before."""
+        return self._kept(path)[0]
 
     def pictures(self, path: Path, rows: Iterable[object]) -> list[dict[str, Any] | None]:
         """Small pictures of rows, by their numbers or names; None of what is none, or cannot be read."""

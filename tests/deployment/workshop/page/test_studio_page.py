@@ -238,12 +238,35 @@ def test_a_run_says_which_loose_picture_is_asked_about_first(open_page: Any, fin
     assert page.locator(".choice-of-class.is-suggested").inner_text().split()[-1] in set("0123456789")
 
 
-def test_doubtful_labels_are_looked_at_one_by_one(open_page: Any, many_photos: Any, tmp_path: Path) -> None:
+@pytest.fixture
+def mislabelled(many_photos: Any, tmp_path: Path) -> Path:
+    """Thirty pictures of each of three classes, the first two of which lie in a wrong one."""
     images, labels = many_photos
     for number, (image, label) in enumerate(zip(images[:90], labels[:90], strict=True)):
         folder = tmp_path / "many" / ("cat", "dog", "owl")[label if number > 1 else (label + 1) % 3]
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).resize((32, 32)).save(folder / f"{number:03d}.png")
+    return tmp_path / "many"
+
+
+def test_doubtful_labels_of_a_table_are_corrected_beside_it(open_page: Any, mislabelled: Path) -> None:
+    files = sorted(path.relative_to(mislabelled).as_posix() for path in mislabelled.rglob("*.png"))
+    lines = [f"{file},{file.partition('/')[0]}" for file in files]
+    (mislabelled / "all.csv").write_text("\n".join(["path,label", *lines]) + "\n")
+    page = open_page("#correct?source=many/all.csv")
+    page.click("text=Judge the labels")
+    page.wait_for_selector(".doubt img", timeout=60_000)
+    file = page.locator(".doubt").first.get_attribute("data-file")
+    page.locator(".doubt").first.locator("button", has_text="It is").click()
+    page.wait_for_selector(".doubt[data-done]")
+    assert file in (mislabelled / "all.csv-labels.csv").read_text()
+    assert (mislabelled / file).exists()
+    page.wait_for_selector(".command code:has-text('--labels many/all.csv-labels.csv')")
+    page.click("a:has-text('Train on them')")
+    page.wait_for_selector("text=Go by 1 label that was corrected")
+
+
+def test_doubtful_labels_are_looked_at_one_by_one(open_page: Any, mislabelled: Path) -> None:
     page = open_page("#correct?source=many")
     page.click("text=Judge the labels")
     page.wait_for_selector(".doubt img", timeout=60_000)
@@ -252,7 +275,7 @@ def test_doubtful_labels_are_looked_at_one_by_one(open_page: Any, many_photos: A
     assert file in ("dog/000.png", "owl/001.png")
     first.locator("button", has_text="It is").click()
     page.wait_for_selector(".doubt[data-done]")
-    assert not (tmp_path / "many" / file).exists()
+    assert not (mislabelled / file).exists()
     # What comes next has the keyboard already.
     assert page.evaluate("document.activeElement.closest('.doubt').dataset.file") != file
     page.keyboard.press("Tab")
@@ -262,7 +285,7 @@ def test_doubtful_labels_are_looked_at_one_by_one(open_page: Any, many_photos: A
     page.wait_for_selector(".doubt:nth-child(2) button")
     page.click("text=Take it back")
     page.wait_for_selector(".doubt:nth-child(1) button")
-    assert (tmp_path / "many" / file).exists()
+    assert (mislabelled / file).exists()
 
 
 def test_a_studio_that_is_gone_is_told(open_page: Any, photos: Path) -> None:

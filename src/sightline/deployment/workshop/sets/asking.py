@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,6 +12,7 @@ from sightline.data.sources.levels import split_within
 from sightline.deployment.workshop.folders import Root
 from sightline.deployment.workshop.sets.contents import class_folders, loose_pictures
 from sightline.deployment.workshop.sets.journal import changes_of
+from sightline.deployment.workshop.sets.tables import table_of_labels
 from sightline.errors import InvalidValue
 from sightline.system.stored import parse_json, read_plain
 from sightline.system.text import printable
@@ -105,15 +106,33 @@ def doubted(root: Root, place: Path, job: Mapping[str, Any]) -> dict[str, Any]:
         job: as it is told, with its result.
     """
     rows = list(_doubted(job))
-    done = {change.file for change in changes_of(place) if change.kind in ("keep", "correct", "remove")}
+    changes = (change for change in changes_of(place) if not change.source)
+    done = {change.file for change in changes if change.kind in ("keep", "correct", "remove")}
     open_rows = [row for row in rows if row["file"] not in done and _is_there(place, row["file"])]
     names = {row[key] for row in rows for key in ("given", "suggested")}
+    told = _told(place, rows, open_rows, names | set(_classes(root, place)))
+    return {**told, "set": root.name_of(place), "source": root.name_of(place), "table": None}
+
+
+def doubted_in(root: Root, source: Path, job: Mapping[str, Any], class_names: Iterable[str]) -> dict[str, Any]:
+    """The same of a source that is no folder, whose labels are corrected in a table beside it."""
+    rows = list(_doubted(job))
+    changes = (change for change in changes_of(source.parent) if change.source == source.name)
+    done = {change.file for change in changes}
+    told = _told(source, rows, [row for row in rows if row["file"] not in done], set(class_names))
+    table = root.name_of(table_of_labels(source))
+    return {**told, "set": root.name_of(source.parent), "source": root.name_of(source), "table": table}
+
+
+def _told(
+    place: Path, rows: Sequence[Mapping[str, Any]], open_rows: Sequence[Mapping[str, Any]], names: Iterable[str]
+) -> dict[str, Any]:
     return {
-        "set": root.name_of(place),
+        "name": printable(place.name),
         "count": len(open_rows),
         "num_all": len(rows),
         "rows": open_rows[:MOST_ASKED],
-        "classes": sorted(names | set(_classes(root, place)), key=str.casefold),
+        "classes": sorted(names, key=str.casefold),
     }
 
 

@@ -25,6 +25,7 @@ from sightline.deployment.workshop.sets.journal import (
     write_undone,
 )
 from sightline.deployment.workshop.sets.naming import checked_name
+from sightline.deployment.workshop.sets.tables import table_of_labels, unlabel_row
 from sightline.errors import CannotWrite, InvalidValue, OutputExists, SightlineError
 from sightline.system.files import writing_to
 from sightline.system.paths import FreeNames
@@ -130,8 +131,8 @@ def undo_change(place: Path, number: object) -> dict[str, Any]:
             raise InvalidValue("there is nothing to take back in this set.")
         if change.number != number or isinstance(number, bool):
             raise OutputExists("something else was changed in this set since. Look at it again, then take that back.")
-        left = [] if change.kind != "rename" else _renamed_back(place, change)
-        left += _taken_back(place, change)
+        back = {"rename": _renamed_back, "relabel": unlabel_row}.get(change.kind, _taken_back)
+        left = back(place, change)
         write_undone(place, change.number)
     return {**told(change), "left": left}
 
@@ -226,11 +227,12 @@ def _missing(place: Path, folder: str) -> Iterable[str]:
 
 def told(change: Change) -> dict[str, Any]:
     """A change as the page shows it."""
+    table = table_of_labels(Path(change.source)).name if change.source else ""
     return {
         "number": change.number,
         "kind": change.kind,
         "file": change.file,
         "given": change.given,
         "label": change.label,
-        "to": change.steps[0].target if change.steps else "",
+        "to": change.steps[0].target if change.steps else table,
     }

@@ -19,7 +19,7 @@ from sightline.system.stored import parse_json, read_plain
 from sightline.system.text import json_line, printable
 
 FILE = ".sightline-changes.jsonl"
-KINDS = ("label", "correct", "keep", "remove", "rename")
+KINDS = ("label", "correct", "keep", "remove", "rename", "relabel")
 # A change takes some 300 bytes.
 _MOST_BYTES = 2**26
 _WAIT_SECONDS = 10.0
@@ -39,6 +39,7 @@ class Change:
         steps: files that it moves, the picture first; both paths are in the set.
         folders: that it makes, outer ones first.
         number: by which it is called; 0 where it has none yet.
+        source: of a "relabel" or "keep", the file in this folder, a table or an archive, whose row `file` is; else "".
     """
 
     kind: str
@@ -48,6 +49,7 @@ class Change:
     steps: tuple[Step, ...] = ()
     folders: tuple[str, ...] = ()
     number: int = 0
+    source: str = ""
 
 
 @contextlib.contextmanager
@@ -129,11 +131,13 @@ def _read(line: str) -> Change | int | None:
             return int(told["undone"])
         steps = tuple(_step(step) for step in told["steps"])
         kind, file, given, label = (str(told[name]) for name in ("kind", "file", "given", "label"))
-        change = Change(kind, file, given, label, steps, tuple(map(str, told["folders"])), int(told["number"]))
+        folders, source = tuple(map(str, told["folders"])), str(told.get("source", ""))
+        change = Change(kind, file, given, label, steps, folders, int(told["number"]), source)
     except (ValueError, TypeError, KeyError, json.JSONDecodeError):
         return None
     names = (*change.folders, *(name for step in steps for name in (step.source, step.target)))
     names += (change.given, change.label) if change.kind == "rename" else ()
+    names += (change.source,) if change.kind == "relabel" else ()
     is_sound = change.kind in KINDS and change.number > 0 and all(map(is_inside, names))
     return change if is_sound else None
 

@@ -20,8 +20,9 @@ from sightline.deployment.server.uploads import body_of, json_of
 from sightline.deployment.workshop.commands import ANSWERS, run_at
 from sightline.deployment.workshop.folders import Root
 from sightline.deployment.workshop.jobs import Jobs
+from sightline.deployment.workshop.looking import Sources
 from sightline.deployment.workshop.sets.adding import add_picture
-from sightline.deployment.workshop.sets.asking import doubted, unlabelled
+from sightline.deployment.workshop.sets.asking import doubted, doubted_in, unlabelled
 from sightline.deployment.workshop.sets.changes import (
     correct_file,
     keep_label,
@@ -42,7 +43,9 @@ from sightline.deployment.workshop.sets.contents import (
     thumbnails,
 )
 from sightline.deployment.workshop.sets.journal import last_change
+from sightline.deployment.workshop.sets.tables import keep_row, relabel_row
 from sightline.errors import InvalidValue, UnreadableImage
+from sightline.records import Dataset
 from sightline.reporting.pages.miniatures import SIDE, miniature_of
 from sightline.system.text import printable
 
@@ -50,7 +53,7 @@ _LONGEST_NAME = 255
 _MOST_FIRST = 10**6
 
 
-def set_routes(root: Root, jobs: Jobs, decoders: Decoders, limits: ServerLimits) -> list[Route]:
+def set_routes(root: Root, jobs: Jobs, sources: Sources, decoders: Decoders, limits: ServerLimits) -> list[Route]:
     """Those of sets, below /api/set."""
 
     def answer(work: Callable[[Mapping[str, Any]], Any]) -> Callable[[Request], Awaitable[Response]]:
@@ -60,7 +63,7 @@ def set_routes(root: Root, jobs: Jobs, decoders: Decoders, limits: ServerLimits)
 
         return answered
 
-    looks, works = _looks(root, jobs), _works(root)
+    looks, works = _looks(root, jobs, sources), _works(root) | _tables(root, sources)
     return [
         *(Route(f"/api/set{path}", answer(work), methods=["GET"]) for path, work in looks.items()),
         *(Route(f"/api/set/{path}", answer(work), methods=["POST"]) for path, work in works.items()),
@@ -68,7 +71,7 @@ def set_routes(root: Root, jobs: Jobs, decoders: Decoders, limits: ServerLimits)
     ]
 
 
-def _looks(root: Root, jobs: Jobs) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
+def _looks(root: Root, jobs: Jobs, sources: Sources) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
     def unlabelled_of(asked: Mapping[str, Any]) -> Any:
         place = set_at(root, asked.get("set"))
         if asked.get("job") is None:
@@ -82,9 +85,11 @@ def _looks(root: Root, jobs: Jobs) -> dict[str, Callable[[Mapping[str, Any]], An
     def doubts(asked: Mapping[str, Any]) -> Any:
         job = jobs.of(asked.get("job"))
         source = job["about"].get("source")
-        if not isinstance(source, str) or not root.inside(source).is_dir():
-            raise InvalidValue("the pictures do not lie in a folder of this studio, so no label is changed here.")
-        return doubted(root, set_at(root, source), job)
+        if not isinstance(source, str) or not (place := root.inside(source)).exists():
+            raise InvalidValue("the pictures do not lie in the folder of this studio, so no label is changed here.")
+        if place.is_dir():
+            return doubted(root, set_at(root, source), job)
+        return doubted_in(root, place, job, sources.opened(place).class_names)
 
     return {
         "": lambda asked: _looked_at(root, set_at(root, asked.get("set"))),
@@ -129,6 +134,22 @@ def _works(root: Root) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
         "keep": lambda asked: keep_label(place_of(asked), asked.get("file"), asked.get("given")),
         "undo": lambda asked: undo_change(place_of(asked), asked.get("number")),
         "thumbnails": pictures,
+    }
+
+
+def _tables(root: Root, sources: Sources) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
+    """For sources that are no folders."""
+
+    def source_of(asked: Mapping[str, Any]) -> tuple[Path, Dataset]:
+        source = root.inside(asked.get("source"))
+        if not source.is_file():
+            raise InvalidValue(f"{printable(root.name_of(source))}: there is no such file. Choose it again.")
+        set_at(root, root.name_of(source.parent))
+        return source, sources.opened(source)
+
+    return {
+        "relabel": lambda asked: told(relabel_row(*source_of(asked), asked.get("file"), asked.get("label"))),
+        "keep-row": lambda asked: told(keep_row(*source_of(asked), asked.get("file"))),
     }
 
 

@@ -25,17 +25,11 @@ export async function showCorrect(view, signal) {
     try {
       around.replaceChildren(...(await doubts(last, signal)));
     } catch (problem) {
-      around.replaceChildren(trouble(problem), ...elsewhere(last));
+      around.replaceChildren(trouble(problem));
     }
   };
   view.append(told.state === "running" ? jobAtWork(told, { signal, done }) : commandLine(told.command), around);
   if (told.state !== "running") await done(told);
-}
-
-/** Where labels are not changed by moving files, commands change them. */
-function elsewhere(job) {
-  if (job.kind !== "audit") return [];
-  return [make("p", { text: say("correct.table") }), commandLine(`${job.command.replace(/ --labels$/, "")} --label-table labels.csv`)];
 }
 
 async function choose(view, source, signal) {
@@ -83,16 +77,23 @@ async function doubts(job, signal) {
     tally.textContent = numOpen > 0 ? say("correct.left", { count: numOpen }) : say(asked.num_all > 0 ? "correct.over" : "correct.none");
     more.hidden = due.length === 0;
   };
+  // What trains by the table, once there is one.
+  const line = commandLine("");
+  const drawLine = async () => {
+    if (asked.table !== null) line.say(await studio.command({ kind: "train", source: asked.source, recipe: "transfer" }));
+  };
   const undo = undoBar(asked.set, (change) => {
     const item = [...list.children].find((one) => one.dataset.file === change.file);
     numOpen += item ? 1 : 0;
     item?.open();
     tell();
+    drawLine();
   });
   const settled = (item, change) => {
     numOpen -= 1;
     undo.show(change);
     tell();
+    drawLine();
     const next = [...list.children].slice([...list.children].indexOf(item) + 1).find((one) => !one.dataset.done);
     (next?.querySelector("button") ?? (more.hidden ? tally : more)).focus();
   };
@@ -104,19 +105,23 @@ async function doubts(job, signal) {
   });
   more.click();
   if (!signal.aborted) await undo.refresh();
-  const next = make("div", { class: "buttons closing" }, make("a", { class: "button main", href: address("audit", { source: asked.set, job: null }), text: say("look.audit") }), make("a", { class: "button", href: address("train", { source: asked.set, job: null }), text: say("look.train") }));
-  return [undo, tally, list, more, make("p", { class: "small faint", text: say("correct.no-command") }), next];
+  const next = make("div", { class: "buttons closing" }, make("a", { class: "button main", href: address("audit", { source: asked.source, job: null }), text: say("look.audit") }), make("a", { class: "button", href: address("train", { source: asked.source, job: null }), text: say("look.train") }));
+  const how = asked.table === null ? [make("p", { class: "small faint", text: say("correct.no-command") })] : [make("p", { class: "small faint", text: say("correct.table", { table: isolated(asked.table) }) }), line];
+  await drawLine();
+  return [undo, tally, list, more, ...how, next];
 }
 
 function drawn(row, asked, settled) {
-  const picture = pictureRow(asked.set, [row.file]);
+  const picture = pictureRow(asked.source, [row.file]);
   const words = make("div", { class: "doubt-words" });
   const item = make("li", { class: "panel doubt" }, picture, words);
   item.dataset.file = row.file;
+  // Beside a source that is no folder, a table says what moving a file says in one.
+  const inTable = { correct: "relabel", keep: "keep-row", remove: "relabel" };
   const work = async (what, told) => {
     for (const one of words.querySelectorAll("button")) one.disabled = true;
     try {
-      const change = await studio.inSet(what, asked.set, { file: row.file, given: row.given, ...told });
+      const change = await studio.inSet(asked.table === null ? what : inTable[what], asked.set, { source: asked.source, file: row.file, given: row.given, ...told });
       item.dataset.done = "yes";
       words.replaceChildren(make("p", { text: inWords(change) }));
       announce(inWords(change));
@@ -144,7 +149,7 @@ function another(row, asked, work) {
   for (const name of asked.classes) if (name !== row.given && name !== row.suggested) select.append(make("option", { value: name, text: name }));
   select.addEventListener("change", () => select.value && move.focus());
   const move = button(say("correct.move"), () => select.value && work("correct", { label: select.value }));
-  const remove = button(say("correct.remove"), () => work("remove", {}), { class: "quiet" });
+  const remove = button(say("correct.remove"), () => work("remove", { label: "" }), { class: "quiet" });
   const line = make("div", { class: "buttons another" }, ...(select.options.length > 1 ? [select, move] : []), remove);
   return line;
 }

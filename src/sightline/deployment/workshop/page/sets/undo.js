@@ -9,7 +9,8 @@ import { button, trouble } from "../parts.js";
 export function inWords(change) {
   const names = { file: change.file, given: change.given, label: change.label, to: change.to };
   const told = Object.fromEntries(Object.entries(names).map(([name, text]) => [name, isolated(text)]));
-  return say(`change.${change.kind}`, told);
+  const isOut = change.kind === "relabel" && change.label === "";
+  return say(isOut ? "change.left-out" : `change.${change.kind}`, told);
 }
 
 /** A bar about the last change; `show` it, null for none, and `undone` is told what was taken back. */

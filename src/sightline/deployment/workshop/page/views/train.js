@@ -36,7 +36,7 @@ export async function showTrain(view, signal) {
   }
 }
 
-function chosen(source, recipes, { recipe: usual, num_series: numSeries }) {
+function chosen(source, recipes, { recipe: usual, num_series: numSeries, num_relabelled: numRelabelled }) {
   const radios = recipes.map((recipe) => {
     const radio = make("input", { type: "radio", name: "recipe", value: recipe.name, checked: recipe.name === usual });
     const fits = recipe.name === usual ? make("span", { class: "chip fits", text: say("train.fits") }) : null;
@@ -61,10 +61,12 @@ function chosen(source, recipes, { recipe: usual, num_series: numSeries }) {
   form.addEventListener("submit", (event) => event.preventDefault());
   const together = make("input", { type: "checkbox", checked: true });
   if (numSeries > 0) form.append(make("label", { class: "choice" }, together, make("span", {}, make("strong", { text: say("train.series", { count: numSeries }) }), make("span", { class: "small faint", text: say("train.series-hint") }))));
+  const labels = make("input", { type: "checkbox", checked: true });
+  if (numRelabelled > 0) form.append(make("label", { class: "check" }, labels, make("span", { text: say("train.labels", { count: numRelabelled }) })));
   const asked = () => {
     const recipe = form.querySelector("input[name=recipe]:checked").value;
     const isWhole = form.querySelector("input[name=length]:checked").value === "whole";
-    return { kind: "train", source, recipe, ...(isWhole ? {} : { minutes: Number(minutes.value) }), ...(together.checked ? {} : { series: false }) };
+    return { kind: "train", source, recipe, ...(isWhole ? {} : { minutes: Number(minutes.value) }), ...(together.checked ? {} : { series: false }), ...(labels.checked ? {} : { labels: false }) };
   };
   return { form, asked };
 }
