@@ -22,7 +22,7 @@ PUBLIC, SEAM, INSIDE = "public", "seam", "inside"
 SECTION = re.compile(r"^ *(Args|Returns|Raises|Example|Source|Attributes):$", re.MULTILINE)
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 # Whoever catches an error needs no example of one; `compare`, `export` and `similar` show what they give.
-WITHOUT_EXAMPLE = {"SightlineError", "Comparison", "Export", "Adopted", "Similar"}
+WITHOUT_EXAMPLE = {"SightlineError", "Comparison", "Export", "Adopted", "Similar", "LearningCurve"}
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     ),
     (Room("metrics", "classification intervals significance grouped"),),
     (Room("metrics/calibration", "temperature scaling reliability"),),
-    (Room("metrics/uncertainty", "bootstrap macro ranking calibration_error"),),
+    (Room("metrics/uncertainty", "bootstrap macro ranking calibration_error power_law"),),
     (Room("metrics/labels", "folds discriminants quality"),),
     (Room("metrics", "ensembles history conformal drift selective novelty slices"),),
     (Room("metrics/uncertainty", "risk"),),  # of what is selective
@@ -98,7 +98,12 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("quality/labels", "planting outliers doubts label_table"),),
     (Room("quality", "findings ranges measures survey images classes duplicates shortcuts appearance order audit"),),
     (Room("reporting/sheets", "fonts grids sheets overlays"),),
-    (Room("reporting/charts", "canvas confusion reliability curves overlay learning_rates risk_coverage robustness"),),
+    (
+        Room(
+            "reporting/charts",
+            "canvas confusion reliability curves overlay learning_rates learning_curve risk_coverage robustness",
+        ),
+    ),
     (
         Room(
             "reporting/pages",
@@ -140,7 +145,10 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     ),
     (
         Room(
-            "training/search", "rate_sweep learning_rate_finder", keras=AT_ONCE, keras_on_use_in="learning_rate_finder"
+            "training/search",
+            "rate_sweep learning_rate_finder learning_curve",
+            keras=AT_ONCE,
+            keras_on_use_in="learning_rate_finder learning_curve",
         ),
     ),
     (Room("training/transfer", "discriminant softmax judging head activations finetuning", keras=AT_ONCE),),
@@ -201,9 +209,9 @@ ROWS: tuple[tuple[Room, ...], ...] = (
 
 # `sightline.train` would be replaced by a module of that name as soon as it is imported.
 PUBLIC_FUNCTIONS = (
-    "show audit find_learning_rate train resume combine distil evaluate predict stress verify runs check "
-    "reopen predict_into undo_sort similar compare explain adopt export sort serve studio models datasets recipes "
-    "cache load split recipe"
+    "show audit find_learning_rate learning_curve train resume combine distil evaluate predict stress verify runs "
+    "check reopen predict_into undo_sort similar compare explain adopt export sort serve studio models datasets "
+    "recipes cache load split recipe"
 )
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base"}
 

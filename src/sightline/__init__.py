@@ -23,6 +23,7 @@ _HOMES: dict[str, str] = {
     "show": "sightline.training.preview",
     "audit": "sightline.quality.audit",
     "find_learning_rate": "sightline.training.search.learning_rate_finder",
+    "learning_curve": "sightline.training.search.learning_curve",
     "train": "sightline.training.train",
     "resume": "sightline.training.resume",
     "extend": "sightline.training.extend",
@@ -67,6 +68,7 @@ _HOMES: dict[str, str] = {
     "Stress": "sightline.evaluation.stress",
     "Check": "sightline.evaluation.check",
     "Comparison": "sightline.evaluation.comparison",
+    "LearningCurve": "sightline.training.search.learning_curve",
     "Adopted": "sightline.deployment.adopt",
     "Export": "sightline.deployment.export",
     "Verification": "sightline.evaluation.verification",
@@ -131,5 +133,9 @@ if TYPE_CHECKING:  # for editors and type checkers alone
     from sightline.training.extend import extend as extend
     from sightline.training.preview import show as show
     from sightline.training.resume import resume as resume
+    from sightline.training.search.learning_curve import (
+        LearningCurve as LearningCurve,
+        learning_curve as learning_curve,
+    )
     from sightline.training.search.learning_rate_finder import find_learning_rate as find_learning_rate
     from sightline.training.train import train as train

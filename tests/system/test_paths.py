@@ -130,6 +130,7 @@ def test_functions_refuse_what_commands_refuse(tiny_run, small_npz, tmp_path):
             lambda out: sightline.show(opened, out=out),
             lambda out: sightline.similar("imagenet", folder / "cat" / "a.png", folder=folder, out=out),
             lambda out: sightline.find_learning_rate(folder, out=out),
+            lambda out: sightline.learning_curve(folder, out=out),
             lambda out: write_audit_page(Audit("photos", 2, 2, (), opened), out),
         ):
             with pytest.raises((InvalidValue, OutputExists), match=refusal):
@@ -172,6 +173,7 @@ def test_commands_refuse_before_they_work(command, tiny_run, tmp_path):
         (["audit", source, "--plan", mine], "--overwrite"),
         (["audit", source, "--html", source, "--overwrite"], "never changed"),
         (["find-learning-rate", source, "--out", mine], "--overwrite"),
+        (["learning-curve", source, "--out", source], "never changed"),
         (["compare", tiny_run.path, tiny_run.path, "--out", bundle / "a.png"], "belongs to the bundle"),
         (["predict", tiny_run.path, source, "--csv", source], "never changed"),
         (["predict", tiny_run.path, source, "--csv", mine], "tables are edited by hand"),

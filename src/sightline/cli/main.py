@@ -85,6 +85,11 @@ COMMANDS: dict[str, Command] = {
         sources.find_learning_rate,
         sources.find_learning_rate_options,
     ),
+    "learning-curve": Command(
+        "tell how accuracy grows with the number of images, and what more of them would bring",
+        sources.learning_curve,
+        sources.learning_curve_options,
+    ),
     "train": Command("train a classifier: split, fit, calibrate, evaluate, save", runs.train, runs.train_options),
     "resume": Command("go on with a training that was interrupted", runs.resume, runs.resume_options),
     "extend": Command("let a finished run learn for some epochs more", runs.extend, runs.extend_options),

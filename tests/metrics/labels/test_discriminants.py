@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sightline.errors import InvalidValue
-from sightline.metrics.labels.discriminants import PENALTY, SHRINKAGE, OutOfFold
+from sightline.metrics.labels.discriminants import PENALTY, SHRINKAGE, OutOfFold, fit_discriminant
 from sightline.metrics.labels.folds import grouped_folds
 
 
@@ -140,3 +140,21 @@ def test_where_features_lie_far_from_0_answers_are_the_same(
     near = OutOfFold(features, folds).answers(labels, num_classes=3)
     far = OutOfFold(features + 10_000, folds).answers(labels, num_classes=3)
     assert np.allclose(near, far, atol=1e-3)
+
+
+@pytest.mark.parametrize("num_features", [5, 90])
+def test_the_discriminant_is_that_of_the_shrunken_covariance(num_features):
+    generator = np.random.default_rng(num_features)
+    labels = np.repeat([0, 1, 2], [12, 9, 30])
+    features = generator.normal(size=(51, num_features)) + labels[:, None] * 0.5 + 3
+    directions, offsets = fit_discriminant(features.astype(np.float32), labels, num_classes=3)
+    means = np.stack([features[labels == label].mean(axis=0) for label in range(3)])
+    within = sum((features[labels == k] - means[k]).T @ (features[labels == k] - means[k]) for k in range(3)) / 48
+    shrunken = 0.7 * within + 0.3 * np.trace(within) / num_features * np.eye(num_features)
+    asked = generator.normal(size=(7, num_features)) + 3
+    distances = np.stack(
+        [np.einsum("nf,fg,ng->n", asked - mean, np.linalg.inv(shrunken), asked - mean) for mean in means], axis=1
+    )
+    found = asked @ directions - offsets
+    # Log-odds are half the differences of squared distances.
+    np.testing.assert_allclose(found - found[:, :1], (distances[:, :1] - distances) / 2, rtol=1e-3, atol=1e-3)

@@ -1,9 +1,10 @@
-"""`show`, `audit`, `find-learning-rate`: commands that look at a source of labelled images."""
+"""`show`, `audit`, `find-learning-rate`, `learning-curve`: commands that look at a source of labelled images."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sightline.cli.options import (
     BACKEND_HELP,
@@ -16,9 +17,13 @@ from sightline.cli.options import (
     settings_of,
     shorthand_options,
 )
-from sightline.cli.printing import print_json, print_text
+from sightline.cli.printing import print_json, print_table, print_text
 from sightline.system.paths import check_output, default_output
 from sightline.system.progress import reporting
+from sightline.system.text import counted, listed
+
+if TYPE_CHECKING:
+    from sightline.training.search.learning_curve import LearningCurve
 
 
 def show_options(parser: ArgumentParser) -> None:
@@ -154,3 +159,59 @@ def find_learning_rate(arguments: Namespace) -> int:
     else:
         print_text(f"{found}\nwritten to {out}")
     return 0
+
+
+def learning_curve_options(parser: ArgumentParser) -> None:
+    """What `learning-curve` takes."""
+    parser.add_argument("source", help=SOURCE_HELP)
+    parser.add_argument("--out", type=Path, help="the PNG to write (default: <source>-learning-curve.png)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the draws (default: 0)")
+    shorthand_options(parser, OPENING_SHORTHANDS)
+    overwrite_option(parser)
+
+
+def learning_curve(arguments: Namespace) -> int:
+    """Tell how accuracy grows with the number of images."""
+    from sightline.training.search.learning_curve import curve_figures, learning_curve as draw_curve
+
+    out = arguments.out or default_output(arguments.source, "-learning-curve", keep=[arguments.source])
+    check_output("--out", out, keep=[arguments.source], overwrite=arguments.overwrite)
+    found = draw_curve(
+        opened(arguments), out=out, seed=arguments.seed, mode=arguments.mode, overwrite=arguments.overwrite
+    )
+    if arguments.json:
+        print_json(curve_figures(found))
+    else:
+        _print_curve(found)
+    return 1 if found.errors else 0
+
+
+def _print_curve(found: LearningCurve) -> None:
+    print_text(
+        f"{found.name}: {found.num_images:,} images of {len(found.class_names):,} classes, {found.num_groups:,} that "
+        "do not hang together; by a frozen network at 96 pixels, judged on images that were not learned from"
+    )
+    measured = [("all but a fifth" if one.images_a_class is None else one.images_a_class, one) for one in found.points]
+    projected = [
+        ("all there are" if one.times == 1 else f"{one.times} times as many", one) for one in found.projections
+    ]
+    rows = [
+        {
+            "images a class": words,
+            "images": round(one.num_images),
+            "accuracy": f"{one.accuracy:.4f} [{one.interval[0]:.4f}, {one.interval[1]:.4f}]",
+            "": what,
+        }
+        for what, kind in (("measured", measured), ("projected", projected))
+        for words, one in kind
+    ]
+    print_table(rows, tuple(rows[0]))
+    if found.remark:
+        print_text(found.remark)
+    if found.left_out:
+        few = [f"'{name}' ({count:,})" for name, count in found.left_out]
+        print_text(f"left out, for fewer than 5 images that do not hang together: {listed(few)}")
+    if found.errors:
+        name, reason = found.errors[0]
+        print_text(f"{counted(len(found.errors), 'file')} could not be read, {name}: {reason}")
+    print_text(f"written to {found.path}")

@@ -134,3 +134,36 @@ def _spanned(table: NDArray[np.float64]) -> NDArray[np.float64]:
     if table.shape[0] >= table.shape[1]:
         return table
     return np.asarray(np.linalg.qr(table.T)[1].T)
+
+
+def fit_discriminant(
+    features: NDArray[np.float32], labels: NDArray[np.int64], *, num_classes: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Log-odds of each class by a linear discriminant with shrunken covariance: features @ directions - offsets.
+
+    Args:
+        features: (num_images, num_features) finite.
+        labels: (num_images,); each class has an image.
+        num_classes: at least 2; all are taken to be as frequent.
+
+    Returns:
+        (num_features, num_classes) directions and (num_classes,) offsets.
+    """
+    middle = features.mean(axis=0, dtype=np.float64)
+    table = (features - middle).astype(np.float32)
+    means = np.stack([table[labels == label].mean(axis=0, dtype=np.float64) for label in range(num_classes)])
+    within = table - means[labels].astype(np.float32)
+    freedom = max(len(labels) - num_classes, 1)
+    level = max(float((within * within).sum(dtype=np.float64)) / freedom / features.shape[1], 1e-12)
+    from_middle = means.T
+    if len(within) < features.shape[1]:
+        # Few images span few directions: by the identity of Woodbury, only these have to be solved for.
+        products = np.asarray(within @ within.T, np.float64)
+        products[np.diag_indices(len(products))] += freedom * SHRINKAGE * level / (1 - SHRINKAGE)
+        inside = np.linalg.solve(products, within @ from_middle)
+        directions = (from_middle - within.T @ inside) / (SHRINKAGE * level)
+    else:
+        scatter = np.asarray(within.T @ within, np.float64) * ((1 - SHRINKAGE) / freedom)
+        scatter[np.diag_indices(len(scatter))] += SHRINKAGE * level
+        directions = np.linalg.solve(scatter, from_middle)
+    return directions, (from_middle * directions).sum(axis=0) / 2 + middle @ directions

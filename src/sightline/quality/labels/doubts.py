@@ -13,7 +13,7 @@ from sightline.bundles.bundle import EMBEDDED, load_bundle
 from sightline.bundles.features import feature_tables
 from sightline.bundles.sessions import session_of
 from sightline.data.duplicates.search import connected_components
-from sightline.data.inputs.pixels import read_pixels
+from sightline.data.inputs.pixels import Pixels, read_pixels
 from sightline.metrics.classification import softmax
 from sightline.metrics.labels.discriminants import OutOfFold
 from sightline.metrics.labels.folds import grouped_folds
@@ -173,11 +173,15 @@ def _judged(dataset: Dataset, readable: NDArray[np.bool_], groups: NDArray[np.in
 
 def frozen_features(chosen: Dataset) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """(num_images, 1280) float32 of what the embedded network sees, and (num_images,) whether each could be read."""
+    return features_of(read_pixels(chosen, LOOKED_AT))
+
+
+def features_of(pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The same of images that are read already, of the size in `LOOKED_AT`; kept file by file."""
     session = session_of(load_bundle(EMBEDDED))
     length = session.output_shapes()["features"][-1]
-    pixels = read_pixels(chosen, LOOKED_AT)
     table = feature_tables(session, pixels, outputs={"features": (int(length),)})["features"]
-    is_read = ~np.isin(np.arange(len(chosen)), list(pixels.errors))
+    is_read = ~np.isin(np.arange(len(pixels)), list(pixels.errors))
     # Means of what ReLU gives, skewed to the right: their roots are nearer to what a discriminant expects.
     return np.sqrt(np.maximum(np.asarray(table[:], np.float32), 0)), is_read
 
