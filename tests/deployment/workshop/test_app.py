@@ -81,6 +81,16 @@ def test_a_folder_is_chosen_and_looked_at(studio: Any) -> None:
     assert pictures[2:4] + pictures[5:] == [None, None, None]
 
 
+def test_pictures_of_files_that_were_moved_are_found(
+    studio: Any, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sightline.deployment.workshop.looking._STALE_SECONDS", 0.0)
+    studio.get("/api/look?source=photos")
+    shutil.move(photos / "cat" / "0.png", photos / "dog" / "new.png")
+    found = studio.post("/api/pictures", {"source": "photos", "rows": ["dog/new.png", "cat/0.png"]}).json["pictures"]
+    assert [picture is None for picture in found] == [False, True]
+
+
 def test_what_is_none_is_refused_in_words(studio: Any) -> None:
     for path in ("folder?path=../", "look?source=/etc", "look", "look?source=gone", "run?run=photos", "jobs/0009"):
         reply = studio.get(f"/api/{path}")

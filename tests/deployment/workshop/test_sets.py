@@ -318,17 +318,45 @@ def test_on_a_full_disk_nothing_is_half_done(birds: Any) -> None:
     studio, place = birds
     (place / "0.png").write_bytes(png())
     content = jpeg()
+    (place / "wren" / "9.png").write_bytes(png())
+    (place / "all.csv").write_text("path,label\n0.png,a\nwren/9.png,b\n")
+    set_ = {"set": "birds"}
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))  # as on a disk with little room left
     try:
-        full = add(studio, content, **{"class": "jay", "name": "1.jpg"})
-        moved = studio.post("/api/set/label", {"set": "birds", "file": "0.png", "label": "jay"})
+        full = [
+            add(studio, content, **{"class": "jay", "name": "1.jpg"}),
+            studio.post("/api/set/label", {**set_, "file": "0.png", "label": "jay"}),
+            studio.post("/api/set/remove", {**set_, "file": "wren/9.png"}),
+            studio.post("/api/set/correct", {**set_, "file": "wren/9.png", "given": "wren", "label": "jay"}),
+            studio.post("/api/set/keep", {**set_, "file": "wren/9.png", "given": "wren"}),
+            studio.post("/api/set/rename", {**set_, "name": "wren", "to": "owl"}),
+            studio.post("/api/set/relabel", {"source": "birds/all.csv", "file": "0.png", "label": "b"}),
+        ]
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert (full.status, moved.status) == (507, 507)
-    assert tree(place) - {FILE} == {"0.png"}
+    assert [reply.status for reply in full] == [507] * 7
+    assert tree(place) - {FILE} == {"0.png", "all.csv", "wren/9.png"}
     assert (place / FILE).read_bytes() == b""
     assert add(studio, content, **{"class": "jay", "name": "1.jpg"}).status == 200
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the size of files is bounded elsewhere alone")
+def test_what_a_full_disk_kept_from_being_taken_back_is_taken_back_later(birds: Any) -> None:
+    import resource
+
+    studio, place = birds
+    (place / "0.png").write_bytes(png())
+    undo = {"set": "birds", "number": 1}
+    assert studio.post("/api/set/label", {"set": "birds", "file": "0.png", "label": "jay"}).status == 200
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        assert studio.post("/api/set/undo", undo).status == 507
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert studio.post("/api/set/undo", undo).json["left"] == []
+    assert visible(place) == {"0.png"}
 
 
 def test_no_link_is_written_behind(birds: Any, tmp_path: Path) -> None:
@@ -422,6 +450,30 @@ def test_doubted_labels_are_told_until_somebody_looked_at_them(studio: Any, tmp_
     told = studio.post("/api/set/correct", {**asked, "label": first["suggested"]}).json
     assert told["to"] == "cat/000.png"
     assert first["file"] not in {row["file"] for row in studio.get(f"/api/set/doubts?job={job['name']}").json["rows"]}
+
+
+def test_mistakes_of_a_run_are_looked_at_as_its_command_told_them(studio: Any, photos: Path) -> None:
+    place = photos.parent / ".sightline-studio" / "0001"
+    place.mkdir(parents=True)
+    told = {"kind": "mistakes", "arguments": ["mistakes", "runs/a"], "pid": 1, "started": 1.0}
+    row = {"given": "cat", "predicted": "owl", "confidence": 0.75, "is_wrong": True, "is_unsure": False}
+    rows = [row | {"row_id": f"cat/{number}.png", "is_wrong": number < 2} for number in range(3)]
+    result = {"rows": [*rows, row | {"row_id": "cat/gone.png"}, row | {"row_id": "../cat/0.png"}]}
+    (place / "job.json").write_text(json.dumps({**told, "about": {"run": "runs/a", "source": "photos"}}))
+    (place / "result.json").write_text(json.dumps(result))
+    found = studio.get("/api/set/doubts?job=0001").json
+    first = {"file": "cat/0.png", "given": "cat", "suggested": "owl", "confidence": 0.75}
+    assert (found["rows"][0], [one["file"] for one in found["rows"]]) == (first, ["cat/0.png", "cat/1.png"])
+    studio.post("/api/set/correct", {"set": "photos", "file": "cat/1.png", "given": "cat", "label": "owl"})
+    assert (photos / "owl" / "0002 1.png").is_file()
+    assert studio.get("/api/set/doubts?job=0001").json["count"] == 1
+    for broken in ([], {}, {"rows": 3}, {"rows": [3]}, {"rows": [{"row_id": "a"}]}, None):
+        (place / "result.json").write_text(json.dumps(broken))
+        refused = studio.get("/api/set/doubts?job=0001")
+        assert (broken, refused.status, refused.json["error"][-1]) == (broken, 400, ".")
+    for source in (None, "gone", "../x", 3, "runs"):
+        (place / "job.json").write_text(json.dumps({**told, "about": {"source": source}}))
+        assert (source, studio.get("/api/set/doubts?job=0001").status) == (source, 400)
 
 
 def test_labels_of_a_table_are_corrected_in_one_beside_it(studio: Any, photos: Path) -> None:

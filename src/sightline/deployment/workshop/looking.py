@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -14,12 +15,22 @@ from sightline.data.sources.loading import load
 from sightline.deployment.workshop.sets.naming import num_series
 from sightline.deployment.workshop.sets.tables import labels_in
 from sightline.errors import InvalidValue, OneClassOnly
-from sightline.records import Dataset, Store
+from sightline.records import Dataset
 from sightline.reporting.pages.miniatures import miniature
 from sightline.system.text import printable
 from sightline.training.setup.resolution import default_recipe
 
 _MOST_OPEN, _MOST_CLASSES, _NUM_OF_A_CLASS, _MOST_PICTURES, _MOST_LEFT = 4, 200, 8, 48, 20
+# A name that is not known is looked for again, but not for each picture of one list.
+_STALE_SECONDS = 5.0
+
+
+class _Opened(NamedTuple):
+    """A source, its rows by name, and when that was."""
+
+    dataset: Dataset
+    numbers: dict[str, int]
+    time: float
 
 
 class Sources:
@@ -27,7 +38,7 @@ class Sources:
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._open: OrderedDict[Path, tuple[Dataset, dict[str, int]]] = OrderedDict()
+        self._open: OrderedDict[Path, _Opened] = OrderedDict()
         self._turn = threading.Lock()
 
     def look(self, path: Path) -> dict[str, Any]:
@@ -54,25 +65,30 @@ class Sources:
             "num_left_out": len(dataset.left_out),
             "recipe": default_recipe(dataset),
             "num_relabelled": len(labels_in(path)) if path.is_file() else 0,
-            "num_series": num_series(map(str, dataset.row_ids.tolist())) if isinstance(dataset.images, Store) else 0,
+            "num_series": num_series(map(str, dataset.row_ids.tolist())) if path.is_dir() else 0,
         }
 
     def opened(self, path: Path) -> Dataset:
         """A source, opened anew unless that was done before."""
-        return self._kept(path)[0]
+        return self._kept(path).dataset
 
     def pictures(self, path: Path, rows: Iterable[object]) -> list[dict[str, Any] | None]:
         """Small pictures of rows, by their numbers or names; None of what is none, or cannot be read."""
-        dataset, numbers = self._kept(path)
+        asked = list(rows)[:_MOST_PICTURES]
+        dataset, numbers, time_opened = self._kept(path)
+        is_unknown = any(isinstance(row, str) and row not in numbers for row in asked)
+        if is_unknown and time.monotonic() - time_opened > _STALE_SECONDS:  # files came or were moved since
+            self.look(path)
+            dataset, numbers, _ = self._kept(path)
         found: list[dict[str, Any] | None] = []
-        for row in list(rows)[:_MOST_PICTURES]:
+        for row in asked:
             number = numbers.get(row) if isinstance(row, str) else row
             is_row = isinstance(number, int) and not isinstance(number, bool) and 0 <= number < len(dataset)
             picture = miniature(dataset, cast(int, number)) if is_row else None
             found.append(None if picture is None else {"address": picture.address, "is_small": picture.is_small})
         return found
 
-    def _kept(self, path: Path) -> tuple[Dataset, dict[str, int]]:
+    def _kept(self, path: Path) -> _Opened:
         with self._turn:
             kept = self._open.get(path)
         if kept is None:
@@ -87,7 +103,7 @@ class Sources:
         numbers = {str(name): row for row, name in enumerate(dataset.row_ids.tolist())}
         with self._turn:
             self._open.pop(path, None)
-            self._open[path] = dataset, numbers
+            self._open[path] = _Opened(dataset, numbers, time.monotonic())
             if len(self._open) > _MOST_OPEN:
                 self._open.popitem(last=False)
 

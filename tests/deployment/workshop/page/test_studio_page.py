@@ -192,7 +192,9 @@ def test_a_set_is_made_of_what_the_camera_sees_while_a_button_is_held(classes: A
     page.keyboard.down(" ")
     page.wait_for_selector("section[aria-label=wren] .pictures li:nth-child(3)")
     page.keyboard.up(" ")
-    names = [path.name for path in (tmp_path / "my birds" / "wren").iterdir()]
+    # One may still be written.
+    names = [path.name for path in (tmp_path / "my birds" / "wren").iterdir() if not path.name.startswith(".")]
+    assert len(names) >= 3
     assert all(re.fullmatch(r"series-\d{8}-\d{6}-\d{4}\.jpg", name) for name in names)
     wren.locator("text=Turn the camera off").click()
     assert page.locator("video").count() == 0
@@ -328,5 +330,5 @@ def test_both_languages_have_the_same_words_and_all_that_the_page_asks_for() -> 
     assert set(chinese) - formats == set(english) | of_audit
     assert formats <= {f"format.{name}" for name in FORMATS}
     text = "".join(path.read_text(encoding="utf-8") for path in WORDS.parent.rglob("*.*s") if path.suffix == ".js")
-    asked = set(re.findall(r"say\(\"([\w.-]+)\"", text))
+    asked = set(re.findall(r"say\((?:\w[\w. =>]+ \? )?\"([\w.-]+)\"", text))
     assert asked <= set(english)

@@ -63,9 +63,9 @@ export const inSet = (what, source, told = {}) => post(`set/${what}`, { set: sou
 export const thumbnails = async (source, files, isLarge = false) => (await post("set/thumbnails", { set: source, files, large: isLarge })).pictures;
 
 /** Write one picture into a class, "" for none; the answer says as which file. */
-export function addPicture(source, className, name, file, signal) {
+export function addPicture(source, className, name, file) {
   const query = new URLSearchParams({ set: source, class: className, name });
-  return ask(`api/set/add?${query}`, { method: "POST", body: file, signal, headers: { "Content-Type": "application/octet-stream" } });
+  return ask(`api/set/add?${query}`, { method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" } });
 }
 
 /** What a run's bundle says of one picture. */

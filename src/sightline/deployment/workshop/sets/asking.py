@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sightline.data.sources.levels import split_within
+from sightline.deployment.sorting.journal import is_inside
 from sightline.deployment.workshop.folders import Root
 from sightline.deployment.workshop.sets.contents import class_folders, loose_pictures
 from sightline.deployment.workshop.sets.journal import changes_of
@@ -142,7 +143,7 @@ def _classes(root: Root, place: Path) -> list[str]:
 
 
 def _is_there(place: Path, file: str) -> bool:
-    return (place / file).is_file()
+    return is_inside(file) and (place / file).is_file()
 
 
 def _doubted(job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

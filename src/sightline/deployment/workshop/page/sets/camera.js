@@ -7,6 +7,7 @@ import { button } from "../parts.js";
 const REST_MS = 125;
 // Who cannot hold a button gets a series of this length by one press.
 const SERIES_MS = 2000;
+const CLICK_MS = 300;
 const SIDE = 960;
 const QUALITY = 0.92;
 
@@ -19,6 +20,7 @@ export function cameraPanel(taken, isBehind, signal) {
   let box = null;
   let recording = null;
   let device = null;
+  let isHeld = false;
   const video = make("video", { playsinline: true, muted: true, "aria-label": say("camera.video") });
   video.muted = true;
   const wrong = make("p", { class: "why", role: "alert", hidden: true });
@@ -120,9 +122,12 @@ export function cameraPanel(taken, isBehind, signal) {
     recording = null;
     record.textContent = say("camera.hold");
     panel.classList.remove("is-recording");
+    // A click, if one comes, comes at once.
+    setTimeout(() => {
+      isHeld = false;
+    }, CLICK_MS);
   }
 
-  let isHeld = false;
   const hold = (event) => {
     event.preventDefault();
     isHeld = true;

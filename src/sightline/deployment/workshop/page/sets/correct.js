@@ -149,7 +149,7 @@ function another(row, asked, work) {
   for (const name of asked.classes) if (name !== row.given && name !== row.suggested) select.append(make("option", { value: name, text: name }));
   select.addEventListener("change", () => select.value && move.focus());
   const move = button(say("correct.move"), () => select.value && work("correct", { label: select.value }));
-  const remove = button(say("correct.remove"), () => work("remove", { label: "" }), { class: "quiet" });
+  const remove = button(say(asked.table === null ? "correct.remove" : "correct.leave-out"), () => work("remove", { label: "" }), { class: "quiet" });
   const line = make("div", { class: "buttons another" }, ...(select.options.length > 1 ? [select, move] : []), remove);
   return line;
 }

@@ -74,6 +74,7 @@ class Stage {
     const { now } = this;
     if (now === undefined) {
       this.node.replaceChildren(this.over());
+      if (this.asked.count > this.asked.pictures.length) this.goOn();
       return;
     }
     const frame = make("span", { class: "picture large" });
@@ -85,6 +86,17 @@ class Stage {
 
   get now() {
     return this.due[0];
+  }
+
+  /** So many are told at once, and then the next of them. */
+  async goOn() {
+    try {
+      this.asked = await studio.unlabelled(this.source, this.job);
+      this.due = [...this.asked.pictures];
+      if (this.due.length > 0 && !this.signal.aborted) this.draw();
+    } catch (problem) {
+      this.node.append(trouble(problem));
+    }
   }
 
   progress() {

@@ -7,7 +7,7 @@ import { button, missing, opening, trouble } from "../parts.js";
 import { address, place } from "../place.js";
 import { cameraPanel } from "./camera.js";
 import { undoBar } from "./undo.js";
-import { filesOf, uploads } from "./upload.js";
+import { filesOf, listen, numOf, send } from "./upload.js";
 
 const MOST_WAITING = 40;
 const MOST_REFUSED = 20;
@@ -42,10 +42,8 @@ class Workshop {
     Object.assign(this, { view, source, lead, signal });
     this.boxes = make("div", { class: "set-classes" });
     this.undo = undoBar(source, () => this.reload());
-    this.queue = uploads(source, signal);
-    const isBehind = (box) => this.queue.numOf(box) > MOST_WAITING;
-    this.camera = cameraPanel((box, name, blob) => this.queue.take(box, name, blob), isBehind, signal);
-    addEventListener("beforeunload", (event) => this.queue.isAtWork() && event.preventDefault(), { signal });
+    const isBehind = (box) => numOf(source, box.dataset.name) > MOST_WAITING;
+    this.camera = cameraPanel((box, name, blob) => send(source, box.dataset.name, name, blob), isBehind, signal);
     this.takeDrops();
   }
 
@@ -155,7 +153,7 @@ class Workshop {
     box.tell = tell;
     box.take = (blobs) => {
       refused.replaceChildren();
-      for (const blob of blobs) this.queue.take(box, blob.name || "picture.png", blob);
+      for (const blob of blobs) send(this.source, name, blob.name || "picture.png", blob);
     };
     input.addEventListener("change", () => {
       box.take([...input.files]);
@@ -163,6 +161,7 @@ class Workshop {
     });
     this.append(box, files);
     tell(images);
+    listen(this.source, box);
     return box;
   }
 
@@ -221,6 +220,7 @@ class Workshop {
   }
 
   rename(box) {
+    if (numOf(this.source, box.dataset.name) > 0) return; // they are on their way to the name that it has
     const head = box.querySelector(".box-head");
     const was = [...head.children];
     const input = make("input", { type: "text", maxlength: "80", value: box.dataset.name, "aria-label": say("set.new-name", { name: box.dataset.name }) });
@@ -254,22 +254,22 @@ class Workshop {
     const mark = (box) => {
       for (const one of this.boxes.children) one.classList.toggle("is-over", one === box);
     };
-    const listen = (kind, work) => addEventListener(kind, work, { signal: this.signal });
+    const hear = (kind, work) => addEventListener(kind, work, { signal: this.signal });
     for (const kind of ["dragenter", "dragover"]) {
-      listen(kind, (event) => {
+      hear(kind, (event) => {
         event.preventDefault(); // else a picture that misses would replace the page
         mark(boxOf(event.target));
       });
     }
-    listen("dragleave", (event) => event.relatedTarget === null && mark(null));
-    listen("drop", async (event) => {
+    hear("dragleave", (event) => event.relatedTarget === null && mark(null));
+    hear("drop", async (event) => {
       event.preventDefault();
       mark(null);
       const box = boxOf(event.target);
       const files = await filesOf(event.dataTransfer); // what is dropped beside all boxes belongs to no class
       (box ?? this.loose).take(files);
     });
-    listen("paste", (event) => {
+    hear("paste", (event) => {
       const files = [...event.clipboardData.files];
       if (files.length > 0) (boxOf(document.activeElement) ?? this.loose).take(files);
     });

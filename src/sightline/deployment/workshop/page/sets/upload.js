@@ -1,37 +1,51 @@
-// Pictures on their way into a set: few at a time, in their order, and what cannot be read is said by name.
+// Pictures on their way into sets: few at a time, in their order. They go on when the view is left, but not the page.
 
 import * as studio from "../ask.js";
 
 const MOST_AT_ONCE = 2;
+const due = [];
+const boxes = new Map();
+let numAtWork = 0;
 
-/** A queue; `take(box, name, blob)` puts one in, and the box is told: `added`, `refused`, `waiting`. */
-export function uploads(source, signal) {
-  const due = [];
-  let numAtWork = 0;
-  async function work() {
-    numAtWork += 1;
-    while (due.length > 0 && !signal.aborted) {
-      const [box, name, blob] = due.shift();
-      try {
-        box.added(await studio.addPicture(source, box.dataset.name, name, blob, signal));
-      } catch (problem) {
-        if (signal.aborted) return;
-        box.refused(name, problem);
-        // Who cannot be reached now is not asked for each of a thousand.
-        if (problem instanceof studio.Gone) due.length = 0;
-      }
-      box.waiting(numOf(box));
-    }
-    numAtWork -= 1;
-  }
-  const numOf = (box) => due.filter(([other]) => other === box).length;
-  const take = (box, name, blob) => {
-    due.push([box, name, blob]);
-    box.waiting(numOf(box));
-    if (numAtWork < MOST_AT_ONCE) work();
-  };
-  return { take, numOf, isAtWork: () => numAtWork > 0 };
+const keyOf = (source, name) => `${source}\n${name}`;
+
+/** Tell a box what becomes of the pictures of its class: `added`, `refused`, `waiting`; the last one of a class is told. */
+export function listen(source, box) {
+  boxes.set(keyOf(source, box.dataset.name), box);
+  box.waiting(numOf(source, box.dataset.name));
 }
+
+/** How many pictures of a class wait for their turn. */
+export const numOf = (source, name) => due.filter((one) => one.source === source && one.name === name).length;
+
+/** Send a picture into a class. */
+export function send(source, name, file, blob) {
+  due.push({ source, name, file, blob });
+  boxes.get(keyOf(source, name)).waiting(numOf(source, name));
+  if (numAtWork < MOST_AT_ONCE) work();
+}
+
+async function work() {
+  numAtWork += 1;
+  while (due.length > 0) {
+    const { source, name, file, blob } = due.shift();
+    const box = () => boxes.get(keyOf(source, name));
+    try {
+      const told = await studio.addPicture(source, name, file, blob);
+      box().added(told);
+    } catch (problem) {
+      box().refused(file, problem);
+      // Who cannot be reached now is not asked for each of a thousand.
+      if (problem instanceof studio.Gone) for (const one of due.splice(0)) boxes.get(keyOf(one.source, one.name)).refused(one.file, problem);
+    }
+    box().waiting(numOf(source, name));
+  }
+  numAtWork -= 1;
+}
+
+addEventListener("beforeunload", (event) => {
+  if (numAtWork > 0) event.preventDefault(); // what waits would be lost
+});
 
 /** The files of a drop, those in folders, too. */
 export async function filesOf(transfer) {
