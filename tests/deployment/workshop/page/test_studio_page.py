@@ -6,6 +6,7 @@ where they are not there.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -181,6 +182,33 @@ def test_a_set_is_made_of_files(classes: Any, photos: Path, tmp_path: Path) -> N
     page.keyboard.press("Enter")
     page.wait_for_selector("section[aria-label='blue jay'] .pictures li:nth-child(4)")
     assert len(list((tmp_path / "my birds" / "blue jay").iterdir())) == 4
+
+
+DROP = """([selector, name, content]) => {
+  const data = new DataTransfer();
+  data.items.add(new File([Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0))], name));
+  const told = { dataTransfer: data, bubbles: true, cancelable: true };
+  document.querySelector(selector).dispatchEvent(new DragEvent("drop", told));
+}"""
+
+
+def test_what_is_dropped_on_a_class_goes_there_and_beside_it_into_none(
+    classes: Any, photos: Path, tmp_path: Path
+) -> None:
+    page, _, _ = classes
+    content = (photos / "cat" / "0.png").read_bytes()
+    for selector in ("section[aria-label=wren] h2", "h1"):
+        page.evaluate(DROP, [selector, "../a<b>.png", base64.b64encode(content).decode()])
+    page.wait_for_selector("section[aria-label=wren] .pictures img")
+    page.wait_for_selector(".is-loose .pictures img")
+    place = tmp_path / "my birds"
+    assert (place / "wren" / "a-b-.png").read_bytes() == (place / "a-b-.png").read_bytes() == content
+    # What was begun is finished though another step is looked at.
+    page.evaluate(DROP, ["section[aria-label=wren]", "late.png", base64.b64encode(content).decode()])
+    page.goto(page.url.partition("#")[0] + "#runs")
+    page.wait_for_selector("text=There is no run yet")
+    page.goto(page.url.partition("#")[0] + "#set?source=my birds")
+    page.wait_for_selector("section[aria-label=wren] .share:has-text('2 pictures')")
 
 
 def test_a_set_is_made_of_what_the_camera_sees_while_a_button_is_held(classes: Any, tmp_path: Path) -> None:

@@ -190,7 +190,7 @@ def _as_sorting(place: Path, change: Change) -> Journal:
 def _steps(place: Path, file: str, folder: str) -> tuple[Step, ...]:
     above, _, _ = file.rpartition("/")
     names = FreeNames(_listed(place / folder))
-    beside = companions_of(place, _images_beside(place, above))
+    beside = companions_of(place, _images_called_alike(place, above, file))
     steps = []
     target = ""
     for name in (file, *beside.get(file, ())):
@@ -207,8 +207,11 @@ def _steps(place: Path, file: str, folder: str) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _images_beside(place: Path, above: str) -> list[str]:
-    images = [name for name in _listed(place / above) if name[name.rfind(".") :].lower() in IMAGE_SUFFIXES]
+def _images_called_alike(place: Path, above: str, file: str) -> list[str]:
+    """Those that the same companions may belong to: no others are asked, so that ten thousand hold nobody up."""
+    stem = file.rpartition("/")[2].rpartition(".")[0].lower()
+    names = [name for name in _listed(place / above) if name.lower().startswith(stem)]
+    images = [name for name in names if name[name.rfind(".") :].lower() in IMAGE_SUFFIXES]
     return sorted(f"{above}/{name}" if above else name for name in images)
 
 
