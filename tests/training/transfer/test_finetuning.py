@@ -28,7 +28,7 @@ from sightline.system.progress import reporting
 keras = load_keras()
 
 from sightline.bundles.card import card, trained  # noqa: E402
-from sightline.networks.lite0 import embedded_weights  # noqa: E402  # the backend is chosen first
+from sightline.networks.lite import embedded_weights  # noqa: E402  # the backend is chosen first
 from sightline.training.fit_network import fit_network  # noqa: E402
 from sightline.training.loop.batches import LabelledImages  # noqa: E402
 from sightline.training.loop.fit import Fitted, fit  # noqa: E402

@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 from sightline.bundles.vetting.archives import check_weights_archive, check_weights_hdf5
+from sightline.bundles.vetting.wheels import check_wheel
 from sightline.configuration.networks import MODELS
 from sightline.errors import InvalidValue, pick
 from sightline.system.stored import as_value_error, open_plain
@@ -17,11 +18,14 @@ def check_weights(name: str, weights: str) -> None:
     Whether whole weights fit the network is seen when it is built.
 
     Raises:
+        MissingPackage: the weights come in a package that is not installed.
         InvalidValue: the file cannot be used, holds more than arrays of numbers, or the model starts from nothing.
     """
+    backbone = pick(MODELS, name, kind="model").backbone
+    if weights == "imagenet" and backbone is not None and backbone.wheel is not None:
+        check_wheel(name, backbone.wheel)
     if weights in ("imagenet", "random"):
         return
-    backbone = pick(MODELS, name, kind="model").backbone
     if backbone is None:
         raise InvalidValue(f"model.weights: {name} starts from nothing; leave model.weights out.")
     path = Path(weights)

