@@ -8,9 +8,10 @@ PYTHON is that of an environment with litserve, fastapi, uvicorn, python-multipa
 with tensorflow-cpu for the last). All servers run the network of one bundle on loopback, beside the client on the same
 processors; LitServe the same ONNX file in one session behind Pillow's decoder, batches of up to 16 within 2 ms.
 
-First 16 clients ask one after the other for some seconds: that is each server's saturation. Then requests come as they
-like (Poisson, a new connection each) at multiples of that rate, of each server its own. Good are answers of status 200
-within the deadline of 10 s.
+First 16 clients ask one after the other for some seconds: that is each server's saturation. They are those of `wrk`
+where it is installed, which takes least of the processors that it shares with the servers. Then requests come as they
+like (Poisson, on connections that are opened as they are needed) at multiples of that rate, of each server its own.
+Good are answers of status 200 within the deadline of 10 s.
 """
 
 from __future__ import annotations
@@ -23,15 +24,23 @@ import json
 import os
 import platform
 import random
+import re
+import shutil
 import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+try:
+    import uvloop as loops
+except ImportError:
+    import asyncio as loops  # type: ignore[no-redef]  # it has one, too
 
 DEADLINE = 10.0
 LITSERVE = """
@@ -96,6 +105,12 @@ uvicorn.run(app, host="127.0.0.1", port=int(port), log_level="error")
 """
 
 
+def run(asking: Coroutine[Any, Any, Load]) -> Load:
+    """In the quickest event loop that there is: what the client needs, the servers have not."""
+    with asyncio.Runner(loop_factory=loops.new_event_loop) as runner:
+        return runner.run(asking)
+
+
 @dataclass
 class Load:
     """What came of some requests."""
@@ -119,7 +134,7 @@ class Load:
 def request_of(kind: str, content: bytes) -> bytes:
     """The bytes of one request, as each server takes it."""
     if kind == "sightline":
-        path, media, body = "/v1/predict?top=1", "image/png", content
+        path, media, body = "/v1/predict?top=1", "application/octet-stream", content
     elif kind == "litserve":
         path, media = "/predict", "application/json"
         body = json.dumps({"image": base64.b64encode(content).decode()}).encode()
@@ -131,70 +146,155 @@ def request_of(kind: str, content: bytes) -> bytes:
     return head.encode() + b"\r\n" + body
 
 
-async def answer_of(reader: asyncio.StreamReader) -> int:
-    """The status of one answer, read to its end."""
-    head = await reader.readuntil(b"\r\n\r\n")
-    status = int(head.split(b" ", 2)[1])
-    length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), None)
-    if length is None:
-        await reader.read()
-    else:
-        await reader.readexactly(length)
-    return status
+class Connection(asyncio.Protocol):
+    """One connection to a server, which stays open as long as both want it."""
+
+    def __init__(self) -> None:
+        self.is_open = True
+        self._held = b""
+        self._wanted = -1
+        self._answer: asyncio.Future[int] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It is there."""
+        self._transport = transport
+
+    async def ask(self, request: bytes) -> int:
+        """The status of the answer, read to its end; 0 for none."""
+        self._held, self._wanted, self._answer = b"", -1, asyncio.get_running_loop().create_future()
+        self._transport.write(request)  # type: ignore[attr-defined]  # of a transport that writes
+        return await self._answer
+
+    def data_received(self, data: bytes) -> None:
+        """A part of an answer."""
+        self._held += data
+        if self._wanted < 0 and (end := self._held.find(b"\r\n\r\n")) >= 0:
+            head = self._held[:end].lower()
+            self._wanted = end + 4 + int(head.partition(b"\r\ncontent-length:")[2].partition(b"\r")[0])
+            self.is_open = b"connection: close" not in head
+        if 0 <= self._wanted <= len(self._held) and self._answer is not None and not self._answer.done():
+            self._answer.set_result(int(self._held[9:12]))
+
+    def connection_lost(self, _: Exception | None) -> None:
+        """It is gone."""
+        self.is_open = False
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(0)
+
+    def close(self) -> None:
+        """Hang up."""
+        self.is_open = False
+        self._transport.close()
 
 
-async def ask_once(port: int, request: bytes, load: Load) -> None:
-    """One request on a connection of its own."""
-    began = time.perf_counter()
-    status = 0
-    with contextlib.suppress(OSError, asyncio.IncompleteReadError, TimeoutError):
-        async with asyncio.timeout(2 * DEADLINE):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            try:
-                writer.write(request)
-                status = await answer_of(reader)
-            finally:
-                writer.close()
-    load.note(status, time.perf_counter() - began)
+class Client:
+    """Asks one server; connections that stayed open are used again."""
+
+    def __init__(self, port: int, request: bytes) -> None:
+        self.load = Load()
+        self._port, self._request = port, request
+        self._idle: list[Connection] = []
+
+    async def ask(self) -> None:
+        """Once, and note what came of it."""
+        began = time.perf_counter()
+        status = 0
+        with contextlib.suppress(OSError, TimeoutError, ValueError):
+            async with asyncio.timeout(2 * DEADLINE):
+                while self._idle and not self._idle[-1].is_open:
+                    self._idle.pop()
+                connection = self._idle.pop() if self._idle else await self._connected()
+                status = await connection.ask(self._request)
+                if connection.is_open and status:
+                    self._idle.append(connection)
+                else:
+                    connection.close()
+        self.load.note(status, time.perf_counter() - began)
+
+    async def _connected(self) -> Connection:
+        made = await asyncio.get_running_loop().create_connection(Connection, "127.0.0.1", self._port)
+        return made[1]
+
+    def close(self) -> None:
+        """Hang up."""
+        for connection in self._idle:
+            connection.close()
 
 
 async def closed_loop(port: int, request: bytes, *, clients: int, seconds: float) -> Load:
-    """Clients that ask again as soon as they are answered, on connections that stay."""
-    load, ends, began = Load(), time.perf_counter() + seconds, time.perf_counter()
+    """Clients that ask again as soon as they are answered."""
+    client, began = Client(port, request), time.perf_counter()
 
-    async def client() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        while time.perf_counter() < ends:
-            sent = time.perf_counter()
-            writer.write(request)
-            load.note(await answer_of(reader), time.perf_counter() - sent)
-        writer.close()
+    async def go_on() -> None:
+        await client.ask()
+        while time.perf_counter() < began + seconds:
+            await client.ask()
 
-    await asyncio.gather(*(client() for _ in range(clients)))
-    load.seconds = time.perf_counter() - began
-    return load
+    await asyncio.gather(*(go_on() for _ in range(clients)))
+    client.close()
+    client.load.seconds = time.perf_counter() - began
+    return client.load
 
 
 async def open_loop(port: int, request: bytes, *, rate: float, seconds: float, seed: int) -> Load:
     """Requests that come whatever became of those before."""
-    draw, load, tasks = random.Random(seed), Load(), []  # noqa: S311  # no secret
+    draw, client, tasks = random.Random(seed), Client(port, request), []  # noqa: S311  # no secret
     began = moment = time.perf_counter()
     while moment < began + seconds:
-        tasks.append(asyncio.create_task(ask_once(port, request, load)))
+        tasks.append(asyncio.create_task(client.ask()))
         moment += draw.expovariate(rate)
-        await asyncio.sleep(max(0.0, moment - time.perf_counter()))
+        if (wait := moment - time.perf_counter()) > 0.001:
+            await asyncio.sleep(wait)
+        elif len(tasks) % 16 == 0:
+            await asyncio.sleep(0)
     await asyncio.gather(*tasks)
-    load.seconds = seconds
-    return load
+    client.close()
+    client.load.seconds = seconds
+    return client.load
+
+
+@dataclass(frozen=True)
+class Saturation:
+    """What a server does for clients that ask again as soon as they are answered; milliseconds."""
+
+    rate: float
+    p50: float
+    p99: float
+
+
+def saturation(port: int, request: bytes, *, clients: int, seconds: float) -> Saturation:
+    """By `wrk` where it is installed, which leaves the processors to the server; else by the client in Python."""
+    if shutil.which("wrk") is None:
+        load = run(closed_loop(port, request, clients=clients, seconds=seconds))
+        return Saturation(len(load.good) / load.seconds, load.quantile(0.5), load.quantile(0.99))
+    head, _, body = request.partition(b"\r\n\r\n")
+    first, *headers = head.decode().split("\r\n")
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "body").write_bytes(body)
+        lines = [f'local file = io.open("{folder}/body", "rb")', 'wrk.method, wrk.body = "POST", file:read("*all")']
+        for name, _, value in (line.partition(": ") for line in headers):
+            lines += [f'wrk.headers["{name}"] = "{value}"'] * (name != "Content-Length")
+        (Path(folder) / "asking.lua").write_text("\n".join(lines))
+        words = ["wrk", "-t1", f"-c{clients}", f"-d{seconds:g}s", "--latency", "-s", f"{folder}/asking.lua"]
+        address = f"http://127.0.0.1:{port}{first.split()[1]}"
+        told = subprocess.run([*words, address], capture_output=True, text=True, check=True).stdout
+    if "Non-2xx" in told:
+        raise SystemExit(told)
+    # wrk writes a share and a time, and of very slow answers minutes.
+    units = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
+    p50, p99 = (
+        float(value) * units[unit]
+        for share in ("50", "99")
+        for value, unit in re.findall(rf"^ +{share}% +([\d.]+)(us|ms|s|m)$", told, re.MULTILINE)
+    )
+    return Saturation(float(re.findall(r"Requests/sec: +([\d.]+)", told)[0]), p50, p99)
 
 
 def until_answered(port: int, process: subprocess.Popen[bytes], request: bytes, log: Path) -> None:
     """Wait for the first answer of a server."""
     ends = time.perf_counter() + 120
     while True:
-        load = Load()
-        asyncio.run(ask_once(port, request, load))
-        if load.statuses.get(200):
+        if run(closed_loop(port, request, clients=1, seconds=0)).statuses.get(200):
             return
         if process.poll() is not None or time.perf_counter() > ends:
             raise SystemExit(log.read_text()[-3000:])
@@ -251,7 +351,7 @@ def compare(arguments: argparse.Namespace) -> None:
     """Print what each server does, alone and at each rate."""
     peers = arguments.peers.split(",")
     content = arguments.picture.read_bytes()
-    found: dict[str, list[Load]] = {kind: [] for kind in peers}
+    found: dict[str, list[Saturation]] = {kind: [] for kind in peers}
     print("| server | first answer, s | 16 clients, answers a second | p50, ms | p99, ms | MiB |")
     print("|---|---|---|---|---|---|")
     for kind in peers:
@@ -260,12 +360,12 @@ def compare(arguments: argparse.Namespace) -> None:
         for _ in range(arguments.rounds):
             with server(kind, arguments.run, arguments.python, request) as (port, process, first):
                 firsts.append(first)
-                asyncio.run(closed_loop(port, request, clients=16, seconds=2))
-                found[kind].append(asyncio.run(closed_loop(port, request, clients=16, seconds=arguments.seconds)))
+                saturation(port, request, clients=16, seconds=2)
+                found[kind].append(saturation(port, request, clients=16, seconds=arguments.seconds))
                 held.append(memory_mib(process))
-        rates = [len(load.good) / load.seconds for load in found[kind]]
+        rates = [one.rate for one in found[kind]]
         spread = f"{statistics.median(rates):.0f} ({min(rates):.0f} to {max(rates):.0f})"
-        p50, p99 = (statistics.median(load.quantile(share) for load in found[kind]) for share in (0.5, 0.99))
+        p50, p99 = (statistics.median(getattr(one, name) for one in found[kind]) for name in ("p50", "p99"))
         first, mib = statistics.median(firsts), statistics.median(held)
         print(f"| {kind} | {first:.2f} | {spread} | {p50:.1f} | {p99:.1f} | {mib:.0f} |", flush=True)
     print("\n| server | of its saturation | sent a second | good a second | p50, ms | p99, ms | 503 | 504 and lost |")
@@ -273,10 +373,10 @@ def compare(arguments: argparse.Namespace) -> None:
     for kind in peers:
         request = request_of(kind, content)
         with server(kind, arguments.run, arguments.python, request) as (port, _, _):
-            asyncio.run(closed_loop(port, request, clients=16, seconds=2))
+            saturation(port, request, clients=16, seconds=2)
             for number, factor in enumerate(float(word) for word in arguments.rates.split(",")):
-                rate = factor * statistics.median(len(one.good) / one.seconds for one in found[kind])
-                load = asyncio.run(open_loop(port, request, rate=rate, seconds=arguments.seconds, seed=number))
+                rate = factor * statistics.median(one.rate for one in found[kind])
+                load = run(open_loop(port, request, rate=rate, seconds=arguments.seconds, seed=number))
                 sent, full = sum(load.statuses.values()), load.statuses.get(503, 0)
                 lost = sent - full - load.statuses.get(200, 0)
                 good = len(load.good) / load.seconds
@@ -291,7 +391,7 @@ def memory(arguments: argparse.Namespace) -> None:
         done, marks = 0, [mark for mark in (1000, 10_000, 30_000, 100_000) if mark <= arguments.count]
         print("| requests | MiB |\n|---|---|")
         while marks:
-            load = asyncio.run(closed_loop(port, request, clients=16, seconds=0.5))
+            load = run(closed_loop(port, request, clients=16, seconds=0.5))
             done += sum(load.statuses.values())
             if done >= marks[0]:
                 print(f"| {done:,} | {memory_mib(process):.0f} |", flush=True)

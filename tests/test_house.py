@@ -71,18 +71,13 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("records/__init__"),),  # hands on what is in them
     (Room("configuration", "names networks values consistency schema recipes"),),
     (Room("metrics", "figures"),),
-    (
-        Room(
-            "data/decoding",
-            "formats tiff jpeg jpeg2000 netpbm containers transforms decoder isolation",
-        ),
-    ),
+    (Room("data/decoding", "formats tiff jpeg jpeg2000 netpbm containers transforms decoder"),),
     (Room("data/storage", "listing archive_members stores kept_rows"),),
     (Room("data/sources", "assembly levels layout"),),
     (Room("data/sources/local", "folders archives cells tables arrays"),),
     (Room("data/sources", "catalog builtin downloads loading", keras_on_use_in="downloads"),),  # keras.datasets
     (Room("data/duplicates", "fingerprints alignment candidates search"),),
-    (Room("data/inputs", "input_spec pixels properties"),),
+    (Room("data/inputs", "input_spec pixels properties reading isolation"),),
     (Room("data/splitting", "assignment splits"),),
     (
         Room(
@@ -188,12 +183,11 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             keras_on_use_in="keras_files",
         ),
     ),
-    (
-        Room(
-            "deployment/server",
-            "limits admission batching served decoders uploads telemetry classify protocol openapi page_files app",
-        ),
-    ),
+    (Room("deployment/server", "limits batching served decoders"),),
+    (Room("deployment/server/gate", "admission"),),
+    (Room("deployment/server", "uploads telemetry classify protocol"),),
+    (Room("deployment/server/gate", "passage gate"),),
+    (Room("deployment/server", "openapi page_files app"),),
     (Room("deployment/workshop", "folders jobs"),),
     (Room("deployment/workshop/sets", "naming contents adding journal tables changes asking"),),
     (Room("deployment/workshop", "commands looking trainings findings answers"),),

@@ -11,9 +11,6 @@ import pytest
 from PIL import Image
 
 import sightline
-from sightline.bundles.bundle import load_bundle
-from sightline.bundles.prediction import predict_files
-from sightline.data.decoding.isolation import Watchdog
 from sightline.data.decoding.transforms import resize_image
 from sightline.errors import InvalidBundle, InvalidValue
 
@@ -257,13 +254,3 @@ def test_without_progress_nothing_is_printed(
 def test_a_missing_bundle_is_refused_before_the_images_are_looked_at() -> None:
     with pytest.raises(InvalidBundle, match="nowhere: no such folder"):
         sightline.predict("nowhere", ["neither.png"])
-
-
-def test_files_that_are_decoded_apart_get_the_same_answers(tiny_run: sightline.Run, digits: Path) -> None:
-    bundle = load_bundle(tiny_run.bundle)
-    paths = sorted(str(path) for path in digits.iterdir() if path.is_file() and not path.name.startswith("."))
-    (usual,) = predict_files(bundle, paths)
-    with Watchdog() as watchdog:
-        (apart,) = predict_files(bundle, paths, watchdog=watchdog)
-    np.testing.assert_array_equal(apart.logits, usual.logits)
-    assert apart.errors == usual.errors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,12 +21,10 @@ from sightline.bundles.sessions import Session, session_of
 from sightline.bundles.trust.abstention import USUAL_CERTAINTY
 from sightline.bundles.trust.details import Asked, DetailMaker, detail_makers
 from sightline.bundles.trust.sets import USUAL_SCORE
-from sightline.data.decoding.decoder import DecodedImage, decode_picture
-from sightline.data.decoding.isolation import Watchdog
-from sightline.data.decoding.transforms import change_color, resize_image
-from sightline.data.inputs.input_spec import looks_inverted
+from sightline.data.decoding.transforms import change_color
 from sightline.data.inputs.pixels import Pixels, decoding_size, read_pixels
-from sightline.data.inputs.properties import MEASURED, OUTPUT, measured, measured_rows
+from sightline.data.inputs.properties import MEASURED, OUTPUT, measured_rows
+from sightline.data.inputs.reading import Reader, Reading
 from sightline.data.storage.stores import decode_row
 from sightline.errors import InvalidValue, UnreadableImage
 from sightline.records import MOST_SHOWN, Bundle, Dataset, Predictions, Run, Store
@@ -42,7 +41,6 @@ Makers = Mapping[str, DetailMaker]
 NO_MAKERS: Makers = MappingProxyType({})
 # Of each bundle in use the promises that were told last: whoever asks image by image reads them once.
 _TOLD: weakref.WeakKeyDictionary[Bundle, Makers] = weakref.WeakKeyDictionary()
-INVERTED_NOTICE = "looks like the inverse of the training images; --invert turns it"
 
 
 def predict(  # noqa: PLR0913  # each is an option of the command line, and none is a group of others
@@ -238,7 +236,6 @@ def predict_files(
     paths: Iterable[str],
     *,
     invert: bool = False,
-    watchdog: Watchdog | None = None,
     makers: Makers = NO_MAKERS,
 ) -> Iterator[Predictions]:
     """Predictions in portions, as they come: what a long list of files is read with.
@@ -247,7 +244,6 @@ def predict_files(
         bundle: an opened bundle.
         paths: image files.
         invert: turn light into dark first.
-        watchdog: decodes in a process that can be ended, for strangers' files.
         makers: of what was asked for beside the class.
 
     Yields:
@@ -256,7 +252,7 @@ def predict_files(
     Raises:
         InvalidBundle: ONNX Runtime refuses the network.
     """
-    answerer = Answerer(bundle, session_of(bundle), invert, watchdog, makers)
+    answerer = Answerer(bundle, session_of(bundle), invert, makers)
     yield from answerer.portions(paths, str, answerer.read_file)
 
 
@@ -281,16 +277,6 @@ def _expanded(images: Iterable[GivenImage]) -> Iterator[GivenImage]:
             yield image
 
 
-@dataclass(frozen=True)
-class Reading:
-    """One image at network size, or why there is none; what was noticed on it, and measured where that is asked for."""
-
-    pixels: NDArray[np.uint8] | None
-    error: str | None = None
-    notice: str | None = None
-    seen: NDArray[np.float32] | None = None
-
-
 @dataclass(frozen=True, eq=False)
 class Answerer:
     """A bundle at work: readings of images in, Predictions out."""
@@ -298,7 +284,6 @@ class Answerer:
     bundle: Bundle
     session: Session
     invert: bool
-    watchdog: Watchdog | None = None
     makers: Makers = field(default_factory=dict)
 
     @property
@@ -306,23 +291,20 @@ class Answerer:
         """Of the graph, what its answers are made of."""
         return outputs_of(self.makers)
 
+    @functools.cached_property
+    def reader(self) -> Reader:
+        """How its images are read."""
+        return Reader(self.bundle.input, self.invert, with_properties=OUTPUT in self.outputs)
+
     def read_file(self, file: str | bytes) -> Reading:
         """An image file, or its bytes."""
-        spec, least = self.bundle.input, decoding_size(self.bundle.input)
-        source = file if isinstance(file, bytes) else Path(file)
-        try:
-            if self.watchdog is not None:
-                return self.read(self.watchdog.decode(source, color_mode=spec.color_mode, minimum_size=least))
-            picture = decode_picture(source, color_mode=spec.color_mode, minimum_size=least)
-        except UnreadableImage as error:
-            return Reading(None, error=str(error))
-        return self.read(picture.pixels, picture)
+        return self.reader.file(file if isinstance(file, bytes) else Path(file))
 
     def read_row(self, dataset: Dataset, row: int) -> Reading:
         """An image of a Dataset."""
         if isinstance(dataset.images, Store):
             return self.read_stored(dataset.images, row)
-        return self.read(change_color(dataset.images[row], self.bundle.input.color_mode))
+        return self.reader.decoded(change_color(dataset.images[row], self.bundle.input.color_mode))
 
     def read_stored(self, store: Store, row: int) -> Reading:
         """An image that lies somewhere encoded."""
@@ -331,7 +313,7 @@ class Answerer:
             picture = decode_row(store, row, color_mode=spec.color_mode, minimum_size=decoding_size(spec))
         except UnreadableImage as error:
             return Reading(None, error=str(error))
-        return self.read(picture.pixels, picture)
+        return self.reader.decoded(picture.pixels, picture)
 
     def read_given(self, image: GivenImage) -> Reading:
         """An image as a caller hands it over."""
@@ -340,18 +322,7 @@ class Answerer:
             return self.read_file(content)
         if isinstance(content, UnreadableImage):
             return Reading(None, error=str(content))
-        return self.read(change_color(content, self.bundle.input.color_mode))
-
-    def read(self, image: NDArray[np.uint8], picture: DecodedImage | None = None) -> Reading:
-        """A decoded image; `picture` where its file tells more of it."""
-        spec = self.bundle.input
-        upright = 255 - image if self.invert else image
-        notice = INVERTED_NOTICE if looks_inverted(upright, spec) else None
-        fed, seen = resize_image(upright, spec), None
-        if OUTPUT in self.outputs:
-            size = image.shape[:2] if picture is None else (picture.height, picture.width)
-            seen = measured(fed, spec, size=size, kind="" if picture is None else picture.format)
-        return Reading(fed, notice=notice, seen=seen)
+        return self.reader.decoded(change_color(content, self.bundle.input.color_mode))
 
     def portions(
         self, images: Iterable[Item], name: Callable[[Item], str], read: Callable[[Item], Reading]

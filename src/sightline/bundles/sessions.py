@@ -79,6 +79,12 @@ class Session:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise InvalidBundle(f"{self.path}: ONNX Runtime cannot load it ({reason}).") from error
 
+    def _single(self) -> Any:
+        """The network in one thread."""
+        if self._alone is None:
+            self._alone = self._open(threads=1)
+        return self._alone
+
     def outputs(self, images: NDArray[np.uint8], names: list[str]) -> list[NDArray[np.float32]]:
         """The outputs of these names for (num_images, height, width, channels) uint8, at once."""
         options = self._run_options()
@@ -110,10 +116,16 @@ class Session:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise InvalidBundle(f"{self.path}: ONNX Runtime cannot run it ({reason}).") from error
 
-    def at_once(self, images: NDArray[np.uint8], names: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """Outputs of these names, those that the network has, in the thread that asks: Ctrl-C does not end it."""
+    def at_once(
+        self, images: NDArray[np.uint8], names: Sequence[str], *, spread: bool = True
+    ) -> dict[str, NDArray[np.float32]]:
+        """Outputs of these names, those that the network has, in the thread that asks: Ctrl-C does not end it.
+
+        `spread` over all processors; else in that thread alone, which costs less where the network is small.
+        """
         known = [name for name in names if name in self.output_shapes()]
-        found = self._run(self._session, known, images, options=self._run_options())
+        session = self._session if spread else self._single()
+        found = self._run(session, known, images, options=self._run_options())
         return dict(zip(known, found, strict=True))
 
     def tensors(self, images: NDArray[Any], names: Sequence[str]) -> list[NDArray[Any]]:
@@ -132,9 +144,7 @@ class Session:
         size = int(np.clip(PORTION_BYTES // max(int(np.prod(images.shape[1:])), 1), 1, MOST_IN_PORTION))
         starts = range(0, len(images), size)
         workers = num_workers(len(starts))
-        if self._alone is None and workers > 1:
-            self._alone = self._open(threads=1)
-        session = self._alone if workers > 1 else self._session
+        session = self._single() if workers > 1 else self._session
         options = self._run_options()
 
         def answer(first: int) -> list[NDArray[np.float32]]:

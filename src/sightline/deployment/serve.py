@@ -72,8 +72,8 @@ def serve(  # noqa: PLR0913  # each is an option of the command line, and none i
         1
     """
     check_packages("serve")
-    from sightline.deployment.server.app import ServerOptions, build_app
-    from sightline.deployment.server.limits import ServerLimits
+    from sightline.deployment.server.app import build_app
+    from sightline.deployment.server.limits import ServerLimits, ServerOptions
     from sightline.deployment.server.telemetry import Telemetry
 
     if not 0 <= reload_seconds < math.inf:
@@ -126,12 +126,16 @@ def listening(host: str, port: int) -> socket.socket:
         raise InvalidValue(f"port must be a whole number from 0 to 65535; got {port!r}.")
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listener = socket.create_server((host, port), family=family, backlog=2048)
     except socket.gaierror as error:
         raise InvalidValue(f"host must be an address of this machine; got {host!r} ({error.strerror}).") from error
     except OSError as error:
         remedy = "Choose another one: --port 0 takes any that is free"
         raise CannotWrite(f"{host}:{port} cannot be listened on ({error.strerror}). {remedy}.") from error
+    # An answer is written in two parts: without this the second waits up to 40 ms for whoever asked to confirm the
+    # first. asyncio does it by itself only for sockets that were made by the protocol's number.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def _address(listener: socket.socket, *, is_encrypted: bool) -> str:

@@ -66,9 +66,38 @@ def label_scores(logits: ArrayLike, kind: str = "lac", uniforms: ArrayLike | Non
         drawn = checked_array([] if uniforms is None else uniforms, name="uniforms", kinds="iuf", content="numbers")
         if drawn.shape != (len(table),) or not ((drawn >= 0) & (drawn <= 1)).all():
             raise InvalidValue(f"uniforms must be one number in [0, 1] for each of {len(table):,} images.")
+    return score(_gaps(table), drawn.astype(np.float64))
+
+
+def log_odds_of_best(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How much more the most probable class weighs than all others together, as a logarithm.
+
+    It is what `label_scores` gives that class by "lac", with the other sign, without the scores of all others.
+
+    Args:
+        table: (num_images, num_classes) finite logits, at least 2 classes.
+
+    Returns:
+        (num_images,) float64, below 0 where the others weigh more.
+    """
+    gaps = _gaps(table)
+    gaps[np.arange(len(gaps)), gaps.argmax(axis=1)] = -np.inf
+    return -_log_weights(gaps)
+
+
+def _gaps(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How far each logit lies below the largest of its row."""
     with np.errstate(over="ignore"):
-        gaps = np.maximum(table - table.max(axis=1, keepdims=True), -LARGEST_GAP)
-    return score(gaps, drawn.astype(np.float64))
+        gaps: NDArray[np.float64] = np.maximum(table - table.max(axis=1, keepdims=True), -LARGEST_GAP)
+    return gaps
+
+
+def _log_weights(others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The logarithm of what all of a row weigh together, where the best of them has -inf."""
+    second = others.max(axis=1)
+    # Summed from the second on: beside the best they would vanish.
+    summed: NDArray[np.float64] = second + np.log(np.exp(others - second[:, None]).sum(axis=1))
+    return summed
 
 
 def portions(num_images: int, num_classes: int) -> Iterator[slice]:
@@ -82,9 +111,7 @@ def _negative_log_odds(gaps: NDArray[np.float64], _: NDArray[np.float64]) -> NDA
     rows, best = np.arange(len(gaps)), gaps.argmax(axis=1)
     others = gaps.copy()
     others[rows, best] = -np.inf
-    second = others.max(axis=1)
-    # Without the best the weights are summed from the second on: beside the best they would vanish.
-    rest = second + np.log(np.exp(others - second[:, None]).sum(axis=1))
+    rest = _log_weights(others)
     weights = np.exp(others)
     scores: NDArray[np.float64] = np.log1p(weights.sum(axis=1, keepdims=True) - weights) - gaps
     scores[rows, best] = rest

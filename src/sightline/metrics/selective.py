@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sightline.errors import InvalidValue
 from sightline.metrics.classification import checked_array, checked_count, checked_table
-from sightline.metrics.conformal import exact_level, label_scores, portions
+from sightline.metrics.conformal import exact_level, log_odds_of_best, portions
 from sightline.metrics.significance import beta_binomial_cdf, binomial_cdf, binomial_window
 
 # As many as the validation images are divided by; one more answers every image.
@@ -83,7 +83,7 @@ def certainties_of(logits: ArrayLike) -> NDArray[np.float64]:
         [2.1972]
     """
     table = checked_table(logits, name="logits")
-    found = [-label_scores(table[part]).min(axis=1) for part in portions(*table.shape)]
+    found = [log_odds_of_best(table[part]) for part in portions(*table.shape)]
     return np.concatenate(found)
 
 

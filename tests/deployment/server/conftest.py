@@ -18,8 +18,8 @@ import pytest
 import uvicorn
 from PIL import Image
 
-from sightline.deployment.server.app import ServerOptions, build_app
-from sightline.deployment.server.limits import ServerLimits
+from sightline.deployment.server.app import build_app
+from sightline.deployment.server.limits import ServerLimits, ServerOptions
 from sightline.deployment.server.served import ServedModel
 from sightline.deployment.server.telemetry import Telemetry
 

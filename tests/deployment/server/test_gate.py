@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import http.client
@@ -15,8 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sightline.deployment.server.admission import Rates
-from sightline.deployment.server.batching import Batcher, alike_sizes
+from sightline.deployment.server import batching
+from sightline.deployment.server.batching import Batcher, Batching, tried_batching
+from sightline.deployment.server.gate.admission import Admission, Rates
 from sightline.deployment.server.limits import Refusal, ServerLimits
 from sightline.errors import InvalidValue
 
@@ -36,6 +38,8 @@ class Slow:
             return at_once(images, names, **options)
 
         server.model().session.at_once = waiting  # type: ignore[method-assign]
+        # In a thread, as networks that are slow by themselves.
+        server.model().batcher.batching = Batching()
 
 
 def opened(server: Any, head: str, body: bytes = b"") -> socket.socket:
@@ -66,11 +70,12 @@ def test_a_full_server_refuses_before_a_body_is_sent(make_bundle, start_server: 
     with ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(server.post, "/v1/predict", content, "image/png") for _ in range(2)]
         until(lambda: b"sightline_requests_in_flight 2.0" in server.get("/metrics").body)
-        with opened(server, head(1000)) as connection:  # nothing of the 1,000 bytes is ever sent
-            answer = connection.recv(65536).decode()
-        assert answer.startswith("HTTP/1.1 503 ")
-        assert "retry-after: 1" in answer.lower()
-        assert "connection: close" in answer.lower()
+        for length in (1000, 1_000_000):
+            with opened(server, head(length)) as connection:  # nothing of it is ever sent
+                answer = connection.recv(65536).decode()
+            assert answer.startswith("HTTP/1.1 503 ")
+            assert "retry-after: 1" in answer.lower()
+            assert ("connection: close" in answer.lower()) == (length > 100_000)
         assert server.get("/v2/health/ready").status == 200
         slow.is_open.set()
         assert [one.result().status for one in waiting] == [200, 200]
@@ -177,6 +182,15 @@ def test_other_sites_may_ask_only_where_they_are_named(make_bundle, start_server
     assert "access-control-allow-origin" not in wide.get("/v1/models", Origin="https://b.example").headers
 
 
+def test_pages_of_named_sites_are_told_why_they_were_refused(make_bundle, start_server: Any) -> None:
+    keyed = start_server(make_bundle(), origins=("https://a.example",), keys=("letmein",))
+    for path in ("/v1/predict", "/nowhere"):
+        refused = keyed.post(path, keyed.png("cat"), "image/png", Origin="https://a.example")
+        assert (refused.status, refused.headers["access-control-allow-origin"]) == (401, "https://a.example")
+    asking = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}
+    assert keyed.ask("OPTIONS", "/v1/predict", headers=asking).status == 200, "a browser asks first, without its key"
+
+
 def test_a_fault_is_told_in_the_log_alone(make_bundle, start_server: Any, monkeypatch) -> None:
     server = start_server(make_bundle())
 
@@ -202,27 +216,151 @@ def test_logs_hold_no_names_of_pictures(make_bundle, start_server: Any) -> None:
     assert told.items() >= {"/v1/predict": 200, "other": 404}.items()
 
 
-def test_batches_are_only_of_sizes_that_change_no_answer() -> None:
-    class Moody:
-        """Answers of four images and more differ in the last bit."""
+class Moody:
+    """Answers of four images and more differ in the last bit; in one thread all of them do, where it is `torn`."""
 
-        def at_once(self, images, names):
-            values = images.reshape(len(images), -1).sum(axis=1, keepdims=True).astype(np.float32)
-            return {"logits": values + (len(images) >= 4) * np.spacing(values)}
+    def __init__(self, *, torn: bool = False) -> None:
+        self.torn, self.sizes = torn, []
 
-    images = np.random.default_rng(0).integers(0, 256, (16, 2, 2, 1), dtype=np.uint8)
-    session = Moody()
-    assert alike_sizes(session, ("logits",), images) == (2, 1)  # type: ignore[arg-type]
-    before, batcher = threading.active_count(), Batcher(session)  # type: ignore[arg-type]
-    batcher.sizes = (2, 1)
-    waiting = [batcher.submit(images[first : first + 3], ("logits",)) for first in (0, 3, 6)]
-    found = np.concatenate([one.result(20)["logits"] for one in waiting])
-    assert found.tobytes() == b"".join(
-        session.at_once(images[row : row + 1], ())["logits"].tobytes() for row in range(9)
-    )
-    batcher.retire()
-    until(lambda: threading.active_count() == before)
-    assert batcher.submit(images[:1], ("logits",)).result(20)["logits"].shape == (1, 1)  # of who came just before that
+    def at_once(self, images, names, *, spread=True):
+        self.sizes.append((len(images), spread))
+        values = images.reshape(len(images), -1).sum(axis=1, keepdims=True).astype(np.float32)
+        off = len(images) >= 4 or (self.torn and not spread)
+        return {"logits": values + off * np.spacing(values)}
+
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (16, 2, 2, 1), dtype=np.uint8)
+ALONE = [Moody().at_once(IMAGES[row : row + 1], ())["logits"].tobytes() for row in range(len(IMAGES))]
+
+
+@pytest.mark.parametrize(("chosen", "spread"), [(Batching((2, 1)), True), (Batching((2, 1), is_quick=True), False)])
+def test_batches_are_only_of_sizes_that_change_no_answer(chosen: Batching, spread: bool) -> None:
+    session, before = Moody(), threading.active_count()
+    assert tried_batching(session, ("logits",), IMAGES).sizes == (2, 1)  # type: ignore[arg-type]
+    session.sizes.clear()
+    batcher = Batcher(session)  # type: ignore[arg-type]
+    batcher.batching = chosen
+
+    async def ask() -> None:
+        waiting = [batcher.submit(IMAGES[first : first + 3], ("logits",)) for first in (0, 3, 6)]
+        waiting[1].cancel()
+        found = np.concatenate([(await one)["logits"] for one in (waiting[0], waiting[2])])
+        assert found.tobytes() == b"".join([*ALONE[:3], *ALONE[6:9]])
+        assert session.sizes == [(2, spread), (1, spread)] * 2, "what was cancelled cost nothing"
+        batcher.retire()
+        until(lambda: threading.active_count() == before)
+        assert (await batcher.submit(IMAGES[:1], ("logits",)))["logits"].shape == (1, 1)  # of who came just before that
+
+    asyncio.run(ask())
+
+
+def test_a_network_that_breaks_is_told_to_who_waits_and_the_next_are_answered() -> None:
+    batcher = Batcher(Moody())  # type: ignore[arg-type]
+
+    async def ask() -> None:
+        with pytest.raises(AttributeError):
+            await batcher.submit([None], ("logits",))  # type: ignore[arg-type]
+        assert (await batcher.submit(IMAGES[:1], ("logits",)))["logits"].tobytes() == ALONE[0]
+        batcher.retire()
+
+    asyncio.run(ask())
+
+
+def test_a_small_network_that_answers_otherwise_in_one_thread_keeps_to_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Steady(Moody):
+        def at_once(self, images, names, *, spread=True):
+            found = [super(Steady, self).at_once(one[None], names, spread=spread)["logits"] for one in images]
+            return {"logits": np.concatenate(found)}
+
+    monkeypatch.setattr(batching, "_MOST_SECONDS_AT_ONCE", 5.0)
+    monkeypatch.setattr(batching, "available_processors", lambda: 3)
+    sizes = (16, 8, 4, 2, 1)
+    assert tried_batching(Steady(), ("logits",), IMAGES) == Batching(sizes, 3, is_quick=True)  # type: ignore[arg-type]
+    assert tried_batching(Steady(torn=True), ("logits",), IMAGES) == Batching(sizes)  # type: ignore[arg-type]
+    monkeypatch.setattr(batching, "_MOST_SECONDS_AT_ONCE", 0.0)
+    assert tried_batching(Steady(), ("logits",), IMAGES) == Batching(sizes, 3)  # type: ignore[arg-type]
+
+
+def test_of_several_requests_each_has_a_processor_and_one_alone_has_all() -> None:
+    begun, is_open = threading.Semaphore(0), threading.Event()
+
+    class Held(Moody):
+        def at_once(self, images, names, *, spread=True):
+            begun.release()
+            assert is_open.wait(20)
+            return super().at_once(images, names, spread=spread)
+
+    session = Held()
+    batcher = Batcher(session)  # type: ignore[arg-type]
+    batcher.batching = Batching(threads=2)
+
+    async def ask() -> None:
+        waiting = [batcher.submit(IMAGES[row : row + 1], ("logits",)) for row in range(5)]
+        for _ in range(2):
+            assert await asyncio.to_thread(begun.acquire, timeout=20), "two at a time"
+        assert not begun.acquire(blocking=False)
+        is_open.set()
+        assert [(await one)["logits"].tobytes() for one in waiting] == ALONE[:5]
+        assert len(session.sizes) == 5
+        assert (1, False) in session.sizes
+        until(lambda: batcher._num_busy == 0)
+        await batcher.submit(IMAGES[:1], ("logits",))
+        assert session.sizes[-1] == (1, True)
+        batcher.retire()
+        until(lambda: "sightline-batches" not in [thread.name for thread in threading.enumerate()])
+
+    asyncio.run(ask())
+
+
+@pytest.mark.parametrize("path", ["/v1/predict", "/v1/predict?top=0", "/nowhere", "/v2/models/net/infer"])
+def test_a_refusal_arrives_while_a_large_body_is_still_sent(make_bundle, start_server: Any, path: str) -> None:
+    server = start_server(make_bundle(), limits={"max_body_mib": 1})
+    length = 8_000_000
+    with opened(server, head(length, path)) as connection:
+        sent = 0
+        with contextlib.suppress(OSError):  # as clients do that send all before they read
+            while sent < length:
+                sent += connection.send(bytes(min(1_000_000, length - sent)))
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+    assert sent == length
+    assert int(answer[9:12]) in (400, 404, 413)
+    assert b"connection: close" in answer.lower()
+    assert answer.rstrip().endswith(b"}")
+
+
+def test_whoever_never_sends_the_rest_is_hung_up_on(make_bundle, start_server: Any) -> None:
+    server = start_server(make_bundle(), limits={"max_body_mib": 1})
+    with opened(server, head(8_000_000), b"some") as connection:
+        began = time.monotonic()
+        while connection.recv(65536):
+            pass
+        assert 1 < time.monotonic() - began < 15
+
+
+def test_whoever_is_turned_away_is_told_of_in_one_line_a_second(make_bundle, start_server: Any) -> None:
+    server = start_server(make_bundle(), limits={"requests_per_minute": 1})
+    assert [server.post("/v1/predict", server.png("cat"), "image/png").status for _ in range(20)].count(429) == 19
+    assert b'sightline_requests_total{route="/v1/predict",status="429"} 19.0' in server.get("/metrics").body
+    assert 1 <= len(server.events("turned away")) <= 10
+    assert [told["status"] for told in server.events("request") if told["route"] == "/v1/predict"] == [200]
+
+
+def test_no_more_are_let_in_than_are_answered_in_time() -> None:
+    admission = Admission(ServerLimits(deadline_seconds=10, max_in_flight=100))
+    assert admission.most == 100
+    admission.note(4.0, beside=4)
+    assert admission.most == 100, "one that took long says little"
+    for _ in range(200):
+        admission.note(2.0, beside=4)
+    assert admission.most == 10, "two a second, and half of ten seconds"
+    for _ in range(200):
+        admission.note(60.0, beside=1)
+    assert admission.most == 4, "some are always let in, else it would never be known"
+    for _ in range(400):
+        admission.note(0.1, beside=10)
+    assert admission.most == 100
 
 
 @pytest.mark.parametrize(

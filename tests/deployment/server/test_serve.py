@@ -26,6 +26,7 @@ from PIL import Image
 import sightline
 from sightline.bundles.bundle import load_bundle, write_manifest
 from sightline.bundles.trust.neighbours import read_neighbours, write_thumbnails
+from sightline.deployment.serve import listening
 from sightline.deployment.server.limits import ServerLimits
 from sightline.deployment.server.openapi import describe_api
 from sightline.deployment.server.served import ServedModel, named_bundles, usual_name
@@ -288,3 +289,11 @@ def test_the_library_serves_what_was_opened(make_bundle, png) -> None:
     assert bundle.predicted == ("cat",)
     with pytest.raises(InvalidValue, match="no bundle was named"):
         sightline.serve({})
+
+
+def test_an_answer_waits_for_no_word_of_who_asked() -> None:
+    """It is written in two parts, and the system would hold the second back until the first one is confirmed."""
+    with contextlib.closing(listening("127.0.0.1", 0)) as listener, contextlib.ExitStack() as stack:
+        stack.enter_context(socket.create_connection(listener.getsockname()))
+        connection = stack.enter_context(listener.accept()[0])
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -26,7 +26,7 @@ def serve_options(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--max-images", type=int, default=64, metavar="COUNT", help="in one request (default: 64)")
     parser.add_argument(
-        "--max-in-flight", type=int, default=64, metavar="COUNT", help="requests let in at a time (default: 64)"
+        "--max-in-flight", type=int, default=256, metavar="COUNT", help="requests let in at a time (default: 256)"
     )
     parser.add_argument(
         "--decoders", type=int, default=0, metavar="COUNT", help="processes that open files (default: one a processor)"

@@ -16,7 +16,8 @@ from starlette.responses import Response
 
 from sightline.bundles.answers.rows import answer_rows
 from sightline.bundles.maps.class_maps import ClassMaps, MapsMaker
-from sightline.bundles.prediction import Answerer, Reading
+from sightline.bundles.prediction import Answerer
+from sightline.data.inputs.reading import Reading
 from sightline.deployment.server.decoders import Decoders
 from sightline.deployment.server.limits import Refusal, ServerLimits
 from sightline.deployment.server.served import Question, ServedModel, ServedModels, described
@@ -48,7 +49,8 @@ class Classifier:
         answerer = model.known_answerer(question)
         if answerer is None:
             answerer = await asyncio.to_thread(_answerer, model, question)
-        readings = await asyncio.gather(*(self.decoders.read(answerer, upload.content) for upload in uploads))
+        reading = [self.decoders.read(answerer.reader, upload.content) for upload in uploads]
+        readings = await asyncio.gather(*reading) if len(reading) > 1 else [await reading[0]]
         rows = await self._rows(model, answerer, question, uploads, readings)
         num_unreadable = sum(reading.pixels is None for reading in readings)
         self.telemetry.images(model.name, num_answered=len(rows) - num_unreadable, num_unreadable=num_unreadable)
@@ -68,7 +70,7 @@ class Classifier:
         fed = [reading.pixels for reading in readings if reading.pixels is not None]
         names = [upload.name for upload in uploads]
         if fed:
-            answered = await asyncio.wrap_future(model.batcher.submit(np.stack(fed), answerer.outputs))
+            answered = await model.batcher.submit(np.stack(fed), answerer.outputs)
         else:
             answered = {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -19,7 +19,7 @@ class ServerLimits:
     Attributes:
         max_body_mib: of one request, as it is sent.
         max_images: in one request.
-        max_in_flight: requests that are let in and not yet answered.
+        max_in_flight: requests that are let in and not yet answered; fewer where they would not be answered in time.
         max_in_flight_mib: of all their bodies together.
         deadline_seconds: from the first byte to the answer; later ones are given up.
         requests_per_minute: of one key, or of one address where there are no keys; None for any number.
@@ -28,7 +28,7 @@ class ServerLimits:
 
     max_body_mib: float = 32.0
     max_images: int = 64
-    max_in_flight: int = 64
+    max_in_flight: int = 256
     max_in_flight_mib: float = 512.0
     deadline_seconds: float = 10.0
     requests_per_minute: float | None = None
@@ -50,6 +50,25 @@ class ServerLimits:
     def max_body_bytes(self) -> int:
         """Of one request."""
         return int(self.max_body_mib * MIB)
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """How a server is set up.
+
+    Attributes:
+        limits: what it takes at most.
+        keys: of which a request has to name one; none for no keys.
+        origins: other sites whose pages may ask, as "https://example.org"; none for none.
+        hosts: names by which it may be asked, against pages that have a name lead here; none for any.
+        reload_seconds: how often it looks whether a bundle was replaced; 0 for never.
+    """
+
+    limits: ServerLimits = field(default_factory=ServerLimits)
+    keys: Sequence[str] = ()
+    origins: Sequence[str] = ()
+    hosts: Sequence[str] = ()
+    reload_seconds: float = 2.0
 
 
 @dataclass

@@ -86,7 +86,7 @@ class Protocol:
         length = request.headers.get(LENGTH)
         told, images, wanted = await asyncio.to_thread(self._understood, model, body, length)
         names = tuple(dict.fromkeys("logits" if one.name == _PROBABILITIES else one.name for one in wanted))
-        found: Answered = await asyncio.wrap_future(model.batcher.submit(images, names))
+        found: Answered = await model.batcher.submit(images, names)
         encoding = request.headers.get("accept-encoding", "")
         return await asyncio.to_thread(_answer, model, told, wanted, found, encoding=encoding)
 

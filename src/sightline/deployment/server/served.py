@@ -21,7 +21,7 @@ from sightline.bundles.sessions import Session, session_of
 from sightline.bundles.trust.abstention import read_answer_record
 from sightline.bundles.trust.details import Asked, detail_makers
 from sightline.bundles.trust.neighbours import read_neighbours, read_thumbnails
-from sightline.deployment.server.batching import SIZES, Batcher, alike_sizes
+from sightline.deployment.server.batching import SIZES, Batcher, tried_batching
 from sightline.deployment.server.limits import Refusal
 from sightline.errors import InvalidValue, SightlineError
 from sightline.metrics.intervals import wilson_interval
@@ -72,7 +72,7 @@ class ServedModel:
         rng = np.random.default_rng(0)
         images = rng.integers(0, 256, (SIZES[0], *self.bundle.input.shape), dtype=np.uint8)
         names = tuple(name for name in self.session.output_shapes() if name in (*ANSWERS, "features", "novelty"))
-        self.batcher.sizes = alike_sizes(self.session, names, images)
+        self.batcher.batching = tried_batching(self.session, names, images)
 
     def known_answerer(self, question: Question) -> Answerer | None:
         """What answered such questions before; None where it has to be made, which takes a while."""

@@ -6,6 +6,7 @@ import contextlib
 import sys
 import time
 import traceback
+from collections import Counter as Counts
 from typing import IO
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -14,6 +15,8 @@ from sightline._version import __version__
 from sightline.system.text import json_line
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+# Statuses of whoever came while there was no room, or too often.
+_TOLD_TOGETHER = (429, 503)
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 
 
@@ -24,6 +27,8 @@ class Telemetry:
         """Begin at nothing; lines go to `log`, None for stderr as it is then."""
         self._log = log
         self.num_requests = 0
+        self._num_turned_away: Counts[int] = Counts()
+        self._tells_again = 0.0
         self.registry = registry = CollectorRegistry()
         self._requests = Counter(
             "sightline_requests", "Requests by route and status.", ("route", "status"), registry=registry
@@ -53,7 +58,18 @@ class Telemetry:
         self.num_requests += 1
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
+        if status in _TOLD_TOGETHER:
+            self._turned_away(status)
+            return
         self.say("request", route=route, method=method, status=status, milliseconds=round(1000 * seconds, 2))
+
+    def _turned_away(self, status: int) -> None:
+        """In one line a second: whoever floods a server is not to fill its disk."""
+        self._num_turned_away[status] += 1
+        if time.monotonic() >= self._tells_again:
+            self._tells_again = time.monotonic() + 1
+            self.say("turned away", **{f"status_{one}": count for one, count in self._num_turned_away.items()})
+            self._num_turned_away.clear()
 
     def images(self, model: str, *, num_answered: int, num_unreadable: int) -> None:
         """Images of one request."""
@@ -78,7 +94,9 @@ class Telemetry:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         # Where the disk of the log is full, or nobody reads it any more, requests are answered all the same.
         with contextlib.suppress(OSError):
-            print(json_line({"time": now, "event": event, **told}), file=self._log or sys.stderr, flush=True)
+            log = self._log or sys.stderr
+            log.write(json_line({"time": now, "event": event, **told}) + "\n")
+            log.flush()
 
     def page(self) -> bytes:
         """All figures, as Prometheus reads them."""

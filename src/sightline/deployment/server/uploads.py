@@ -16,7 +16,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from sightline.bundles.trust.details import Asked
-from sightline.deployment.server.admission import CLOSING, too_large
+from sightline.deployment.server.gate.admission import too_large
 from sightline.deployment.server.limits import Refusal, ServerLimits
 from sightline.deployment.server.served import Question
 from sightline.system.stored import parse_json
@@ -54,9 +54,9 @@ async def body_of(request: Request, limits: ServerLimits) -> bytes:
                 size += len(piece)
                 parts.append(piece)
             if size > limits.max_body_bytes:
-                raise Refusal(413, too_large(limits), CLOSING)
+                raise Refusal(413, too_large(limits))
     except zlib.error as error:
-        raise Refusal(400, "the body is not packed as its Content-Encoding says.", CLOSING) from error
+        raise Refusal(400, "the body is not packed as its Content-Encoding says.") from error
     return b"".join(parts)
 
 
@@ -64,7 +64,7 @@ def _unpacker(encoding: str) -> Any:
     names = {"": None, "identity": None, "gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
     if encoding.strip().lower() not in names:
         words = f"a body packed by {printable(encoding)[:50]!r} is not read. Send it by gzip, deflate, or as it is."
-        raise Refusal(415, words, {"Accept-Encoding": "gzip, deflate", **CLOSING})
+        raise Refusal(415, words, {"Accept-Encoding": "gzip, deflate"})
     if (window := names[encoding.strip().lower()]) is None:
         return lambda part, _: (part,)
     stream = zlib.decompressobj(window)
@@ -91,7 +91,7 @@ async def uploads_of(request: Request, limits: ServerLimits) -> tuple[list[Uploa
             f"pictures of type {printable(kind)[:100]!r} are not read. Send image/*, application/octet-stream, "
             "multipart/form-data or application/json."
         )
-        raise Refusal(415, words, CLOSING)
+        raise Refusal(415, words)
     if not uploads:
         raise Refusal(400, "no picture was sent. Send one as the body, or several as files of a form.")
     _check_count(len(uploads), limits)
@@ -116,7 +116,7 @@ class _InMemory(MultiPartParser):
 
 async def _form(request: Request, limits: ServerLimits) -> tuple[list[Upload], dict[str, Any]]:
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise Refusal(415, "a form is read unpacked alone. Send it without Content-Encoding.", CLOSING)
+        raise Refusal(415, "a form is read unpacked alone. Send it without Content-Encoding.")
     parser = _InMemory(
         request.headers,
         _bounded(request, limits),
@@ -130,9 +130,9 @@ async def _form(request: Request, limits: ServerLimits) -> tuple[list[Upload], d
     except MultiPartException as error:
         is_many = error.message.startswith("Too many files")
         words = f"{limits.max_images} pictures at once are allowed" if is_many else printable(error.message)
-        raise Refusal(413 if is_many else 400, f"the form cannot be read: {words}.", CLOSING) from error
+        raise Refusal(413 if is_many else 400, f"the form cannot be read: {words}.") from error
     except (KeyError, UnicodeDecodeError, ValueError, LookupError) as error:
-        raise Refusal(400, "the form cannot be read: its headers are not those of a form.", CLOSING) from error
+        raise Refusal(400, "the form cannot be read: its headers are not those of a form.") from error
     finally:
         parser.close_files()
     uploads = [value for _, value in found if isinstance(value, Upload)]
@@ -148,7 +148,7 @@ async def _bounded(request: Request, limits: ServerLimits) -> AsyncGenerator[byt
     async for part in request.stream():
         size += len(part)
         if size > limits.max_body_bytes:
-            raise Refusal(413, too_large(limits), CLOSING)
+            raise Refusal(413, too_large(limits))
         yield part
 
 

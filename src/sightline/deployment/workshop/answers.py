@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -46,13 +47,16 @@ class Answers:
                 self._close(self._open.popitem(last=False)[1])
             return kept
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End all that was begun for it."""
+        await asyncio.to_thread(self._close_all)
+        await self.decoders.close()
+
+    def _close_all(self) -> None:
         with self._turn:
             for classifier in self._open.values():
                 self._close(classifier)
             self._open.clear()
-        self.decoders.close()
 
     @staticmethod
     def _close(classifier: Classifier) -> None:

@@ -20,10 +20,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sightline.configuration.recipes import RECIPES
 from sightline.deployment.conversion.formats import FORMATS
-from sightline.deployment.server.admission import CLOSING, Keys
-from sightline.deployment.server.app import Gate, ServerOptions
 from sightline.deployment.server.classify import as_json
-from sightline.deployment.server.limits import Refusal, ServerLimits
+from sightline.deployment.server.gate.admission import Keys
+from sightline.deployment.server.gate.gate import Gate
+from sightline.deployment.server.limits import Refusal, ServerLimits, ServerOptions
 from sightline.deployment.server.page_files import PageFile, page_files
 from sightline.deployment.server.telemetry import Telemetry
 from sightline.deployment.server.uploads import body_of, json_of
@@ -139,7 +139,7 @@ def build_studio(folder: str | Path, token: str, *, log: IO[str] | None = None) 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
-        await asyncio.to_thread(studio.answers.close)
+        await studio.answers.close()
 
     options = ServerOptions(limits, (token,), hosts=_HOSTS)
     app = Starlette(
@@ -255,7 +255,7 @@ def _page(studio: Studio) -> Callable[[Request], Awaitable[Response]]:
         try:
             keys.sender("", request.query_params.get("token", ""))
         except Refusal as refusal:
-            raise Refusal(401, _ADDRESS_OF_PAGE, CLOSING) from refusal
+            raise Refusal(401, _ADDRESS_OF_PAGE) from refusal
         return _sent(request, page_files("sightline.deployment.workshop")["index.html"])
 
     return page

@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from sightline.bundles.bundle import load_bundle
 from sightline.data.decoding.formats import format_of
+from sightline.data.inputs.reading import Reader
 from sightline.deployment.server.classify import as_json
 from sightline.deployment.server.decoders import Decoders
 from sightline.deployment.server.limits import Refusal, ServerLimits
@@ -39,16 +40,17 @@ from sightline.deployment.workshop.sets.contents import (
     make_class,
     page_of_class,
     set_at,
-    shown,
     thumbnails,
 )
 from sightline.deployment.workshop.sets.journal import last_change
 from sightline.deployment.workshop.sets.tables import keep_row, relabel_row
-from sightline.errors import InvalidValue, UnreadableImage
-from sightline.records import Dataset
-from sightline.reporting.pages.miniatures import SIDE, miniature_of
+from sightline.errors import InvalidValue
+from sightline.records import Dataset, InputSpec
+from sightline.reporting.pages.miniatures import SIDE
 from sightline.system.text import printable
 
+# How a picture is read before it is written into a set.
+_TRIED = Reader(InputSpec(SIDE, SIDE, "rgb"))
 _LONGEST_NAME = 255
 _MOST_FIRST = 10**6
 
@@ -165,16 +167,16 @@ def _adding(root: Root, decoders: Decoders, limits: ServerLimits) -> Callable[[R
         place, folder = await asyncio.to_thread(where, asked)
         name = asked.get("name", "")[-_LONGEST_NAME:]
         content = await body_of(request, limits)
-        try:
-            pixels = await decoders.pixels(content, minimum_size=(SIDE, SIDE))
-        except UnreadableImage as error:
-            words = f"{printable(name) or 'picture'}: {str(error).removeprefix('image bytes: ')}"
-            raise Refusal(422, words) from error
+        # What breaks a decoder does so in a process of its own, before it lies in the set.
+        reading = await decoders.read(_TRIED, content)
+        if reading.error is not None:
+            raise Refusal(422, f"{printable(name) or 'picture'}: {reading.error.removeprefix('image bytes: ')}")
 
         def write() -> dict[str, Any]:
             path, was_there = add_picture(place, folder, name, content, picture=format_of(content))
             file = path.relative_to(place).as_posix()
-            return {"file": file, "was_there": was_there, **shown(miniature_of(pixels))}
+            (picture,) = thumbnails(place, [file])
+            return {"file": file, "was_there": was_there, **(picture or {})}
 
         return as_json(await asyncio.to_thread(write))
 

@@ -14,8 +14,10 @@ from sightline.deployment.server.limits import MIB, Refusal, ServerLimits
 
 # Of more senders than that, those seen longest ago begin with a full bucket again.
 _MOST_SENDERS = 10_000
-# Whoever is refused has not sent its body yet, or not all of it: what follows on the connection is no new request.
-CLOSING = {"Connection": "close"}
+# Requests differ, and so does the time that one of them takes.
+_SHARE_OF_DEADLINE = 0.5
+_WEIGHT_OF_LAST = 0.05
+_ALWAYS_LET_IN = 4
 
 
 class Admission:
@@ -26,13 +28,24 @@ class Admission:
         self._limits = limits
         self.num_requests = 0
         self.num_bytes = 0
+        self._pace = 0.0
+
+    @property
+    def most(self) -> int:
+        """How many requests are let in at a time: no more than can be answered by half of the deadline."""
+        by_pace = _SHARE_OF_DEADLINE * self._limits.deadline_seconds / self._pace if self._pace else math.inf
+        return int(min(self._limits.max_in_flight, max(_ALWAYS_LET_IN, by_pace)))
+
+    def note(self, seconds: float, *, beside: int) -> None:
+        """One that was answered so long after all of it was there, while so many, itself among them, were in flight."""
+        self._pace += (seconds / beside - self._pace) * _WEIGHT_OF_LAST
 
     @contextlib.contextmanager
     def place(self, num_bytes: int) -> Iterator[None]:
         """A place for a request whose body has so many bytes; a Refusal where that is too many, or none is free now."""
         if num_bytes > self._limits.max_body_bytes:
-            raise Refusal(413, too_large(self._limits), CLOSING)
-        is_full = self.num_requests >= self._limits.max_in_flight
+            raise Refusal(413, too_large(self._limits))
+        is_full = self.num_requests >= self.most
         if is_full or self.num_bytes + num_bytes > max(self._limits.max_in_flight_mib * MIB, num_bytes):
             raise Refusal(503, "the server has all the work that it can do in time. Ask again later.", _later(1))
         self.num_requests += 1
@@ -50,7 +63,7 @@ def too_large(limits: ServerLimits) -> str:
 
 
 def _later(seconds: float) -> dict[str, str]:
-    return {"Retry-After": str(max(1, math.ceil(seconds))), **CLOSING}
+    return {"Retry-After": str(max(1, math.ceil(seconds)))}
 
 
 class Keys:
@@ -70,7 +83,7 @@ class Keys:
         # All of them, in the same time whichever fits.
         fits = [hmac.compare_digest(hashed, known) for known in self._hashes]
         if not any(fits):
-            challenge = {"WWW-Authenticate": "Bearer", **CLOSING}
+            challenge = {"WWW-Authenticate": "Bearer"}
             raise Refusal(401, "a key is needed. Send it as 'Authorization: Bearer KEY'.", challenge)
         return hashed.hex()
 
