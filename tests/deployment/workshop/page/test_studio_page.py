@@ -234,6 +234,9 @@ def test_loose_pictures_are_labelled_by_keys_and_taken_back(open_page: Any, phot
     page = open_page("#label?source=photos")
     page.wait_for_selector(".stage .picture img")
     assert page.locator(".stage-name").inner_text() == "0.png"
+    # A picture that is higher than wide is seen whole.
+    frame, image = (page.locator(f".stage .picture{part}").bounding_box() for part in ("", " img"))
+    assert (image["height"], image["y"]) == (frame["height"], frame["y"])
     page.keyboard.press("1")
     page.wait_for_selector(".stage-name:has-text('1.png')")
     page.keyboard.press("s")
@@ -255,15 +258,18 @@ def test_loose_pictures_are_labelled_by_keys_and_taken_back(open_page: Any, phot
     ]
 
 
-def test_a_run_says_which_loose_picture_is_asked_about_first(open_page: Any, finished: str, photos: Path) -> None:
+def test_a_run_says_which_loose_picture_is_asked_about_first(open_page: Any, finished: str, tmp_path: Path) -> None:
+    (tmp_path / "digits").mkdir()
     for number in range(3):
         digit = np.zeros((28, 28), np.uint8)
         digit[4:24, 10 : 12 + 4 * number] = 255
-        Image.fromarray(digit).save(photos / f"{number}.png")
-    page = open_page(f"#label?source=photos&run={finished}")
+        Image.fromarray(digit).save(tmp_path / "digits" / f"{number}.png")
+    page = open_page(f"#label?source=digits&run={finished}")
     page.click("summary")
     page.click("text=Ask the run")
     page.wait_for_selector(".suggestion")
+    # Classes that are digits are their own keys.
+    assert page.locator(".choice-of-class kbd").all_inner_texts() == list("0123456789")
     assert "the most doubtful first" in page.locator(".progress-words").inner_text()
     assert page.locator(".choice-of-class.is-suggested").inner_text().split()[-1] in set("0123456789")
 

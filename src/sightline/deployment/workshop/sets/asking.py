@@ -54,13 +54,13 @@ def unlabelled(root: Root, place: Path, answers: Path | None, class_names: Itera
     asked = [one for one in asked if one["error"] is None]
     if answers is not None:
         asked.sort(key=lambda one: one["doubt"], reverse=True)
-    folders = class_folders(root, place)
+    names = {*class_folders(root, place), *class_names}
     return {
         "count": len(asked),
         "pictures": asked[:MOST_ASKED],
         "unreadable": [[printable(one["file"]), printable(one["error"])] for one in unreadable],
         "order": "name" if answers is None else "doubt",
-        "classes": [*folders, *sorted(set(class_names) - set(folders))],
+        "classes": sorted(names, key=lambda name: (name.casefold(), name)),
     }
 
 

@@ -104,6 +104,12 @@ class Stage {
     return say("label.left", { count: this.due.length, order });
   }
 
+  /** Where classes are digits, each is its own key. */
+  keyOf(name, number) {
+    if (this.classes.every((one) => /^[0-9]$/.test(one))) return name;
+    return number < MOST_KEYS ? String(number + 1) : null;
+  }
+
   suggestion(now) {
     if (now.label === null) return null;
     const flags = now.flags.map((flag) => make("span", { class: `chip ${flag}`, text: say(`label.${flag}`) }));
@@ -112,7 +118,7 @@ class Stage {
 
   buttons(now) {
     const choices = this.classes.map((name, number) => {
-      const key = number < MOST_KEYS ? String(number + 1) : null;
+      const key = this.keyOf(name, number);
       const cap = key ? make("kbd", { text: key, "aria-hidden": "true" }) : null;
       return make("button", { type: "button", class: name === now.label ? "choice-of-class is-suggested" : "choice-of-class", "aria-keyshortcuts": key, onclick: () => this.label(name) }, cap, named(name));
     });
@@ -198,7 +204,7 @@ class Stage {
   key(event) {
     // Within this panel alone, and not while somebody writes a name.
     if (event.target.tagName === "INPUT" || event.ctrlKey || event.metaKey || event.altKey) return;
-    const name = /^[1-9]$/.test(event.key) ? this.classes[Number(event.key) - 1] : undefined;
+    const name = this.classes.find((one, number) => this.keyOf(one, number) === event.key);
     const work = name === undefined ? { s: () => this.skip(), z: () => this.undo.undo() }[event.key.toLowerCase()] : () => this.label(name);
     if (work === undefined || event.repeat) return;
     event.preventDefault();
