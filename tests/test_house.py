@@ -124,9 +124,9 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             "explain evaluate stress comparison similarity verification kept_runs check mistakes kept_sections report",
         ),
     ),
-    (Room("networks", "lite_layout building classic convnet lite applications", keras=AT_ONCE),),
+    (Room("networks", "lite_layout starting building classic convnet lite applications", keras=AT_ONCE),),
     # A wrong name is refused before Keras is imported.
-    (Room("training/setup", "mirrors reference_rows resolution preparation unfinished run_folder"),),
+    (Room("training/setup", "mirrors reference_rows resolution preparation starting unfinished run_folder"),),
     (Room("training/optimization", "optimizers schedules losses", keras=AT_ONCE),),
     (Room("training/augmentation", "affine color randaugment pipeline mixing views", keras=AT_ONCE),),
     (

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from sightline.configuration.consistency import recipe_of_each
@@ -181,6 +182,8 @@ def _taught(teacher: Mapping[str, Any] | None) -> str:
 
 def _start(recipe: Recipe) -> str:
     entry = MODELS.get(recipe.model.name)
+    if Path(recipe.model.weights).is_dir():
+        return f"The network starts from the weights of '{recipe.model.weights}', whose card says where these come from"
     if entry is None or entry.backbone is None or recipe.model.weights == "random":
         return "The network starts from random weights"
     if recipe.model.weights != "imagenet":

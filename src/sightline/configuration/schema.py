@@ -100,7 +100,9 @@ class ModelRecipe(Section, section="model"):
     activation: str = _name("relu", names.ACTIVATIONS, "after each hidden layer")
     dropout: float = _number(0.0, 0, 0.95, doc="share of units switched off before the last layer while training")
     pixel_scaling: str = _name("unit", names.PIXEL_SCALINGS, "done inside the network")
-    weights: str = _text("imagenet", "of a pretrained network: imagenet, random, or the path of a file")
+    weights: str = _text(
+        "imagenet", "imagenet, random, the path of a file, or the folder of a finished run to begin with"
+    )
 
 
 @dataclass(frozen=True)

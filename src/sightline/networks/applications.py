@@ -15,6 +15,7 @@ from sightline.configuration.schema import ModelRecipe
 from sightline.data.sources.downloads import keras_home
 from sightline.errors import DownloadFailed, InvalidValue
 from sightline.networks.building import logits_head
+from sightline.networks.starting import begins_at_random
 
 # Sizes for which MobileNetV2 has weights of its own.
 OWN_SIDES = (96, 128, 160, 192, 224)
@@ -34,7 +35,7 @@ def application(shape: tuple[int, int, int], num_classes: int, model: ModelRecip
 def _load(backbone: Backbone, pixels: Any, shape: tuple[int, int, int], weights: str) -> keras.Model:
     name = backbone.application
     build = getattr(keras.applications, name)
-    asked = None if weights == "random" else weights
+    asked = None if begins_at_random(weights) else weights
     try:
         # Keras prints a download bar of its own to stdout, which belongs to results, and warns of what is
         # refused here or meant: a file that does not fit, a size that has no weights of its own.

@@ -8,9 +8,10 @@ from typing import Any
 import keras
 from keras import layers
 
-from sightline.bundles.vetting.weights_files import check_weights
+from sightline.bundles.vetting.weights_files import check_weights, starts_from
 from sightline.configuration.networks import MODELS, check_image_size
 from sightline.configuration.schema import ModelRecipe
+from sightline.networks.starting import take_weights
 
 
 def build_network(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -> keras.Model:
@@ -39,6 +40,9 @@ def build_network(shape: tuple[int, int, int], num_classes: int, model: ModelRec
     network: keras.Model = getattr(importlib.import_module(f"sightline.networks.{module}"), function)(
         shape, num_classes, model
     )
+    folder = starts_from(model.weights)
+    if folder is not None:
+        take_weights(network, folder)
     return network
 
 

@@ -17,6 +17,7 @@ from sightline.configuration.schema import ModelRecipe
 from sightline.errors import InvalidValue, require
 from sightline.networks.building import logits_head
 from sightline.networks.lite_layout import EPSILON, NUM_FEATURES, STEM_FILTERS, Block, blocks
+from sightline.networks.starting import begins_at_random
 from sightline.system.stored import read_arrays
 
 Weights = dict[str, NDArray[Any]]
@@ -41,7 +42,7 @@ def lite(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -> k
     tensor = _normalisation(tensor, "bn1")
     tensor = layers.GlobalAveragePooling2D(name="features")(tensor)
     network = logits_head(images, tensor, num_classes, model)
-    if model.weights != "random":
+    if not begins_at_random(model.weights):
         set_weights(network, _weights_of(model), origin=model.weights, name=model.name)
     return network
 

@@ -14,6 +14,7 @@ import numpy as np
 from sightline.bundles.card import Origin, trained
 from sightline.bundles.identity import read_identity
 from sightline.configuration.consistency import epochs_key, is_pretrained
+from sightline.configuration.recipes import recipe as named_recipe
 from sightline.configuration.schema import Recipe
 from sightline.data.sources.downloads import load_keras_for
 from sightline.data.sources.loading import holds_files
@@ -45,6 +46,7 @@ from sightline.training.setup.resolution import (
     take_steps,
 )
 from sightline.training.setup.run_folder import AS_IT_COMES, GoingOn, may_go_on, run_folder, write_resolution
+from sightline.training.setup.starting import begun_with, identity_of_start
 from sightline.training.setup.unfinished import (
     CHECKPOINTS,
     FIGURES,
@@ -63,6 +65,7 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
     source: Any,
     *,
     recipe: str | Path | Recipe | None = None,
+    start: str | Path | Run | None = None,
     out: str | Path | None = None,
     backend: str | None = None,
     log_every: int | None = None,
@@ -84,6 +87,9 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
         source: whatever `sightline.load` takes.
         recipe: a name, a JSON file, or a Recipe from `sightline.recipe`; left out: "transfer" for
             photographs, "photos" for smaller files, "fast" for names and arrays.
+        start: a finished run of one network, whose weights it begins with; the classes of the head are matched by
+            name, and others begin anew. Network and size of images are those of the run, and without a recipe all
+            else is, too. What the run learned from may be among the test images: divide as it did where they are.
         out: folder of the run; `runs/<source>-<recipe>-001`, counted up, if left out.
         backend: "tensorflow", "jax" or "torch"; else KERAS_BACKEND, else the first installed.
         log_every: print loss and accuracy every so many steps.
@@ -119,6 +125,10 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
     """
     keep = places_of(source)
     with reporting(mode):
+        if start is not None:
+            recipe = begun_with(
+                start, None if recipe is None else recipe if isinstance(recipe, Recipe) else named_recipe(recipe)
+            )
         source, asked = (source, recipe) if isinstance(recipe, Recipe) else opened_and_chosen(source, recipe)
     backend = choose_backend(backend)
     place = Path(out) if out is not None else None
@@ -230,7 +240,7 @@ def _carry_out(request: TrainingRequest, data: Prepared, stopwatch: Stopwatch) -
         data = dataclasses.replace(data, distillation=distillation_targets(data, request.teacher))
         data = identified(data, read_identity(request.teacher.bundle))
     else:
-        data = identified(data)
+        data = identified(data, *identity_of_start(data))
     named = request.source if request.teacher is None else request.teacher.source
     typed = str(named) if isinstance(named, str | Path) else getattr(named, "typed", "")
     with run_folder(request.out, data, request.going_on) as folder, telling_how_to_go_on(folder):

@@ -5,11 +5,20 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+from sightline.bundles.bundle import load_bundle
 from sightline.bundles.vetting.archives import check_weights_archive, check_weights_hdf5
 from sightline.bundles.vetting.wheels import check_wheel
 from sightline.configuration.networks import MODELS
 from sightline.errors import InvalidValue, pick
 from sightline.system.stored import as_value_error, open_plain
+
+
+def starts_from(weights: str) -> Path | None:
+    """The folder of the bundle that `model.weights` names, as such or by its run; None where it names no folder."""
+    folder = Path(weights)
+    if weights in ("imagenet", "random") or not folder.is_dir():
+        return None
+    return folder / "bundle" if (folder / "bundle").is_dir() else folder
 
 
 def check_weights(name: str, weights: str) -> None:
@@ -18,6 +27,7 @@ def check_weights(name: str, weights: str) -> None:
     Whether whole weights fit the network is seen when it is built.
 
     Raises:
+        InvalidBundle: the folder of a run or bundle cannot be used.
         MissingPackage: the weights come in a package that is not installed.
         InvalidValue: the file cannot be used, holds more than arrays of numbers, or the model starts from nothing.
     """
@@ -25,6 +35,12 @@ def check_weights(name: str, weights: str) -> None:
     if weights == "imagenet" and backbone is not None and backbone.wheel is not None:
         check_wheel(name, backbone.wheel)
     if weights in ("imagenet", "random"):
+        return
+    folder = starts_from(weights)
+    if folder is not None:
+        load_bundle(folder)
+        if not (folder / "model.keras").is_file():
+            raise InvalidValue(f"model.weights: {folder} holds no network of Keras that could be begun with.")
         return
     if backbone is None:
         raise InvalidValue(f"model.weights: {name} starts from nothing; leave model.weights out.")

@@ -35,6 +35,13 @@ def train_options(parser: ArgumentParser) -> None:
     recipe_options(parser)
     shorthand_options(parser, SHORTHANDS)
     privacy_options(parser)
+    parser.add_argument(
+        "--from",
+        dest="start",
+        type=Path,
+        metavar="RUN",
+        help="begin with the network of a finished run, classes matched by name (default recipe: that of the run)",
+    )
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<source>-<recipe>-001, counted up)")
     parser.add_argument("--backend", help=BACKEND_HELP)
     parser.add_argument("--log-every", type=int, metavar="STEPS", help="print loss and accuracy every so many steps")
@@ -60,18 +67,25 @@ def _force_option(parser: ArgumentParser) -> None:
 
 def train(arguments: Namespace) -> int:
     """Train and say what came of it."""
+    from sightline.configuration.recipes import override
     from sightline.data.sources.loading import holds_files
     from sightline.training.setup.resolution import announce_recipe, opened_and_chosen
+    from sightline.training.setup.starting import begun_with
     from sightline.training.train import train as train_network
 
     check_folders(arguments, "out", "tensorboard")
+    settings = settings_of(arguments, SHORTHANDS)
     with reporting(arguments.mode):
-        source, asked = opened_and_chosen(arguments.source, arguments.recipe, settings_of(arguments, SHORTHANDS))
-        if arguments.recipe is None and holds_files(source):
+        if arguments.start is not None and arguments.recipe is None:
+            source, asked = arguments.source, override(begun_with(arguments.start), settings)
+        else:
+            source, asked = opened_and_chosen(arguments.source, arguments.recipe, settings)
+        if arguments.recipe is None and arguments.start is None and holds_files(source):
             announce_recipe(asked.name)
     run = train_network(
         source,
         recipe=asked,
+        start=arguments.start,
         out=arguments.out,
         backend=arguments.backend,
         log_every=arguments.log_every,

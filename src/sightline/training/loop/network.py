@@ -9,8 +9,12 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from sightline.bundles.vetting.weights_files import starts_from
 from sightline.errors import OutOfResources
 from sightline.networks.building import build_network
+from sightline.networks.starting import take_head
+from sightline.system.progress import reporter
+from sightline.system.text import counted, printable
 from sightline.training.augmentation.color import ToPixels
 from sightline.training.augmentation.mixing import PLAN_COLUMNS, MixImages
 from sightline.training.setup.preparation import Prepared
@@ -38,7 +42,15 @@ def new_network(data: Prepared) -> keras.Model:
     """
     keras.utils.set_random_seed(data.recipe.seed)
     with dtype_policy(data.recipe.training.precision):
-        return build_network(data.spec.shape, data.dataset.num_classes, data.recipe.model)
+        network = build_network(data.spec.shape, data.dataset.num_classes, data.recipe.model)
+    folder = starts_from(data.recipe.model.weights)
+    if folder is not None:
+        known = take_head(network, folder, data.dataset.class_names)
+        reporter().say(
+            f"begins with the network of {printable(str(folder))}, which knows {known:,} of "
+            f"{counted(data.dataset.num_classes, 'class', 'classes')}"
+        )
+    return network
 
 
 class FusedNormalization(layers.Layer):  # type: ignore[misc]  # Keras carries no annotations
