@@ -110,6 +110,11 @@ KEY_CONDITIONS: dict[str, _Use] = {
         "for a pretrained network with training.finetune_epochs above 0",
         (*_WEIGHTS, "training.finetune_epochs"),
     ),
+    "optimizer.lowest_rate_share": _Use(
+        lambda recipe: is_pretrained(recipe) and recipe.training.finetune_epochs != 0,
+        "for a pretrained network with training.finetune_epochs above 0",
+        (*_WEIGHTS, "training.finetune_epochs"),
+    ),
     "training.epochs": _Use(
         lambda recipe: not is_pretrained(recipe),
         "for a network that learns from scratch",

@@ -185,6 +185,9 @@ class OptimizerRecipe(Section, section="optimizer"):
     accumulation_steps: int = _number(
         1, 1, 1000, doc="batches whose gradients are averaged for one step: a large batch in little memory"
     )
+    lowest_rate_share: float = _number(
+        1.0, 0, 1, above=True, doc="of a pretrained network: share of the rate that its lowest layer has, more above it"
+    )
     ema_momentum: float | None = _number(
         None, 0, 0.99999, above=True, doc="weights are averaged over steps by this, and the average is kept; null: off"
     )

@@ -508,6 +508,9 @@ class Run:
             a single network.
         teacher: of a student: `bundle`, its `test_accuracy`, `num_views`, `has_same_splits`, and its figures on the
             same `validation` rows, None where it may have learned from them. None where labels were learned.
+        stages: of a training on a pretrained network: `name` ("head", "upper" or "all"), whether it `is_kept`, `why`,
+            `seconds`, and cross-entropy `before` and `after`, with the `chance` of as large a gain if there were none,
+            on `num_judged` rows; `judged_on` says which. Empty otherwise.
 
     Example:
         >>> import sightline
@@ -531,6 +534,7 @@ class Run:
     images_per_second: float = 0.0
     ensemble: Mapping[str, Any] | None = None
     teacher: Mapping[str, Any] | None = None
+    stages: tuple[Mapping[str, Any], ...] = ()
 
     def __repr__(self) -> str:
         figure = f"test {self.evaluation}" if self.evaluation else "no test rows"

@@ -369,6 +369,7 @@ def _judge(learned: _TrainedNetwork, data: Prepared, noted: Path, origin: Origin
             num_parameters=int(learned.network.count_params()),
             seconds={**stopwatch.seconds, "total": stopwatch.total()},
             images_per_second=fitted.images_per_second,
+            stages=fitted.stages,
             ensemble=judged.ensemble,
             teacher=None if data.distillation is None else data.distillation.teacher,
         )

@@ -23,7 +23,7 @@ def test_a_reopened_run_is_the_run_that_was_trained(tiny_run: sightline.Run) -> 
     assert repr(again) == repr(tiny_run)
     assert again.recipe == tiny_run.recipe
     assert [dict(row) for row in again.history] == [dict(row) for row in tiny_run.history]
-    for name in ("chosen_epoch", "stopped_early", "backend", "num_parameters", "ensemble", "teacher"):
+    for name in ("chosen_epoch", "stopped_early", "backend", "num_parameters", "ensemble", "teacher", "stages"):
         assert getattr(again, name) == getattr(tiny_run, name)
     assert again.seconds["total"] == pytest.approx(tiny_run.seconds["total"], abs=1e-3)
     for name in ("train", "validation", "calibration", "test"):

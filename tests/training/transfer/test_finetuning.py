@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-import math
 import re
 from pathlib import Path
 from typing import Any
@@ -97,6 +96,11 @@ def test_the_run_is_a_run_like_any_other(run: sightline.Run) -> None:
     assert run.evaluation.accuracy > 0.8
     assert len(run.history) == 2
     assert [row["epoch"] for row in run.history] == [1, 2]
+    assert [stage["name"] for stage in run.stages] == ["head", "upper"]
+    assert run.stages[1]["is_kept"] == (run.chosen_epoch == 2)
+    assert run.stages[1]["judged_on"] == "validation"
+    assert sightline.reopen(run.path).stages == run.stages
+    assert json.loads((run.path / "metrics.json").read_text())["stages"] == list(run.stages)
     lines = [json.loads(line) for line in (run.path / "history.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]
     with (run.path / "excluded.csv").open() as stream:
@@ -189,9 +193,8 @@ def test_batch_statistics_stay_frozen_while_the_upper_part_learns(photos: Path) 
     saved = new_network(data)
     with reporting("quiet"):
         features = activations.FeatureTables(saved, data)
-        # Whatever comes of it is better than nothing.
-        _, is_kept = _finetune(saved, features, data, FitOutputs(), before=math.inf)
-    assert is_kept
+        _, answers = _finetune(saved, features, data, FitOutputs())
+    assert answers.shape == (len(data.splits.validation), 3)
     weights = embedded_weights()
     for layer, name in (("blocks_15_bn2", "_blocks.15._bn2"), ("bn0", "_bn0")):
         mean, variance = (np.asarray(value) for value in saved.get_layer(layer).weights[2:])

@@ -212,6 +212,7 @@ def as_run(finished: FinishedRun) -> Run:
         images_per_second=metrics["images_per_second"],
         ensemble=metrics["ensemble"],
         teacher=metrics["teacher"],
+        stages=tuple(metrics["stages"]),
     )
 
 
@@ -308,11 +309,19 @@ def _metrics(content: Any) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise TypeError("metrics.json is no object")
     metrics = {key: content[key] for key in NEEDED}
-    since = {"stopped_early": False, "images_per_second": 0.0, "ensemble": None, "teacher": None}
+    since: dict[str, Any] = {
+        "stopped_early": False,
+        "images_per_second": 0.0,
+        "ensemble": None,
+        "teacher": None,
+        "stages": [],
+    }
     metrics |= {key: content.get(key, usual) for key, usual in since.items()}
     _check_numbers(metrics["images_per_second"])
     if not all(metrics[key] is None or isinstance(metrics[key], dict) for key in ("ensemble", "teacher")):
         raise TypeError("metrics.json: ensemble and teacher are no objects")
+    if not isinstance(metrics["stages"], list) or not all(isinstance(stage, dict) for stage in metrics["stages"]):
+        raise TypeError("metrics.json: stages are no list of objects")
     if metrics["ensemble"] is not None:
         _check_numbers(*(member["vote"] for member in metrics["ensemble"]["members"]))
         if not isinstance(metrics["ensemble"]["kind"], str):

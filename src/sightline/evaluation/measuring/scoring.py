@@ -168,6 +168,7 @@ def run_figures(run: Run) -> dict[str, Any]:
         "test": figures(run.evaluation) if run.evaluation else None,
         "seconds": {name: round(value, 3) for name, value in run.seconds.items()},
         "images_per_second": round(run.images_per_second, 1),
+        "stages": [dict(stage) for stage in run.stages],
         "ensemble": None if run.ensemble is None else dict(run.ensemble),
         "teacher": None if run.teacher is None else dict(run.teacher),
     }

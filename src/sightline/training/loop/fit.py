@@ -24,7 +24,7 @@ from sightline.training.loop.monitor import TrainingMonitor
 from sightline.training.loop.network import training_network
 from sightline.training.loop.recording import FitOutputs, rewrite_history
 from sightline.training.optimization.losses import add_weight_penalties, build_loss
-from sightline.training.optimization.optimizers import build_optimizer
+from sightline.training.optimization.optimizers import build_optimizer, rate_shares
 from sightline.training.optimization.schedules import build_schedule
 
 # TensorFlow runs this many steps without coming back to Python; a few a second stay visible.
@@ -42,6 +42,7 @@ class Fitted:
         seconds: wall time.
         images_per_second: training images, over all epochs, without compilation and validation.
         planned_epochs: those that a time budget had room for, where there is one.
+        stages: what each stage of a training on a pretrained network brought and cost; none otherwise.
     """
 
     history: tuple[dict[str, float], ...]
@@ -50,6 +51,7 @@ class Fitted:
     seconds: float
     images_per_second: float
     planned_epochs: int | None = None
+    stages: tuple[Mapping[str, Any], ...] = ()
 
 
 def fit(
@@ -155,7 +157,7 @@ def _compiled(
     model = training_network(network, augmentation, mixes=mixing_of(recipe, train.images.shape[1:]) is not None)
     add_weight_penalties(network, recipe.loss)
     model.compile(
-        optimizer=build_optimizer(recipe.optimizer, rate),
+        optimizer=build_optimizer(recipe.optimizer, rate, shares=rate_shares(network, recipe.optimizer)),
         loss=build_loss(recipe.loss),
         metrics=list(train.task.keras_metrics),
         weighted_metrics=[],

@@ -8,7 +8,12 @@ import time
 import keras
 import numpy as np
 
-from sightline.configuration.consistency import SECONDS_FOR_THE_REST, epochs_key
+from sightline.configuration.consistency import (
+    SECONDS_FOR_THE_REST,
+    epochs_key,
+    is_pretrained,
+    learns_from_features,
+)
 from sightline.configuration.schema import Recipe
 from sightline.errors import InvalidValue
 from sightline.system.progress import reporter, reporting
@@ -20,6 +25,8 @@ SHARE_FOR_THE_REST = 0.05
 # What a forward pass costs beside a step of training.
 FORWARD_SHARE = 0.35
 TRIAL_STEPS = 50
+# Of a large network, whose steps take seconds.
+FEW_STEPS = 4
 # What is asked for instead of a budget that is too short, beside what was measured.
 ROOM = 1.25
 
@@ -70,7 +77,8 @@ def _trial(
     network: keras.Model, train: LabelledImages, recipe: Recipe, augmentation: keras.Model | None
 ) -> tuple[float, float]:
     """Seconds to get started, and seconds an image from then on."""
-    most = int(recipe.training.batch_size) * TRIAL_STEPS
+    is_large = is_pretrained(recipe) and not learns_from_features(recipe)
+    most = int(recipe.training.batch_size) * (FEW_STEPS if is_large else TRIAL_STEPS)
     rows = np.random.default_rng(recipe.seed).permutation(len(train))[:most]
     part = LabelledImages(train.images[np.sort(rows)], train.labels[np.sort(rows)], task=train.task)
     # The trial may be too short for a single step of many batches, which the run is not.

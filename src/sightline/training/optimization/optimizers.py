@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -10,8 +11,22 @@ from sightline.configuration.names import OPTIMIZERS
 from sightline.configuration.schema import OptimizerRecipe
 
 
-def build_optimizer(optimizer: OptimizerRecipe, rate: Any) -> keras.optimizers.Optimizer:
-    """Keras' optimizer of the recipe's name."""
+def rate_shares(network: keras.Model, optimizer: OptimizerRecipe) -> dict[str, float]:
+    """What share of the learning rate each weight of a network has, by its path; none where all have the same.
+
+    From the lowest layer to the last the shares grow in equal steps of their logarithm.
+    """
+    lowest, layers = optimizer.lowest_rate_share, network.layers
+    if lowest == 1:
+        return {}
+    last = max(len(layers) - 1, 1)
+    return {weight.path: lowest ** (1 - place / last) for place, layer in enumerate(layers) for weight in layer.weights}
+
+
+def build_optimizer(
+    optimizer: OptimizerRecipe, rate: Any, *, shares: Mapping[str, float] | None = None
+) -> keras.optimizers.Optimizer:
+    """Keras' optimizer of the recipe's name; a weight among `shares` learns at that share of the rate."""
     options: dict[str, Any] = {"learning_rate": rate, "weight_decay": optimizer.weight_decay or None}
     options["global_clipnorm"] = optimizer.clip_norm
     if optimizer.accumulation_steps > 1:
@@ -24,5 +39,15 @@ def build_optimizer(optimizer: OptimizerRecipe, rate: Any) -> keras.optimizers.O
         options |= {"momentum": optimizer.momentum}
     elif optimizer.name == "adamw":
         options["weight_decay"] = optimizer.weight_decay
-    built: keras.optimizers.Optimizer = getattr(keras.optimizers, OPTIMIZERS[optimizer.name])(**options)
+    kind = getattr(keras.optimizers, OPTIMIZERS[optimizer.name])
+    built: keras.optimizers.Optimizer = (_with_shares(kind, shares) if shares else kind)(**options)
     return built
+
+
+def _with_shares(kind: Any, shares: Mapping[str, float]) -> Any:
+    """One of Keras' optimizers, each weight at its share of the rate: Keras has one rate for all."""
+
+    def update_step(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        kind.update_step(self, gradient, variable, learning_rate * shares.get(variable.path, 1.0))
+
+    return type(kind.__name__, (kind,), {"update_step": update_step})

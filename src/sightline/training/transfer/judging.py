@@ -27,8 +27,10 @@ def best_temperature(logits: NDArray[Any], labels: NDArray[np.int64]) -> float:
 def surprises(logits: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[np.float64]:
     """(num_images,) nats: minus the logarithm of the label's probability, at the temperature that suits the rows best.
 
-    So neither of two is preferred for its temperature, which calibration sets anew.
+    So neither of two is preferred for its temperature, which calibration sets anew. Of logits that are no numbers: NaN.
     """
+    if not len(labels) or not np.isfinite(logits).all():
+        return np.full(len(labels), np.nan)
     scaled = np.asarray(logits, np.float64) / best_temperature(logits, labels)
     scaled -= scaled.max(axis=1, keepdims=True)
     return np.asarray(np.log(np.exp(scaled).sum(axis=1)) - scaled[np.arange(len(labels)), labels], np.float64)
@@ -36,9 +38,7 @@ def surprises(logits: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[np.flo
 
 def calibrated_cross_entropy(logits: NDArray[Any], labels: NDArray[np.int64]) -> float:
     """The mean of `surprises`, which fine-tuning has to lower; NaN without rows, or of logits that are no numbers."""
-    if not len(labels) or not np.isfinite(logits).all():
-        return float("nan")
-    return float(surprises(logits, labels).mean())
+    return float(surprises(logits, labels).mean()) if len(labels) else float("nan")
 
 
 def chance_of_gain(before: NDArray[np.float64], after: NDArray[np.float64]) -> float:
