@@ -544,9 +544,7 @@ class Run:
         return f"Run '{self.path}': {figure}, {counted(len(self.history), 'epoch')} on {self.backend}"
 
     def _repr_html_(self) -> str:
-        pictures = "".join(
-            image_tag((self.path / name).read_bytes(), alt=name)
-            for name in ("curves.png", "confusion.png", "reliability.png", "mistakes.png")
-            if (self.path / name).is_file()
-        )
+        names = ("curves.png", "confusion.png", "reliability.png", "mistakes.png")
+        paths = [self.path / name for name in names if (self.path / name).is_file()]
+        pictures = "".join(image_tag(path.read_bytes(), alt=path.name) for path in paths)
         return f"<p>{html.escape(repr(self))}</p>{pictures}"

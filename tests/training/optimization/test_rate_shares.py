@@ -29,7 +29,9 @@ def test_shares_grow_from_the_lowest_layer_to_the_last_in_equal_steps_of_their_l
 def test_a_step_of_each_weight_is_its_share_of_what_it_would_be(name: str) -> None:
     recipe = OptimizerRecipe(name=name, learning_rate=0.1, lowest_rate_share=0.01)
     steps = []
-    for shares in ({}, rate_shares(made := network(), recipe)):
+    for is_shared in (False, True):
+        made = network()
+        shares = rate_shares(made, recipe) if is_shared else {}
         before = [keras.ops.convert_to_numpy(weight).copy() for weight in made.weights]
         optimizer = build_optimizer(recipe, 0.1, shares=shares)
         optimizer.apply([keras.ops.ones_like(weight) for weight in made.weights], made.trainable_variables)

@@ -48,6 +48,8 @@ def _with_shares(kind: Any, shares: Mapping[str, float]) -> Any:
     """One of Keras' optimizers, each weight at its share of the rate: Keras has one rate for all."""
 
     def update_step(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        kind.update_step(self, gradient, variable, learning_rate * shares.get(variable.path, 1.0))
+        # TensorFlow hands in a variable of its own, which has no path; the optimizer knows which of Keras' it is.
+        known = self._trainable_variables[self._get_variable_index(variable)]
+        kind.update_step(self, gradient, variable, learning_rate * shares.get(known.path, 1.0))
 
     return type(kind.__name__, (kind,), {"update_step": update_step})
