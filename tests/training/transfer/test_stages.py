@@ -157,9 +157,9 @@ def test_a_budget_that_is_too_short_for_the_head_says_what_it_would_need(easy: P
 @pytest.mark.slow
 @pytest.mark.soak
 def test_with_a_budget_the_whole_network_has_its_turn_behind_the_upper_part(tmp_path: Path) -> None:
-    place = spots(tmp_path / "noise", 300, is_easy=False)
-    data = prepared(place, **{"training.time_budget_seconds": 400})
-    _, fitted = learn(data, seconds=400)
+    place = spots(tmp_path / "noise", 100, is_easy=False)
+    data = prepared(place, **{"training.time_budget_seconds": 3000, "data.validation_fraction": 0.4})
+    _, fitted = learn(data, seconds=3000)
     assert [stage["name"] for stage in fitted.stages] == ["head", "upper", "all"]
     # Where there is nothing to learn, nothing is learned, however long.
     assert [stage["is_kept"] for stage in fitted.stages] == [True, False, False]
