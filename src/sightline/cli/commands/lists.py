@@ -19,7 +19,8 @@ def models(arguments: Namespace) -> int:
         print_json(rows)
     else:
         print_table(
-            [_model_in_cells(row) for row in rows], ("name", "parameters", "input", "ImageNet", "cost", "summary")
+            [_model_in_cells(row) for row in rows],
+            ("name", "parameters", "input", "ImageNet", "cost", "summary", "source"),
         )
         print_text(
             "ImageNet: published accuracy of the weights. Cost: multiplications of an image at that size. Networks "
