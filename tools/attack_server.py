@@ -59,7 +59,8 @@ class AttackedServer:
 
     def faults(self) -> list[str]:
         """What its log tells of."""
-        return [line for line in self.log if '"event": "fault"' in line or "Traceback" in line]
+        places = [number for number, line in enumerate(self.log) if '"event": "fault"' in line or "Traceback" in line]
+        return ["".join(self.log[number : number + 30]) for number in places]
 
     def mib(self) -> float:
         """Memory of it and of those that it started."""
