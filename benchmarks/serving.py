@@ -32,15 +32,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-try:
-    import uvloop as loops
-except ImportError:
-    import asyncio as loops  # type: ignore[no-redef]  # it has one, too
 
 DEADLINE = 10.0
 LITSERVE = """
@@ -103,12 +97,6 @@ def predict(image: fastapi.UploadFile):
 
 uvicorn.run(app, host="127.0.0.1", port=int(port), log_level="error")
 """
-
-
-def run(asking: Coroutine[Any, Any, Load]) -> Load:
-    """In the quickest event loop that there is: what the client needs, the servers have not."""
-    with asyncio.Runner(loop_factory=loops.new_event_loop) as runner:
-        return runner.run(asking)
 
 
 @dataclass
@@ -265,7 +253,7 @@ class Saturation:
 def saturation(port: int, request: bytes, *, clients: int, seconds: float) -> Saturation:
     """By `wrk` where it is installed, which leaves the processors to the server; else by the client in Python."""
     if shutil.which("wrk") is None:
-        load = run(closed_loop(port, request, clients=clients, seconds=seconds))
+        load = asyncio.run(closed_loop(port, request, clients=clients, seconds=seconds))
         return Saturation(len(load.good) / load.seconds, load.quantile(0.5), load.quantile(0.99))
     head, _, body = request.partition(b"\r\n\r\n")
     first, *headers = head.decode().split("\r\n")
@@ -294,7 +282,7 @@ def until_answered(port: int, process: subprocess.Popen[bytes], request: bytes, 
     """Wait for the first answer of a server."""
     ends = time.perf_counter() + 120
     while True:
-        if run(closed_loop(port, request, clients=1, seconds=0)).statuses.get(200):
+        if asyncio.run(closed_loop(port, request, clients=1, seconds=0)).statuses.get(200):
             return
         if process.poll() is not None or time.perf_counter() > ends:
             raise SystemExit(log.read_text()[-3000:])
@@ -376,7 +364,7 @@ def compare(arguments: argparse.Namespace) -> None:
             saturation(port, request, clients=16, seconds=2)
             for number, factor in enumerate(float(word) for word in arguments.rates.split(",")):
                 rate = factor * statistics.median(one.rate for one in found[kind])
-                load = run(open_loop(port, request, rate=rate, seconds=arguments.seconds, seed=number))
+                load = asyncio.run(open_loop(port, request, rate=rate, seconds=arguments.seconds, seed=number))
                 sent, full = sum(load.statuses.values()), load.statuses.get(503, 0)
                 lost = sent - full - load.statuses.get(200, 0)
                 good = len(load.good) / load.seconds
@@ -391,7 +379,7 @@ def memory(arguments: argparse.Namespace) -> None:
         done, marks = 0, [mark for mark in (1000, 10_000, 30_000, 100_000) if mark <= arguments.count]
         print("| requests | MiB |\n|---|---|")
         while marks:
-            load = run(closed_loop(port, request, clients=16, seconds=0.5))
+            load = asyncio.run(closed_loop(port, request, clients=16, seconds=0.5))
             done += sum(load.statuses.values())
             if done >= marks[0]:
                 print(f"| {done:,} | {memory_mib(process):.0f} |", flush=True)

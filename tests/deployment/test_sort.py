@@ -92,7 +92,7 @@ def test_a_stopped_sorting_is_gone_on_with_and_another_one_refused(
     make_bundle, mixed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bundle, into = make_bundle(), mixed.parent / "sorted"
-    put, calls = steps_module._put, []
+    put, calls = steps_module.put_if_free, []
 
     def stopping(place: Path, target: Path) -> None:
         calls.append(target)
@@ -100,7 +100,7 @@ def test_a_stopped_sorting_is_gone_on_with_and_another_one_refused(
             raise KeyboardInterrupt
         put(place, target)
 
-    monkeypatch.setattr(steps_module, "_put", stopping)
+    monkeypatch.setattr(steps_module, "put_if_free", stopping)
     with pytest.raises(KeyboardInterrupt):
         sightline.sort(bundle, mixed, into, progress=False)
     monkeypatch.undo()

@@ -69,7 +69,7 @@ def test_one_file_more_and_another_question_cost_what_is_new_alone(folder: Path,
     monkeypatch.setattr(features, "_fill", lambda *parts: (counted.append(len(parts[3])), usual(*parts))[1])
     sightline.similar("imagenet", folder / "checks1.png", folder=folder)
     first = counted.pop()
-    monkeypatch.setattr(pixels, "resize_image", lambda *parts: (decoded.append(1), decode(*parts))[1])
+    monkeypatch.setattr(pixels, "resize_image", lambda *parts, **more: (decoded.append(1), decode(*parts, **more))[1])
     (folder / "text.jpg").unlink()
     sightline.similar("imagenet", folder / "checks2.png", folder=folder)
     assert not counted, "whichever is asked about, it is the same images"

