@@ -279,9 +279,9 @@ def test_a_run_that_was_killed_while_it_writes_leaves_nothing_that_is_taken_for_
         from sightline.data.inputs import pixels
         from sightline.records import InputSpec
         usual = pixels.resize_image
-        def slowly(image, spec):
+        def slowly(image, spec, **more):
             time.sleep(0.3)
-            return usual(image, spec)
+            return usual(image, spec, **more)
         pixels.resize_image = slowly
         pixels.read_pixels(sightline.load({str(photos)!r}), InputSpec(24, 24, "rgb"))
     """
