@@ -33,9 +33,9 @@ def command(*arguments: object, slowly: bool = False) -> list[str]:
             import time
             from sightline.data.inputs import pixels
             usual = pixels.resize_image
-            def slowly(image, spec):
+            def slowly(image, spec, **more):
                 time.sleep(0.2)
-                return usual(image, spec)
+                return usual(image, spec, **more)
             pixels.resize_image = slowly
         """)
     code += "from sightline.cli.main import main; sys.exit(main(sys.argv[1:]))"
