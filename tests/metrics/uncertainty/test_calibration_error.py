@@ -116,6 +116,21 @@ def test_where_nothing_varies_the_bounds_are_the_error_and_no_number_fails() -> 
     assert 0 <= lower <= upper <= 1
 
 
+@pytest.mark.parametrize("groups", [None, np.repeat(["a", "b", "c", "d", "e", "f"], 7)[:38]])
+@pytest.mark.parametrize("power", [1, 2])
+@pytest.mark.parametrize("confidence", [1.0, 1 - 1e-15, 1 - 1e-9])
+def test_answers_that_are_all_right_and_as_sure_as_can_be_show_no_error(
+    confidence: float, power: Literal[1, 2], groups: Any
+) -> None:
+    sure, right = [confidence] * 38, [True] * 38
+    lower, upper = calibration_error_interval(sure, right, groups, power=power)
+    assert 0 <= lower <= upper < 1e-3
+    if power == 1:
+        found = Reliability(sure, right, groups)
+        lower, upper = calibration_error_interval(sure, right, groups, reliability=found)
+        assert 0 <= lower <= upper < 1e-3
+
+
 def test_the_order_of_the_images_does_not_matter() -> None:
     sure, right = drawn(np.random.default_rng(1), 300, 0.05)
     order = np.random.default_rng(2).permutation(300)

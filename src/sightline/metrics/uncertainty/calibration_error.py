@@ -26,6 +26,8 @@ from sightline.metrics.intervals import USUAL_LEVEL, normal_quantile
 NUM_DRAWS = 1000
 # A bound is found to a part of a million of where it could be.
 _HALVINGS = 20
+# Its square is still a number.
+_TINY = 1e-150
 # A surplus of so many standard deviations is taken for real, where the error is thought to lie in few bins.
 _CLEAR = 2.0
 
@@ -93,7 +95,7 @@ def calibration_error_interval(
         return np.abs(sums) @ np.ones(len(weights)) if power == 1 else np.sqrt(sums**2 @ (1 / weights))
 
     size = np.abs(surplus) / deviations
-    clear = np.where((size >= _CLEAR) | (size == size.max()), np.abs(surplus) + 1e-300, 0)
+    clear = np.where((size >= _CLEAR) | (size == size.max()), np.abs(surplus) + _TINY, 0)
     seen = float(error(surplus[None])[0])
 
     def usual(_: float) -> NDArray[np.float64]:
@@ -103,7 +105,7 @@ def calibration_error_interval(
     if reliability is not None:
         below = _growing(reliability.chance[:, reliability.counts > 0], deviations, seen)
     lower = _bound(below, clear, error, seen=seen, share=(1 + confidence) / 2)
-    spreads = (np.abs(surplus) + 1e-300, np.abs(surplus) + deviations)
+    spreads = (np.abs(surplus) + _TINY, np.abs(surplus) + deviations)
     upper = max(_bound(usual, shape, error, seen=seen, share=(1 - confidence) / 2) for shape in spreads)
     return lower, min(upper, 1.0)
 
@@ -119,7 +121,8 @@ def _growing(chance: NDArray[np.float64], deviations: NDArray[np.float64], seen:
     ratio = np.where(perfect > 0, np.maximum(deviations / np.maximum(perfect, 1e-300), 1), 1)
 
     def noise(size: float) -> NDArray[np.float64]:
-        return chance * (1 + (ratio - 1) * min(size / seen, 1))
+        # Nothing is seen where all answers are right and as sure as can be.
+        return chance * (1 + (ratio - 1) * (min(size / seen, 1) if seen else 1))
 
     return noise
 
