@@ -19,6 +19,7 @@ from sightline.bundles.vetting.torch_files import read_torch_weights
 from sightline.bundles.vetting.weights_files import check_weights
 from sightline.bundles.vetting.wheels import as_keras_has_them, check_wheel, wheel_weights
 from sightline.configuration.networks import MODELS, Wheel
+from sightline.data.decoding.decoder import decode_picture
 from sightline.errors import InvalidValue, MissingPackage
 
 LITE1 = MODELS["efficientnet-lite1"].backbone.wheel
@@ -151,7 +152,7 @@ def test_a_photograph_is_named_by_what_is_on_it(name):
     weights = wheel_weights(backbone.wheel)
     network = build_network((side, side, 3), 1000, ModelRecipe(name=name))
     network.get_layer("logits").set_weights([weights["_fc.weight"], weights["_fc.bias"]])
-    image = sightline.bundles.prediction.decode_picture(photo, color_mode="rgb").pixels
+    image = decode_picture(photo, color_mode="rgb").pixels
     spec = sightline.records.InputSpec(side, side, "rgb", "fill")
     from sightline.data.decoding.transforms import resize_image
 
