@@ -123,7 +123,8 @@ class Session:
 
         `spread` over all processors; else in that thread alone, which costs less where the network is small.
         """
-        known = [name for name in names if name in self.output_shapes()]
+        there = self.output_shapes()
+        known = [name for name in names if name in there]
         session = self._session if spread else self._single()
         found = self._run(session, known, images, options=self._run_options())
         return dict(zip(known, found, strict=True))

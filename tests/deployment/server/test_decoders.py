@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 import os
 import signal
+import struct
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -16,7 +16,7 @@ from PIL import Image
 
 from sightline.data.inputs import isolation
 from sightline.data.inputs.reading import Reader, Reading
-from sightline.deployment.server.decoders import Job, Watchdog
+from sightline.deployment.server.decoders import Decoders, Job, Watchdog
 from sightline.records import InputSpec
 
 
@@ -160,16 +160,28 @@ def test_a_process_that_cannot_be_started_is_told(monkeypatch: pytest.MonkeyPatc
     with_one(work)
 
 
+def framed(told: bytes, length: int | None = None, more: int = 0) -> bytes:
+    return struct.pack("<II", len(told) if length is None else length, more) + told
+
+
 @pytest.mark.parametrize(
-    "about", [{}, [], {"error": None, "notice": None, "seen": None}, {"error": None, "notice": None, "seen": "many"}]
+    "sent",
+    [
+        framed(b"{}"),
+        framed(b"[]"),
+        framed(b'{"error": null, "notice": null, "seen": null}'),
+        framed(b'{"error": null, "notice": null, "seen": "many"}'),
+        framed(b"no JSON"),
+        framed(b"", length=2**31),
+        framed(b"{}", more=2**31),
+    ],
 )
-def test_what_is_no_answer_is_none(about: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_answer_is_none(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a child that a file took over."""
-    told = json.dumps(about).encode()
     words = (
         "import sys, time; o = sys.stdout.buffer; i = sys.stdin.buffer\n"
-        "o.write(bytes([2, 0, 0, 0]) + bytes(4) + b'{}'); o.flush()\n"
-        f"i.read(1); o.write(bytes([{len(told)}, 0, 0, 0]) + bytes(4) + {told!r}); o.flush(); time.sleep(9)"
+        f"o.write({framed(b'{}')!r}); o.flush()\n"
+        f"i.read(1); o.write({sent!r}); o.flush(); time.sleep(9)"
     )
 
     async def work(watchdog: Watchdog) -> None:
@@ -178,6 +190,29 @@ def test_what_is_no_answer_is_none(about: Any, monkeypatch: pytest.MonkeyPatch) 
         assert reading.error == "image bytes: its decoder ended without an answer."
 
     with_one(work)
+
+
+@pytest.mark.parametrize("size", [1, 70_000])
+def test_files_that_wait_for_a_process_that_broke_are_read_by_another(size: int) -> None:
+    """Small ones that went there together, and large ones that did not; and nothing breaks in the event loop."""
+    broken: list[dict[str, Any]] = []
+
+    async def ask() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, told: broken.append(told))
+        decoders = Decoders(1, timeout_seconds=30)
+        try:
+            await decoders.read(GREY, PHOTO)
+            decoders._watchdogs[0].timeout_seconds = 0.2
+            # What follows the picture is none of it.
+            contents = [SLOW, *[PHOTO + bytes(size)] * 3]
+            readings = await asyncio.gather(*(decoders.read(GREY, content) for content in contents))
+            assert [reading.pixels is None for reading in readings] == [True, False, False, False]
+            assert (await decoders.read(GREY, PHOTO)).pixels is not None
+        finally:
+            await decoders.close()
+
+    asyncio.run(ask())
+    assert not broken
 
 
 def test_a_module_of_the_current_folder_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

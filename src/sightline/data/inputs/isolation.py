@@ -26,6 +26,8 @@ from sightline.records import InputSpec
 
 # Lengths of what is told and of the content behind it.
 _HEAD = struct.Struct("<II")
+# A network is fed less than that by far; errors and notices are sentences.
+_MOST_TOLD, _MOST_BYTES = 2**16, 2**28
 # -P: nothing of the current folder is taken for a module.
 _CHILD = (sys.executable, "-P", "-c", "from sightline.data.inputs.isolation import serve; serve({})")
 
@@ -42,9 +44,14 @@ def question(reader: Reader, content: bytes) -> bytes:
 
 
 def answers(held: bytearray) -> Iterator[tuple[dict[str, Any], bytes]]:
-    """What is told, and the content behind it, of all answers that are whole; they are taken away from what is held."""
+    """What is told, and the content behind it, of all answers that are whole; they are taken away from what is held.
+
+    A ValueError where no answer begins so: a file may have taken the process over.
+    """
     while len(held) >= _HEAD.size:
         length, more = _HEAD.unpack_from(held)
+        if length > _MOST_TOLD or more > _MOST_BYTES:
+            raise ValueError("no answer is as long as that")
         middle = _HEAD.size + length
         if len(held) < middle + more:
             return

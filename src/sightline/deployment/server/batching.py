@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections import deque
@@ -99,8 +100,7 @@ class Batcher:
             self._change.notify_all()
 
     def _answer_soon(self) -> None:
-        for job, result in self._answers(self._taken(self._soon), spread=False):
-            _settle(job, result)
+        _settle_all(self._answers(self._taken(self._soon), spread=False))
         if self._soon:
             # Others have their turn between two batches.
             asyncio.get_running_loop().call_soon(self._answer_soon)
@@ -109,9 +109,8 @@ class Batcher:
         while (jobs := self._next()) is not None:
             if jobs:
                 told = self._answers(jobs, spread=self._is_alone())
-                # Whoever asked may be gone, with its event loop.
-                if not (loop := jobs[0].answer.get_loop()).is_closed():
-                    loop.call_soon_threadsafe(_settle_all, told)
+                with contextlib.suppress(RuntimeError):  # whoever asked is gone, with its event loop
+                    jobs[0].answer.get_loop().call_soon_threadsafe(_settle_all, told)
 
     def _is_alone(self) -> bool:
         """Whether a request has all processors to itself: of several, each has one, and none waits for another."""
@@ -167,18 +166,14 @@ class Batcher:
         ]
 
 
-def _settle(job: _Job, result: Answered | BaseException) -> None:
-    if job.answer.done():
-        return
-    if isinstance(result, BaseException):
-        job.answer.set_exception(result)
-    else:
-        job.answer.set_result(result)
-
-
 def _settle_all(told: Sequence[tuple[_Job, Answered | BaseException]]) -> None:
     for job, result in told:
-        _settle(job, result)
+        if job.answer.done():  # whoever asked left
+            continue
+        if isinstance(result, BaseException):
+            job.answer.set_exception(result)
+        else:
+            job.answer.set_result(result)
 
 
 def _sizes(count: int, allowed: tuple[int, ...]) -> Iterator[int]:

@@ -77,8 +77,6 @@ class Watchdog:
 
     async def close(self) -> None:
         """End the child, if there is one."""
-        if self._start is not None:
-            self._start.cancel()
         for job in self._jobs:
             job.answer.cancel()
         self._jobs.clear()
@@ -88,13 +86,14 @@ class Watchdog:
                 await asyncio.gather(*(child.is_over.wait() for child in self._ending))
 
     def _go_on(self) -> None:
-        if self._child is not None:
+        """Ask a child that is ready; of another one the start is under way, or begins."""
+        if self._child is None:
+            self._child = _Child(self._told, self._lost)
+            self._set_timer(_START_SECONDS, _NO_PROCESS)
+            self._start = asyncio.create_task(self._begin(self._child))
+        elif self._child.is_ready:
             self._set_timer()
             self._child.ask(self._jobs)
-            return
-        self._child = _Child(self._told, self._lost)
-        self._timer = asyncio.get_running_loop().call_later(_START_SECONDS, self._failed, _NO_PROCESS)
-        self._start = asyncio.create_task(self._begin(self._child))
 
     async def _begin(self, child: _Child) -> None:
         pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
@@ -103,7 +102,7 @@ class Watchdog:
         try:
             await loop.subprocess_exec(lambda: child, *words, stdin=pipe, stdout=pipe, stderr=nothing)
         except OSError:
-            self._failed(_NO_PROCESS)
+            self._lost(child)
 
     def _told(self, child: _Child, about: dict[str, Any], content: bytes) -> None:
         if child is not self._child:
@@ -117,15 +116,12 @@ class Watchdog:
         except (LookupError, TypeError, ValueError):
             self._failed(_NO_ANSWER)
             return
-        self._done(reading)
+        self._answer(reading)
         if self._jobs:
             self._set_timer()
-
-    def _set_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        words = f"decoding it took more than {self.timeout_seconds:g} s and was ended."
-        self._timer = asyncio.get_running_loop().call_later(self.timeout_seconds, self._failed, words)
+        else:
+            self._stop_timer()
+            self._freed(self)
 
     def _lost(self, child: _Child) -> None:
         if child is self._child:
@@ -134,27 +130,38 @@ class Watchdog:
     def _failed(self, words: str) -> None:
         """The file that it had is answered with these words; what waits behind it goes to another child."""
         self._end()
-        if self._jobs:
-            self._done(Reading(None, error=f"image bytes: {words}"))
+        if not self._jobs:  # it ended while nothing was asked
+            return
+        self._answer(Reading(None, error=f"image bytes: {words}"))
         if self._jobs:
             self._go_on()
+        else:
+            self._freed(self)
 
-    def _end(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        child, self._child = self._child, None
-        if child is not None:
-            self._ending = [one for one in self._ending if not one.is_over.is_set()] + [child]
-            child.kill()
-
-    def _done(self, reading: Reading) -> None:
+    def _answer(self, reading: Reading) -> None:
         job = self._jobs.popleft()
         if not job.answer.done():
             job.answer.set_result(reading)
-        if not self._jobs:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._freed(self)
+
+    def _end(self) -> None:
+        self._stop_timer()
+        child, self._child = self._child, None
+        if child is None:
+            return
+        self._ending = [one for one in self._ending if not one.is_over.is_set()] + [child]
+        if self._start is not None:
+            self._start.cancel()
+        child.kill()
+
+    def _set_timer(self, seconds: float | None = None, words: str = "") -> None:
+        self._stop_timer()
+        seconds = self.timeout_seconds if seconds is None else seconds
+        words = words or f"decoding it took more than {seconds:g} s and was ended."
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._failed, words)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 class _Child(asyncio.SubprocessProtocol):
@@ -177,10 +184,13 @@ class _Child(asyncio.SubprocessProtocol):
         self.transport.get_pipe_transport(0).write(parts[0] if len(parts) == 1 else b"".join(parts))
 
     def pipe_data_received(self, _: int, data: bytes) -> None:
-        """A part of an answer, or several."""
+        """A part of an answer, or several; what is none is as good as its end."""
         self._held += data
-        for about, content in isolation.answers(self._held):
-            self._told(self, about, content)
+        try:
+            for about, content in isolation.answers(self._held):
+                self._told(self, about, content)
+        except ValueError:
+            self._lost(self)
 
     def pipe_connection_lost(self, *_: object) -> None:
         """It ended, or closed its end."""
