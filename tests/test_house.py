@@ -152,11 +152,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             keras_on_use_in="learning_rate_finder learning_curve",
         ),
     ),
-    (
-        Room(
-            "training/transfer", "discriminant softmax judging stages head activations halves finetuning", keras=AT_ONCE
-        ),
-    ),
+    (Room("training/transfer", "softmax judging stages head activations halves finetuning", keras=AT_ONCE),),
     (Room("training", "fit_network", keras=AT_ONCE),),
     (
         Room(

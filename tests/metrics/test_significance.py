@@ -14,6 +14,7 @@ from sightline.errors import InvalidValue
 from sightline.metrics.grouped import paired_p_value
 from sightline.metrics.significance import (
     benjamini_hochberg,
+    chance_of_gain,
     holm,
     mcnemar_exact,
     number_to_tell,
@@ -327,3 +328,20 @@ def test_a_stricter_test_takes_more_images() -> None:
         number_to_tell(excesses, significance=0)
     with pytest.raises(InvalidValue, match="whole numbers"):
         number_to_tell([0.5])
+
+
+def test_of_twenty_that_gain_nothing_one_is_taken_for_better() -> None:
+    generator = np.random.default_rng(0)
+    chances = [chance_of_gain(generator.exponential(size=50), generator.exponential(size=50)) for _ in range(2000)]
+    assert np.mean(np.array(chances) < 0.05) == pytest.approx(0.05, abs=0.015)
+
+
+def test_the_same_gain_on_every_image_is_no_chance_and_a_loss_is_no_gain() -> None:
+    before = np.linspace(0.1, 1, 10)
+    assert chance_of_gain(before, before - 0.05) < 1e-6
+    assert chance_of_gain(before, before + 0.05) > 0.999
+    # By hand: gains of 0.2, 0.1, 0.3 have mean 0.2 and error 0.0577; t = 3.464 with two degrees of freedom.
+    assert chance_of_gain(np.array([0.5, 0.4, 0.6]), np.full(3, 0.3)) == pytest.approx(0.0371, abs=5e-4)
+    assert chance_of_gain(before, before) == 1
+    assert chance_of_gain(before[:1], before[:1] - 0.05) == 1
+    assert chance_of_gain(before, np.full(10, np.nan)) == 1

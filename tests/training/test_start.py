@@ -44,6 +44,19 @@ def test_what_is_taken_over_is_the_network_and_its_size(tiny_run):
     assert (other.name, other.seed, other.model.name, other.data.image_size) == ("photos", 5, "lenet5", 28)
 
 
+def test_what_the_run_settled_by_itself_is_settled_anew_for_other_images(tiny_run, tmp_path):
+    copy = shutil.copytree(tiny_run.path, tmp_path / "copy")
+    told = [{"key": "training.epochs", "asked": "auto", "settled": 1, "reason": "it was enough"}]
+    settled = begun_with(copy).training.epochs
+    assert settled != "auto"
+    (copy / "resolution.json").write_text(json.dumps([*told, {"key": "seed", "asked": 3, "settled": 4, "reason": ""}]))
+    assert begun_with(copy).training.epochs == "auto"
+    assert begun_with(copy).seed == begun_with(tiny_run).seed
+    for damaged in ("{", '[{"asked": "auto"}]', "7"):
+        (copy / "resolution.json").write_text(damaged)
+        assert begun_with(copy).training.epochs == settled
+
+
 def test_runs_that_cannot_be_begun_with_are_refused_before_anything_is_decoded(tiny_run, small_npz, tmp_path):
     with pytest.raises(InvalidBundle):
         sightline.train(small_npz, start=tmp_path / "none", out=tmp_path / "run", mode="quiet")

@@ -70,15 +70,15 @@ def student_t_quantile(confidence: float, *, degrees: int) -> float:
     """
     checked_confidence(confidence)
     upper = 1.0
-    while _outside(upper, degrees) > 1 - confidence:
+    while student_t_outside(upper, degrees) > 1 - confidence:
         upper *= 2
     lower = 0.0
     while lower < (middle := (lower + upper) / 2) < upper:
-        lower, upper = (middle, upper) if _outside(middle, degrees) > 1 - confidence else (lower, middle)
+        lower, upper = (middle, upper) if student_t_outside(middle, degrees) > 1 - confidence else (lower, middle)
     return upper
 
 
-def _outside(t: float, degrees: int) -> float:
+def student_t_outside(t: float, degrees: int) -> float:
     """Probability that Student's t lies outside [-t, t].
 
     It is the regularised incomplete beta function I_x(degrees / 2, 1/2) at

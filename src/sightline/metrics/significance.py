@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sightline.errors import InvalidValue
 from sightline.metrics.classification import checked_array
-from sightline.metrics.intervals import checked_confidence, wilson_interval
+from sightline.metrics.intervals import checked_confidence, student_t_outside, wilson_interval
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
@@ -161,6 +161,27 @@ def paired_difference_interval(
     above = square_and_add(second_upper - second_accuracy, first_accuracy - first_lower, correlation)
     difference = (num_second - num_first) / num_images
     return max(-1.0, difference - below), min(1.0, difference + above)
+
+
+def chance_of_gain(before: NDArray[np.float64], after: NDArray[np.float64]) -> float:
+    """How likely a gain as large would be if there were none: the one-sided p-value of a paired t-test.
+
+    Args:
+        before: (num_images,) surprises.
+        after: (num_images,) surprises of the same images.
+
+    Returns:
+        In [0, 1]; 1 where fewer than two images were judged, or nothing changed.
+    """
+    gains = np.asarray(before, np.float64) - np.asarray(after, np.float64)
+    if len(gains) < 2 or not np.isfinite(gains).all():
+        return 1.0
+    error = float(gains.std(ddof=1)) / math.sqrt(len(gains))
+    if error == 0:
+        return 0.0 if gains[0] > 0 else 1.0
+    t = float(gains.mean()) / error
+    half = student_t_outside(abs(t), len(gains) - 1) / 2
+    return half if t > 0 else 1 - half
 
 
 def binomial_cdf(num_trials: int, rate: float) -> NDArray[np.float64]:

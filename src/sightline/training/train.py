@@ -89,7 +89,8 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
             photographs, "photos" for smaller files, "fast" for names and arrays.
         start: a finished run of one network, whose weights it begins with; the classes of the head are matched by
             name, and others begin anew. Network and size of images are those of the run, and without a recipe all
-            else is, too. What the run learned from may be among the test images: divide as it did where they are.
+            else is as it was asked for, too. None of the images that judge the training may be among those that the
+            run learned from: divide as it did where they are.
         out: folder of the run; `runs/<source>-<recipe>-001`, counted up, if left out.
         backend: "tensorflow", "jax" or "torch"; else KERAS_BACKEND, else the first installed.
         log_every: print loss and accuracy every so many steps.

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sightline.errors import InvalidValue
-from sightline.metrics.labels.discriminants import PENALTY, SHRINKAGE, OutOfFold, fit_discriminant
+from sightline.metrics.labels.discriminants import PENALTY, SHRINKAGE, Discriminant, OutOfFold
 from sightline.metrics.labels.folds import grouped_folds
 
 
@@ -143,18 +143,76 @@ def test_where_features_lie_far_from_0_answers_are_the_same(
 
 
 @pytest.mark.parametrize("num_features", [5, 90])
-def test_the_discriminant_is_that_of_the_shrunken_covariance(num_features):
+def test_the_discriminant_of_features_far_from_0_is_that_of_the_shrunken_covariance(num_features):
     generator = np.random.default_rng(num_features)
     labels = np.repeat([0, 1, 2], [12, 9, 30])
     features = generator.normal(size=(51, num_features)) + labels[:, None] * 0.5 + 3
-    directions, offsets = fit_discriminant(features.astype(np.float32), labels, num_classes=3)
+    kernel, bias = Discriminant(features.astype(np.float32), labels, num_classes=3).fit(0.3)
     means = np.stack([features[labels == label].mean(axis=0) for label in range(3)])
-    within = sum((features[labels == k] - means[k]).T @ (features[labels == k] - means[k]) for k in range(3)) / 48
+    within = sum((features[labels == k] - means[k]).T @ (features[labels == k] - means[k]) for k in range(3)) / 51
     shrunken = 0.7 * within + 0.3 * np.trace(within) / num_features * np.eye(num_features)
     asked = generator.normal(size=(7, num_features)) + 3
     distances = np.stack(
         [np.einsum("nf,fg,ng->n", asked - mean, np.linalg.inv(shrunken), asked - mean) for mean in means], axis=1
     )
-    found = asked @ directions - offsets
+    found = asked @ kernel + bias
     # Log-odds are half the differences of squared distances.
     np.testing.assert_allclose(found - found[:, :1], (distances[:, :1] - distances) / 2, rtol=1e-3, atol=1e-3)
+
+
+def drawn(num_rows: int, width: int, num_classes: int = 3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(num_rows)
+    labels = np.arange(num_rows) % num_classes
+    scaled = generator.normal(size=(num_rows, width)) @ generator.normal(size=(width, width)) / width**0.5
+    scaled[:, 0] += 2 * labels
+    return scaled.astype(np.float32), labels, np.ones(num_rows, np.float32)
+
+
+def slow_logits(scaled: np.ndarray, labels: np.ndarray, shrinkage: float, asked: np.ndarray) -> np.ndarray:
+    """Minus half of the squared Mahalanobis distance to each mean, by the covariance written out."""
+    means = np.array([scaled[labels == label].mean(axis=0) for label in np.unique(labels)])
+    within = np.cov((scaled - means[labels]).T, bias=True)
+    width = len(within)
+    shrunken = (1 - shrinkage) * within + shrinkage * np.trace(within) / width * np.eye(width)
+    apart = asked[:, None] - means
+    return -0.5 * np.einsum("icd,de,ice->ic", apart, np.linalg.inv(shrunken), apart)
+
+
+@pytest.mark.parametrize(("num_rows", "width"), [(60, 5), (12, 30)])
+@pytest.mark.parametrize("shrinkage", [0.9, 0.3, 0.05])
+def test_logits_are_those_of_the_definition_up_to_what_all_classes_share(
+    num_rows: int, width: int, shrinkage: float
+) -> None:
+    scaled, labels, weights = drawn(num_rows, width)
+    kernel, bias = Discriminant(scaled, labels, num_classes=3, weights=weights).fit(shrinkage)
+    asked = np.random.default_rng(1).normal(size=(7, width)).astype(np.float32)
+    own, slow = asked @ kernel + bias, slow_logits(scaled.astype(np.float64), labels, shrinkage, asked)
+    own, slow = own - own.mean(axis=1, keepdims=True), slow - slow.mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(own, slow, rtol=2e-3, atol=2e-3 * np.abs(slow).max())
+
+
+def test_weights_count_as_repeated_images_do() -> None:
+    scaled, labels, _ = drawn(30, 4)
+    counts = 1 + np.arange(30) % 4
+    weighted = Discriminant(scaled, labels, num_classes=3, weights=counts.astype(np.float32))
+    rows = np.repeat(np.arange(30), counts)
+    repeated = Discriminant(scaled[rows], labels[rows], num_classes=3)
+    for mine, its in zip(weighted.fit(0.3), repeated.fit(0.3), strict=True):
+        np.testing.assert_allclose(mine, its, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(weighted.shares, repeated.shares)
+
+
+def test_of_one_image_a_class_the_nearest_is_the_answer() -> None:
+    scaled = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]], np.float32)
+    kernel, bias = Discriminant(scaled, np.arange(3), num_classes=3).fit(0.7)
+    asked = np.array([[1.0, 0.5], [3.0, 1.0], [0.5, 2.5]], np.float32)
+    assert (asked @ kernel + bias).argmax(axis=1).tolist() == [0, 1, 2]
+
+
+def test_features_that_never_change_do_no_harm() -> None:
+    scaled, labels, weights = drawn(30, 4)
+    scaled[:, 2] = 0
+    kernel, bias = Discriminant(scaled, labels, num_classes=3, weights=weights).fit(0.1)
+    assert np.isfinite(kernel).all()
+    assert np.isfinite(bias).all()
+    assert np.abs(kernel[2]).max() == pytest.approx(0, abs=1e-6)

@@ -12,7 +12,6 @@ load_keras()
 from sightline.training.transfer.judging import (  # noqa: E402  # the backend is chosen first
     best_temperature,
     calibrated_cross_entropy,
-    chance_of_gain,
 )
 
 
@@ -32,20 +31,3 @@ def test_the_judge_forgives_a_wrong_temperature_and_nothing_else() -> None:
     assert calibrated_cross_entropy(worse, labels) > calibrated_cross_entropy(logits, labels) + 0.1
     assert np.isnan(calibrated_cross_entropy(np.zeros((0, 3)), np.zeros(0, np.int64)))
     assert np.isnan(calibrated_cross_entropy(np.full((4, 3), np.nan), np.zeros(4, np.int64)))
-
-
-def test_of_twenty_that_gain_nothing_one_is_taken_for_better() -> None:
-    generator = np.random.default_rng(0)
-    chances = [chance_of_gain(generator.exponential(size=50), generator.exponential(size=50)) for _ in range(2000)]
-    assert np.mean(np.array(chances) < 0.05) == pytest.approx(0.05, abs=0.015)
-
-
-def test_the_same_gain_on_every_image_is_no_chance_and_a_loss_is_no_gain() -> None:
-    before = np.linspace(0.1, 1, 10)
-    assert chance_of_gain(before, before - 0.05) < 1e-6
-    assert chance_of_gain(before, before + 0.05) > 0.999
-    # By hand: gains of 0.2, 0.1, 0.3 have mean 0.2 and error 0.0577; t = 3.464 with two degrees of freedom.
-    assert chance_of_gain(np.array([0.5, 0.4, 0.6]), np.full(3, 0.3)) == pytest.approx(0.0371, abs=5e-4)
-    assert chance_of_gain(before, before) == 1
-    assert chance_of_gain(before[:1], before[:1] - 0.05) == 1
-    assert chance_of_gain(before, np.full(10, np.nan)) == 1

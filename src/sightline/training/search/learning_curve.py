@@ -15,7 +15,7 @@ from sightline.data.inputs.pixels import read_pixels
 from sightline.data.sources.loading import load
 from sightline.errors import InvalidSource
 from sightline.metrics.intervals import normal_quantile, student_t_quantile, wilson_bounds
-from sightline.metrics.labels.discriminants import fit_discriminant
+from sightline.metrics.labels.discriminants import SHRINKAGE, Discriminant
 from sightline.metrics.labels.folds import grouped_folds
 from sightline.metrics.uncertainty.power_law import FEWEST_SIZES, projected_errors
 from sightline.quality.labels.doubts import LOOKED_AT, features_of, tied_groups
@@ -291,10 +291,9 @@ def _ranks(chosen: _Chosen, is_drawn: NDArray[np.bool_], generator: np.random.Ge
 
 
 def _judged(chosen: _Chosen, learned: NDArray[np.bool_], asked: NDArray[np.bool_]) -> float:
-    directions, offsets = fit_discriminant(
-        chosen.features[learned], chosen.labels[learned], num_classes=len(chosen.class_names)
-    )
-    scores = chosen.features[asked] @ directions - offsets
+    fitted = Discriminant(chosen.features[learned], chosen.labels[learned], num_classes=len(chosen.class_names))
+    kernel, bias = fitted.fit(SHRINKAGE)
+    scores = chosen.features[asked] @ kernel + bias
     return float((scores.argmax(axis=1) == chosen.labels[asked]).mean())
 
 

@@ -16,8 +16,10 @@ from sightline.evaluation.measuring.finished_runs import read_run
 from sightline.records import Run
 from sightline.system.paths import absolute_path
 from sightline.system.progress import reporter
+from sightline.system.stored import read_json
 from sightline.system.text import printable
 from sightline.training.setup.preparation import Prepared
+from sightline.training.setup.run_folder import BEGUN
 
 # They say how images were divided and left out, which are others now.
 _OF_ITS_IMAGES = ("data.splits_file", "data.exclude_file", "data.labels_file", "data.columns")
@@ -40,11 +42,20 @@ def begun_with(run: str | Path | Run, recipe: Recipe | None = None) -> Recipe:
             f"{finished.path}: takes images of {spec.height}x{spec.width}; only squares can be begun with."
         )
     if recipe is None:
-        recipe = theirs.changed(dict.fromkeys(_OF_ITS_IMAGES))
+        recipe = theirs.changed({**dict.fromkeys(_OF_ITS_IMAGES), **_left_to_sightline(finished.path)})
     taken = {f"model.{name}": theirs.value(f"model.{name}") for name in ("name", "activation", "pixel_scaling")}
     weights = str(absolute_path(finished.path))
     size = {"data.image_size": spec.height, "data.color_mode": spec.color_mode, "data.resize": spec.resize}
     return recipe.changed({**taken, **size, "model.weights": weights})
+
+
+def _left_to_sightline(run: Path) -> dict[str, str]:
+    """What the run settled by itself, for other images: it is settled anew."""
+    try:
+        told = read_json(run / BEGUN[3])
+        return {str(one["key"]): one["asked"] for one in told if one["asked"] == "auto"}
+    except (OSError, ValueError, TypeError, KeyError):  # it is an older run, or a stranger's
+        return {}
 
 
 def identity_of_start(data: Prepared) -> tuple[Identity | None, ...]:

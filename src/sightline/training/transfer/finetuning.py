@@ -25,7 +25,7 @@ from sightline.training.setup.preparation import Prepared
 from sightline.training.transfer.activations import FEATURES, MIDDLE, FeatureTables, StoredRows
 from sightline.training.transfer.halves import HALVES, compare_on_halves
 from sightline.training.transfer.head import Head, Rows, fit_head
-from sightline.training.transfer.judging import surprises
+from sightline.training.transfer.judging import calibrated_surprises
 from sightline.training.transfer.stages import FEWEST_TO_SEE, Comparison, Stage, tell, why_hopeless
 
 # What a time budget adds behind the upper part, as parts of the recipe; the rate is a share of the recipe's.
@@ -102,7 +102,9 @@ class _Course:
         validation = data.splits.validation
         self.labels = data.dataset.labels[validation]
         # What validation rows say of the network as it is kept; the head's answers are those of the stored features.
-        self.surprises = surprises(self.head.logits(np.asarray(features.whole[FEATURES][validation])), self.labels)
+        self.surprises = calibrated_surprises(
+            self.head.logits(np.asarray(features.whole[FEATURES][validation])), self.labels
+        )
 
     def add(self, part: str) -> None:
         """Let a part learn, if a gain could be seen, and keep it if there is one."""
@@ -123,7 +125,11 @@ class _Course:
         )
         kept = self.network.get_weights()
         tuned, answers = _finetune(self.network, self.features, _as_stage(self.data, part), later)
-        found = Comparison(self.surprises, surprises(answers, self.labels), "validation") if len(answers) else None
+        found = (
+            Comparison(self.surprises, calibrated_surprises(answers, self.labels), "validation")
+            if len(answers)
+            else None
+        )
         is_kept = found is not None and _is_kept(found, is_free=is_free, is_promising=asked is not None)
         if found is None or not is_kept:
             self.network.set_weights(kept)

@@ -13,7 +13,7 @@ from sightline.training.loop.recording import FitOutputs
 from sightline.training.setup.preparation import Prepared
 from sightline.training.transfer.activations import FEATURES, MIDDLE, FeatureTables
 from sightline.training.transfer.head import Rows, fit_head
-from sightline.training.transfer.judging import surprises
+from sightline.training.transfer.judging import calibrated_surprises
 from sightline.training.transfer.stages import Comparison
 
 HALVES = "halves of the train images"
@@ -50,9 +50,9 @@ def compare_on_halves(network: keras.Model, features: FeatureTables, data: Prepa
         with reporting("quiet"):
             fit(upper, shown, validation=None, recipe=data.recipe, outputs=FitOutputs())
         seen = np.asarray(features.whole[FEATURES][features.train[answered]])
-        before.append(surprises(head.logits(seen), images[answered]))
+        before.append(calibrated_surprises(head.logits(seen), images[answered]))
         logits = upper.predict(middles[answered], batch_size=64, verbose=0)
-        after.append(surprises(logits, images[answered]))
+        after.append(calibrated_surprises(logits, images[answered]))
         network.set_weights(kept)
         if not after[0].mean() < before[0].mean():
             break

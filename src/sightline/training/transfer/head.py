@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.metrics.labels.discriminants import Discriminant
 from sightline.metrics.labels.folds import grouped_folds
-from sightline.training.transfer.discriminant import Discriminant
+from sightline.metrics.significance import chance_of_gain
 from sightline.training.transfer.judging import (
     LEVEL,
     best_temperature,
     calibrated_cross_entropy,
-    chance_of_gain,
-    surprises,
+    calibrated_surprises,
 )
 from sightline.training.transfer.softmax import SoftmaxRegression
 
@@ -190,9 +190,9 @@ def _better(usual: _Candidate, other: _Candidate, labels: NDArray[np.int64]) -> 
     """The usual one, unless the mean of both or the other is better beyond chance."""
     layer = Layer(_mean(usual.layer.kernel, other.layer.kernel), _mean(usual.layer.bias, other.layer.bias))
     mean = _Candidate(layer, f"mean of a {usual.how} and a {other.how}", _mean(usual.answers, other.answers))
-    before, found = surprises(usual.answers, labels), [(math.inf, usual)]
+    before, found = calibrated_surprises(usual.answers, labels), [(math.inf, usual)]
     for candidate in (mean, other):
-        after = surprises(candidate.answers, labels)
+        after = calibrated_surprises(candidate.answers, labels)
         # Two are looked at, each at half of the level.
         if chance_of_gain(before, after) < LEVEL / 2:
             found.append((float(after.mean()), candidate))
@@ -217,7 +217,8 @@ class _Fitting:
 
     @functools.cached_property
     def _discriminant(self) -> Discriminant:
-        return Discriminant(*self.parts)
+        scaled, labels, weights, num_classes = self.parts
+        return Discriminant(scaled, labels, num_classes=num_classes, weights=weights)
 
     @functools.cached_property
     def _softmax(self) -> SoftmaxRegression:
@@ -231,10 +232,10 @@ class _Fitting:
         """From where the last one ended."""
         return self._folded(*self._softmax.fit(penalty))
 
-    def _folded(self, kernel: NDArray[np.float32], bias: NDArray[np.float32]) -> Layer:
+    def _folded(self, kernel: NDArray[Any], bias: NDArray[Any]) -> Layer:
         # (x - mean) / deviation @ kernel + bias as one product with x: the head needs no layer that standardises.
-        folded = kernel / self.deviation[:, None]
-        return Layer(folded, bias - self.mean @ folded)
+        folded = np.asarray(kernel / self.deviation[:, None], np.float32)
+        return Layer(folded, np.asarray(bias - self.mean @ folded, np.float32))
 
 
 class _Judges:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.metrics.significance import chance_of_gain
 from sightline.system.progress import reporter
-from sightline.training.transfer.judging import LEVEL, chance_of_gain
+from sightline.training.transfer.judging import LEVEL
 
 # With fewer validation images hardly any gain is told from chance: both halves of the train images are asked instead.
 FEWEST_TO_SEE = 50

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from sightline.data.decoding.formats import IMAGE_SUFFIXES
 from sightline.data.sources.assembly import named_alike
 from sightline.deployment.sorting.companions import companions_of, name_beside
 from sightline.deployment.sorting.journal import Journal, Step
-from sightline.deployment.sorting.planning import unplaced_step
+from sightline.deployment.sorting.planning import missing_folders, unplaced_step
 from sightline.deployment.sorting.steps import do, leads_out, make_folders, remove_folders, undo
 from sightline.deployment.workshop.folders import Root
 from sightline.deployment.workshop.sets.contents import class_folders, file_in, folder_of_class, refuse_alike
@@ -161,7 +160,8 @@ def _moved(place: Path, change: Change, folder: str) -> dict[str, Any]:
     if leads_out(place, place / folder / "file"):
         raise CannotWrite(f"{printable(folder)} is a link that leads out of the set. Remove it, or choose another.")
     steps = _steps(place, change.file, folder)
-    change = Change(change.kind, change.file, change.given, change.label, steps, tuple(_missing(place, folder)))
+    folders = missing_folders(place, [step.target for step in steps])
+    change = Change(change.kind, change.file, change.given, change.label, steps, tuple(folders))
     change = write_change(place, change)
     journal, left = _as_sorting(place, change), []
     with writing_to(place):
@@ -220,12 +220,6 @@ def _listed(folder: Path) -> list[str]:
         return os.listdir(folder)  # noqa: PTH208  # of ten thousand
     except OSError:  # it is made for this
         return []
-
-
-def _missing(place: Path, folder: str) -> Iterable[str]:
-    parts = folder.split("/")
-    paths = ("/".join(parts[: depth + 1]) for depth in range(len(parts)))
-    return [path for path in paths if not (place / path).is_dir()]
 
 
 def told(change: Change) -> dict[str, Any]:
