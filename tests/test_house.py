@@ -126,7 +126,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     ),
     (Room("networks", "lite_layout starting building classic convnet lite applications", keras=AT_ONCE),),
     # A wrong name is refused before Keras is imported.
-    (Room("training/setup", "mirrors reference_rows resolution preparation starting unfinished run_folder"),),
+    (Room("training/setup", "mirrors reference_rows resolution preparation unfinished run_folder starting"),),
     (Room("training/optimization", "optimizers schedules losses", keras=AT_ONCE),),
     (Room("training/augmentation", "affine color randaugment pipeline mixing views", keras=AT_ONCE),),
     (
