@@ -9,9 +9,11 @@ with tensorflow-cpu for the last). All servers run the network of one bundle on 
 processors; LitServe the same ONNX file in one session behind Pillow's decoder, batches of up to 16 within 2 ms.
 
 First 16 clients ask one after the other for some seconds: that is each server's saturation. They are those of `wrk`
-where it is installed, which takes least of the processors that it shares with the servers. Then requests come as they
-like (Poisson, on connections that are opened as they are needed) at multiples of that rate, of each server its own.
-Good are answers of status 200 within the deadline of 10 s.
+where it is installed, which takes least of the processors that it shares with the servers. Then requests come at
+multiples of that rate, of each server its own, whatever became of those before: by `wrk2` where a program of that name
+is found, on five hundred connections, whose times count from when a request should have been sent; else by a client in
+Python (Poisson, on connections that are opened as they are needed), which takes a processor for itself at a few
+thousand a second. Good are answers of status 200; those of the client in Python within the deadline of 10 s.
 """
 
 from __future__ import annotations
@@ -37,6 +39,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 DEADLINE = 10.0
+COUNTING = """
+local threads = {}
+function setup(thread) table.insert(threads, thread) end
+function init(words) good, full, other = 0, 0, 0 end
+function response(status)
+  if status == 200 then good = good + 1 elseif status == 503 then full = full + 1 else other = other + 1 end
+end
+function done(summary)
+  local one, lost = threads[1], summary.errors
+  print(string.format("counted %d %d %d %d %d", one:get("good"), one:get("full"), one:get("other"),
+    lost.connect + lost.read + lost.write + lost.timeout, summary.duration))
+end
+"""
 LITSERVE = """
 import base64, io, json, sys
 import litserve, numpy, onnxruntime
@@ -255,6 +270,14 @@ def saturation(port: int, request: bytes, *, clients: int, seconds: float) -> Sa
     if shutil.which("wrk") is None:
         load = asyncio.run(closed_loop(port, request, clients=clients, seconds=seconds))
         return Saturation(len(load.good) / load.seconds, load.quantile(0.5), load.quantile(0.99))
+    told = by_wrk(["wrk", f"-c{clients}", f"-d{seconds:g}s"], port, request)
+    if "Non-2xx" in told:
+        raise SystemExit(told)
+    return Saturation(float(re.findall(r"Requests/sec: +([\d.]+)", told)[0]), *quantiles(told))
+
+
+def by_wrk(words: list[str], port: int, request: bytes) -> str:
+    """What `wrk` or `wrk2` says; it counts answers by their status, too."""
     head, _, body = request.partition(b"\r\n\r\n")
     first, *headers = head.decode().split("\r\n")
     with tempfile.TemporaryDirectory() as folder:
@@ -262,20 +285,36 @@ def saturation(port: int, request: bytes, *, clients: int, seconds: float) -> Sa
         lines = [f'local file = io.open("{folder}/body", "rb")', 'wrk.method, wrk.body = "POST", file:read("*all")']
         for name, _, value in (line.partition(": ") for line in headers):
             lines += [f'wrk.headers["{name}"] = "{value}"'] * (name != "Content-Length")
-        (Path(folder) / "asking.lua").write_text("\n".join(lines))
-        words = ["wrk", "-t1", f"-c{clients}", f"-d{seconds:g}s", "--latency", "-s", f"{folder}/asking.lua"]
-        address = f"http://127.0.0.1:{port}{first.split()[1]}"
-        told = subprocess.run([*words, address], capture_output=True, text=True, check=True).stdout
-    if "Non-2xx" in told:
-        raise SystemExit(told)
-    # wrk writes a share and a time, and of very slow answers minutes.
+        (Path(folder) / "asking.lua").write_text("\n".join([*lines, COUNTING]))
+        words = [*words, "-t1", "--latency", "-s", f"{folder}/asking.lua", f"http://127.0.0.1:{port}{first.split()[1]}"]
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+
+def quantiles(told: str) -> tuple[float, float]:
+    """The median and the 99th percentile, ms; `wrk` writes a share and a time, and of very slow answers minutes."""
     units = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
     p50, p99 = (
         float(value) * units[unit]
         for share in ("50", "99")
-        for value, unit in re.findall(rf"^ +{share}% +([\d.]+)(us|ms|s|m)$", told, re.MULTILINE)
+        for value, unit in re.findall(rf"^ +{share}(?:\.000)?% +([\d.]+)(us|ms|s|m) *$", told, re.MULTILINE)
     )
-    return Saturation(float(re.findall(r"Requests/sec: +([\d.]+)", told)[0]), p50, p99)
+    return p50, p99
+
+
+def at_rate(port: int, request: bytes, *, rate: float, seconds: float, seed: int) -> str:
+    """Columns of what becomes of requests that come at a rate."""
+    if shutil.which("wrk2") is None:
+        load = asyncio.run(open_loop(port, request, rate=rate, seconds=seconds, seed=seed))
+        sent, full = sum(load.statuses.values()), load.statuses.get(503, 0)
+        good, lost = len(load.good) / load.seconds, sent - full - load.statuses.get(200, 0)
+        p50, p99 = load.quantile(0.5), load.quantile(0.99)
+    else:
+        # It waits ten seconds before it measures how long answers take.
+        told = by_wrk(["wrk2", "-c500", f"-d{seconds + 10:g}s", f"-R{rate:.0f}"], port, request)
+        counted = re.findall(r"counted (\d+) (\d+) (\d+) (\d+) (\d+)", told)[0]
+        answered, full, lost, waited, lasted = (int(word) for word in counted)
+        good, lost, (p50, p99) = answered / lasted * 1e6, lost + waited, quantiles(told)
+    return f"{rate:.0f} | {good:.0f} | {p50:.1f} | {p99:.1f} | {full} | {lost}"
 
 
 def until_answered(port: int, process: subprocess.Popen[bytes], request: bytes, log: Path) -> None:
@@ -356,7 +395,9 @@ def compare(arguments: argparse.Namespace) -> None:
         p50, p99 = (statistics.median(getattr(one, name) for one in found[kind]) for name in ("p50", "p99"))
         first, mib = statistics.median(firsts), statistics.median(held)
         print(f"| {kind} | {first:.2f} | {spread} | {p50:.1f} | {p99:.1f} | {mib:.0f} |", flush=True)
-    print("\n| server | of its saturation | sent a second | good a second | p50, ms | p99, ms | 503 | 504 and lost |")
+    print(
+        "\n| server | of its saturation | sent a second | good a second | p50, ms | p99, ms | 503 | others and lost |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     for kind in peers:
         request = request_of(kind, content)
@@ -364,12 +405,8 @@ def compare(arguments: argparse.Namespace) -> None:
             saturation(port, request, clients=16, seconds=2)
             for number, factor in enumerate(float(word) for word in arguments.rates.split(",")):
                 rate = factor * statistics.median(one.rate for one in found[kind])
-                load = asyncio.run(open_loop(port, request, rate=rate, seconds=arguments.seconds, seed=number))
-                sent, full = sum(load.statuses.values()), load.statuses.get(503, 0)
-                lost = sent - full - load.statuses.get(200, 0)
-                good = len(load.good) / load.seconds
-                words = f"{sent / load.seconds:.0f} | {good:.0f} | {load.quantile(0.5):.1f} | {load.quantile(0.99):.1f}"
-                print(f"| {kind} | {factor:g} | {words} | {full} | {lost} |", flush=True)
+                words = at_rate(port, request, rate=rate, seconds=arguments.seconds, seed=number)
+                print(f"| {kind} | {factor:g} | {words} |", flush=True)
 
 
 def memory(arguments: argparse.Namespace) -> None:

@@ -186,7 +186,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("deployment/server", "limits batching served decoders"),),
     (Room("deployment/server/gate", "admission"),),
     (Room("deployment/server", "uploads telemetry classify protocol"),),
-    (Room("deployment/server/gate", "passage gate"),),
+    (Room("deployment/server/gate", "passage door gate connection"),),
     (Room("deployment/server", "openapi page_files app"),),
     (Room("deployment/workshop", "folders jobs"),),
     (Room("deployment/workshop/sets", "naming contents adding journal tables changes asking"),),

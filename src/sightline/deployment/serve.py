@@ -73,6 +73,7 @@ def serve(  # noqa: PLR0913  # each is an option of the command line, and none i
     """
     check_packages("serve")
     from sightline.deployment.server.app import build_app
+    from sightline.deployment.server.gate.connection import connections_at
     from sightline.deployment.server.limits import ServerLimits, ServerOptions
     from sightline.deployment.server.telemetry import Telemetry
 
@@ -92,7 +93,8 @@ def serve(  # noqa: PLR0913  # each is an option of the command line, and none i
         reporter().say(f"serving {', '.join(places)} at {address}. Ctrl-C stops it.")
         if started is not None:
             started(address)
-        run_server(app, listener, deadline=chosen.deadline_seconds, tls=tls)
+        connection = connections_at(app.state.door)
+        run_server(app, listener, deadline=chosen.deadline_seconds, tls=tls, connection=connection)
         reporter().say(f"stopped; {counted(telemetry.num_requests, 'request')} answered, none that was let in is lost")
         return telemetry.num_requests
 
@@ -143,7 +145,9 @@ def _address(listener: socket.socket, *, is_encrypted: bool) -> str:
     return f"http{'s' * is_encrypted}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def run_server(app: Any, listener: socket.socket, *, deadline: float, tls: Any = None) -> None:
+def run_server(
+    app: Any, listener: socket.socket, *, deadline: float, tls: Any = None, connection: Any = "httptools"
+) -> None:
     """Answer until Ctrl-C or SIGTERM; what was let in has until the deadline, in seconds, to be answered."""
     uvicorn: Any = require("uvicorn", purpose="serve", install=_EXTRA)
 
@@ -165,6 +169,7 @@ def run_server(app: Any, listener: socket.socket, *, deadline: float, tls: Any =
     certificate, key = tls or (None, None)
     config = uvicorn.Config(
         app,
+        http=connection,
         log_config=None,
         access_log=False,
         lifespan="on",

@@ -19,6 +19,7 @@ import uvicorn
 from PIL import Image
 
 from sightline.deployment.server.app import build_app
+from sightline.deployment.server.gate.connection import connections_at
 from sightline.deployment.server.limits import ServerLimits, ServerOptions
 from sightline.deployment.server.served import ServedModel
 from sightline.deployment.server.telemetry import Telemetry
@@ -114,7 +115,8 @@ def running(places: Mapping[str, Any], limits: Mapping[str, Any] | None = None, 
     log = io.StringIO()
     limits = ServerLimits(**{"decoders": 1, "deadline_seconds": 60.0, **(limits or {})})
     app = build_app(places, options=ServerOptions(limits, **{"reload_seconds": 0, **options}), telemetry=Telemetry(log))
-    config = uvicorn.Config(app, port=0, log_config=None, access_log=False, lifespan="on", ws="none")
+    connection = connections_at(app.state.door)
+    config = uvicorn.Config(app, http=connection, port=0, log_config=None, access_log=False, lifespan="on", ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from sightline.deployment.server.classify import Classifier, as_json
 from sightline.deployment.server.decoders import Decoders
+from sightline.deployment.server.gate.door import Door, told_refusal
 from sightline.deployment.server.gate.gate import Endpoint, Gate
 from sightline.deployment.server.limits import Refusal, ServerOptions
 from sightline.deployment.server.openapi import describe_api, documentation
@@ -33,7 +34,7 @@ _POLICY = (
 
 async def _told_refusal(_: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)  # noqa: S101  # it is registered for these
-    return as_json({"error": error.words, **error.content}, status=error.status, headers=dict(error.headers))
+    return told_refusal(error)
 
 
 async def _told_http(_: Request, error: Exception) -> Response:
@@ -77,16 +78,18 @@ def build_app(
 
     routes = _routes(classifier, Protocol(models, options.limits), told, needs_key=bool(options.keys))
     busiest = {route.path: route.endpoint for route in routes if route.path == "/v1/predict"}
+    door = Door(options, told)
+    gate = Middleware(Gate, door=door, deadline=options.limits.deadline_seconds, telemetry=told, busiest=busiest)
     app = Starlette(
         routes=routes,
         # Pages of other sites are told, too, why they were refused.
-        middleware=[*_cross_origin(options), Middleware(Gate, options=options, telemetry=told, busiest=busiest)],
+        middleware=[*_cross_origin(options), gate],
         exception_handlers={Refusal: _told_refusal, HTTPException: _told_http},
         lifespan=lifespan,
     )
     # It would send whoever asks to a host that a header names.
     app.router.redirect_slashes = False
-    app.state.models = models
+    app.state.models, app.state.door = models, door
     return app
 
 

@@ -22,6 +22,7 @@ from sightline.configuration.recipes import RECIPES
 from sightline.deployment.conversion.formats import FORMATS
 from sightline.deployment.server.classify import as_json
 from sightline.deployment.server.gate.admission import Keys
+from sightline.deployment.server.gate.door import Door
 from sightline.deployment.server.gate.gate import Gate
 from sightline.deployment.server.limits import Refusal, ServerLimits, ServerOptions
 from sightline.deployment.server.page_files import PageFile, page_files
@@ -146,7 +147,7 @@ def build_studio(folder: str | Path, token: str, *, log: IO[str] | None = None) 
         routes=_routes(studio),
         middleware=[
             Middleware(TicketsInAddresses, studio=studio),
-            Middleware(Gate, options=options, telemetry=telemetry),
+            Middleware(Gate, door=Door(options, telemetry), deadline=limits.deadline_seconds, telemetry=telemetry),
         ],
         exception_handlers={Refusal: _told_refusal, HTTPException: _told_absence, SightlineError: _told_mistake},
         lifespan=lifespan,

@@ -18,6 +18,8 @@ _MOST_SENDERS = 10_000
 _SHARE_OF_DEADLINE = 0.5
 _WEIGHT_OF_LAST = 0.05
 _ALWAYS_LET_IN = 4
+# What somebody is told to wait for whom there was no place.
+SECONDS_UNTIL_AGAIN = 1.0
 
 
 class Admission:
@@ -47,7 +49,7 @@ class Admission:
             raise Refusal(413, too_large(self._limits))
         is_full = self.num_requests >= self.most
         if is_full or self.num_bytes + num_bytes > max(self._limits.max_in_flight_mib * MIB, num_bytes):
-            raise Refusal(503, "the server has all the work that it can do in time. Ask again later.", _later(1))
+            raise full()
         self.num_requests += 1
         self.num_bytes += num_bytes
         try:
@@ -55,6 +57,13 @@ class Admission:
         finally:
             self.num_requests -= 1
             self.num_bytes -= num_bytes
+
+
+def full() -> Refusal:
+    """What is said where there is no place."""
+    return Refusal(
+        503, "the server has all the work that it can do in time. Ask again later.", _later(SECONDS_UNTIL_AGAIN)
+    )
 
 
 def too_large(limits: ServerLimits) -> str:

@@ -18,7 +18,11 @@ _LISTENS_AFTER_SECONDS = 0.03
 # Of a body that nobody wants: so much is read by the way, more ends the connection, which waits so long for its sender.
 _MOST_BYTES_UNREAD = 64 * 1024
 _MOST_SECONDS_UNREAD = 2.0
-_SAFE = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"), (b"referrer-policy", b"no-referrer"))
+SAFE_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+)
 
 
 class Passage:
@@ -68,7 +72,7 @@ class Passage:
             if beside and self.status == _DONE:
                 self._admission.note(time.perf_counter() - began, beside=beside)
             given = {name.lower() for name, _ in message["headers"]}
-            added = [(name, value) for name, value in _SAFE if name not in given]
+            added = [(name, value) for name, value in SAFE_HEADERS if name not in given]
             if self._rest > _MOST_BYTES_UNREAD:
                 added.append((b"connection", b"close"))
             message = {**message, "headers": [*message["headers"], *added]}
