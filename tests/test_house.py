@@ -89,7 +89,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "bundles/vetting",
-            "hdf5 configs archives network_files torch_files wheels weights_files",
+            "hdf5 configs archives network_files torch_files wheels weights_files given_networks",
             keras_on_use_in="network_files",
         ),
     ),
@@ -124,7 +124,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             "explain evaluate stress comparison similarity verification kept_runs check mistakes kept_sections report",
         ),
     ),
-    (Room("networks", "lite_layout starting building classic convnet lite applications", keras=AT_ONCE),),
+    (Room("networks", "lite_layout starting given building classic convnet lite applications", keras=AT_ONCE),),
     # A wrong name is refused before Keras is imported.
     (Room("training/setup", "mirrors reference_rows resolution preparation unfinished run_folder starting"),),
     (Room("training/optimization", "optimizers schedules losses", keras=AT_ONCE),),

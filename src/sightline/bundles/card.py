@@ -13,7 +13,7 @@ from typing import Any
 
 from sightline.configuration.consistency import recipe_of_each
 from sightline.configuration.names import SOUPS
-from sightline.configuration.networks import MODELS
+from sightline.configuration.networks import MODELS, OWN
 from sightline.configuration.schema import Recipe
 from sightline.metrics.figures import FIGURES, told_in
 from sightline.records import Dataset, Evaluation, InputSpec
@@ -184,6 +184,8 @@ def _start(recipe: Recipe) -> str:
     entry = MODELS.get(recipe.model.name)
     if Path(recipe.model.weights).is_dir():
         return f"The network starts from the weights of '{recipe.model.weights}', whose card says where these come from"
+    if recipe.model.name == OWN:
+        return "The network was given with the weights that it starts from; their origin and licence are not known here"
     if entry is None or entry.backbone is None or recipe.model.weights == "random":
         return "The network starts from random weights"
     if recipe.model.weights != "imagenet":
@@ -195,6 +197,8 @@ def _start(recipe: Recipe) -> str:
 
 
 def _architecture(recipe: Recipe) -> str:
+    if recipe.model.name == OWN:
+        return "a network of its user's own"
     return MODELS[recipe.model.name].source if recipe.model.name in MODELS else recipe.model.name
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sightline.configuration.names import AUGMENTATION_PARTS, ONE_HOT_LOSSES, SOUPS
-from sightline.configuration.networks import MODELS, backbone_of
+from sightline.configuration.networks import MODELS, OWN, backbone_of
 from sightline.configuration.values import as_typed
 from sightline.errors import InvalidValue, pick
 
@@ -48,10 +48,11 @@ def is_pretrained(recipe: Recipe) -> bool:
     return _has_backbone(recipe) and recipe.model.weights != "random"
 
 
+_NAME = ("model.name",)
 _WEIGHTS = ("model.name", "model.weights")
 _PRETRAINED = _Use(is_pretrained, "for a pretrained network (see `sightline models`)", _WEIGHTS)
 _BUILT_HERE = _Use(
-    lambda recipe: not _has_backbone(recipe),
+    lambda recipe: not _has_backbone(recipe) and recipe.model.name != OWN,
     "for a network without a backbone of its own (see `sightline models`)",
     ("model.name",),
 )
@@ -63,6 +64,9 @@ KEY_CONDITIONS: dict[str, _Use] = {
     ),
     "model.activation": _BUILT_HERE,
     "model.pixel_scaling": _BUILT_HERE,
+    "model.dropout": _Use(
+        lambda recipe: recipe.model.name != OWN, "for a network that Sightline builds (see `sightline models`)", _NAME
+    ),
     "augmentation.randaugment_operations": _Use(
         lambda recipe: bool(recipe.augmentation.randaugment_magnitude),
         "with augmentation.randaugment_magnitude above 0",
@@ -182,6 +186,11 @@ def check_together(recipe: Recipe) -> None:
         raise InvalidValue(
             f"loss.label_smoothing={recipe.loss.label_smoothing:g} needs labels it can soften. "
             "Set loss.name=categorical_crossentropy, or loss.label_smoothing=0."
+        )
+    if recipe.model.name == OWN and recipe.training.precision not in ("auto", "float32"):
+        raise InvalidValue(
+            f"training.precision={recipe.training.precision} is for networks that Sightline builds; one that is given "
+            "computes as it was built, in float32. Leave it out."
         )
     check_mixing(recipe)
     check_views(recipe)

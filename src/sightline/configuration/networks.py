@@ -92,6 +92,9 @@ class ModelEntry:
     backbone: Backbone | None = None
 
 
+# What `model.name` says of a network that none of these is, but that `sightline.train(..., model=...)` was given.
+OWN = "custom"
+
 MODELS: dict[str, ModelEntry] = {
     "mlp": ModelEntry(
         builder="classic:mlp",
@@ -302,6 +305,8 @@ def check_image_size(name: str, height: int, width: int) -> None:
     Raises:
         InvalidValue: a side is longer or shorter than that.
     """
+    if name == OWN:
+        return  # it takes one size, which is compared with the images' where they are prepared
     entry = pick(MODELS, name, kind="model")
     largest = entry.largest
     if entry.backbone is not None and min(height, width) < entry.smallest:

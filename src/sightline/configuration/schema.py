@@ -17,7 +17,7 @@ from typing import Any
 
 from sightline.configuration import names
 from sightline.configuration.consistency import KEY_CONDITIONS, check_together, check_uses, default_of
-from sightline.configuration.networks import MODELS
+from sightline.configuration.networks import MODELS, OWN
 from sightline.configuration.values import Section
 from sightline.errors import UnknownName
 
@@ -94,8 +94,8 @@ class ModelRecipe(Section, section="model"):
 
     name: str = _name(
         "auto",
-        ChainMap[str, Any]({"auto": None}, MODELS),
-        "see `sightline models`; auto: by the size and colour of the images",
+        ChainMap[str, Any]({"auto": None, OWN: None}, MODELS),
+        "see `sightline models`; auto: by the size and colour of the images; custom: the Keras network that is given",
     )
     activation: str = _name("relu", names.ACTIVATIONS, "after each hidden layer")
     dropout: float = _number(0.0, 0, 0.95, doc="share of units switched off before the last layer while training")

@@ -8,19 +8,24 @@ from typing import Any
 import keras
 from keras import layers
 
+from sightline.bundles.vetting.given_networks import GivenNetwork, check_given
 from sightline.bundles.vetting.weights_files import check_weights, starts_from
-from sightline.configuration.networks import MODELS, check_image_size
+from sightline.configuration.networks import MODELS, OWN, check_image_size
 from sightline.configuration.schema import ModelRecipe
+from sightline.networks.given import given_before, open_given
 from sightline.networks.starting import take_weights
 
 
-def build_network(shape: tuple[int, int, int], num_classes: int, model: ModelRecipe) -> keras.Model:
+def build_network(
+    shape: tuple[int, int, int], num_classes: int, model: ModelRecipe, given: GivenNetwork | None = None
+) -> keras.Model:
     """The network that a recipe asks for; every builder that the table of networks names takes and gives the same.
 
     Args:
         shape: (height, width, channels) of the uint8 images it will be fed.
         num_classes: at least 2.
         model: name, activation, dropout, pixel scaling, weights.
+        given: the network itself, where `model` says that one was given.
 
     Returns:
         An untrained network: uint8 images (batch, height, width, channels) to
@@ -36,11 +41,16 @@ def build_network(shape: tuple[int, int, int], num_classes: int, model: ModelRec
     """
     check_image_size(model.name, shape[0], shape[1])
     check_weights(model.name, model.weights)
+    check_given(model.name, model.weights, given)
+    folder = starts_from(model.weights)
+    if model.name == OWN and given is not None:
+        return open_given(given)
+    if model.name == OWN and folder is not None:
+        return given_before(folder, num_classes)
     module, function = MODELS[model.name].builder.split(":")
     network: keras.Model = getattr(importlib.import_module(f"sightline.networks.{module}"), function)(
         shape, num_classes, model
     )
-    folder = starts_from(model.weights)
     if folder is not None:
         take_weights(network, folder)
     return network

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from sightline.bundles.vetting.given_networks import given_to
 from sightline.configuration.consistency import is_pretrained
 from sightline.configuration.recipes import parse_recipe
 from sightline.configuration.schema import Recipe
@@ -97,6 +98,7 @@ def extend(  # noqa: PLR0913  # each is an option of the command line, and none 
             interval=read_interval(checkpoint_every),
             going_on=going_on,
             again=KeptRequest("extend", recipe.to_dict(), options | {"run": str(finished.path.absolute())}),
+            network=given_to(finished.path, recipe.model),
             beginning=Beginning(
                 finished.bundle, finished.history, read_plain(finished.path / "splits.csv").decode("utf-8")
             ),

@@ -26,7 +26,7 @@ def fit_network(network: keras.Model, data: Prepared, outputs: FitOutputs) -> tu
         fitted = fit_transfer(network, data, outputs) if is_pretrained(data.recipe) else _fit(network, data, outputs)
     if data.recipe.training.precision == "float32":
         return network, fitted
-    exact = build_network(data.spec.shape, data.dataset.num_classes, data.recipe.model)
+    exact = build_network(data.spec.shape, data.dataset.num_classes, data.recipe.model, data.network)
     exact.set_weights(network.get_weights())
     return exact, fitted
 

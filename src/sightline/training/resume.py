@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sightline.bundles.vetting.given_networks import given_to
 from sightline.configuration.recipes import parse_recipe
 from sightline.errors import InvalidValue
 from sightline.evaluation.measuring.finished_runs import reopen
@@ -62,7 +63,8 @@ def resume(
         return distil(options.pop("bundle"), source, recipe=recipe, out=folder, force=force, mode=mode, **options)
     if asked.verb == "extend":
         return extend(options.pop("run"), source=source, out=folder, force=force, mode=mode, **options)
-    return train(source, recipe=recipe, out=folder, resume=True, force=force, mode=mode, **options)
+    model = given_to(folder, recipe.model)
+    return train(source, model=model, recipe=recipe, out=folder, resume=True, force=force, mode=mode, **options)
 
 
 def _check_logs(folder: Path, named: Path | None, kept: str | None) -> None:

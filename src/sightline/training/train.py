@@ -13,8 +13,8 @@ import numpy as np
 
 from sightline.bundles.card import Origin, trained
 from sightline.bundles.identity import read_identity
+from sightline.bundles.vetting.given_networks import GivenNetwork
 from sightline.configuration.consistency import epochs_key, is_pretrained
-from sightline.configuration.recipes import recipe as named_recipe
 from sightline.configuration.schema import Recipe
 from sightline.data.sources.downloads import load_keras_for
 from sightline.data.sources.loading import holds_files
@@ -41,12 +41,11 @@ from sightline.training.setup.resolution import (
     SettledKey,
     announce_changes,
     announce_recipe,
-    opened_and_chosen,
     settle,
     take_steps,
 )
 from sightline.training.setup.run_folder import AS_IT_COMES, GoingOn, may_go_on, run_folder, write_resolution
-from sightline.training.setup.starting import begun_with, identity_of_start
+from sightline.training.setup.starting import begun, identity_of_start, network_of
 from sightline.training.setup.unfinished import (
     CHECKPOINTS,
     FIGURES,
@@ -64,6 +63,7 @@ from sightline.training.setup.unfinished import (
 def train(  # noqa: PLR0913  # each is an option of the command line, and none is a group of others
     source: Any,
     *,
+    model: Any = None,
     recipe: str | Path | Recipe | None = None,
     start: str | Path | Run | None = None,
     out: str | Path | None = None,
@@ -85,6 +85,9 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
 
     Args:
         source: whatever `sightline.load` takes.
+        model: a network of Keras of your own, which begins with the weights that it has: one input of
+            `(height, width, 1 or 3)`, square, which is fed 0 to 255, and a `Dense` layer of one logit a class at its
+            end; a softmax there is left out. It stays as it is, compiled or not: the recipe says how it is trained.
         recipe: a name, a JSON file, or a Recipe from `sightline.recipe`; left out: "transfer" for
             photographs, "photos" for smaller files, "fast" for names and arrays.
         start: a finished run of one network, whose weights it begins with; the classes of the head are matched by
@@ -123,14 +126,22 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
         >>> few = sightline.load("mnist").take(np.arange(600))
         >>> sightline.train(few, recipe=sightline.recipe("fast", {"model.name": "mlp", "training.epochs": 2}))
         Run 'runs/mnist-fast-001': test accuracy 0... [0..., 0...] on 120 images, 2 epochs on ...
+
+        A network of your own, which begins with its weights:
+
+        >>> import keras
+        >>> from keras import layers
+        >>> steps = [layers.Rescaling(1 / 255), layers.Flatten(), layers.Dense(32, "relu"), layers.Dense(10)]
+        >>> own = keras.Sequential([keras.Input((28, 28, 1)), *steps])
+        >>> run = sightline.train(few, model=own, recipe=sightline.recipe("fast", {"training.epochs": 2}))
+        >>> run.path.name, run.recipe["model"]["name"], run.num_parameters
+        ('mnist-fast-002', 'custom', 25450)
     """
     keep = places_of(source)
     with reporting(mode):
-        if start is not None:
-            recipe = begun_with(
-                start, None if recipe is None else recipe if isinstance(recipe, Recipe) else named_recipe(recipe)
-            )
-        source, asked = (source, recipe) if isinstance(recipe, Recipe) else opened_and_chosen(source, recipe)
+        network = None if model is None else network_of(model, start, backend)
+        source, settled = begun(source, recipe, start, network)
+    asked = settled.recipe
     backend = choose_backend(backend)
     place = Path(out) if out is not None else None
     check_jobs(jobs, asked)
@@ -146,8 +157,8 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
         check_place("tensorboard", logs, keep=keep)
         check_tensorboard(logs)
     with reporting(mode):
-        if recipe is None and holds_files(source):
-            announce_recipe(asked.name)
+        if recipe is None and start is None and holds_files(source):
+            announce_recipe(asked.name, is_given=network is not None)
         options = {
             "backend": backend,
             "log_every": log_every,
@@ -155,11 +166,12 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
             "jobs": jobs,
             "checkpoint_every": checkpoint_every,
         }
-        request = TrainingRequest(source, asked, place, backend, log_every, logs, jobs)
+        request = TrainingRequest(source, asked, place, backend, log_every, logs, jobs, network=network)
         return run_training(
             dataclasses.replace(
                 request, interval=interval, going_on=going_on, again=KeptRequest("train", asked.to_dict(), options)
-            )
+            ),
+            settled.changes,
         )
 
 
@@ -210,6 +222,7 @@ class TrainingRequest:
     going_on: GoingOn = AS_IT_COMES
     again: KeptRequest | None = None
     beginning: Beginning | None = None
+    network: GivenNetwork | None = None
 
 
 def run_training(request: TrainingRequest, changes: tuple[SettledKey, ...] = ()) -> Run:
@@ -223,7 +236,7 @@ def run_training(request: TrainingRequest, changes: tuple[SettledKey, ...] = ())
     stopwatch.lap("import")
     before = request.teacher or request.beginning
     spec, splits = (None, None) if before is None else (before.bundle.input, before.splits)
-    data = prepare(source, begun, spec=spec, splits=splits)
+    data = prepare(source, begun, spec=spec, splits=splits, network=request.network)
     stopwatch.lap("data")
     reporter().say(_opening(data, backend))
     announce_changes(data.changes)

@@ -125,7 +125,7 @@ def descriptions(network: Network) -> Iterator[tuple[str, bytes, str]]:
         yield (
             f"CVE-2025-12058 {name}",
             with_layer(network, "keras.layers", name, {"vocabulary": words}),
-            (f"keras.layers.{name}, which no network of Sightline"),
+            (f"keras.layers.{name}, which no network that Sightline opens"),
         )
     yield (
         "CVE-2026-1462 saved model",

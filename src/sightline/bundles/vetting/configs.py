@@ -1,6 +1,7 @@
-"""What the description of a network may name: the layers and operations that Sightline's networks are made of.
+"""What the description of a network may name: layers and operations that compute, and nothing else.
 
-Keras makes whatever a description names. A list of what is harmless cannot lack what is found to be harmful tomorrow.
+Sightline's networks are made of some of them, and those that its users give it of the others. Keras makes whatever a
+description names. A list of what is harmless cannot lack what is found to be harmful tomorrow.
 """
 
 from __future__ import annotations
@@ -17,17 +18,20 @@ MOST_SIDE = 2**26
 ALLOWED: dict[str, str] = {
     "keras": "DTypePolicy Sequential",
     "keras.src.models.functional": "Functional",
-    "keras.layers": "Activation Add AveragePooling2D BatchNormalization Concatenate Conv2D Dense DepthwiseConv2D "
-    "Dropout Flatten GlobalAveragePooling2D GlobalMaxPooling2D InputLayer LayerNormalization MaxPooling2D Multiply "
-    "Normalization ReLU Rescaling Reshape ZeroPadding2D",
+    "keras.layers": "Activation Add AlphaDropout Average AveragePooling2D BatchNormalization Concatenate Conv2D "
+    "Cropping2D Dense DepthwiseConv2D Dropout ELU Flatten GaussianDropout GaussianNoise GlobalAveragePooling2D "
+    "GlobalMaxPooling2D GroupNormalization Identity InputLayer LayerNormalization LeakyReLU MaxPooling2D Maximum "
+    "Minimum Multiply Normalization PReLU Permute ReLU Rescaling Reshape SeparableConv2D Softmax SpatialDropout2D "
+    "Subtract ZeroPadding2D",
+    "keras.constraints": "MaxNorm MinMaxNorm NonNeg UnitNorm",
     "keras.initializers": "Constant GlorotNormal GlorotUniform HeNormal HeUniform LecunNormal LecunUniform Ones "
-    "RandomNormal RandomUniform TruncatedNormal VarianceScaling Zeros",
+    "Orthogonal RandomNormal RandomUniform TruncatedNormal VarianceScaling Zeros",
     "keras.regularizers": "L1 L1L2 L2",
     "keras.src.applications.convnext": "LayerScale",
     "keras.src.ops.core": "Cast",
-    "keras.src.ops.nn": "LogSoftmax Softmax",
-    "keras.src.ops.numpy": "Add Concatenate Divide Exp Flip GetItem GreaterEqual Less Log Max Mean Multiply Pad "
-    "Squeeze Stack Subtract Sum Take Where",
+    "keras.src.ops.nn": "Elu Gelu LeakyRelu LogSoftmax Relu Relu6 Sigmoid Silu Softmax Softplus",
+    "keras.src.ops.numpy": "Absolute Add Concatenate Divide Exp Flip GetItem GreaterEqual Less Log Max Maximum Mean "
+    "Minimum Multiply Negative Pad Sqrt Square Squeeze Stack Subtract Sum Take Tanh TrueDivide Where",
     # How a call is kept: what goes in, and the parts of an image that are taken.
     "": "__keras_tensor__ __slice__",
 }
@@ -71,7 +75,7 @@ def _check_named(entry: Mapping[str, Any], others: str) -> None:
     if module == "keras.layers":
         allowed = f"{allowed} {others}"
     if not isinstance(name, str) or not isinstance(module, str) or name not in allowed.split():
-        raise ValueError(f"it names {_shown(module, name)}, which no network of Sightline is made of")
+        raise ValueError(f"it names {_shown(module, name)}, which no network that Sightline opens is made of")
     if registered not in (None, name):
         raise ValueError(f"it names {_shown(module, name)} by {ascii(registered)[:60]}, code that is not of Keras")
     if entry.get("compile_config"):
@@ -146,6 +150,14 @@ _WITH_WEIGHTS: dict[str, Callable[[Mapping[str, Any], Any], int]] = {
     ),
     "BatchNormalization": lambda config, shape: 4 * _axes(config, shape),
     "LayerNormalization": lambda config, shape: 2 * _axes(config, shape),
+    "GroupNormalization": lambda config, shape: 2 * _axes(config, shape),
+    "PReLU": lambda config, shape: math.prod(
+        1 if axis in (config["shared_axes"] or ()) else _whole(side) for axis, side in enumerate(shape[1:], start=1)
+    ),
+    "SeparableConv2D": lambda config, shape: (
+        math.prod(map(_whole, config["kernel_size"])) * _whole(shape[-1]) * _whole(config["depth_multiplier"])
+        + (_whole(shape[-1]) * _whole(config["depth_multiplier"]) + 1) * _whole(config["filters"])
+    ),
     "Normalization": lambda config, shape: 3 * _axes(config, shape),
     "LayerScale": lambda config, _: _whole(config["projection_dim"]),
 }

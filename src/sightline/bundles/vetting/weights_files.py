@@ -8,7 +8,7 @@ from pathlib import Path
 from sightline.bundles.bundle import load_bundle
 from sightline.bundles.vetting.archives import check_weights_archive, check_weights_hdf5
 from sightline.bundles.vetting.wheels import check_wheel
-from sightline.configuration.networks import MODELS
+from sightline.configuration.networks import MODELS, OWN
 from sightline.errors import InvalidValue, pick
 from sightline.system.stored import as_value_error, open_plain
 
@@ -31,7 +31,7 @@ def check_weights(name: str, weights: str) -> None:
         MissingPackage: the weights come in a package that is not installed.
         InvalidValue: the file cannot be used, holds more than arrays of numbers, or the model starts from nothing.
     """
-    backbone = pick(MODELS, name, kind="model").backbone
+    backbone = None if name == OWN else pick(MODELS, name, kind="model").backbone
     if weights == "imagenet" and backbone is not None and backbone.wheel is not None:
         check_wheel(name, backbone.wheel)
     if weights in ("imagenet", "random"):

@@ -7,11 +7,8 @@ from typing import Any
 
 from sightline.bundles.vetting.configs import ALLOWED, MOST_CHANNELS, objects_in
 
-# Beyond the layers of Sightline's own networks: what changes nothing once a network has learned, or has no weights.
-OTHER_LAYERS = (
-    "AlphaDropout ELU GaussianDropout GaussianNoise Identity LeakyReLU Permute RandomBrightness RandomContrast "
-    "RandomFlip RandomRotation RandomTranslation RandomZoom Softmax SpatialDropout2D"
-)
+# Beyond the layers of networks that learn here: what changes images while a network learns, and is left out.
+OTHER_LAYERS = "RandomBrightness RandomContrast RandomFlip RandomRotation RandomTranslation RandomZoom"
 _LAYERS = frozenset(f"{ALLOWED['keras.layers']} {OTHER_LAYERS}".split())
 _NAMES = _LAYERS | {"Functional", "Sequential"}
 # How weights began, what held them small and how a batch was worked off: not what a finished network computes.

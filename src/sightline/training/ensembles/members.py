@@ -17,6 +17,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.bundles.vetting.given_networks import given_to
 from sightline.bundles.vetting.network_files import open_network
 from sightline.configuration.schema import Recipe
 from sightline.errors import InvalidBundle, InvalidSource, InvalidValue, SightlineError, TrainingFailed
@@ -250,7 +251,7 @@ def _data(job: Job) -> Prepared:
     if job.folder in _shared:
         return _shared[job.folder]
     if job.folder not in _prepared:
-        data = prepare(job.source, job.recipe)
+        data = prepare(job.source, job.recipe, network=given_to(job.folder, job.recipe.model))
         if data.dataset.fingerprint != job.fingerprint:
             raise InvalidSource(f"{data.dataset.name}: the images changed while members were trained. Train anew.")
         _prepared[job.folder] = data

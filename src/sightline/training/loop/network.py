@@ -42,7 +42,7 @@ def new_network(data: Prepared) -> keras.Model:
     """
     keras.utils.set_random_seed(data.recipe.seed)
     with dtype_policy(data.recipe.training.precision):
-        network = build_network(data.spec.shape, data.dataset.num_classes, data.recipe.model)
+        network = build_network(data.spec.shape, data.dataset.num_classes, data.recipe.model, data.network)
     folder = starts_from(data.recipe.model.weights)
     if folder is not None:
         known = take_head(network, folder, data.dataset.class_names)

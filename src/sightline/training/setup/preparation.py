@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.bundles.identity import Identity, content_digests, identity_of, merged_identities
+from sightline.bundles.vetting.given_networks import GivenNetwork, check_given
 from sightline.bundles.vetting.weights_files import check_weights
 from sightline.configuration.consistency import recipe_of_each
 from sightline.configuration.networks import check_image_size
@@ -67,6 +68,7 @@ class Prepared:
         identity: by what the bundle will know its images; None: by nothing.
         changes: what was settled of the recipe that was asked for.
         findings: what was noticed about the source; None where nobody looked.
+        network: that is to learn, where it was given.
     """
 
     dataset: Dataset
@@ -78,6 +80,7 @@ class Prepared:
     identity: Identity | None = None
     changes: tuple[SettledKey, ...] = ()
     findings: tuple[Finding, ...] | None = None
+    network: GivenNetwork | None = None
 
     def excluded_csv(self) -> str:
         """Every file that is in no split, with its reason."""
@@ -89,7 +92,12 @@ class Prepared:
 
 
 def prepare(
-    source: Any, asked: Recipe | Settled, *, spec: InputSpec | None = None, splits: str | None = None
+    source: Any,
+    asked: Recipe | Settled,
+    *,
+    spec: InputSpec | None = None,
+    splits: str | None = None,
+    network: GivenNetwork | None = None,
 ) -> Prepared:
     """Open a source and bring it to the point where a network can be fitted.
 
@@ -98,6 +106,7 @@ def prepare(
         asked: a recipe that may say "auto", or one that was settled in part.
         spec: what the network is fed, where that is settled; by the recipe and the images if left out.
         splits: the content of a `splits.csv`, where that is settled; by what the recipe says if left out.
+        network: that is to learn, where it is given.
     """
     # Read first: what cannot be read is refused before anything is decoded.
     begun = settle(asked)
@@ -113,6 +122,9 @@ def prepare(
     for name, own in recipe_of_each(recipe).items():
         check_image_size(name, spec.height, spec.width)
         check_weights(own.model.name, own.model.weights)
+        check_given(name, own.model.weights, network)
+    if network is not None:
+        check_fits(network, dataset, spec)
     pixels = read_pixels(dataset, spec, limit_gib=recipe.data.cache_limit_gib)
     dataset, pixels = _without_unreadable(dataset, pixels, recipe.data.unreadable_limit)
     copies = None
@@ -128,7 +140,20 @@ def prepare(
     for remark in (*dataset.remarks, *divided.remarks):
         reporter().say(f"note: {remark}")
     settled = settle(settled, num_train=len(divided.train))
-    return Prepared(dataset, pixels, divided, spec, settled.recipe, changes=settled.changes, findings=findings)
+    recipe, changes = settled.recipe, settled.changes
+    return Prepared(dataset, pixels, divided, spec, recipe, changes=changes, findings=findings, network=network)
+
+
+def check_fits(network: GivenNetwork, dataset: Dataset, spec: InputSpec) -> None:
+    """Refuse a network that was given for images of another shape, or for another number of classes."""
+    if network.shape != spec.shape:
+        takes, fed = ("x".join(map(str, shape)) for shape in (network.shape, spec.shape))
+        raise InvalidValue(f"model: takes images of {takes}, and '{dataset.name}' is fed as {fed}.")
+    if network.num_classes != dataset.num_classes:
+        raise InvalidValue(
+            f"model: gives {network.num_classes:,} numbers, and '{dataset.name}' has {dataset.num_classes:,} classes. "
+            f"End it in keras.layers.Dense({dataset.num_classes})."
+        )
 
 
 def as_asked(dataset: Dataset, asked: Recipe, exclusions: Mapping[str, str]) -> Dataset:

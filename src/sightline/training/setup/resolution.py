@@ -11,7 +11,7 @@ from typing import Any
 
 from sightline.configuration.consistency import KEY_CONDITIONS, learns_from_features, networks_of
 from sightline.configuration.names import AUGMENTATION_PARTS
-from sightline.configuration.networks import MODELS
+from sightline.configuration.networks import MODELS, OWN
 from sightline.configuration.recipes import override, read_assignments, recipe
 from sightline.configuration.schema import AugmentationRecipe, Recipe, strengths_of
 from sightline.configuration.values import as_typed
@@ -70,9 +70,10 @@ def opened_and_chosen(source: Any, name: str | Path | None, settings: Sequence[s
     return dataset, recipe(default_recipe(dataset), settings)
 
 
-def announce_recipe(name: str) -> None:
+def announce_recipe(name: str, *, is_given: bool = False) -> None:
     """Print which recipe was taken where none was named, and by which rule."""
-    reporter().say(f"recipe {name}, by the rule: {DEFAULT_RULE}")
+    rule = "photos for files where a network is given" if is_given else DEFAULT_RULE
+    reporter().say(f"recipe {name}, by the rule: {rule}")
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,9 @@ def _precision(recipe: Recipe, backend: str) -> Iterator[Step]:
     """TensorFlow on a processor that multiplies in bfloat16 (Intel's AMX) is twice as fast in it; else float32."""
     if recipe.training.precision != "auto":
         return
-    if backend == "tensorflow" and not _NVIDIA.exists() and _multiplies_in_bfloat16():
+    if recipe.model.name == OWN:
+        yield "training.precision", "float32", "a network that is given computes as it was built"
+    elif backend == "tensorflow" and not _NVIDIA.exists() and _multiplies_in_bfloat16():
         yield "training.precision", "mixed_bfloat16", "tensorflow on a processor that multiplies in it"
     else:
         yield "training.precision", "float32", f"{backend} on this machine"

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
 
+from sightline.bundles.vetting.given_networks import GIVEN
 from sightline.configuration.schema import Recipe
 from sightline.data.splitting.splits import splits_csv
 from sightline.errors import CannotWrite, InvalidValue, MissingPackage, OutputExists, TrainingFailed
@@ -127,6 +128,8 @@ def _write_begun(folder: Path, data: Prepared, splits: str) -> None:
     write_atomically(folder / BEGUN[1], splits)
     write_atomically(folder / BEGUN[2], data.excluded_csv())
     write_resolution(folder, data.changes)
+    if data.network is not None:
+        write_atomically(folder / GIVEN, data.network.content)
     write_json(folder / BEGUN[4], [finding_figures(one, most_paths=_MOST_PATHS) for one in data.findings or ()])
     write_atomically(folder / BEGUN[5], changed_labels_csv(data.dataset))
 
@@ -185,7 +188,7 @@ def _is_only_claimed(folder: Path, *, is_ensemble: bool) -> bool:
     """Whether a run ended before it had written what it was begun from, so that nothing of it can be lost."""
     parts = folder_of_parts(folder, is_ensemble=is_ensemble)
     with writing_to(folder):
-        names = {path.name for path in folder.iterdir() if not is_leftover(path)} - {*BEGUN, parts.name}
+        names = {path.name for path in folder.iterdir() if not is_leftover(path)} - {*BEGUN, GIVEN, parts.name}
         of_parts = {path.name for path in parts.iterdir() if not is_leftover(path)} if parts.is_dir() else set()
     return not names and of_parts <= {LOCK}
 
@@ -265,7 +268,7 @@ def _clear_if_only_begun(folder: Path, *, is_refused: bool) -> None:
     """
     parts = [place for place in (folder / CHECKPOINTS, folder / MEMBERS) if place.is_dir()]
     parts = [place for place in parts if all(path.is_file() for path in place.iterdir())]
-    is_begun = all(path.name in BEGUN or path in parts for path in folder.iterdir())
+    is_begun = all(path.name in (*BEGUN, GIVEN) or path in parts for path in folder.iterdir())
     for place in parts if is_begun or is_refused else ():
         shutil.rmtree(place, ignore_errors=True)
     if is_begun:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from sightline.bundles.bundle import load_bundle
 from sightline.bundles.identity import Identity, content_digests, read_identity
+from sightline.bundles.vetting.given_networks import GivenNetwork, no_network
 from sightline.bundles.vetting.weights_files import starts_from
-from sightline.configuration.recipes import parse_recipe
+from sightline.configuration.consistency import is_pretrained
+from sightline.configuration.networks import OWN
+from sightline.configuration.recipes import parse_recipe, recipe as named_recipe
 from sightline.configuration.schema import Recipe
 from sightline.errors import InvalidValue
 from sightline.evaluation.measuring.finished_runs import read_run
 from sightline.records import Run
+from sightline.system.backends import load_keras, usual_keras
 from sightline.system.paths import absolute_path
 from sightline.system.progress import reporter
 from sightline.system.stored import read_json
 from sightline.system.text import printable
 from sightline.training.setup.preparation import Prepared
+from sightline.training.setup.resolution import Settled, Step, opened_and_chosen, take_steps
 from sightline.training.setup.run_folder import BEGUN
 
 # They say how images were divided and left out, which are others now.
@@ -47,6 +53,58 @@ def begun_with(run: str | Path | Run, recipe: Recipe | None = None) -> Recipe:
     weights = str(absolute_path(finished.path))
     size = {"data.image_size": spec.height, "data.color_mode": spec.color_mode, "data.resize": spec.resize}
     return recipe.changed({**taken, **size, "model.weights": weights})
+
+
+def network_of(model: Any, start: Any, backend: str | None) -> GivenNetwork:
+    """The network of a user's own, looked at before anything else is done."""
+    if start is not None:
+        raise InvalidValue("model and start both say which network learns. Name one of them.")
+    if isinstance(model, GivenNetwork):
+        return model  # by `resume`
+    if not any(base.__module__.startswith("keras.") for base in type(model).__mro__):
+        raise no_network(model)  # without a second of waiting for Keras
+    load_keras(backend)
+    from sightline.networks.given import given_network
+
+    with usual_keras():
+        return given_network(model)
+
+
+def begun(
+    source: Any, recipe: str | Path | Recipe | None, start: str | Path | Run | None, network: GivenNetwork | None
+) -> tuple[Any, Settled]:
+    """The source, opened where its recipe goes by what is in it; and the recipe, as a run or a network settles it."""
+    if start is not None:
+        recipe = begun_with(start, recipe if recipe is None or isinstance(recipe, Recipe) else named_recipe(recipe))
+    source, asked = (source, recipe) if isinstance(recipe, Recipe) else opened_and_chosen(source, recipe)
+    if network is None:
+        return source, Settled(asked)
+    return source, for_given(network, named_recipe("photos") if recipe is None and is_pretrained(asked) else asked)
+
+
+def for_given(network: GivenNetwork, asked: Recipe) -> Settled:
+    """A recipe by which a network that was given learns, unless it asks for what that is not; an InvalidValue then."""
+    if is_pretrained(asked):
+        raise InvalidValue(
+            f"model: recipe {asked.name} fits a head on a pretrained network of Sightline's; a network that is given "
+            "learns as a whole. Name another recipe: photos for photographs, fast for small images."
+        )
+    side, color = network.shape[0], "grey" if network.shape[2] == 1 else "rgb"
+    if asked.data.image_size not in ("auto", side):
+        raise InvalidValue(
+            f"model: takes images of {side} pixels a side; got data.image_size={asked.data.image_size}. Leave that out."
+        )
+    if asked.data.color_mode not in ("auto", color):
+        channels = "1 channel" if color == "grey" else "3 channels"
+        raise InvalidValue(f"model: takes {channels}; got data.color_mode={asked.data.color_mode}. Leave that out.")
+    usual = Recipe().model
+    for part in ("activation", "dropout"):
+        value = getattr(asked.model, part)
+        if asked.model.name != OWN and value != getattr(usual, part):
+            raise InvalidValue(f"model: model.{part} is for networks of Sightline's; got {value}. Leave that out.")
+    why = "what the network takes that was given"
+    named: Step = ("model.name", OWN, "a network was given")
+    return take_steps(Settled(asked), [named, ("data.image_size", side, why), ("data.color_mode", color, why)])
 
 
 def _left_to_sightline(run: Path) -> dict[str, str]:

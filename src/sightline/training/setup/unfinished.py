@@ -95,6 +95,8 @@ def plan_of(data: Prepared) -> dict[str, Any]:
     versions = {"sightline": __version__, **{name: version for name, version in loaded.items() if version}}
     teacher = None if data.distillation is None else dict(data.distillation.teacher)
     plan = {"fingerprint": data.dataset.fingerprint, "versions": versions, "teacher": teacher}
+    if data.network is not None:
+        plan["network"] = data.network.digest
     # As it is read back.
     told: dict[str, Any] = json.loads(json.dumps(plan))
     return told | {"processors": available_processors()}
@@ -133,6 +135,8 @@ def differences(folder: Path, data: Prepared, splits: str) -> Differences:
             found.append("the images or their labels changed")
         if plan["teacher"] != now["teacher"]:
             found.append("the teacher is another")
+        if plan.get("network") != now.get("network"):
+            found.append("the network that is given is another, or has other weights")
         of_versions = tuple(_of_versions(plan["versions"], now["versions"]))
     except (OSError, ValueError, AttributeError, TypeError, KeyError, InvalidValue):
         return Differences(("what it was begun from cannot be read any more",))
