@@ -6,12 +6,14 @@
   first     Sightline's first pass: threads, scaled decoding, signatures for duplicates, writing the cache
   cache     Sightline reading the cache again, as every later epoch and run does
 
-Usage: python benchmarks/decode.py [--images 60] [--rounds 3] [--folder PHOTOS]
+Usage: python benchmarks/decode.py [--images 60] [--rounds 3] [--only keras,first] [--sizes 12,6,small]
+       [--folder PHOTOS]
 
 Without --folder the photographs are made: noise with the spectrum of natural images behind a lens, JPEG quality 90,
-once of 6 megapixels and once of 500x375. They take 0.4 bytes a pixel, as sharp real photographs of that size do (seen:
-0.35 to 0.44); bytes, more than pixels, decide what decoding costs. All methods run in processes of their own, in turn,
-round by round.
+of 12 and of 6 megapixels and, ten times as many, of 500x375. They take 0.4 bytes a pixel, as sharp real photographs of
+that size do (seen: 0.35 to 0.44); bytes, more than pixels, decide what decoding costs. All methods run in processes of
+their own, in turn, round by round. Beside images a second stands what all threads of a method took of the processors,
+which other work on the machine changes less, and how much less than Keras' that is, round by round.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from PIL import Image
 SIDE = 224
 LENS_BLUR = 0.7  # standard deviation in pixels: what lens and sensor leave of a point
 METHODS = ("pillow", "keras", "torch", "first", "cache")
+SIZES = {"12": (4000, 3000), "6": (3000, 2000), "small": (500, 375)}
 
 
 def main() -> None:
@@ -44,47 +47,64 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="photographs in sub-folders, instead of made ones")
+    parser.add_argument("--only", default=",".join(METHODS), help="methods, by commas")
+    parser.add_argument("--sizes", default=",".join(SIZES), help="of made photographs: 12, 6, small")
     parser.add_argument("--method", choices=METHODS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.method:
         print(json.dumps(measure(arguments.method, arguments.folder)))
         return
+    methods, sizes = arguments.only.split(","), arguments.sizes.split(",")
+    if unknown := {*methods, *sizes} - {*METHODS, *SIZES}:
+        parser.error(
+            f"unknown: {', '.join(sorted(unknown))}. Methods are {', '.join(METHODS)}; sizes {', '.join(SIZES)}."
+        )
     packages = ("keras", "tensorflow-cpu", "torch", "pillow", "numpy")
     print(f"{platform.platform()}, {os.cpu_count()} processors, Python {platform.python_version()}")
     print(", ".join(f"{name} {version}" for name in packages if (version := installed(name))))
     with tempfile.TemporaryDirectory() as scratch:
         sets = {"given": arguments.folder}
         if arguments.folder is None:
-            sets = {
-                "6 megapixels": make_photographs(Path(scratch) / "large", arguments.images, (3000, 2000)),
-                "500x375": make_photographs(Path(scratch) / "small", arguments.images * 10, (500, 375)),
-            }
+            sets = {}
+            for size in sizes:
+                wide, high = SIZES[size]
+                count = arguments.images * (10 if size == "small" else 1)
+                sets[f"{wide}x{high}"] = make_photographs(Path(scratch) / size, count, SIZES[size])
         for name, folder in sets.items():
-            report(name, folder, arguments.rounds)
+            report(name, folder, arguments.rounds, methods)
 
 
-def report(name: str, folder: Path, rounds: int) -> None:
-    """All methods on one set of photographs, round by round; medians, ranges and ratios."""
+def report(name: str, folder: Path, rounds: int, methods: list[str]) -> None:
+    """Some methods on one set of photographs, round by round; medians, ranges and ratios."""
     num_images = sum(1 for path in folder.rglob("*") if path.is_file())
-    results: dict[str, list[dict[str, float]]] = {method: [] for method in METHODS}
+    results: dict[str, list[dict[str, float]]] = {method: [] for method in methods}
     with tempfile.TemporaryDirectory() as cache:
         for _ in range(rounds):
             shutil.rmtree(Path(cache) / "pixels", ignore_errors=True)
-            for method in METHODS:
+            for method in methods:
                 result = run(method, folder, cache)
                 if result is not None:
                     results[method].append(result)
     print(f"\n{name}: {num_images} photographs to {SIDE}x{SIDE}, median of {rounds} rounds")
-    print(f"{'method':<9}{'images/s':>10}{'range':>18}{'CPU s':>8}{'to the best other':>19}")
-    others = [speed(results[method]) for method in ("pillow", "keras", "torch") if results[method]]
+    print(f"{'method':<9}{'images/s':>10}{'range':>18}{'to the best other':>19}{'CPU ms an image':>24}{'to Keras':>22}")
+    others = [speed(results[method]) for method in ("pillow", "keras", "torch") if results.get(method)]
     for method, measured in results.items():
         if not measured:
             print(f"{method:<9}{'skipped: not installed':>28}")
             continue
         speeds = [row["images_per_second"] for row in measured]
-        cpu = statistics.median(row["cpu_seconds"] for row in measured)
         spread = f"{min(speeds):.0f} to {max(speeds):.0f}"
-        print(f"{method:<9}{speed(measured):>10.1f}{spread:>18}{cpu:>8.1f}{speed(measured) / max(others):>18.2f}x")
+        best = f"{speed(measured) / max(others):.2f}x" if others else ""
+        cpu = [1e3 * row["cpu_seconds"] / num_images for row in measured]
+        theirs = [row["cpu_seconds"] for row in results.get("keras", [])]
+        ratios = [keras / row["cpu_seconds"] for keras, row in zip(theirs, measured, strict=False)]
+        told = f"{told_range(ratios)}x" if ratios else ""
+        print(f"{method:<9}{speed(measured):>10.1f}{spread:>18}{best:>19}{told_range(cpu):>24}{told:>22}")
+
+
+def told_range(values: list[float]) -> str:
+    """Median, and from least to most."""
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 def speed(measured: list[dict[str, float]]) -> float:

@@ -66,11 +66,11 @@ from sightline.networks.building import build_network
 from sightline.configuration.schema import ModelRecipe
 network = build_network((224, 224, 3), 2, ModelRecipe(name="efficientnet-lite0"))
 network = keras.Model(network.input, network.get_layer("features").output)
-started = time.perf_counter()
+started, used = time.perf_counter(), time.process_time()
 files = keras.utils.image_dataset_from_directory(
     folder, image_size=(224, 224), batch_size=32, shuffle=False, verbose=False)
 table = network.predict(files.map(lambda images, labels: images).prefetch(2), verbose=0)
-print(len(table) / (time.perf_counter() - started))
+print(len(table) / (time.perf_counter() - started), 1e3 * (time.process_time() - used) / len(table))
 """
 
 TABLE = """
@@ -83,11 +83,11 @@ from sightline.bundles.features import feature_tables
 from sightline.bundles.sessions import open_session
 bundle = load_bundle("imagenet")
 session = open_session(bundle)
-started = time.perf_counter()
+started, used = time.perf_counter(), time.process_time()
 data = sightline.load(folder)
 pixels = read_pixels(data, bundle.input)
 table = feature_tables(session, pixels, outputs={"features": (1280,)})["features"]
-print(len(table) / (time.perf_counter() - started))
+print(len(table) / (time.perf_counter() - started), 1e3 * (time.process_time() - used) / len(table))
 """
 
 
@@ -239,19 +239,21 @@ def comparison(mine: Iterable[Any], theirs: Iterable[Any]) -> str:
 
 
 def compare_features(folder: Path, rounds: int) -> None:
-    """Images a second of both roads, in turn."""
-    found: dict[str, list[float]] = {"predict": [], "table": []}
+    """Images a second of both roads, in turn, and what each took of the processors."""
+    found: dict[str, list[list[float]]] = {"predict": [], "table": []}
     for _ in range(rounds):
         for name, script in (("predict", PREDICT), ("table", TABLE)):
             with tempfile.TemporaryDirectory() as cache:
                 _, output = timed([sys.executable, "-c", script, str(folder)], {"SIGHTLINE_CACHE": cache})
-            found[name].append(float(output.split()[-1]))
-            print(f"  {name:<8} {found[name][-1]:7.1f} images/s", flush=True)
-    medians = {name: statistics.median(rates) for name, rates in found.items()}
-    print(
-        f"\nmedians: predict {medians['predict']:.1f}, table {medians['table']:.1f} images/s; ratio "
-        f"{medians['table'] / medians['predict']:.1f}"
-    )
+            found[name].append([float(word) for word in output.split()[-2:]])
+            rate, spent = found[name][-1]
+            print(f"  {name:<8} {rate:7.1f} images/s, {spent:5.2f} ms of processor an image", flush=True)
+    for number, (what, is_rate) in enumerate((("images/s", True), ("ms of processor an image", False))):
+        theirs, own = ([row[number] for row in found[name]] for name in ("predict", "table"))
+        ratios = [one / other if is_rate else other / one for one, other in zip(own, theirs, strict=True)]
+        medians = f"predict {statistics.median(theirs):.2f}, table {statistics.median(own):.2f} {what}"
+        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        print(f"{medians}; ratio {statistics.median(ratios):.2f} ({spread}), round by round")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from sightline.bundles.sessions import Session, session_of
 from sightline.bundles.trust.abstention import USUAL_CERTAINTY
 from sightline.bundles.trust.details import Asked, DetailMaker, detail_makers
 from sightline.bundles.trust.sets import USUAL_SCORE
+from sightline.data.decoding.decoder import reuse_freed_memory
 from sightline.data.decoding.transforms import change_color
 from sightline.data.inputs.pixels import Pixels, decoding_size, read_pixels
 from sightline.data.inputs.properties import MEASURED, OUTPUT, measured_rows
@@ -328,6 +329,7 @@ class Answerer:
         self, images: Iterable[Item], name: Callable[[Item], str], read: Callable[[Item], Reading]
     ) -> Iterator[Predictions]:
         """Predictions of up to `CHUNK` images each, in order; several threads read ahead."""
+        reuse_freed_memory()
         readings = map_in_order(lambda image: (name(image), read(image)), images)
         with contextlib.closing(readings):  # whoever stops listening waits for what is under way alone
             num_shown = MOST_SHOWN  # of the first portion; of the others no image is held

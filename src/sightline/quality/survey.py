@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.data.decoding.decoder import DecodedImage, reuse_freed_memory
 from sightline.data.decoding.tiff import camera_model
 from sightline.data.duplicates.fingerprints import Signatures, empty_signatures
 from sightline.data.storage.stores import decode_row
@@ -110,6 +111,7 @@ def _look_at_files(files: Store, into: Survey) -> None:
         except UnreadableImage as error:
             into.errors[row] = str(error)
 
+    reuse_freed_memory()
     _with_threads(look, len(files))
     ordered = dict(sorted(into.errors.items()))
     into.errors.clear()
@@ -131,16 +133,17 @@ def _look_at_file(files: Store, row: int, into: Survey) -> None:
     into.num_bytes[row] = len(picture.stored)
     into.heights[row], into.widths[row] = picture.height, picture.width
     into.cameras[row] = camera_model(picture.stored)
-    _measure(picture.pixels, row, into)
+    _measure(picture, row, into)
 
 
-def _measure(image: NDArray[np.uint8], row: int, into: Survey) -> None:
+def _measure(decoded: DecodedImage, row: int, into: Survey) -> None:
+    image = decoded.pixels
     step = max(1, int(np.ceil(max(image.shape[:2]) / _SAMPLED_SIDE)))
     sample = image[::step, ::step]
     into.brightness[row] = sample.mean()
     into.spread[row] = spreads(sample[np.newaxis])[0]
     into.appearance[row] = appearance(sample)
-    into.signatures.put(row, image)
+    into.signatures.put(row, image, picture=decoded.picture)
 
 
 def _look_at_arrays(images: NDArray[np.uint8], into: Survey) -> None:

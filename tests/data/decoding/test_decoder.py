@@ -1,6 +1,10 @@
 import io
 import os
+import platform
 import struct
+import subprocess
+import sys
+import textwrap
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -354,6 +358,90 @@ def test_an_avif_of_another_main_brand_is_read_with_all_that_is_known_of_it():
     seen = decode_picture(bytes(data), color_mode="rgb")
     assert (seen.format, seen.height, seen.width, seen.orientation) == ("AVIF", 24, 32, 1)
     assert seen.stored == data
+
+
+# What decoding leaves for who needs it as a Pillow image
+
+MODES = {
+    "JPEG": "RGB L CMYK",
+    "PNG": "RGB L P 1 RGBA LA I;16",
+    "WEBP": "RGB RGBA",
+    "GIF": "RGB L P 1",
+    "BMP": "RGB L P 1",
+    "TIFF": "RGB L P 1 RGBA LA CMYK I;16",
+    "AVIF": "RGB RGBA",
+    "PPM": "RGB L 1",
+    "JPEG2000": "RGB L RGBA LA",
+}
+
+
+def same_pixels(decoded):
+    assert decoded.picture is not None
+    assert decoded.picture.mode == {1: "L", 3: "RGB"}[decoded.pixels.shape[2]]
+    np.testing.assert_array_equal(np.asarray(decoded.picture).reshape(decoded.pixels.shape), decoded.pixels)
+
+
+@pytest.mark.parametrize("color_mode", ["grey", "rgb"])
+@pytest.mark.parametrize(("image_format", "mode"), [(name, mode) for name in WRITTEN for mode in MODES[name].split()])
+def test_the_picture_beside_the_pixels_is_the_same_in_every_mode(image_format, mode, color_mode):
+    picture = Image.fromarray(gradient(37, 53)).convert("L" if mode == "I;16" else mode)
+    data = encode(picture.convert("I").convert("I;16") if mode == "I;16" else picture, image_format)
+    same_pixels(decode_picture(data, color_mode=color_mode))
+
+
+@pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"progressive": True}])
+def test_the_picture_beside_the_pixels_is_the_same_of_a_reduced_jpeg(options):
+    data = encode(Image.fromarray(gradient(601, 907)), "JPEG", **options)
+    decoded = decode_picture(data, color_mode="rgb", minimum_size=(64, 64))
+    assert decoded.pixels.shape[0] < 601
+    same_pixels(decoded)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
+def test_a_large_picture_is_the_same_as_its_pixels_or_not_there(mode):
+    data = encode(Image.fromarray(gradient(1100, 1000)).convert(mode), "PNG", compress_level=1)
+    decoded = decode_picture(data, color_mode="rgb")
+    assert (decoded.picture is not None) == (mode == "RGB")
+    if decoded.picture is not None:
+        same_pixels(decoded)
+
+
+def test_of_what_was_turned_or_reduced_or_lacks_its_end_no_picture_is_left():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert decode_picture(encode(Image.fromarray(gradient()), "PNG", exif=exif), color_mode="rgb").picture is None
+    unended = encode(Image.fromarray(gradient()), "JPEG")[:-2]
+    assert decode_picture(unended, color_mode="rgb").picture is None
+    giant = encode(Image.new("RGB", (4_001, 4_000), "red"), "PNG", compress_level=1)
+    assert decode_picture(giant, color_mode="rgb", minimum_size=(64, 64)).picture is None
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc returns memory by this rule")
+def test_memory_that_one_image_gives_back_is_there_for_the_next():
+    # In a process of its own, whose C library nobody has given a large block back to yet.
+    code = """
+        import resource, sys, threading
+        import numpy as np
+        from sightline.data.decoding.decoder import reuse_freed_memory
+        if sys.argv[1] == "reused":
+            reuse_freed_memory()
+        def work():
+            for number in range(60):
+                if number == 10:
+                    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+                held = [np.ones(700_000, np.uint8) for _ in range(4)]
+                del held
+            print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) // 50)
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    usual, reused = (
+        int(subprocess.run([*command, how], capture_output=True, text=True, check=True).stdout)
+        for how in ("usual", "reused")
+    )
+    assert reused < 20 < usual  # of 684 pages
 
 
 # Refusals

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ import sightline
 from sightline.data.decoding import transforms
 from sightline.data.decoding.decoder import decode_image
 from sightline.data.decoding.transforms import resize_image
+from sightline.data.duplicates.fingerprints import empty_signatures
 from sightline.data.inputs import pixels as module
 from sightline.data.inputs.pixels import Pixels, raw_images, read_pixels
 from sightline.errors import InvalidSource, UnreadableImage
@@ -74,6 +76,45 @@ def test_the_cache_holds_what_the_one_decoder_and_the_one_resize_give(photos, ca
             assert row in found.errors
         else:
             assert np.array_equal(found[row], read_image(photos / name, SPEC)), name
+
+
+def test_an_image_is_known_by_its_shape_and_pixels_however_it_was_stored(tmp_path, cache):
+    # The digests are in bundles: what they learned from is known again by them, so they stay what they are.
+    rows, columns = np.mgrid[:375, :500]
+    image = np.stack([rows % 256, columns % 256, (rows + columns) % 256], axis=2).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for folder in ("some", "others"):
+        (tmp_path / "stored" / folder).mkdir(parents=True)
+        Image.fromarray(image).save(tmp_path / "stored" / folder / "plain.png")
+    Image.fromarray(image).save(tmp_path / "stored" / "some" / "plain.bmp")
+    Image.fromarray(image).save(tmp_path / "stored" / "some" / "plain.webp", lossless=True)
+    Image.fromarray(image).rotate(90, expand=True).save(tmp_path / "stored" / "some" / "turned.png", exif=exif)
+    signatures = read_pixels(sightline.load(tmp_path / "stored"), SPEC).signatures
+    assert signatures is not None
+    assert len(signatures) == 5
+    assert set(signatures.digests.tolist()) == {hashlib.sha256(b"(375, 500, 3)" + image.tobytes()).digest()}
+    assert signatures.digests[0].hex() == "8f8ebcbec013395118b8d313f2385ae0acef0ecc19c376a16e9f70f21bb0efda"
+
+
+def test_signatures_are_those_of_the_pixels_copied_by_hand(tmp_path, cache, photos):
+    more = tmp_path / "more"
+    for number, (mode, name) in enumerate(
+        [("RGB", "a/1.jpg"), ("CMYK", "a/2.jpg"), ("L", "b/3.jpg"), ("RGBA", "b/4.png")]
+    ):
+        (more / name).parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(number).integers(0, 256, (333, 517, 3), dtype=np.uint8)
+        Image.fromarray(noise).convert(mode).save(more / name)
+    for folder in (photos, more):
+        data, by_hand = sightline.load(folder), empty_signatures(1)
+        found = read_pixels(data, SPEC)
+        assert found.signatures is not None
+        for row in set(range(len(data))) - set(found.errors):
+            image = decode_image(folder / data.row_ids[row], color_mode="rgb", minimum_size=(64, 64))
+            by_hand.put(0, image)
+            for name, values in by_hand.to_arrays().items():
+                assert np.array_equal(found.signatures.to_arrays()[name][row], values[0]), (data.row_ids[row], name)
+            assert np.array_equal(found[row], resize_image(image, SPEC)), data.row_ids[row]
 
 
 def test_unreadable_files_are_rows_with_a_reason(photos, cache):

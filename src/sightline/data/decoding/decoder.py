@@ -80,6 +80,8 @@ _READERS: dict[ImageFormat, type[ImageFile.ImageFile]] = {
 # Larger ones are reduced by whole numbers before anything else is made of them, as a JPEG is in its decoder.
 _REDUCED_ABOVE = 16_000_000
 _TRIMMED_ABOVE = 64 * 2**20
+# More than a small photograph takes in all on its way, and little beside a network.
+_REUSED_BYTES = 8 * 2**20
 # So many pixels are changed in colour at once.
 _BAND_PIXELS = 2**20
 # What follows a JPEG that lacks its end: once nothing, once other bits, enough for several blocks, with every mark that
@@ -105,6 +107,8 @@ class DecodedImage:
         orientation: 1 to 8 as Exif counts them, before it was turned.
         bits: of one sample as stored; 16 where the pixels were brought to 8.
         stored: the file.
+        picture: the pixels as a Pillow image of mode L or RGB, where decoding left one: copying them back costs an
+            eighth of decoding. None where they were turned or reduced.
     """
 
     pixels: NDArray[np.uint8]
@@ -114,6 +118,7 @@ class DecodedImage:
     orientation: int
     bits: int
     stored: bytes = b""
+    picture: Image.Image | None = None
 
 
 def decode_image(
@@ -167,6 +172,16 @@ def decode_picture(
         raise UnreadableImage(f"{name}: {error}") from error
 
 
+def reuse_freed_memory() -> None:
+    """Before many images: let the C library keep the megabytes that one gives back for the next, where it is glibc.
+
+    glibc returns memory to the system once twice the largest block lies free that the program ever gave back, and the
+    system hands it out anew page by page, filled with zeros: that was a quarter of what a small photograph took. So a
+    larger block is given back here; nobody writes to it. By this much more may lie free for each thread.
+    """
+    np.empty(_REUSED_BYTES, np.uint8)
+
+
 def open_image(data: bytes) -> tuple[ImageFile.ImageFile | None, Container, tuple[int, int]]:
     """The opened file, not yet decoded (None for a PPM), its container, and (width, height) as stored.
 
@@ -211,7 +226,7 @@ def _decode_without_end(
     """A JPEG without its last mark is whole if what follows it changes nothing."""
     data = container.data.rstrip(b"\xff")  # half of the mark may be there
     ended, other = (dataclasses.replace(container, data=data + rest) for rest in (_END, _OTHER_BITS + _END))
-    picture = _decode_stripped(ended, color_mode, minimum_size)
+    picture = dataclasses.replace(_decode_stripped(ended, color_mode, minimum_size), picture=None)
     # Reduced to an eighth, the last bits may not show; so it is looked at in full, if it is no giant.
     least = None if picture.width * picture.height <= _REDUCED_ABOVE else minimum_size
     # In colour, whatever was asked for: grey is luma alone, and a network of grey images reads what all others read.
@@ -236,11 +251,13 @@ def _decode_stripped(container: Container, color_mode: ColorMode, minimum_size: 
         try:
             _load(image, container)
             levels = Levels() if opened is None else levels_of(opened)
-            pixels = _upright(_in_bands(image, color_mode, levels, factor), orientation)
+            pixels, picture = _in_bands(image, color_mode, levels, factor)
+            pixels = _upright(pixels, orientation)
         finally:
             _let_go(image, num_bytes)
     height, width = stored if orientation >= 5 else stored[::-1]
-    return DecodedImage(pixels, container.format, height, width, orientation, container.bits)
+    decoded = DecodedImage(pixels, container.format, height, width, orientation, container.bits)
+    return decoded if orientation > 1 else dataclasses.replace(decoded, picture=picture)
 
 
 def _opened(container: Container) -> tuple[ImageFile.ImageFile | None, Container, tuple[int, int]]:
@@ -299,11 +316,17 @@ def _factor(size: tuple[int, int], wanted: tuple[int, int]) -> int:
     return factor
 
 
-def _in_bands(image: Image.Image, color_mode: ColorMode, levels: Levels, factor: int) -> NDArray[np.uint8]:
-    """Changed in colour and reduced, some rows at a time: whole copies of a large image would take too much."""
+def _in_bands(
+    image: Image.Image, color_mode: ColorMode, levels: Levels, factor: int
+) -> tuple[NDArray[np.uint8], Image.Image | None]:
+    """Changed in colour and reduced, some rows at a time: whole copies of a large image would take too much.
+
+    And the same as a Pillow image, where that is at hand.
+    """
     width, height = image.size
     if factor == 1 and width * height <= _BAND_PIXELS:
-        return pixels_of(in_color_mode(image, color_mode, levels))
+        picture = in_color_mode(image, color_mode, levels)
+        return pixels_of(picture), _outliving(picture)
     rows = max(1, _BAND_PIXELS // width // factor) * factor
     shape = -(-height // factor), -(-width // factor), len(PILLOW_MODES[color_mode])
     pixels = np.zeros(shape, dtype=np.uint8)
@@ -311,7 +334,13 @@ def _in_bands(image: Image.Image, color_mode: ColorMode, levels: Levels, factor:
         band = in_color_mode(image.crop((0, top, width, min(height, top + rows))), color_mode, levels)
         part = pixels_of(band.reduce(factor) if factor > 1 else band)
         pixels[top // factor : top // factor + len(part)] = part
-    return pixels
+    is_same = factor == 1 and image.mode == PILLOW_MODES[color_mode] and not image.has_transparency_data
+    return pixels, _outliving(image) if is_same else None
+
+
+def _outliving(image: Image.Image) -> Image.Image:
+    """An image with the same memory, which stays when the opened file is closed."""
+    return image._new(image.im)  # as Pillow's own methods do
 
 
 def _without_last(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

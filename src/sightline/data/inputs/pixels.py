@@ -18,6 +18,7 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
+from sightline.data.decoding.decoder import reuse_freed_memory
 from sightline.data.decoding.transforms import picture_of, resize_image, resized
 from sightline.data.duplicates.fingerprints import THUMBNAIL_SIDE, Signatures, empty_signatures
 from sightline.data.storage.kept_rows import Column, Shelf, kept_rows
@@ -179,15 +180,17 @@ def _decode_all(files: Store, spec: InputSpec, stored: NDArray[np.uint8], signat
 
     def decode(row: int) -> None:
         try:
-            image = decode_row(files, row, color_mode=spec.color_mode, minimum_size=least).pixels
+            decoded = decode_row(files, row, color_mode=spec.color_mode, minimum_size=least)
         except UnreadableImage as error:
             errors[row] = str(error)
             return
-        # Made once for both: copying half a megabyte into Pillow takes a tenth of decoding it.
-        picture = picture_of(image)
+        image = decoded.pixels
+        # Made once for both, where decoding left none.
+        picture = picture_of(image) if decoded.picture is None else decoded.picture
         signatures.put(row, image, picture=picture)
         stored[row] = resize_image(image, spec, picture=picture)
 
+    reuse_freed_memory()
     with reporter().bar("decoding", total=len(files)) as bar:
         for _ in map_in_order(decode, range(len(files))):
             bar.advance(1)

@@ -55,7 +55,8 @@ class Reader:
         """A decoded image; `picture` where its file tells more of it."""
         upright = 255 - image if self.invert else image
         notice = INVERTED_NOTICE if looks_inverted(upright, self.spec) else None
-        fed, seen = resize_image(upright, self.spec), None
+        same = None if picture is None or self.invert else picture.picture
+        fed, seen = resize_image(upright, self.spec, picture=same), None
         if self.with_properties:
             size = image.shape[:2] if picture is None else (picture.height, picture.width)
             seen = measured(fed, self.spec, size=size, kind="" if picture is None else picture.format)
