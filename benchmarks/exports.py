@@ -34,7 +34,8 @@ from sightline.deployment.conversion.gate import processor_flags
 from sightline.deployment.export import Export, export
 from sightline.errors import SightlineError
 from sightline.evaluation.measuring.finished_runs import read_run
-from sightline.evaluation.measuring.judging import choose_rows, learned_source
+from sightline.evaluation.measuring.judging import choose_rows
+from sightline.evaluation.measuring.kept_classes import learned_source
 from sightline.metrics.intervals import wilson_interval
 from sightline.records import Bundle
 from sightline.system.progress import reporting

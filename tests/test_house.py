@@ -73,7 +73,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("metrics", "figures"),),
     (Room("data/decoding", "formats tiff jpeg jpeg2000 netpbm containers transforms decoder"),),
     (Room("data/storage", "listing archive_members stores kept_rows"),),
-    (Room("data/sources", "assembly levels layout"),),
+    (Room("data/sources", "assembly joining levels layout"),),
     (Room("data/sources/local", "folders archives cells tables arrays"),),
     (Room("data/sources", "catalog builtin downloads loading", keras_on_use_in="downloads"),),  # keras.datasets
     (Room("data/duplicates", "fingerprints alignment candidates search"),),
@@ -115,7 +115,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("reporting/pages/sections", "slices doubts maps robustness"),),
     (Room("reporting/pages/explanations", "page"),),
     (Room("reporting/pages/sorting", "plan_page"),),
-    (Room("evaluation/measuring", "scoring finished_runs judging paired_tests drift"),),
+    (Room("evaluation/measuring", "scoring finished_runs judging kept_classes paired_tests drift"),),
     (Room("evaluation/corruptions", "filters strengths changes"),),
     (Room("evaluation/slicing", "membership clusters finding"),),
     (

@@ -60,6 +60,8 @@ USEFUL = {
     "ensemble.members": {"ensemble.kind": "bagging"},
     "ensemble.networks": {"ensemble.kind": "deep"},
     "model.name": {},
+    "model.dropout": {"model.name": "convnet"},
+    "data.keep_classes": {"model.weights": "runs/first"},
 }
 OTHERS = {
     "schedule.warmup_fraction": (0.2, {"schedule.name": "constant"}, "with schedule.name=cosine or one-cycle"),
@@ -79,6 +81,8 @@ OTHERS = {
     "ensemble.members": (7, {}, "with ensemble.kind other than none"),
     "model.name": ("convnet", {"ensemble.kind": "deep", "ensemble.networks": "lenet5,mlp"}, "without ensemble.n"),
     "ensemble.networks": ("lenet5,mlp", {"ensemble.kind": "bagging"}, "with ensemble.kind=deep"),
+    "model.dropout": (0.5, {"model.name": "custom"}, "for a network that Sightline builds"),
+    "data.keep_classes": (True, {"model.weights": "random"}, "where a training begins with a run (--from RUN)"),
 }
 
 

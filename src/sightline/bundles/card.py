@@ -59,7 +59,11 @@ def trained(
         f"Trained on {num_train:,} images of '{markdown(dataset.name)}'. "
         f"Licence of the data: {markdown(dataset.licence) or 'not stated'}. {_origins(recipe)}"
     )
-    made = f"with the recipe '{recipe.name}', seed {recipe.seed}{_taught(teacher)}"
+    kept = ""
+    if recipe.data.keep_classes:
+        run = markdown(recipe.model.weights)
+        kept = f". Classes that '{run}' knew and its images lacked are kept by images of that run"
+    made = f"with the recipe '{recipe.name}', seed {recipe.seed}{_taught(teacher)}{kept}"
     columns = recipe.data.columns or ""
     return Origin(typed, recipe.data.label_from, ", ".join(recipe_of_each(recipe)), made, licences, columns)
 

@@ -29,7 +29,7 @@ MOST_BYTES = {
     "calibration.json": 2**20,
 }
 _BACKGROUNDS = ("dark", "light", "mixed")
-_SOURCE_TEXTS = ("name", "typed", "label_from", "fingerprint")
+_SOURCE_TEXTS = ("name", "typed", "label_from", "fingerprint", "kept")
 
 
 def checked_json(path: Path) -> Any:

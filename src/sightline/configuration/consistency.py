@@ -67,6 +67,11 @@ KEY_CONDITIONS: dict[str, _Use] = {
     "model.dropout": _Use(
         lambda recipe: recipe.model.name != OWN, "for a network that Sightline builds (see `sightline models`)", _NAME
     ),
+    "data.keep_classes": _Use(
+        lambda recipe: recipe.model.weights not in ("imagenet", "random"),
+        "where a training begins with a run (--from RUN)",
+        ("model.weights",),
+    ),
     "augmentation.randaugment_operations": _Use(
         lambda recipe: bool(recipe.augmentation.randaugment_magnitude),
         "with augmentation.randaugment_magnitude above 0",

@@ -60,6 +60,10 @@ class DataRecipe(Section, section="data"):
     columns: str | None = _text(None, "what the columns of a table are called: path=img,label=species")
     fraction: float = _number(1.0, 0, 1, above=True, doc="share of the images to use, drawn within classes and groups")
     group_by: str | None = _text(None, "pattern on the path whose first bracket names the group: '(.*)_\\d+.jpg'")
+    keep_classes: bool = _flag(
+        default=False,
+        doc="classes that the run before knew, and that the images lack, are kept by the images that it was made with",
+    )
     identity: bool = _flag(
         default=True,
         doc="the bundle keeps hashes of the images it was made with, so that `evaluate` knows them",

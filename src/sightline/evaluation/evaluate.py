@@ -20,7 +20,8 @@ from sightline.bundles.trust.sets import USUAL_SCORE
 from sightline.data.inputs.pixels import Pixels, read_pixels
 from sightline.data.sources.loading import open_again
 from sightline.errors import MissingPackage
-from sightline.evaluation.measuring.judging import choose_rows, in_words, learned_source, recorded_source
+from sightline.evaluation.measuring.judging import choose_rows, in_words, recorded_source
+from sightline.evaluation.measuring.kept_classes import learned_source
 from sightline.evaluation.measuring.scoring import figures, score as measured
 from sightline.evaluation.slicing.finding import find_slices
 from sightline.metrics.figures import is_right

@@ -22,6 +22,7 @@ from sightline.data.sources.loading import open_again
 from sightline.errors import InvalidBundle, InvalidValue, SightlineError, UnreadableImage
 from sightline.evaluation.measuring.finished_runs import FinishedRun, kept_predictions, read_run
 from sightline.evaluation.measuring.judging import recorded_source
+from sightline.evaluation.measuring.kept_classes import with_images_kept
 from sightline.metrics.figures import is_right
 from sightline.records import Bundle, Dataset, Predictions, Run, SplitName, Store, image_tag
 from sightline.reporting.sheets.fonts import plain_text
@@ -287,7 +288,8 @@ def images_of(finished: FinishedRun, source: Any) -> tuple[Dataset | None, str]:
     if source is not None:
         return open_again(source, finished.source), ""
     try:
-        return open_again(recorded_source(finished.bundle), finished.source), ""
+        opened = open_again(recorded_source(finished.bundle), finished.source)
+        return with_images_kept(finished.bundle, opened), ""
     except SightlineError as error:
         return None, f"the images are not at hand: {error}"
 

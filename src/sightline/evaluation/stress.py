@@ -20,7 +20,8 @@ from sightline.data.sources.loading import open_again
 from sightline.errors import InvalidSource, InvalidValue, pick
 from sightline.evaluation.corruptions.changes import corrupted
 from sightline.evaluation.corruptions.strengths import SEVERITIES, STRENGTHS
-from sightline.evaluation.measuring.judging import choose_rows, in_words, learned_source, recorded_source
+from sightline.evaluation.measuring.judging import choose_rows, in_words, recorded_source
+from sightline.evaluation.measuring.kept_classes import learned_source
 from sightline.metrics.classification import checked_count
 from sightline.metrics.grouped import accuracy_interval
 from sightline.records import NO_NUMBER, Bundle, Run, image_tag

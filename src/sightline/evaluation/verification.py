@@ -32,7 +32,8 @@ from sightline.bundles.trust.sets import read_certificate
 from sightline.bundles.vetting.network_files import check_network, open_network
 from sightline.errors import InvalidBundle, MissingPackage, SightlineError
 from sightline.evaluation.measuring.finished_runs import FinishedRun, kept_evaluation, read_run
-from sightline.evaluation.measuring.judging import choose_rows, learned_source
+from sightline.evaluation.measuring.judging import choose_rows
+from sightline.evaluation.measuring.kept_classes import learned_source
 from sightline.evaluation.measuring.scoring import score
 from sightline.metrics.figures import FIGURES
 from sightline.records import Bundle, Dataset, Evaluation, Predictions, Run, SplitName

@@ -66,6 +66,7 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
     model: Any = None,
     recipe: str | Path | Recipe | None = None,
     start: str | Path | Run | None = None,
+    keep_classes: bool = False,
     out: str | Path | None = None,
     backend: str | None = None,
     log_every: int | None = None,
@@ -94,6 +95,9 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
             name, and others begin anew. Network and size of images are those of the run, and without a recipe all
             else is as it was asked for, too. None of the images that judge the training may be among those that the
             run learned from: divide as it did where they are.
+        keep_classes: whether classes that the run `start` knew and that the images lack are kept, by the images that
+            it was made with, each in the split that it had there; else these classes are left out. The source of that
+            run has to be where it was, unchanged.
         out: folder of the run; `runs/<source>-<recipe>-001`, counted up, if left out.
         backend: "tensorflow", "jax" or "torch"; else KERAS_BACKEND, else the first installed.
         log_every: print loss and accuracy every so many steps.
@@ -140,7 +144,7 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
     keep = places_of(source)
     with reporting(mode):
         network = None if model is None else network_of(model, start, backend)
-        source, settled = begun(source, recipe, start, network)
+        source, settled = begun(source, recipe, start, network, keep_classes=keep_classes)
     asked = settled.recipe
     backend = choose_backend(backend)
     place = Path(out) if out is not None else None

@@ -42,6 +42,11 @@ def train_options(parser: ArgumentParser) -> None:
         metavar="RUN",
         help="begin with the network of a finished run, classes matched by name (default recipe: that of the run)",
     )
+    parser.add_argument(
+        "--keep-classes",
+        action="store_true",
+        help="with --from: classes that the run knew and SOURCE lacks stay, by the images that the run was made with",
+    )
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<source>-<recipe>-001, counted up)")
     parser.add_argument("--backend", help=BACKEND_HELP)
     parser.add_argument("--log-every", type=int, metavar="STEPS", help="print loss and accuracy every so many steps")
@@ -86,6 +91,7 @@ def train(arguments: Namespace) -> int:
         source,
         recipe=asked,
         start=arguments.start,
+        keep_classes=arguments.keep_classes,
         out=arguments.out,
         backend=arguments.backend,
         log_every=arguments.log_every,

@@ -15,7 +15,8 @@ from sightline.bundles.prediction import match_labels
 from sightline.data.inputs.pixels import Pixels, read_pixels
 from sightline.data.sources.loading import open_again
 from sightline.errors import DownloadFailed, InvalidSource, InvalidValue, MissingPackage, UnreadableImage
-from sightline.evaluation.measuring.judging import JudgedRows, choose_rows, learned_source, run_of
+from sightline.evaluation.measuring.judging import JudgedRows, choose_rows, run_of
+from sightline.evaluation.measuring.kept_classes import learned_source
 from sightline.records import Bundle, Dataset, Store
 from sightline.system.text import printable
 

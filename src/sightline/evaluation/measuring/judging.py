@@ -73,12 +73,8 @@ def recorded_source(bundle: Bundle) -> str:
     return str(typed)
 
 
-def learned_source(bundle: Bundle, named: Any = None) -> Dataset:
-    """What a bundle was trained on, or where that lies now, with the labels that it learned from.
-
-    Raises:
-        InvalidValue: nothing is named, and what it was trained on is not known or not opened.
-    """
+def open_recorded(bundle: Bundle, named: Any = None) -> Dataset:
+    """What a bundle was trained on, with the labels that it learned from, but for images by which it kept classes."""
     opened = recorded_source(bundle) if named is None else named
     return with_learned_labels(bundle, open_again(opened, bundle.metrics.get("source", {})))
 

@@ -85,6 +85,8 @@ def reopened_network(run: FinishedRun, class_names: tuple[str, ...]) -> Any:
 
 
 def _open(source: Any, runs: Sequence[FinishedRun]) -> tuple[Dataset, str]:
+    if kept := next((run.path for run in runs if run.source.get("kept")), None):
+        raise InvalidValue(f"{kept}: keeps classes by images of another run, and is not combined. Name other runs.")
     recorded = next((run.source for run in runs if run.source.get("typed")), None)
     if source is None and recorded is None:
         raise InvalidValue(f"{runs[0].path}: this run does not say where its images are. Name them with --source.")

@@ -148,6 +148,10 @@ def open_teacher(bundle: Bundle, source: Any, settled: Settled) -> tuple[Teacher
     """
     recipe = settled.recipe
     origin = bundle.metrics.get("source", {})
+    if source is None and origin.get("kept"):
+        raise InvalidValue(
+            f"{bundle.path}: keeps classes by images of another run. Name the images that a student is to learn from."
+        )
     named = source_of_teacher(bundle, source)
     dataset = open_as_recipe_says(named, recipe.data)
     dataset = with_learned_labels(bundle, dataset) if source is None else dataset

@@ -315,6 +315,8 @@ def _metrics(
         "columns": origin.columns,
         "fingerprint": data.dataset.fingerprint,
     }
+    if data.recipe.data.keep_classes:
+        source["kept"] = data.recipe.model.weights
     return {
         "source": source,
         "test": _without_matrix(figures(test)) if test else None,

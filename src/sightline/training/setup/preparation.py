@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sightline.bundles.identity import Identity, content_digests, identity_of, merged_identities
 from sightline.bundles.vetting.given_networks import GivenNetwork, check_given
-from sightline.bundles.vetting.weights_files import check_weights
+from sightline.bundles.vetting.weights_files import check_weights, starts_from
 from sightline.configuration.consistency import recipe_of_each
 from sightline.configuration.networks import check_image_size
 from sightline.configuration.schema import Recipe, strengths_of
@@ -25,7 +25,8 @@ from sightline.data.inputs.pixels import Pixels, read_pixels
 from sightline.data.sources.catalog import SOURCES
 from sightline.data.sources.loading import open_as_recipe_says
 from sightline.data.splitting.splits import kinds_of_errors, read_splits_csv, refuse_unreadable, sample_fraction, split
-from sightline.errors import InvalidSource, InvalidValue
+from sightline.errors import InvalidSource, InvalidValue, OneClassOnly
+from sightline.evaluation.measuring.kept_classes import joined_splits, with_kept_classes
 from sightline.quality.audit import cheap_findings
 from sightline.quality.findings import Finding
 from sightline.quality.labels.label_table import read_labels, relabelled
@@ -113,7 +114,8 @@ def prepare(
     stated = begun.recipe
     exclusions, listed = read_exclusions(stated.data.exclude_file), read_splits_file(stated.data.splits_file)
     labels = read_label_table(stated.data.labels_file)
-    dataset = as_asked(relabelled(open_as_recipe_says(source, stated.data), labels), stated, exclusions)
+    dataset = as_asked(relabelled(_opened(source, stated), labels), stated, exclusions)
+    dataset, listed = _with_kept(dataset, stated, listed)
     settled = settle(begun, dataset=dataset)
     recipe = settled.recipe
     warn_of_labels(recipe.augmentation, dataset, asked=stated.augmentation)
@@ -140,8 +142,41 @@ def prepare(
     for remark in (*dataset.remarks, *divided.remarks):
         reporter().say(f"note: {remark}")
     settled = settle(settled, num_train=len(divided.train))
-    recipe, changes = settled.recipe, settled.changes
-    return Prepared(dataset, pixels, divided, spec, recipe, changes=changes, findings=findings, network=network)
+    return Prepared(
+        dataset,
+        pixels,
+        divided,
+        spec,
+        settled.recipe,
+        changes=settled.changes,
+        findings=findings,
+        network=network,
+    )
+
+
+def _opened(source: Any, recipe: Recipe) -> Dataset:
+    """A source as a recipe says; of one class alone where a run brings the others."""
+    try:
+        return open_as_recipe_says(source, recipe.data)
+    except OneClassOnly as error:
+        if not recipe.data.keep_classes:
+            raise
+        opened: Dataset = error.dataset
+        return opened
+
+
+def _with_kept(dataset: Dataset, recipe: Recipe, listed: str | None) -> tuple[Dataset, str | None]:
+    """The images with those by which a recipe keeps classes of a run, and the lines of a `splits.csv` with theirs."""
+    if not recipe.data.keep_classes:
+        return dataset, listed
+    folder = starts_from(recipe.model.weights)
+    if folder is None or folder == Path(recipe.model.weights):
+        raise InvalidValue(
+            f"data.keep_classes goes by the images of a run, and model.weights={recipe.model.weights} is none. Begin "
+            "with the folder of a run: --from RUN."
+        )
+    together, kept = with_kept_classes(dataset, Path(recipe.model.weights))
+    return together, joined_splits(listed, kept)
 
 
 def check_fits(network: GivenNetwork, dataset: Dataset, spec: InputSpec) -> None:

@@ -28,7 +28,10 @@ from sightline.training.setup.resolution import Settled, Step, opened_and_chosen
 from sightline.training.setup.run_folder import BEGUN
 
 # They say how images were divided and left out, which are others now.
-_OF_ITS_IMAGES = ("data.splits_file", "data.exclude_file", "data.labels_file", "data.columns")
+_OF_ITS_IMAGES: dict[str, bool | None] = {
+    **dict.fromkeys(("data.splits_file", "data.exclude_file", "data.labels_file", "data.columns")),
+    "data.keep_classes": False,
+}
 
 
 def begun_with(run: str | Path | Run, recipe: Recipe | None = None) -> Recipe:
@@ -48,7 +51,7 @@ def begun_with(run: str | Path | Run, recipe: Recipe | None = None) -> Recipe:
             f"{finished.path}: takes images of {spec.height}x{spec.width}; only squares can be begun with."
         )
     if recipe is None:
-        recipe = theirs.changed({**dict.fromkeys(_OF_ITS_IMAGES), **_left_to_sightline(finished.path)})
+        recipe = theirs.changed({**_OF_ITS_IMAGES, **_left_to_sightline(finished.path)})
     taken = {f"model.{name}": theirs.value(f"model.{name}") for name in ("name", "activation", "pixel_scaling")}
     weights = str(absolute_path(finished.path))
     size = {"data.image_size": spec.height, "data.color_mode": spec.color_mode, "data.resize": spec.resize}
@@ -71,11 +74,20 @@ def network_of(model: Any, start: Any, backend: str | None) -> GivenNetwork:
 
 
 def begun(
-    source: Any, recipe: str | Path | Recipe | None, start: str | Path | Run | None, network: GivenNetwork | None
+    source: Any,
+    recipe: str | Path | Recipe | None,
+    start: str | Path | Run | None,
+    network: GivenNetwork | None,
+    *,
+    keep_classes: bool = False,
 ) -> tuple[Any, Settled]:
     """The source, opened where its recipe goes by what is in it; and the recipe, as a run or a network settles it."""
     if start is not None:
         recipe = begun_with(start, recipe if recipe is None or isinstance(recipe, Recipe) else named_recipe(recipe))
+    if keep_classes and start is None:
+        raise InvalidValue("keep_classes keeps those of a run that a training begins with; name it: start=RUN.")
+    if keep_classes and isinstance(recipe, Recipe):
+        recipe = recipe.changed({"data.keep_classes": True})
     source, asked = (source, recipe) if isinstance(recipe, Recipe) else opened_and_chosen(source, recipe)
     if network is None:
         return source, Settled(asked)
