@@ -17,7 +17,7 @@ from sightline.training.loop.network import (  # noqa: E402  # as above
     FusedNormalization,
     dtype_policy,  # as above
     training_network,  # as above
-    with_fused_normalization,
+    with_faster_layers,
 )
 from sightline.training.packaging.contract import contract_of  # noqa: E402  # as above
 
@@ -32,7 +32,7 @@ def learned(*, fused: bool, policy: str = "float32") -> tuple[list[np.ndarray], 
     images, labels = draw.integers(0, 256, (96, 16, 16, 1), dtype=np.uint8), draw.integers(0, 3, 96)
     with dtype_policy(policy):
         network = build_network((16, 16, 1), 3, CONVNET)
-        model = with_fused_normalization(network) if fused else network
+        model = with_faster_layers(network) if fused else network
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer=keras.optimizers.SGD(0.05), loss=loss, jit_compile=False)
     model.fit(images, labels, batch_size=16, shuffle=False, verbose=0)
@@ -63,7 +63,7 @@ def test_one_batch_by_hand() -> None:
 @on_tensorflow
 def test_it_learns_into_the_weights_of_the_network_and_answers_by_the_averages() -> None:
     network = build_network((16, 16, 1), 3, CONVNET)
-    faster = with_fused_normalization(network)
+    faster = with_faster_layers(network)
     assert {id(weight) for weight in faster.weights} == {id(weight) for weight in network.weights}
     assert sum(isinstance(layer, FusedNormalization) for layer in faster.layers) == 4
     assert not any(isinstance(layer, FusedNormalization) for layer in network.layers)
@@ -94,7 +94,7 @@ def test_a_frozen_layer_and_unusual_ones_are_left_to_keras() -> None:
     for layer in unusual:
         tensor = layer(tensor)
     network = keras.Model(pixels, keras.layers.BatchNormalization()(keras.layers.Flatten()(tensor)))
-    assert with_fused_normalization(network) is network
+    assert with_faster_layers(network) is network
 
 
 @on_tensorflow
@@ -109,6 +109,6 @@ def test_a_layer_that_is_frozen_later_keeps_its_averages() -> None:
         np.testing.assert_array_equal(np.asarray(weight), kept)
 
 
-def test_a_network_without_normalisation_is_itself() -> None:
-    network = build_network((28, 28, 1), 10, ModelRecipe(name="lenet5"))
-    assert with_fused_normalization(network) is network
+def test_a_network_without_anything_to_compute_faster_is_itself() -> None:
+    network = build_network((28, 28, 1), 10, ModelRecipe(name="mlp"))
+    assert with_faster_layers(network) is network

@@ -1,0 +1,96 @@
+"""A convolution over all of its image as a product of matrices: Keras' answers and weights, only sooner."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sightline.system.backends import load_keras
+
+keras = load_keras()
+
+from sightline.configuration.schema import ModelRecipe  # noqa: E402  # as above
+from sightline.networks.building import build_network  # noqa: E402  # the backend is chosen first
+from sightline.training.loop.network import (  # noqa: E402  # as above
+    WholeImageConvolution,
+    dtype_policy,  # as above
+    with_faster_layers,
+)
+
+on_tensorflow = pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="measured on TensorFlow alone")
+
+
+def product_of(**options) -> tuple[np.ndarray, np.ndarray]:
+    """What a 3x2 convolution of images of 3x2 with 2 channels gives, by Keras' layer and by the product."""
+    usual = keras.layers.Conv2D(5, (3, 2), bias_initializer="random_normal", **options)
+    images = np.random.default_rng(0).normal(size=(4, 3, 2, 2)).astype(np.float32)
+    expected = np.asarray(usual(images))
+    return np.asarray(WholeImageConvolution(usual)(images)), expected
+
+
+@pytest.mark.parametrize("options", [{}, {"activation": "relu"}, {"use_bias": False}, {"strides": 2}])
+def test_it_answers_as_the_convolution_does(options: dict) -> None:
+    product, expected = product_of(**options)
+    assert product.shape == expected.shape == (4, 1, 1, 5)
+    np.testing.assert_allclose(product, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_one_image_by_hand() -> None:
+    usual = keras.layers.Conv2D(1, 2, kernel_initializer="ones", bias_initializer="ones")
+    image = np.array([1.0, 2.0, 4.0, 8.0], np.float32).reshape(1, 2, 2, 1)
+    usual.build(image.shape)
+    assert float(np.asarray(WholeImageConvolution(usual)(image)).squeeze()) == 16.0
+
+
+def learned(*, faster: bool, name: str = "lenet5", policy: str = "float32") -> tuple[list[np.ndarray], np.ndarray]:
+    """Weights and answers of a network after six steps."""
+    keras.utils.set_random_seed(5)
+    draw = np.random.default_rng(5)
+    images, labels = draw.integers(0, 256, (96, 28, 28, 1), dtype=np.uint8), draw.integers(0, 3, 96)
+    with dtype_policy(policy):
+        network = build_network((28, 28, 1), 3, ModelRecipe(name=name))
+        model = with_faster_layers(network) if faster else network
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer=keras.optimizers.SGD(0.05), loss=loss, jit_compile=False)
+    model.fit(images, labels, batch_size=16, shuffle=False, verbose=0)
+    return network.get_weights(), np.asarray(network(images[:8]))
+
+
+@on_tensorflow
+@pytest.mark.parametrize(
+    ("name", "policy", "tolerance"),
+    [("lenet5", "float32", 1e-4), ("lenet5-conv", "float32", 1e-4), ("lenet5", "mixed_bfloat16", 0.05)],
+)
+def test_six_steps_leave_the_weights_that_keras_own_layers_leave(name: str, policy: str, tolerance: float) -> None:
+    expected, expected_logits = learned(faster=False, name=name, policy=policy)
+    weights, logits = learned(faster=True, name=name, policy=policy)
+    for index, one, other in zip(range(len(weights)), weights, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance, err_msg=f"weight {index}")
+    np.testing.assert_allclose(logits, expected_logits, rtol=10 * tolerance, atol=10 * tolerance)
+
+
+@on_tensorflow
+def test_lenet5_learns_into_its_own_weights_and_stays_what_it_is() -> None:
+    network = build_network((28, 28, 1), 10, ModelRecipe(name="lenet5"))
+    faster = with_faster_layers(network)
+    assert sum(isinstance(layer, WholeImageConvolution) for layer in faster.layers) == 1
+    assert not any(isinstance(layer, WholeImageConvolution) for layer in network.layers)
+    assert [id(weight) for weight in faster.weights] == [id(weight) for weight in network.weights]
+    images = np.random.default_rng(0).integers(0, 256, (5, 28, 28, 1), dtype=np.uint8)
+    np.testing.assert_allclose(np.asarray(faster(images)), np.asarray(network(images)), rtol=1e-4, atol=1e-5)
+
+
+@on_tensorflow
+def test_convolutions_that_lie_in_several_places_or_meet_a_part_are_left_to_keras() -> None:
+    pixels = keras.Input((4, 4, 2))
+    others = [
+        keras.layers.Conv2D(2, 3),
+        keras.layers.Conv2D(2, 2, padding="same"),
+        keras.layers.Conv2D(2, 2, groups=2),
+    ]
+    tensor = pixels
+    for layer in others:
+        tensor = layer(tensor)
+    pixel = keras.layers.GlobalAveragePooling2D(keepdims=True)(tensor)
+    network = keras.Model(pixels, keras.layers.Conv2D(2, 1)(pixel))
+    assert with_faster_layers(network) is network
