@@ -67,7 +67,7 @@ OTHERS = {
     "schedule.warmup_fraction": (0.2, {"schedule.name": "constant"}, "with schedule.name=cosine or one-cycle"),
     "schedule.decay_factor": (0.5, {"schedule.name": "cosine"}, "with schedule.name=step or exponential"),
     "schedule.num_drops": (5, {"schedule.name": "exponential"}, "with schedule.name=step"),
-    "optimizer.momentum": (0.5, {"optimizer.name": "adam"}, "with optimizer.name=sgd or rmsprop"),
+    "optimizer.momentum": (0.5, {"optimizer.name": "adam"}, "with optimizer.name=sgd, rmsprop or muon"),
     "optimizer.nesterov": (True, {"optimizer.name": "rmsprop"}, "with optimizer.name=sgd"),
     "loss.focal_gamma": (1.0, {"loss.name": "categorical_crossentropy"}, "categorical_focal_crossentropy"),
     "training.finetune_epochs": (3, {"model.name": "lenet5"}, "for a pretrained network"),

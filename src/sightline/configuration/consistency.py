@@ -91,8 +91,8 @@ KEY_CONDITIONS: dict[str, _Use] = {
         lambda recipe: recipe.schedule.name == "step", "with schedule.name=step", ("schedule.name",)
     ),
     "optimizer.momentum": _Use(
-        lambda recipe: recipe.optimizer.name in ("sgd", "rmsprop"),
-        "with optimizer.name=sgd or rmsprop",
+        lambda recipe: recipe.optimizer.name in ("sgd", "rmsprop", "muon"),
+        "with optimizer.name=sgd, rmsprop or muon",
         ("optimizer.name",),
     ),
     "optimizer.nesterov": _Use(

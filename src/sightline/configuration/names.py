@@ -21,6 +21,7 @@ OPTIMIZERS: dict[str, str] = {
     "adam": "Adam",
     "adamw": "AdamW",
     "lion": "Lion",
+    "muon": "Muon",
 }
 
 SCHEDULES: dict[str, str] = {

@@ -181,7 +181,7 @@ class OptimizerRecipe(Section, section="optimizer"):
     name: str = _name("adamw", names.OPTIMIZERS, "the rule that turns gradients into steps")
     learning_rate: float = _number(0.004, 0, 10, above=True, doc="the largest rate of the schedule")
     weight_decay: float = _number(0.0, 0, 1, doc="decoupled: weights shrink by rate times this at each step")
-    momentum: float = _number(0.9, 0, 0.9999, doc="for sgd and rmsprop alone")
+    momentum: float = _number(0.9, 0, 0.9999, doc="for sgd, rmsprop and muon alone")
     nesterov: bool = _flag(default=False, doc="for sgd: look ahead along the momentum")
     clip_norm: float | None = _number(
         None, 0, 1e6, above=True, doc="all gradients together are scaled down to this length; null: off"

@@ -120,12 +120,14 @@ def test_what_is_settled_is_told_with_what_was_asked_and_why() -> None:
         "data.color_mode": ("auto", "grey"),
         "model.name": ("auto", "lenet5"),
         "augmentation.policy": ("auto", "digits"),
+        "training.epochs": ("auto", 8),
     }
     assert [change.reason for change in settled.changes] == [
         "the source has 28x28",
         "the source has grey",
         "grey images of 28 pixels a side",
         "grey images, which may be letters or digits",
+        "8 to 40 that show about 80,000 images, of 60,000 train images",
     ]
     assert "auto" not in json.dumps(settled.recipe.to_dict())
 
@@ -155,7 +157,8 @@ def test_a_recipe_is_settled_in_steps_as_at_once() -> None:
 
 def test_a_key_that_is_settled_twice_is_told_once_and_one_that_comes_back_not_at_all() -> None:
     arrays = {"x_train": np.zeros((8, 32, 32, 3), np.uint8), "y_train": np.arange(8) % 2}
-    asked = sightline.recipe("fast", {"augmentation.policy": "photos", "ensemble.test_views": "auto"})
+    keys = {"augmentation.policy": "photos", "ensemble.test_views": "auto", "training.epochs": 1}
+    asked = sightline.recipe("fast", keys)
     first = settle(asked, dataset=sightline.load(arrays))
     assert changes_of(first)["ensemble.test_views"] == ("auto", "mirror")
     then = settle(first, unmirrored="classes that are told apart by a side")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import keras
+from keras import ops
 
 from sightline.configuration.names import OPTIMIZERS
 from sightline.configuration.schema import OptimizerRecipe
@@ -39,9 +41,40 @@ def build_optimizer(
         options |= {"momentum": optimizer.momentum}
     elif optimizer.name == "adamw":
         options["weight_decay"] = optimizer.weight_decay
-    kind = getattr(keras.optimizers, OPTIMIZERS[optimizer.name])
+    elif optimizer.name == "muon":
+        # One decay for all weights: Keras takes that of those that learn by AdamW apart.
+        options |= {"momentum": optimizer.momentum, "adam_weight_decay": options["weight_decay"]}
+    kind = Muon if optimizer.name == "muon" else getattr(keras.optimizers, OPTIMIZERS[optimizer.name])
     built: keras.optimizers.Optimizer = (_with_shares(kind, shares) if shares else kind)(**options)
     return built
+
+
+class Muon(keras.optimizers.Muon):  # type: ignore[misc]  # Keras carries no annotations
+    """Keras' Muon, which takes kernels of convolutions for the matrices that they are: what they see by filters.
+
+    Keras' own leaves them to AdamW, as both do with biases and with the layer of the logits. Of a convolution, its
+    learning rate and weight decay are AdamW's, by Keras' scale of the steps.
+
+    Source:
+        Jordan et al., Muon (2024), https://kellerjordan.github.io/posts/muon; the scale: Liu et al., arXiv 2502.16982.
+    """
+
+    def _should_use_adamw(self, variable: Any) -> bool:
+        # A kernel with a single filter, such as a depthwise one, has no directions to be told apart.
+        is_matrix = len(variable.shape) > 1 and min(_matrix_shape(variable)) > 1
+        return not is_matrix or "embedding" in variable.path or variable.path.split("/")[-2:-1] == ["logits"]
+
+    def _muon_update_step(self, gradient: Any, variable: Any, lr: Any, m: Any) -> None:  # as Keras calls it
+        gradient = ops.cast(gradient, variable.dtype)
+        self.assign(m, gradient + m * self.momentum)
+        ahead = ops.reshape(gradient + m * self.momentum, _matrix_shape(variable))
+        step = self.lr_adjust(lr * self.zeropower_via_newtonschulz5(ahead, self.ns_steps))
+        self.assign_sub(variable, ops.reshape(step, tuple(variable.shape)))
+
+
+def _matrix_shape(kernel: Any) -> tuple[int, int]:
+    """What a kernel sees by its filters."""
+    return math.prod(kernel.shape[:-1]), kernel.shape[-1]
 
 
 def _with_shares(kind: Any, shares: Mapping[str, float]) -> Any:
