@@ -3,7 +3,7 @@
     python tools/make_readme_pictures.py            records `sightline train mnist`, a minute or two
     python tools/make_readme_pictures.py --trial    the same with one epoch, into a scratch folder; the documents stay
 
-The program runs on a terminal of its own (a pseudo-terminal of 100 columns), and
+The program runs on a terminal of its own (a pseudo-terminal of 120 columns), and
 what it writes there is drawn character by character: once while it trains, once
 when it has finished. Curves and mistakes are the files of that same run. The text
 of the last screen goes into the documents between two marks, with the machine and
@@ -31,7 +31,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
-COLUMNS, ROWS = 100, 24
+COLUMNS, ROWS = 120, 24
 FONT_SIZE = 30
 PALETTE = ("#1e2127", "#e06c75", "#98c379", "#d8b56d", "#61afef", "#c678dd", "#56b6c2", "#d7dae0")
 BACKGROUND, FOREGROUND = "#1e2127", "#d7dae0"
