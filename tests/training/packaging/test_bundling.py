@@ -39,6 +39,7 @@ def fitted() -> Fitted:
 
     def make(added: list[float], settings: dict[str, Any] | None = None) -> tuple[keras.Model, Prepared]:
         keys = {"model.name": "mlp", "augmentation.policy": "none", "training.epochs": 4, "data.test_fraction": 0.2}
+        keys["optimizer.name"] = "adamw"
         shares = {"data.validation_fraction": 0.3, "data.calibration_fraction": 0.2}
         recipe = sightline.recipe("fast", {**keys, **shares, **(settings or {})})
         data = prepare(sightline.load(arrays, name="corners"), recipe)
