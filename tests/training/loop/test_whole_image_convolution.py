@@ -94,3 +94,16 @@ def test_convolutions_that_lie_in_several_places_or_meet_a_part_are_left_to_kera
     pixel = keras.layers.GlobalAveragePooling2D(keepdims=True)(tensor)
     network = keras.Model(pixels, keras.layers.Conv2D(2, 1)(pixel))
     assert with_faster_layers(network) is network
+
+
+@on_tensorflow
+def test_a_layer_that_is_called_on_several_sizes_is_left_to_keras_where_it_lies_in_several_places() -> None:
+    small, large = keras.Input((4, 4, 2)), keras.Input((5, 5, 2))
+    shared = keras.layers.Conv2D(3, 4)
+    tensors = [keras.layers.Flatten()(shared(pixels)) for pixels in (small, large)]
+    network = keras.Model([small, large], keras.layers.Concatenate()(tensors))
+    faster = with_faster_layers(network)
+    assert sum(isinstance(layer, WholeImageConvolution) for layer in faster.layers) == 1
+    draw = np.random.default_rng(0)
+    images = [draw.normal(size=(3, side, side, 2)).astype(np.float32) for side in (4, 5)]
+    np.testing.assert_allclose(np.asarray(faster(images)), np.asarray(network(images)), rtol=1e-4, atol=1e-5)

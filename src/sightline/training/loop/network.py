@@ -133,18 +133,19 @@ def with_faster_layers(network: keras.Model) -> keras.Model:
         return network
 
     def call(layer: layers.Layer, *args: Any, **kwargs: Any) -> Any:
-        faster = _faster(layer)
+        # A layer may be called in several places, on images of other sizes.
+        faster = _faster(layer, *args[:1])
         return layer(*args, **kwargs) if faster is None else faster(layer)(*args)
 
     copy: keras.Model = keras.models.clone_model(network, clone_function=lambda layer: layer, call_function=call)
     return copy
 
 
-def _faster(layer: layers.Layer) -> type[layers.Layer] | None:
-    """What does the same in less time, if anything does."""
+def _faster(layer: layers.Layer, images: Any = None) -> type[layers.Layer] | None:
+    """What does the same in less time on some images, or on those that the layer is called on first; None: nothing."""
     if _is_fusible(layer):
         return FusedNormalization
-    return WholeImageConvolution if _covers_its_image(layer) else None
+    return WholeImageConvolution if _covers_its_image(layer, images) else None
 
 
 def _is_fusible(layer: layers.Layer) -> bool:
@@ -155,12 +156,13 @@ def _is_fusible(layer: layers.Layer) -> bool:
     return bool(is_usual and layer.axis in (-1, 3) and len(layer.input.shape) == 4)
 
 
-def _covers_its_image(layer: layers.Layer) -> bool:
+def _covers_its_image(layer: layers.Layer, images: Any) -> bool:
     """Whether its kernel, of more than one pixel, has one place to lie, and meets all channels there."""
     if type(layer) is not layers.Conv2D or layer.padding != "valid" or layer.groups != 1:
         return False
     is_usual = layer.data_format == "channels_last" and layer.dilation_rate == (1, 1) and layer.kernel_size != (1, 1)
-    return bool(is_usual and tuple(layer.input.shape[1:3]) == layer.kernel_size)
+    shape = (layer.input if images is None else images).shape
+    return bool(is_usual and tuple(shape[1:3]) == layer.kernel_size)
 
 
 def training_network(network: keras.Model, augmentation: keras.Model | None, *, mixes: bool) -> keras.Model:
