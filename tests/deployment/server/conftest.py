@@ -67,6 +67,7 @@ class Running:
     port: int
     app: Any
     log: io.StringIO = field(repr=False)
+    stop: Callable[[], None] = field(repr=False)
     png: Any = made_png
     form: Any = made_form
 
@@ -111,21 +112,34 @@ def server(write_bundle: Callable[..., Path], tmp_path_factory: pytest.TempPathF
 
 
 @contextlib.contextmanager
-def running(places: Mapping[str, Any], limits: Mapping[str, Any] | None = None, **options: Any) -> Iterator[Running]:
+def running(
+    places: Mapping[str, Any],
+    limits: Mapping[str, Any] | None = None,
+    tls: tuple[Path, Path] | None = None,
+    **options: Any,
+) -> Iterator[Running]:
     log = io.StringIO()
     limits = ServerLimits(**{"decoders": 1, "deadline_seconds": 60.0, **(limits or {})})
     app = build_app(places, options=ServerOptions(limits, **{"reload_seconds": 0, **options}), telemetry=Telemetry(log))
     connection = connections_at(app.state.door)
-    config = uvicorn.Config(app, http=connection, port=0, log_config=None, access_log=False, lifespan="on", ws="none")
+    usual: Any = {"port": 0, "log_config": None, "access_log": False, "lifespan": "on", "ws": "none"}
+    certificate, key = tls or (None, None)
+    config = uvicorn.Config(app, http=connection, ssl_certfile=certificate, ssl_keyfile=key, **usual)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
+
+    def stop() -> None:
+        server.should_exit = True
+        thread.join(timeout=10)
+        assert not thread.is_alive()
+
     thread.start()
     try:
         while not server.started:
             assert thread.is_alive()
             time.sleep(0.005)
-        started = Running(server.servers[0].sockets[0].getsockname()[1], app, log)
-        while started.get("/v2/health/ready").status != 200:
+        started = Running(server.servers[0].sockets[0].getsockname()[1], app, log, stop)
+        while tls is None and started.get("/v2/health/ready").status != 200:
             time.sleep(0.005)
         yield started
     finally:

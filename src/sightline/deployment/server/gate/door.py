@@ -27,6 +27,8 @@ _PAGE = ("/", "/page/")
 # Pages of other sites are told why they were refused by who stands before the door.
 _NOT_AT_ONCE = (b"origin", b"expect")
 _MOST_BYTES_AT_ONCE = 64 * 1024
+# Stands in the scope of a request that is counted, and did not come to the gate yet.
+_COMING = "sightline_coming"
 
 
 class Door:
@@ -45,6 +47,8 @@ class Door:
         self._full = told_refusal(full())
         self._full.raw_headers.extend(SAFE_HEADERS)
         self._hosts = {host.lower() for host in options.hosts}
+        self._most_at_once = min(_MOST_BYTES_AT_ONCE, options.limits.max_body_bytes)
+        self._num_coming = 0
 
     def sender(self, request: Request) -> str:
         """Who asks; a Refusal, 421 or 401, where the server is not called so, or a key is missing."""
@@ -67,19 +71,33 @@ class Door:
             finally:
                 self._telemetry.in_flight.set(self.admission.num_requests - 1)
 
-    def turn_away(self, scope: Scope, *, beside: int) -> Response | None:
-        """The answer to a request for which there is no place; None where it has to go the whole way.
+    @property
+    def is_full(self) -> bool:
+        """Whether all places are taken, or will be by those who are on their way to the gate."""
+        return self._num_coming + self.admission.num_requests >= self.admission.most
+
+    def announce(self, scope: Scope) -> None:
+        """Count a request that goes to the gate, until it comes there; whoever will be refused there takes no place."""
+        if scope["method"] == "POST":
+            with contextlib.suppress(Refusal):
+                self.sender(Request(scope))
+                scope[_COMING] = True
+                self._num_coming += 1
+
+    def meet(self, scope: Scope) -> None:
+        """It came to the gate."""
+        self._num_coming -= scope.pop(_COMING, False)
+
+    def turn_away(self, scope: Scope) -> Response | None:
+        """The answer to a POST while there is no place; None where it has to go the whole way.
 
         Args:
-            scope: the request; its method, path, headers and client are looked at.
-            beside: requests that were begun with and are not answered. Many of them may not have come here yet.
+            scope: the request; its path, headers and client are looked at.
         """
-        if scope["method"] != "POST" or max(beside, self.admission.num_requests) < self.admission.most:
-            return None
         if any(name in _NOT_AT_ONCE for name, _ in scope["headers"]):
             return None
         began, request = time.perf_counter(), Request(scope)
-        if rest_of_body(request) > _MOST_BYTES_AT_ONCE:
+        if rest_of_body(request) > self._most_at_once:
             return None
         try:
             self._rates.take(self.sender(request))

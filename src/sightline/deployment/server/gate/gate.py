@@ -52,6 +52,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
+        self._door.meet(scope)
         request = Request(scope)
         passage = Passage(receive, send, rest=rest_of_body(request), admission=self._door.admission)
         try:
