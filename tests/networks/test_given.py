@@ -101,6 +101,16 @@ def test_a_softmax_at_the_end_is_left_out_and_probabilities_stay(end: str, capsy
     np.testing.assert_allclose(probabilities, answers(model, images.astype(np.float32)), atol=1e-6)
 
 
+def test_an_activation_that_changes_nothing_is_no_end(capsys: pytest.CaptureFixture[str]) -> None:
+    model = keras.Sequential(
+        [keras.Input(SHAPE), layers.Rescaling(1 / 255), layers.Flatten(), layers.Dense(5), layers.Activation("linear")]
+    )
+    opened, images = open_given(given_network(model)), images_of(SHAPE)
+    assert opened.layers[-1].name == "logits"
+    np.testing.assert_allclose(answers(opened, images), answers(model, images.astype(np.float32)), atol=1e-5)
+    assert "softmax" not in capsys.readouterr().err
+
+
 def test_who_forgot_to_scale_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     given_network(keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(5, name="only")]))
     assert "fed values of 0 to 255, and nothing scales them before 'logits'" in capsys.readouterr().err
@@ -131,10 +141,20 @@ def many(count: int, results: int) -> Any:
     return keras.Model(inputs, [layers.Dense(5)(merged) for _ in range(results)])
 
 
+def ending_in_a_shared_layer(activation: str | None = None) -> Any:
+    last, inputs = layers.Dense(3, activation=activation, name="again"), keras.Input(SHAPE)
+    return keras.Model(inputs, last(last(layers.GlobalAveragePooling2D()(inputs))))
+
+
 def frozen() -> Any:
     model = network()
     model.trainable = False
     return model
+
+
+def ending_in_a_shared_head() -> Any:
+    head, inputs = keras.Sequential([keras.Input((3,)), layers.Dense(3)], name="head"), keras.Input(SHAPE)
+    return keras.Model(inputs, head(head(layers.GlobalAveragePooling2D()(inputs))))
 
 
 def without_numbers() -> Any:
@@ -180,6 +200,16 @@ REFUSED = {
     "random": (lambda: network(layers.RandomFlip()), "changes images at random, which is no part of a network"),
     "precision": (lambda: network(layers.Conv2D(3, 3, dtype="mixed_bfloat16")), "computes in mixed_bfloat16"),
     "frozen": (frozen, "all of its layers are frozen"),
+    "shared end": (ending_in_a_shared_layer, "its last layer 'again' is called 2 times"),
+    "shared softmax": (lambda: ending_in_a_shared_layer("softmax"), "its last layer 'again' is called 2 times"),
+    "shared head": (ending_in_a_shared_head, "its last layer 'head' is called 2 times"),
+    "bytes into weights": (
+        lambda: keras.Sequential(
+            [keras.Input(SHAPE, dtype="uint8"), layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(5)]
+        ),
+        "fails on images of uint8 (",
+    ),
+    "own activation": (lambda: network(layers.Conv2D(4, 3, activation=answers)), "'function' is code of your own"),
     "numbers": (without_numbers, "some of its weights are no finite numbers"),
 }
 
@@ -191,6 +221,12 @@ def test_what_cannot_be_trained_is_refused_with_the_reason(name: str) -> None:
         given_network(make())
     assert str(refused.value).startswith("model: ")
     assert why in str(refused.value)
+
+
+@pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`")
+def test_an_activation_without_a_name_is_refused_with_the_reason() -> None:
+    with pytest.raises(InvalidValue, match="Layers, activations and other functions of your own are not taken"):
+        given_network(network(layers.Conv2D(4, 3, activation=lambda tensor: tensor)))
 
 
 def test_a_file_that_is_no_given_network_is_refused(tmp_path: Any) -> None:

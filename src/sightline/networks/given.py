@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -143,7 +144,10 @@ def _copied(functional: keras.Model) -> keras.Model:
         own: keras.Model = keras.saving.deserialize_keras_object(config, safe_mode=True)
         own.set_weights(functional.get_weights())
     except Exception as error:
-        raise _refused(f"Keras cannot open what a file would say of it ({_first_line(error)}).") from error
+        raise _refused(
+            f"Keras cannot open what a file would say of it ({_first_line(error)}). Layers, activations and other "
+            "functions of your own are not taken."
+        ) from error
     if not all(np.isfinite(weight).all() for weight in own.get_weights()):
         raise _refused("some of its weights are no finite numbers.")
     return own
@@ -180,7 +184,10 @@ def _check_layers(config: Mapping[str, Any]) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    return printable((str(error).strip().splitlines() or [type(error).__name__])[0])[:200]
+    """What an error says, without where Keras met it and without colours."""
+    lines = [line.strip() for line in re.sub(r"\x1b\[\d*m", "", str(error)).splitlines()]
+    said = [line for line in lines if line and not line.startswith("Exception encountered when calling")]
+    return printable((said or lines or [""])[0] or type(error).__name__)[:200]
 
 
 def _without_softmax(own: keras.Model) -> tuple[keras.Model, bool]:
@@ -191,6 +198,8 @@ def _without_softmax(own: keras.Model) -> tuple[keras.Model, bool]:
     is_stripped = False
     while True:
         last, taken = _last_of(own)
+        if isinstance(last, keras.Model | layers.Dense):
+            _check_called_once(own, last)
         if isinstance(last, keras.Model):
             own = _replayed(own, {id(last): _inlined})
         elif isinstance(last, layers.Dense):
@@ -201,6 +210,8 @@ def _without_softmax(own: keras.Model) -> tuple[keras.Model, bool]:
             elif activation != "linear":
                 raise _refused(f"its last layer '{last.name}' ends in {activation}, which gives no logits. {_ENDS}")
             return own, is_stripped
+        elif _activates_by(last, "linear"):
+            own = keras.Model(own.inputs[0], taken, name="given")
         elif _is_softmax(last) and not is_stripped:
             own, is_stripped = keras.Model(own.inputs[0], taken, name="given"), True
         else:
@@ -208,10 +219,20 @@ def _without_softmax(own: keras.Model) -> tuple[keras.Model, bool]:
             raise _refused(f"its last layer '{printable(str(last.name))}' is of the kind {kind}. {_ENDS}")
 
 
+def _check_called_once(network: keras.Model, layer: Any) -> None:
+    # Of this graph alone: a layer knows calls in others as well.
+    times = sum(node.operation is layer for nodes in network._nodes_by_depth.values() for node in nodes)
+    if times > 1:
+        raise _refused(f"its last layer '{printable(layer.name)}' is called {times} times. Use another at the end.")
+
+
 def _is_softmax(layer: Any) -> bool:
-    if isinstance(layer, layers.Activation):
-        return getattr(layer.activation, "__name__", "") == "softmax"
-    return type(layer).__name__ == "Softmax" and getattr(layer, "axis", None) in (-1, 1)
+    is_usual = type(layer).__name__ == "Softmax" and getattr(layer, "axis", None) in (-1, 1)
+    return is_usual or _activates_by(layer, "softmax")
+
+
+def _activates_by(layer: Any, name: str) -> bool:
+    return isinstance(layer, layers.Activation) and getattr(layer.activation, "__name__", "") == name
 
 
 def _last_of(network: keras.Model) -> tuple[Any, Any]:
@@ -268,7 +289,12 @@ def _check_answers(model: keras.Model, network: keras.Model, shape: tuple[int, i
     """Refuse a network that answers otherwise than the one that it was made of."""
     images = np.random.default_rng(0).integers(0, 256, (2, *shape), dtype=np.uint8)
     given = images if model.inputs[0].dtype == "uint8" else images.astype(np.float32)
-    expected, answers = (_answers(one, batch) for one, batch in ((model, given), (network, images)))
+    try:
+        expected, answers = (_answers(one, batch) for one, batch in ((model, given), (network, images)))
+    except Exception as error:
+        raise _refused(
+            f"fails on images of {model.inputs[0].dtype} ({_first_line(error)}). It has to answer model(images)."
+        ) from error
     if not np.isfinite(expected).all():
         raise _refused("its answers to images of 0 to 255 are no finite numbers. Scale these inside: Rescaling(1/255).")
     if is_stripped:
