@@ -39,6 +39,18 @@ def test_the_temperature_is_kept_with_its_images_its_groups_and_how_far_it_may_b
     assert (told["class_scaling"]["is_chosen"], told["class_scaling"]["factors"]) == (False, [])
 
 
+def test_logits_far_apart_leave_an_interval_of_finite_numbers() -> None:
+    draw = np.random.default_rng(0)
+    logits = draw.normal(scale=1e6, size=(30, 3)).astype(np.float32)
+    labels, ids = draw.integers(0, 3, 30), [str(row) for row in range(30)]
+    rows = Predictions.of(ids, logits, class_names=("a", "b", "c"), temperature=20.0, labels=labels)
+    found = calibration_of(rows, REFUSED)
+    assert found.log_deviation is not None
+    assert found.log_deviation > 400, "or the exponential does not overflow"
+    assert plain_calibration(found)["temperature_interval"] == pytest.approx([20 / 400, 20 * 400])
+    assert "95 % interval 0.050 to 8000.000" in calibration_section(found)
+
+
 def test_without_calibration_images_nothing_is_known_of_the_temperature() -> None:
     rows = rows_of(3).take(np.empty(0, np.int64))
     found = calibration_of(rows, REFUSED)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sightline.metrics.calibration.scaling import ScalingChoice
+from sightline.metrics.calibration.temperature import HIGHEST_TEMPERATURE, LOWEST_TEMPERATURE
 from sightline.metrics.grouped import num_groups
 from sightline.metrics.intervals import USUAL_LEVEL, normal_quantile
 from sightline.records import Predictions
@@ -38,7 +39,9 @@ class Calibration:
         """Of the temperature, at 95 %."""
         if self.log_deviation is None:
             return None
-        spread = math.exp(normal_quantile(USUAL_LEVEL) * self.log_deviation)
+        # Nothing is farther off than one end of all temperatures from the other.
+        most = math.log(HIGHEST_TEMPERATURE / LOWEST_TEMPERATURE)
+        spread = math.exp(min(normal_quantile(USUAL_LEVEL) * self.log_deviation, most))
         return self.temperature / spread, self.temperature * spread
 
 
