@@ -107,3 +107,22 @@ def test_a_layer_that_is_called_on_several_sizes_is_left_to_keras_where_it_lies_
     draw = np.random.default_rng(0)
     images = [draw.normal(size=(3, side, side, 2)).astype(np.float32) for side in (4, 5)]
     np.testing.assert_allclose(np.asarray(faster(images)), np.asarray(network(images)), rtol=1e-4, atol=1e-5)
+
+
+@on_tensorflow
+@pytest.mark.parametrize("kind", ["convolution", "normalization"])
+def test_what_a_layer_adds_to_the_loss_by_its_answers_is_added(kind: str) -> None:
+    regularizer = keras.regularizers.L2(0.1)
+    inputs = keras.Input((4, 4, 2))
+    if kind == "convolution":
+        tensor = keras.layers.Conv2D(3, 4, activity_regularizer=regularizer)(inputs)
+    else:
+        tensor = keras.layers.BatchNormalization(activity_regularizer=regularizer)(inputs)
+    network = keras.Model(inputs, keras.layers.Flatten()(tensor))
+    images = np.random.default_rng(0).normal(size=(3, 4, 4, 2)).astype(np.float32)
+    added = []
+    for model in (network, with_faster_layers(network)):
+        model(images, training=True)
+        added.append([float(loss) for loss in model.losses])
+    assert added[0] == pytest.approx(added[1])
+    assert added[0][0] > 0

@@ -143,6 +143,8 @@ def with_faster_layers(network: keras.Model) -> keras.Model:
 
 def _faster(layer: layers.Layer, images: Any = None) -> type[layers.Layer] | None:
     """What does the same in less time on some images, or on those that the layer is called on first; None: nothing."""
+    if getattr(layer, "activity_regularizer", None) is not None:
+        return None  # Keras adds that to the loss where it calls the layer itself
     if _is_fusible(layer):
         return FusedNormalization
     return WholeImageConvolution if _covers_its_image(layer, images) else None
