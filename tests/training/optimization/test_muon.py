@@ -47,8 +47,14 @@ def test_what_has_no_directions_learns_by_adamw(shape: tuple[int, ...]) -> None:
     np.testing.assert_allclose(steps(muon(), shape), steps(usual, shape), rtol=1e-4, atol=1e-6)
 
 
+def test_what_is_no_kernel_is_no_matrix() -> None:
+    usual = keras.optimizers.AdamW(0.01, weight_decay=DECAY)
+    slopes = {"shape": (4, 4, 6), "name": "alpha"}
+    np.testing.assert_allclose(steps(muon(), **slopes), steps(usual, **slopes), rtol=1e-4, atol=1e-6)
+
+
 def test_a_step_turns_into_every_direction_alike() -> None:
-    weight = keras.Variable(np.zeros((3, 3, 2, 4), np.float32))
+    weight = keras.Variable(np.zeros((3, 3, 2, 4), np.float32), name="kernel")
     gradient = np.random.default_rng(0).normal(size=weight.shape).astype(np.float32) * np.float32([30, 1, 1, 0.3])
     muon(1.0, weight_decay=0).apply([keras.ops.convert_to_tensor(gradient)], [weight])
     lengths = np.linalg.svd(np.asarray(weight).reshape(18, 4), compute_uv=False)

@@ -52,8 +52,9 @@ def build_optimizer(
 class Muon(keras.optimizers.Muon):  # type: ignore[misc]  # Keras carries no annotations
     """Keras' Muon, which takes kernels of convolutions for the matrices that they are: what they see by filters.
 
-    Keras' own leaves them to AdamW, as both do with biases and with the layer of the logits. Of a convolution, its
-    learning rate and weight decay are AdamW's, by Keras' scale of the steps.
+    Keras' own leaves them to AdamW, as both do with biases and with the layer of the logits. What is no kernel, such as
+    the slopes of a `PReLU`, one a pixel and channel, is no matrix either. Of a convolution, its learning rate and
+    weight decay are AdamW's, by Keras' scale of the steps.
 
     Source:
         Jordan et al., Muon (2024), https://kellerjordan.github.io/posts/muon; the scale: Liu et al., arXiv 2502.16982.
@@ -61,7 +62,8 @@ class Muon(keras.optimizers.Muon):  # type: ignore[misc]  # Keras carries no ann
 
     def _should_use_adamw(self, variable: Any) -> bool:
         # A kernel with a single filter, such as a depthwise one, has no directions to be told apart.
-        is_matrix = len(variable.shape) > 1 and min(_matrix_shape(variable)) > 1
+        is_kernel = "kernel" in variable.name and len(variable.shape) > 1
+        is_matrix = is_kernel and min(_matrix_shape(variable)) > 1
         return not is_matrix or "embedding" in variable.path or variable.path.split("/")[-2:-1] == ["logits"]
 
     def _muon_update_step(self, gradient: Any, variable: Any, lr: Any, m: Any) -> None:  # as Keras calls it
