@@ -79,6 +79,20 @@ def test_the_run_is_judged_again_on_the_same_images(kept):
     assert sightline.mistakes(kept).about_images == ""
 
 
+def test_where_the_run_before_is_gone_it_is_said_what_it_was_for(kept, first, tmp_path):
+    shutil.move(first.path, tmp_path / "away")
+    try:
+        with pytest.raises(
+            InvalidSource, match=r"keeps classes by images of the run .*first, which cannot be opened: "
+        ):
+            sightline.evaluate(kept.bundle)
+        assert "keeps classes by images of the run" in sightline.mistakes(kept).about_images
+        named = json.loads((kept.bundle.path / "metrics.json").read_text())["source"]["typed"]
+        assert 0 < sightline.evaluate(kept.bundle, named).num_images < kept.evaluation.num_images
+    finally:
+        shutil.move(tmp_path / "away", first.path)
+
+
 def test_a_run_that_kept_classes_hands_them_on_with_its_own(kept, tmp_path):
     source = photographs(tmp_path / "newest", ("light",), seed=5)
     third = sightline.train(source, start=kept, keep_classes=True, out=tmp_path / "third", mode="quiet")

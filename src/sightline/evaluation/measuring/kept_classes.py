@@ -71,9 +71,21 @@ def joined_splits(listed: str | None, kept: str) -> str | None:
 
 
 def with_images_kept(bundle: Bundle, dataset: Dataset) -> Dataset:
-    """The source that a bundle was trained on, with the images of another run by which it kept classes."""
+    """The source that a bundle was trained on, with the images of another run by which it kept classes.
+
+    Raises:
+        InvalidSource: that run is gone, or its images are gone or others.
+    """
     kept = bundle.metrics.get("source", {}).get("kept")
-    return with_kept_classes(dataset, Path(kept))[0] if kept else dataset
+    if not kept:
+        return dataset
+    try:
+        return with_kept_classes(dataset, Path(kept))[0]
+    except SightlineError as error:
+        raise InvalidSource(
+            f"{bundle.path}: keeps classes by images of the run {printable(kept)}, which cannot be opened: {error} Put "
+            "that run and its images back, or name the images."
+        ) from error
 
 
 def learned_source(bundle: Bundle, named: Any = None) -> Dataset:
