@@ -71,11 +71,7 @@ def joined_splits(listed: str | None, kept: str) -> str | None:
 
 
 def with_images_kept(bundle: Bundle, dataset: Dataset) -> Dataset:
-    """The source that a bundle was trained on, with the images of another run by which it kept classes.
-
-    Raises:
-        InvalidSource: that run is gone, or its images are gone or others.
-    """
+    """The source that a bundle was trained on, with the images of another run by which it kept classes."""
     kept = bundle.metrics.get("source", {}).get("kept")
     if not kept:
         return dataset
