@@ -33,6 +33,7 @@ from sightline.cli.main import main
 sys.exit(main(["train", "--json", *sys.argv[1:]]))
 """
 SHORT = ("--epochs", 2, "--model", "lenet5")
+AS_THE_TINY_RUN = ("--set", "optimizer.name=adamw")
 # What the documentation promises of `sightline train --json`.
 PROMISED = {
     "run",
@@ -66,7 +67,7 @@ def other_process(small_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     settings = {"floatx": "float16", "epsilon": 0.01, "image_data_format": "channels_first", "backend": "numpy"}
     (home / "keras.json").write_text(json.dumps(settings))
     done = subprocess.run(
-        [sys.executable, "-c", TRAIN, str(small_npz), "--out", str(out), *map(str, SHORT)],
+        [sys.executable, "-c", TRAIN, str(small_npz), "--out", str(out), *map(str, SHORT), *AS_THE_TINY_RUN],
         env={**os.environ, "KERAS_HOME": str(home)},
         capture_output=True,
         text=True,
@@ -160,7 +161,8 @@ def test_a_run_keeps_what_was_settled_of_the_recipe_that_was_asked_for_and_why(t
     kept = json.loads((tiny_run.path / "resolution.json").read_text())
     assert kept[0] == {"key": "data.image_size", "asked": "auto", "settled": 28, "reason": "the source has 28x28"}
     recorded = sightline.recipe(tiny_run.path / "recipe.json")
-    asked = sightline.recipe("fast", {"model.name": "lenet5", "training.epochs": 2})
+    keys = {"model.name": "lenet5", "training.epochs": 2, "optimizer.name": "adamw"}
+    asked = sightline.recipe("fast", keys)
     assert asked.changed({change["key"]: change["settled"] for change in kept}) == recorded
 
 
