@@ -53,6 +53,13 @@ def sent(server: Any, content: bytes) -> socket.socket:
     return client
 
 
+def encrypted(server: Any, certificate: tuple[Path, Path]) -> ssl.SSLSocket:
+    """A connection over TLS."""
+    trusting = ssl.create_default_context(cafile=str(certificate[0]))
+    plain = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+    return trusting.wrap_socket(plain, server_hostname="localhost")
+
+
 def received(client: socket.socket) -> bytes:
     """All that comes until the server hangs up."""
     told = b""
@@ -348,10 +355,8 @@ def test_a_server_stops_while_who_was_refused_over_tls_is_not_read_from(
 ) -> None:
     monkeypatch.setattr(connections, "SECONDS_UNTIL_AGAIN", 60.0)
     server = start_server(make_bundle(), tls=certificate)
-    trusting = ssl.create_default_context(cafile=str(certificate[0]))
     with full(server):
-        plain = socket.create_connection(("127.0.0.1", server.port), timeout=20)
-        with trusting.wrap_socket(plain, server_hostname="localhost") as client:
+        with encrypted(server, certificate) as client:
             client.sendall(HEAD % (3, b"") + b"abc")
             assert client.recv(65536).startswith(b"HTTP/1.1 503 ")
         # Whether it left is not seen before it is read from again.
@@ -366,13 +371,8 @@ def test_a_server_stops_while_others_keep_connections_over_tls(
 ) -> None:
     monkeypatch.setattr(connections, "_MOST_SECONDS_UNREAD", 0.2)
     server = start_server(make_bundle(), tls=certificate)
-    trusting = ssl.create_default_context(cafile=str(certificate[0]))
-
-    def opened() -> ssl.SSLSocket:
-        plain = socket.create_connection(("127.0.0.1", server.port), timeout=20)
-        return trusting.wrap_socket(plain, server_hostname="localhost")
-
-    with opened() as client, opened() as refused, opened() as closed:
+    clients = (encrypted(server, certificate) for _ in range(3))
+    with next(clients) as client, next(clients) as refused, next(clients) as closed:
         client.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
         with full(server):

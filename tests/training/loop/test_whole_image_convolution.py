@@ -13,7 +13,6 @@ from sightline.configuration.schema import ModelRecipe  # noqa: E402  # as above
 from sightline.networks.building import build_network  # noqa: E402  # the backend is chosen first
 from sightline.training.loop.network import (  # noqa: E402  # as above
     WholeImageConvolution,
-    dtype_policy,  # as above
     with_faster_layers,
 )
 
@@ -40,33 +39,6 @@ def test_one_image_by_hand() -> None:
     image = np.array([1.0, 2.0, 4.0, 8.0], np.float32).reshape(1, 2, 2, 1)
     usual.build(image.shape)
     assert float(np.asarray(WholeImageConvolution(usual)(image)).squeeze()) == 16.0
-
-
-def learned(*, faster: bool, name: str = "lenet5", policy: str = "float32") -> tuple[list[np.ndarray], np.ndarray]:
-    """Weights and answers of a network after six steps."""
-    keras.utils.set_random_seed(5)
-    draw = np.random.default_rng(5)
-    images, labels = draw.integers(0, 256, (96, 28, 28, 1), dtype=np.uint8), draw.integers(0, 3, 96)
-    with dtype_policy(policy):
-        network = build_network((28, 28, 1), 3, ModelRecipe(name=name))
-        model = with_faster_layers(network) if faster else network
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer=keras.optimizers.SGD(0.05), loss=loss, jit_compile=False)
-    model.fit(images, labels, batch_size=16, shuffle=False, verbose=0)
-    return network.get_weights(), np.asarray(network(images[:8]))
-
-
-@on_tensorflow
-@pytest.mark.parametrize(
-    ("name", "policy", "tolerance"),
-    [("lenet5", "float32", 1e-4), ("lenet5-conv", "float32", 1e-4), ("lenet5", "mixed_bfloat16", 0.05)],
-)
-def test_six_steps_leave_the_weights_that_keras_own_layers_leave(name: str, policy: str, tolerance: float) -> None:
-    expected, expected_logits = learned(faster=False, name=name, policy=policy)
-    weights, logits = learned(faster=True, name=name, policy=policy)
-    for index, one, other in zip(range(len(weights)), weights, expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance, err_msg=f"weight {index}")
-    np.testing.assert_allclose(logits, expected_logits, rtol=10 * tolerance, atol=10 * tolerance)
 
 
 @on_tensorflow

@@ -27,8 +27,8 @@ _PAGE = ("/", "/page/")
 # Pages of other sites are told why they were refused by who stands before the door.
 _NOT_AT_ONCE = (b"origin", b"expect")
 _MOST_BYTES_AT_ONCE = 64 * 1024
-# Stands in the scope of a request that is counted, and did not come to the gate yet.
-_COMING = "sightline_coming"
+# Who asks stands in the scope of a request that is on its way to the gate.
+_SENDER = "sightline_sender"
 
 
 class Door:
@@ -52,6 +52,8 @@ class Door:
 
     def sender(self, request: Request) -> str:
         """Who asks; a Refusal, 421 or 401, where the server is not called so, or a key is missing."""
+        if (known := request.scope.get(_SENDER)) is not None:
+            return str(known)
         path = request.scope["path"]
         self._check_host(request)
         is_page = request.method in ("GET", "HEAD") and (path == _PAGE[0] or path.startswith(_PAGE[1]))
@@ -80,13 +82,12 @@ class Door:
         """Count a request that goes to the gate, until it comes there; whoever will be refused there takes no place."""
         if scope["method"] == "POST":
             with contextlib.suppress(Refusal):
-                self.sender(Request(scope))
-                scope[_COMING] = True
+                scope[_SENDER] = self.sender(Request(scope))
                 self._num_coming += 1
 
     def meet(self, scope: Scope) -> None:
         """It came to the gate."""
-        self._num_coming -= scope.pop(_COMING, False)
+        self._num_coming -= _SENDER in scope
 
     def turn_away(self, scope: Scope) -> Response | None:
         """The answer to a POST while there is no place; None where it has to go the whole way.
