@@ -95,8 +95,8 @@ def predict_into(  # noqa: PLR0913  # each is an option of the command line, and
 
     Args:
         bundle: a bundle or a run, or its folder.
-        images: files, folders, which are searched to the bottom, tables of paths (.csv, .tsv, .parquet) and archives
-            (.zip, .tar); one of them, or several in a list.
+        images: files, folders, which are searched to the bottom, tables of paths (.csv, .tsv, .parquet), archives
+            (.zip, .tar) and tar shards (a folder of them, or a list in braces); one of them, or several in a list.
         out: the file: .csv, .jsonl (a JSON object a line) or .parquet.
         top: how many classes a row names.
         invert: turn light into dark first.

@@ -76,13 +76,14 @@ class Store(abc.ABC):
     """Images that lie encoded somewhere, one a row, and nothing of them in memory; each kind of source reads its own.
 
     Attributes:
-        names: (num_images,) paths inside the source, "/" between their parts; the name of a row in messages.
+        names: (num_images,) paths inside the source, "/" between their parts; the name of a row in messages. A kind of
+            many rows may hold them packed, with a `take` of their own.
         num_bytes: (num_images,) int64, size of each encoded image.
         arrivals: (num_images,) int64, grows with the order in which the images came: time of last change in
             nanoseconds for a folder, position in a table or an archive.
     """
 
-    names: tuple[str, ...]
+    names: Sequence[str]
     num_bytes: NDArray[np.int64]
     arrivals: NDArray[np.int64]
 
@@ -112,7 +113,8 @@ class Store(abc.ABC):
 
     def take(self, rows: NDArray[np.int64]) -> Self:
         """The same for some of the rows; a kind with columns of its own takes of them, too."""
-        names = tuple(self.names[row] for row in rows.tolist())
+        packed = getattr(self.names, "take", None)
+        names = tuple(self.names[row] for row in rows.tolist()) if packed is None else packed(rows)
         return replace(self, names=names, num_bytes=self.num_bytes[rows], arrivals=self.arrivals[rows])
 
     def __len__(self) -> int:

@@ -76,7 +76,7 @@ def predict_options(parser: ArgumentParser) -> None:
         nargs="+",
         metavar="images",
         help="files; folders, which are searched to the bottom; a table of paths (.csv, .tsv, .parquet); an archive "
-        "(.zip, .tar)",
+        "(.zip, .tar); tar shards: a folder of them, or a list in braces",
     )
     parser.add_argument("--top", type=int, default=3, metavar="K", help="how many classes to name (default: 3)")
     parser.add_argument("--invert", action="store_true", help="turn light into dark first")
@@ -109,7 +109,7 @@ def predict(arguments: Namespace) -> int:
     from sightline.bundles.prediction import say_promises
     from sightline.bundles.trust.details import Asked, detail_makers
     from sightline.data.sources.loading import named_columns
-    from sightline.deployment.bulk.images import bulk_images
+    from sightline.deployment.bulk.images import bulk_images, stands_for_many
     from sightline.deployment.bulk.step import step_of
 
     bundle = load_bundle(arguments.bundle)
@@ -120,7 +120,7 @@ def predict(arguments: Namespace) -> int:
     told = {"top": arguments.top, "with_probabilities": arguments.probabilities, "invert": arguments.invert}
     step = step_of(bundle, asked, **told)
     table = _table(arguments, bundle, step, makers)
-    check_there(arguments.images)
+    check_there(name for name in arguments.images if not stands_for_many(name))
     with reporting(arguments.mode):
         images = bulk_images(arguments.images, columns=named_columns(arguments.column))
         say_promises(makers)

@@ -20,6 +20,17 @@ from sightline.data.sources.local import archives, tables
 from sightline.data.sources.local.archives import read_archive
 from sightline.data.sources.local.arrays import ARRAY_KEYS, assemble, from_arrays, read_npz
 from sightline.data.sources.local.folders import read_folder
+from sightline.data.sources.local.shard_members import is_shard
+from sightline.data.sources.local.shards import (
+    SHARD_SUFFIX,
+    Shards,
+    files_in,
+    is_list,
+    one_shard,
+    read_shards,
+    shards_in,
+    shards_listed,
+)
 from sightline.data.sources.local.tables import Columns, is_frame, read_table
 from sightline.errors import InvalidSource, InvalidValue, OneClassOnly, UnknownName, closest, pick
 from sightline.records import Dataset, Store
@@ -39,7 +50,9 @@ def load(
     Args:
         source: a folder with a sub-folder a class, or with such folders under `train/`,
             `validation/` and `test/`; a table of paths and labels (.csv, .tsv, .parquet, a pandas
-            frame); a .zip or .tar laid out as a folder is; a name from `sightline.datasets()`;
+            frame); a .zip or .tar laid out as a folder is; tar shards of samples, `key.jpg` beside `key.cls`,
+            `key.json` or `key.txt`, as a folder of them, a list in braces (train-{000..099}.tar) or one;
+            a name from `sightline.datasets()`;
             an `.npz` file with `x_train, y_train,
             x_test, y_test` as Keras has it (and `class_names`, if you like); the same keys
             in a mapping, where the test pair may be left out; or a Dataset, handed on.
@@ -108,14 +121,16 @@ class SourceKind:
         fits: whether a path is of it, by its name or by being a folder; nothing is opened.
         read: opens it.
         holds_files: False where it holds pixels, which are drawn at random and learned from by another recipe.
-        has_columns: whether `columns` say something to it.
+        has_columns: whether `columns` say something to a path of it.
+        is_list: True where the path is no single file or folder, but stands for several.
     """
 
     words: str
     fits: Callable[[Path], bool]
     read: Callable[[Path, Opening], Dataset]
     holds_files: bool = True
-    has_columns: bool = False
+    has_columns: Callable[[Path], bool] = lambda _: False
+    is_list: bool = False
 
 
 def _read_npz(path: Path, how: Opening) -> Dataset:
@@ -127,23 +142,57 @@ def _ending(*suffixes: str) -> Callable[[Path], bool]:
     return lambda path: path.name.lower().endswith(suffixes)
 
 
+def _read_shards(shards: Shards, how: Opening) -> Dataset:
+    return read_shards(shards, columns=how.columns, name=how.name, class_names=how.class_names)
+
+
+def _is_shard(path: Path) -> bool:
+    return path.name.lower().endswith(SHARD_SUFFIX) and is_shard(path)
+
+
+def _read_archive(path: Path, how: Opening) -> Dataset:
+    """One tar may be a shard of samples or a folder that was packed; its first members tell."""
+    if _is_shard(path):
+        return _read_shards(one_shard(path), how)
+    return read_archive(path, label_from=how.label_from, name=how.name, class_names=how.class_names)
+
+
+def _is_folder_of_files(path: Path) -> bool:
+    # Path's own raises inside a folder that may not be entered.
+    return os.path.isdir(path) and not files_in(path, SHARD_SUFFIX)  # noqa: PTH112
+
+
 # The first that fits counts: a folder may be called as archives are.
 SOURCE_KINDS: tuple[SourceKind, ...] = (
     SourceKind(
         "a folder with a sub-folder a class",
-        os.path.isdir,  # Path's own raises inside a folder that may not be entered
+        _is_folder_of_files,
         lambda path, how: read_folder(path, label_from=how.label_from, name=how.name, class_names=how.class_names),
+    ),
+    SourceKind(
+        "a folder of tar shards",
+        lambda path: bool(files_in(path, SHARD_SUFFIX)),
+        lambda path, how: _read_shards(shards_in(path), how),
+        has_columns=lambda _: True,
+    ),
+    SourceKind(
+        "a list of tar shards in braces (train-{000..099}.tar)",
+        lambda path: is_list(path, SHARD_SUFFIX),
+        lambda path, how: _read_shards(shards_listed(str(path)), how),
+        has_columns=lambda _: True,
+        is_list=True,
     ),
     SourceKind(
         f"a table ({', '.join(tables.TABLE_SUFFIXES)})",
         _ending(*tables.TABLE_SUFFIXES),
         lambda path, how: read_table(path, columns=how.columns, name=how.name, class_names=how.class_names),
-        has_columns=True,
+        has_columns=lambda _: True,
     ),
     SourceKind(
         "an archive (.zip, .tar)",
         _ending(*archives.ARCHIVE_SUFFIXES),
-        lambda path, how: read_archive(path, label_from=how.label_from, name=how.name, class_names=how.class_names),
+        _read_archive,
+        has_columns=_is_shard,
     ),
     SourceKind(f"an .npz file with {', '.join(ARRAY_KEYS)}", _ending(".npz"), _read_npz, holds_files=False),
 )
@@ -158,7 +207,7 @@ def is_table(source: Any) -> bool:
     if not isinstance(source, str | Path):
         return is_frame(source)
     kind = _kind_of(source)
-    return kind is not None and kind.has_columns
+    return kind is not None and kind.has_columns(Path(source))
 
 
 def open_as_recipe_says(source: Any, data: DataRecipe) -> Dataset:
@@ -215,6 +264,9 @@ def holds_files(source: Any) -> bool:
 
 
 def _from_path(path: Path, how: Opening) -> Dataset:
+    listed = _kind_of(path)
+    if listed is not None and listed.is_list:
+        return listed.read(path, how)
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a zero byte

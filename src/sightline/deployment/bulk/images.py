@@ -13,7 +13,18 @@ import numpy as np
 from sightline.bundles.answers.tables import file_stamp
 from sightline.bundles.given_images import find_images
 from sightline.data.sources.local.archives import ARCHIVE_SUFFIXES, members_of
+from sightline.data.sources.local.shard_members import is_shard
+from sightline.data.sources.local.shards import (
+    SHARD_SUFFIX,
+    files_in,
+    images_of,
+    is_list,
+    one_shard,
+    shards_in,
+    shards_listed,
+)
 from sightline.data.sources.local.tables import TABLE_SUFFIXES, Columns, paths_in_table
+from sightline.data.storage.blobs import BlobStore
 from sightline.data.storage.stores import ArchiveStore, FolderStore
 from sightline.records import Store
 from sightline.system.progress import reporter
@@ -46,6 +57,8 @@ class Piece:
         """Size and time of the file that an image lies in."""
         if isinstance(self.store, FolderStore):
             return file_stamp(self.store.place / self.store.names[row])
+        if isinstance(self.store, BlobStore):
+            return self.store.stamp(row)
         return file_stamp(self.store.place if isinstance(self.store, ArchiveStore) else self.names[row])
 
 
@@ -108,21 +121,35 @@ def bulk_images(names: Sequence[str | Path], *, columns: Columns | None = None) 
     return BulkImages(tuple(pieces))
 
 
+def stands_for_many(name: str | Path) -> bool:
+    """Whether a name is no path, but is opened all the same: a list in braces."""
+    return is_list(name, SHARD_SUFFIX)
+
+
 def _files(names: Sequence[str | Path]) -> list[Piece]:
     return [Piece(find_images(names))] if names else []
 
 
 def _opener(path: Path, columns: Columns | None) -> Callable[[], Piece] | None:
     ending = path.name.lower()
+    if is_list(path, SHARD_SUFFIX):
+        return lambda: _of_store(images_of(shards_listed(str(path))))
+    if path.is_dir() and files_in(path, SHARD_SUFFIX):
+        return lambda: _of_store(images_of(shards_in(path)))
     if path.is_dir() or not path.is_file():
         return None
+    if ending.endswith(SHARD_SUFFIX) and is_shard(path):
+        return lambda: _of_store(images_of(one_shard(path)))
     if ending.endswith(TABLE_SUFFIXES):
         return functools.partial(_of_table, path, columns)
     return functools.partial(_of_archive, path) if ending.endswith(ARCHIVE_SUFFIXES) else None
 
 
 def _of_table(path: Path, columns: Columns | None) -> Piece:
-    store = paths_in_table(path, columns=columns)
+    return _of_store(paths_in_table(path, columns=columns))
+
+
+def _of_store(store: Store) -> Piece:
     return Piece(store.names, store)
 
 

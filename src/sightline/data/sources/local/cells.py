@@ -120,18 +120,19 @@ def _from_parquet(path: Path, typed: str) -> Cells:
 
 
 def _from_columns(headers: list[str], columns: list[list[Any]]) -> Cells:
-    rows = [[_text(value) for value in row] for row in zip(*columns, strict=True)]
+    rows = [[cell_text(value) for value in row] for row in zip(*columns, strict=True)]
     # Counted as a spreadsheet shows them, where the header is the first line.
     return Cells(tuple(headers), rows, [f"line {number}" for number in range(2, len(rows) + 2)])
 
 
-def _text(value: Any) -> str:
+def cell_text(value: Any) -> str:
+    """A value as a cell of text; "" for none."""
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace").strip()
     if isinstance(value, Sequence) or hasattr(value, "tolist"):
-        return repr(list(value)) if isinstance(value, Sequence) else _text(value.tolist())
+        return repr(list(value)) if isinstance(value, Sequence) else cell_text(value.tolist())
     if isinstance(value, float):
         # A column of whole numbers with a gap comes as floats.
         return "" if math.isnan(value) else str(int(value)) if value.is_integer() else str(value)
