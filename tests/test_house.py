@@ -72,9 +72,14 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("configuration", "names networks values consistency schema recipes"),),
     (Room("metrics", "figures"),),
     (Room("data/decoding", "formats tiff jpeg jpeg2000 netpbm containers transforms decoder"),),
-    (Room("data/storage", "listing packed_names archive_members stores blobs kept_rows"),),
+    (Room("data/storage", "listing packed_names archive_members stores blobs parquet_rows kept_rows"),),
     (Room("data/sources", "assembly joining levels layout"),),
-    (Room("data/sources/local", "folders archives cells tables arrays shard_members shard_index shards"),),
+    (
+        Room(
+            "data/sources/local",
+            "folders archives cells tables arrays large_files shard_members shard_index shards parquet",
+        ),
+    ),
     (Room("data/sources", "catalog builtin downloads loading", keras_on_use_in="downloads"),),  # keras.datasets
     (Room("data/duplicates", "fingerprints alignment candidates search"),),
     (Room("data/inputs", "input_spec pixels properties reading isolation"),),

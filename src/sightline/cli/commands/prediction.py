@@ -76,7 +76,7 @@ def predict_options(parser: ArgumentParser) -> None:
         nargs="+",
         metavar="images",
         help="files; folders, which are searched to the bottom; a table of paths (.csv, .tsv, .parquet); an archive "
-        "(.zip, .tar); tar shards: a folder of them, or a list in braces",
+        "(.zip, .tar); tar shards or Parquet files of images: a folder of them, or a list in braces",
     )
     parser.add_argument("--top", type=int, default=3, metavar="K", help="how many classes to name (default: 3)")
     parser.add_argument("--invert", action="store_true", help="turn light into dark first")

@@ -20,17 +20,10 @@ from sightline.data.sources.local import archives, tables
 from sightline.data.sources.local.archives import read_archive
 from sightline.data.sources.local.arrays import ARRAY_KEYS, assemble, from_arrays, read_npz
 from sightline.data.sources.local.folders import read_folder
+from sightline.data.sources.local.large_files import LargeFiles, files_in, in_folder, is_list, listed, single
+from sightline.data.sources.local.parquet import PARQUET_SUFFIX, holds_images, read_parquet
 from sightline.data.sources.local.shard_members import is_shard
-from sightline.data.sources.local.shards import (
-    SHARD_SUFFIX,
-    Shards,
-    files_in,
-    is_list,
-    one_shard,
-    read_shards,
-    shards_in,
-    shards_listed,
-)
+from sightline.data.sources.local.shards import SHARD_SUFFIX, read_shards
 from sightline.data.sources.local.tables import Columns, is_frame, read_table
 from sightline.errors import InvalidSource, InvalidValue, OneClassOnly, UnknownName, closest, pick
 from sightline.records import Dataset, Store
@@ -51,8 +44,8 @@ def load(
         source: a folder with a sub-folder a class, or with such folders under `train/`,
             `validation/` and `test/`; a table of paths and labels (.csv, .tsv, .parquet, a pandas
             frame); a .zip or .tar laid out as a folder is; tar shards of samples, `key.jpg` beside `key.cls`,
-            `key.json` or `key.txt`, as a folder of them, a list in braces (train-{000..099}.tar) or one;
-            a name from `sightline.datasets()`;
+            `key.json` or `key.txt`, as a folder of them, a list in braces (train-{000..099}.tar) or one; Parquet
+            files whose rows hold the images, likewise; a name from `sightline.datasets()`;
             an `.npz` file with `x_train, y_train,
             x_test, y_test` as Keras has it (and `class_names`, if you like); the same keys
             in a mapping, where the test pair may be left out; or a Dataset, handed on.
@@ -142,8 +135,8 @@ def _ending(*suffixes: str) -> Callable[[Path], bool]:
     return lambda path: path.name.lower().endswith(suffixes)
 
 
-def _read_shards(shards: Shards, how: Opening) -> Dataset:
-    return read_shards(shards, columns=how.columns, name=how.name, class_names=how.class_names)
+def _read_shards(files: LargeFiles, how: Opening) -> Dataset:
+    return read_shards(files, columns=how.columns, name=how.name, class_names=how.class_names)
 
 
 def _is_shard(path: Path) -> bool:
@@ -153,13 +146,25 @@ def _is_shard(path: Path) -> bool:
 def _read_archive(path: Path, how: Opening) -> Dataset:
     """One tar may be a shard of samples or a folder that was packed; its first members tell."""
     if _is_shard(path):
-        return _read_shards(one_shard(path), how)
+        return _read_shards(single(path), how)
     return read_archive(path, label_from=how.label_from, name=how.name, class_names=how.class_names)
+
+
+def _read_parquet(files: LargeFiles, how: Opening) -> Dataset:
+    return read_parquet(files, columns=how.columns, name=how.name, class_names=how.class_names)
+
+
+def _read_table(path: Path, how: Opening) -> Dataset:
+    """A Parquet file may hold the images themselves."""
+    if path.name.lower().endswith(PARQUET_SUFFIX) and holds_images(single(path), columns=how.columns):
+        return _read_parquet(single(path), how)
+    return read_table(path, columns=how.columns, name=how.name, class_names=how.class_names)
 
 
 def _is_folder_of_files(path: Path) -> bool:
     # Path's own raises inside a folder that may not be entered.
-    return os.path.isdir(path) and not files_in(path, SHARD_SUFFIX)  # noqa: PTH112
+    is_folder = os.path.isdir(path)  # noqa: PTH112
+    return is_folder and not any(files_in(path, suffix) for suffix in (SHARD_SUFFIX, PARQUET_SUFFIX))
 
 
 # The first that fits counts: a folder may be called as archives are.
@@ -172,20 +177,33 @@ SOURCE_KINDS: tuple[SourceKind, ...] = (
     SourceKind(
         "a folder of tar shards",
         lambda path: bool(files_in(path, SHARD_SUFFIX)),
-        lambda path, how: _read_shards(shards_in(path), how),
+        lambda path, how: _read_shards(in_folder(path, SHARD_SUFFIX), how),
         has_columns=lambda _: True,
     ),
     SourceKind(
         "a list of tar shards in braces (train-{000..099}.tar)",
         lambda path: is_list(path, SHARD_SUFFIX),
-        lambda path, how: _read_shards(shards_listed(str(path)), how),
+        lambda path, how: _read_shards(listed(str(path)), how),
+        has_columns=lambda _: True,
+        is_list=True,
+    ),
+    SourceKind(
+        "a folder of Parquet files with images",
+        lambda path: bool(files_in(path, PARQUET_SUFFIX)),
+        lambda path, how: _read_parquet(in_folder(path, PARQUET_SUFFIX), how),
+        has_columns=lambda _: True,
+    ),
+    SourceKind(
+        "a list of them in braces",
+        lambda path: is_list(path, PARQUET_SUFFIX),
+        lambda path, how: _read_parquet(listed(str(path)), how),
         has_columns=lambda _: True,
         is_list=True,
     ),
     SourceKind(
         f"a table ({', '.join(tables.TABLE_SUFFIXES)})",
         _ending(*tables.TABLE_SUFFIXES),
-        lambda path, how: read_table(path, columns=how.columns, name=how.name, class_names=how.class_names),
+        _read_table,
         has_columns=lambda _: True,
     ),
     SourceKind(

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.data.decoding.containers import read_bytes
 from sightline.data.storage.stores import status_of
 from sightline.errors import UnreadableImage
 from sightline.records import Store
@@ -46,6 +47,10 @@ class Blob(abc.ABC):
     @abc.abstractmethod
     def version(self) -> tuple[Any, ...] | None:
         """By what it is known again, and another one once it is written again; None where it is gone or changed."""
+
+    @abc.abstractmethod
+    def beside(self, path: str) -> bytes:
+        """All of a file that is named relative to it, as by a table."""
 
     @property
     @abc.abstractmethod
@@ -96,6 +101,10 @@ class FileBlob(Blob):
         except (OSError, ValueError):
             return None
         return (os.path.realpath(self.path), *found) if found[:2] == self.status[:2] else None
+
+    def beside(self, path: str) -> bytes:
+        """From the folder that it lies in."""
+        return read_bytes(Path(self.path).parent / path)
 
     @property
     def stamp(self) -> int:

@@ -13,16 +13,10 @@ import numpy as np
 from sightline.bundles.answers.tables import file_stamp
 from sightline.bundles.given_images import find_images
 from sightline.data.sources.local.archives import ARCHIVE_SUFFIXES, members_of
+from sightline.data.sources.local.large_files import LargeFiles, files_in, in_folder, is_list, listed, single
+from sightline.data.sources.local.parquet import PARQUET_SUFFIX, cells_of, holds_images
 from sightline.data.sources.local.shard_members import is_shard
-from sightline.data.sources.local.shards import (
-    SHARD_SUFFIX,
-    files_in,
-    images_of,
-    is_list,
-    one_shard,
-    shards_in,
-    shards_listed,
-)
+from sightline.data.sources.local.shards import SHARD_SUFFIX, images_of
 from sightline.data.sources.local.tables import TABLE_SUFFIXES, Columns, paths_in_table
 from sightline.data.storage.blobs import BlobStore
 from sightline.data.storage.stores import ArchiveStore, FolderStore
@@ -31,6 +25,8 @@ from sightline.system.progress import reporter
 from sightline.system.text import counted
 
 Stamp = list[int] | None
+# Endings of large files that hold many images each, and what opens all images of some of them.
+_READERS: dict[str, Callable[..., Store]] = {SHARD_SUFFIX: images_of, PARQUET_SUFFIX: cells_of}
 
 
 @dataclass(frozen=True)
@@ -123,7 +119,7 @@ def bulk_images(names: Sequence[str | Path], *, columns: Columns | None = None) 
 
 def stands_for_many(name: str | Path) -> bool:
     """Whether a name is no path, but is opened all the same: a list in braces."""
-    return is_list(name, SHARD_SUFFIX)
+    return is_list(name, *_READERS)
 
 
 def _files(names: Sequence[str | Path]) -> list[Piece]:
@@ -131,18 +127,34 @@ def _files(names: Sequence[str | Path]) -> list[Piece]:
 
 
 def _opener(path: Path, columns: Columns | None) -> Callable[[], Piece] | None:
-    ending = path.name.lower()
-    if is_list(path, SHARD_SUFFIX):
-        return lambda: _of_store(images_of(shards_listed(str(path))))
-    if path.is_dir() and files_in(path, SHARD_SUFFIX):
-        return lambda: _of_store(images_of(shards_in(path)))
+    if (files := _large_files(path, columns)) is not None:
+        return files
     if path.is_dir() or not path.is_file():
         return None
-    if ending.endswith(SHARD_SUFFIX) and is_shard(path):
-        return lambda: _of_store(images_of(one_shard(path)))
-    if ending.endswith(TABLE_SUFFIXES):
+    if path.name.lower().endswith(TABLE_SUFFIXES):
         return functools.partial(_of_table, path, columns)
-    return functools.partial(_of_archive, path) if ending.endswith(ARCHIVE_SUFFIXES) else None
+    return functools.partial(_of_archive, path) if path.name.lower().endswith(ARCHIVE_SUFFIXES) else None
+
+
+def _large_files(path: Path, columns: Columns | None) -> Callable[[], Piece] | None:
+    """What opens large files that hold many images each: those of a list or of a folder, or a single one."""
+    for suffix, read in _READERS.items():
+        opened = functools.partial(_of_large_files, read, columns)
+        if is_list(path, suffix):
+            return functools.partial(opened, lambda: listed(str(path)))
+        if path.is_dir() and files_in(path, suffix):
+            return functools.partial(opened, functools.partial(in_folder, path, suffix))
+        if path.name.lower().endswith(suffix) and path.is_file() and _is_one(path, suffix, columns):
+            return functools.partial(opened, lambda: single(path))
+    return None
+
+
+def _is_one(path: Path, suffix: str, columns: Columns | None) -> bool:
+    return is_shard(path) if suffix == SHARD_SUFFIX else holds_images(single(path), columns=columns)
+
+
+def _of_large_files(read: Callable[..., Store], columns: Columns | None, find: Callable[[], LargeFiles]) -> Piece:
+    return _of_store(read(find(), columns=columns))
 
 
 def _of_table(path: Path, columns: Columns | None) -> Piece:

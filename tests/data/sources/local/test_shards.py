@@ -15,8 +15,8 @@ from PIL import Image
 
 import sightline
 from sightline.data.sources.local import shard_index
+from sightline.data.sources.local.large_files import expand_braces
 from sightline.data.sources.local.shard_members import REPEATED
-from sightline.data.sources.local.shards import expand_braces
 from sightline.data.storage.stores import decode_row
 from sightline.deployment.bulk.images import bulk_images
 from sightline.errors import InvalidSource, InvalidValue, UnreadableImage

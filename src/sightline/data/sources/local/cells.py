@@ -10,13 +10,13 @@ import math
 import re
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sightline.errors import InvalidSource, require
-from sightline.system.stored import open_plain, read_plain
+from sightline.system.stored import open_plain, parse_json, read_plain
 
 # These hardly stand in the name of one class: a single part that is a label elsewhere, too, is enough.
 _STRONG = (";", "|")
@@ -110,13 +110,47 @@ def _ends_in_quotes(text: str) -> bool:
 
 
 def _from_parquet(path: Path, typed: str) -> Cells:
-    reader = require("pyarrow.parquet", purpose="reading Parquet tables", install="pyarrow")
+    reader = require("pyarrow.parquet", purpose="reading Parquet tables", install="sightline[parquet]")
     try:
         with open_plain(path) as stream:
             table = reader.read_table(stream)
     except (OSError, ValueError, NotImplementedError) as error:  # pyarrow's own errors are kinds of these
         raise InvalidSource(f"{typed}: is not a readable Parquet file ({str(error).splitlines()[0]}).") from error
-    return _from_columns(list(table.column_names), [column.to_pylist() for column in table.columns])
+    features = features_of(table.schema.metadata)
+    columns = [
+        named_cells(column, features.get(name)) for name, column in zip(table.column_names, table.columns, strict=True)
+    ]
+    return _from_columns(list(table.column_names), columns)
+
+
+def features_of(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]:
+    """What Hugging Face's library says of the columns of a Parquet file, by their names."""
+    try:
+        said = parse_json((metadata or {}).get(b"huggingface", b"{}").decode("utf-8"))
+        features = said["info"]["features"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return (
+        {name: told for name, told in features.items() if isinstance(told, dict)} if isinstance(features, dict) else {}
+    )
+
+
+def class_names_of(feature: Any) -> list[str]:
+    """The names of classes that are written as numbers; empty for any other column."""
+    names = feature.get("names") if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" else None
+    return list(map(str, names)) if isinstance(names, list) else []
+
+
+def named_cells(column: Any, feature: Any) -> list[Any]:
+    """The values of a column; class numbers by their names, None for -1, which stands for no label."""
+    values: list[Any] = column.to_pylist()
+    names = class_names_of(feature)
+    if not names:
+        return values
+    return [
+        (names[value] if 0 <= value < len(names) else None if value == -1 else value) if type(value) is int else value
+        for value in values
+    ]
 
 
 def _from_columns(headers: list[str], columns: list[list[Any]]) -> Cells:

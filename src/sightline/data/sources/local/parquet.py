@@ -1,0 +1,392 @@
+"""Parquet files whose rows hold the images themselves, as Hugging Face's datasets lie on disk."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.data.sources.assembly import LabelledFiles, fuse_classes, natural_order, to_dataset
+from sightline.data.sources.levels import split_of
+from sightline.data.sources.local.cells import (
+    cell_text,
+    class_names_of,
+    cleaned_labels,
+    features_of,
+    named_cells,
+    several_labels,
+)
+from sightline.data.sources.local.large_files import LargeFiles, named_numbers, splits_by_name, stems_of, told_apart
+from sightline.data.sources.local.tables import COLUMNS, Columns
+from sightline.data.storage.blobs import Blob
+from sightline.data.storage.packed_names import PackedNames
+from sightline.data.storage.parquet_rows import ParquetStore, column_of, parquet_reader, read_footer
+from sightline.errors import InvalidSource, SightlineError, closest, pick, require
+from sightline.records import Dataset
+from sightline.system.text import listed, printable
+
+PARQUET_SUFFIX = ".parquet"
+_MOST_TOLD = 5
+# Of a cell without bytes, whose file is not looked at yet.
+_USUAL_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What the columns of some files mean.
+
+    Attributes:
+        image: columns of bytes and of paths inside a row; "": none.
+        columns: "label", "split", "group" and "weight" to the column of that, where there is one.
+        class_names: what numbers in the column of labels stand for; empty where they are names themselves.
+        features: what Hugging Face's library says of the columns.
+    """
+
+    image: tuple[str, str]
+    columns: dict[str, str]
+    class_names: list[str]
+    features: dict[str, Any]
+
+
+@dataclass(eq=False)
+class _Rows:
+    """What the rows of some files say beside their images, one behind the other."""
+
+    names: list[str]
+    num_bytes: list[NDArray[np.int64]]
+    blob_of: list[NDArray[np.int32]]
+    group_of: list[NDArray[np.int32]]
+    row_in_group: list[NDArray[np.int32]]
+    cells: dict[str, list[Any]]
+    stamps: list[int]
+
+
+def holds_images(files: LargeFiles, *, columns: Columns | None = None) -> bool:
+    """Whether the first of some Parquet files has a column of images; else it is a table of paths, or none."""
+    schema = _footer(files, files.blobs[0]).schema.to_arrow_schema()
+    try:
+        return bool(_image_columns(schema, features_of(schema.metadata), (columns or {}).get("path"), files.typed))
+    except InvalidSource:
+        return True
+
+
+def read_parquet(
+    files: LargeFiles,
+    *,
+    columns: Columns | None = None,
+    name: str | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Dataset:
+    """Open Parquet files with a column of images and one of labels; only footers and small columns are read.
+
+    Args:
+        files: where they lie.
+        columns: what the columns of images ("path") and labels are called, and of split, group and weight.
+        name: short name; theirs if None.
+        class_names: their order; where labels are numbers without names, what they stand for.
+
+    Returns:
+        One row a row with a label; the others are in `left_out`.
+    """
+    for meaning in columns or {}:
+        pick(COLUMNS, meaning, kind="meaning of a column")
+    typed = printable(files.typed)
+    layout = _layout(files, columns or {})
+    rows = _rows(files, layout)
+    labels, remarks = _labels(typed, layout, rows.cells["label"])
+    has_label = np.array([bool(label) for label in labels], bool)
+    weights = _weights(typed, layout, rows)
+    chosen = np.flatnonzero(has_label)
+    left_out = [(printable(rows.names[row]), "has no label") for row in np.flatnonzero(~has_label).tolist()]
+    if not len(chosen):
+        raise InvalidSource(
+            f"{typed}: none of its {len(labels):,} rows has a label in the column {layout.columns['label']!r}."
+        )
+    if left_out:
+        first = left_out[0][0]
+        remarks = (*remarks, f"rows left out: {len(left_out):,} of {len(labels):,} (has no label), such as {first}")
+    store = _store(files.blobs, layout, rows).take(chosen)
+    splits = _splits(typed, files.blobs, rows)
+    splits = told_apart([splits[row] for row in chosen.tolist()])
+    written = [labels[row] for row in chosen.tolist()]
+    more: tuple[str, ...] = ()
+    order: Sequence[str] | None = class_names
+    if layout.class_names and class_names is None:
+        order = _used(layout.class_names, written)
+    elif not layout.class_names:
+        written, order, more = named_numbers(written, files.names_of_numbers(), class_names)
+    fused, told = fuse_classes(set(zip(splits, written, strict=True)))
+    groups = rows.cells.get("group")
+    labelled = LabelledFiles(
+        store,
+        [fused[pair] for pair in zip(splits, written, strict=True)],
+        splits,
+        np.array(store.stamps_of_blobs, np.int64)[store.blob_of],
+        groups=None if groups is None else [cell_text(groups[row]) for row in chosen.tolist()],
+        weights=None if weights is None else weights[chosen],
+        remarks=(*remarks, *more, *told),
+        left_out=tuple(left_out),
+    )
+    return to_dataset(labelled, typed=typed, name=name or files.name, class_names=order)
+
+
+def cells_of(files: LargeFiles, *, columns: Columns | None = None) -> ParquetStore:
+    """All images of Parquet files, labels or not, in their order."""
+    schema, first = _schema(files)
+    features = features_of(schema.metadata)
+    image = _image_columns(schema, features, (columns or {}).get("path"), files.typed)
+    if not image:
+        raise InvalidSource(f"{printable(files.typed)}: {_no_images(first, schema)}")
+    layout = _Layout(image, {}, [], features)
+    rows = _rows(files, layout)
+    if not rows.names:
+        raise InvalidSource(f"{printable(files.typed)}: has no row.")
+    return _store(files.blobs, layout, rows)
+
+
+def _footer(files: LargeFiles, blob: Blob) -> Any:
+    try:
+        return read_footer(blob)
+    except SightlineError:
+        raise
+    except Exception as error:  # a damaged file brings pyarrow to raise kinds of OSError, ValueError and its own
+        reason = printable(str(error).splitlines()[0] if str(error) else type(error).__name__).rstrip(".")
+        where = f"{printable(files.typed)}: " if blob.name != files.typed else ""
+        raise InvalidSource(
+            f"{where}{printable(blob.name)} is not a readable Parquet file ({reason}). If it was cut off, copy it "
+            "again."
+        ) from error
+
+
+def _schema(files: LargeFiles) -> tuple[Any, str]:
+    return _footer(files, files.blobs[0]).schema.to_arrow_schema(), files.blobs[0].name
+
+
+def _no_images(name: str, schema: Any) -> str:
+    there = listed(list(map(printable, schema.names)), most=8)
+    return (
+        f"{printable(name)} has no column of images, which are bytes or an object of bytes and a path; found {there}. "
+        "A table of paths is named as a file of its own."
+    )
+
+
+def _layout(files: LargeFiles, columns: Columns) -> _Layout:
+    schema, first = _schema(files)
+    features = features_of(schema.metadata)
+    image = _image_columns(schema, features, columns.get("path"), files.typed)
+    if not image:
+        raise InvalidSource(f"{printable(files.typed)}: {_no_images(first, schema)}")
+    found = {}
+    for meaning in ("label", "split", "group", "weight"):
+        if name := _column(schema, features, meaning, columns.get(meaning), files.typed):
+            found[meaning] = name
+    return _Layout(image, found, class_names_of(features.get(found["label"])), features)
+
+
+def _image_columns(schema: Any, features: dict[str, Any], chosen: Any, typed: str) -> tuple[str, str] | tuple[()]:
+    """The column of images as that of its bytes and that of its paths; () where there is none."""
+    types = _kinds()
+    possible = {}
+    for field in schema:
+        inner = (
+            {field.type.field(at).name for at in range(field.type.num_fields)} if types.is_struct(field.type) else ()
+        )
+        if "bytes" in inner:
+            possible[field.name] = (f"{field.name}.bytes", f"{field.name}.path" if "path" in inner else "")
+        elif types.is_binary(field.type) or types.is_large_binary(field.type):
+            possible[field.name] = (field.name, "")
+    wanted = (chosen,) if isinstance(chosen, str) else chosen
+    if wanted:
+        return next((possible[name] for name in wanted if name in possible), ())
+    told = [
+        name for name in possible if isinstance(features.get(name), dict) and features[name].get("_type") == "Image"
+    ]
+    usual = [name for name in possible if name.lower() in (*COLUMNS["path"], "img", "bytes", "content", "jpg", "png")]
+    is_table = any(field.name.lower() in COLUMNS["path"] and types.is_string(field.type) for field in schema)
+    for names in (told, usual, [] if is_table else list(possible)):
+        if len(names) == 1:
+            return possible[names[0]]
+        if len(names) > 1:
+            raise InvalidSource(
+                f"{printable(typed)}: has several columns of images, {listed(list(map(printable, names)), most=5)}. "
+                f"Say which: --column path={printable(names[0])}"
+            )
+    return ()
+
+
+def _kinds() -> Any:
+    """The module that tells kinds of columns apart."""
+    return require("pyarrow.types", purpose="reading Parquet files", install="sightline[parquet]")
+
+
+def _column(schema: Any, features: dict[str, Any], meaning: str, chosen: Any, typed: str) -> str:
+    """The column of a meaning, "" where there is none; refused where there is none of labels."""
+    lowered = {name.lower(): name for name in schema.names}
+    wanted = COLUMNS[meaning] if chosen is None else (chosen,) if isinstance(chosen, str) else tuple(chosen)
+    if found := next((lowered[name.lower()] for name in wanted if name.lower() in lowered), ""):
+        return found
+    there = listed(list(map(printable, schema.names)), most=8)
+    if chosen is not None:
+        raise InvalidSource(
+            f"{printable(typed)}: has no column {wanted[0]!r}. {closest(wanted[0], map(printable, schema.names))}"
+        )
+    if meaning != "label":
+        return ""
+    told = [name for name in schema.names if class_names_of(features.get(name))]
+    if len(told) == 1:
+        return str(told[0])
+    if told:
+        raise InvalidSource(
+            f"{printable(typed)}: has several columns of classes, {listed(list(map(printable, told)), most=5)}. "
+            f"Say which: --column label={printable(told[0])}"
+        )
+    raise InvalidSource(
+        f"{printable(typed)}: has no column of labels; found {there}. Say what it is called: --column label=NAME"
+    )
+
+
+def _rows(files: LargeFiles, layout: _Layout) -> _Rows:
+    rows = _Rows([], [], [], [], [], {meaning: [] for meaning in layout.columns}, [])
+    stems = stems_of(files.blobs)
+    for number, (blob, stem) in enumerate(zip(files.blobs, stems, strict=True)):
+        footer = _footer(files, blob)
+        table = _small_columns(files, blob, footer, layout)
+        for meaning, name in layout.columns.items():
+            values = named_cells(table.column(name), layout.features.get(name))
+            rows.cells[meaning] += values
+        rows.names += _names(stem, table, layout, footer.num_rows)
+        rows.stamps.append(blob.stamp or _digest_of(blob))
+        sizes = [footer.row_group(group) for group in range(footer.num_row_groups)]
+        counts = [group.num_rows for group in sizes]
+        rows.blob_of.append(np.full(footer.num_rows, number, np.int32))
+        rows.group_of.append(np.repeat(np.arange(len(counts), dtype=np.int32), counts))
+        rows.row_in_group += [np.arange(count, dtype=np.int32) for count in counts]
+        each = [_bytes_a_row(group, layout.image[0]) for group in sizes]
+        rows.num_bytes.append(np.repeat(np.array(each, np.int64), counts))
+    return rows
+
+
+def _small_columns(files: LargeFiles, blob: Blob, footer: Any, layout: _Layout) -> Any:
+    """What is read beside the images: the other columns, and the paths inside the images."""
+    wanted = [*layout.columns.values(), *filter(None, layout.image[1:])]
+    there = footer.schema.to_arrow_schema()
+    missing = [
+        name for name in (*layout.columns.values(), layout.image[0]) if name.partition(".")[0] not in there.names
+    ]
+    if missing:
+        raise InvalidSource(
+            f"{printable(files.typed)}: {printable(blob.name)} lacks the column {printable(missing[0])!r}, which "
+            f"{printable(files.blobs[0].name)} has. Name files of one kind."
+        )
+    try:
+        with blob.open() as stream:
+            file = parquet_reader().ParquetFile(stream, metadata=footer, pre_buffer=False)
+            return file.read(columns=list(dict.fromkeys(wanted)), use_threads=False)
+    except Exception as error:
+        if isinstance(error, SightlineError):
+            raise
+        reason = printable(str(error).splitlines()[0] if str(error) else type(error).__name__).rstrip(".")
+        raise InvalidSource(f"{printable(files.typed)}: {printable(blob.name)} cannot be read ({reason}).") from error
+
+
+def _names(stem: str, table: Any, layout: _Layout, num_rows: int) -> list[str]:
+    """By their paths, where each row has one of its own; else by their numbers."""
+    if layout.image[1]:
+        paths = column_of(table, layout.image[1]).to_pylist()
+        if all(paths) and len(set(paths)) == len(paths):
+            return [f"{stem}{path}" for path in paths]
+    return [f"{stem}{row:06d}" for row in range(num_rows)]
+
+
+def _bytes_a_row(group: Any, column: str) -> int:
+    """What a cell of a row group takes on average; the footer says no more."""
+    for at in range(group.num_columns):
+        told = group.column(at)
+        if told.path_in_schema == column and group.num_rows:
+            return int(told.total_uncompressed_size // group.num_rows) or _USUAL_BYTES
+    return _USUAL_BYTES
+
+
+def _digest_of(blob: Blob) -> int:
+    """Of the end of a file, which tells where each part lies, how large it is and what it ranges over."""
+    size = int.from_bytes(blob.read(blob.num_bytes - 8, 4), "little") + 8
+    return int.from_bytes(hashlib.blake2b(blob.read(blob.num_bytes - size, size), digest_size=7).digest(), "big") or 1
+
+
+def _store(blobs: tuple[Blob, ...], layout: _Layout, rows: _Rows) -> ParquetStore:
+    def joined(parts: Sequence[NDArray[Any]], dtype: Any) -> NDArray[Any]:
+        return np.concatenate(parts) if parts else np.zeros(0, dtype)
+
+    return ParquetStore(
+        names=PackedNames.of(rows.names),
+        num_bytes=joined(rows.num_bytes, np.int64),
+        arrivals=np.arange(len(rows.names)),
+        blobs=blobs,
+        blob_of=joined(rows.blob_of, np.int32),
+        stamps_of_blobs=tuple(rows.stamps),
+        columns=layout.image,
+        group_of=joined(rows.group_of, np.int32),
+        row_in_group=joined(rows.row_in_group, np.int32),
+    )
+
+
+def _labels(typed: str, layout: _Layout, values: Sequence[Any]) -> tuple[list[str], tuple[str, ...]]:
+    if any(isinstance(value, dict) for value in values[:100]):
+        raise InvalidSource(f"{typed}: the column {layout.columns['label']!r} holds objects. Name one of labels.")
+    if layout.class_names:
+        wrong = [value for value in values if type(value) is int]
+        if wrong:
+            raise InvalidSource(
+                f"{typed}: a row has the label {wrong[0]}; with {len(layout.class_names)} names of classes labels go "
+                f"from 0 to {len(layout.class_names) - 1}, and -1 for none."
+            )
+        return ["" if value is None else value for value in values], ()
+    cells = [cell_text(value) for value in values]
+    distinct = list(dict.fromkeys(cells))
+    if example := several_labels(distinct):
+        raise InvalidSource(
+            f"{typed}: the label {printable(example)!r} looks like several labels. One image has one label here; "
+            "keep one of them, or give the combination a name of its own."
+        )
+    cleaned, remarks = cleaned_labels(cells)
+    return ["" if label == "-1" else label for label in cleaned], remarks
+
+
+def _weights(typed: str, layout: _Layout, rows: _Rows) -> NDArray[np.float64] | None:
+    if "weight" not in layout.columns:
+        return None
+    try:
+        weights = np.array([float(value) for value in rows.cells["weight"]], np.float64)
+    except (TypeError, ValueError):
+        weights = np.array([np.nan])
+    if not (np.isfinite(weights) & (weights > 0)).all():
+        raise InvalidSource(f"{typed}: the column {layout.columns['weight']!r} must hold numbers above 0 alone.")
+    return weights
+
+
+def _splits(typed: str, blobs: Sequence[Blob], rows: _Rows) -> list[str]:
+    """What a column says; else the names of the files."""
+    if "split" not in rows.cells:
+        of_file = splits_by_name(blobs)
+        return [of_file[number] for part in rows.blob_of for number in part.tolist()]
+    known: dict[str, str] = {}
+    for cell in dict.fromkeys(map(cell_text, rows.cells["split"])):
+        split = split_of(cell)
+        if cell and split is None:
+            raise InvalidSource(
+                f"{typed}: a row has the split {printable(cell)!r}; it must be train, validation, test or empty."
+            )
+        known[cell] = split or ""
+    return [known[cell_text(value)] for value in rows.cells["split"]]
+
+
+def _used(names: Sequence[str], labels: Sequence[str]) -> list[str]:
+    """The classes that there are, in the order of their numbers."""
+    present = set(labels)
+    return list(
+        dict.fromkeys([name for name in names if name in present] + sorted(present - set(names), key=natural_order))
+    )
