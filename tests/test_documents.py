@@ -43,10 +43,12 @@ WEB, CHINESE_WEB = "docs/web.md", "docs/web.zh.md"
 SERVE, CHINESE_SERVE = "docs/serve.md", "docs/serve.zh.md"
 STUDIO, CHINESE_STUDIO = "docs/studio.md", "docs/studio.zh.md"
 LARGE, CHINESE_LARGE = "docs/sources.md", "docs/sources.zh.md"
+SCALE, CHINESE_SCALE = "docs/scale.md", "docs/scale.zh.md"
 DOCUMENTS = (
     *ILLUSTRATED,
     *(TRUST, CHINESE_TRUST, DEPLOY, CHINESE_DEPLOY, EXPORT, CHINESE_EXPORT, ADOPT, CHINESE_ADOPT),
     *(WEB, CHINESE_WEB, SERVE, CHINESE_SERVE, STUDIO, CHINESE_STUDIO, LARGE, CHINESE_LARGE),
+    *(SCALE, CHINESE_SCALE),
 )
 TRANSLATED = (
     (ENGLISH, CHINESE),
@@ -59,6 +61,7 @@ TRANSLATED = (
     (SERVE, CHINESE_SERVE),
     (STUDIO, CHINESE_STUDIO),
     (LARGE, CHINESE_LARGE),
+    (SCALE, CHINESE_SCALE),
 )
 NUM_TRAIN, NUM_TEST, NUM_TEST_OF_MNIST = 3_000, 500, 10_000
 

@@ -60,6 +60,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             keras_on_use_in="backends",
         ),
     ),
+    (Room("integrations/ray", "cluster workers"),),  # a map, as that of processes in the room before
     (Room("metrics", "classification intervals significance grouped"),),
     (Room("metrics/calibration", "temperature scaling reliability"),),
     (Room("metrics/uncertainty", "bootstrap macro ranking calibration_error power_law"),),
@@ -100,7 +101,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     ),
     (Room("bundles/maps", "nodes grid head activations occlusion class_maps"),),
     (Room("bundles", "prediction"),),
-    (Room("bundles/answers", "rows formats tables"),),
+    (Room("bundles/answers", "rows formats notes tables"),),
     (Room("quality/labels", "planting outliers doubts label_table"),),
     (Room("quality", "findings ranges measures survey images classes duplicates shortcuts appearance order audit"),),
     (Room("reporting/sheets", "fonts grids sheets overlays"),),
@@ -179,7 +180,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             keras_on_use_in="keras_writers tensorflow torch",
         ),
     ),
-    (Room("deployment/bulk", "images step"),),
+    (Room("deployment/bulk", "images step parts part_folder"),),
     (Room("deployment/sorting", "journal places companions steps planning"),),
     (
         Room(

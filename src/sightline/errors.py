@@ -65,6 +65,10 @@ class MissingPackage(SightlineError, ImportError):
     """An optional package is needed and is not installed."""
 
 
+class NotReached(SightlineError):
+    """Other machines were asked for and do not answer, lack what they need, or were lost again and again."""
+
+
 class DownloadFailed(SightlineError):
     """Public data could not be fetched; the message says which file to place where."""
 

@@ -102,6 +102,12 @@ def overwrite_option(parser: ArgumentParser) -> None:
     )
 
 
+def on_option(parser: ArgumentParser, more: str = "") -> None:
+    """Where the work is done, if not here."""
+    words = "do the work on a Ray cluster: ray for that of RAY_ADDRESS or, without one, for the processors here"
+    parser.add_argument("--on", metavar="ray|ray://HOST", help=f"{words}{'; ' * bool(more)}{more}")
+
+
 def trusted_option(parser: ArgumentParser) -> None:
     """Which bundles may be opened: `main` sees to it, for every command that has this."""
     parser.add_argument(

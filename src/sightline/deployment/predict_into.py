@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sightline.bundles.answers.formats import Columns, check_columns, format_of_table
+from sightline.bundles.answers.notes import Tally
 from sightline.bundles.answers.tables import AnswerTable
 from sightline.bundles.bundle import load_bundle
 from sightline.bundles.prediction import Makers, say_promises
@@ -16,11 +18,15 @@ from sightline.bundles.trust.details import Asked, detail_makers
 from sightline.bundles.trust.sets import USUAL_SCORE
 from sightline.data.sources.local.tables import Columns as TableColumns
 from sightline.deployment.bulk.images import BulkImages, bulk_images
+from sightline.deployment.bulk.part_folder import PARTS, PartFolder, format_of_parts, part_folder
+from sightline.deployment.bulk.parts import PartNote, PartStep
 from sightline.deployment.bulk.step import PART, AnsweredPortion, AnswerStep, step_of
 from sightline.errors import InvalidValue
+from sightline.integrations.ray.cluster import check_on
+from sightline.integrations.ray.workers import cluster_map
 from sightline.metrics.classification import checked_count
 from sightline.records import Bundle, Run
-from sightline.system.paths import check_output
+from sightline.system.paths import absolute_path, check_output, check_place
 from sightline.system.progress import reporter, reporting
 from sightline.system.text import counted, printable
 from sightline.system.workers import Map
@@ -85,6 +91,7 @@ def predict_into(  # noqa: PLR0913  # each is an option of the command line, and
     probabilities: bool = False,
     columns: TableColumns | None = None,
     map: Map | None = None,  # noqa: A002  # the word of Python for it
+    on: str | None = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> WrittenAnswers:
@@ -113,6 +120,10 @@ def predict_into(  # noqa: PLR0913  # each is an option of the command line, and
         map: does the work: Python's own `map` of one function and one iterable, an executor's or a cluster's, which
             gives results in order; of parts of 2,048 images. One that takes all parts at once, as executors do, holds
             what is not written yet. Left out: here, by several threads.
+        on: where the work is done: "ray" for the cluster of RAY_ADDRESS, or, without one, a process for each processor
+            here; "ray://HOST" for another. Images, bundle and `out` lie under the same paths on each of its nodes.
+            Answers are written there in parts, `out` with ".parts" behind it, and joined at the end; where `out` has no
+            ending it is a folder, and the parts stay: JSON Lines, with a manifest that has the SHA-256 of each.
         overwrite: whether a file there may be lost, and what a stopped call left that cannot be gone on with.
         progress: False prints nothing.
 
@@ -124,8 +135,9 @@ def predict_into(  # noqa: PLR0913  # each is an option of the command line, and
         InvalidValue, InvalidSource: no image was named, or an option is out of range; the ending of `out` is none of
             those above.
         OutputExists: the file is there, or a stopped call left answers to other questions or files.
-        MissingPackage: Parquet needs pyarrow.
+        MissingPackage: Parquet needs pyarrow, `on` needs Ray.
         CannotWrite: the disk is full or read-only; what was answered is kept.
+        NotReached: no cluster answers there, or a node of it lacks the images; what was answered is kept.
 
     Example:
         >>> import sightline, tempfile
@@ -143,23 +155,26 @@ def predict_into(  # noqa: PLR0913  # each is an option of the command line, and
     checked_count(top, name="top", at_least=1)
     names = [images] if isinstance(images, str | Path) else list(images)
     target = Path(out)
-    form = format_of_table(target)
+    check_on(on)
+    if on is not None and map is not None:
+        raise InvalidValue("map and on both say who does the work. Pass one of them.")
+    form = format_of_parts(target) if on is not None else format_of_table(target)
     told = Columns(min(top, len(opened.class_names)), opened.class_names if probabilities else ())
     check_columns(form, features=features)
-    check_output("out", target, keep=names, overwrite=overwrite)
+    if on is not None and not target.suffix:
+        check_place("out", target, keep=names)
+    else:
+        check_output("out", target, keep=names, overwrite=overwrite)
     with reporting(None if progress else "quiet"):
         say_promises(makers)
         step = step_of(opened, asked, top=top, with_probabilities=probabilities, invert=invert)
-        listed = bulk_images(names, columns=columns)
-        table = AnswerTable(
-            target,
-            opened.task,
-            columns=told,
-            form=form,
-            asked=asked_of(step, makers, names, told),
-            overwrite=overwrite,
-        )
-        return write_answers(opened, step, listed, table, each=map)
+        listed, known = bulk_images(names, columns=columns), asked_of(step, makers, names, told)
+        if on is not None:
+            known["parts"] = form
+        table = AnswerTable(target, opened.task, columns=told, form=form, asked=known, overwrite=overwrite)
+        if on is None:
+            return write_answers(opened, step, listed, table, each=map)
+        return write_on(on, step, listed, table, as_parts=not target.suffix)
 
 
 def asked_of(step: AnswerStep, makers: Makers, names: Sequence[str | Path], columns: Columns) -> dict[str, Any]:
@@ -212,6 +227,49 @@ def write_answers(
     counts, flags = table.tally.classes, table.tally.flags
     asked: dict[str, int] = {name: flags[name] for name in ("unsure", "novel") if name in table.asked_for}
     return WrittenAnswers(table.typed, len(images), begun, flags["unreadable"], dict(counts), asked)
+
+
+def write_on(on: str, step: AnswerStep, images: BulkImages, table: AnswerTable, *, as_parts: bool) -> WrittenAnswers:
+    """Answer on a cluster, in parts that are written there.
+
+    Args:
+        on: which one, as `cluster_map` takes it.
+        step: what answers.
+        images: all of them.
+        table: what the parts are joined in, not yet entered.
+        as_parts: leave them where the table would be, as a folder, and join nothing.
+    """
+    place = table.typed if as_parts else table.typed.with_name(f"{table.typed.name}{PARTS}")
+    parts = PartStep(step, absolute_path(place), table.task, table.columns, table.form)
+    notes: list[PartNote] = []
+    with contextlib.nullcontext() if as_parts else table:
+        with part_folder(place, images, table.asked, overwrite=table.overwrite) as folder, cluster_map(on) as each:
+            with reporter().bar("predicting", total=len(images)) as bar:
+                for note in folder.notes(parts, images, each=each or map):
+                    notes.append(note)
+                    bar.advance(note.rows)
+            if as_parts:
+                folder.finish(notes, table.asked)
+        if not as_parts:
+            _join(folder, notes, images, table)
+    if not as_parts:
+        folder.remove()
+    tally = Tally()
+    for note in notes:
+        tally.add(note.tally)
+    asked: dict[str, int] = {name: tally.flags[name] for name in ("unsure", "novel") if name in notes[0].asked_for}
+    before = sum(note.rows for note in notes if note.was_there)
+    return WrittenAnswers(table.typed, len(images), before, tally.flags["unreadable"], dict(tally.classes), asked)
+
+
+def _join(folder: PartFolder, notes: Sequence[PartNote], images: BulkImages, table: AnswerTable) -> None:
+    if table.num_rows and not table.pass_over(images.names(0, table.num_rows)):
+        table.begin_anew("They are of other images, or in another order: files were added, removed or renamed since.")
+    begun = table.num_rows
+    for number, (note, (first, last)) in enumerate(zip(notes, folder.cuts, strict=True)):
+        if first >= begun:
+            names = list(images.names(first, last))
+            table.add_lines(folder.content(number, note), names, note.tally, asked_for=note.asked_for)
 
 
 def portions_of(

@@ -13,6 +13,7 @@ import math
 import multiprocessing
 import multiprocessing.context
 import os
+import platform
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -31,7 +32,9 @@ Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 # Where Linux says how much of the processors a container may use, and what a process of `process_map` was promised.
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
-_SHARE = "SIGHTLINE_PROCESSORS"
+SHARE = "SIGHTLINE_PROCESSORS"
+# What a process that works for another one calls the machine that it is on.
+NODE = "SIGHTLINE_NODE"
 
 
 def available_processors() -> int:
@@ -46,8 +49,13 @@ def available_processors() -> int:
         quota, period = _QUOTA.read_text(encoding="ascii").split()
         counts.append(math.ceil(int(quota) / int(period)))  # "max" is no number: there is no quota
     with contextlib.suppress(KeyError, ValueError):
-        counts.append(int(os.environ[_SHARE]))
+        counts.append(int(os.environ[SHARE]))
     return max(1, min(counts))
+
+
+def node_name() -> str:
+    """What this machine is called where several do the work."""
+    return os.environ.get(NODE) or platform.node() or "this machine"
 
 
 def num_workers(num_items: int) -> int:
@@ -216,7 +224,7 @@ def _begin(num_threads: int, start: Callable[[], Any]) -> None:
     leave_to_parent()
     # Where the first is ended without a word, nobody would end this one.
     threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
-    for name in (_SHARE, "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    for name in (SHARE, "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ[name] = str(num_threads)
     start()
 

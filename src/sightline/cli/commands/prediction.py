@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sightline.cli.options import overwrite_option, trusted_option
+from sightline.cli.options import on_option, overwrite_option, trusted_option
 from sightline.cli.printing import print_json, print_text, silence_stdout
 from sightline.errors import InvalidValue
 from sightline.system.paths import check_output
@@ -95,6 +95,7 @@ def predict_options(parser: ArgumentParser) -> None:
         help="write the rows to a .csv, .jsonl or .parquet file; stopped, the same command goes on",
     )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="the same as a CSV, whatever the file is called")
+    on_option(parser, "a name without an ending for --out makes a folder of parts")
     parser.add_argument(
         "--column", default="", metavar="path=NAME", help="what the column of paths is called in a table"
     )
@@ -112,6 +113,8 @@ def predict(arguments: Namespace) -> int:
     from sightline.deployment.bulk.images import bulk_images, stands_for_many
     from sightline.deployment.bulk.step import step_of
 
+    if arguments.on is not None:
+        return _predict_on(arguments)
     bundle = load_bundle(arguments.bundle)
     asked = Asked(**asked_of_answers(arguments))
     makers = detail_makers(bundle, asked)
@@ -130,6 +133,36 @@ def predict(arguments: Namespace) -> int:
             num_unreadable = _stream(bundle, step, images, arguments)
             reporter().say(_counted(images, num_unreadable))
     return 1 if num_unreadable else 0
+
+
+def _predict_on(arguments: Namespace) -> int:
+    """Have a cluster answer into a file or a folder."""
+    from sightline.bundles.given_images import check_there
+    from sightline.data.sources.loading import named_columns
+    from sightline.deployment.predict_into import predict_into
+
+    if arguments.csv is not None or arguments.out is None:
+        raise InvalidValue("--on writes what several machines answer. Name a file or a folder: --out FILE.")
+    if arguments.json:
+        raise InvalidValue("--json prints answers as they come here; with --on they go to --out. Leave out one.")
+    if arguments.out.suffix:
+        check_output("--out", arguments.out, keep=arguments.images, overwrite=arguments.overwrite)
+    check_there(arguments.images)
+    with reporting(arguments.mode):
+        written = predict_into(
+            arguments.bundle,
+            arguments.images,
+            arguments.out,
+            top=arguments.top,
+            invert=arguments.invert,
+            probabilities=arguments.probabilities,
+            columns=named_columns(arguments.column),
+            on=arguments.on,
+            overwrite=arguments.overwrite,
+            **asked_of_answers(arguments),
+        )
+    print_text(written)
+    return 1 if written.num_unreadable else 0
 
 
 def _counted(images: Any, num_unreadable: int) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sightline.bundles.answers.tables import file_stamp
+from sightline.bundles.answers.notes import file_stamp
 from sightline.bundles.given_images import find_images
 from sightline.data.sources.local.archives import ARCHIVE_SUFFIXES, members_of
 from sightline.data.sources.local.large_files import LargeFiles, files_in, in_folder, is_list, listed, single

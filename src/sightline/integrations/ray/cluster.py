@@ -1,0 +1,105 @@
+"""The cluster that `on` names: it is joined, or one of this machine's processors is started while it is used."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from sightline.errors import InvalidValue, MissingPackage, NotReached, require
+from sightline.system.progress import reporter
+from sightline.system.workers import available_processors
+
+OLDEST = (2, 60)
+_CLIENT_PORT = 10001
+_ANSWERS_WITHIN_SECONDS = 10.0
+# Of this machine alone: what is handed over are names and notes, and arrays that are taken at once.
+_OBJECT_BYTES = 2**30
+_ADDRESS = re.compile(r"ray://(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:/?#@\[\]]+)(?::(?P<port>\d{1,5}))?/?")
+_KNOWN = "Known: ray (RAY_ADDRESS, or the processors of this machine), ray://HOST or ray://HOST:PORT."
+
+
+def check_on(on: str | None) -> None:
+    """Refuse what names no cluster, before any work is done for it; None is this process."""
+    if on is None or on == "ray":
+        return
+    found = _ADDRESS.fullmatch(on) if isinstance(on, str) else None
+    if found is None or not 0 < int(found["port"] or _CLIENT_PORT) < 2**16:
+        raise InvalidValue(f"on must name where the work is done; got {on!r}. {_KNOWN}")
+
+
+@contextlib.contextmanager
+def joined(on: str) -> Iterator[Any]:
+    """The package `ray`, connected to what `on` names for as long as it is used.
+
+    Where the program that asks has connected itself, that is what is used, and it stays connected.
+    """
+    check_on(on)
+    ray = _package()
+    address = os.environ.get("RAY_ADDRESS", "") if on == "ray" else on
+    if found := _ADDRESS.fullmatch(address):
+        address = f"ray://{found['host']}:{found['port'] or _CLIENT_PORT}"
+        _check_answers(found["host"].strip("[]"), int(found["port"] or _CLIENT_PORT), address)
+    if ray.is_initialized():
+        if on != "ray":
+            raise InvalidValue(f"this program is connected to a Ray already; got {on!r}. Pass 'ray', or leave it.")
+        yield ray
+        return
+    began = time.monotonic()
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    here: dict[str, Any] = {
+        "address": "local",
+        "num_cpus": available_processors(),
+        "include_dashboard": False,
+        "object_store_memory": _OBJECT_BYTES,
+    }
+    try:
+        ray.init(**quiet, **({"address": address} if address else here))
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise NotReached(_why_not(error, address)) from error
+    try:
+        where = address or "this machine alone"
+        reporter().say(f"on Ray {ray.__version__}, {where}, after {time.monotonic() - began:.0f} s")
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _package() -> Any:
+    # Read when it is imported, and handed on to the processes that it starts.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray = require("ray", purpose="on ray", install="sightline[ray]")
+    numbers = re.match(r"(\d+)\.(\d+)", str(ray.__version__))
+    if numbers is None or tuple(map(int, numbers.groups())) < OLDEST:
+        oldest = ".".join(map(str, OLDEST))
+        raise MissingPackage(
+            f"on ray needs Ray {oldest} or later, and {ray.__version__} is installed. Run: pip install 'sightline[ray]'"
+        )
+    return ray
+
+
+def _check_answers(host: str, port: int, address: str) -> None:
+    """Ray itself tries for half a minute, and tells of its own insides then."""
+    try:
+        socket.create_connection((host, port), timeout=_ANSWERS_WITHIN_SECONDS).close()
+    except OSError as error:
+        why = (
+            f"nobody answers within {_ANSWERS_WITHIN_SECONDS:.0f} s" if isinstance(error, TimeoutError) else str(error)
+        )
+        raise NotReached(
+            f"{address}: {why}. Start a head that takes clients there (ray start --head), or name another."
+        ) from error
+
+
+def _why_not(error: Exception, address: str) -> str:
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    where = address or "Ray on this machine"
+    if "version" in str(error).lower():
+        whole = " ".join(str(error).split())[:400]
+        return f"{where}: of another version than here. {whole} Install the same on both."
+    remedy = "Look whether its head runs there (ray status)" if address else "Look at the logs in /tmp/ray"
+    return f"{where}: cannot be joined ({first}). {remedy}."
