@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -201,3 +202,29 @@ def test_parts_end_where_a_network_is_given_a_new_portion(tmp_path, monkeypatch)
     assert all(first % 64 == 0 for first, _ in cuts)
     assert [first for first, _ in cuts[1:]] == [last for _, last in cuts[:-1]]
     assert cuts[-1][1] == 430
+
+
+def test_shards_of_another_machine_are_told_by_their_file(make_bundle, many) -> None:
+    shards = many.parent / "shards"
+    shards.mkdir()
+    with tarfile.open(shards / "train-000.tar", "w") as tar:
+        for path in sorted(many.glob("0*.png"))[:70]:
+            tar.add(path, path.name)
+    bundle, shard = make_bundle(), shards / "train-000.tar"
+
+    def elsewhere(work, items):
+        for item in items:
+            shard.rename(many.parent / "away")
+            found = work(item)
+            (many.parent / "away").rename(shard)
+            yield found
+
+    def made_of_shards(each):
+        opened, images, place = load_bundle(bundle), bulk_images([shards]), many.parent / "parts"
+        answers = step_of(opened, Asked(None), top=3, with_probabilities=False, invert=False)
+        with part_folder(place, images, {}, overwrite=False) as folder:
+            return [*folder.notes(PartStep(answers, place, opened.task, Columns(3)), images, each=each)]
+
+    with pytest.raises(NotReached, match=r"has other files than this machine: .*train-000\.tar: there is no such file"):
+        made_of_shards(elsewhere)
+    assert sum(note.rows for note in made_of_shards(map)) == 70

@@ -15,7 +15,8 @@ from typing import Any
 from sightline._version import __version__
 from sightline.bundles.answers.formats import format_of_table
 from sightline.bundles.answers.notes import differences
-from sightline.data.storage.stores import ArchiveStore
+from sightline.data.storage.blobs import BlobStore
+from sightline.data.storage.stores import ArchiveStore, FolderStore
 from sightline.deployment.bulk.images import BulkImages
 from sightline.deployment.bulk.parts import (
     OtherFiles,
@@ -27,6 +28,7 @@ from sightline.deployment.bulk.parts import (
     names_digest,
     note_of,
     parts_at,
+    sizes_of,
 )
 from sightline.errors import CannotWrite, InvalidValue, NotReached, OutputExists
 from sightline.system.files import held, is_leftover, remove_leftovers, write_atomically, writing_to
@@ -118,13 +120,14 @@ class PartFolder:
 def _as_it_is_here(found: OtherFiles) -> Part:
     """The part as its files are here now; refused where they are as planned, and that machine has others."""
     part = found.part
-    store, row = part.piece.store, found.row
-    stamp, size = part.piece.stamp(row), part.sizes[row]
-    if (-1 if stamp is None else stamp[0]) != size:
+    store, row, size = part.piece.store, found.row, part.sizes[found.row]
+    if sizes_of(part.piece)[row] != size:
         return replace(part, is_as_it_is=True)
-    path = getattr(store, "place", Path())
-    if not isinstance(store, ArchiveStore):
-        path = path / part.piece.names[row]
+    path = Path(part.piece.names[row])
+    if isinstance(store, ArchiveStore | FolderStore):
+        path = store.place if isinstance(store, ArchiveStore) else store.place / path
+    elif isinstance(store, BlobStore):
+        path = store.blobs[int(store.blob_of[row])].place() or path
     there = "there is no such file" if found.found < 0 else f"it has {found.found:,} bytes there"
     here = "none here" if size < 0 else f"{size:,} here"
     raise NotReached(

@@ -13,6 +13,7 @@ from pathlib import Path
 from sightline.bundles.answers.formats import TABLE_FORMATS, Columns
 from sightline.bundles.answers.notes import Tally
 from sightline.bundles.prediction import CHUNK
+from sightline.data.storage.blobs import BlobStore
 from sightline.data.storage.stores import ArchiveStore
 from sightline.deployment.bulk.images import BulkImages, Piece, Stamp
 from sightline.deployment.bulk.step import PART, AnswerStep
@@ -158,10 +159,15 @@ def read_note(folder: Path, number: int) -> PartNote | None:
 
 
 def stamps_of(piece: Piece) -> list[Stamp]:
-    """Size and time of the files that images lie in: of each, or of their archive alone."""
-    if isinstance(piece.store, ArchiveStore):
+    """Size and time of the files of images, as they are on this machine: of each, or of their archive alone."""
+    store = piece.store
+    if isinstance(store, ArchiveStore):
         return [piece.stamp(0)]
-    return [piece.stamp(row) for row in range(len(piece))]
+    if not isinstance(store, BlobStore):
+        return [piece.stamp(row) for row in range(len(piece))]
+    # What such a store tells by itself is how its files were when it was opened, on another machine perhaps.
+    is_there = {number: store.blobs[number].version() is not None for number in set(store.blob_of.tolist())}
+    return [piece.stamp(row) if is_there[number] else None for row, number in enumerate(store.blob_of.tolist())]
 
 
 def sizes_of(piece: Piece) -> tuple[int, ...]:
@@ -176,9 +182,8 @@ def cut_parts(images: BulkImages) -> Iterator[tuple[int, int]]:
     """
     begin = 0
     for piece in images.pieces:
-        store = piece.store
-        sizes: Iterable[int] = store.num_bytes.tolist() if isinstance(store, ArchiveStore) else sizes_of(piece)
-        yield from ((begin + first, begin + last) for first, last in _cut(list(sizes)))
+        sizes = sizes_of(piece) if piece.store is None else piece.store.num_bytes.tolist()
+        yield from ((begin + first, begin + last) for first, last in _cut(sizes))
         begin += len(piece)
 
 
