@@ -43,12 +43,13 @@ WEB, CHINESE_WEB = "docs/web.md", "docs/web.zh.md"
 SERVE, CHINESE_SERVE = "docs/serve.md", "docs/serve.zh.md"
 STUDIO, CHINESE_STUDIO = "docs/studio.md", "docs/studio.zh.md"
 LARGE, CHINESE_LARGE = "docs/sources.md", "docs/sources.zh.md"
+DATA, CHINESE_DATA = "docs/data.md", "docs/data.zh.md"
 SCALE, CHINESE_SCALE = "docs/scale.md", "docs/scale.zh.md"
 DOCUMENTS = (
     *ILLUSTRATED,
     *(TRUST, CHINESE_TRUST, DEPLOY, CHINESE_DEPLOY, EXPORT, CHINESE_EXPORT, ADOPT, CHINESE_ADOPT),
     *(WEB, CHINESE_WEB, SERVE, CHINESE_SERVE, STUDIO, CHINESE_STUDIO, LARGE, CHINESE_LARGE),
-    *(SCALE, CHINESE_SCALE),
+    *(SCALE, CHINESE_SCALE, DATA, CHINESE_DATA),
 )
 TRANSLATED = (
     (ENGLISH, CHINESE),
@@ -62,6 +63,7 @@ TRANSLATED = (
     (STUDIO, CHINESE_STUDIO),
     (LARGE, CHINESE_LARGE),
     (SCALE, CHINESE_SCALE),
+    (DATA, CHINESE_DATA),
 )
 NUM_TRAIN, NUM_TEST, NUM_TEST_OF_MNIST = 3_000, 500, 10_000
 
@@ -164,6 +166,12 @@ def test_the_python_of_the_page_about_exports_runs(tmp_path, monkeypatch, capsys
     monkeypatch.chdir(tmp_path)
     exec("\n".join(blocks(EXPORT, "python")), {})
     assert capsys.readouterr().out == "model.onnx True\n13 1.0 float32\n"
+
+
+def test_the_python_of_the_page_about_sources_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(blocks(DATA, "python")), {})
+    assert "'000bec' is 'train/000bec.jpg'" in capsys.readouterr().out
 
 
 def test_the_python_of_the_page_about_networks_of_others_runs(tmp_path, monkeypatch, capsys):

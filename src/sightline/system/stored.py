@@ -101,10 +101,10 @@ def read_json(path: Path, *, most_bytes: int = MOST_JSON_BYTES) -> Any:
     return parse_json(content.decode("utf-8"))
 
 
-def parse_json(text: str, *, allow_nan: bool = False) -> Any:
+def parse_json(text: str, *, allow_nan: bool = False, most_parts: int = MOST_PARTS) -> Any:
     """The content of JSON text of bounded depth; a ValueError where it is none."""
-    if sum(map(text.count, ",[{")) > MOST_PARTS:
-        raise ValueError(f"it has more than {MOST_PARTS:,} parts")
+    if sum(map(text.count, ",[{")) > most_parts:
+        raise ValueError(f"it has more than {most_parts:,} parts")
     try:
         content = json.loads(
             text,

@@ -13,6 +13,11 @@ from typing import Any
 from sightline.configuration.names import LABEL_LEVELS
 from sightline.configuration.schema import DataRecipe
 from sightline.data.decoding.formats import IMAGE_SUFFIXES
+from sightline.data.sources.annotations.coco import fits_coco, read_coco
+from sightline.data.sources.annotations.cvat import fits_cvat, read_cvat
+from sightline.data.sources.annotations.imagefolder import fits_imagefolder, read_imagefolder
+from sightline.data.sources.annotations.label_studio import fits_label_studio, read_label_studio
+from sightline.data.sources.annotations.roboflow import fits_roboflow, read_roboflow
 from sightline.data.sources.builtin import read_mnist
 from sightline.data.sources.catalog import SOURCES
 from sightline.data.sources.downloads import read_keras_dataset
@@ -42,10 +47,11 @@ def load(
 
     Args:
         source: a folder with a sub-folder a class, or with such folders under `train/`,
-            `validation/` and `test/`; a table of paths and labels (.csv, .tsv, .parquet, a pandas
-            frame); a .zip or .tar laid out as a folder is; tar shards of samples, `key.jpg` beside `key.cls`,
-            `key.json` or `key.txt`, as a folder of them, a list in braces (train-{000..099}.tar) or one; Parquet
-            files whose rows hold the images, likewise; a name from `sightline.datasets()`;
+            `validation/` and `test/`; a table of paths and labels (.csv, .tsv, .parquet, .jsonl, a pandas
+            frame); what a tool for labelling exports: Hugging Face's imagefolder with metadata, Label Studio,
+            CVAT, Roboflow, COCO; a .zip or .tar laid out as a folder is; tar shards of samples, `key.jpg` beside
+            `key.cls`, `key.json` or `key.txt`, as a folder of them, a list in braces (train-{000..099}.tar) or one;
+            Parquet files whose rows hold the images, likewise; a name from `sightline.datasets()`;
             an `.npz` file with `x_train, y_train,
             x_test, y_test` as Keras has it (and `class_names`, if you like); the same keys
             in a mapping, where the test pair may be left out; or a Dataset, handed on.
@@ -54,9 +60,11 @@ def load(
             of files are sorted by name, those of arrays are "0", "1", ...
         name: short name for the run's folder; that of the source if left out.
         label_from: "first" or "last": which folder names the class, where folders are nested; "top": the top
-            folders do, even where they are called as splits are.
+            folders do, even where they are called as splits are. With "last" and "top" folders name the classes even
+            where a file of annotations lies in them.
         columns: what the columns of a table are called, where it is not path and label:
-            {"path": "img", "label": "species"}; split, group and weight, too.
+            {"path": "img", "label": "species"}; split, group and weight, too. A path may be a pattern with names of
+            columns: {"path": "train/{id}.jpg"}.
 
     Returns:
         The Dataset, lazy: of files it holds names, not pixels. Its given splits are those of
@@ -78,7 +86,7 @@ def load(
         return source
     pick(LABEL_LEVELS, label_from, kind="label level")
     how = Opening(printable(name) if name else None, class_names, label_from, columns)
-    if columns and not is_table(source):
+    if columns and not is_table(source, label_from=label_from):
         what = printable(str(source)) if isinstance(source, str | Path) else type(source).__name__
         raise InvalidSource(f"columns are named for tables, and {what} is none. Leave them out.")
     if not isinstance(source, str | Path):
@@ -111,11 +119,13 @@ class SourceKind:
 
     Attributes:
         words: what it is, where a path is refused that is none.
-        fits: whether a path is of it, by its name or by being a folder; nothing is opened.
+        fits: whether a path is of it: by its name, by being a folder, or by the first bytes of a file.
         read: opens it.
         holds_files: False where it holds pixels, which are drawn at random and learned from by another recipe.
         has_columns: whether `columns` say something to a path of it.
         is_list: True where the path is no single file or folder, but stands for several.
+        is_annotated: whether a file that names images says what they are; it comes before folders and tables, which
+            any path of the kind would be, and never where folders are to name the classes.
     """
 
     words: str
@@ -124,6 +134,7 @@ class SourceKind:
     holds_files: bool = True
     has_columns: Callable[[Path], bool] = lambda _: False
     is_list: bool = False
+    is_annotated: bool = False
 
 
 def _read_npz(path: Path, how: Opening) -> Dataset:
@@ -167,7 +178,7 @@ def _is_folder_of_files(path: Path) -> bool:
     return is_folder and not any(files_in(path, suffix) for suffix in (SHARD_SUFFIX, PARQUET_SUFFIX))
 
 
-# The first that fits counts: a folder may be called as archives are.
+# The first that fits counts, what is annotated before all others: a folder may be called as archives are.
 SOURCE_KINDS: tuple[SourceKind, ...] = (
     SourceKind(
         "a folder with a sub-folder a class",
@@ -213,18 +224,58 @@ SOURCE_KINDS: tuple[SourceKind, ...] = (
         has_columns=_is_shard,
     ),
     SourceKind(f"an .npz file with {', '.join(ARRAY_KEYS)}", _ending(".npz"), _read_npz, holds_files=False),
+    SourceKind(
+        "a folder with metadata.csv or metadata.jsonl (Hugging Face)",
+        fits_imagefolder,
+        lambda path, how: read_imagefolder(path, columns=how.columns, name=how.name, class_names=how.class_names),
+        has_columns=lambda _: True,
+        is_annotated=True,
+    ),
+    SourceKind(
+        "an export of Label Studio (.json, .csv)",
+        fits_label_studio,
+        lambda path, how: read_label_studio(path, columns=how.columns, name=how.name, class_names=how.class_names),
+        has_columns=lambda _: True,
+        is_annotated=True,
+    ),
+    SourceKind(
+        "of CVAT (annotations.xml, synsets.txt)",
+        fits_cvat,
+        lambda path, how: read_cvat(path, name=how.name, class_names=how.class_names),
+        is_annotated=True,
+    ),
+    SourceKind(
+        "of Roboflow (_classes.csv)",
+        fits_roboflow,
+        lambda path, how: read_roboflow(path, name=how.name, class_names=how.class_names),
+        is_annotated=True,
+    ),
+    SourceKind(
+        "in COCO's format (.json)",
+        fits_coco,
+        lambda path, how: read_coco(path, name=how.name, class_names=how.class_names),
+        is_annotated=True,
+    ),
 )
 
 
-def _kind_of(path: str | Path) -> SourceKind | None:
-    return next((kind for kind in SOURCE_KINDS if kind.fits(Path(path))), None)
+def _kinds_of(path: str | Path, label_from: str) -> list[SourceKind]:
+    """What a path may be, what counts first."""
+    place = Path(path)
+    takes_folders = label_from != "first" and os.path.isdir(place)  # noqa: PTH112  # as above
+    kinds = [kind for kind in SOURCE_KINDS if not (kind.is_annotated and takes_folders) and kind.fits(place)]
+    return sorted(kinds, key=lambda kind: not kind.is_annotated)
 
 
-def is_table(source: Any) -> bool:
-    """True if a source is a table: a pandas frame, or a file that is called as tables are."""
+def _kind_of(path: str | Path, label_from: str = "first") -> SourceKind | None:
+    return next(iter(_kinds_of(path, label_from)), None)
+
+
+def is_table(source: Any, *, label_from: str = "first") -> bool:
+    """True if a source has columns with names: a pandas frame, or a file or folder of a kind that has."""
     if not isinstance(source, str | Path):
         return is_frame(source)
-    kind = _kind_of(source)
+    kind = _kind_of(source, label_from)
     return kind is not None and kind.has_columns(Path(source))
 
 
@@ -241,10 +292,11 @@ def open_again(source: Any, record: Mapping[str, Any]) -> Dataset:
         record: may have `label_from` and `columns`; columns that the table does not have are looked for by the usual
             names instead.
     """
-    columns = named_columns(str(record.get("columns") or "")) if is_table(source) else {}
+    label_from = record.get("label_from", "first")
+    columns = named_columns(str(record.get("columns") or "")) if is_table(source, label_from=label_from) else {}
     names = {meaning: (name, *tables.COLUMNS[meaning]) for meaning, name in columns.items()}
     try:
-        return load(source, label_from=record.get("label_from", "first"), columns=names)
+        return load(source, label_from=label_from, columns=names)
     except OneClassOnly as error:
         # To judge a network, or to ask it, one class is enough.
         opened: Dataset = error.dataset
@@ -296,9 +348,15 @@ def _from_path(path: Path, how: Opening) -> Dataset:
         raise InvalidSource(f"{printable(str(path))}: cannot be read ({error.strerror}).") from error
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # opening a pipe can block for ever
         raise InvalidSource(f"{printable(str(path))}: is a pipe, socket or device. Save what comes from it as a file.")
-    kind = _kind_of(path)
-    if kind is not None:
-        return kind.read(path, how)
+    kinds = _kinds_of(path, how.label_from)
+    if len([kind for kind in kinds if kind.is_annotated]) > 1:
+        words = " and ".join(kind.words for kind in kinds if kind.is_annotated)
+        raise InvalidSource(
+            f"{printable(str(path))}: may be {words}. Name the file of annotations itself, or move the others away; if "
+            "its folders name the classes: label_from='last' (--label-from last)."
+        )
+    if kinds:
+        return kinds[0].read(path, how)
     hint = (
         "It is one image: `sightline predict` takes it. " if path.name.lower().endswith(tuple(IMAGE_SUFFIXES)) else ""
     )

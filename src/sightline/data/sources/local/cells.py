@@ -17,6 +17,7 @@ from typing import Any
 
 from sightline.errors import InvalidSource, require
 from sightline.system.stored import open_plain, parse_json, read_plain
+from sightline.system.text import printable
 
 # These hardly stand in the name of one class: a single part that is a label elsewhere, too, is enough.
 _STRONG = (";", "|")
@@ -57,6 +58,8 @@ def read_cells(table: Any, typed: str) -> Cells:
         return _from_columns([str(header) for header in table.columns], columns)
     if table.suffix.lower() == ".parquet":
         return _from_parquet(table, typed)
+    if table.suffix.lower() == ".jsonl":
+        return _from_json_lines(table, typed)
     try:
         data = read_plain(table)
         # Spreadsheets save "Unicode text" as UTF-16 and begin it with a mark that says so.
@@ -151,6 +154,27 @@ def named_cells(column: Any, feature: Any) -> list[Any]:
         (names[value] if 0 <= value < len(names) else None if value == -1 else value) if type(value) is int else value
         for value in values
     ]
+
+
+def _from_json_lines(path: Path, typed: str) -> Cells:
+    records = []
+    try:
+        # Not `splitlines`: half a dozen letters that end a line elsewhere stand in JSON as they are.
+        for number, line in enumerate(read_plain(path).decode("utf-8-sig").split("\n"), 1):
+            if line.strip():
+                record = parse_json(line, allow_nan=True)
+                if not isinstance(record, dict):
+                    raise ValueError("it is no object of names and values")
+                records.append((f"line {number}", record))
+    except OSError as error:
+        raise InvalidSource(f"{typed}: cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise InvalidSource(f"{typed}: is not UTF-8 (byte {error.start:,}). Save it as UTF-8.") from error
+    except ValueError as error:
+        raise InvalidSource(f"{typed}: line {number:,} is no readable JSON ({printable(str(error))}).") from error
+    headers = tuple(dict.fromkeys(key for _, record in records for key in record))
+    rows = [[cell_text(record.get(header)) for header in headers] for _, record in records]
+    return Cells(headers, rows, [line_name for line_name, _ in records])
 
 
 def _from_columns(headers: list[str], columns: list[list[Any]]) -> Cells:

@@ -1,8 +1,9 @@
-"""A table of paths and labels: CSV, TSV, Parquet or a pandas frame."""
+"""A table of paths and labels: CSV, TSV, Parquet, JSON Lines or a pandas frame."""
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,16 +13,18 @@ from typing import Any
 
 import numpy as np
 
+from sightline.data.decoding.formats import IMAGE_SUFFIXES
 from sightline.data.sources.assembly import LabelledFiles, fuse_classes, to_dataset
 from sightline.data.sources.levels import split_of
 from sightline.data.sources.local.cells import NO_LABEL, Cells, cleaned_labels, read_cells, several_labels
+from sightline.data.sources.local.finding import Finder, find_ids
 from sightline.data.storage.stores import FolderStore
 from sightline.errors import InvalidSource, closest, pick
 from sightline.records import Dataset
 from sightline.system.paths import absolute_path
 from sightline.system.text import is_address, listed, printable
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl")
 """Lower-case endings of tables."""
 
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -33,13 +36,18 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 """What a column may be called, whatever its case; the first that is there counts."""
 
+IDS = ("image_id", "image_name", "id_code", "img", "id")
+"""What a column of names without suffix may be called, where no column holds paths: it counts as one of paths."""
+
+_FIELD = re.compile(r"\{([^{}]+)\}")
+
 Columns = Mapping[str, str | Sequence[str]]
 """Meaning to the name of a column, or to names of which the first that is there counts."""
 
 
 @dataclass(frozen=True)
-class _Line:
-    """One line that says what it must."""
+class Line:
+    """One line that says what it must; `name` is where it stands, "line 2", and ends in a number."""
 
     name: str
     path: str
@@ -59,11 +67,13 @@ def read_table(
     """Open a table of labelled images.
 
     Args:
-        table: path of a .csv, .tsv or .parquet file, or a pandas frame. It has a column of paths,
+        table: path of a .csv, .tsv, .parquet or .jsonl file, or a pandas frame. It has a column of paths,
             relative to the table's folder (a frame's: to the current one) or absolute, and one of
-            labels; and may have split (train, validation, test or empty), group and weight.
+            labels; and may have split (train, validation, test or empty), group and weight. Names without suffix or
+            folder, of which none is a path as it is, are looked for below the folder.
         columns: what its columns are called, such as {"path": "img", "label": "species"}, or several names of which
             the first that is there counts; else path, file, filename or image, label, class or category, in any case.
+            A path may be a pattern with names of columns, "train/{id}.jpg".
         name: short name; that of the file if None.
         class_names: their order; sorted by name if None.
 
@@ -73,16 +83,26 @@ def read_table(
     """
     typed = printable(str(table)) if isinstance(table, Path) else "the table"
     folder = absolute_path(table.parent if isinstance(table, Path) else ".", follow_links=False)
-    cells = read_cells(table, typed)
-    for meaning in columns or {}:
-        pick(COLUMNS, meaning, kind="meaning of a column")
-    positions = {meaning: _column(typed, cells, meaning, (columns or {}).get(meaning)) for meaning in COLUMNS}
+    stem = table.stem if isinstance(table, Path) else "table"
     left_out: list[tuple[str, str]] = []
+    lines, remarks, has_weights = lines_of(typed, read_cells(table, typed), columns or {}, left_out)
+    found = find_ids(Finder(folder, typed), [line.path for line in lines], typed=typed, stem=stem)
+    lines = [replace(line, path=found.get(line.path, line.path)) for line in lines]
+    labelled = files_of(typed, folder, lines, left_out, has_weights=has_weights)
+    labelled = replace(labelled, remarks=(*remarks, *_say_found(found), *labelled.remarks))
+    return to_dataset(labelled, typed=typed, name=name or printable(stem), class_names=class_names)
+
+
+def lines_of(
+    typed: str, cells: Cells, columns: Columns, left_out: list[tuple[str, str]]
+) -> tuple[list[Line], tuple[str, ...], bool]:
+    """Lines with a path and a label, what is to be said of the others, and whether there is a column of weights."""
+    for meaning in columns:
+        pick(COLUMNS, meaning, kind="meaning of a column")
+    cells = _with_pattern(typed, cells, columns.get("path"))
+    positions = {meaning: _column(typed, cells, meaning, columns.get(meaning)) for meaning in COLUMNS}
     lines, remarks = _complete(typed, cells, positions, left_out)
-    labelled = _files_of(typed, folder, lines, left_out, has_weights=positions["weight"] is not None)
-    labelled = replace(labelled, remarks=(*remarks, *labelled.remarks))
-    named = name or (printable(table.stem) if isinstance(table, Path) else "table")
-    return to_dataset(labelled, typed=typed, name=named, class_names=class_names)
+    return lines, remarks, positions["weight"] is not None
 
 
 def paths_in_table(table: Path, *, columns: Columns | None = None) -> FolderStore:
@@ -95,10 +115,13 @@ def paths_in_table(table: Path, *, columns: Columns | None = None) -> FolderStor
     """
     typed = printable(str(table))
     folder = absolute_path(table.parent, follow_links=False)
-    cells = read_cells(table, typed)
-    at = _column(typed, cells, "path", (columns or {}).get("path"))
+    wanted = (columns or {}).get("path")
+    cells = _with_pattern(typed, read_cells(table, typed), wanted)
+    at = _column(typed, cells, "path", wanted)
     named = [path for path in ([] if at is None else cells.column(at)) if path]
     paths = [path if is_address(path) else str(PurePosixPath(path)) for path in named]
+    found = find_ids(Finder(folder, typed), paths, typed=typed, stem=table.stem)
+    paths = [found.get(path, path) for path in paths]
     if not paths:
         raise InvalidSource(
             f"{typed}: names no image. Its first line must name a column path, the others an image each."
@@ -119,6 +142,35 @@ def is_frame(source: Any) -> bool:
     )
 
 
+def _with_pattern(typed: str, cells: Cells, chosen: str | Sequence[str] | None) -> Cells:
+    """The cells with one more column, where paths are made by a pattern such as "train/{id}.jpg"; it is called so."""
+    wanted = (chosen,) if isinstance(chosen, str) else tuple(chosen or ())
+    headers = [header.strip().lower() for header in cells.headers]
+    for pattern in wanted:
+        fields = _FIELD.findall(pattern)
+        known = all(field.strip().lower() in headers for field in fields)
+        if not fields or pattern.strip().lower() in headers or not (known or isinstance(chosen, str)):
+            continue
+        places = {field: _column(typed, cells, "path", field) or 0 for field in fields}
+        rows = [[*row, _filled(pattern, {field: row[at] for field, at in places.items()})] for row in cells.rows]
+        return Cells((*cells.headers, pattern), rows, cells.line_names)
+    return cells
+
+
+def _filled(pattern: str, values: Mapping[str, str]) -> str:
+    """A pattern with the values of its fields; "" where one has none."""
+    return _FIELD.sub(lambda field: values[field[1]], pattern) if all(values.values()) else ""
+
+
+def _ids(cells: Cells) -> int | None:
+    """The column of names without suffix; None if another one holds names of images."""
+    headers = [header.strip().lower() for header in cells.headers]
+    at = next((headers.index(name) for name in IDS if headers.count(name) == 1), None)
+    others = [column for column in range(len(headers)) if column != at]
+    firsts = (next(filter(None, cells.column(column)), "") for column in others)
+    return None if any(first.lower().endswith(tuple(IMAGE_SUFFIXES)) for first in firsts) else at
+
+
 def _column(typed: str, cells: Cells, meaning: str, chosen: str | Sequence[str] | None) -> int | None:
     lowered = [header.strip().lower() for header in cells.headers]
     wanted = COLUMNS[meaning] if chosen is None else (chosen,) if isinstance(chosen, str) else tuple(chosen)
@@ -129,6 +181,8 @@ def _column(typed: str, cells: Cells, meaning: str, chosen: str | Sequence[str] 
             return lowered.index(header)
     if chosen is None and meaning not in ("path", "label"):
         return None
+    if chosen is None and meaning == "path" and (at := _ids(cells)) is not None:
+        return at
     found = ", ".join(map(printable, cells.headers)) or "no line at all"
     if chosen is not None:
         raise InvalidSource(
@@ -143,7 +197,7 @@ def _column(typed: str, cells: Cells, meaning: str, chosen: str | Sequence[str] 
 
 def _complete(
     typed: str, cells: Cells, columns: dict[str, int | None], left_out: list[tuple[str, str]]
-) -> tuple[list[_Line], tuple[str, ...]]:
+) -> tuple[list[Line], tuple[str, ...]]:
     """Lines that have a path and a label, checked, and what is to be said of the labels; the others are left out."""
     filled = {meaning: [] if at is None else cells.column(at) for meaning, at in columns.items()}
     if example := several_labels(filled["label"]):
@@ -162,7 +216,7 @@ def _complete(
             # Of cells that say "nan" it is told already.
             untold[reason] += filled["label"][row].lower() not in NO_LABEL
         else:
-            lines.append(_Line(line_name, str(PurePosixPath(path)), label, split, group, weight))
+            lines.append(Line(line_name, str(PurePosixPath(path)), label, split, group, weight))
     told = [f"lines left out: {number:,} of {len(labels):,} ({why})" for why, number in untold.items() if number]
     return lines, (*remarks, *told)
 
@@ -195,25 +249,52 @@ def _weight(typed: str, line_name: str, cell: str) -> float:
     return weight
 
 
-def _files_of(
-    typed: str, folder: Path, lines: list[_Line], left_out: list[tuple[str, str]], *, has_weights: bool
+def _say_found(found: Mapping[str, str]) -> list[str]:
+    if not found:
+        return []
+    name = min(found)
+    return [
+        f"its names are no paths as they are, and were looked for below its folder: {printable(name)!r} is "
+        f"{printable(found[name])!r}"
+    ]
+
+
+def files_of(
+    typed: str,
+    folder: Path,
+    lines: list[Line],
+    left_out: list[tuple[str, str]],
+    *,
+    has_weights: bool = False,
+    entry: str = "line",
 ) -> LabelledFiles:
+    """Files that lines name, once each, in the order of the lines; others go to `left_out`.
+
+    Args:
+        typed: the source, for messages.
+        folder: what paths are relative to.
+        lines: what each says.
+        left_out: gets what is no row, with the reason.
+        has_weights: whether weights are told.
+        entry: what a line is called in its own name: "line" of "line 2".
+    """
     names, remarks = fuse_classes((line.split, line.label) for line in lines)
     existing, missing = _existing(folder, lines, left_out)
     num_before = len(left_out)
-    found, repeated = _agreeing(existing, names, left_out)
+    found, repeated = _agreeing(existing, names, left_out, entry)
+    whole = _whole(entry)
     num_disagreeing = len(left_out) - num_before
     if not found:
-        raise InvalidSource(f"{typed}: {_explain_empty(folder, missing, left_out)}")
+        raise InvalidSource(f"{typed}: {_explain_empty(folder, missing, left_out, entry)}")
     notes = []
     if missing:
         total = len(missing) + len(found)
-        notes.append(f"{len(missing):,} of {total:,} files that the table names cannot be used; they were left out")
+        notes.append(f"{len(missing):,} of {total:,} files that {whole} names cannot be used; they were left out")
     if num_disagreeing:
-        notes.append(f"files left out: {num_disagreeing:,} (has different labels or splits in different lines)")
+        notes.append(f"files left out: {num_disagreeing:,} (has different labels or splits in different {entry}s)")
     if repeated:
         notes.append(
-            f"{repeated:,} lines name a file that stands in the table already, with the same label; they were ignored"
+            f"{repeated:,} {entry}s name a file that stands in {whole} already, with the same label; they were ignored"
         )
     kept = [one.line for one in found]
     files = FolderStore(
@@ -234,14 +315,18 @@ def _files_of(
     )
 
 
-def _explain_empty(folder: Path, missing: Sequence[str], left_out: list[tuple[str, str]]) -> str:
+def _whole(entry: str) -> str:
+    return "the table" if entry == "line" else "the file of annotations"
+
+
+def _explain_empty(folder: Path, missing: Sequence[str], left_out: list[tuple[str, str]], entry: str) -> str:
     if missing:
         return (
             f"none of the {len(missing):,} files it names exists, such as {printable(missing[0])!r}, looked for in "
-            f"{printable(str(folder))}. Paths are relative to the table."
+            f"{printable(str(folder))}. Paths are relative to {_whole(entry)}."
         )
     if left_out:
-        return f"none of its lines can be used; the first: {' '.join(left_out[0])}."
+        return f"none of its {entry}s can be used; the first: {' '.join(left_out[0])}."
     return "has no line below the one that names the columns."
 
 
@@ -249,14 +334,12 @@ def _explain_empty(folder: Path, missing: Sequence[str], left_out: list[tuple[st
 class _Found:
     """One line and the file that it names."""
 
-    line: _Line
+    line: Line
     path: str
     status: os.stat_result
 
 
-def _existing(
-    folder: Path, lines: list[_Line], left_out: list[tuple[str, str]]
-) -> tuple[list[_Found], tuple[str, ...]]:
+def _existing(folder: Path, lines: list[Line], left_out: list[tuple[str, str]]) -> tuple[list[_Found], tuple[str, ...]]:
     """Lines of files that are there, and the paths that lead to none."""
     looked: dict[str, tuple[str, os.stat_result | None]] = {}
     found, missing = [], []
@@ -273,7 +356,7 @@ def _existing(
 
 
 def _agreeing(
-    found: list[_Found], names: dict[tuple[str, str], str], left_out: list[tuple[str, str]]
+    found: list[_Found], names: dict[tuple[str, str], str], left_out: list[tuple[str, str]], entry: str
 ) -> tuple[list[_Found], int]:
     """Each file once, and how many lines only repeat; files with different labels or splits not at all."""
     by_file: dict[object, list[_Found]] = {}
@@ -287,9 +370,10 @@ def _agreeing(
         splits = sorted({one.line.split or "no split" for one in same})
         what, which = ("labels", labels) if len(labels) > 1 else ("splits", splits)
         if len(which) > 1:
-            numbers = listed([one.line.name.split()[-1] for one in same], most=5)
+            numbers = list(dict.fromkeys(one.line.name.split()[-1] for one in same))
+            entries = entry if len(numbers) == 1 else f"{entry}s"
             spelled = dict.fromkeys(printable(one.line.path) for one in same)
-            reason = f"has different {what}: {listed(which, most=5)} (lines {numbers})"
+            reason = f"has different {what}: {listed(which, most=5)} ({entries} {listed(numbers, most=5)})"
             left_out += [(path, reason) for path in spelled]
             continue
         kept.append(same[0])

@@ -1,0 +1,1 @@
+"""Readers of what labelling tools write beside images; each is told from its content."""
