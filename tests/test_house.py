@@ -78,9 +78,10 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "data/sources/local",
-            "folders archives cells finding tables arrays large_files shard_members shard_index shards parquet",
+            "folders archives cells finding tables arrays",
         ),
     ),
+    (Room("data/sources/large", "large_files shard_members shard_index shards parquet_layout parquet"),),
     (Room("data/sources/annotations", "parsing marks records imagefolder label_studio cvat roboflow coco"),),
     (Room("data/sources", "catalog builtin downloads loading", keras_on_use_in="downloads"),),  # keras.datasets
     (Room("data/duplicates", "fingerprints alignment candidates search"),),

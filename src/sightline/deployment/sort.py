@@ -18,7 +18,7 @@ from sightline.bundles.prediction import say_promises
 from sightline.bundles.trust.abstention import USUAL_CERTAINTY
 from sightline.bundles.trust.details import Asked, detail_makers
 from sightline.data.decoding.decoder import decode_image
-from sightline.deployment.bulk.images import BulkImages, bulk_images
+from sightline.deployment.bulk.images import BulkImages, bulk_images, holds_large_files
 from sightline.deployment.bulk.step import AnswerStep, step_of
 from sightline.deployment.predict_into import asked_of, write_answers
 from sightline.deployment.sorting.journal import (
@@ -42,7 +42,7 @@ from sightline.reporting.pages.sorting.plan_page import DrawnImage, PlannedFolde
 from sightline.system.files import held, write_atomically, writing_to
 from sightline.system.paths import absolute_path, check_place
 from sightline.system.progress import reporter, reporting
-from sightline.system.text import counted, printable
+from sightline.system.text import counted, is_address, printable
 from sightline.system.workers import map_in_order
 
 _ANSWERS: Final = ".sightline-sort-answers.jsonl"
@@ -191,7 +191,7 @@ def sort(  # noqa: PLR0913  # each is an option of the command line, and none is
     rules = _checked(min_confidence, max_set_size, pattern, has_sets=coverage is not None)
     pick(dict.fromkeys(WAYS), by, kind="way of sorting")
     source, target = absolute_path(folder), absolute_path(into)
-    _check_places(source, target, by)
+    _check_places(source, target, by, folder)
     step = step_of(opened, asked, top=1, with_probabilities=False, invert=False)
     told = asked_of(step, makers, [source], Columns(1)) | {
         "min_confidence": min_confidence,
@@ -301,9 +301,16 @@ def _checked(min_confidence: float, max_set_size: int | None, pattern: str, *, h
     return Rules(float(min_confidence), max_set_size, pattern)
 
 
-def _check_places(source: Path, target: Path, by: str) -> None:
+def _check_places(source: Path, target: Path, by: str, folder: str | Path) -> None:
     if not source.is_dir():
+        if is_address(str(folder)):
+            raise InvalidValue(f"{printable(str(folder))}: files of this machine are sorted alone. Fetch them first.")
         raise InvalidValue(f"{source}: there is no such folder. Name a folder with images.")
+    if holds_large_files(source):
+        raise InvalidValue(
+            f"{source}: its images lie several in one file and are no files of their own. Unpack them, or write their "
+            "answers with: sightline predict --out"
+        )
     if target == source or target.is_relative_to(source) or source.is_relative_to(target):
         raise InvalidValue(
             f"--into {target}: it lies in {source}, or that in it. Name a folder beside it, so that nothing is sorted "

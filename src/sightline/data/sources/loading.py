@@ -21,14 +21,15 @@ from sightline.data.sources.annotations.roboflow import fits_roboflow, read_robo
 from sightline.data.sources.builtin import read_mnist
 from sightline.data.sources.catalog import SOURCES
 from sightline.data.sources.downloads import read_keras_dataset
+from sightline.data.sources.large.large_files import LargeFiles, files_in, in_folder, is_list, listed, single
+from sightline.data.sources.large.parquet import read_parquet
+from sightline.data.sources.large.parquet_layout import PARQUET_SUFFIX, holds_images
+from sightline.data.sources.large.shard_members import is_shard
+from sightline.data.sources.large.shards import SHARD_SUFFIX, read_shards
 from sightline.data.sources.local import archives, tables
 from sightline.data.sources.local.archives import read_archive
 from sightline.data.sources.local.arrays import ARRAY_KEYS, assemble, from_arrays, read_npz
 from sightline.data.sources.local.folders import read_folder
-from sightline.data.sources.local.large_files import LargeFiles, files_in, in_folder, is_list, listed, single
-from sightline.data.sources.local.parquet import PARQUET_SUFFIX, holds_images, read_parquet
-from sightline.data.sources.local.shard_members import is_shard
-from sightline.data.sources.local.shards import SHARD_SUFFIX, read_shards
 from sightline.data.sources.local.tables import Columns, is_frame, read_table
 from sightline.errors import InvalidSource, InvalidValue, OneClassOnly, UnknownName, closest, pick
 from sightline.records import Dataset, Store

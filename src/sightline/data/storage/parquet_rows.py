@@ -81,29 +81,41 @@ class _Group:
         self.portions: OrderedDict[int, list[_Cell]] = OrderedDict()
         self.upcoming: Iterator[list[_Cell]] = iter(())
         self.next, self.step = 0, 1
-        self.stack = contextlib.ExitStack()
+        self.stack, self.is_left = contextlib.ExitStack(), False
 
     def cell(self, at: int) -> _Cell:
         """One row; portions between the last and this one are passed over."""
         with self.gate:
-            if not self.portions or self._is_behind(at):
-                self._begin()
-            number = at // self.step
-            while number not in self.portions:
-                try:
-                    self.portions[self.next] = next(self.upcoming)
-                except StopIteration:
-                    raise UnreadableImage(f"{self.blob.name} {CHANGED}.") from None
-                self.next += 1
-                if len(self.portions) > _MOST_PORTIONS:
-                    self.portions.popitem(last=False)
-            return self.portions[number][at % self.step]
+            try:
+                return self._cell(at)
+            finally:
+                if self.is_left:  # let go of while this thread waited for its turn
+                    self._let_go()
 
     def close(self) -> None:
         """Let go of the file."""
         with self.gate:
-            self.stack.close()
-            self.portions.clear()
+            self.is_left = True
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self.upcoming = iter(())
+        self.stack.close()
+        self.portions.clear()
+
+    def _cell(self, at: int) -> _Cell:
+        if not self.portions or self._is_behind(at):
+            self._begin()
+        number = at // self.step
+        while number not in self.portions:
+            try:
+                self.portions[self.next] = next(self.upcoming)
+            except StopIteration:
+                raise UnreadableImage(f"{self.blob.name} {CHANGED}.") from None
+            self.next += 1
+            if len(self.portions) > _MOST_PORTIONS:
+                self.portions.popitem(last=False)
+        return self.portions[number][at % self.step]
 
     def _is_behind(self, at: int) -> bool:
         number = at // self.step

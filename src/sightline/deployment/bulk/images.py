@@ -12,11 +12,12 @@ import numpy as np
 
 from sightline.bundles.answers.notes import file_stamp
 from sightline.bundles.given_images import find_images
+from sightline.data.sources.large.large_files import LargeFiles, files_in, in_folder, is_list, listed, single
+from sightline.data.sources.large.parquet import cells_of
+from sightline.data.sources.large.parquet_layout import PARQUET_SUFFIX, holds_images
+from sightline.data.sources.large.shard_members import is_shard
+from sightline.data.sources.large.shards import SHARD_SUFFIX, images_of
 from sightline.data.sources.local.archives import ARCHIVE_SUFFIXES, members_of
-from sightline.data.sources.local.large_files import LargeFiles, files_in, in_folder, is_list, listed, single
-from sightline.data.sources.local.parquet import PARQUET_SUFFIX, cells_of, holds_images
-from sightline.data.sources.local.shard_members import is_shard
-from sightline.data.sources.local.shards import SHARD_SUFFIX, images_of
 from sightline.data.sources.local.tables import TABLE_SUFFIXES, Columns, paths_in_table
 from sightline.data.storage.blobs import BlobStore
 from sightline.data.storage.stores import ArchiveStore, FolderStore
@@ -120,6 +121,11 @@ def bulk_images(names: Sequence[str | Path], *, columns: Columns | None = None) 
 def stands_for_many(name: str | Path) -> bool:
     """Whether a name is no path, but is opened all the same: a list in braces."""
     return is_list(name, *_READERS)
+
+
+def holds_large_files(folder: Path) -> bool:
+    """Whether a folder is one of large files that hold many images each."""
+    return any(files_in(folder, suffix) for suffix in _READERS)
 
 
 def _files(names: Sequence[str | Path]) -> list[Piece]:

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 import sightline
-from sightline.data.sources.local import shard_index
-from sightline.data.sources.local.large_files import expand_braces
-from sightline.data.sources.local.shard_members import REPEATED
+from sightline.data.sources.large import shard_index
+from sightline.data.sources.large.large_files import expand_braces
+from sightline.data.sources.large.shard_members import REPEATED
 from sightline.data.storage.stores import decode_row
 from sightline.deployment.bulk.images import bulk_images
 from sightline.errors import InvalidSource, InvalidValue, UnreadableImage
@@ -304,6 +304,10 @@ def test_a_folder_of_classes_with_an_archive_beside_them_stays_one(tmp_path: Pat
         (tmp_path / "p" / name).write_bytes(png(1))
     pack(tmp_path / "p/backup.tar", samples(0))
     assert sightline.load(tmp_path / "p").class_names == ("cat", "dog")
+    flat = tmp_path / "flat"
+    pack(flat / "backup.tar", samples(0))
+    (flat / "1.png").write_bytes(png(1))
+    assert [Path(name).name for name in bulk_images([flat]).names(0, 9)] == ["1.png"]
     packed = pack(tmp_path / "packed.tar", [("cat/1.png", png(1)), ("dog/1.png", png(2)), ("dog/notes.txt", b"x")])
     assert sightline.load(packed).class_names == ("cat", "dog")
 
@@ -315,5 +319,7 @@ def test_predict_names_every_image_of_shards(command: Callable, tmp_path: Path) 
     lines = (tmp_path / "a.csv").read_text(encoding="utf-8").splitlines()
     assert [line.split(",")[0] for line in lines[1:3]] == ["shard-000/0000.png", "shard-000/0001.png"]
     assert len(lines) == 9
+    refused = command("sort", "imagenet", "s", "--into", "sorted", "--min-confidence", 0.5)
+    assert (refused.code, "no files of their own" in refused.err) == (2, True)
     missing = command("predict", "imagenet", "s/shard-{000..007}.tar")
     assert (missing.code, "5 are not there" in missing.err) == (2, True)

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.data.sources.assembly import LabelledFiles, fuse_classes, to_dataset
+from sightline.data.sources.large.large_files import LargeFiles, named_numbers, splits_by_name, stems_of, told_apart
+from sightline.data.sources.large.shard_index import ShardIndex, index_of
 from sightline.data.sources.levels import split_of
 from sightline.data.sources.local.cells import cleaned_labels, several_labels
-from sightline.data.sources.local.large_files import LargeFiles, named_numbers, splits_by_name, stems_of, told_apart
-from sightline.data.sources.local.shard_index import ShardIndex, index_of
 from sightline.data.sources.local.tables import COLUMNS, Columns
 from sightline.data.storage.blobs import Blob, ShardStore
 from sightline.data.storage.packed_names import PackedNames

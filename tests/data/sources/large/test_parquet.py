@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 import sightline
-from sightline.data.sources.local.large_files import single
-from sightline.data.sources.local.parquet import cells_of
+from sightline.data.sources.large.large_files import single
+from sightline.data.sources.large.parquet import cells_of
 from sightline.data.storage import parquet_rows
 from sightline.data.storage.stores import decode_row
 from sightline.deployment.bulk.images import bulk_images

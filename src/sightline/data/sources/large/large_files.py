@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sightline.data.decoding.formats import IMAGE_SUFFIXES
 from sightline.data.sources.levels import says_nothing, split_of, split_within
 from sightline.data.storage.blobs import Blob, FileBlob
 from sightline.data.storage.listing import is_passed_over
@@ -104,6 +105,8 @@ def _look_into(folder: Path, suffix: str) -> tuple[list[str] | None, list[str]]:
                     folders.append(entry.name)
                 elif entry.name.lower().endswith(suffix):
                     names.append(entry.name)
+                elif entry.name[entry.name.rfind(".") :].lower() in IMAGE_SUFFIXES:
+                    return None, []
     except (OSError, ValueError):  # ValueError: a zero byte in the name
         return None, []
     return names, sorted(folders)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.data.sources.local.shard_members import MEANINGS, OneShard, told_of
+from sightline.data.sources.large.shard_members import MEANINGS, OneShard, told_of
 from sightline.data.sources.local.tables import Columns
 from sightline.data.storage.blobs import Blob
 from sightline.data.storage.packed_names import PackedNames

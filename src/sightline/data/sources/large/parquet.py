@@ -11,45 +11,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.data.sources.assembly import LabelledFiles, fuse_classes, natural_order, to_dataset
+from sightline.data.sources.large.large_files import LargeFiles, named_numbers, splits_by_name, stems_of, told_apart
+from sightline.data.sources.large.parquet_layout import (
+    Layout,
+    footer_of,
+    image_columns,
+    layout_of,
+    no_images,
+    schema_of,
+)
 from sightline.data.sources.levels import split_of
 from sightline.data.sources.local.cells import (
     cell_text,
-    class_names_of,
     cleaned_labels,
     features_of,
     named_cells,
     several_labels,
 )
-from sightline.data.sources.local.large_files import LargeFiles, named_numbers, splits_by_name, stems_of, told_apart
 from sightline.data.sources.local.tables import COLUMNS, Columns
 from sightline.data.storage.blobs import Blob
 from sightline.data.storage.packed_names import PackedNames
-from sightline.data.storage.parquet_rows import ParquetStore, column_of, parquet_reader, read_footer
-from sightline.errors import InvalidSource, SightlineError, closest, pick, require
+from sightline.data.storage.parquet_rows import ParquetStore, column_of, parquet_reader
+from sightline.errors import InvalidSource, SightlineError, pick
 from sightline.records import Dataset
-from sightline.system.text import listed, printable
+from sightline.system.text import printable
 
-PARQUET_SUFFIX = ".parquet"
-_MOST_TOLD = 5
 # Of a cell without bytes, whose file is not looked at yet.
 _USUAL_BYTES = 2**20
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """What the columns of some files mean.
-
-    Attributes:
-        image: columns of bytes and of paths inside a row; "": none.
-        columns: "label", "split", "group" and "weight" to the column of that, where there is one.
-        class_names: what numbers in the column of labels stand for; empty where they are names themselves.
-        features: what Hugging Face's library says of the columns.
-    """
-
-    image: tuple[str, str]
-    columns: dict[str, str]
-    class_names: list[str]
-    features: dict[str, Any]
 
 
 @dataclass(eq=False)
@@ -63,15 +51,6 @@ class _Rows:
     row_in_group: list[NDArray[np.int32]]
     cells: dict[str, list[Any]]
     stamps: list[int]
-
-
-def holds_images(files: LargeFiles, *, columns: Columns | None = None) -> bool:
-    """Whether the first of some Parquet files has a column of images; else it is a table of paths, or none."""
-    schema = _footer(files, files.blobs[0]).schema.to_arrow_schema()
-    try:
-        return bool(_image_columns(schema, features_of(schema.metadata), (columns or {}).get("path"), files.typed))
-    except InvalidSource:
-        return True
 
 
 def read_parquet(
@@ -95,7 +74,7 @@ def read_parquet(
     for meaning in columns or {}:
         pick(COLUMNS, meaning, kind="meaning of a column")
     typed = printable(files.typed)
-    layout = _layout(files, columns or {})
+    layout = layout_of(files, columns or {})
     rows = _rows(files, layout)
     labels, remarks = _labels(typed, layout, rows.cells["label"])
     has_label = np.array([bool(label) for label in labels], bool)
@@ -136,124 +115,23 @@ def read_parquet(
 
 def cells_of(files: LargeFiles, *, columns: Columns | None = None) -> ParquetStore:
     """All images of Parquet files, labels or not, in their order."""
-    schema, first = _schema(files)
+    schema, first = schema_of(files)
     features = features_of(schema.metadata)
-    image = _image_columns(schema, features, (columns or {}).get("path"), files.typed)
+    image = image_columns(schema, features, (columns or {}).get("path"), files.typed)
     if not image:
-        raise InvalidSource(f"{printable(files.typed)}: {_no_images(first, schema)}")
-    layout = _Layout(image, {}, [], features)
+        raise InvalidSource(f"{printable(files.typed)}: {no_images(first, schema)}")
+    layout = Layout(image, {}, [], features)
     rows = _rows(files, layout)
     if not rows.names:
         raise InvalidSource(f"{printable(files.typed)}: has no row.")
     return _store(files.blobs, layout, rows)
 
 
-def _footer(files: LargeFiles, blob: Blob) -> Any:
-    try:
-        return read_footer(blob)
-    except SightlineError:
-        raise
-    except Exception as error:  # a damaged file brings pyarrow to raise kinds of OSError, ValueError and its own
-        reason = printable(str(error).splitlines()[0] if str(error) else type(error).__name__).rstrip(".")
-        where = f"{printable(files.typed)}: " if blob.name != files.typed else ""
-        raise InvalidSource(
-            f"{where}{printable(blob.name)} is not a readable Parquet file ({reason}). If it was cut off, copy it "
-            "again."
-        ) from error
-
-
-def _schema(files: LargeFiles) -> tuple[Any, str]:
-    return _footer(files, files.blobs[0]).schema.to_arrow_schema(), files.blobs[0].name
-
-
-def _no_images(name: str, schema: Any) -> str:
-    there = listed(list(map(printable, schema.names)), most=8)
-    return (
-        f"{printable(name)} has no column of images, which are bytes or an object of bytes and a path; found {there}. "
-        "A table of paths is named as a file of its own."
-    )
-
-
-def _layout(files: LargeFiles, columns: Columns) -> _Layout:
-    schema, first = _schema(files)
-    features = features_of(schema.metadata)
-    image = _image_columns(schema, features, columns.get("path"), files.typed)
-    if not image:
-        raise InvalidSource(f"{printable(files.typed)}: {_no_images(first, schema)}")
-    found = {}
-    for meaning in ("label", "split", "group", "weight"):
-        if name := _column(schema, features, meaning, columns.get(meaning), files.typed):
-            found[meaning] = name
-    return _Layout(image, found, class_names_of(features.get(found["label"])), features)
-
-
-def _image_columns(schema: Any, features: dict[str, Any], chosen: Any, typed: str) -> tuple[str, str] | tuple[()]:
-    """The column of images as that of its bytes and that of its paths; () where there is none."""
-    types = _kinds()
-    possible = {}
-    for field in schema:
-        inner = (
-            {field.type.field(at).name for at in range(field.type.num_fields)} if types.is_struct(field.type) else ()
-        )
-        if "bytes" in inner:
-            possible[field.name] = (f"{field.name}.bytes", f"{field.name}.path" if "path" in inner else "")
-        elif types.is_binary(field.type) or types.is_large_binary(field.type):
-            possible[field.name] = (field.name, "")
-    wanted = (chosen,) if isinstance(chosen, str) else chosen
-    if wanted:
-        return next((possible[name] for name in wanted if name in possible), ())
-    told = [
-        name for name in possible if isinstance(features.get(name), dict) and features[name].get("_type") == "Image"
-    ]
-    usual = [name for name in possible if name.lower() in (*COLUMNS["path"], "img", "bytes", "content", "jpg", "png")]
-    is_table = any(field.name.lower() in COLUMNS["path"] and types.is_string(field.type) for field in schema)
-    for names in (told, usual, [] if is_table else list(possible)):
-        if len(names) == 1:
-            return possible[names[0]]
-        if len(names) > 1:
-            raise InvalidSource(
-                f"{printable(typed)}: has several columns of images, {listed(list(map(printable, names)), most=5)}. "
-                f"Say which: --column path={printable(names[0])}"
-            )
-    return ()
-
-
-def _kinds() -> Any:
-    """The module that tells kinds of columns apart."""
-    return require("pyarrow.types", purpose="reading Parquet files", install="sightline[parquet]")
-
-
-def _column(schema: Any, features: dict[str, Any], meaning: str, chosen: Any, typed: str) -> str:
-    """The column of a meaning, "" where there is none; refused where there is none of labels."""
-    lowered = {name.lower(): name for name in schema.names}
-    wanted = COLUMNS[meaning] if chosen is None else (chosen,) if isinstance(chosen, str) else tuple(chosen)
-    if found := next((lowered[name.lower()] for name in wanted if name.lower() in lowered), ""):
-        return found
-    there = listed(list(map(printable, schema.names)), most=8)
-    if chosen is not None:
-        raise InvalidSource(
-            f"{printable(typed)}: has no column {wanted[0]!r}. {closest(wanted[0], map(printable, schema.names))}"
-        )
-    if meaning != "label":
-        return ""
-    told = [name for name in schema.names if class_names_of(features.get(name))]
-    if len(told) == 1:
-        return str(told[0])
-    if told:
-        raise InvalidSource(
-            f"{printable(typed)}: has several columns of classes, {listed(list(map(printable, told)), most=5)}. "
-            f"Say which: --column label={printable(told[0])}"
-        )
-    raise InvalidSource(
-        f"{printable(typed)}: has no column of labels; found {there}. Say what it is called: --column label=NAME"
-    )
-
-
-def _rows(files: LargeFiles, layout: _Layout) -> _Rows:
+def _rows(files: LargeFiles, layout: Layout) -> _Rows:
     rows = _Rows([], [], [], [], [], {meaning: [] for meaning in layout.columns}, [])
     stems = stems_of(files.blobs)
     for number, (blob, stem) in enumerate(zip(files.blobs, stems, strict=True)):
-        footer = _footer(files, blob)
+        footer = footer_of(files, blob)
         table = _small_columns(files, blob, footer, layout)
         for meaning, name in layout.columns.items():
             values = named_cells(table.column(name), layout.features.get(name))
@@ -270,7 +148,7 @@ def _rows(files: LargeFiles, layout: _Layout) -> _Rows:
     return rows
 
 
-def _small_columns(files: LargeFiles, blob: Blob, footer: Any, layout: _Layout) -> Any:
+def _small_columns(files: LargeFiles, blob: Blob, footer: Any, layout: Layout) -> Any:
     """What is read beside the images: the other columns, and the paths inside the images."""
     wanted = [*layout.columns.values(), *filter(None, layout.image[1:])]
     there = footer.schema.to_arrow_schema()
@@ -293,7 +171,7 @@ def _small_columns(files: LargeFiles, blob: Blob, footer: Any, layout: _Layout) 
         raise InvalidSource(f"{printable(files.typed)}: {printable(blob.name)} cannot be read ({reason}).") from error
 
 
-def _names(stem: str, table: Any, layout: _Layout, num_rows: int) -> list[str]:
+def _names(stem: str, table: Any, layout: Layout, num_rows: int) -> list[str]:
     """By their paths, where each row has one of its own; else by their numbers."""
     if layout.image[1]:
         paths = column_of(table, layout.image[1]).to_pylist()
@@ -317,7 +195,7 @@ def _digest_of(blob: Blob) -> int:
     return int.from_bytes(hashlib.blake2b(blob.read(blob.num_bytes - size, size), digest_size=7).digest(), "big") or 1
 
 
-def _store(blobs: tuple[Blob, ...], layout: _Layout, rows: _Rows) -> ParquetStore:
+def _store(blobs: tuple[Blob, ...], layout: Layout, rows: _Rows) -> ParquetStore:
     def joined(parts: Sequence[NDArray[Any]], dtype: Any) -> NDArray[Any]:
         return np.concatenate(parts) if parts else np.zeros(0, dtype)
 
@@ -334,7 +212,7 @@ def _store(blobs: tuple[Blob, ...], layout: _Layout, rows: _Rows) -> ParquetStor
     )
 
 
-def _labels(typed: str, layout: _Layout, values: Sequence[Any]) -> tuple[list[str], tuple[str, ...]]:
+def _labels(typed: str, layout: Layout, values: Sequence[Any]) -> tuple[list[str], tuple[str, ...]]:
     if any(isinstance(value, dict) for value in values[:100]):
         raise InvalidSource(f"{typed}: the column {layout.columns['label']!r} holds objects. Name one of labels.")
     if layout.class_names:
@@ -356,7 +234,7 @@ def _labels(typed: str, layout: _Layout, values: Sequence[Any]) -> tuple[list[st
     return ["" if label == "-1" else label for label in cleaned], remarks
 
 
-def _weights(typed: str, layout: _Layout, rows: _Rows) -> NDArray[np.float64] | None:
+def _weights(typed: str, layout: Layout, rows: _Rows) -> NDArray[np.float64] | None:
     if "weight" not in layout.columns:
         return None
     try:
