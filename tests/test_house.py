@@ -132,9 +132,15 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             "explain evaluate stress comparison similarity verification kept_runs check mistakes kept_sections report",
         ),
     ),
+    (Room("integrations/tracking", "addresses telling mlflow_store wandb_project tracker"),),  # training tells them
     (Room("networks", "lite_layout starting given building classic convnet lite applications", keras=AT_ONCE),),
     # A wrong name is refused before Keras is imported.
-    (Room("training/setup", "mirrors reference_rows resolution preparation unfinished run_folder starting"),),
+    (
+        Room(
+            "training/setup",
+            "mirrors reference_rows processes resolution preparation unfinished tracked run_folder starting",
+        ),
+    ),
     (Room("training/optimization", "optimizers schedules losses", keras=AT_ONCE),),
     (Room("training/augmentation", "affine color randaugment pipeline mixing views", keras=AT_ONCE),),
     (
@@ -218,8 +224,8 @@ ROWS: tuple[tuple[Room, ...], ...] = (
 # `sightline.train` would be replaced by a module of that name as soon as it is imported.
 PUBLIC_FUNCTIONS = (
     "show audit find_learning_rate learning_curve train resume combine distil evaluate predict stress verify runs "
-    "check reopen predict_into undo_sort similar compare explain adopt export sort serve studio models datasets "
-    "recipes cache load split recipe"
+    "check reopen predict_into undo_sort similar compare explain adopt export sort serve studio models "
+    "datasets recipes cache load split recipe"
 )
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base"}
 

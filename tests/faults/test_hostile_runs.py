@@ -80,6 +80,9 @@ REQUESTS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "logs elsewhere": (options(tensorboard="/tmp/elsewhere"), "logs for TensorBoard into /tmp/elsewhere"),  # never made
     "logs above": (options(tensorboard="../above"), r"logs for TensorBoard into \.\./above"),
     "logs with a zero": (options(tensorboard="a\0b"), "names nothing"),
+    "tracked elsewhere": (options(track="mlflow:/tmp/elsewhere"), "is tracked by mlflow:/tmp/elsewhere"),  # never made
+    "tracked by a number": (options(track=5), "track is 5"),
+    "tracked with a zero": (options(track="mlflow:a\0b"), "names nothing"),
     "a student without its teacher": (options("distil", into="mlp"), "distil lacks the option 'bundle'"),
     "a teacher that is nowhere": (options("distil", into="mlp", bundle="/nowhere"), "/nowhere"),
     "a teacher with a zero": (options("distil", into="mlp", bundle="a\0b"), "names nothing"),
@@ -207,7 +210,7 @@ def test_pages_and_signatures_are_not_written_through_a_link(
     (run_copy / "bundle" / "signature.json").symlink_to(elsewhere / "mine")
     before = snapshot(elsewhere)
     assert "report.html is a link" in refused(command("report", run_copy, "--quiet"))
-    with pytest.raises(InvalidBundle, match=r"signature\.json: not one of the files"):
+    with pytest.raises(InvalidBundle, match=r"signature\.json: a link, and it would be written"):
         sightline.sign(run_copy, tmp_path / "no-key")
     assert snapshot(elsewhere) == before
 

@@ -203,3 +203,51 @@ def test_where_a_run_logs_for_tensorboard_is_named_again_and_is_what_it_was(
     with pytest.raises(UnknownName, match="nowhere"):
         sightline.resume(tmp_path / "run", tensorboard="logs", mode="quiet")
     assert not (tmp_path / "logs").exists()
+
+
+def test_where_a_run_is_tracked_is_named_again_and_is_what_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    recipe = sightline.recipe("fast").to_dict()
+    monkeypatch.chdir(tmp_path)
+    here = f"mlflow:{tmp_path}/logs"
+    for kept, named, words in (
+        (here, None, rf"tracked by {here}, .* --track {here}; or go on without: --track none"),
+        (here, "mlflow:others", rf"track mlflow:{tmp_path}/others: this run is tracked by {here}"),
+        (here, "mlfow:logs", "no tracker is called that"),
+        (None, "mlflow:logs", r"this run is not tracked\. To go on: sightline resume run$"),
+        ("mlflow:http://a:secret@b", None, r"tracked by mlflow:http://\*\*\*@b,"),
+    ):
+        keep_request(tmp_path / "run", KeptRequest("train", recipe, {"jobs": 1, "track": kept}), source="nowhere")
+        with pytest.raises(InvalidValue, match=words) as refused:
+            sightline.resume("run", track=named)
+        assert "secret" not in str(refused.value)
+    keep_request(tmp_path / "run", KeptRequest("train", recipe, {"jobs": 1, "track": here}), source="nowhere")
+    # Named as it was, or said to be tracked no longer, it comes as far as to its images.
+    for named in ("mlflow:logs", "none"):
+        with pytest.raises(UnknownName, match="nowhere"):
+            sightline.resume("run", track=named, mode="quiet")
+    asked = KeptRequest("distil", recipe, {"bundle": "teacher", "into": "lenet5"})
+    keep_request(tmp_path / "run", asked, source="nowhere")
+    with pytest.raises(InvalidValue, match="this run is not tracked"):
+        sightline.resume("run", track="mlflow:logs")
+
+
+@pytest.mark.slow
+@pytest.mark.soak
+@pytest.mark.filterwarnings("ignore")  # of MLflow's use of SQLAlchemy, by which it is read here
+def test_a_run_that_is_killed_is_gone_on_with_as_the_same_tracked_run(small_npz: Path, tmp_path: Path) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    words = ("train", str(small_npz), *SHORT, "--track", "mlflow:logs", "--out", "run")
+    done = killed(tmp_path, ("on_epoch_begin", "SIGKILL", 2), *words)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/logs/mlflow.db")
+    experiment = client.get_experiment_by_name("sightline").experiment_id
+    (begun,) = client.search_runs([experiment])
+    assert begun.info.status == "RUNNING"
+    run = sightline.resume(tmp_path / "run", track=f"mlflow:{tmp_path}/logs", mode="quiet")
+    (ended,) = client.search_runs([experiment])
+    assert (ended.info.run_id, ended.info.status) == (begun.info.run_id, "FINISHED")
+    losses = client.get_metric_history(ended.info.run_id, "train/loss")
+    assert [(metric.step, metric.value) for metric in losses] == [(row["epoch"], row["loss"]) for row in run.history]

@@ -20,7 +20,7 @@ from sightline.metrics.classification import softmax
 from sightline.system.backends import installed_backends, load_keras
 from sightline.system.workers import available_processors
 from sightline.training.setup import resolution
-from sightline.training.train import check_jobs
+from sightline.training.setup.processes import check_jobs
 
 keras = load_keras()
 

@@ -23,6 +23,7 @@ from sightline.evaluation.evaluate import write_figures
 from sightline.evaluation.measuring.finished_runs import as_run, kept_predictions, read_run
 from sightline.evaluation.measuring.scoring import run_figures
 from sightline.evaluation.report import FILE as REPORT, write_page
+from sightline.integrations.tracking.tracker import Tracker
 from sightline.records import SPLIT_NAMES, Bundle, Run
 from sightline.reporting.charts.curves import curves_png
 from sightline.system.backends import check_packages, choose_backend, load_keras, usual_keras
@@ -32,10 +33,11 @@ from sightline.system.paths import check_place, places_of
 from sightline.system.progress import Mode, Stopwatch, reporter, reporting
 from sightline.system.stored import read_json
 from sightline.system.text import counted, without_nan
-from sightline.system.workers import available_processors, process_map
+from sightline.system.workers import process_map
 from sightline.training.distillation.teacher import Teacher
 from sightline.training.loop.recording import check_tensorboard, log_folder
 from sightline.training.setup.preparation import Prepared, identified, prepare
+from sightline.training.setup.processes import check_jobs
 from sightline.training.setup.resolution import (
     Settled,
     SettledKey,
@@ -46,6 +48,7 @@ from sightline.training.setup.resolution import (
 )
 from sightline.training.setup.run_folder import AS_IT_COMES, GoingOn, may_go_on, run_folder, write_resolution
 from sightline.training.setup.starting import begun, identity_of_start, network_of
+from sightline.training.setup.tracked import tracked, tracker_of
 from sightline.training.setup.unfinished import (
     CHECKPOINTS,
     FIGURES,
@@ -71,6 +74,7 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
     backend: str | None = None,
     log_every: int | None = None,
     tensorboard: str | Path | None = None,
+    track: str | None = None,
     jobs: int = 1,
     checkpoint_every: str | None = None,
     resume: bool = False,
@@ -102,6 +106,10 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
         backend: "tensorflow", "jax" or "torch"; else KERAS_BACKEND, else the first installed.
         log_every: print loss and accuracy every so many steps.
         tensorboard: folder that gets the figures of each epoch for TensorBoard, below the run's name.
+        track: where the run is told of as it learns: "mlflow:FOLDER", "mlflow:https://SERVER", or "wandb:PROJECT" with
+            its entity before a slash: the recipe's keys, each epoch, the test figures with their intervals, and the
+            small files of the run without an image in them. Epochs of an ensemble are told at the end. A tracker that
+            fails while a network learns is told of once, and the run goes on.
         jobs: members of an ensemble that are trained at once, each in a process of its own with its share of the
             processors, which changes their weights in the last digit; a script that asks for it needs the usual
             `if __name__ == "__main__":`.
@@ -120,10 +128,11 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
         InvalidValue: a value of the wrong type or out of range.
         InvalidSource: the data cannot be used.
         OutputExists: `out` is taken.
-        MissingPackage: no Keras backend is installed, something that the end of a run needs, or no TensorBoard.
+        MissingPackage: no Keras backend is installed, something that the end of a run needs, no TensorBoard, or what
+            `track` is told by.
         TrainingFailed: the loss diverged, the exported network disagrees with the trained one, or members of an
             ensemble failed; those that are finished are kept, and the same call trains only the missing ones.
-        CannotWrite: the disk is full or read-only.
+        CannotWrite: the disk is full or read-only, or what `track` names cannot be told of anything.
 
     Example:
         >>> import numpy as np, sightline
@@ -149,8 +158,7 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
     backend = choose_backend(backend)
     place = Path(out) if out is not None else None
     check_jobs(jobs, asked)
-    going_on = GoingOn(must=resume, force=force)
-    interval = read_interval(checkpoint_every)
+    going_on, interval = GoingOn(must=resume, force=force), read_interval(checkpoint_every)
     if place is not None and not may_go_on(place, asked):
         going_on.check_begun(place)
         check_free(place, keep=keep)
@@ -160,6 +168,7 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
     if logs is not None:
         check_place("tensorboard", logs, keep=keep)
         check_tensorboard(logs)
+    tracker = tracker_of(track, keep)
     with reporting(mode):
         if recipe is None and start is None and holds_files(source):
             announce_recipe(asked.name, is_given=network is not None)
@@ -167,34 +176,20 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
             "backend": backend,
             "log_every": log_every,
             "tensorboard": None if logs is None else str(logs.absolute()),
+            "track": None if tracker is None else str(tracker.address),
             "jobs": jobs,
             "checkpoint_every": checkpoint_every,
         }
         request = TrainingRequest(source, asked, place, backend, log_every, logs, jobs, network=network)
         return run_training(
             dataclasses.replace(
-                request, interval=interval, going_on=going_on, again=KeptRequest("train", asked.to_dict(), options)
+                request,
+                interval=interval,
+                going_on=going_on,
+                again=KeptRequest("train", asked.to_dict(), options),
+                tracker=tracker,
             ),
             settled.changes,
-        )
-
-
-def check_jobs(jobs: int, recipe: Recipe) -> None:
-    """Refuse a number of processes that cannot be, or that nothing can be spread over."""
-    if not (type(jobs) is int and jobs >= 1):
-        raise InvalidValue(f"jobs must be a whole number of at least 1; got {jobs!r}.")
-    if jobs == 1:
-        return
-    if recipe.ensemble.kind == "none":
-        raise InvalidValue(f"jobs={jobs} trains members of an ensemble at once, and there is none. Set ensemble.kind.")
-    if recipe.ensemble.kind == "boosting":
-        raise InvalidValue(
-            f"jobs={jobs}: members of a boosted ensemble build on one another and are trained in turn. Leave jobs out."
-        )
-    if jobs > available_processors():
-        raise InvalidValue(
-            f"jobs={jobs} processes are more than there are processors to use, {available_processors()}. "
-            "Set as many or fewer."
         )
 
 
@@ -227,6 +222,7 @@ class TrainingRequest:
     again: KeptRequest | None = None
     beginning: Beginning | None = None
     network: GivenNetwork | None = None
+    tracker: Tracker | None = None
 
 
 def run_training(request: TrainingRequest, changes: tuple[SettledKey, ...] = ()) -> Run:
@@ -261,7 +257,11 @@ def _carry_out(request: TrainingRequest, data: Prepared, stopwatch: Stopwatch) -
         data = identified(data, *identity_of_start(data))
     named = request.source if request.teacher is None else request.teacher.source
     typed = str(named) if isinstance(named, str | Path) else getattr(named, "typed", "")
-    with run_folder(request.out, data, request.going_on) as folder, telling_how_to_go_on(folder):
+    with (
+        run_folder(request.out, data, request.going_on) as folder,
+        telling_how_to_go_on(folder),
+        tracked(request.tracker, data, folder, request.backend),
+    ):
         if request.again is not None:
             keep_request(folder, request.again, source=typed)
         stopwatch.lap("data")
@@ -270,13 +270,13 @@ def _carry_out(request: TrainingRequest, data: Prepared, stopwatch: Stopwatch) -
         if judged is not None:
             reporter().say(f"its bundle is whole: nothing is learned again, only what was left is written to {folder}")
             noted = read_json(parts / FIGURES) | {"run": str(folder), "bundle": str(folder / "bundle")}
-            return _finish(dataclasses.replace(as_run(judged), splits=data.splits), noted, data)
+            return _finish(dataclasses.replace(as_run(judged), splits=data.splits), noted, data, request.tracker)
         learned = _learn(network, data, folder, request, stopwatch)
         curves = curves_png(learned.fitted.history, chosen_epoch=learned.fitted.chosen_epoch)
         write_atomically(folder / "curves.png", curves)
         stopwatch.lap("fit")
         run = _judge(learned, data, parts / FIGURES, _origin(data, request, typed), stopwatch=stopwatch)
-        return _finish(run, run_figures(run), data)
+        return _finish(run, run_figures(run), data, request.tracker)
 
 
 def _begin(data: Prepared, request: TrainingRequest) -> Any:
@@ -337,6 +337,7 @@ def _learn(
         deadline=None if budget is None else stopwatch.started + budget,
         rescue_path=folder / "last-good.keras",
         tensorboard=None if logs is None else log_folder(logs, folder.resolve().name, noted),
+        tracker=request.tracker,
         before=() if request.beginning is None else request.beginning.history,
         checkpoints=Checkpoints(folder / CHECKPOINTS, request.interval),
     )
@@ -395,8 +396,8 @@ def _judge(learned: _TrainedNetwork, data: Prepared, noted: Path, origin: Origin
     return run
 
 
-def _finish(run: Run, metrics: Mapping[str, Any], data: Prepared) -> Run:
-    """Write what tells of a run: its figures as pictures, its page, and last its `metrics.json`."""
+def _finish(run: Run, metrics: Mapping[str, Any], data: Prepared, tracker: Tracker | None = None) -> Run:
+    """Write what tells of a run: its figures as pictures, its page, last its `metrics.json`; then a tracker has it."""
     kept = read_run(run, metrics=json.loads(json.dumps(without_nan(metrics))))
     answers = kept_predictions(kept, "test")
     if run.evaluation is not None and answers is not None:
@@ -405,6 +406,8 @@ def _finish(run: Run, metrics: Mapping[str, Any], data: Prepared) -> Run:
         write_figures(run.path, run.evaluation, answers, data.pixels.take(rows))
     write_page(run.path / REPORT, kept, data.dataset)
     write_json(run.path / FINISHED, metrics)
+    if tracker is not None:
+        tracker.finish(run)
     return run
 
 

@@ -52,6 +52,11 @@ def train_options(parser: ArgumentParser) -> None:
     parser.add_argument("--log-every", type=int, metavar="STEPS", help="print loss and accuracy every so many steps")
     parser.add_argument("--jobs", type=int, default=1, help="members of an ensemble trained at once (default: 1)")
     parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="log each epoch for TensorBoard, too")
+    parser.add_argument(
+        "--track",
+        metavar="TRACKER:PLACE",
+        help="tell a tracker of the run: mlflow:FOLDER, mlflow:https://SERVER or wandb:PROJECT",
+    )
     _survival_options(parser)
 
 
@@ -96,6 +101,7 @@ def train(arguments: Namespace) -> int:
         backend=arguments.backend,
         log_every=arguments.log_every,
         tensorboard=arguments.tensorboard,
+        track=arguments.track,
         jobs=arguments.jobs,
         checkpoint_every=arguments.checkpoint_every,
         resume=arguments.resume,
@@ -109,6 +115,7 @@ def resume_options(parser: ArgumentParser) -> None:
     """What `resume` takes."""
     parser.add_argument("run", type=Path, help="folder of a run that `train`, `distil` or `extend` left unfinished")
     parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="where it logs for TensorBoard, if it does")
+    parser.add_argument("--track", metavar="TRACKER:PLACE", help="where it is tracked, if it is; none: no longer")
     _force_option(parser)
 
 
@@ -116,7 +123,7 @@ def resume(arguments: Namespace) -> int:
     """Go on with a run and say what came of it."""
     from sightline.training.resume import resume as resume_run
 
-    options = {"tensorboard": arguments.tensorboard, "force": arguments.force, "mode": arguments.mode}
+    options = {name: getattr(arguments, name) for name in ("tensorboard", "track", "force", "mode")}
     return _told(resume_run(arguments.run, **options), arguments)
 
 

@@ -20,7 +20,8 @@ from sightline.errors import InvalidValue, require
 from sightline.system.files import write_atomically, write_json, writing_to
 from sightline.system.stored import read_json
 
-if TYPE_CHECKING:  # it imports Keras, for which a refusal does not wait
+if TYPE_CHECKING:  # the latter imports Keras, for which a refusal does not wait
+    from sightline.integrations.tracking.tracker import Tracker
     from sightline.training.loop.checkpoints import Checkpoints
 
 # Any name with "tfevents" in it is read; one an epoch is appended to.
@@ -108,6 +109,7 @@ class FitOutputs:
         tensorboard: a folder that gets the figures of each epoch for TensorBoard, or None.
         before: rows of the history that were there before this fit, which counts on from them.
         named: what an epoch is called.
+        tracker: is told of each epoch, or None.
         checkpoints: what the fit goes on from, and where it leaves what another can go on from; or None.
     """
 
@@ -117,6 +119,7 @@ class FitOutputs:
     deadline: float | None = None
     rescue_path: Path | None = None
     tensorboard: Path | None = None
+    tracker: Tracker | None = None
     before: tuple[Mapping[str, float], ...] = ()
     named: str = "epoch"
     checkpoints: Checkpoints | None = None
@@ -135,3 +138,5 @@ def record_epoch(outputs: FitOutputs, row: Mapping[str, float]) -> None:
             stream.write(json.dumps(row) + "\n")
     if outputs.tensorboard is not None:
         append_scalars(outputs.tensorboard, row)
+    if outputs.tracker is not None:
+        outputs.tracker.log_epoch(row)

@@ -20,6 +20,7 @@ from sightline.configuration.recipes import flatten, parse_recipe
 from sightline.configuration.values import as_typed
 from sightline.errors import InvalidBundle, InvalidValue, SightlineError
 from sightline.evaluation.measuring.finished_runs import REQUEST, FinishedRun, read_run
+from sightline.integrations.tracking.addresses import without_credentials
 from sightline.system.files import write_json
 from sightline.system.paths import leads_elsewhere
 from sightline.system.stored import read_json, read_plain
@@ -45,12 +46,15 @@ OPTIONS: dict[str, dict[str, tuple[type, ...]]] = {
         "backend": _SAID,
         "log_every": (int, NoneType),
         "tensorboard": _SAID,
+        "track": _SAID,
         "jobs": (int,),
         "checkpoint_every": _SAID,
     },
     "distil": {"bundle": _TEXT, "into": _TEXT, "backend": _SAID, "checkpoint_every": _SAID},
     "extend": {"run": _TEXT, "epochs": (int,), "backend": _SAID, "checkpoint_every": _SAID},
 }
+# Of these, what a run writes outside of its folder: named again by whoever goes on with it.
+OUTSIDE = ("tensorboard", "track")
 _INTERVAL = re.compile(r"(\d+)\s*(steps?|s|m|h)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 _MOST_NAMED, _LONGEST_NAMED = 3, 300
@@ -246,10 +250,13 @@ def _checked_options(kept: Mapping[str, Any]) -> dict[str, Any]:
 def how_to_go_on(folder: Path) -> str:
     """What to type to go on with an unfinished run."""
     try:
-        logs = read_request(folder)[1].options.get("tensorboard")
+        options = read_request(folder)[1].options
     except InvalidValue:
         return "the same again"
-    words = ["sightline", "resume", str(folder), *([] if logs is None else ["--tensorboard", str(logs)])]
+    words = ["sightline", "resume", str(folder)]
+    for name in OUTSIDE:
+        if options.get(name) is not None:
+            words += [f"--{name}", without_credentials(options[name]) if name == "track" else options[name]]
     return printable(shlex.join(words))
 
 
