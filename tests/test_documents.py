@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -42,6 +43,7 @@ ADOPT, CHINESE_ADOPT = "docs/adopt.md", "docs/adopt.zh.md"
 WEB, CHINESE_WEB = "docs/web.md", "docs/web.zh.md"
 SERVE, CHINESE_SERVE = "docs/serve.md", "docs/serve.zh.md"
 STUDIO, CHINESE_STUDIO = "docs/studio.md", "docs/studio.zh.md"
+PUBLISH, CHINESE_PUBLISH = "docs/publish.md", "docs/publish.zh.md"
 LARGE, CHINESE_LARGE = "docs/sources.md", "docs/sources.zh.md"
 DATA, CHINESE_DATA = "docs/data.md", "docs/data.zh.md"
 SCALE, CHINESE_SCALE = "docs/scale.md", "docs/scale.zh.md"
@@ -61,6 +63,7 @@ TRANSLATED = (
     (WEB, CHINESE_WEB),
     (SERVE, CHINESE_SERVE),
     (STUDIO, CHINESE_STUDIO),
+    (PUBLISH, CHINESE_PUBLISH),
     (LARGE, CHINESE_LARGE),
     (SCALE, CHINESE_SCALE),
     (DATA, CHINESE_DATA),
@@ -178,6 +181,13 @@ def test_the_python_of_the_page_about_networks_of_others_runs(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     exec("\n".join(blocks(ADOPT, "python")), {})
     assert capsys.readouterr().out == "8x8 RGB, channels first, bytes to 0..1, resized by stretch True\n"
+
+
+def test_the_python_of_the_page_about_publishing_runs(tiny_run, tmp_path, monkeypatch, capsys):
+    shutil.copytree(tiny_run.path, tmp_path / "runs" / "mnist-fast-001")
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(blocks(PUBLISH, "python")), {})
+    assert capsys.readouterr().out == "README.md bundle None\n('0', '1', '2')\n"
 
 
 def test_the_readme_shows_five_lines_of_python():

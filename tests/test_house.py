@@ -90,7 +90,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "bundles",
-            "graphs checks bundle card sessions parity given_images identity features",
+            "graphs checks published bundle card sessions parity given_images identity features",
         ),
     ),
     (Room("bundles/trust", "vouching calibration sets abstention novelty neighbours seen reference draws details"),),
@@ -208,6 +208,8 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("deployment/workshop/sets", "routes"),),
     (Room("deployment/workshop", "app"),),
     (Room("deployment", "export predict_into sort adopt serve studio"),),
+    (Room("integrations/hub", "model_cards repository upload"),),
+    (Room("integrations", "publish"),),
     (Room("information"),),
     (Room("__init__"),),
     (Room("cli", "printing options"),),
@@ -224,7 +226,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
 # `sightline.train` would be replaced by a module of that name as soon as it is imported.
 PUBLIC_FUNCTIONS = (
     "show audit find_learning_rate learning_curve train resume combine distil evaluate predict stress verify runs "
-    "check reopen predict_into undo_sort similar compare explain adopt export sort serve studio models "
+    "check reopen predict_into undo_sort similar compare explain adopt export publish sort serve studio models "
     "datasets recipes cache load split recipe"
 )
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base"}

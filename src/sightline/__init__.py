@@ -44,6 +44,7 @@ _HOMES: dict[str, str] = {
     "compare": "sightline.evaluation.comparison",
     "adopt": "sightline.deployment.adopt",
     "export": "sightline.deployment.export",
+    "publish": "sightline.integrations.publish",
     "serve": "sightline.deployment.serve",
     "studio": "sightline.deployment.studio",
     "verify": "sightline.evaluation.verification",
@@ -71,6 +72,7 @@ _HOMES: dict[str, str] = {
     "LearningCurve": "sightline.training.search.learning_curve",
     "Adopted": "sightline.deployment.adopt",
     "Export": "sightline.deployment.export",
+    "Published": "sightline.integrations.publish",
     "Verification": "sightline.evaluation.verification",
     "Mistakes": "sightline.evaluation.mistakes",
     "SightlineError": "sightline.errors",
@@ -117,6 +119,7 @@ if TYPE_CHECKING:  # for editors and type checkers alone
     from sightline.evaluation.stress import Stress as Stress, stress as stress
     from sightline.evaluation.verification import Verification as Verification, verify as verify
     from sightline.information import datasets as datasets, models as models, recipes as recipes
+    from sightline.integrations.publish import Published as Published, publish as publish
     from sightline.quality.audit import audit as audit
     from sightline.quality.findings import Audit as Audit
     from sightline.records import (

@@ -23,6 +23,7 @@ from sightline.bundles.checks import (
     checked_task,
 )
 from sightline.bundles.graphs import graph_outputs
+from sightline.bundles.published import fetched, is_published
 from sightline.errors import InvalidBundle
 from sightline.records import Bundle, InputSpec
 from sightline.system.files import sha256_of, write_json
@@ -75,6 +76,8 @@ CAPABILITIES: dict[str, tuple[str, ...]] = {
     "neighbours": ("neighbours.npz",),
     "thumbnails": ("neighbours.npz", "thumbnails.npz"),
 }
+# Every name that a file of a bundle may have.
+_NAMES = (MANIFEST, SIGNATURE, *REQUIRED_FILES, *{part: None for parts in CAPABILITIES.values() for part in parts})
 MEANINGS = {
     "features": "what the last layer sees of an image",
     "middle": "what the upper part of the network begins with: rows, columns, channels",
@@ -166,13 +169,15 @@ def load_bundle(path: str | Path | Bundle, *, is_own: bool = False) -> Bundle:
 
     Args:
         path: a bundle's or a run's folder; "imagenet", the network that comes with the package,
-            where no folder is called that; or a Bundle, handed on.
+            where no folder is called that; hf://OWNER/NAME, with @REVISION or without, a bundle on the Hugging Face
+            Hub; or a Bundle, handed on.
         is_own: this process made it a moment before, so that nobody has signed it yet.
 
     Returns:
         The Bundle.
 
     Raises:
+        DownloadFailed: the hub cannot be reached, and its cache has no such bundle.
         InvalidBundle: there is none, its format version is unknown, or a file is
             missing, altered or foreign; the message names the file. Within `trusting`, also where it is not
             signed with that key.
@@ -263,6 +268,8 @@ def sign(bundle: str | Path | Bundle, key: str | Path) -> Path:
     if opened.path == FOLDER:
         raise InvalidBundle(f"{EMBEDDED}: it comes with the package and is not yours to sign. Name a run or a bundle.")
     _refuse_others(opened.path, opened.manifest)
+    if (opened.path / SIGNATURE).is_symlink():
+        raise InvalidBundle(f"{opened.path / SIGNATURE}: a link, and it would be written where that leads. Remove it.")
     content = read_plain(opened.path / MANIFEST, most_bytes=MOST_BYTES[MANIFEST])
     _refuse_other_manifest(opened.path, opened.manifest, content)
     told = {**_SIGNATURE_FORMAT, **signature_of(_SIGNED_AS + content, Path(key))}
@@ -302,8 +309,7 @@ def _refuse_other_manifest(folder: Path, manifest: Mapping[str, Any], content: b
 def _refuse_others(folder: Path, manifest: Mapping[str, Any]) -> None:
     """A signature is of all that is in a bundle: what the manifest does not list has no place in a signed one."""
     for path in sorted(folder.iterdir()):
-        is_known = path.name in (MANIFEST, SIGNATURE, *manifest["files"])
-        if not is_known or (path.name == SIGNATURE and path.is_symlink()):  # it would be written where that leads
+        if path.name not in (MANIFEST, SIGNATURE, *manifest["files"]):
             raise InvalidBundle(f"{path}: not one of the files that the bundle was saved with. Take it out, or away.")
 
 
@@ -327,10 +333,21 @@ def _pass_over(folder: Path, capabilities: str) -> None:
 
 def read_manifest(path: str | Path) -> tuple[Path, Mapping[str, Any]]:
     """The folder of a bundle, and its manifest, of a format that is read here; no other file of it is looked at."""
-    folder = FOLDER if str(path) == EMBEDDED and not Path(path).is_dir() else find_bundle(Path(path))
+    if is_published(path):
+        folder = _found_in(fetched(path, files=_NAMES), path)
+    else:
+        folder = FOLDER if str(path) == EMBEDDED and not Path(path).is_dir() else find_bundle(Path(path))
     manifest = checked_json(folder / MANIFEST)
     _check_format(folder, manifest)
     return folder, manifest
+
+
+def _found_in(folder: Path, address: str | Path) -> Path:
+    """The bundle of a repository that was fetched, told by the address where there is none."""
+    try:
+        return find_bundle(folder)
+    except InvalidBundle as error:
+        raise InvalidBundle(f"{address}: there is no bundle of Sightline in it, as it has no {MANIFEST}.") from error
 
 
 def find_bundle(path: Path) -> Path:

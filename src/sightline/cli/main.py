@@ -123,6 +123,11 @@ COMMANDS: dict[str, Command] = {
     "export": Command(
         "write a bundle as a file for elsewhere, kept if it answers the same", exports.export, exports.export_options
     ),
+    "publish": Command(
+        "write a bundle as a repository of the Hugging Face Hub, and upload it if that is asked for",
+        exports.publish,
+        exports.publish_options,
+    ),
     "serve": Command("answer pictures over HTTP, on a page and for programs", serving.serve, serving.serve_options),
     "studio": Command(
         "do all of it on a page in the browser, over a folder of this machine", serving.studio, serving.studio_options
