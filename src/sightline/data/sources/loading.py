@@ -17,6 +17,7 @@ from sightline.data.sources.annotations.coco import fits_coco, read_coco
 from sightline.data.sources.annotations.cvat import fits_cvat, read_cvat
 from sightline.data.sources.annotations.imagefolder import fits_imagefolder, read_imagefolder
 from sightline.data.sources.annotations.label_studio import fits_label_studio, read_label_studio
+from sightline.data.sources.annotations.marks import is_mark
 from sightline.data.sources.annotations.roboflow import fits_roboflow, read_roboflow
 from sightline.data.sources.builtin import read_mnist
 from sightline.data.sources.catalog import SOURCES
@@ -26,8 +27,9 @@ from sightline.data.sources.large.parquet import read_parquet
 from sightline.data.sources.large.parquet_layout import PARQUET_SUFFIX, holds_images
 from sightline.data.sources.large.shard_members import is_shard
 from sightline.data.sources.large.shards import SHARD_SUFFIX, read_shards
+from sightline.data.sources.levels import BY_LAST
 from sightline.data.sources.local import archives, tables
-from sightline.data.sources.local.archives import read_archive
+from sightline.data.sources.local.archives import members_of, read_archive
 from sightline.data.sources.local.arrays import ARRAY_KEYS, assemble, from_arrays, read_npz
 from sightline.data.sources.local.folders import read_folder
 from sightline.data.sources.local.tables import Columns, is_frame, read_table
@@ -159,7 +161,21 @@ def _read_archive(path: Path, how: Opening) -> Dataset:
     """One tar may be a shard of samples or a folder that was packed; its first members tell."""
     if _is_shard(path):
         return _read_shards(single(path), how)
-    return read_archive(path, label_from=how.label_from, name=how.name, class_names=how.class_names)
+    try:
+        return read_archive(path, label_from=how.label_from, name=how.name, class_names=how.class_names)
+    except InvalidSource as error:
+        if not (found := _annotations_in(path)):
+            raise
+        raise InvalidSource(f"{error} It holds {printable(found)}: unpack it, and name the folder.") from error
+
+
+def _annotations_in(path: Path) -> str:
+    """The member of an archive that an export of a labelling tool is known by; "" if there is none."""
+    try:
+        _, others = members_of(path)
+    except InvalidSource:
+        return ""
+    return next((name for name, _ in others if is_mark(name)), "")
 
 
 def _read_parquet(files: LargeFiles, how: Opening) -> Dataset:
@@ -354,10 +370,10 @@ def _from_path(path: Path, how: Opening) -> Dataset:
         words = " and ".join(kind.words for kind in kinds if kind.is_annotated)
         raise InvalidSource(
             f"{printable(str(path))}: may be {words}. Name the file of annotations itself, or move the others away; if "
-            "its folders name the classes: label_from='last' (--label-from last)."
+            f"its folders name the classes: {BY_LAST}."
         )
     if kinds:
-        return kinds[0].read(path, how)
+        return _opened(kinds[0], path, how)
     hint = (
         "It is one image: `sightline predict` takes it. " if path.name.lower().endswith(tuple(IMAGE_SUFFIXES)) else ""
     )
@@ -365,6 +381,17 @@ def _from_path(path: Path, how: Opening) -> Dataset:
         f"{printable(str(path))}: cannot be opened as a source. {hint}It must be "
         f"{', '.join(kind.words for kind in SOURCE_KINDS)}, or one of {', '.join(SOURCES)}."
     )
+
+
+def _opened(kind: SourceKind, path: Path, how: Opening) -> Dataset:
+    try:
+        return kind.read(path, how)
+    except OneClassOnly:
+        raise
+    except InvalidSource as error:
+        if not (kind.is_annotated and stat.S_ISDIR(path.stat().st_mode)):
+            raise
+        raise InvalidSource(f"{error} If its folders name the classes: {BY_LAST}.") from error
 
 
 def _named(name: str) -> Dataset:

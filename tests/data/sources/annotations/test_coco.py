@@ -189,6 +189,14 @@ def test_a_folder_with_annotations_of_two_tools_is_refused_until_one_is_named(pi
         InvalidSource, match=r"may be of Roboflow \(_classes.csv\) and in COCO's format \(.json\)\. Name the file"
     ):
         sightline.load(folder)
+    (folder / "train" / "_classes.csv").rename(folder / "train" / "classes.csv")
+    write(folder / "train" / "_annotations.coco.json", document({"x.jpg": [1], "y.jpg": [2]}))
+    with pytest.raises(
+        InvalidSource, match=r"none of the 2 files it names exists.* If its folders name the classes: label_from"
+    ):
+        sightline.load(folder)
+    write(folder / "train" / "_annotations.coco.json", document({"a.jpg": [1], "b.jpg": [2]}))
+    (folder / "train" / "classes.csv").rename(folder / "train" / "_classes.csv")
     for name in ("_annotations.coco.json", "_classes.csv"):
         assert told(sightline.load(folder / "train" / name)) == {"a.jpg": ("cat", ""), "b.jpg": ("dog", "")}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import pytest
 
 import sightline
@@ -201,3 +203,15 @@ def test_the_export_with_images_is_an_ordinary_folder(pictures, told):
     assert set(told(sightline.load(folder)).values()) == {("cat", ""), ("dog", "")}
     write(folder, "dog\ncat\n", "synsets.txt")
     assert set(told(sightline.load(folder)).values()) == {("cat", ""), ("dog", "")}, "a list of classes says nothing"
+
+
+def test_an_export_that_is_still_packed_says_so(pictures, tmp_path):
+    path = tmp_path / "task.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(pictures(["images/a.jpg"]) / "images" / "a.jpg", "images/a.jpg")
+    with pytest.raises(InvalidSource, match=r"one class only (?!.*unpack)"):
+        sightline.load(path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("annotations.xml", XML)
+    with pytest.raises(InvalidSource, match=r"It holds annotations\.xml: unpack it, and name the folder"):
+        sightline.load(path)

@@ -137,3 +137,9 @@ def test_what_sightline_wrote_and_hidden_files_are_not_found(tmp_path):
     assert finder.without_suffix("1") == finder.ending_with("1.jpg") == ["a/1.jpg"]
     assert finder.find("a\\1.jpg") == ["a/1.jpg"]
     assert finder.find("b/1.jpg") == finder.ending_with("2.jpg") == []
+
+
+def test_a_name_with_accents_is_found_however_they_are_written(tmp_path):
+    folder = lay(tmp_path, "a/cafe\u0301.jpg", "a/na\u00efve.jpg")
+    data = sightline.load(write(folder, "id,label\ncaf\u00e9,x\nnai\u0308ve,y\n"))
+    assert classes(data) == {"a/cafe\u0301.jpg": "x", "a/na\u00efve.jpg": "y"}

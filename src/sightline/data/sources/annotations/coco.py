@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sightline.data.sources.annotations.marks import is_folder, marked, split_by_folder
+from sightline.data.sources.annotations.marks import COCO, COCO_FOLDER, OF_SPLIT, is_folder, marked, split_by_folder
 from sightline.data.sources.annotations.parsing import head_of, read_document
 from sightline.data.sources.annotations.records import Annotation, Export, dataset_of, folder_of, version_group
 from sightline.data.sources.levels import split_within
@@ -22,10 +22,6 @@ from sightline.system.text import counted, listed, printable
 
 _LISTS = ("images", "annotations", "categories")
 _SIGN = re.compile(rf'"({"|".join(_LISTS)})"\s*:\s*\[')
-_MARKS = ("_annotations.coco.json", "labels.json")
-_FOLDER = "annotations"
-# Beside these lie captions and keypoints of the same images.
-_OF_SPLIT = re.compile(r"(?:instances|labels)_(.+)\.json")
 
 
 def fits_coco(path: Path) -> bool:
@@ -47,7 +43,7 @@ def read_coco(path: Path, *, name: str | None = None, class_names: Sequence[str]
     typed = printable(str(path))
     in_folder = is_folder(path)
     folder = folder_of(path)
-    if not in_folder and folder.name == _FOLDER:
+    if not in_folder and folder.name == COCO_FOLDER:
         folder = folder.parent
     entries: list[Annotation] = []
     left_out: list[tuple[str, str]] = []
@@ -63,12 +59,12 @@ def read_coco(path: Path, *, name: str | None = None, class_names: Sequence[str]
 
 
 def _files(folder: Path) -> list[str]:
-    found = [file for file in marked(folder, _MARKS) if _is_coco(folder / file)]
+    found = [file for file in marked(folder, COCO) if _is_coco(folder / file)]
     try:
-        names = sorted(os.listdir(folder / _FOLDER))  # noqa: PTH208  # names alone
+        names = sorted(os.listdir(folder / COCO_FOLDER))  # noqa: PTH208  # names alone
     except OSError:
         names = []
-    of_splits = [f"{_FOLDER}/{file}" for file in names if _OF_SPLIT.fullmatch(file)]
+    of_splits = [f"{COCO_FOLDER}/{file}" for file in names if OF_SPLIT.fullmatch(file)]
     return found or [file for file in of_splits if _is_coco(folder / file)]
 
 
@@ -83,9 +79,9 @@ class _Document:
     def __init__(self, document: Any, typed: str, file: str, *, is_alone: bool) -> None:
         self._typed = typed
         self._folder, _, base = file.replace(os.sep, "/").rpartition("/")
-        named = _OF_SPLIT.fullmatch(base)
+        named = OF_SPLIT.fullmatch(base)
         self._part = named[1] if named else ""
-        self._prefix = "" if self._folder == _FOLDER else self._folder
+        self._prefix = "" if self._folder == COCO_FOLDER else self._folder
         self._split = "" if is_alone else split_by_folder(file) or (split_within(self._part) or "")
         self.remarks: list[str] = []
         parts = [document.get(key) if isinstance(document, dict) else None for key in _LISTS]

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from sightline.data.sources.annotations.marks import is_file, is_folder, marked
+from sightline.data.sources.annotations.marks import CVAT, SYNSETS, is_file, is_folder, marked
 from sightline.data.sources.annotations.parsing import head_of, read_elements, read_text
 from sightline.data.sources.annotations.records import Annotation, Export, dataset_of, folder_of
 from sightline.data.sources.levels import split_of
@@ -21,10 +21,8 @@ from sightline.errors import InvalidSource
 from sightline.records import Dataset
 from sightline.system.text import counted, listed, printable
 
-_XML = "annotations.xml"
 _ROOT = re.compile(r"<annotations[\s>]")
 _SHAPES = ("box", "polygon", "polyline", "points", "cuboid", "mask", "skeleton", "ellipse")
-_SYNSETS = "synsets.txt"
 # Names with blanks stand in quotes, their suffix behind them: "my cat".jpg 0
 _LISTED = re.compile(r'(?:"(?P<quoted>[^"]+)"(?P<suffix>\S*)|(?P<plain>[^\s"]\S*))(?P<numbers>(?:[ \t]+\d+)*)[ \t]*')
 
@@ -32,11 +30,11 @@ _LISTED = re.compile(r'(?:"(?P<quoted>[^"]+)"(?P<suffix>\S*)|(?P<plain>[^\s"]\S*
 def fits_cvat(path: Path) -> bool:
     """True of an XML of annotations, of a folder with one, and of lists of images beside a `synsets.txt`."""
     if is_folder(path):
-        return bool(marked(path, (_XML,))) or bool(_lists(path))
+        return bool(marked(path, CVAT)) or bool(_lists(path))
     ending = path.name.lower()
     if ending.endswith(".xml"):
         return _ROOT.search(head_of(path)) is not None
-    return ending.endswith(".txt") and path.name != _SYNSETS and path in _lists(path.parent)
+    return ending.endswith(".txt") and path.name != SYNSETS and path in _lists(path.parent)
 
 
 def read_cvat(path: Path, *, name: str | None = None, class_names: Sequence[str] | None = None) -> Dataset:
@@ -50,12 +48,12 @@ def read_cvat(path: Path, *, name: str | None = None, class_names: Sequence[str]
     """
     typed = printable(str(path))
     folder, in_folder = folder_of(path), is_folder(path)
-    called = printable(folder.name if in_folder or path.name == _XML else path.stem) or "cvat"
+    called = printable(folder.name if in_folder or path.name in CVAT else path.stem) or "cvat"
     if lists := _lists(path) if in_folder else [path] if path.name.lower().endswith(".txt") else []:
-        classes = _synsets(folder / _SYNSETS, f"{printable(str(folder / _SYNSETS))}")
+        classes = _synsets(folder / SYNSETS, f"{printable(str(folder / SYNSETS))}")
         entries = [entry for file in lists for entry in _of_list(file, classes, in_folder=in_folder)]
         return dataset_of(Export(typed, folder, entries, "line", called), name=name, class_names=class_names)
-    files = marked(path, (_XML,)) if in_folder else (path.name,)
+    files = marked(path, CVAT) if in_folder else (path.name,)
     export = Export(typed, folder, [], "image", called)
     for file in files:
         inside = file.rpartition("/")[0]
@@ -105,9 +103,9 @@ def _entry(image: Mapping[str, str], labels: Sequence[str], inside: str, number:
 
 def _lists(folder: Path) -> list[Path]:
     """Lists of images beside a `synsets.txt`, one a subset."""
-    if not is_file(folder, _SYNSETS):
+    if not is_file(folder, SYNSETS):
         return []
-    return [file for file in sorted(folder.glob("*.txt")) if file.name != _SYNSETS and _is_list(file)]
+    return [file for file in sorted(folder.glob("*.txt")) if file.name != SYNSETS and _is_list(file)]
 
 
 def _is_list(path: Path) -> bool:
@@ -130,14 +128,14 @@ def _of_list(path: Path, classes: Sequence[str], *, in_folder: bool) -> Iterator
         if found is None:
             raise InvalidSource(
                 f"{typed}: line {number:,} is {printable(line[:80])!r}; it must be the name of an image and numbers of "
-                f"lines in {_SYNSETS}, counted from 0."
+                f"lines in {SYNSETS}, counted from 0."
             )
         labels = []
         for digits in found["numbers"].split():
             at = int(digits) if len(digits) < 9 else len(classes)
             if at >= len(classes) or not classes[at]:
                 raise InvalidSource(
-                    f"{typed}: line {number:,} names the class {digits[:20]}, and {_SYNSETS} has no such line, counted "
+                    f"{typed}: line {number:,} names the class {digits[:20]}, and {SYNSETS} has no such line, counted "
                     "from 0."
                 )
             labels.append(classes[at])

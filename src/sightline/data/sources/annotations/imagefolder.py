@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sightline.data.sources.annotations.marks import is_folder, marked, split_by_folder
+from sightline.data.sources.annotations.marks import METADATA, is_folder, marked, split_by_folder
 from sightline.data.sources.annotations.parsing import head_of
 from sightline.data.sources.annotations.records import finished, folder_of
 from sightline.data.sources.levels import BY_LAST, split_of
@@ -22,13 +22,12 @@ from sightline.errors import InvalidSource
 from sightline.records import Dataset
 from sightline.system.text import listed, printable
 
-_NAMES = ("metadata.csv", "metadata.jsonl")
 _PATH = "file_name"
 
 
 def fits_imagefolder(path: Path) -> bool:
     """True of a folder with a table of metadata, in it or in its splits, that names files."""
-    return is_folder(path) and any(_PATH in head_of(path / file).lower() for file in marked(path, _NAMES))
+    return is_folder(path) and any(_PATH in head_of(path / file).lower() for file in marked(path, METADATA))
 
 
 def read_imagefolder(
@@ -48,7 +47,7 @@ def read_imagefolder(
         class_names: their order; sorted by name if None.
     """
     typed, folder = printable(str(path)), folder_of(path)
-    files = marked(path, _NAMES)
+    files = marked(path, METADATA)
     if len({file.rpartition(".")[2] for file in files}) > 1:
         raise InvalidSource(f"{typed}: holds {listed(files)}, which may say the same or not. Keep one kind of them.")
     tables = {file: read_cells(folder / file, f"{typed}/{printable(file)}") for file in files}

@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from sightline.data.sources.levels import says_nothing, split_of, split_within
+
+METADATA = ("metadata.csv", "metadata.jsonl")
+CLASSES = ("_classes.csv",)
+COCO = ("_annotations.coco.json", "labels.json")
+CVAT = ("annotations.xml",)
+SYNSETS = "synsets.txt"
+COCO_FOLDER = "annotations"
+# Beside these lie captions and keypoints of the same images.
+OF_SPLIT = re.compile(r"(?:instances|labels)_(.+)\.json")
+
+
+def is_mark(name: str) -> bool:
+    """Whether a file is called, and lies, as files of annotations do."""
+    folder, _, file = name.rpartition("/")
+    if folder.rpartition("/")[2] == COCO_FOLDER and OF_SPLIT.fullmatch(file):
+        return True
+    return file in (*METADATA, *CLASSES, *COCO, *CVAT, SYNSETS)
 
 
 def marked(folder: Path, names: Sequence[str]) -> tuple[str, ...]:

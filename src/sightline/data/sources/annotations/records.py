@@ -151,9 +151,8 @@ def _lines(export: Export, told: list[tuple[Annotation, str]], left_out: list[tu
             left_out.append((_called(entry), f"{reason} ({entry.where})"))
         else:
             usable.append((entry, label))
-    level = _level([entry for entry, _ in usable], finder)
-    for entry, label in usable:
-        found = _found(entry, level, finder)
+    places = _places([entry for entry, _ in usable], finder)
+    for (entry, label), found in zip(usable, places, strict=True):
         if len(found) > 1:
             reason = f"may be any of {listed(found)} ({entry.where})"
             left_out.append((_called(entry), reason))
@@ -176,16 +175,20 @@ def _spellings(path: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((path, unquote(path, errors="surrogateescape"))))
 
 
-def _level(entries: Sequence[Annotation], finder: Finder) -> int:
-    """Which of their paths leads to the most files; the first of those that lead to as many."""
-    if not entries:
-        return 0
-    counts = []
-    for level in range(max(len(entry.paths) for entry in entries)):
-        counts.append(sum(len(_found(entry, level, finder)) == 1 for entry in entries))
-        if counts[-1] == len(entries):
+def _places(entries: Sequence[Annotation], finder: Finder) -> list[list[str]]:
+    """What each may mean by that of its paths which leads to the most files, the first of those that lead to as many.
+
+    It is the same one for all: an image is not found by chance under a name that another one had.
+    """
+    best: list[list[str]] = []
+    most = -1
+    for level in range(max((len(entry.paths) for entry in entries), default=0)):
+        found = [_found(entry, level, finder) for entry in entries]
+        if (count := sum(len(paths) == 1 for paths in found)) > most:
+            best, most = found, count
+        if count == len(entries):
             break
-    return counts.index(max(counts))
+    return best
 
 
 def _found(entry: Annotation, level: int, finder: Finder) -> list[str]:

@@ -12,14 +12,13 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sightline.data.sources.annotations.marks import is_folder, marked, split_by_folder
+from sightline.data.sources.annotations.marks import CLASSES, is_folder, marked, split_by_folder
 from sightline.data.sources.annotations.records import Annotation, Export, dataset_of, folder_of, version_group
 from sightline.data.sources.local.cells import read_cells
 from sightline.errors import InvalidSource
 from sightline.records import Dataset
 from sightline.system.text import listed, printable
 
-_NAME = "_classes.csv"
 # So the column of images without any class is called.
 _NO_CLASS = frozenset({"unlabeled", "unlabelled"})
 _TRUTHS = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False, "": False}
@@ -27,7 +26,7 @@ _TRUTHS = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "fals
 
 def fits_roboflow(path: Path) -> bool:
     """True of a `_classes.csv`, and of a folder with one in it or in its splits."""
-    return bool(marked(path, (_NAME,))) if is_folder(path) else path.name.lower() == _NAME
+    return bool(marked(path, CLASSES)) if is_folder(path) else path.name.lower() in CLASSES
 
 
 def read_roboflow(path: Path, *, name: str | None = None, class_names: Sequence[str] | None = None) -> Dataset:
@@ -41,7 +40,7 @@ def read_roboflow(path: Path, *, name: str | None = None, class_names: Sequence[
     typed = printable(str(path))
     folder, in_folder = folder_of(path), is_folder(path)
     entries: list[Annotation] = []
-    for file in marked(path, (_NAME,)) if in_folder else (path.name,):
+    for file in marked(path, CLASSES) if in_folder else (path.name,):
         split = split_by_folder(file) if in_folder else ""
         entries += _entries(folder, file, split, f"{typed}/{printable(file)}" if in_folder else typed)
     export = Export(typed, folder, entries, "line", printable(folder.name) or "roboflow")

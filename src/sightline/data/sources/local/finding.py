@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -48,23 +49,27 @@ class Finder:
 
         Else all below whose paths end so, in their order: none, one or several. Separators of Windows are read, too.
         """
-        for written in dict.fromkeys((name, name.replace("\\", "/"))):
+        plain = name
+        for written in (name, name.replace("\\", "/")) if "\\" in name else (name,):
             plain = str(PurePosixPath(written))
             for place in ("", *near):
-                if self.is_file(path := str(PurePosixPath(place, plain))):
+                if self.is_file(path := f"{place}/{plain}" if place else plain):
                     return [path]
         return self.ending_with(plain)
 
     def ending_with(self, name: str) -> list[str]:
         """Files anywhere below whose paths end with that one, part by part."""
         self._list()
-        return [path for path in self._by_name.get(name.rpartition("/")[2], ()) if f"/{path}".endswith(f"/{name}")]
+        name = _composed(name)
+        found = self._by_name.get(name.rpartition("/")[2], ())
+        return [path for path in found if _composed(f"/{path}").endswith(f"/{name}")]
 
     def without_suffix(self, name: str) -> list[str]:
         """As `ending_with`, of files that are called as images are, by what stands before their suffix."""
         self._list()
+        name = _composed(name)
         found = self._by_stem.get(name.rpartition("/")[2], ())
-        return [path for path in found if f"/{path.rpartition('.')[0]}".endswith(f"/{name}")]
+        return [path for path in found if _composed(f"/{path.rpartition('.')[0]}").endswith(f"/{name}")]
 
     def _list(self) -> None:
         if self._num_listed is not None:
@@ -72,7 +77,7 @@ class Finder:
         self._num_listed = 0
         listing, _ = without_outputs(walk(self.folder, self._visit))
         for path in sorted(listing.names):
-            name = path.rpartition("/")[2]
+            name = _composed(path.rpartition("/")[2])
             self._by_name.setdefault(name, []).append(path)
             stem, dot, suffix = name.rpartition(".")
             if stem and f"{dot}{suffix}".lower() in IMAGE_SUFFIXES:
@@ -90,6 +95,11 @@ class Finder:
                 )
             listing.add(name, 0, 0)
         return False
+
+
+def _composed(name: str) -> str:
+    """A name in one way of writing accents: some systems part a letter from its accent."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def find_ids(finder: Finder, names: Sequence[str], *, typed: str, stem: str) -> dict[str, str]:

@@ -316,7 +316,7 @@ def files_of(
 
 
 def _whole(entry: str) -> str:
-    return "the table" if entry == "line" else "the file of annotations"
+    return "the table" if entry == "line" else "the export"
 
 
 def _explain_empty(folder: Path, missing: Sequence[str], left_out: list[tuple[str, str]], entry: str) -> str:
