@@ -26,6 +26,8 @@ from sightline.training.loop.network import new_network  # noqa: E402
 from sightline.training.loop.recording import FitOutputs  # noqa: E402
 from sightline.training.setup.preparation import Prepared, prepare  # noqa: E402
 from sightline.training.transfer import finetuning  # noqa: E402
+from sightline.training.transfer.activations import FeatureTables  # noqa: E402
+from sightline.training.transfer.halves import compare_on_halves  # noqa: E402
 from sightline.training.transfer.stages import Comparison, Stage, tell, why_hopeless  # noqa: E402
 
 SMALL = {"data.image_size": 64, "training.feature_variants": 2, "data.group_near_duplicates": False}
@@ -165,3 +167,13 @@ def test_with_a_budget_the_whole_network_has_its_turn_behind_the_upper_part(tmp_
     # Where there is nothing to learn, nothing is learned, however long.
     assert [stage["is_kept"] for stage in fitted.stages] == [True, False, False]
     assert all(math.isfinite(stage["after"]) for stage in fitted.stages[1:])
+
+
+def test_where_next_to_nothing_is_learned_halves_find_the_head_as_it_was(hopeless: Path) -> None:
+    # Batch statistics that followed each half would change the answers however small the rate.
+    data = prepared(hopeless, **{"training.finetune_epochs": 1, "optimizer.learning_rate": 1e-12})
+    network = new_network(data)
+    features = FeatureTables(network, data)
+    _, rows = finetuning._head(features, data)
+    found = compare_on_halves(network, features, data, rows)
+    np.testing.assert_allclose(found.after, found.before, rtol=1e-3, atol=1e-4)

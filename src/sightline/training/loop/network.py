@@ -167,6 +167,13 @@ def _covers_its_image(layer: layers.Layer, images: Any) -> bool:
     return bool(is_usual and tuple(shape[1:3]) == layer.kernel_size)
 
 
+def freeze_statistics(network: keras.Model) -> None:
+    """Let batch normalization use its averages while a network learns: few images of another kind would move them."""
+    for layer in network.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.trainable = False
+
+
 def training_network(network: keras.Model, augmentation: keras.Model | None, *, mixes: bool) -> keras.Model:
     """What `fit` trains: the network behind augmentation and mixing, whose weights are the network's own.
 

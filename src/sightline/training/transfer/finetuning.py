@@ -19,6 +19,7 @@ from sightline.training.augmentation.pipeline import build_augmentation
 from sightline.training.loop.batches import LabelledImages, row_weights, rows_for_fit
 from sightline.training.loop.checkpoints import Checkpoints
 from sightline.training.loop.fit import Fitted, fit, planned_epochs
+from sightline.training.loop.network import freeze_statistics
 from sightline.training.loop.recording import FitOutputs, record_epoch
 from sightline.training.loop.time_budget import epochs_within
 from sightline.training.setup.preparation import Prepared
@@ -260,9 +261,7 @@ def _finetune(
     Returns:
         How it went, and its answers to the validation rows; none where it could not learn.
     """
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.trainable = False
+    freeze_statistics(network)
     recipe = data.recipe
     learner, train, augmentation = _learner(network, features, data)
     validation = _validation(features, data)

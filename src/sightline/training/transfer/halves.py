@@ -9,6 +9,7 @@ from sightline.metrics.labels.folds import grouped_folds
 from sightline.system.progress import reporting
 from sightline.training.loop.batches import LabelledImages
 from sightline.training.loop.fit import fit
+from sightline.training.loop.network import freeze_statistics
 from sightline.training.loop.recording import FitOutputs
 from sightline.training.setup.preparation import Prepared
 from sightline.training.transfer.activations import FEATURES, MIDDLE, FeatureTables
@@ -23,7 +24,7 @@ def compare_on_halves(network: keras.Model, features: FeatureTables, data: Prepa
     """A head and what fine-tuning makes of it, each half answered by what was learned from the other.
 
     Together they cost what one fine-tuning costs. After the first, the second is left out if there was no gain. The
-    network is as before afterwards.
+    network has its weights from before afterwards, and frozen batch statistics.
 
     Args:
         network: with the head of all train rows.
@@ -31,6 +32,7 @@ def compare_on_halves(network: keras.Model, features: FeatureTables, data: Prepa
         data: resolved.
         train: features and labels of all views of the train rows.
     """
+    freeze_statistics(network)
     images = train.labels[: train.num_images]
     folds = grouped_folds(images, train.groups, num_classes=data.dataset.num_classes, num_folds=2)
     kept, before, after = network.get_weights(), [], []
