@@ -82,6 +82,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
         ),
     ),
     (Room("data/sources/large", "large_files shard_members shard_index shards parquet_layout parquet"),),
+    (Room("data/sources/remote", "stores objects opening"),),
     (Room("data/sources/annotations", "parsing marks records imagefolder label_studio cvat roboflow coco"),),
     (Room("data/sources", "catalog builtin downloads loading", keras_on_use_in="downloads"),),  # keras.datasets
     (Room("data/duplicates", "fingerprints alignment candidates search"),),

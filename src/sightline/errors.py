@@ -70,7 +70,7 @@ class NotReached(SightlineError):
 
 
 class DownloadFailed(SightlineError):
-    """Public data could not be fetched; the message says which file to place where."""
+    """Data could not be fetched, or an object store does not answer; the message says what to do."""
 
 
 class TrainingFailed(SightlineError):

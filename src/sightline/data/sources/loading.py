@@ -33,6 +33,8 @@ from sightline.data.sources.local.archives import members_of, read_archive
 from sightline.data.sources.local.arrays import ARRAY_KEYS, assemble, from_arrays, read_npz
 from sightline.data.sources.local.folders import read_folder
 from sightline.data.sources.local.tables import Columns, is_frame, read_table
+from sightline.data.sources.remote.opening import Opening, read_remote
+from sightline.data.sources.remote.stores import address_of
 from sightline.errors import InvalidSource, InvalidValue, OneClassOnly, UnknownName, closest, pick
 from sightline.records import Dataset, Store
 from sightline.system.text import printable
@@ -54,7 +56,8 @@ def load(
             frame); what a tool for labelling exports: Hugging Face's imagefolder with metadata, Label Studio,
             CVAT, Roboflow, COCO; a .zip or .tar laid out as a folder is; tar shards of samples, `key.jpg` beside
             `key.cls`, `key.json` or `key.txt`, as a folder of them, a list in braces (train-{000..099}.tar) or one;
-            Parquet files whose rows hold the images, likewise; a name from `sightline.datasets()`;
+            Parquet files whose rows hold the images, likewise; an address of an object store (s3://, gs://, az://, hf://)
+            under which a folder, a table, shards or Parquet files lie; a name from `sightline.datasets()`;
             an `.npz` file with `x_train, y_train,
             x_test, y_test` as Keras has it (and `class_names`, if you like); the same keys
             in a mapping, where the test pair may be left out; or a Dataset, handed on.
@@ -102,18 +105,10 @@ def load(
         return _named(str(source))
     if not str(source):  # an empty path would be the folder one happens to be in
         raise UnknownName(f"no source was named. {closest('', SOURCES)}")
+    if address := address_of(source):
+        return read_remote(address, how)
     # A shell opens "~" before a program sees it; a notebook does not.
     return _from_path(Path(os.path.expanduser(source)), how)  # noqa: PTH111  # Path's own raises where there is no home
-
-
-@dataclass(frozen=True)
-class Opening:
-    """What is said of a source beside where it is, as `load` takes it."""
-
-    name: str | None = None
-    class_names: Sequence[str] | None = None
-    label_from: str = "first"
-    columns: Columns | None = None
 
 
 @dataclass(frozen=True)
@@ -292,6 +287,8 @@ def is_table(source: Any, *, label_from: str = "first") -> bool:
     """True if a source has columns with names: a pandas frame, or a file or folder of a kind that has."""
     if not isinstance(source, str | Path):
         return is_frame(source)
+    if address_of(source):
+        return True
     kind = _kind_of(source, label_from)
     return kind is not None and kind.has_columns(Path(source))
 
@@ -346,6 +343,8 @@ def holds_files(source: Any) -> bool:
         return isinstance(source.images, Store)
     if not isinstance(source, str | Path):
         return is_frame(source)
+    if address_of(source):
+        return True
     kind = None if str(source) in SOURCES else _kind_of(source)
     return kind is not None and kind.holds_files
 

@@ -19,6 +19,9 @@ from sightline.data.sources.large.shard_members import is_shard
 from sightline.data.sources.large.shards import SHARD_SUFFIX, images_of
 from sightline.data.sources.local.archives import ARCHIVE_SUFFIXES, members_of
 from sightline.data.sources.local.tables import TABLE_SUFFIXES, Columns, paths_in_table
+from sightline.data.sources.remote.objects import ObjectStore
+from sightline.data.sources.remote.opening import images_at
+from sightline.data.sources.remote.stores import address_of
 from sightline.data.storage.blobs import BlobStore
 from sightline.data.storage.stores import ArchiveStore, FolderStore
 from sightline.records import Store
@@ -54,7 +57,7 @@ class Piece:
         """Size and time of the file that an image lies in."""
         if isinstance(self.store, FolderStore):
             return file_stamp(self.store.place / self.store.names[row])
-        if isinstance(self.store, BlobStore):
+        if isinstance(self.store, BlobStore | ObjectStore):
             return self.store.stamp(row)
         return file_stamp(self.store.place if isinstance(self.store, ArchiveStore) else self.names[row])
 
@@ -106,7 +109,8 @@ def bulk_images(names: Sequence[str | Path], *, columns: Columns | None = None) 
     pieces: list[Piece] = []
     others: list[str | Path] = []
     for name in names:
-        open_piece = _opener(Path(name), columns)
+        address = address_of(name)
+        open_piece = functools.partial(_at, address, columns) if address else _opener(Path(name), columns)
         if open_piece is None:
             others.append(name)
             continue
@@ -119,8 +123,8 @@ def bulk_images(names: Sequence[str | Path], *, columns: Columns | None = None) 
 
 
 def stands_for_many(name: str | Path) -> bool:
-    """Whether a name is no path, but is opened all the same: a list in braces."""
-    return is_list(name, *_READERS)
+    """Whether a name is no path, but is opened all the same: an address of an object store, or a list in braces."""
+    return bool(address_of(name)) or is_list(name, *_READERS)
 
 
 def holds_large_files(folder: Path) -> bool:
@@ -161,6 +165,10 @@ def _is_one(path: Path, suffix: str, columns: Columns | None) -> bool:
 
 def _of_large_files(read: Callable[..., Store], columns: Columns | None, find: Callable[[], LargeFiles]) -> Piece:
     return _of_store(read(find(), columns=columns))
+
+
+def _at(address: str, columns: Columns | None) -> Piece:
+    return _of_store(images_at(address, columns))
 
 
 def _of_table(path: Path, columns: Columns | None) -> Piece:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sightline.errors import InvalidSource, require
 from sightline.system.stored import open_plain, parse_json, read_plain
@@ -62,11 +62,17 @@ def read_cells(table: Any, typed: str) -> Cells:
         return _from_json_lines(table, typed)
     try:
         data = read_plain(table)
+    except OSError as error:
+        raise InvalidSource(f"{typed}: cannot be read ({error.strerror}).") from error
+    return cells_of_text(data, typed)
+
+
+def cells_of_text(data: bytes, typed: str) -> Cells:
+    """The cells of the content of a .csv or .tsv file."""
+    try:
         # Spreadsheets save "Unicode text" as UTF-16 and begin it with a mark that says so.
         is_wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         text = data.decode("utf-16" if is_wide else "utf-8-sig")
-    except OSError as error:
-        raise InvalidSource(f"{typed}: cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
         raise InvalidSource(f"{typed}: is not UTF-8 (byte {error.start:,}). Save it as UTF-8.") from error
     return _from_text(text, typed)
@@ -113,10 +119,18 @@ def _ends_in_quotes(text: str) -> bool:
 
 
 def _from_parquet(path: Path, typed: str) -> Cells:
-    reader = require("pyarrow.parquet", purpose="reading Parquet tables", install="sightline[parquet]")
     try:
         with open_plain(path) as stream:
-            table = reader.read_table(stream)
+            return cells_of_parquet(stream, typed)
+    except OSError as error:
+        raise InvalidSource(f"{typed}: is not a readable Parquet file ({error.strerror or error}).") from error
+
+
+def cells_of_parquet(content: bytes | BinaryIO, typed: str) -> Cells:
+    """The cells of a Parquet file, or of its content."""
+    reader = require("pyarrow.parquet", purpose="reading Parquet tables", install="sightline[parquet]")
+    try:
+        table = reader.read_table(io.BytesIO(content) if isinstance(content, bytes) else content)
     except (OSError, ValueError, NotImplementedError) as error:  # pyarrow's own errors are kinds of these
         raise InvalidSource(f"{typed}: is not a readable Parquet file ({str(error).splitlines()[0]}).") from error
     features = features_of(table.schema.metadata)

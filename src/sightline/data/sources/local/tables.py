@@ -6,8 +6,9 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -40,6 +41,9 @@ IDS = ("image_id", "image_name", "id_code", "img", "id")
 """What a column of names without suffix may be called, where no column holds paths: it counts as one of paths."""
 
 _FIELD = re.compile(r"\{([^{}]+)\}")
+
+Look = Callable[[str], tuple[str, Any]]
+"""From a path in a table to how it is written where it lies, and its status as `os.stat` gives it, or None."""
 
 Columns = Mapping[str, str | Sequence[str]]
 """Meaning to the name of a column, or to names of which the first that is there counts."""
@@ -115,17 +119,9 @@ def paths_in_table(table: Path, *, columns: Columns | None = None) -> FolderStor
     """
     typed = printable(str(table))
     folder = absolute_path(table.parent, follow_links=False)
-    wanted = (columns or {}).get("path")
-    cells = _with_pattern(typed, read_cells(table, typed), wanted)
-    at = _column(typed, cells, "path", wanted)
-    named = [path for path in ([] if at is None else cells.column(at)) if path]
-    paths = [path if is_address(path) else str(PurePosixPath(path)) for path in named]
+    paths = paths_in_cells(typed, read_cells(table, typed), columns)
     found = find_ids(Finder(folder, typed), paths, typed=typed, stem=table.stem)
     paths = [found.get(path, path) for path in paths]
-    if not paths:
-        raise InvalidSource(
-            f"{typed}: names no image. Its first line must name a column path, the others an image each."
-        )
     looked = [(path, None) if is_address(path) else _look_up(folder, path) for path in paths]
     return FolderStore(
         place=folder,
@@ -133,6 +129,19 @@ def paths_in_table(table: Path, *, columns: Columns | None = None) -> FolderStor
         num_bytes=np.array([-1 if status is None else status.st_size for _, status in looked], dtype=np.int64),
         arrivals=np.arange(len(looked)),
     )
+
+
+def paths_in_cells(typed: str, cells: Cells, columns: Columns | None) -> list[str]:
+    """The paths of a table, a line each; an InvalidSource where it names none."""
+    wanted = (columns or {}).get("path")
+    cells = _with_pattern(typed, cells, wanted)
+    at = _column(typed, cells, "path", wanted)
+    named = [path for path in ([] if at is None else cells.column(at)) if path]
+    if not named:
+        raise InvalidSource(
+            f"{typed}: names no image. Its first line must name a column path, the others an image each."
+        )
+    return [path if is_address(path) else str(PurePosixPath(path)) for path in named]
 
 
 def is_frame(source: Any) -> bool:
@@ -259,14 +268,15 @@ def _say_found(found: Mapping[str, str]) -> list[str]:
     ]
 
 
-def files_of(
+def files_of(  # noqa: PLR0913  # tables of all kinds come here, and each says what is its own
     typed: str,
-    folder: Path,
+    folder: Path | str,
     lines: list[Line],
     left_out: list[tuple[str, str]],
     *,
     has_weights: bool = False,
     entry: str = "line",
+    look: Look | None = None,
 ) -> LabelledFiles:
     """Files that lines name, once each, in the order of the lines; others go to `left_out`.
 
@@ -277,9 +287,10 @@ def files_of(
         left_out: gets what is no row, with the reason.
         has_weights: whether weights are told.
         entry: what a line is called in its own name: "line" of "line 2".
+        look: looks a path up elsewhere than on the disk; `folder` is told in messages then.
     """
     names, remarks = fuse_classes((line.split, line.label) for line in lines)
-    existing, missing = _existing(folder, lines, left_out)
+    existing, missing = _existing(look or partial(_look_up, folder), lines, left_out)
     num_before = len(left_out)
     found, repeated = _agreeing(existing, names, left_out, entry)
     whole = _whole(entry)
@@ -298,7 +309,7 @@ def files_of(
         )
     kept = [one.line for one in found]
     files = FolderStore(
-        place=folder,
+        place=Path(folder),
         names=tuple(one.path for one in found),
         num_bytes=np.array([one.status.st_size for one in found], dtype=np.int64),
         arrivals=np.arange(len(found)),
@@ -319,7 +330,7 @@ def _whole(entry: str) -> str:
     return "the table" if entry == "line" else "the export"
 
 
-def _explain_empty(folder: Path, missing: Sequence[str], left_out: list[tuple[str, str]], entry: str) -> str:
+def _explain_empty(folder: Path | str, missing: Sequence[str], left_out: list[tuple[str, str]], entry: str) -> str:
     if missing:
         return (
             f"none of the {len(missing):,} files it names exists, such as {printable(missing[0])!r}, looked for in "
@@ -339,13 +350,13 @@ class _Found:
     status: os.stat_result
 
 
-def _existing(folder: Path, lines: list[Line], left_out: list[tuple[str, str]]) -> tuple[list[_Found], tuple[str, ...]]:
+def _existing(look: Look, lines: list[Line], left_out: list[tuple[str, str]]) -> tuple[list[_Found], tuple[str, ...]]:
     """Lines of files that are there, and the paths that lead to none."""
     looked: dict[str, tuple[str, os.stat_result | None]] = {}
     found, missing = [], []
     for line in lines:
         is_new = line.path not in looked
-        path, status = looked.setdefault(line.path, _look_up(folder, line.path) if is_new else ("", None))
+        path, status = looked.setdefault(line.path, look(line.path) if is_new else ("", None))
         if status is not None and stat.S_ISREG(status.st_mode):
             found.append(_Found(line, path, status))
         elif is_new:
@@ -381,7 +392,7 @@ def _agreeing(
     return kept, repeated
 
 
-def _look_up(folder: Path, path: str) -> tuple[str, os.stat_result | None]:
+def _look_up(folder: Path | str, path: str) -> tuple[str, os.stat_result | None]:
     # Tables written on Windows have backslashes, which are letters elsewhere.
     for written in dict.fromkeys((path, path.replace("\\", "/"))):
         try:
