@@ -143,3 +143,12 @@ def test_a_name_with_accents_is_found_however_they_are_written(tmp_path):
     folder = lay(tmp_path, "a/cafe\u0301.jpg", "a/na\u00efve.jpg")
     data = sightline.load(write(folder, "id,label\ncaf\u00e9,x\nnai\u0308ve,y\n"))
     assert classes(data) == {"a/cafe\u0301.jpg": "x", "a/na\u00efve.jpg": "y"}
+
+
+def test_many_files_of_one_name_cost_no_more_than_others(tmp_path):
+    folder = lay(tmp_path, *(f"{number}/image.jpg" for number in range(300)), "x/1/image.jpg", "image.jpg0")
+    finder = Finder(folder, "here")
+    assert finder.ending_with("2/image.jpg") == ["2/image.jpg"]
+    assert finder.ending_with("1/image.jpg") == finder.without_suffix("1/image") == ["1/image.jpg", "x/1/image.jpg"]
+    assert len(finder.ending_with("image.jpg")) == len(finder.without_suffix("image")) == finding.MOST_FOUND
+    assert finder.ending_with("mage.jpg") == finder.without_suffix("mage") == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import os
 import re
 import unicodedata
@@ -16,6 +17,8 @@ from sightline.system.text import listed, printable
 
 MOST_LISTED = 1_000_000
 """So many files are listed below a folder, and no more: a table may have been left in somebody's home."""
+MOST_FOUND = 100
+"""So many files of one name are handed out."""
 _DRIVE = re.compile(r"[A-Za-z]:/")
 
 
@@ -33,9 +36,10 @@ class Finder:
     def __init__(self, folder: Path, typed: str) -> None:
         self.folder = folder
         self._typed = typed
-        self._by_name: dict[str, list[str]] = {}
-        self._by_stem: dict[str, list[str]] = {}
-        self._num_listed: int | None = None
+        self._num_listed = 0
+        # Paths turned round, sorted: those that end alike stand together, however many files are called the same.
+        self._turned: list[tuple[str, str]] | None = None
+        self._turned_stems: list[tuple[str, str]] = []
 
     def is_file(self, name: str) -> bool:
         """Whether a regular file lies at that path."""
@@ -47,7 +51,7 @@ class Finder:
     def find(self, name: str, *, near: Sequence[str] = ()) -> list[str]:
         """Files that a path inside the folder may mean: one if it lies there or in one of the folders `near`.
 
-        Else all below whose paths end so, in their order: none, one or several. Separators of Windows are read, too.
+        Else some of those below whose paths end so: none, one or several. Separators of Windows are read, too.
         """
         plain = name
         for written in (name, name.replace("\\", "/")) if "\\" in name else (name,):
@@ -58,36 +62,30 @@ class Finder:
         return self.ending_with(plain)
 
     def ending_with(self, name: str) -> list[str]:
-        """Files anywhere below whose paths end with that one, part by part."""
-        self._list()
-        name = _composed(name)
-        found = self._by_name.get(name.rpartition("/")[2], ())
-        return [path for path in found if _composed(f"/{path}").endswith(f"/{name}")]
+        """Files anywhere below whose paths end with that one, part by part; of very many, some."""
+        return _ending(self._listed()[0], name)
 
     def without_suffix(self, name: str) -> list[str]:
         """As `ending_with`, of files that are called as images are, by what stands before their suffix."""
-        self._list()
-        name = _composed(name)
-        found = self._by_stem.get(name.rpartition("/")[2], ())
-        return [path for path in found if _composed(f"/{path.rpartition('.')[0]}").endswith(f"/{name}")]
+        return _ending(self._listed()[1], name)
 
-    def _list(self) -> None:
-        if self._num_listed is not None:
-            return
-        self._num_listed = 0
-        listing, _ = without_outputs(walk(self.folder, self._visit))
-        for path in sorted(listing.names):
-            name = _composed(path.rpartition("/")[2])
-            self._by_name.setdefault(name, []).append(path)
-            stem, dot, suffix = name.rpartition(".")
-            if stem and f"{dot}{suffix}".lower() in IMAGE_SUFFIXES:
-                self._by_stem.setdefault(stem, []).append(path)
+    def _listed(self) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+        if self._turned is None:
+            listing, _ = without_outputs(walk(self.folder, self._visit))
+            self._turned = sorted((_turned(path), path) for path in listing.names)
+            stems = ((path.rpartition("."), path) for path in listing.names)
+            self._turned_stems = sorted(
+                (_turned(stem), path)
+                for (stem, dot, suffix), path in stems
+                if stem and not stem.endswith("/") and f"{dot}{suffix}".lower() in IMAGE_SUFFIXES
+            )
+        return self._turned, self._turned_stems
 
     def _visit(self, entry: os.DirEntry[str], name: str, listing: Listing) -> bool:
         if entry.is_dir():
             return True
         if entry.is_file():
-            self._num_listed = (self._num_listed or 0) + 1
+            self._num_listed += 1
             if self._num_listed > MOST_LISTED:
                 raise InvalidSource(
                     f"{self._typed}: its images are not where it says, and more than {MOST_LISTED:,} files lie below "
@@ -95,6 +93,19 @@ class Finder:
                 )
             listing.add(name, 0, 0)
         return False
+
+
+def _ending(turned: Sequence[tuple[str, str]], name: str) -> list[str]:
+    wanted = _turned(name)
+    first = bisect.bisect_left(turned, (wanted, ""))
+    # What begins so ends before the same with the letter behind its last, the stroke.
+    last = bisect.bisect_left(turned, (f"{wanted[:-1]}{chr(ord('/') + 1)}", ""))
+    return sorted(path for _, path in turned[first : min(last, first + MOST_FOUND)])
+
+
+def _turned(path: str) -> str:
+    """A path from its end, with a stroke where its first part begins."""
+    return _composed(f"/{path}")[::-1]
 
 
 def _composed(name: str) -> str:
