@@ -4,8 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import sightline
+from sightline.errors import NotReached
 from sightline.quality.survey import spreads, survey
 
 
@@ -60,3 +62,26 @@ def test_every_unreadable_row_has_a_reason_without_its_path(trap_folder: Path) -
     assert list(seen.errors) == sorted(seen.errors)
     assert not any(str(trap_folder) in reason for reason in named.values())
     assert seen.readable.sum() == len(dataset) - len(named)
+
+
+def test_another_machine_that_lacks_a_file_is_named(tmp_path) -> None:
+    for number in range(3):
+        (tmp_path / "cat").mkdir(exist_ok=True)
+        Image.new("L", (40, 40), 80 * number).save(tmp_path / "cat" / f"{number}.png")
+    (tmp_path / "cat" / "3.png").write_bytes(b"none")
+    (tmp_path / "dog").mkdir()
+    Image.new("L", (40, 40)).save(tmp_path / "dog" / "0.png")
+    dataset = sightline.load(tmp_path)
+
+    def elsewhere(work, items):
+        for item in items:
+            (tmp_path / "cat" / "1.png").rename(tmp_path / "away")
+            found = work(item)
+            (tmp_path / "away").rename(tmp_path / "cat" / "1.png")
+            yield found
+
+    with pytest.raises(NotReached, match=r"cannot read what this machine reads: cat/1\.png: gone since"):
+        survey(dataset, each=elsewhere)
+    whole, parts = survey(dataset), survey(dataset, each=map)
+    assert parts.errors == whole.errors
+    assert parts.signatures.digests.tolist() == whole.signatures.digests.tolist()

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from sightline.data.duplicates.fingerprints import THUMBNAIL_SIDE, Signatures
 from sightline.data.duplicates.search import exact_duplicates, find_copies, outstanding
 from sightline.data.sources.loading import load
+from sightline.integrations.ray.cluster import check_on
+from sightline.integrations.ray.workers import cluster_map
 from sightline.quality.appearance import appearance_findings
 from sightline.quality.classes import class_findings
 from sightline.quality.duplicates import Pair, copy_findings
@@ -26,9 +28,12 @@ from sightline.quality.survey import Survey, survey
 from sightline.records import Dataset
 from sightline.system.progress import Mode, reporting
 from sightline.system.text import counted
+from sightline.system.workers import Map
 
 
-def audit(source: Any, *, near_duplicates: bool = True, labels: bool = False, mode: Mode | None = None) -> Audit:
+def audit(
+    source: Any, *, near_duplicates: bool = True, labels: bool = False, mode: Mode | None = None, on: str | None = None
+) -> Audit:
     """Find what may be wrong with a source of labelled images, before a network learns it.
 
     Looks for files that cannot be read, wrong names, turned, tiny, huge, narrow and
@@ -42,6 +47,8 @@ def audit(source: Any, *, near_duplicates: bool = True, labels: bool = False, mo
         labels: True judges every label, too, by what a frozen network sees and two classifiers that did not learn from
             that image; what is doubtful is never called wrong. 12,000 images take half a minute on two cores.
         mode: of the progress: "terminal", "plain", "quiet", or None for what fits.
+        on: where files are looked at and copies searched for: "ray" or "ray://HOST", as `predict_into` takes it. The
+            findings are the same; labels are judged here.
 
     Returns:
         The Audit. Printed it is a summary; `findings` holds one record each, `plan` the
@@ -50,6 +57,7 @@ def audit(source: Any, *, near_duplicates: bool = True, labels: bool = False, mo
     Raises:
         UnknownName, InvalidSource: the source cannot be opened.
         DownloadFailed, MissingPackage: public data cannot be fetched.
+        NotReached: no cluster answers there, or a node of it lacks the images.
 
     Example:
         >>> import numpy as np, sightline
@@ -57,10 +65,12 @@ def audit(source: Any, *, near_duplicates: bool = True, labels: bool = False, mo
         >>> found.verdict, found.is_clean
         ('1 note', True)
     """
+    check_on(on)
     with reporting(mode):
         dataset = load(source)
-        seen = survey(dataset)
-        copies = _find_copies(seen, with_near=near_duplicates)
+        with cluster_map(on) as each:
+            seen = survey(dataset, each=each)
+            copies = _find_copies(seen, with_near=near_duplicates, each=each)
         findings = [
             *picture_findings(dataset, seen),
             *class_findings(dataset),
@@ -139,10 +149,10 @@ class _Copies:
         return np.array([*exact, *[pair[:2] for pair in self.near]], np.int64).reshape(-1, 2)
 
 
-def _find_copies(seen: Survey, *, with_near: bool) -> _Copies:
+def _find_copies(seen: Survey, *, with_near: bool, each: Map | None) -> _Copies:
     shows_something = seen.spread > CONSTANT_SPREAD
     exact = [rows for rows in _exact(seen.signatures) if shows_something[rows[0]]]
-    near, num_untold = _near(seen, shows_something) if with_near else ([], 0)
+    near, num_untold = _near(seen, shows_something, each) if with_near else ([], 0)
     return _Copies(exact, near, num_untold, with_near)
 
 
@@ -166,9 +176,9 @@ def _label_doubts(dataset: Dataset, seen: Survey, copies: _Copies) -> tuple[Labe
     return found, told
 
 
-def _near(seen: Survey, shows_something: NDArray[np.bool_]) -> tuple[list[Pair], int]:
+def _near(seen: Survey, shows_something: NDArray[np.bool_], each: Map | None) -> tuple[list[Pair], int]:
     """The pairs of near copies that stand out, and the number of images of which they cannot be told."""
-    found, num_untold = outstanding(find_copies(seen.signatures))
+    found, num_untold = outstanding(find_copies(seen.signatures, each=each))
     pairs = zip(found.rows.tolist(), found.kinds.tolist(), strict=True)
     near = [
         (first, second, kind)

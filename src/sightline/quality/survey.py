@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -13,11 +14,11 @@ from sightline.data.decoding.decoder import DecodedImage, reuse_freed_memory
 from sightline.data.decoding.tiff import camera_model
 from sightline.data.duplicates.fingerprints import Signatures, empty_signatures
 from sightline.data.storage.stores import decode_row
-from sightline.errors import UnreadableImage
+from sightline.errors import NotReached, UnreadableImage
 from sightline.quality.measures import MEASURES, appearance
 from sightline.records import Dataset, Store
-from sightline.system.progress import reporter
-from sightline.system.workers import map_in_order
+from sightline.system.progress import reporter, reporting
+from sightline.system.workers import Map, map_in_order, node_name
 
 # A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, never below this: plenty for whatever is asked here.
 LOOKED_AT = (256, 256)
@@ -73,10 +74,15 @@ class Survey:
         return mask
 
 
-def survey(dataset: Dataset) -> Survey:
-    """Look at every image once, with as many threads as there are cores; a few hundred bytes an image are kept."""
+def survey(dataset: Dataset, *, each: Map | None = None) -> Survey:
+    """Look at every image once, with as many threads as there are cores; a few hundred bytes an image are kept.
+
+    Files are looked at by `each`, a map of 256 at a time, where one is given; it may be a cluster's.
+    """
     blank = _blank(len(dataset))
-    if isinstance(dataset.images, Store):
+    if isinstance(dataset.images, Store) and each is not None:
+        _have_looked_at(dataset.images, blank, each)
+    elif isinstance(dataset.images, Store):
         _look_at_files(dataset.images, blank)
     else:
         _look_at_arrays(dataset.images, blank)
@@ -102,6 +108,48 @@ def _blank(num_images: int) -> Survey:
         appearance=np.zeros((num_images, len(MEASURES)), np.float32),
         signatures=empty_signatures(num_images),
     )
+
+
+def _have_looked_at(files: Store, into: Survey, each: Map) -> None:
+    """As `_look_at_files`, wherever `each` does it."""
+    starts = range(0, len(files), CHUNK)
+    parts = (files.take(np.arange(first, min(first + CHUNK, len(files)))) for first in starts)
+    with reporter().bar("auditing", total=len(files)) as bar:
+        for first, (part, node) in zip(starts, each(_survey_of, parts), strict=True):
+            rows = slice(first, first + len(part))
+            for field in dataclasses.fields(Survey):
+                found, whole = getattr(part, field.name), getattr(into, field.name)
+                if isinstance(whole, dict):
+                    whole |= {first + row: value for row, value in found.items()}
+                elif isinstance(whole, Signatures):
+                    for name in (column.name for column in dataclasses.fields(Signatures)):
+                        getattr(whole, name)[rows] = getattr(found, name)
+                else:
+                    whole[rows] = found
+            _look_again(files, [first + row for row in part.errors], into, node)
+            bar.advance(len(part))
+
+
+def _survey_of(files: Store) -> tuple[Survey, str]:
+    """What is known of some files, and on which machine it was found out."""
+    found = _blank(len(files))
+    with reporting("quiet"):
+        _look_at_files(files, found)
+    return found, node_name()
+
+
+def _look_again(files: Store, rows: Sequence[int], into: Survey, node: str) -> None:
+    """What cannot be read there may be readable here: then that machine lacks it."""
+    here = _blank(len(into))
+    for row in rows:
+        try:
+            _look_at_file(files, row, here)
+        except UnreadableImage:
+            continue
+        raise NotReached(
+            f"{node} cannot read what this machine reads: {files.names[row]}: {into.errors[row]} Bring the images "
+            "under the same path on each node."
+        )
 
 
 def _look_at_files(files: Store, into: Survey) -> None:

@@ -9,7 +9,9 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import sightline
 from sightline.errors import InvalidValue, MissingPackage, NotReached, OutputExists
@@ -191,3 +193,23 @@ def test_ray_is_told_not_to_report_home(monkeypatch) -> None:
     pytest.importorskip("ray")
     cluster_module._package()
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+@pytest.mark.slow
+def test_an_audit_finds_the_same(ray_here, many, command) -> None:
+    photos = many.parent / "photos"
+    draw = np.random.default_rng(1)
+    for number in range(300):
+        place = photos / ("cat", "dog")[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        coarse = Image.fromarray(draw.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize((48, 48))
+        coarse.save(place / f"{number:03d}.png")
+        if number % 50 == 0:
+            coarse.save(place / f"{number:03d}-again.jpg", quality=60)
+    (photos / "cat" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    here, there = command("audit", photos, "--json"), command("audit", photos, "--json", "--on", "ray")
+    assert there.out == here.out
+    assert '"near-copies' in here.out or "near" in here.out
+    assert here.code == there.code == 1
+    found = sightline.audit(photos, on="ray", mode="quiet")
+    assert found.findings == sightline.audit(photos, mode="quiet").findings

@@ -11,6 +11,7 @@ from sightline.cli.options import (
     OPENING_SHORTHANDS,
     RANGE_TEST_SHORTHANDS,
     SOURCE_HELP,
+    on_option,
     opened,
     overwrite_option,
     recipe_options,
@@ -77,6 +78,7 @@ def audit_options(parser: ArgumentParser) -> None:
         metavar="FILE",
         help="write the doubtful labels as a table to edit, for train --labels (judges them, too)",
     )
+    on_option(parser, "labels are judged here")
     shorthand_options(parser, OPENING_SHORTHANDS)
     overwrite_option(parser)
 
@@ -97,6 +99,7 @@ def audit(arguments: Namespace) -> int:
             opened(arguments),
             near_duplicates=not arguments.no_near_duplicates,
             labels=arguments.labels or table is not None,
+            on=arguments.on,
         )
         if table is not None and found.labels is not None:
             write_atomically(table, label_csv(found.dataset, found.labels))

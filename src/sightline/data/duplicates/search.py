@@ -33,7 +33,7 @@ from sightline.errors import CannotWrite, InvalidValue, OutputExists
 from sightline.system.caches import discard, find_entry, new_entry
 from sightline.system.progress import reporter
 from sightline.system.stored import read_arrays
-from sightline.system.workers import map_in_order, num_workers
+from sightline.system.workers import Map, map_in_order, num_workers
 
 COPY_KINDS: Final = ("exact", "recompressed", "resized", "brightened", "cropped", "flipped", "turned")
 LONGEST_CHAIN: Final = 50
@@ -196,12 +196,13 @@ def remembered_copies(signatures: Signatures) -> Copies:
     return copies
 
 
-def find_copies(signatures: Signatures, *, threshold: float = NEAR) -> Copies:
+def find_copies(signatures: Signatures, *, threshold: float = NEAR, each: Map | None = None) -> Copies:
     """Exact and near copies at once: all pairs, which do not depend on the order of the images.
 
     Args:
         signatures: of all images.
         threshold: distance of near copies, above 0 and at most 0.5; 0 is the same picture, about 1 an unlike one.
+        each: a map that looks closely, a few hundred images at a time; threads here if left out.
 
     Example:
         >>> from sightline.data.duplicates.fingerprints import empty_signatures
@@ -213,7 +214,7 @@ def find_copies(signatures: Signatures, *, threshold: float = NEAR) -> Copies:
         >>> find_copies(images)
         Copies(1 brightened, 2 flipped among 3 images, 0 compared only exactly)
     """
-    near = near_duplicates(signatures, threshold=threshold)
+    near = near_duplicates(signatures, threshold=threshold, each=each)
     exact = [(int(group[0]), int(row)) for group in exact_duplicates(signatures) for row in group[1:]]
     rows = np.concatenate([np.array(exact, np.int64).reshape(-1, 2), near.rows])
     distances = np.concatenate([np.zeros(len(exact), np.float32), near.distances])
@@ -235,7 +236,7 @@ def exact_duplicates(signatures: Signatures) -> tuple[NDArray[np.int64], ...]:
     return tuple(sorted((group for group in groups if len(group) > 1), key=lambda group: int(group[0])))
 
 
-def near_duplicates(signatures: Signatures, *, threshold: float = NEAR) -> Copies:
+def near_duplicates(signatures: Signatures, *, threshold: float = NEAR, each: Map | None = None) -> Copies:
     """Pairs that show the same picture, resized, recompressed, brightened, flipped, turned or slightly cropped.
 
     Each pair is judged by itself, so that other images change nothing about it: whether
@@ -253,7 +254,10 @@ def near_duplicates(signatures: Signatures, *, threshold: float = NEAR) -> Copie
 
     looks, looks_of = [], functools.partial(_looks_of, told, furthest=2 * threshold)
     with reporter().bar("looking for copies", total=len(told.rows)) as bar:
-        for part, found in zip(parts, map_in_order(looks_of, parts, workers=num_workers(len(parts))), strict=True):
+        given = (
+            map_in_order(looks_of, parts, workers=num_workers(len(parts))) if each is None else each(looks_of, parts)
+        )
+        for part, found in zip(parts, given, strict=True):
             looks.append(found)
             bar.advance(part.stop - part.start)
     pairs = _closest(looks)
