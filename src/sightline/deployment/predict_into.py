@@ -21,7 +21,7 @@ from sightline.deployment.bulk.images import BulkImages, bulk_images
 from sightline.deployment.bulk.part_folder import PARTS, PartFolder, format_of_parts, part_folder
 from sightline.deployment.bulk.parts import PartNote, PartStep
 from sightline.deployment.bulk.step import PART, AnsweredPortion, AnswerStep, step_of
-from sightline.errors import InvalidValue
+from sightline.errors import InvalidValue, NotReached
 from sightline.integrations.ray.cluster import check_on
 from sightline.integrations.ray.workers import cluster_map
 from sightline.metrics.classification import checked_count
@@ -217,6 +217,7 @@ def write_answers(
             bar.advance(table.num_rows)
         for portion, made_of in portions_of(bundle, step, images, table.num_rows, each=each):
             _check_place(portion, images, table.num_rows)
+            _check_seen(portion, images, table.num_rows)
             table.add(portion.rows, asked_for=portion.asked_for, stamps=portion.stamps)
             if shown is not None:
                 shown(portion, made_of)
@@ -289,6 +290,20 @@ def _check_place(portion: AnsweredPortion, images: BulkImages, first: int) -> No
     names = list(images.names(first, first + len(portion.rows)))
     if [row["path"] for row in portion.rows] != names:
         raise InvalidValue(f"map gave answers to other images than those behind the first {first:,}. {_IN_ORDER}")
+
+
+def _check_seen(portion: AnsweredPortion, images: BulkImages, first: int) -> None:
+    """Refuse what is an error since a machine lacks the file, which lies here."""
+    if not portion.node:
+        return
+    for row, answer in enumerate(portion.rows):
+        if answer["error"] is not None and portion.stamps[row] is None:
+            (here,) = images.stamps(first + row, first + row + 1)
+            if here is not None:
+                raise NotReached(
+                    f"{portion.node} has other files than this machine: {printable(answer['path'])}: there is no such "
+                    "file. Bring them under the same path on each node, and run the same command once more."
+                )
 
 
 def _why_not_the_same(table: AnswerTable, images: BulkImages) -> str:

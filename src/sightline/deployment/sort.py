@@ -35,6 +35,8 @@ from sightline.deployment.sorting.places import USUAL_PATTERN, Rules, check_patt
 from sightline.deployment.sorting.planning import Plan, PlannedImage, make_plan, read_answers
 from sightline.deployment.sorting.steps import clear_leftovers, do, make_folders, remove_folders, undo
 from sightline.errors import InvalidValue, OutputExists, UnreadableImage, pick
+from sightline.integrations.ray.cluster import check_on
+from sightline.integrations.ray.workers import cluster_map
 from sightline.metrics.classification import checked_count
 from sightline.records import Bundle, Run
 from sightline.reporting.pages.miniatures import SIDE, miniature_of
@@ -43,7 +45,7 @@ from sightline.system.files import held, write_atomically, writing_to
 from sightline.system.paths import absolute_path, check_place
 from sightline.system.progress import reporter, reporting
 from sightline.system.text import counted, is_address, printable
-from sightline.system.workers import map_in_order
+from sightline.system.workers import Map, map_in_order
 
 _ANSWERS: Final = ".sightline-sort-answers.jsonl"
 _MOST_LEFT, _MOST_DRAWN = 10, 24
@@ -137,6 +139,7 @@ def sort(  # noqa: PLR0913  # each is an option of the command line, and none is
     certainty: float = USUAL_CERTAINTY,
     pattern: str = USUAL_PATTERN,
     dry_run: bool = False,
+    on: str | None = None,
     progress: bool = True,
 ) -> Sorting:
     """Sort the images of a folder into one folder a class.
@@ -161,6 +164,8 @@ def sort(  # noqa: PLR0913  # each is an option of the command line, and none is
         pattern: of the path of each file: {class}, {year}, {month} and {day} on which it was taken ("unknown" where it
             does not say so), and at the end {name}.
         dry_run: only plan.
+        on: where images are answered: "ray" or "ray://HOST", as `predict_into` takes it. Files are brought to their
+            places from here.
         progress: False prints nothing.
 
     Returns:
@@ -171,6 +176,7 @@ def sort(  # noqa: PLR0913  # each is an option of the command line, and none is
         InvalidValue: there is no image in the folder, one folder lies in the other, or an option is out of range.
         OutputExists: another sorting into that folder was stopped, or is under way.
         CannotWrite: the disk is full or read-only; the same call goes on when there is room.
+        MissingPackage, NotReached: Ray is not installed, no cluster answers there, or a node of it lacks the images.
 
     Example:
         >>> import sightline, tempfile
@@ -190,6 +196,7 @@ def sort(  # noqa: PLR0913  # each is an option of the command line, and none is
     makers = detail_makers(opened, asked)
     rules = _checked(min_confidence, max_set_size, pattern, has_sets=coverage is not None)
     pick(dict.fromkeys(WAYS), by, kind="way of sorting")
+    check_on(on)
     source, target = absolute_path(folder), absolute_path(into)
     _check_places(source, target, by, folder)
     step = step_of(opened, asked, top=1, with_probabilities=False, invert=False)
@@ -211,7 +218,9 @@ def sort(  # noqa: PLR0913  # each is an option of the command line, and none is
                 return carry_out(begun, None)
         say_promises(makers)
         journal = Journal(next_journal(target), source, target, by, told, (), (), is_new=is_new)
-        plan = _plan(opened, step, bulk_images([source]) if images is None else images, journal, work, rules)
+        images = bulk_images([source]) if images is None else images
+        with cluster_map(on) as each:
+            plan = _plan(opened, step, images, journal, work, rules, each=each)
         if dry_run:
             return _sorting("planned", plan.journal, len(plan.journal.steps), plan.journal.told.left, plan)
         with writing_to(target):
@@ -219,13 +228,22 @@ def sort(  # noqa: PLR0913  # each is an option of the command line, and none is
         return carry_out(plan.journal, plan)
 
 
-def _plan(bundle: Bundle, step: AnswerStep, images: BulkImages, journal: Journal, work: Path, rules: Rules) -> Plan:
+def _plan(  # noqa: PLR0913  # what `sort` has settled
+    bundle: Bundle,
+    step: AnswerStep,
+    images: BulkImages,
+    journal: Journal,
+    work: Path,
+    rules: Rules,
+    *,
+    each: Map | None,
+) -> Plan:
     """Answer all images into a file in a folder, and plan by it."""
     answers = work / _ANSWERS
     answers.unlink(missing_ok=True)
     # Those of a stopped sorting that is the same are gone on with; others are ours to be lost.
     table = AnswerTable(answers, bundle.task, columns=Columns(1), form="jsonl", asked=journal.asked, overwrite=True)
-    write_answers(bundle, step, images, table)
+    write_answers(bundle, step, images, table, each=each)
     return make_plan(journal, read_answers(answers), bundle.class_names, rules)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,11 +32,10 @@ from sightline.system.paths import check_place, places_of
 from sightline.system.progress import Mode, Stopwatch, reporter, reporting
 from sightline.system.stored import read_json
 from sightline.system.text import counted, without_nan
-from sightline.system.workers import process_map
 from sightline.training.distillation.teacher import Teacher
 from sightline.training.loop.recording import check_tensorboard, log_folder
 from sightline.training.setup.preparation import Prepared, identified, prepare
-from sightline.training.setup.processes import check_jobs
+from sightline.training.setup.processes import check_jobs, members_map
 from sightline.training.setup.resolution import (
     Settled,
     SettledKey,
@@ -76,6 +74,7 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
     tensorboard: str | Path | None = None,
     track: str | None = None,
     jobs: int = 1,
+    on: str | None = None,
     checkpoint_every: str | None = None,
     resume: bool = False,
     force: bool = False,
@@ -113,6 +112,9 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
         jobs: members of an ensemble that are trained at once, each in a process of its own with its share of the
             processors, which changes their weights in the last digit; a script that asks for it needs the usual
             `if __name__ == "__main__":`.
+        on: where members of an ensemble are trained: "ray" or "ray://HOST", as `predict_into` takes it; `jobs` is how
+            many of them a node trains at once. Images and `out` lie under the same paths there. Only this call goes on
+            there after an interruption; `resume` goes on here.
         checkpoint_every: how often a network is kept while it learns, such as "500steps", "30s", "5m" or "1h"; left
             out, each minute, and at most so often that it takes one part in a hundred of the time.
         resume: go on with an unfinished run, and refuse to begin a new one.
@@ -133,6 +135,7 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
         TrainingFailed: the loss diverged, the exported network disagrees with the trained one, or members of an
             ensemble failed; those that are finished are kept, and the same call trains only the missing ones.
         CannotWrite: the disk is full or read-only, or what `track` names cannot be told of anything.
+        NotReached: no cluster answers there, or a member lost its process there again and again.
 
     Example:
         >>> import numpy as np, sightline
@@ -157,7 +160,7 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
     asked = settled.recipe
     backend = choose_backend(backend)
     place = Path(out) if out is not None else None
-    check_jobs(jobs, asked)
+    check_jobs(jobs, asked, on=on)
     going_on, interval = GoingOn(must=resume, force=force), read_interval(checkpoint_every)
     if place is not None and not may_go_on(place, asked):
         going_on.check_begun(place)
@@ -180,7 +183,7 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
             "jobs": jobs,
             "checkpoint_every": checkpoint_every,
         }
-        request = TrainingRequest(source, asked, place, backend, log_every, logs, jobs, network=network)
+        request = TrainingRequest(source, asked, place, backend, log_every, logs, jobs, network=network, on=on)
         return run_training(
             dataclasses.replace(
                 request,
@@ -223,6 +226,7 @@ class TrainingRequest:
     beginning: Beginning | None = None
     network: GivenNetwork | None = None
     tracker: Tracker | None = None
+    on: str | None = None
 
 
 def run_training(request: TrainingRequest, changes: tuple[SettledKey, ...] = ()) -> Run:
@@ -292,7 +296,7 @@ def _begin(data: Prepared, request: TrainingRequest) -> Any:
         return network
     from sightline.training.ensembles.member_recipes import check_possible
 
-    check_possible(data, jobs=request.jobs)
+    check_possible(data, jobs=1 if request.on is not None else request.jobs)
     return None
 
 
@@ -315,10 +319,8 @@ def _learn(
 
         job = Job(request.source, request.recipe, folder, data.dataset.fingerprint, request.log_every, logs)
         job = dataclasses.replace(job, interval=request.interval)
-        with process_map(
-            request.jobs, functools.partial(load_keras, request.backend), lost=outcome_of_lost_process
-        ) as each:
-            ensemble = train_ensemble(job, data, map=each)
+        with members_map(request.jobs, request.on, request.backend, lost=outcome_of_lost_process) as each:
+            ensemble = train_ensemble(job, data, map=each or map)
         lines = "".join(json.dumps(row) + "\n" for row in ensemble.fitted.history)
         write_atomically(folder / "history.jsonl", lines)
         return _TrainedNetwork(ensemble.network, ensemble.fitted, ensemble_summary(ensemble, recipe.ensemble.kind))

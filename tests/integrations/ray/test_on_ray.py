@@ -213,3 +213,42 @@ def test_an_audit_finds_the_same(ray_here, many, command) -> None:
     assert here.code == there.code == 1
     found = sightline.audit(photos, on="ray", mode="quiet")
     assert found.findings == sightline.audit(photos, mode="quiet").findings
+
+
+@pytest.mark.slow
+def test_a_folder_is_sorted_by_the_same_answers(ray_here, tiny_run, many, monkeypatch, command) -> None:
+    monkeypatch.setattr("sightline.deployment.predict_into.PART", 64)
+    asked = ("sort", tiny_run.path, many, "--min-confidence", "0.3", "--json", "--by", "copy")
+    here, there = command(*asked, "--into", "here"), command(*asked, "--into", "there", "--on", "ray")
+    assert here.code == there.code == 1  # two of them cannot be read
+    assert here.out.replace(str(Path("here").absolute()), "") == there.out.replace(str(Path("there").absolute()), "")
+    ours = [sorted(str(path.relative_to(place)) for path in Path(place).rglob("*.png")) for place in ("here", "there")]
+    assert ours[0] == ours[1]
+    assert len(ours[0]) == 300
+
+
+@pytest.mark.slow
+@pytest.mark.soak
+def test_members_of_an_ensemble_are_those_of_as_many_processes_here(ray_here, small_npz, tmp_path) -> None:
+    keys = {"model.name": "mlp", "training.epochs": 2, "ensemble.kind": "deep", "ensemble.members": 3}
+    recipe = sightline.recipe("fast", keys)
+    here = sightline.train(small_npz, recipe=recipe, out=tmp_path / "here", jobs=2, mode="quiet")
+    there = sightline.train(small_npz, recipe=recipe, out=tmp_path / "there", jobs=2, on="ray", mode="quiet")
+    assert there.evaluation.figures == here.evaluation.figures
+    with np.load(here.path / "predictions.npz") as one, np.load(there.path / "predictions.npz") as other:
+        assert one.files == other.files
+        assert all(np.array_equal(one[name], other[name]) for name in one.files)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"on": "ray"}, "on='ray' trains members of an ensemble at once, and there is none"),
+        ({"on": "dask"}, "got 'dask'"),
+        ({"on": "ray", "kind": "boosting"}, "are trained in turn. Leave on out"),
+    ],
+)
+def test_trainings_that_nothing_can_be_spread_over_are_refused(small_npz, options, message) -> None:
+    recipe = sightline.recipe("fast", {"ensemble.kind": options.get("kind", "none"), "model.name": "mlp"})
+    with pytest.raises(InvalidValue, match=message):
+        sightline.train(small_npz, recipe=recipe, on=options["on"], mode="quiet")

@@ -13,6 +13,7 @@ from sightline.cli.options import (
     SOURCE_HELP,
     check_folders,
     interval_option,
+    on_option,
     overwrite_option,
     privacy_options,
     recipe_options,
@@ -51,6 +52,7 @@ def train_options(parser: ArgumentParser) -> None:
     parser.add_argument("--backend", help=BACKEND_HELP)
     parser.add_argument("--log-every", type=int, metavar="STEPS", help="print loss and accuracy every so many steps")
     parser.add_argument("--jobs", type=int, default=1, help="members of an ensemble trained at once (default: 1)")
+    on_option(parser, "members of an ensemble are trained there, --jobs of them on a node at once")
     parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="log each epoch for TensorBoard, too")
     parser.add_argument(
         "--track",
@@ -103,6 +105,7 @@ def train(arguments: Namespace) -> int:
         tensorboard=arguments.tensorboard,
         track=arguments.track,
         jobs=arguments.jobs,
+        on=arguments.on,
         checkpoint_every=arguments.checkpoint_every,
         resume=arguments.resume,
         force=arguments.force,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline.cli.commands.prediction import promise_options
-from sightline.cli.options import overwrite_option, trusted_option
+from sightline.cli.options import on_option, overwrite_option, trusted_option
 from sightline.cli.printing import print_json, print_text
 from sightline.deployment.sorting.journal import WAYS
 from sightline.errors import InvalidValue
@@ -43,6 +43,7 @@ def sort_options(parser: ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done, and draw it")
     parser.add_argument("--page", type=Path, metavar="FILE", help="of --dry-run: the page (default: sort-plan.html)")
     parser.add_argument("--undo", type=Path, metavar="DIR", help="take back the last sorting into a folder")
+    on_option(parser, "files are brought to their places from here")
     trusted_option(parser)
     overwrite_option(parser)
 
@@ -52,7 +53,7 @@ def sort(arguments: Namespace) -> int:
     from sightline.deployment.sort import sort as sort_folder, undo_sort
 
     if arguments.undo is not None:
-        if arguments.bundle is not None or arguments.into is not None:
+        if any(given is not None for given in (arguments.bundle, arguments.into, arguments.on)):
             raise InvalidValue("--undo DIR stands alone: it takes back what is written down in DIR.")
         with reporting(arguments.mode):
             found = undo_sort(arguments.undo)
@@ -75,6 +76,7 @@ def sort(arguments: Namespace) -> int:
             certainty=arguments.certainty,
             pattern=arguments.pattern,
             dry_run=arguments.dry_run,
+            on=arguments.on,
         )
         if page is not None:
             found.write_page(page)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from sightline.deployment.bulk.images import Piece, Stamp
 from sightline.errors import InvalidBundle
 from sightline.records import Bundle, Predictions
 from sightline.system.files import sha256_of
+from sightline.system.workers import node_name
 
 # A multiple of what a network is given at once, so that its answers are the same wherever a part begins.
 PART = 2_048
@@ -30,11 +31,13 @@ class AnsweredPortion:
         rows: as `answer_rows` makes them.
         asked_for: what they have that not every answer has.
         stamps: size and time of the file of each, from before it was read.
+        node: the machine that answered, where it may be another one.
     """
 
     rows: list[dict[str, Any]]
     asked_for: list[str]
     stamps: list[Stamp]
+    node: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class AnswerStep:
     def __call__(self, piece: Piece) -> list[AnsweredPortion]:
         """All of a piece at once, as another process hands it back."""
         opened = _opened(self.bundle, self.manifest)
-        return [portion for portion, _ in self.portions(opened, piece)]
+        return [replace(portion, node=node_name()) for portion, _ in self.portions(opened, piece)]
 
     def portions(self, bundle: Bundle, piece: Piece) -> Iterator[tuple[AnsweredPortion, Predictions]]:
         """The rows of a piece as they come, and the Predictions that they were made of."""

@@ -46,6 +46,9 @@ LOST = (
 )
 
 
+ELSEWHERE = "it was trained on another machine, and its folder is not seen here. Name an out that all machines share."
+
+
 @dataclass(frozen=True, eq=False)
 class Ensemble:
     """Members, and what became of them.
@@ -140,16 +143,18 @@ def _train_missing(job: Job, data: Prepared, each: Map) -> tuple[Member, ...]:
         if failed:
             break
         try:
-            for outcome in each(functools.partial(train_member_or_report, job), wave):
+            for told in each(functools.partial(train_member_or_report, job), wave):
+                is_lost = told.error is None and read_member(job, told.number) is None
+                outcome = Outcome(told.number, ELSEWHERE) if is_lost else told
                 _say_outcome(job, outcome, len(numbers))
                 if outcome.error is not None:
                     failed.append(outcome)
         except BrokenProcessPool:
-            told = {outcome.number for outcome in failed}
+            known = {outcome.number for outcome in failed}
             failed.extend(
                 outcome_of_lost_process(number)
                 for number in wave
-                if number not in told and read_member(job, number) is None
+                if number not in known and read_member(job, number) is None
             )
     if failed:
         raise TrainingFailed(_failure(job, failed, len(numbers)))
