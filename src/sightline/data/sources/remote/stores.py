@@ -95,7 +95,7 @@ def list_below(address: str) -> Iterator[RemoteEntry]:
 
 
 def fetch(entry: RemoteEntry, begin: int, end: int) -> bytes:
-    """A range of an object, whole; UnreadableImage where it is the object that fails, DownloadFailed where all would."""
+    """A range of an object, whole; UnreadableImage where the object fails, DownloadFailed where all would."""
     end = min(end, entry.num_bytes)
     if end <= begin:
         return b""
