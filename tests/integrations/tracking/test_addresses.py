@@ -62,10 +62,8 @@ def test_an_unknown_tracker_is_told_which_there_are(typed: str, words: str) -> N
         ("wandb:" + "a" * 129, "no project is called so"),
         ("wandb:a\nb", "no project is called so"),
         ("mlflow:ftp://host", "reached by a folder, or by the address of its server"),
-        (
-            "mlflow:postgresql://user:secret@host/db",
-            r"mlflow:postgresql://\*\*\*@host/db: MLflow is reached by a folder",
-        ),
+        ("mlflow:postgresql://host/db", "mlflow:postgresql://host/db: MLflow is reached by a folder"),
+        ("mlfow:http://me:se/secret@host", r"--track mlfow:http://\*\*\*@host: no tracker"),
         ("mlflow:http://", "reached by a folder"),
         ("mlflow:http://host:port", "no address of a server"),
         ("mlflow:http://[::1", "no address of a server"),
@@ -83,7 +81,13 @@ def test_what_is_no_place_is_refused(typed: object, words: str) -> None:
 
 @pytest.mark.parametrize(
     "typed",
-    ["mlflow:https://me:secret@host", "mlflow:https://secret@host/x", "mlflow:https://host/?token=secret"],
+    [
+        "mlflow:https://me:secret@host",
+        "mlflow:https://secret@host/x",
+        "mlflow:https://host/?token=secret",
+        "mlflow:http://me:5/secret@@host",
+        "mlflow:postgresql://user:secret@host/db",
+    ],
 )
 def test_a_password_is_refused_and_not_repeated(typed: str) -> None:
     with pytest.raises(InvalidValue, match="Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD") as refused:
@@ -92,7 +96,7 @@ def test_a_password_is_refused_and_not_repeated(typed: str) -> None:
 
 
 def test_what_stands_before_an_at_is_not_told() -> None:
-    told = without_credentials("cannot reach https://me:secret@host:5000/x, nor s3://key:more@store, nor me@host")
+    told = without_credentials("cannot reach https://me:se/cr:et@@host:5000/x, nor s3://key:more@store, nor me@host")
     assert told == "cannot reach https://***@host:5000/x, nor s3://***@store, nor ***@host"
 
 

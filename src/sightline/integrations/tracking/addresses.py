@@ -19,7 +19,8 @@ HOW = "mlflow:FOLDER, mlflow:https://SERVER, wandb:PROJECT or wandb:ENTITY/PROJE
 # What goes on with a run without telling its tracker, which may be gone.
 NONE = "none"
 _PROJECT = re.compile(r"[^/\\#?%:\s][^/\\#?%:\x00-\x1f\x7f]{0,127}")
-_CREDENTIALS = re.compile(r"[^/\s:@]*:?[^/\s@]*@")
+# A password may hold a stroke, a colon or an @ itself: all of a word before its last @ goes, but what it is reached by.
+_CREDENTIALS = re.compile(r"((?:[\w.+-]+:)?[\w.+-]+://)?\S*@")
 # A folder with one of these in its name is none that MLflow's address of a database can name.
 _NOT_IN_FOLDER = "?#%\0"
 
@@ -70,7 +71,7 @@ def read_address(typed: str, *, keep: Iterable[str | Path] = ()) -> TrackAddress
 
 def without_credentials(text: str) -> str:
     """A text in which nothing stands before an @, where passwords of addresses stand."""
-    return _CREDENTIALS.sub("***@", text)
+    return _CREDENTIALS.sub(lambda found: f"{found[1] or ''}***@", text)
 
 
 def _project(place: str) -> str:
@@ -84,7 +85,12 @@ def _project(place: str) -> str:
 
 
 def _server(place: str) -> str:
-    said = f"--track mlflow:{printable(without_credentials(place.partition('?')[0]))}"
+    said = f"--track {printable(without_credentials(f'mlflow:{place}'.partition('?')[0]))}"
+    if "@" in place or "?" in place or "#" in place:
+        raise InvalidValue(
+            f"{said}: what follows a ? and a name or a password in an address are kept and shown by others. Set "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, and leave them out here."
+        )
     try:
         parts = urlsplit(place)
         _ = parts.port
@@ -94,11 +100,6 @@ def _server(place: str) -> str:
         raise InvalidValue(
             f"{said}: MLflow is reached by a folder, or by the address of its server, http://... or https://...; a "
             "database of another kind stands behind such a server."
-        )
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise InvalidValue(
-            f"{said}: what follows a ? and a name or a password in an address are kept and shown by others. Set "
-            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, and leave them out here."
         )
     return place.rstrip("/")
 
