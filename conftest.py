@@ -14,7 +14,7 @@ import sightline
 
 FIRST, SECOND = "runs/mnist-fast-001", "runs/mnist-fast-002"
 # What an example of a docstring says where it trains, or reads what was trained.
-TRAINS = re.compile(rf"sightline\.(train|combine|distil|find_learning_rate)\(|{FIRST}")
+TRAINS = re.compile(rf"sightline\.(train|combine|distil|find_learning_rate|search)\(|{FIRST}")
 
 
 def _typed(item: object) -> str:

@@ -21,8 +21,8 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "sightline"
 PUBLIC, SEAM, INSIDE = "public", "seam", "inside"
 SECTION = re.compile(r"^ *(Args|Returns|Raises|Example|Source|Attributes):$", re.MULTILINE)
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-# Whoever catches an error needs no example of one; `compare`, `export` and `similar` show what they give.
-WITHOUT_EXAMPLE = {"SightlineError", "Comparison", "Export", "Adopted", "Similar", "LearningCurve"}
+# Whoever catches an error needs no example of one; `compare`, `export`, `similar` and others show what they give.
+WITHOUT_EXAMPLE = {"SightlineError", "Comparison", "Export", "Adopted", "Similar", "LearningCurve", "Search"}
 
 
 @dataclass(frozen=True)

@@ -180,6 +180,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("training", "preview train", keras=ON_USE),),
     (Room("training/combination", "shared_rows selection reopening", keras_on_use_in="reopening"),),
     (Room("training", "combine distil extend resume", keras=ON_USE),),
+    (Room("training/search", "space study trials results search_folder driver search", keras=ON_USE),),
     (Room("deployment/conversion", "formats description rows choosing losses gate readme places"),),
     (Room("deployment/web", "runtime_files pages whole files duties browser"),),
     (
@@ -226,8 +227,8 @@ ROWS: tuple[tuple[Room, ...], ...] = (
 
 # `sightline.train` would be replaced by a module of that name as soon as it is imported.
 PUBLIC_FUNCTIONS = (
-    "show audit find_learning_rate learning_curve train resume combine distil evaluate predict stress verify runs "
-    "check reopen predict_into undo_sort similar compare explain adopt export publish sort serve studio models "
+    "show audit find_learning_rate learning_curve search train resume combine distil evaluate predict stress verify "
+    "runs check reopen predict_into undo_sort similar compare explain adopt export publish sort serve studio models "
     "datasets recipes cache load split recipe"
 )
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base"}

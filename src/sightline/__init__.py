@@ -24,6 +24,7 @@ _HOMES: dict[str, str] = {
     "audit": "sightline.quality.audit",
     "find_learning_rate": "sightline.training.search.learning_rate_finder",
     "learning_curve": "sightline.training.search.learning_curve",
+    "search": "sightline.training.search.search",
     "train": "sightline.training.train",
     "resume": "sightline.training.resume",
     "extend": "sightline.training.extend",
@@ -70,6 +71,7 @@ _HOMES: dict[str, str] = {
     "Check": "sightline.evaluation.check",
     "Comparison": "sightline.evaluation.comparison",
     "LearningCurve": "sightline.training.search.learning_curve",
+    "Search": "sightline.training.search.results",
     "Adopted": "sightline.deployment.adopt",
     "Export": "sightline.deployment.export",
     "Published": "sightline.integrations.publish",
@@ -141,4 +143,6 @@ if TYPE_CHECKING:  # for editors and type checkers alone
         learning_curve as learning_curve,
     )
     from sightline.training.search.learning_rate_finder import find_learning_rate as find_learning_rate
+    from sightline.training.search.results import Search as Search
+    from sightline.training.search.search import search as search
     from sightline.training.train import train as train

@@ -90,6 +90,11 @@ COMMANDS: dict[str, Command] = {
         sources.learning_curve,
         sources.learning_curve_options,
     ),
+    "search": Command(
+        "try recipes within a budget, choose by validation images, judge the choice once on test images",
+        sources.search,
+        sources.search_options,
+    ),
     "train": Command("train a classifier: split, fit, calibrate, evaluate, save", runs.train, runs.train_options),
     "resume": Command("go on with a training that was interrupted", runs.resume, runs.resume_options),
     "extend": Command("let a finished run learn for some epochs more", runs.extend, runs.extend_options),

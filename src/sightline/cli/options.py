@@ -48,6 +48,8 @@ _MEANINGS: dict[str, tuple[str, str]] = {
 RANGE_TEST_SHORTHANDS = ("model", "seed", "fraction", "column", "label_from")
 # Those of them that a student has a use for: its network, rows and number are settled otherwise.
 DISTIL_SHORTHANDS = ("epochs", "seed", "exclude", "labels", "fraction", "time_budget", "column", "label_from")
+# Those of them that a search has a use for: its budget is its own, and an ensemble is not searched for.
+SEARCH_SHORTHANDS = ("model", "epochs", "seed", "splits", "exclude", "labels", "fraction", "column", "label_from")
 # Those of them that say how a source is opened.
 OPENING_SHORTHANDS = ("column", "label_from")
 

@@ -324,6 +324,13 @@ class Recipe(Section, section=""):
         return dataclasses.asdict(self)
 
 
+def checked_value(key: str, value: Any) -> Any:
+    """A value in the type of its key, 3 for 3.0 epochs; refused where it takes no such, whatever the others are."""
+    draft = copy.copy(Recipe())
+    _set(draft, key, value)
+    return draft.value(key)
+
+
 def strengths_of(augmentation: AugmentationRecipe) -> dict[str, float | str]:
     """Every part's strength: what the recipe says, else what its policy (not "auto") says; what is off is left out.
 

@@ -23,7 +23,7 @@ from sightline.evaluation.measuring.finished_runs import as_run, kept_prediction
 from sightline.evaluation.measuring.scoring import run_figures
 from sightline.evaluation.report import FILE as REPORT, write_page
 from sightline.integrations.tracking.tracker import Tracker
-from sightline.records import SPLIT_NAMES, Bundle, Run
+from sightline.records import Bundle, Run
 from sightline.reporting.charts.curves import curves_png
 from sightline.system.backends import check_packages, choose_backend, load_keras, usual_keras
 from sightline.system.files import check_free, write_atomically, write_json
@@ -33,8 +33,8 @@ from sightline.system.progress import Mode, Stopwatch, reporter, reporting
 from sightline.system.stored import read_json
 from sightline.system.text import counted, without_nan
 from sightline.training.distillation.teacher import Teacher
-from sightline.training.loop.recording import check_tensorboard, log_folder
-from sightline.training.setup.preparation import Prepared, identified, prepare
+from sightline.training.loop.recording import Onlooker, check_tensorboard, log_folder
+from sightline.training.setup.preparation import Prepared, identified, opening_lines, prepare
 from sightline.training.setup.processes import check_jobs, members_map
 from sightline.training.setup.resolution import (
     Settled,
@@ -209,7 +209,7 @@ class Beginning:
 class TrainingRequest:
     """What was asked for; a `teacher` is what `sightline.training.distillation.teacher.open_teacher` gives.
 
-    `again` is how it can be asked for again.
+    `again` is how it can be asked for again, `onlooker` who ends it when the network has learned.
     """
 
     source: Any
@@ -227,6 +227,7 @@ class TrainingRequest:
     network: GivenNetwork | None = None
     tracker: Tracker | None = None
     on: str | None = None
+    onlooker: Onlooker | None = None
 
 
 def run_training(request: TrainingRequest, changes: tuple[SettledKey, ...] = ()) -> Run:
@@ -241,8 +242,10 @@ def run_training(request: TrainingRequest, changes: tuple[SettledKey, ...] = ())
     before = request.teacher or request.beginning
     spec, splits = (None, None) if before is None else (before.bundle.input, before.splits)
     data = prepare(source, begun, spec=spec, splits=splits, network=request.network)
+    if request.onlooker is not None:
+        request.onlooker.prepared(data)
     stopwatch.lap("data")
-    reporter().say(_opening(data, backend))
+    reporter().say(opening_lines(data, backend))
     announce_changes(data.changes)
     load_keras(backend)
     with heeding_interrupts(), usual_keras():
@@ -276,6 +279,8 @@ def _carry_out(request: TrainingRequest, data: Prepared, stopwatch: Stopwatch) -
             noted = read_json(parts / FIGURES) | {"run": str(folder), "bundle": str(folder / "bundle")}
             return _finish(dataclasses.replace(as_run(judged), splits=data.splits), noted, data, request.tracker)
         learned = _learn(network, data, folder, request, stopwatch)
+        if request.onlooker is not None:
+            request.onlooker.learned(learned.network, data, learned.fitted)
         curves = curves_png(learned.fitted.history, chosen_epoch=learned.fitted.chosen_epoch)
         write_atomically(folder / "curves.png", curves)
         stopwatch.lap("fit")
@@ -341,7 +346,9 @@ def _learn(
         tensorboard=None if logs is None else log_folder(logs, folder.resolve().name, noted),
         tracker=request.tracker,
         before=() if request.beginning is None else request.beginning.history,
-        checkpoints=Checkpoints(folder / CHECKPOINTS, request.interval),
+        # What an onlooker ends behind its fit is gone on with there, if at all.
+        checkpoints=Checkpoints(folder / CHECKPOINTS, request.interval, keeps_end=request.onlooker is not None),
+        watch=request.onlooker,
     )
     if outputs.before:
         rewrite_history(outputs, outputs.before)
@@ -411,14 +418,3 @@ def _finish(run: Run, metrics: Mapping[str, Any], data: Prepared, tracker: Track
     if tracker is not None:
         tracker.finish(run)
     return run
-
-
-def _opening(data: Prepared, backend: str) -> str:
-    rows = {name: len(data.splits.rows(name)) for name in SPLIT_NAMES}
-    counts = ", ".join(f"{name} {num_rows:,}" for name, num_rows in rows.items() if num_rows)
-    height, width, channels = data.spec.shape
-    return (
-        f"{data.dataset.name}: {counts}\n"
-        f"{height}x{width}x{channels} by '{data.spec.resize}'; "
-        f"{data.recipe.model.name}, recipe {data.recipe.name}, {backend}"
-    )

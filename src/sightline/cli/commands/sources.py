@@ -1,4 +1,4 @@
-"""`show`, `audit`, `find-learning-rate`, `learning-curve`: commands that look at a source of labelled images."""
+"""`show`, `audit`, `find-learning-rate`, `learning-curve`, `search`: looking at a source, and for a recipe."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from sightline.cli.options import (
     BACKEND_HELP,
     OPENING_SHORTHANDS,
     RANGE_TEST_SHORTHANDS,
+    SEARCH_SHORTHANDS,
     SOURCE_HELP,
+    check_folders,
     on_option,
     opened,
     overwrite_option,
@@ -218,3 +220,67 @@ def _print_curve(found: LearningCurve) -> None:
         name, reason = found.errors[0]
         print_text(f"{counted(len(found.errors), 'file')} could not be read, {name}: {reason}")
     print_text(f"written to {found.path}")
+
+
+def search_options(parser: ArgumentParser) -> None:
+    """What `search` takes."""
+    parser.add_argument("source", help=SOURCE_HELP)
+    parser.add_argument(
+        "--time-budget",
+        metavar="TIME",
+        help="of all of it, such as 90s, 30m or 1h; with --trials, whichever ends first",
+    )
+    parser.add_argument(
+        "--trials", type=int, metavar="N", help="at most so many, the recipe as it is asked for among them"
+    )
+    recipe_options(parser)
+    shorthand_options(parser, SEARCH_SHORTHANDS)
+    parser.add_argument(
+        "--vary",
+        action="append",
+        default=[],
+        metavar="KEY=RANGE",
+        help="a recipe key to vary, for instance optimizer.learning_rate=1e-4..1e-2:log or "
+        "training.batch_size=32,64; repeatable (default: what is usual for the recipe)",
+    )
+    parser.add_argument("--space", type=Path, metavar="FILE", help="a JSON file of keys to vary, with values or ranges")
+    parser.add_argument("--sampler", default="tpe", metavar="NAME", help="tpe, or random as a control (default: tpe)")
+    parser.add_argument(
+        "--pruner", default="halving", metavar="NAME", help="halving, hyperband or none (default: halving)"
+    )
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="trials at once (default: 1)")
+    parser.add_argument("--out", type=Path, help="folder of the search (default: runs/<source>-search-001, counted up)")
+    parser.add_argument("--backend", help=BACKEND_HELP)
+
+
+def search(arguments: Namespace) -> int:
+    """Search, and say what was found."""
+    from sightline.data.sources.loading import holds_files
+    from sightline.training.search.search import search as search_recipes
+    from sightline.training.setup.resolution import announce_recipe, opened_and_chosen
+
+    check_folders(arguments, "out")
+    settings = settings_of(arguments, SEARCH_SHORTHANDS)
+    with reporting(arguments.mode):
+        source, asked = opened_and_chosen(arguments.source, arguments.recipe, settings)
+        if arguments.recipe is None and holds_files(source):
+            announce_recipe(asked.name)
+    found = search_recipes(
+        source,
+        time_budget=arguments.time_budget,
+        trials=arguments.trials,
+        recipe=asked,
+        space=arguments.space,
+        vary=arguments.vary,
+        sampler=arguments.sampler,
+        pruner=arguments.pruner,
+        out=arguments.out,
+        backend=arguments.backend,
+        jobs=arguments.jobs,
+        mode=arguments.mode,
+    )
+    if arguments.json:
+        print_json({"search": str(found.path), "run": str(found.run), **found.figures})
+    else:
+        print_text(f"{found}\nrun  {found.run}")
+    return 0

@@ -47,9 +47,12 @@ SHORTEST_WORTH_KEEPING = 10.0
 class Checkpoints:
     """The checkpoints of one fit: which are there, when the next is due, and the thread that writes it."""
 
-    def __init__(self, folder: Path, interval: Interval | None) -> None:
-        """`interval` is what was asked for; None for the usual, at least a hundred times what one costs."""
-        self.folder, self.interval = folder, interval or USUAL
+    def __init__(self, folder: Path, interval: Interval | None, *, keeps_end: bool = False) -> None:
+        """`interval` is what was asked for; None for the usual, at least a hundred times what one costs.
+
+        `keeps_end` says that the end of a fit is kept however short it was, since another process goes on behind it.
+        """
+        self.folder, self.interval, self.keeps_end = folder, interval or USUAL, keeps_end
         self.is_asked = interval is not None
         self.found, self._kept = self._latest()
         self._thread: threading.Thread | None = None
@@ -84,7 +87,8 @@ class Checkpoints:
     @property
     def is_worth_its_end(self) -> bool:
         """Whether the end of a fit is kept: where it took long, or was asked for."""
-        return self.is_asked or time.monotonic() - self._started >= SHORTEST_WORTH_KEEPING
+        is_long = time.monotonic() - self._started >= SHORTEST_WORTH_KEEPING
+        return self.is_asked or self.keeps_end or is_long
 
     def write(self, checkpoint: Checkpoint, *, seconds: float = 0.0) -> None:
         """Begin to write a checkpoint that it took so many seconds to copy; the one before has to be written."""

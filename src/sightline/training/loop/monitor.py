@@ -88,6 +88,8 @@ class TrainingMonitor:
             self.bar.advance(len(self.history) * self.num_images + num_done)
         self._counted = num_done
         reporter().say(f"going on in {self.named} {len(self.history) + 1} after step {course.step}/{self.steps}")
+        for number, row in enumerate(self.history, start=1):
+            self._show(row, number)
 
     @contextlib.contextmanager
     def painting(self) -> Iterator[None]:
@@ -134,6 +136,8 @@ class TrainingMonitor:
             first = next(number for number, value in self._unread if not math.isfinite(float(value)))
             raise TrainingFailed(self._rescue(epoch, first))
         self._unread, self._looked = [], time.monotonic()
+        if self.outputs.watch is not None:
+            self.outputs.watch.step()
         self._time_steps(min(step * int(self.recipe.training.batch_size), self.num_images) - self._counted)
         done = min(step * int(self.recipe.training.batch_size), self.num_images)
         if self.bar is not None:
@@ -240,6 +244,12 @@ class TrainingMonitor:
         record_epoch(self.outputs, row)
         if reporter().mode == "plain":
             reporter().say(self._epoch_line(row))
+        self._show(row, len(self.history))
+
+    def _show(self, row: Mapping[str, float], number: int) -> None:
+        """Tell who looks on of an epoch of this fit."""
+        if self.outputs.watch is not None:
+            self.outputs.watch.epoch(row, left=self.num_epochs - number)
 
     def _rate_of_last_step(self) -> float:
         """As the optimizer counts: in mixed_float16 it leaves out a batch whose gradients overflow."""

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from sightline.errors import InvalidValue, require
 from sightline.system.files import write_atomically, write_json, writing_to
@@ -23,6 +23,7 @@ from sightline.system.stored import read_json
 if TYPE_CHECKING:  # the latter imports Keras, for which a refusal does not wait
     from sightline.integrations.tracking.tracker import Tracker
     from sightline.training.loop.checkpoints import Checkpoints
+    from sightline.training.setup.preparation import Prepared
 
 # Any name with "tfevents" in it is read; one an epoch is appended to.
 FILE_NAME = "events.out.tfevents.sightline"
@@ -96,6 +97,26 @@ def _part(name: str) -> ModuleType:
     return require(f"tensorboard.{name}", purpose="--tensorboard", install="sightline[tensorboard]")
 
 
+class Watch(Protocol):
+    """Who looks on while a fit runs, and may end it by an exception of its own; checkpoints are whole then."""
+
+    def step(self) -> None:
+        """Some steps are done; called ten times a second at most."""
+
+    def epoch(self, row: Mapping[str, float], *, left: int) -> None:
+        """An epoch is done, with so many left; of a fit that is gone on with, those before are told again, in order."""
+
+
+class Onlooker(Watch, Protocol):
+    """Who has a network trained and ends the run before it is bundled and judged; it can be gone on with from there."""
+
+    def prepared(self, data: Prepared) -> None:
+        """The data that will be learned from, before there is a folder."""
+
+    def learned(self, network: Any, data: Prepared, fitted: Any) -> NoReturn:
+        """A network that is fitted, its end kept as a checkpoint; raises whatever the onlooker has to say of it."""
+
+
 @dataclass(frozen=True)
 class FitOutputs:
     """Where the course of a fit is written.
@@ -111,6 +132,7 @@ class FitOutputs:
         named: what an epoch is called.
         tracker: is told of each epoch, or None.
         checkpoints: what the fit goes on from, and where it leaves what another can go on from; or None.
+        watch: who looks on and may end the fit, or None.
     """
 
     history_path: Path | None = None
@@ -123,6 +145,7 @@ class FitOutputs:
     before: tuple[Mapping[str, float], ...] = ()
     named: str = "epoch"
     checkpoints: Checkpoints | None = None
+    watch: Watch | None = None
 
 
 def rewrite_history(outputs: FitOutputs, rows: Iterable[Mapping[str, float]]) -> None:

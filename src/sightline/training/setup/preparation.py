@@ -30,7 +30,7 @@ from sightline.evaluation.measuring.kept_classes import joined_splits, with_kept
 from sightline.quality.audit import cheap_findings
 from sightline.quality.findings import Finding
 from sightline.quality.labels.label_table import read_labels, relabelled
-from sightline.records import Dataset, InputSpec, Splits, Store
+from sightline.records import SPLIT_NAMES, Dataset, InputSpec, Splits, Store
 from sightline.system.progress import reporter
 from sightline.system.stored import read_plain
 from sightline.system.text import places_by_name, printable
@@ -221,6 +221,18 @@ def unless_mirrored(settled: Settled, train: Dataset, pixels: Pixels) -> Settled
         return settled
     say_unmirrored(reason)
     return settle(settled, unmirrored=reason)
+
+
+def opening_lines(data: Prepared, backend: str) -> str:
+    """What a run begins to print: rows of each split, what the network is fed, which it is."""
+    rows = {name: len(data.splits.rows(name)) for name in SPLIT_NAMES}
+    counts = ", ".join(f"{name} {num_rows:,}" for name, num_rows in rows.items() if num_rows)
+    height, width, channels = data.spec.shape
+    return (
+        f"{data.dataset.name}: {counts}\n"
+        f"{height}x{width}x{channels} by '{data.spec.resize}'; "
+        f"{data.recipe.model.name}, recipe {data.recipe.name}, {backend}"
+    )
 
 
 def identified(data: Prepared, *others: Identity | None) -> Prepared:

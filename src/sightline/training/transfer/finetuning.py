@@ -166,7 +166,8 @@ class _Course:
         usual = self.outputs.checkpoints
         if usual is None or len(self.stages) == 1:
             return usual
-        return Checkpoints(usual.folder / f"stage-{len(self.stages)}", usual.interval if usual.is_asked else None)
+        interval = usual.interval if usual.is_asked else None
+        return Checkpoints(usual.folder / f"stage-{len(self.stages)}", interval, keeps_end=usual.keeps_end)
 
     def _count(self, part: str, tuned: Fitted, *, is_kept: bool) -> None:
         if is_kept:
