@@ -7,6 +7,7 @@ import json
 import pytest
 
 import sightline
+from sightline.data.sources.annotations import marks
 from sightline.data.sources.loading import holds_files, is_table, open_again
 from sightline.errors import InvalidSource
 
@@ -47,6 +48,18 @@ def test_tables_of_splits_name_files_beside_them(pictures, told, inside):
         f"{inside}train/0002.png": ("dog", "train"),
         f"{inside}test/0003.png": ("dog", "test"),
     }
+
+
+def test_a_folder_of_very_many_files_is_not_listed_for_folders_of_splits(pictures, monkeypatch):
+    folder = pictures(["train/a.jpg", "images/train/b.jpg"])
+    names = ("train/metadata.csv", "images/train/metadata.csv")
+    for name in names:
+        (folder / name).touch()
+    assert marks.marked(folder, marks.METADATA) == tuple(sorted(names))
+    monkeypatch.setattr(marks, "_MOST_BESIDE", 2)
+    assert marks.marked(folder, marks.METADATA) == tuple(sorted(names))
+    (folder / "metadata.csv").touch()
+    assert marks.marked(folder, marks.METADATA) == ("metadata.csv",)
 
 
 def test_columns_of_other_names_are_named_and_a_record_opens_them_again(pictures, told):

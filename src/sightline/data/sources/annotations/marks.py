@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Sequence
@@ -17,6 +18,9 @@ SYNSETS = "synsets.txt"
 COCO_FOLDER = "annotations"
 # Beside these lie captions and keypoints of the same images.
 OF_SPLIT = re.compile(r"(?:instances|labels)_(.+)\.json")
+
+# Folders of splits lie beside few others; a folder of a million images is not listed to look for them.
+_MOST_BESIDE = 1000
 
 
 def is_mark(name: str) -> bool:
@@ -60,6 +64,9 @@ def is_file(folder: Path, name: str) -> bool:
 def _folders(folder: Path) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+            few = list(itertools.islice(entries, _MOST_BESIDE + 1))
     except OSError:
         return []
+    if len(few) > _MOST_BESIDE:
+        return []
+    return sorted(entry.name for entry in few if not entry.name.startswith(".") and entry.is_dir())
