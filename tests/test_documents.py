@@ -48,12 +48,13 @@ LARGE, CHINESE_LARGE = "docs/sources.md", "docs/sources.zh.md"
 DATA, CHINESE_DATA = "docs/data.md", "docs/data.zh.md"
 SCALE, CHINESE_SCALE = "docs/scale.md", "docs/scale.zh.md"
 SEARCH, CHINESE_SEARCH = "docs/search.md", "docs/search.zh.md"
+SCIKIT, CHINESE_SCIKIT = "docs/scikit-learn.md", "docs/scikit-learn.zh.md"
 DOCUMENTS = (
     *ILLUSTRATED,
     *(TRUST, CHINESE_TRUST, DEPLOY, CHINESE_DEPLOY, EXPORT, CHINESE_EXPORT, ADOPT, CHINESE_ADOPT),
     *(WEB, CHINESE_WEB, SERVE, CHINESE_SERVE, STUDIO, CHINESE_STUDIO, LARGE, CHINESE_LARGE),
     *(SCALE, CHINESE_SCALE, DATA, CHINESE_DATA),
-    *(SEARCH, CHINESE_SEARCH),
+    *(SEARCH, CHINESE_SEARCH, SCIKIT, CHINESE_SCIKIT),
 )
 TRANSLATED = (
     (ENGLISH, CHINESE),
@@ -70,6 +71,7 @@ TRANSLATED = (
     (SCALE, CHINESE_SCALE),
     (DATA, CHINESE_DATA),
     (SEARCH, CHINESE_SEARCH),
+    (SCIKIT, CHINESE_SCIKIT),
 )
 NUM_TRAIN, NUM_TEST, NUM_TEST_OF_MNIST = 3_000, 500, 10_000
 
@@ -178,6 +180,20 @@ def test_the_python_of_the_page_about_sources_runs(tmp_path, monkeypatch, capsys
     monkeypatch.chdir(tmp_path)
     exec("\n".join(blocks(DATA, "python")), {})
     assert "'000bec' is 'train/000bec.jpg'" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_python_of_the_page_about_scikit_learn_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(blocks(SCIKIT, "python")), {})
+    printed = capsys.readouterr().out
+    assert re.match(
+        r"\{'learn__optimizer\.learning_rate': (0\.01|1e-05)\}\n\(100,\) \(100, 2\) \['even' 'odd'\]\n(0\.01|1e-05) "
+        r"\['bundle', .*\]\nTrue\n64 \(8, 8, 1\)\n",
+        printed,
+    )
+    (refused,) = blocks(SCIKIT, "text")
+    assert printed.endswith(refused)
 
 
 def test_the_python_of_the_page_about_networks_of_others_runs(tmp_path, monkeypatch, capsys):

@@ -212,6 +212,8 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("deployment", "export predict_into sort adopt serve studio"),),
     (Room("integrations/hub", "model_cards repository upload"),),
     (Room("integrations", "publish"),),
+    (Room("integrations/scikit_learn", "given numbers kept estimator"),),
+    (Room("integrations/scikit_learn/__init__"),),  # hands on the estimator
     (Room("information"),),
     (Room("__init__"),),
     (Room("cli", "printing options"),),

@@ -78,9 +78,12 @@ _HOMES: dict[str, str] = {
     "Verification": "sightline.evaluation.verification",
     "Mistakes": "sightline.evaluation.mistakes",
     "SightlineError": "sightline.errors",
+    "SightlineClassifier": "sightline.integrations.scikit_learn",
 }
+# What needs an extra is had by its name alone: `from sightline import *` asks for no package that is not there.
+_OF_EXTRAS = {"SightlineClassifier"}
 
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604  # the names are the table's keys, all strings
+__all__ = ["__version__", *(name for name in _HOMES if name not in _OF_EXTRAS)]  # noqa: PLE0604  # all strings
 
 
 def __getattr__(name: str) -> Any:
@@ -122,6 +125,7 @@ if TYPE_CHECKING:  # for editors and type checkers alone
     from sightline.evaluation.verification import Verification as Verification, verify as verify
     from sightline.information import datasets as datasets, models as models, recipes as recipes
     from sightline.integrations.publish import Published as Published, publish as publish
+    from sightline.integrations.scikit_learn import SightlineClassifier as SightlineClassifier
     from sightline.quality.audit import audit as audit
     from sightline.quality.findings import Audit as Audit
     from sightline.records import (

@@ -146,7 +146,7 @@ def keys() -> dict[str, dataclasses.Field[Any]]:
 def parse_recipe(content: Mapping[str, Any], *, start: Recipe | None = None) -> Recipe:
     """A Recipe of a tree of plain values, nested as in JSON or flat with dotted keys; the rest is as in `start`."""
     values = _each_once(flatten(content))
-    _refuse_unknown(values)
+    refuse_unknown(values)
     return (start or Recipe()).changed(values)
 
 
@@ -166,7 +166,7 @@ def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
 def read_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     """Keys and values of `key=value` texts, whatever recipe they are for; raises as `override`, but for ranges."""
     texts = _each_once(map(_assigned, assignments))
-    _refuse_unknown(texts)
+    refuse_unknown(texts)
     return {key: _read_text(key, text) for key, text in texts.items()}
 
 
@@ -214,7 +214,8 @@ def flatten(content: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str,
             yield f"{prefix}{key}", value
 
 
-def _refuse_unknown(names: Iterable[str]) -> None:
+def refuse_unknown(names: Iterable[str]) -> None:
+    """Raise UnknownName at the first of these that is no recipe key."""
     known = keys()
     for key in names:
         if key not in known:
