@@ -264,6 +264,8 @@ def sign(bundle: str | Path | Bundle, key: str | Path) -> Path:
         >>> sightline.sign("runs/mnist-fast-001", "mine.pem").name
         'signature.json'
     """
+    if is_published(bundle):
+        raise InvalidBundle(f"{bundle}: it lies on the hub. Sign the folder that is published, and publish it anew.")
     opened = load_bundle(bundle, is_own=True)
     if opened.path == FOLDER:
         raise InvalidBundle(f"{EMBEDDED}: it comes with the package and is not yours to sign. Name a run or a bundle.")

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import sightline
+from sightline.errors import InvalidBundle, InvalidValue
 
 pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed")
 NAME = "some-one/digits_v1"
@@ -49,6 +50,24 @@ def test_a_bundle_is_uploaded_and_answers_from_there_as_here(
     hub.status = 503
     again = sightline_at("predict", f"hf://{NAME}@{hub.commit(NAME)}", picture, "--json", is_logged_in=False)
     assert (again.returncode, again.stdout) == (0, here.stdout), again.stderr
+
+
+@pytest.mark.slow
+def test_a_signed_bundle_is_trusted_from_the_hub_whose_cache_is_made_of_links(
+    tiny_run: sightline.Run, hub: Any, sightline_at, picture: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("cryptography")
+    from sightline.system.signatures import new_key
+
+    keys = [new_key(tmp_path / f"{name}.pem") for name in ("mine", "other")]
+    made = sightline.publish(tiny_run, out=tmp_path / "out")
+    sightline.sign(made.path, tmp_path / "mine.pem")
+    hub.repositories[NAME] = {f"bundle/{path.name}": path.read_bytes() for path in made.bundle.iterdir()}
+    for key, code in zip(keys, (0, 2), strict=True):
+        done = sightline_at("predict", f"hf://{NAME}", picture, "--trusted", key, is_logged_in=False)
+        assert done.returncode == code, done.stderr
+    with pytest.raises(InvalidBundle, match=r"hf://a/b: it lies on the hub\. Sign the folder"):
+        sightline.sign("hf://a/b", tmp_path / "mine.pem")
 
 
 @pytest.mark.slow
@@ -115,11 +134,6 @@ def test_nobody_is_logged_in_is_told_before_anything_is_written(
         (f"hf://{NAME}@gone", None, f"hf://{NAME}@gone: no such repository or revision"),
         (f"hf://{NAME}", None, f"hf://{NAME}: there is no bundle of Sightline in it, as it has no manifest.json."),
         (f"hf://{NAME}", 500, f"hf://{NAME}: "),
-        ("hf://", None, "hf://: no repository is called so. Name OWNER/NAME"),
-        ("hf://one", None, "hf://one: no repository is called so"),
-        ("hf://a/b/c", None, "hf://a/b/c: no repository is called so"),
-        ("hf://a/../b", None, "hf://a/../b: no repository is called so"),
-        ("hf://a/b@", None, "hf://a/b@: no address of a bundle"),
     ],
 )
 def test_an_address_without_a_bundle_is_refused_in_a_sentence(
@@ -131,6 +145,22 @@ def test_an_address_without_a_bundle_is_refused_in_a_sentence(
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith(f"sightline predict: {words}"), done.stderr
     assert hub.token not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("hf://", "hf://: no repository is called so. Name OWNER/NAME"),
+        ("hf://one", "hf://one: no repository is called so"),
+        ("hf://a/b/c", "hf://a/b/c: no repository is called so"),
+        ("hf://a/../b", "hf://a/../b: no repository is called so"),
+        ("hf://a/b@", "hf://a/b@: no address of a bundle"),
+        (Path("hf://a/b/c"), "hf://a/b/c: no repository is called so"),
+    ],
+)
+def test_what_is_no_address_is_refused_without_asking_anybody(address: Any, words: str) -> None:
+    with pytest.raises(InvalidValue, match=f"^{re.escape(words)}"):
+        sightline.reopen(address)
 
 
 def test_a_hub_that_is_not_there_is_told(sightline_at, hub: Any, picture: Path) -> None:
