@@ -124,6 +124,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("reporting/pages/sections", "slices doubts maps robustness"),),
     (Room("reporting/pages/explanations", "page"),),
     (Room("reporting/pages/sorting", "plan_page"),),
+    (Room("reporting/pages/searching", "page"),),
     (Room("evaluation/measuring", "scoring finished_runs judging kept_classes paired_tests drift"),),
     (Room("evaluation/corruptions", "filters strengths changes"),),
     (Room("evaluation/slicing", "membership clusters finding"),),

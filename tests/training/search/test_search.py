@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import shutil
 import signal
@@ -19,7 +20,7 @@ from sightline.errors import InvalidValue, OutputExists, TrainingFailed, Unknown
 from sightline.evaluation.measuring.finished_runs import read_run
 from sightline.metrics.intervals import wilson_interval
 from sightline.tasks.single_label import SINGLE_LABEL
-from sightline.training.search.results import finalists, ranked
+from sightline.training.search.results import finalists, ranked, verdict_lines
 from sightline.training.search.search import read_budget
 from sightline.training.search.trials import AskedTrial, Outcome, TrialJob, run_trial, validation_figures
 
@@ -131,6 +132,11 @@ def test_what_it_says_names_what_was_spent_the_choice_and_the_tests(searched: si
     assert "judged once, on 60 test images that chose nothing: accuracy 0." in said
     assert "McNemar p" in said or len(searched.figures["judged"]) == 1
     assert "the recipe as it was asked for" in said
+    page = (searched.path / "search.html").read_text(encoding="utf-8")
+    assert page.count("<tr>") == 1 + NUM_TRIALS + 1 + len(VARIED)
+    assert f'<a href="trials/{searched.chosen:03d}/report.html">trial {searched.chosen}</a>' in page
+    for line in verdict_lines(searched.figures):
+        assert html.escape(line) in page
     assert said in searched._repr_html_().replace("&#x27;", "'").replace("&quot;", '"')
 
 
@@ -147,7 +153,7 @@ def test_a_finished_search_is_handed_back_and_another_one_is_refused(
     answer = command(*words, *varied, "--json", "--quiet")
     assert answer.code == 0, answer.err
     assert json.loads(answer.out)["run"] == str(searched.run)
-    assert command(*words, *varied).out.endswith(f"\nrun  {searched.run}\n")
+    assert command(*words, *varied).out.endswith(f"\nrun   {searched.run}\npage  {searched.path / 'search.html'}\n")
     answer = command(*words, "--vary", VARIED[0])
     assert answer.code == 2
     assert "holds a search that is not this one: space.model.dropout was 0 to 0.5 and is not there" in answer.err
@@ -327,7 +333,7 @@ def test_a_search_that_is_killed_again_and_again_is_the_one_never_killed(corners
     generator, ends = np.random.default_rng(0), []
     kept: dict[str, float] = {}
     while not ends or ends[-1] != 0:
-        done = run(int(generator.integers(10, 50)) if len(ends) < 25 else 0, "killed")
+        done = run(int(generator.integers(10, 50)) if len(ends) < 12 else 0, "killed")
         ends.append(done.returncode)
         assert done.returncode in (0, -signal.SIGKILL), done.stderr
         now = {path.name: path.stat().st_mtime for path in (tmp_path / "killed" / "trials").glob("*.json")}

@@ -282,5 +282,5 @@ def search(arguments: Namespace) -> int:
     if arguments.json:
         print_json({"search": str(found.path), "run": str(found.run), **found.figures})
     else:
-        print_text(f"{found}\nrun  {found.run}")
+        print_text(f"{found}\nrun   {found.run}\npage  {found.path / 'search.html'}")
     return 0

@@ -25,12 +25,14 @@ from sightline.system.workers import Map
 from sightline.training.search.results import (
     FILE,
     FIRST,
+    PAGE,
     STATES,
     Search,
     changes_in_words,
     finalists,
     judged_figures,
     name_of,
+    page_of,
     ranked,
     remarks_on,
 )
@@ -242,7 +244,10 @@ class Driver:
         )
         asked = [AskedTrial(number, self._recipe(number, self.study.asked(number, is_empty=True))) for number in finals]
         judging = sum(self.each(functools.partial(finish_trial, self.job), asked))
-        write_json(self.job.folder / FILE, self._figures(ranking, finals, judging))
+        figures = self._figures(ranking, finals, judging)
+        space = [(dimension.key, str(dimension)) for dimension in self.plan.space]
+        write_atomically(self.job.folder / PAGE, page_of(figures, space))
+        write_json(self.job.folder / FILE, figures)
         return Search(self.job.folder, read_json(self.job.folder / FILE))
 
     def _figures(self, ranking: Sequence[int], finals: Sequence[int], judging: float) -> dict[str, Any]:

@@ -12,10 +12,12 @@ from sightline.configuration.values import as_typed
 from sightline.evaluation.measuring.finished_runs import FinishedRun
 from sightline.evaluation.measuring.paired_tests import PairedTest
 from sightline.metrics.figures import figure_in
+from sightline.reporting.pages.searching.page import TriedRecipe, search_page
 from sightline.system.progress import clock
 from sightline.system.text import counted, percent
 
 FILE: Final = "search.json"
+PAGE: Final = "search.html"
 STATES: Final = ("finished", "pruned", "stopped", "failed")
 FIRST = 0
 _MOST_SHOWN = 12
@@ -148,9 +150,35 @@ def spent_lines(figures: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _in_order(figures: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """All trials, the best first."""
+    return sorted(figures["trials"], key=lambda one: (one["cross_entropy"] is None, one["cross_entropy"] or 0.0))
+
+
+def page_of(figures: Mapping[str, Any], space: Sequence[tuple[str, str]]) -> str:
+    """A search as one HTML page; `space` are keys, and what each could be."""
+    judged = {one["number"] for one in figures["judged"]}
+    trials = [
+        TriedRecipe(
+            name_of(one["number"]),
+            one["state"],
+            changes_in_words(one["changed"]) or "the recipe as it was asked for",
+            one["reason"],
+            one["cross_entropy"],
+            one["accuracy"],
+            one["epochs"],
+            one["seconds"],
+            f"{one['run']}/report.html" if one["number"] in judged else "",
+        )
+        for one in _in_order(figures)
+    ]
+    title = f"a search on {figures['source']}"
+    return search_page(title, spent=spent_lines(figures), verdict=verdict_lines(figures), space=space, trials=trials)
+
+
 def _table(figures: Mapping[str, Any]) -> list[str]:
     """The best trials, then how many there are beside them."""
-    order = sorted(figures["trials"], key=lambda one: (one["cross_entropy"] is None, one["cross_entropy"] or 0.0))
+    order = _in_order(figures)
     shown = order[:_MOST_SHOWN]
     if not any(one["number"] == FIRST for one in shown):
         shown[-1] = figures["trials"][FIRST]
