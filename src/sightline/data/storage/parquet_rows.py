@@ -145,9 +145,9 @@ class _Group:
 
 def column_of(batch: Any, name: str) -> Any:
     """A column of a batch or table, that of a struct by a dot."""
-    top, _, inner = name.partition(".")
-    if name in batch.schema.names or not inner:
+    if name in batch.schema.names:
         return batch.column(name)
+    top, _, inner = name.rpartition(".")
     compute = require("pyarrow.compute", purpose="reading Parquet files", install="sightline[parquet]")
     return compute.struct_field(batch.column(top), inner)
 

@@ -115,6 +115,14 @@ def test_images_may_be_bytes_alone_and_labels_names(tmp_path: Path) -> None:
     assert (data.class_names, data.row_ids.tolist(), level(data, 1)) == (("cat", "dog"), ["000000", "000001"], 2)
 
 
+def test_names_of_columns_may_have_dots(tmp_path: Path) -> None:
+    table = pyarrow.table({"image.x": pyarrow.array(cells([1, 2]), IMAGE), "a.label": ["cat", "dog"]})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    data = sightline.load(tmp_path / "a.parquet", columns={"label": "a.label"})
+    assert [level(data, row) for row in range(2)] == [1, 2]
+    assert data.row_ids.tolist() == ["0001.png", "0002.png"]
+
+
 def test_groups_and_weights_are_columns(tmp_path: Path) -> None:
     data = sightline.load(write(tmp_path / "a.parquet", group=["a", "a", "b", None], weight=[1.0, 2.0, 1.0, 1.0]))
     assert data.groups is not None
@@ -216,6 +224,10 @@ def test_what_cannot_be_opened_is_refused_in_words(tmp_path: Path) -> None:
     parquet.write_table(pyarrow.table({"image": [png(1)]}), tmp_path / "mixed/b.parquet")
     with pytest.raises(InvalidSource, match=r"b\.parquet lacks the column 'label'"):
         sightline.load(tmp_path / "mixed")
+    twice = pyarrow.Table.from_arrays([[png(1)], ["a"], ["b"]], names=["image", "label", "label"])
+    parquet.write_table(twice, tmp_path / "twice.parquet")
+    with pytest.raises(InvalidSource, match="has 2 columns 'label'; keep one"):
+        sightline.load(tmp_path / "twice.parquet")
     with pytest.raises(InvalidSource, match="several labels"):
         sightline.load(write(tmp_path / "several.parquet", names=None, label=[["a", "b"], ["a"], ["b"], ["b"]]))
     parquet.write_table(pyarrow.table({"path": ["1.png"], "label": ["a"]}), tmp_path / "mixed/a.parquet")

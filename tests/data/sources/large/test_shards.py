@@ -137,6 +137,10 @@ def test_members_in_any_order_find_each_other_and_nothing_is_lost(tmp_path: Path
         ("0000.png", png(50)),  # again
         ("0013.json", b"{broken"),
         ("0013.png", png(13)),
+        ("0015.json", b'{"label": {"a": 1}}'),
+        ("0015.png", png(15)),
+        ("0016.cls", b"-1"),
+        ("0016.png", png(16)),
         ("0014.cls", b"x" * 2_000_000),
         ("0014.png", png(14)),
     ]
@@ -148,7 +152,7 @@ def test_members_in_any_order_find_each_other_and_nothing_is_lost(tmp_path: Path
     assert reasons["0000.png"] == REPEATED
     assert reasons["0010"] == "has a label and no image"
     assert "2 images (left.png, right.png)" in reasons["0011"]
-    assert all("has no label" in reasons[name] for name in ("0009.png", "0013.png", "0014.png"))
+    assert all("has no label" in reasons[name] for name in ("0009.png", "0013.png", "0014.png", "0015.png", "0016.png"))
     assert "too many for a label" in reasons["0014.cls"]
     assert len([remark for remark in data.remarks if "left out" in remark]) >= 3
 

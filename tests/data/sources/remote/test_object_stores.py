@@ -332,7 +332,8 @@ def test_missing_credentials_say_where_to_put_them(
     ("typed", "words"),
     [
         ("s3://bkt/nothing", "there is no such object"),
-        ("s3://no-such-bucket/x", "no such object"),
+        ("s3://bkt//photos", "is called otherwise, such as s3://bkt/photos/"),
+        ("S3://no-such-bucket/x", "no such object"),
         ("s3://bkt/photos/pack.zip", "is read from the disk alone"),
         ("s3://bkt/photos/0/00.png", "is one image: `sightline predict` takes it"),
         ("s3://bkt/photos/t-{0..2}.tar", "of 3 files that it stands for, 3 are not there"),

@@ -152,9 +152,9 @@ def _small_columns(files: LargeFiles, blob: Blob, footer: Any, layout: Layout) -
     """What is read beside the images: the other columns, and the paths inside the images."""
     wanted = [*layout.columns.values(), *filter(None, layout.image[1:])]
     there = footer.schema.to_arrow_schema()
-    missing = [
-        name for name in (*layout.columns.values(), layout.image[0]) if name.partition(".")[0] not in there.names
-    ]
+    image = layout.image[0]
+    needed = (*layout.columns.values(), image if image in there.names else image.rpartition(".")[0])
+    missing = [name for name in needed if name not in there.names]
     if missing:
         raise InvalidSource(
             f"{printable(files.typed)}: {printable(blob.name)} lacks the column {printable(missing[0])!r}, which "

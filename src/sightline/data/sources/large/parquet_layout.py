@@ -126,6 +126,8 @@ def _column(schema: Any, features: dict[str, Any], meaning: str, chosen: Any, ty
     lowered = {name.lower(): name for name in schema.names}
     wanted = COLUMNS[meaning] if chosen is None else (chosen,) if isinstance(chosen, str) else tuple(chosen)
     if found := next((lowered[name.lower()] for name in wanted if name.lower() in lowered), ""):
+        if schema.names.count(found) > 1:
+            raise InvalidSource(f"{printable(typed)}: has {schema.names.count(found)} columns {found!r}; keep one.")
         return found
     there = listed(list(map(printable, schema.names)), most=8)
     if chosen is not None:

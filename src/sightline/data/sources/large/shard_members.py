@@ -195,7 +195,8 @@ def _told(labels: Mapping[str, str], columns: Columns) -> dict[str, str]:
                 chosen = columns.get(meaning, COLUMNS[meaning])
                 wanted = (chosen,) if isinstance(chosen, str) else chosen
                 values = (lowered[name.lower()] for name in wanted if name.lower() in lowered)
-                told[meaning] = cell_text(next(values, None))
+                value = next(values, None)
+                told[meaning] = "" if isinstance(value, dict) else cell_text(value)
         elif isinstance(content, str | int):
             told["label"] = cell_text(content)
     if "label" in columns:  # whoever names a key of the JSON means that

@@ -138,6 +138,7 @@ def _labels(typed: str, index: ShardIndex) -> tuple[list[str], tuple[str, ...]]:
         )
     cleaned, _ = cleaned_labels(coded.values)
     _, remarks = cleaned_labels([value for value in coded.values if value])
+    cleaned = ["" if label == "-1" else label for label in cleaned]  # as test sets have it
     return [cleaned[code] for code in coded.codes.tolist()], tuple(
         remark for remark in remarks if "left out" not in remark
     )

@@ -137,6 +137,11 @@ def _look(address: str) -> LargeFiles | RemoteEntry | list[RemoteEntry]:
             f"{printable(address)}: there is no such object, and no folder of that name with any in it."
         )
     base = _folder(address)
+    if not entries[0].address.startswith(base):
+        told = printable(entries[0].address)
+        raise InvalidSource(
+            f"{printable(address)}: what lies there is called otherwise, such as {told}. Name it like that."
+        )
     for suffix in _LARGE:
         if names := _only_large(base, entries, suffix):
             return _large(address, base.rstrip("/").rpartition("/")[2], names)

@@ -27,7 +27,7 @@ _CLIENTS: Final = {
     "az": ("adlfs", "az", "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME and a key"),
     "hf": ("huggingface_hub", "hub", "HF_TOKEN, or: hf auth login"),
 }
-_ADDRESS = re.compile(rf"({'|'.join(_CLIENTS)}):/{{1,2}}([^/].*)")
+_ADDRESS = re.compile(rf"({'|'.join(_CLIENTS)}):/{{1,2}}([^/].*)", re.IGNORECASE | re.DOTALL)
 _WITH_PASSWORD = re.compile(r"[a-z0-9]+://[^/@]*:[^/@]*@")
 _TRIES: Final = 3
 
@@ -57,7 +57,7 @@ def address_of(source: Any) -> str:
     """The address of an object store that a source is, as it is written; "" where it is none."""
     found = _ADDRESS.fullmatch(str(source)) if type(source) is str or hasattr(source, "__fspath__") else None
     # A Path makes one slash of two.
-    return f"{found[1]}://{found[2]}" if found else ""
+    return f"{found[1].lower()}://{found[2]}" if found else ""
 
 
 def stamp_of(etag: str) -> int:
