@@ -145,6 +145,14 @@ def test_a_head_that_is_not_there_is_said_at_once(tiny_run, many, command) -> No
     assert not list(Path().glob("a.csv*"))
 
 
+def test_a_head_of_the_environment_that_is_not_there_is_said_at_once(tiny_run, many, monkeypatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{taken.getsockname()[1]}")
+        with pytest.raises(NotReached, match=r"RAY_ADDRESS 127\.0\.0\.1:\d+: Connection refused\. Start a head"):
+            sightline.predict_into(tiny_run, many, many.parent / "a.csv", on="ray", progress=False)
+
+
 def test_ray_that_is_missing_or_older_is_said_with_the_remedy(monkeypatch) -> None:
     import sys
     import types

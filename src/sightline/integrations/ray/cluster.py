@@ -20,6 +20,7 @@ _ANSWERS_WITHIN_SECONDS = 10.0
 # Of this machine alone: what is handed over are names and notes, and arrays that are taken at once.
 _OBJECT_BYTES = 2**30
 _ADDRESS = re.compile(r"ray://(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:/?#@\[\]]+)(?::(?P<port>\d{1,5}))?/?")
+_PLACE = re.compile(r"(?P<host>.+):(?P<port>\d{1,5})")
 _KNOWN = "Known: ray (RAY_ADDRESS, or the processors of this machine), ray://HOST or ray://HOST:PORT."
 
 
@@ -44,6 +45,8 @@ def joined(on: str) -> Iterator[Any]:
     if found := _ADDRESS.fullmatch(address):
         address = f"ray://{found['host']}:{found['port'] or _CLIENT_PORT}"
         _check_answers(found["host"].strip("[]"), int(found["port"] or _CLIENT_PORT), address)
+    elif found := _PLACE.fullmatch(address):
+        _check_answers(found["host"].strip("[]"), int(found["port"]), f"RAY_ADDRESS {address}")
     if ray.is_initialized():
         if on != "ray":
             raise InvalidValue(f"this program is connected to a Ray already; got {on!r}. Pass 'ray', or leave it.")
@@ -87,9 +90,8 @@ def _check_answers(host: str, port: int, address: str) -> None:
     try:
         socket.create_connection((host, port), timeout=_ANSWERS_WITHIN_SECONDS).close()
     except OSError as error:
-        why = (
-            f"nobody answers within {_ANSWERS_WITHIN_SECONDS:.0f} s" if isinstance(error, TimeoutError) else str(error)
-        )
+        is_silent = isinstance(error, TimeoutError)
+        why = f"nobody answers within {_ANSWERS_WITHIN_SECONDS:.0f} s" if is_silent else (error.strerror or str(error))
         raise NotReached(
             f"{address}: {why}. Start a head that takes clients there (ray start --head), or name another."
         ) from error
