@@ -49,15 +49,15 @@ def digits(small_arrays: dict[str, np.ndarray], tmp_path: Path) -> Path:
             (place / name).parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(small_arrays["x_test"][row]).save(place / name)
         lines.append(f"in/one/{name},{small_arrays['y_test'][row]},unused")
-    (tmp_path / "named.csv").write_text("img,digit,label\n" + "\n".join(lines))
+    (tmp_path / "named.csv").write_text("scan,digit,label\n" + "\n".join(lines))
     (tmp_path / "usual.csv").write_text("path,label,note\n" + "\n".join(lines))
     return tmp_path
 
 
-NAMED = ("--column", "path=img", "--column", "label=digit")
+NAMED = ("--column", "path=scan", "--column", "label=digit")
 
 
-@pytest.mark.parametrize("options", [NAMED, ("--column", "path=img,label=digit")])
+@pytest.mark.parametrize("options", [NAMED, ("--column", "path=scan,label=digit")])
 def test_audit_and_show_open_a_table_by_the_columns_that_are_named(command, digits: Path, options) -> None:
     assert "has no column 'path'" in command("audit", "named.csv").err
     assert command("audit", "named.csv", *options, "--json").code in (0, 1)
@@ -97,5 +97,5 @@ def test_a_run_remembers_the_columns_and_evaluates_by_them(command, digits: Path
     )
     assert trained.code == 0, trained.err
     figures = json.loads((digits / "run" / "bundle" / "metrics.json").read_text())
-    assert figures["source"]["columns"] == "path=img,label=digit"
+    assert figures["source"]["columns"] == "path=scan,label=digit"
     assert json.loads(command("evaluate", "run", "--json").out)["accuracy"] == figures["test"]["accuracy"]
