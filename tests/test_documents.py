@@ -15,8 +15,10 @@ import sys
 import tomllib
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
+from nbclient import NotebookClient
 from PIL import Image
 
 import sightline
@@ -33,6 +35,10 @@ from sightline.data.sources.downloads import MANUAL_FILES
 from sightline.evaluation.measuring.finished_runs import FILES as RUN_FILES
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "tools"))
+
+import make_notebooks  # noqa: E402  # behind the folder that it is in
+
 ENGLISH, CHINESE = "docs/tutorial.md", "docs/tutorial.zh.md"
 LABORATORY, CHINESE_LABORATORY = "docs/concepts.md", "docs/concepts.zh.md"
 TRUST, CHINESE_TRUST = "docs/trust.md", "docs/trust.zh.md"
@@ -105,11 +111,14 @@ def commands(document):
     return [shlex.split(line.removeprefix("$ "), comments=True) for line in lines if line.startswith("$ ")]
 
 
-def shortened(document):
-    code = "\n".join(blocks(document, "python"))
+def in_short(code):
     for pattern, replacement in SHORTENED:
         code = re.sub(pattern, replacement, code, flags=re.MULTILINE)
-    return FEW_ARRAYS + code
+    return code
+
+
+def shortened(document):
+    return FEW_ARRAYS + in_short("\n".join(blocks(document, "python")))
 
 
 class WithoutWords(ast.NodeTransformer):
@@ -182,18 +191,73 @@ def test_the_python_of_the_page_about_sources_runs(tmp_path, monkeypatch, capsys
     assert "'000bec' is 'train/000bec.jpg'" in capsys.readouterr().out
 
 
+def executed(page, folder, change=lambda code: code):
+    """What the cells of the notebook of a page print, in a kernel of its own, of what a change makes of their code."""
+    notebook = nbformat.read(ROOT / "docs" / page.replace(".md", ".ipynb"), as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.source = change(cell.source)
+    path = os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH")]))
+    # A kernel keeps its files where it runs, and nothing of the user's is read.
+    kept = {name: str(folder / "kernel") for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR")}
+    environment = {**os.environ, **kept, "PYTHONPATH": path, "MPLBACKEND": "Agg"}
+    client = NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": str(folder)}})
+    client.execute(env=environment)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    return ["".join(out.text for out in cell.outputs if out.get("name") == "stdout") for cell in cells]
+
+
 @pytest.mark.slow
-def test_the_python_of_the_page_about_scikit_learn_runs(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    exec("\n".join(blocks(SCIKIT, "python")), {})
-    printed = capsys.readouterr().out
-    assert re.match(
-        r"\{'learn__optimizer\.learning_rate': (0\.01|1e-05)\}\n\(100,\) \(100, 2\) \['even' 'odd'\]\n(0\.01|1e-05) "
-        r"\['bundle', .*\]\nTrue\n64 \(8, 8, 1\)\n",
-        printed,
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_notebook_about_scikit_learn_runs(tmp_path):
+    search, matrices, refusals = executed("scikit-learn.md", tmp_path)
+    rate = r"(0\.01|1e-05)"
+    assert re.fullmatch(
+        rf"\{{'learn__optimizer\.learning_rate': {rate}\}}\n\(100,\) \(100, 2\) \['even' 'odd'\]\n"
+        rf"{rate} \['bundle', .*\]\n",
+        search,
     )
-    (refused,) = blocks(SCIKIT, "text")
-    assert printed.endswith(refused)
+    assert matrices == "True\n64 (8, 8, 1)\n"
+    assert [refusals] == blocks(SCIKIT, "text")
+
+
+@pytest.mark.soak
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_notebook_of_the_tutorial_runs(few, tmp_path):
+    (tmp_path / "few.npz").write_bytes(few.read_bytes())
+    printed = executed("tutorial.md", tmp_path, lambda code: FEW_ARRAYS + in_short(code))
+    assert "10 training images, 1 of each class: 0 1 2 3 4 5 6 7 8 9" in "".join(printed)
+    assert "cannot be built: " in "".join(printed)
+
+
+@pytest.mark.parametrize("page", make_notebooks.PAGES)
+def test_a_notebook_holds_what_its_page_says(page):
+    path = ROOT / "docs" / page.replace(".md", ".ipynb")
+    text = path.read_text(encoding="utf-8")
+    assert text == make_notebooks.notebook_of(page), "run tools/make_notebooks.py"
+    notebook = nbformat.reads(text, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell.source + "\n" for cell in notebook.cells if cell.cell_type == "code"]
+    assert code == blocks(f"docs/{page}", "python")
+    shell = [cell.source for cell in notebook.cells if cell.metadata.get("tags") == [make_notebooks.SHELL]]
+    assert ["```console\n" + block + "```" for block in blocks(f"docs/{page}", "console")] == [
+        source.partition("\n\n")[2] for source in shell
+    ]
+    (start,) = {source.partition("\n\n")[0] for source in shell}
+    assert start[:-1] in notebook.cells[0].source
+    # Without what the tool says itself, the cells are the page.
+    told = [source.partition("\n\n")[2] for source in shell]
+    fenced = [
+        told.pop(0)
+        if cell.metadata.get("tags")
+        else f"```python\n{cell.source}\n```"
+        if "outputs" in cell
+        else cell.source
+        for cell in notebook.cells[1:]
+    ]
+    page_text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    assert "".join(fenced).replace("\n", "") == page_text.replace("\n", "")
 
 
 def test_the_python_of_the_page_about_networks_of_others_runs(tmp_path, monkeypatch, capsys):
@@ -250,6 +314,7 @@ def test_both_languages_have_the_same_steps_pictures_and_links(english, chinese)
         first, second = (re.findall(pattern, text, re.MULTILINE) for text in texts)
         assert first == second
     other = {ROOT.joinpath("docs", name).name for pair in TRANSLATED for name in pair}
+    other |= {name.replace(".md", ".ipynb") for name in other}
     told, retold = ({str(link) for link in links(name)} for name in (english, chinese))
     assert told - other == retold - other
     assert Path(chinese).name in told
