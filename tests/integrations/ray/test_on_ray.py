@@ -260,3 +260,15 @@ def test_trainings_that_nothing_can_be_spread_over_are_refused(small_npz, option
     recipe = sightline.recipe("fast", {"ensemble.kind": options.get("kind", "none"), "model.name": "mlp"})
     with pytest.raises(InvalidValue, match=message):
         sightline.train(small_npz, recipe=recipe, on=options["on"], mode="quiet")
+
+
+@pytest.mark.slow
+@pytest.mark.soak
+def test_trials_of_a_search_are_those_of_as_many_processes_here(ray_here, small_npz, tmp_path) -> None:
+    pytest.importorskip("optuna")
+    recipe = sightline.recipe("fast", {"model.name": "mlp", "training.epochs": 2, "optimizer.name": "adamw"})
+    asked = {"recipe": recipe, "trials": 3, "vary": ["optimizer.learning_rate=1e-3..1e-2:log"], "jobs": 2}
+    here = sightline.search(small_npz, out=tmp_path / "here", mode="quiet", **asked)
+    there = sightline.search(small_npz, out=tmp_path / "there", mode="quiet", on="ray", **asked)
+    assert there.recipe == here.recipe
+    assert there.figures["test"] == here.figures["test"]

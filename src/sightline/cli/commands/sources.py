@@ -249,6 +249,7 @@ def search_options(parser: ArgumentParser) -> None:
         "--pruner", default="halving", metavar="NAME", help="halving, hyperband or none (default: halving)"
     )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="trials at once (default: 1)")
+    on_option(parser)
     parser.add_argument("--out", type=Path, help="folder of the search (default: runs/<source>-search-001, counted up)")
     parser.add_argument("--backend", help=BACKEND_HELP)
 
@@ -277,6 +278,7 @@ def search(arguments: Namespace) -> int:
         out=arguments.out,
         backend=arguments.backend,
         jobs=arguments.jobs,
+        on=arguments.on,
         mode=arguments.mode,
     )
     if arguments.json:

@@ -7,6 +7,7 @@ takes every worker along is named instead of tried for ever.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from collections import Counter, deque
@@ -79,7 +80,11 @@ def _this_node() -> str:
 
 @contextlib.contextmanager
 def cluster_map(
-    on: str | None, *, a_node: int | None = None, start: Callable[[], Any] | None = None
+    on: str | None,
+    *,
+    a_node: int | None = None,
+    at_once: int | None = None,
+    start: Callable[[], Any] | None = None,
 ) -> Iterator[Map | None]:
     """A map for `on`; None for None, which is this process.
 
@@ -87,6 +92,7 @@ def cluster_map(
         on: "ray" or "ray://HOST".
         a_node: how many pieces of work a node does at once, each with its share of the processors; one a processor if
             left out.
+        at_once: the same of all nodes together.
         start: called in each worker before its first piece of work; can be pickled.
 
     Yields:
@@ -105,7 +111,7 @@ def cluster_map(
 
         def each(work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
             # Workers stay for the next piece of work; what they do meanwhile is nobody's to wait for.
-            crew = free.pop() if free else _Crew(ray, _share(ray, a_node), start)
+            crew = free.pop() if free else _Crew(ray, _share(ray, a_node, at_once), start)
             at_end.callback(crew.dismiss)
             try:
                 yield from crew.results(ray.put(work), items)
@@ -117,11 +123,12 @@ def cluster_map(
         yield each
 
 
-def _share(ray: Any, a_node: int | None) -> int:
-    if a_node is None:
-        return 1
+def _share(ray: Any, a_node: int | None, at_once: int | None) -> int:
     there = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
-    return max(1, min(filter(None, there), default=1) // a_node)
+    there = [count for count in there if count] or [1]
+    if at_once is not None:
+        a_node = math.ceil(at_once / len(there))
+    return 1 if a_node is None else max(1, min(there) // a_node)
 
 
 @dataclass(eq=False)

@@ -17,6 +17,8 @@ from sightline.configuration.schema import Recipe
 from sightline.data.sources.downloads import load_keras_for
 from sightline.data.sources.loading import holds_files, open_as_recipe_says
 from sightline.errors import InvalidValue, TrainingFailed, pick
+from sightline.integrations.ray.cluster import check_on
+from sightline.integrations.ray.workers import cluster_map
 from sightline.records import Dataset
 from sightline.system.backends import check_packages, choose_backend, load_keras
 from sightline.system.interruption import heeding_interrupts
@@ -51,6 +53,7 @@ def search(  # noqa: PLR0913  # each is an option of the command line, and none 
     backend: str | None = None,
     jobs: int = 1,
     map: Map | None = None,  # noqa: A002  # what is passed is a map
+    on: str | None = None,
     mode: Mode | None = None,
 ) -> Search:
     """Try recipes within a budget, choose one by validation rows, and judge the choice once, on test rows.
@@ -79,6 +82,8 @@ def search(  # noqa: PLR0913  # each is an option of the command line, and none 
             needs the usual `if __name__ == "__main__":`.
         map: how trials are run, as Python's own `map` of one function and items that can be pickled, in any order: that
             of a cluster, which reaches the folder by the same path. Then `jobs` says how many are handed over at once.
+        on: where trials are run: "ray" or "ray://HOST", as `predict_into` takes it; `jobs` of them at once, over all
+            nodes. Images and `out` lie under the same paths there.
         mode: "terminal", "plain" or "quiet" progress; by what stderr is if left out.
 
     Returns:
@@ -93,6 +98,7 @@ def search(  # noqa: PLR0913  # each is an option of the command line, and none 
         MissingPackage: Optuna is not installed, or no Keras backend.
         TrainingFailed: the recipe as it was asked for cannot be trained.
         CannotWrite: the disk is full or read-only.
+        NotReached: no cluster answers there, or a trial lost its process there again and again.
 
     Source:
         Bergstra et al., Algorithms for Hyper-Parameter Optimization (2011), as Optuna has it; Li et al., A System for
@@ -110,7 +116,10 @@ def search(  # noqa: PLR0913  # each is an option of the command line, and none 
     _check_asked(budget, trials, vary)
     pick(SAMPLERS, sampler, kind="sampler")
     pick(PRUNERS, pruner, kind="pruner")
-    _check_jobs(jobs, is_here=map is None)
+    check_on(on)
+    if on is not None and map is not None:
+        raise InvalidValue("map and on both say who does the work. Pass one of them.")
+    _check_jobs(jobs, is_here=map is None and on is None)
     check_optuna()
     with reporting(mode):
         opened, settled = begun(source, recipe, None, None)
@@ -128,7 +137,7 @@ def search(  # noqa: PLR0913  # each is an option of the command line, and none 
                 if (folder / FILE).exists():
                     return _finished(folder, budget, trials)
                 job = TrialJob(dataset, absolute_path(folder), backend, pruner)
-                with _telling_how_to_go_on(folder), _mapped(map, jobs, backend) as each:
+                with _telling_how_to_go_on(folder), _mapped(map, jobs, backend, on) as each:
                     found = _carried_out(plan, job, BudgetClock(folder, budget), each)
                 return dataclasses.replace(found, path=folder)
 
@@ -230,10 +239,14 @@ def _finished(folder: Path, budget: float | None, trials: int | None) -> Search:
 
 
 @contextlib.contextmanager
-def _mapped(given: Map | None, jobs: int, backend: str) -> Iterator[Map]:
+def _mapped(given: Map | None, jobs: int, backend: str, on: str | None) -> Iterator[Map]:
     if given is not None:
         yield given
         return
+    with cluster_map(on, at_once=jobs, start=functools.partial(load_keras, backend)) as there:
+        if there is not None:
+            yield there
+            return
     with process_map(jobs, functools.partial(load_keras, backend), lost=outcome_of_lost_process) as each:
         yield each
 
