@@ -25,6 +25,7 @@ from sightline.system.progress import reporter
 from sightline.system.text import is_address, printable
 
 _LONGEST = 200
+_STORES = ("s3://", "gs://", "az://", "hf://")
 # An image is not so narrow; channels of a camera with many, or grey and alpha, are no more.
 _NARROWEST = 8
 _KINDS = "a path, bytes, an open file, a Pillow image or a uint8 array (height, width, 1 or 3)"
@@ -65,7 +66,12 @@ def refuse_address(name: str) -> None:
     """Refuse what is an address, not a path: nothing is downloaded."""
     if is_address(name):
         shown = printable(name if len(name) <= _LONGEST else f"{name[:_LONGEST]}...")
-        raise InvalidValue(f"{shown} is an address, and nothing is downloaded. Save the image, and name its file.")
+        stores = (
+            " `sightline predict`, predict_into and load read object stores." if name[:5].lower() in _STORES else ""
+        )
+        raise InvalidValue(
+            f"{shown} is an address, and nothing is downloaded. Save the image, and name its file.{stores}"
+        )
 
 
 def check_there(names: Iterable[str | Path]) -> None:

@@ -15,6 +15,8 @@ from sightline.errors import InvalidSource, OneClassOnly, closest
 from sightline.records import Dataset, Store
 from sightline.system.text import printable
 
+# Names that are joined at once, where there may be a million of them.
+_AT_ONCE = 4096
 Reasons = tuple[tuple[str, str], ...]
 """(file, reason) of what cannot be a row."""
 
@@ -62,15 +64,16 @@ def to_dataset(
     names = tuple(found) if class_names is None else _ordered(found, class_names, typed)
     number = {class_name: label for label, class_name in enumerate(names)}
     labels = np.array([number[class_name] for class_name in labelled.classes], dtype=np.int64)
-    row_ids = unique_names([printable(file) for file in labelled.files.names])
+    # As an array at once: a million strings of Python's own take as much again.
+    row_ids = np.array(unique_names([printable(file) for file in labelled.files.names]))
     groups = None
     if labelled.groups is not None and any(labelled.groups):
-        groups = np.array([group or row_id for group, row_id in zip(labelled.groups, row_ids, strict=True)])
+        groups = np.array([group or row_id for group, row_id in zip(labelled.groups, row_ids.tolist(), strict=True)])
     splits = np.array(labelled.splits)
     dataset = Dataset(
         name=name,
         class_names=names,
-        row_ids=np.array(row_ids),
+        row_ids=row_ids,
         labels=labels,
         images=labelled.files,
         given_splits=splits,
@@ -194,8 +197,11 @@ def _fingerprint(
     groups: NDArray[np.str_] | None,
 ) -> str:
     digest = hashlib.sha256(repr((labelled.seal, len(labels), names)).encode("utf-8", "surrogatepass"))
-    for texts in (labelled.files.names, splits.tolist(), [] if groups is None else groups.tolist()):
-        digest.update("\0".join(texts).encode("utf-8", "surrogatepass") + b"\0\0")
+    for texts in (labelled.files.names, splits, () if groups is None else groups):
+        for first in range(0, len(texts), _AT_ONCE):
+            part = "\0".join(map(str, texts[first : first + _AT_ONCE]))
+            digest.update((b"\0" if first else b"") + part.encode("utf-8", "surrogatepass"))
+        digest.update(b"\0\0")
     for column in (labelled.files.num_bytes, labelled.stamps, labels):
         digest.update(np.ascontiguousarray(column, dtype=np.int64).data)
     return digest.hexdigest()
