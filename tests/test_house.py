@@ -471,3 +471,8 @@ def test_the_lowest_versions_that_are_tested_are_the_declared_ones() -> None:
     bounds = {match for line in declared if (match := re.match(r"([a-z0-9-]+)>=([0-9.]+)", line))}
     tested = re.findall(r"^([a-z0-9-]+)==([0-9.]+)", (ROOT / "constraints/lowest.txt").read_text("utf-8"), re.MULTILINE)
     assert sorted(tested) == sorted(match.groups() for match in bounds)
+
+
+def test_what_pip_is_to_install_is_quoted_by_the_message_alone() -> None:
+    quoted = re.compile(r"""\binstall=["']["']""")
+    assert [path.name for path in SOURCE_FILES if quoted.search(path.read_text())] == []

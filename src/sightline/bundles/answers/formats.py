@@ -61,7 +61,7 @@ def format_of_table(path: Path, *, option: str = "out") -> str:
             "that ends in .csv, .jsonl or .parquet."
         )
     if ending == "parquet":
-        require("pyarrow", purpose="a Parquet file", install="'sightline[parquet]'")
+        require("pyarrow", purpose="a Parquet file", install="sightline[parquet]")
     return ending
 
 
