@@ -327,6 +327,7 @@ IMAGES = np.zeros((4, 8, 8), np.uint8)
         ([".", None], [0, 1], r"X\[1\] is no path: None"),
         ([".", ""], [0, 1], r"X\[1\] is no path: ''"),
         (np.array([None, "a"], object), [0, 1], r"X\[0\] is no path: None"),
+        (np.array([[float("nan")], ["a"]], object), [0, 1], r"X\[0\] is no path: nan"),
         (["https://a.example/1.png"] * 2, [0, 1], "is an address, and nothing is downloaded"),
         ([], [], "Expected 2D array, got 1D array"),
     ],

@@ -41,7 +41,7 @@ def paths_or_pixels(X: Any) -> list[str] | NDArray[Any] | None:
         ) from error
     if array.ndim == 2 and array.shape[1] == 1 and array.dtype.kind in "OU":
         column = array[:, 0].tolist()
-        return _paths(column) if isinstance(column[0] if column else None, str | os.PathLike) else None
+        return _paths(column) if any(isinstance(one, str | os.PathLike) for one in column) else None
     if array.ndim == 1 and any(isinstance(one, str | os.PathLike) for one in array.tolist()):
         return _paths(array.tolist())
     return array if array.ndim in (3, 4) else None
