@@ -240,11 +240,12 @@ class StateKeeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has 
             self.checkpoints.write_now(Checkpoint({**state, "step": 0}, _numbered_part("model", network.get_weights())))
 
     def _look(self, step: int, *, is_new: bool) -> None:
-        if self.checkpoints is None:
+        has_begun = step > 0 or bool(self.watcher.course(0).history)
+        if self.checkpoints is None or not has_begun:
+            # Before its first step an optimizer has no variables, and there is nothing to go on from.
             raise_if_interrupted()
             return
-        has_begun = step > 0 or bool(self.watcher.course(0).history)
-        is_due = is_new and has_begun and self.checkpoints.is_due
+        is_due = is_new and self.checkpoints.is_due
         is_last = step + self._at_once >= self.order.num_batches and self._may_hold()
         if is_due or is_last or is_interrupted():
             started = time.monotonic()
