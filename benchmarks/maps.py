@@ -46,7 +46,7 @@ from sightline.data.sources.loading import open_again
 from sightline.errors import InvalidBundle
 from sightline.evaluation.measuring.finished_runs import FinishedRun, kept_predictions, read_run
 from sightline.evaluation.measuring.judging import recorded_source
-from sightline.metrics.figures import is_right
+from sightline.metrics.answers.decisions import is_right
 from sightline.records import Bundle, InputSpec
 from sightline.system.progress import reporting
 

@@ -67,18 +67,20 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("metrics/labels", "folds discriminants quality"),),
     (Room("metrics", "ensembles history conformal drift selective novelty slices"),),
     (Room("metrics/uncertainty", "risk"),),  # of what is selective
-    (Room("tasks", "task single_label table"),),
-    (Room("records", "notebook data details results"),),
+    (Room("metrics/multi_label", "counting ranking thresholds scaling risk_control"),),
+    (Room("tasks", "task single_label multi_label table"),),
+    (Room("records", "notebook data details figure results"),),
     (Room("records/__init__"),),  # hands on what is in them
     (Room("configuration", "names networks values consistency schema recipes"),),
+    (Room("metrics/answers", "details label_rows decisions"),),
     (Room("metrics", "figures"),),
     (Room("data/decoding", "formats tiff jpeg jpeg2000 netpbm containers transforms decoder"),),
     (Room("data/storage", "listing packed_names archive_members stores blobs parquet_rows kept_rows"),),
-    (Room("data/sources", "assembly joining levels layout"),),
+    (Room("data/sources", "assembly joining levels layout several"),),
     (
         Room(
             "data/sources/local",
-            "folders archives cells finding tables arrays",
+            "folders archives cells label_cells finding lines tables arrays",
         ),
     ),
     (Room("data/sources/large", "large_files shard_members shard_index shards parquet_layout parquet"),),
@@ -87,14 +89,19 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("data/sources", "catalog builtin downloads loading", keras_on_use_in="downloads"),),  # keras.datasets
     (Room("data/duplicates", "fingerprints alignment candidates search"),),
     (Room("data/inputs", "input_spec pixels properties reading isolation"),),
-    (Room("data/splitting", "assignment splits"),),
+    (Room("data/splitting", "assignment stratification splits"),),
     (
         Room(
             "bundles",
             "graphs checks published bundle card sessions parity given_images identity features",
         ),
     ),
-    (Room("bundles/trust", "vouching calibration sets abstention novelty neighbours seen reference draws details"),),
+    (
+        Room(
+            "bundles/trust",
+            "vouching calibration sets label_sets abstention novelty neighbours seen reference draws details",
+        ),
+    ),
     (
         Room(
             "bundles/vetting",
@@ -148,7 +155,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "training/packaging",
-            "onnx_export contract unlike_images novelty_fit novelty_graph novelty_files bundling",
+            "onnx_export contract label_calibration unlike_images novelty_fit novelty_graph novelty_files bundling",
             keras=AT_ONCE,
             keras_on_use_in="onnx_export",
         ),
@@ -168,7 +175,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             keras_on_use_in="learning_rate_finder learning_curve",
         ),
     ),
-    (Room("training/transfer", "softmax judging stages head activations halves finetuning", keras=AT_ONCE),),
+    (Room("training/transfer", "softmax sigmoid judging stages head activations halves finetuning", keras=AT_ONCE),),
     (Room("training", "fit_network", keras=AT_ONCE),),
     (
         Room(
@@ -447,7 +454,7 @@ def test_only_the_schema_makes_one_recipe_of_another() -> None:
 
     keys = {entry.name for kind in (Recipe, *Section.__subclasses__()) for entry in dataclasses.fields(kind)}
     # Records of other kinds have fields of such names, too.
-    keys -= {"identity"}
+    keys -= {"identity", "task"}
     others = {"dataset", "container"}
     found = []
     for path in SOURCE_FILES:

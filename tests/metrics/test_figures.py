@@ -19,7 +19,7 @@ from sightline.cli.printing import print_evaluation, print_run
 from sightline.configuration.recipes import parse_recipe
 from sightline.evaluation.comparison import ComparedRun, Comparison
 from sightline.evaluation.measuring.scoring import brief_figures, figures, run_figures, score
-from sightline.metrics import figures as module
+from sightline.metrics.answers import decisions as module
 from sightline.metrics.figures import FIGURES, Metric, figure_in, plain
 from sightline.metrics.intervals import wilson_interval
 from sightline.metrics.uncertainty.ranking import Ranking

@@ -110,7 +110,7 @@ def test_another_task_says_itself_what_is_right(independent: Path, tiny_run: sig
 
 def test_a_bundle_of_a_task_that_is_not_known_is_refused(independent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(TASKS, "independent")
-    with pytest.raises(InvalidBundle, match="task 'independent'; this Sightline knows single-label"):
+    with pytest.raises(InvalidBundle, match="task 'independent'; this Sightline knows single-label, multi-label"):
         load_bundle(independent)
 
 

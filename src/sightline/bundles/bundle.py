@@ -21,6 +21,7 @@ from sightline.bundles.checks import (
     checked_json,
     checked_metrics,
     checked_task,
+    checked_thresholds,
 )
 from sightline.bundles.graphs import graph_outputs
 from sightline.bundles.published import fetched, is_published
@@ -31,6 +32,7 @@ from sightline.system.progress import reporter
 from sightline.system.signatures import TrustedKey, read_trusted_key, signature_of, why_not_signed
 from sightline.system.stored import parse_json, read_plain
 from sightline.system.text import as_argument, printable
+from sightline.tasks.multi_label import MultiLabel
 from sightline.tasks.single_label import SINGLE_LABEL
 from sightline.tasks.task import Task
 
@@ -195,15 +197,20 @@ def load_bundle(path: str | Path | Bundle, *, is_own: bool = False) -> Bundle:
     if unknown:
         _pass_over(folder, ", ".join(map(printable, unknown)))
     temperature, num_calibration_images = checked_calibration(folder / "calibration.json")
+    class_names = checked_class_names(folder / "labels.json")
+    task = checked_task(folder / MANIFEST, manifest)
+    if isinstance(task, MultiLabel):
+        thresholds = checked_thresholds(folder / "calibration.json", len(class_names))
+        task = dataclasses.replace(task, thresholds=thresholds)
     return Bundle(
         path=folder,
-        class_names=checked_class_names(folder / "labels.json"),
+        class_names=class_names,
         input=checked_input(folder / "input.json"),
         temperature=temperature,
         num_calibration_images=num_calibration_images,
         metrics=checked_metrics(folder / "metrics.json"),
         manifest=manifest,
-        task=checked_task(folder / MANIFEST, manifest),
+        task=task,
     )
 
 

@@ -18,6 +18,7 @@ from sightline.configuration.schema import Recipe
 from sightline.metrics.figures import FIGURES, told_in
 from sightline.records import Dataset, Evaluation, InputSpec
 from sightline.system.text import counted, exact_percent, markdown
+from sightline.tasks.table import has_several_labels
 
 IDENTITY, LICENCES, LIMITS = "## What it knows of its images", "## Data and licences", "## Limits"
 
@@ -91,7 +92,7 @@ def card(
         f"{_front_matter(dataset, origin, evaluation)}# {markdown(dataset.name)}: {origin.title}",
         f"Made on {datetime.now(UTC):%Y-%m-%d} by Sightline {origin.made}.{_members(ensemble)}",
         "## What it is for",
-        f"It tells {dataset.num_classes} classes apart: {', '.join(map(markdown, dataset.class_names))}. "
+        f"{_purpose(dataset)}: {', '.join(map(markdown, dataset.class_names))}. "
         f"Images are brought to {spec.height}x{spec.width} pixels, {spec.color_mode}, "
         f"by the rule '{spec.resize}'.",
         "## Figures",
@@ -104,6 +105,12 @@ def card(
         _limits(dataset, spec, evaluation),
     )
     return "\n\n".join(parts) + "\n"
+
+
+def _purpose(dataset: Dataset) -> str:
+    if has_several_labels(dataset.task):
+        return f"It says which of {dataset.num_classes} labels an image has, several or none"
+    return f"It tells {dataset.num_classes} classes apart"
 
 
 def _front_matter(dataset: Dataset, origin: Origin, evaluation: Evaluation | None) -> str:
@@ -221,13 +228,13 @@ def _figures(evaluation: Evaluation | None) -> str:
     ]
     for label, name in enumerate(evaluation.class_names):
         shown = " | ".join(evaluation.class_figure(key, label).numbers for key in ("precision", "recall", "f1"))
-        lines.append(f"| {markdown(name)} | {int(evaluation.confusion[label].sum()):,} | {shown} |")
+        lines.append(f"| {markdown(name)} | {evaluation.class_counts[label]:,} | {shown} |")
     return "\n".join(lines)
 
 
 def _figure(name: str, evaluation: Evaluation) -> str:
     metric, figure = FIGURES[name], evaluation.figures[name]
-    text = f"{metric.full_words or metric.words} {figure.written(figure.value)}"
+    text = f"{metric.full_words or figure.words} {figure.written(figure.value)}"
     if figure.interval is None:
         return text
     lower, upper = map(figure.written, figure.interval)
@@ -239,8 +246,13 @@ def _test_images(evaluation: Evaluation) -> str:
 
 
 def _limits(dataset: Dataset, spec: InputSpec, evaluation: Evaluation | None) -> str:
+    whatever = (
+        "It answers with one of its classes whatever it is shown; a picture of something else gets a wrong answer."
+    )
+    if has_several_labels(dataset.task):
+        whatever = "It knows no labels but its own, and may say one of a picture of something else."
     limits = [
-        "It answers with one of its classes whatever it is shown; a picture of something else gets a wrong answer.",
+        whatever,
         f"The figures hold for images like those of '{markdown(dataset.name)}' and no others.",
     ]
     if spec.background == "dark":

@@ -29,7 +29,7 @@ MOST_BYTES = {
     "calibration.json": 2**20,
 }
 _BACKGROUNDS = ("dark", "light", "mixed")
-_SOURCE_TEXTS = ("name", "typed", "label_from", "fingerprint", "kept")
+_SOURCE_TEXTS = ("name", "typed", "label_from", "fingerprint", "kept", "task")
 
 
 def checked_json(path: Path) -> Any:
@@ -104,6 +104,15 @@ def checked_calibration(path: Path) -> tuple[float, int]:
     if type(count) is not int or count < 0:
         raise _refuse(path, f"num_images must be a whole number of at least 0; got {_shown(count)}")
     return float(temperature), count
+
+
+def checked_thresholds(path: Path, num_classes: int) -> tuple[float, ...]:
+    """From which logit on each label is said, from calibration.json of a bundle for several labels an image."""
+    content = checked_json(path)
+    told: Any = content.get("label_thresholds") if isinstance(content, dict) else None
+    if not isinstance(told, list) or len(told) != num_classes or not all(map(_is_number, told)):
+        raise _refuse(path, f"label_thresholds must be {num_classes:,} numbers, one a label; got {_shown(told)}")
+    return tuple(map(float, told))
 
 
 def checked_metrics(path: Path) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from sightline.records import MOST_SHOWN, Bundle, Dataset, Predictions, Run, Sto
 from sightline.system.progress import reporter, reporting
 from sightline.system.text import listed
 from sightline.system.workers import Item, map_in_order
+from sightline.tasks.table import has_several_labels
 
 CHUNK = 64
 # Outputs of a network that a prediction is made of; only an ensemble has the second.
@@ -187,6 +188,11 @@ def predict_dataset(
     Raises:
         InvalidValue: the rows hold a class that the bundle does not know; its name is in the message.
     """
+    if with_labels and has_several_labels(dataset.task) != has_several_labels(bundle.task):
+        raise InvalidValue(
+            f"the source '{dataset.name}' is labelled as {dataset.task.name}, and {bundle.path} answers as "
+            f"{bundle.task.name}. Open it as the bundle does: load(..., task='{bundle.task.name}')."
+        )
     labels = match_labels(bundle.class_names, dataset, rows) if with_labels else None
     chosen = dataset.take(rows)
     if pixels is None:

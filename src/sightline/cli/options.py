@@ -26,6 +26,7 @@ SHORTHANDS: dict[str, str] = {
     "time_budget": "training.time_budget_seconds",
     "column": "data.columns",
     "label_from": "data.label_from",
+    "task": "data.task",
     "ensemble": "ensemble.kind",
     "members": "ensemble.members",
 }
@@ -41,17 +42,18 @@ _MEANINGS: dict[str, tuple[str, str]] = {
     "time_budget": ("SECONDS", "for the whole run: as many epochs as fit"),
     "column": ("path=...,label=...", "what the columns of a table are called; split, group and weight, too"),
     "label_from": ("first|last|top", "which folder names the class; top: even one that is called as a split is"),
+    "task": ("single-label|multi-label", "whether an image has one class, or several labels or none, as cat;dog"),
     "ensemble": ("KIND", "train several networks: deep, bagging, boosting, soup or greedy-soup"),
     "members": ("N", "how many networks an ensemble has"),
 }
 # Those of them that a range test has a use for.
-RANGE_TEST_SHORTHANDS = ("model", "seed", "fraction", "column", "label_from")
+RANGE_TEST_SHORTHANDS = ("model", "seed", "fraction", "column", "label_from", "task")
 # Those of them that a student has a use for: its network, rows and number are settled otherwise.
 DISTIL_SHORTHANDS = ("epochs", "seed", "exclude", "labels", "fraction", "time_budget", "column", "label_from")
 # Those of them that a search has a use for: its budget is its own, and an ensemble is not searched for.
 SEARCH_SHORTHANDS = ("model", "epochs", "seed", "splits", "exclude", "labels", "fraction", "column", "label_from")
 # Those of them that say how a source is opened.
-OPENING_SHORTHANDS = ("column", "label_from")
+OPENING_SHORTHANDS = ("column", "label_from", "task")
 
 
 def recipe_options(parser: ArgumentParser) -> None:
@@ -161,19 +163,24 @@ def check_folders(arguments: Namespace, *options: str) -> None:
 
 
 def opened(arguments: Namespace, *, to_judge: bool = False) -> Any:
-    """What was typed, for the function to open; or a Dataset where `--column` or `--label-from` says how.
+    """What was typed, for the function to open; or a Dataset where `--column`, `--label-from` or `--task` says how.
 
     To judge a network, one class is enough.
     """
-    if arguments.column is None and arguments.label_from is None:
+    if arguments.column is None and arguments.label_from is None and arguments.task is None:
         return arguments.source
     from sightline.data.sources.loading import load, named_columns
 
     if arguments.source is None:
-        raise InvalidValue("--column and --label-from say how a source is opened; name one.")
+        raise InvalidValue("--column, --label-from and --task say how a source is opened; name one.")
     columns = named_columns(arguments.column or "")
     try:
-        return load(arguments.source, label_from=arguments.label_from or "first", columns=columns)
+        return load(
+            arguments.source,
+            label_from=arguments.label_from or "first",
+            columns=columns,
+            task=arguments.task or "single-label",
+        )
     except OneClassOnly as error:
         if not to_judge:
             raise

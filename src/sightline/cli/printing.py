@@ -196,7 +196,7 @@ def teacher_line(teacher: Mapping[str, Any]) -> str:
 
 def small_classes(evaluation: Evaluation) -> str:
     """Name the classes whose figure means little, because it rests on too few images."""
-    counts = evaluation.confusion.sum(axis=1)
+    counts = evaluation.class_counts
     few = [
         f"'{shown_name(name)}' ({count})"
         for name, count in zip(evaluation.class_names, counts, strict=True)
@@ -242,7 +242,7 @@ def print_evaluation(evaluation: Evaluation, *, is_said: bool = False) -> None:
     rows = [
         {
             "class": shown_name(name),
-            "images": int(evaluation.confusion[label].sum()),
+            "images": int(evaluation.class_counts[label]),
             **{head: _in_percent(evaluation.class_figure(key, label)) for head, key in _CLASS_COLUMNS.items()},
         }
         for label, name in enumerate(evaluation.class_names)

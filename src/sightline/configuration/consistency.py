@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sightline.configuration.names import AUGMENTATION_PARTS, ONE_HOT_LOSSES, SOUPS
+from sightline.configuration.names import AUGMENTATION_PARTS, FOCAL_LOSSES, ONE_HOT_LOSSES, SOUPS
 from sightline.configuration.networks import MODELS, OWN, backbone_of
 from sightline.configuration.values import as_typed
 from sightline.errors import InvalidValue, pick
@@ -99,8 +99,8 @@ KEY_CONDITIONS: dict[str, _Use] = {
         lambda recipe: recipe.optimizer.name == "sgd", "with optimizer.name=sgd", ("optimizer.name",)
     ),
     "loss.focal_gamma": _Use(
-        lambda recipe: recipe.loss.name == "categorical_focal_crossentropy",
-        "with loss.name=categorical_focal_crossentropy",
+        lambda recipe: recipe.loss.name in FOCAL_LOSSES,
+        "with loss.name=categorical_focal_crossentropy or binary_focal_crossentropy",
         ("loss.name",),
     ),
     "ensemble.members": _Use(

@@ -36,7 +36,11 @@ LOSSES: dict[str, str] = {
     "sparse_categorical_crossentropy": "cross-entropy with integer labels",
     "categorical_crossentropy": "cross-entropy with one-hot labels; allows label smoothing",
     "categorical_focal_crossentropy": "cross-entropy in which what is already right counts less; one-hot",
+    "binary_crossentropy": "of each label by itself, where an image may have several",
+    "binary_focal_crossentropy": "of each label by itself, where what is already right counts less",
 }
+BINARY_LOSSES = frozenset({"binary_crossentropy", "binary_focal_crossentropy"})
+FOCAL_LOSSES = frozenset({"categorical_focal_crossentropy", "binary_focal_crossentropy"})
 ONE_HOT_LOSSES = frozenset(LOSSES) - {"sparse_categorical_crossentropy"}
 
 PRECISIONS: dict[str, str] = {
@@ -134,6 +138,11 @@ LABEL_LEVELS: dict[str, str] = {
     "first": "the folder right below the source or its split",
     "last": "the folder that the file lies in",
     "top": "the top folder, even one that is called as a split is",
+}
+
+TASKS: dict[str, str] = {
+    "single-label": "one class",
+    "multi-label": "several, or none: 'cat;dog' in a table, a column of 0 and 1 for each, links in several folders",
 }
 
 CLASS_WEIGHTS: dict[str, str] = {

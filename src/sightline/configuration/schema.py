@@ -58,6 +58,7 @@ class DataRecipe(Section, section="data"):
     resize: str = _name("fit", names.RESIZE_RULES, "how an image of another shape is brought to size")
     label_from: str = _name("first", names.LABEL_LEVELS, "which folder names the class, where folders are nested")
     columns: str | None = _text(None, "what the columns of a table are called: path=img,label=species")
+    task: str = _name("single-label", names.TASKS, "how many labels an image has")
     fraction: float = _number(1.0, 0, 1, above=True, doc="share of the images to use, drawn within classes and groups")
     group_by: str | None = _text(None, "pattern on the path whose first bracket names the group: '(.*)_\\d+.jpg'")
     keep_classes: bool = _flag(

@@ -25,6 +25,7 @@ from sightline.records import Bundle, Run
 from sightline.system.files import staged_files, write_atomically, write_json
 from sightline.system.paths import places_of
 from sightline.system.text import printable
+from sightline.tasks.table import refuse_several_labels
 
 # As `platform.system()` calls them, and as people do.
 _SYSTEMS = {"Darwin": "macOS"}
@@ -171,6 +172,7 @@ def export(
     """
     form = format_of(format)
     opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
+    _refuse_labels(opened)
     if not isinstance(unchecked, bool):
         raise InvalidValue(f"unchecked must be True or False; got {unchecked!r}.")
     typed = opened.metrics.get("source", {}).get("typed") if run_of(opened) is not None else None
@@ -209,6 +211,14 @@ def export(
         figures["files"] = found.hashes(staging)
         write_json(staging / found.report.name, figures)
     return Export(found.file, found.report, found.readme, figures)
+
+
+def _refuse_labels(bundle: Bundle) -> None:
+    why = (
+        "an exported file is compared and used as an answer with one class. model.onnx in the bundle gives the logits: "
+        "divided by the temperature, the sigmoid of each is its confidence (calibration.json)."
+    )
+    refuse_several_labels(bundle.task, "export", why)
 
 
 def _runtime(form: Format, name: str, *, unchecked: bool) -> tuple[Any, str | None]:

@@ -46,6 +46,7 @@ from sightline.system.paths import absolute_path, check_place
 from sightline.system.progress import reporter, reporting
 from sightline.system.text import counted, is_address, printable
 from sightline.system.workers import Map, map_in_order
+from sightline.tasks.table import refuse_several_labels
 
 _ANSWERS: Final = ".sightline-sort-answers.jsonl"
 _MOST_LEFT, _MOST_DRAWN = 10, 24
@@ -192,6 +193,8 @@ def sort(  # noqa: PLR0913  # each is an option of the command line, and none is
         1
     """
     opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
+    why = "a file goes into the folder of its class. predict writes labels into a table."
+    refuse_several_labels(opened.task, "sort", why)
     asked = Asked(coverage=coverage, max_error=max_error, certainty=certainty, novelty=novelty)
     makers = detail_makers(opened, asked)
     rules = _checked(min_confidence, max_set_size, pattern, has_sets=coverage is not None)

@@ -19,6 +19,7 @@ from sightline.metrics.conformal import one_of_each_group
 from sightline.records import Bundle, Dataset, Predictions, Run
 from sightline.system.progress import reporter, reporting
 from sightline.system.text import printable
+from sightline.tasks.table import refuse_several_labels
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,8 @@ def check(
     if not isinstance(stream, bool | np.bool_):
         raise InvalidValue(f"stream must be True or False; got {stream!r}.")
     opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
+    why = "such a bundle keeps nothing yet that other images could be compared with."
+    refuse_several_labels(opened.task, "check", why)
     reference = read_reference(opened)
     with reporting(None if progress else "quiet"):
         found = predict_with(opened, images, {"properties": PropertyMaker(reference.key, {})})

@@ -23,6 +23,8 @@ from sightline.reporting.charts.overlay import MOST_CURVES, Course, overlay_png
 from sightline.system.files import write_atomically
 from sightline.system.paths import check_output
 from sightline.system.text import exact_percent, shorten
+from sightline.tasks.single_label import SINGLE_LABEL
+from sightline.tasks.table import has_several_labels, refuse_several_labels
 
 SPLITS = ("test", "validation")
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -142,6 +144,10 @@ def compare(
     check_drawable()
     places = distinct_places(runs, command="compare", most=MOST_CURVES)
     finished = [read_run(place) for place in places]
+    why = "runs are compared by which answers are right as a whole. evaluate gives the figures of each with intervals."
+    refuse_several_labels(
+        next((one.bundle.task for one in finished if has_several_labels(one.bundle.task)), SINGLE_LABEL), "compare", why
+    )
     for run in finished:
         if not run.predictions[split].given:
             other = SPLITS[1 - SPLITS.index(split)]

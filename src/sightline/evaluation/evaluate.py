@@ -24,7 +24,7 @@ from sightline.evaluation.measuring.judging import choose_rows, in_words, record
 from sightline.evaluation.measuring.kept_classes import learned_source
 from sightline.evaluation.measuring.scoring import figures, score as measured
 from sightline.evaluation.slicing.finding import find_slices
-from sightline.metrics.figures import is_right
+from sightline.metrics.answers.decisions import is_right
 from sightline.metrics.intervals import USUAL_LEVEL, checked_confidence
 from sightline.metrics.selective import certainties_of, risk_coverage
 from sightline.records import Bundle, Dataset, Evaluation, InputSpec, Predictions, Run
@@ -37,6 +37,7 @@ from sightline.system.files import check_free, staged_files, write_atomically, w
 from sightline.system.paths import places_of
 from sightline.system.progress import reporter
 from sightline.system.text import printable
+from sightline.tasks.table import has_several_labels, refuse_several_labels
 
 
 def evaluate(  # noqa: PLR0913  # each is an option of the command line, and none is a group of others
@@ -102,7 +103,7 @@ def evaluate(  # noqa: PLR0913  # each is an option of the command line, and non
         coverage ... [..., ...]
     """
     checked_confidence(interval_level, name="interval_level")
-    opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
+    opened = _opened(bundle, with_slices=slices or slice_table is not None)
     makers = detail_makers(opened, Asked(coverage, per_class, score, max_error, certainty, novelty))
     named = recorded_source(opened) if source is None else source
     folder = Path(out) if out is not None else None
@@ -141,8 +142,16 @@ def evaluate(  # noqa: PLR0913  # each is an option of the command line, and non
         with staged_files(folder) as staged:
             write_json(staged / "metrics.json", figures(evaluation))
             write_figures(staged, evaluation, predictions, images())
-            write_atomically(staged / "risk_coverage.png", _risk_coverage_png(evaluation, predictions))
+            _write_risk_coverage(staged, evaluation, predictions)
     return dataclasses.replace(evaluation, draw=functools.partial(_pictures, evaluation, predictions, images))
+
+
+def _opened(bundle: str | Path | Bundle | Run, *, with_slices: bool) -> Bundle:
+    opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
+    if with_slices:
+        why = "parts are told by classes and by whether an answer is right as a whole. Leave slices out."
+        refuse_several_labels(opened.task, "slices", why)
+    return opened
 
 
 def _fed(dataset: Dataset, rows: NDArray[np.int64], spec: InputSpec) -> Pixels:
@@ -152,9 +161,16 @@ def _fed(dataset: Dataset, rows: NDArray[np.int64], spec: InputSpec) -> Pixels:
 def _pictures(evaluation: Evaluation, predictions: Predictions, images: Callable[[], Pixels]) -> Mapping[str, bytes]:
     """What a notebook shows; of charts nothing where they cannot be drawn."""
     found = {}
-    with contextlib.suppress(MissingPackage):
-        found["confusion matrix"] = confusion_png(evaluation)
+    if not evaluation.has_several_labels:
+        with contextlib.suppress(MissingPackage):
+            found["confusion matrix"] = confusion_png(evaluation)
     return {**found, "the surest wrong answers": _mistakes_png(predictions, images())}
+
+
+def _write_risk_coverage(folder: Path, evaluation: Evaluation, predictions: Predictions) -> None:
+    """Where an image may have several labels, it is not told how certain the answer as a whole is."""
+    if not evaluation.has_several_labels:
+        write_atomically(folder / "risk_coverage.png", _risk_coverage_png(evaluation, predictions))
 
 
 def _risk_coverage_png(evaluation: Evaluation, predictions: Predictions) -> bytes:
@@ -172,25 +188,32 @@ def _risk_coverage_png(evaluation: Evaluation, predictions: Predictions) -> byte
 def write_figures(folder: Path, evaluation: Evaluation, predictions: Predictions, images: Pixels) -> None:
     """Write `confusion.png`, `reliability.png` and `mistakes.png` into a folder, made if it is missing.
 
-    `images` have a row a prediction; only those that are drawn are read.
+    Where an image may have several labels, none is taken for another, and there is no confusion.png. `images` have a
+    row a prediction; only those that are drawn are read.
 
     Raises:
         MissingPackage: matplotlib is not installed.
         CannotWrite: the disk is full or read-only.
     """
-    write_atomically(folder / "confusion.png", confusion_png(evaluation))
+    if not evaluation.has_several_labels:
+        write_atomically(folder / "confusion.png", confusion_png(evaluation))
     write_atomically(folder / "reliability.png", reliability_png(evaluation))
     write_atomically(folder / "mistakes.png", _mistakes_png(predictions, images))
 
 
 def _mistakes_png(predictions: Predictions, images: Pixels) -> bytes:
     readable = np.flatnonzero(predictions.readable)
-    labels = np.asarray(predictions.labels)[readable]
-    logits = predictions.logits[readable]
+    given, predicted = np.asarray(predictions.labels)[readable], predictions.task.decided(predictions.logits[readable])
+    class_names = predictions.class_names
+    if has_several_labels(predictions.task):
+        # All labels of an image together, in words, as if they were a class.
+        words = [name for labels in (given, predicted) for name in predictions.task.named(labels, class_names)]
+        names, codes = np.unique(words, return_inverse=True)
+        given, predicted, class_names = codes[: len(readable)], codes[len(readable) :], tuple(names.tolist())
     return mistakes_sheet(
         images.take(readable),  # type: ignore[arg-type]  # a lazy sequence: only what is drawn is read
-        labels,
-        predicted=predictions.task.decided(logits),
+        given,
+        predicted=predicted,
         confidences=predictions.confidences[readable],
-        class_names=predictions.class_names,
+        class_names=class_names,
     )

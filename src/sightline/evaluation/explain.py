@@ -29,6 +29,7 @@ from sightline.system.files import check_free, staged_folder, write_atomically
 from sightline.system.paths import FreeNames, check_output, places_of
 from sightline.system.progress import reporter
 from sightline.system.text import counted
+from sightline.tasks.table import refuse_several_labels
 
 NEAREST = 3
 # A person looks at each of them, and all are held in memory.
@@ -236,6 +237,8 @@ def explain(  # each is an option of the command line
         True
     """
     opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
+    why = "a map says which places speak for one class against the others."
+    refuse_several_labels(opened.task, "explain", why)
     maker = maps_maker(opened, class_name=class_name, method=method)
     if out is not None:
         check_out(Path(out), images, overwrite=overwrite)

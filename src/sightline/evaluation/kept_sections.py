@@ -23,7 +23,7 @@ from sightline.evaluation.measuring.finished_runs import FinishedRun, kept_predi
 from sightline.evaluation.measuring.judging import JudgedRows
 from sightline.evaluation.slicing.finding import find_slices
 from sightline.evaluation.stress import stress
-from sightline.metrics.figures import is_right
+from sightline.metrics.answers.decisions import is_right
 from sightline.metrics.intervals import USUAL_LEVEL
 from sightline.quality.labels.doubts import LabelDoubts, find_doubts
 from sightline.records import Dataset, SplitName

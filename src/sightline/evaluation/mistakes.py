@@ -23,7 +23,7 @@ from sightline.errors import InvalidBundle, InvalidValue, SightlineError, Unread
 from sightline.evaluation.measuring.finished_runs import FinishedRun, kept_predictions, read_run
 from sightline.evaluation.measuring.judging import recorded_source
 from sightline.evaluation.measuring.kept_classes import with_images_kept
-from sightline.metrics.figures import is_right
+from sightline.metrics.answers.decisions import is_right
 from sightline.records import Bundle, Dataset, Predictions, Run, SplitName, Store, image_tag
 from sightline.reporting.sheets.fonts import plain_text
 from sightline.reporting.sheets.sheets import certainty_in_words, contact_sheet
@@ -31,6 +31,7 @@ from sightline.system.files import check_free, staged_folder, write_atomically
 from sightline.system.paths import FreeNames, check_output, places_of, short_file_name
 from sightline.system.progress import reporter
 from sightline.system.text import counted, csv_line, printable
+from sightline.tasks.table import refuse_several_labels
 
 SPLITS: tuple[SplitName, ...] = ("test", "validation")
 NEAREST = 3
@@ -222,6 +223,8 @@ def mistakes(
     if split not in SPLITS:
         raise InvalidValue(f"split must be one of {', '.join(SPLITS)}; got {split!r}.")
     finished = run if isinstance(run, FinishedRun) else read_run(run)
+    why = "answers are right in part. mistakes.png of the run shows some; evaluate tells what is missed of each."
+    refuse_several_labels(finished.bundle.task, "mistakes", why)
     if class_name is not None and class_name not in finished.class_names:
         known = ", ".join(finished.class_names[:20])
         raise InvalidValue(f"class_name must be one of the classes of the run; got {class_name!r}. Known: {known}.")

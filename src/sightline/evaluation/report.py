@@ -18,7 +18,8 @@ from sightline.evaluation.kept_sections import Judged, Maps, maps_of, sections_o
 from sightline.evaluation.measuring.finished_runs import FinishedRun, kept_evaluation, kept_predictions, read_run
 from sightline.evaluation.measuring.judging import with_learned_labels
 from sightline.evaluation.mistakes import SPLITS, Mistake, Mistakes, images_of, mistakes
-from sightline.metrics.figures import FIGURES, is_right
+from sightline.metrics.answers.decisions import is_right
+from sightline.metrics.figures import FIGURES
 from sightline.quality.findings import KINDS, Finding, line_of
 from sightline.records import SPLIT_NAMES, Dataset, Evaluation, Run, SplitName
 from sightline.reporting.pages.report import report_page
@@ -34,6 +35,7 @@ from sightline.reporting.pages.report_content import (
 from sightline.system.files import write_atomically
 from sightline.system.paths import check_output, places_of
 from sightline.system.stored import read_json, read_plain
+from sightline.tasks.table import has_several_labels
 
 FILE: Final = "report.html"
 
@@ -102,6 +104,8 @@ def gathered(finished: FinishedRun, source: Any = None, *, is_full: bool = False
     """What the report of a run tells; with `is_full` what takes long is computed where it is not kept."""
     split = next((name for name in SPLITS if finished.metrics[name] is not None), None)
     judged = None if split is None else kept_evaluation(finished, split)
+    if has_several_labels(finished.bundle.task):
+        return _gathered_of_labels(finished, split, judged)
     found = None if split is None or judged is None else mistakes(finished, source, split=split)
     dataset, why = (None, "there are no answers to judge") if found is None else (found.dataset, found.about_images)
     dataset = None if dataset is None else with_learned_labels(finished.bundle, dataset)
@@ -135,6 +139,36 @@ def gathered(finished: FinishedRun, source: Any = None, *, is_full: bool = False
         missing=missing,
         bundle=str(finished.path),
         sections=list(sections_of(subject, is_full=is_full)),
+    )
+
+
+def _gathered_of_labels(finished: FinishedRun, split: SplitName | None, judged: Evaluation | None) -> ReportContent:
+    """The same where an image may have several labels: what only goes with one class an image is left out, and said."""
+    totals = Counter(finished.splits.values())
+    missing = [] if split == "test" else ["Test figures: the run had no test images."]
+    missing.append(
+        "Wrong answers one by one, thresholds of the whole answer, maps, slices, doubtful labels and robustness: they "
+        "are for one class an image. mistakes.png of the run shows images whose labels are not all right."
+    )
+    return ReportContent(
+        name=finished.path.resolve().name,
+        facts=tuple(_facts(finished)),
+        split=None if judged is None else split,
+        figures={} if split is None else finished.metrics[split],
+        counts={},
+        split_totals={name: totals[name] for name in SPLIT_NAMES if totals[name]},
+        left_out=_left_out(finished.path / "excluded.csv"),
+        promises=[] if judged is None else list(_promises(judged)),
+        steps=[],
+        wrong=[],
+        unsure=[],
+        about_maps="",
+        about_unsure="",
+        findings=_findings(finished.path / "findings.json"),
+        history=finished.history,
+        chosen_epoch=finished.metrics["chosen_epoch"],
+        missing=missing,
+        bundle=str(finished.path),
     )
 
 

@@ -31,6 +31,7 @@ from sightline.system.files import write_atomically
 from sightline.system.paths import check_output, places_of
 from sightline.system.progress import Bar, reporter
 from sightline.system.text import counted, csv_line, listed, percent, printable
+from sightline.tasks.table import refuse_several_labels
 
 USUAL_LIMIT: Final = 1000
 COLUMNS: Final = ("corruption", "severity", "num_images", "num_correct", "accuracy", "lower", "upper")
@@ -192,6 +193,8 @@ def stress(  # noqa: PLR0913  # each is an option of the command line, and none 
     strengths = _checked_severities(severities)
     limit, seed = checked_count(limit, name="limit", at_least=1), checked_count(seed, name="seed", at_least=0)
     opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
+    why = "it counts answers that are right as a whole."
+    refuse_several_labels(opened.task, "stress", why)
     named = recorded_source(opened) if source is None else source
     if out is not None:
         check_output("out", Path(out), keep=places_of(named), overwrite=overwrite)

@@ -25,10 +25,11 @@ from sightline.bundles.parity import LARGEST_DIFFERENCE, largest_difference, mad
 from sightline.bundles.prediction import match_labels, predict_dataset
 from sightline.bundles.sessions import open_session, session_of
 from sightline.bundles.trust.abstention import read_answer_record
+from sightline.bundles.trust.label_sets import LabelCertificate, read_label_certificate
 from sightline.bundles.trust.neighbours import read_neighbours, read_thumbnails
 from sightline.bundles.trust.novelty import read_novelty
 from sightline.bundles.trust.reference import read_reference
-from sightline.bundles.trust.sets import read_certificate
+from sightline.bundles.trust.sets import Certificate, read_certificate
 from sightline.bundles.vetting.network_files import check_network, open_network
 from sightline.errors import InvalidBundle, MissingPackage, SightlineError
 from sightline.evaluation.measuring.finished_runs import FinishedRun, kept_evaluation, read_run
@@ -40,6 +41,7 @@ from sightline.records import Bundle, Dataset, Evaluation, Predictions, Run, Spl
 from sightline.system.backends import load_keras, usual_keras
 from sightline.system.progress import reporter
 from sightline.system.text import counted, printable
+from sightline.tasks.table import has_several_labels
 
 Outcome = Literal["holds", "fails", "not checked"]
 Found = tuple[str, float | None]
@@ -229,13 +231,17 @@ def _run(folder: Path, finished: list[FinishedRun]) -> Found:
 CONTENTS: dict[str, Callable[[Bundle], str]] = {
     "identity": lambda bundle: f"knows {_num_known(bundle):,} images by their pixels",
     "parity": lambda bundle: f"{len((read_parity(bundle) or ((),))[0])} images with their logits",
-    "sets": lambda bundle: f"scores of {read_certificate(bundle).vouching.words}",
+    "sets": lambda bundle: f"scores of {_certificate(bundle).vouching.words}",
     "abstention": lambda bundle: f"answers to {read_answer_record(bundle).vouching.words}",
     "reference": lambda bundle: f"what {read_reference(bundle).words} are like",
     "novelty": lambda bundle: f"distances of {read_novelty(bundle).vouching.words}",
     "neighbours": lambda bundle: f"names of {len(read_neighbours(bundle).names):,} training images",
     "thumbnails": lambda bundle: f"{len(read_thumbnails(bundle) or ()):,} small pictures of them",
 }
+
+
+def _certificate(bundle: Bundle) -> Certificate | LabelCertificate:
+    return read_label_certificate(bundle) if has_several_labels(bundle.task) else read_certificate(bundle)
 
 
 def _num_known(bundle: Bundle) -> int:

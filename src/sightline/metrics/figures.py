@@ -8,33 +8,49 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.metrics.answers.decisions import (
+    confusion_of,
+    decided_rows,
+    is_right,
+    macro_f1_interval_of,
+    macro_f1_of,
+    ranking_of,
+)
+from sightline.metrics.answers.details import (
+    group_means,
+    is_answered,
+    is_covered,
+    is_novel,
+    is_unusual,
+    set_sizes,
+    share_held,
+)
+from sightline.metrics.answers.label_rows import average_precisions_of, judged_confidences, label_rows
 from sightline.metrics.calibration.reliability import (
     Reliability,
     debiased_error,
     equal_mass_error,
     equal_width_error,
 )
-from sightline.metrics.classification import balanced_accuracy, confusion_matrix, macro_f1
+from sightline.metrics.classification import balanced_accuracy
 from sightline.metrics.grouped import accuracy_interval, drawn_share, group_weights
 from sightline.metrics.intervals import USUAL_LEVEL
+from sightline.metrics.multi_label import counting
 from sightline.metrics.selective import certainties_of, risk_coverage
 from sightline.metrics.uncertainty.bootstrap import mean_interval
 from sightline.metrics.uncertainty.calibration_error import calibration_error_interval
 from sightline.metrics.uncertainty.macro import (
-    DecidedRows,
     balanced_accuracy_interval,
-    class_intervals,
-    macro_f1_interval,
 )
-from sightline.metrics.uncertainty.ranking import Ranking
 from sightline.metrics.uncertainty.risk import risk_coverage_area_interval
 from sightline.records import Figure, Predictions
+from sightline.tasks.table import has_several_labels
 
 # Where room is short, so that a figure may be left out; `evaluate`, JSON and notebooks tell every one.
 Report = Literal["card", "training", "comparison"]
@@ -54,6 +70,8 @@ class Metric:
         full_words: what it is called on the card, where that is longer.
         left_out_of: the reports that pass it over.
         needs: the detail that Predictions must have, by its name.
+        labels: whether it is of images that have one class each, that may have several labels, or of any.
+        words_of_labels: what it is called where an image may have several labels, if that is something else.
     """
 
     words: str
@@ -65,13 +83,18 @@ class Metric:
     full_words: str = ""
     left_out_of: tuple[Report, ...] = ()
     needs: str = ""
+    labels: Literal["one", "several", "any"] = "one"
+    words_of_labels: str = ""
 
     def is_known(self, rows: Predictions) -> bool:
         """Whether these predictions have what the figure is made of."""
-        return not self.needs or self.needs in rows.details
+        is_of = self.labels in ("any", "several" if has_several_labels(rows.task) else "one")
+        return is_of and (not self.needs or self.needs in rows.details)
 
     def measure(self, rows: Predictions, level: float = USUAL_LEVEL) -> Figure:
         """The figure of these rows, all of them readable and labelled, with its interval at a level."""
+        if self.words_of_labels and has_several_labels(rows.task):
+            return replace(self, words=self.words_of_labels, words_of_labels="").measure(rows, level)
         value = float(self.value(rows))
         if self.interval is None or math.isnan(value):
             return self.figure(value)
@@ -84,27 +107,6 @@ class Metric:
     def figure(self, value: float, interval: tuple[float, float] | None = None) -> Figure:
         """A figure of this metric from numbers that are known."""
         return Figure(self.words, value, interval, self.digits)
-
-
-def is_right(rows: Predictions) -> NDArray[np.bool_]:
-    """Whether each answer is the given one; of rows that are all readable and labelled."""
-    return rows.task.is_right(rows.logits, np.asarray(rows.labels))
-
-
-def confusion_of(rows: Predictions) -> NDArray[np.int64]:
-    """(num_classes, num_classes) counts of rows that are all readable and labelled; row the given class."""
-    decided = rows.task.decided(rows.logits)
-    return confusion_matrix(np.asarray(rows.labels), decided, num_classes=len(rows.class_names))
-
-
-def class_intervals_of(rows: Predictions, level: float) -> Mapping[str, NDArray[np.float64]]:
-    """See `sightline.metrics.uncertainty.macro.class_intervals`; of rows that are all readable and labelled."""
-    return class_intervals(_decided(rows), confidence=level)
-
-
-def _decided(rows: Predictions) -> DecidedRows:
-    decided = rows.task.decided(rows.logits)
-    return DecidedRows(np.asarray(rows.labels), decided, len(rows.class_names), rows.groups)
 
 
 def _mean(
@@ -121,6 +123,7 @@ def _mean(
         interval=lambda rows, level: mean_interval(values(rows), rows.groups, confidence=level),
         interval_method="BCa bootstrap",
         left_out_of=left_out_of,
+        labels="any",
     )
 
 
@@ -132,21 +135,6 @@ def _brier_scores(rows: Predictions) -> NDArray[np.float64]:
     return rows.task.brier_scores(rows.logits, np.asarray(rows.labels), temperature=rows.temperature)
 
 
-# The value and the interval are of one ranking, which takes long of many classes.
-_RANKINGS: weakref.WeakKeyDictionary[Predictions, Ranking] = weakref.WeakKeyDictionary()
-
-
-def _ranking(rows: Predictions) -> Ranking:
-    """Of each class against all others; of two classes of the second, as of the first it is the same."""
-    if (known := _RANKINGS.get(rows)) is not None:
-        return known
-    probabilities = rows.task.probabilities(rows.logits, temperature=rows.temperature)
-    labels, num_classes = np.asarray(rows.labels), len(rows.class_names)
-    classes = [1] if num_classes == 2 else range(num_classes)
-    found = Ranking((probabilities[:, number], rows.task.is_of(labels, number)) for number in classes)
-    return _RANKINGS.setdefault(rows, found)
-
-
 # The draws of what chance would show take long of many images, and are those of the interval, too.
 _RELIABILITIES: weakref.WeakKeyDictionary[Predictions, Reliability] = weakref.WeakKeyDictionary()
 
@@ -155,13 +143,13 @@ def reliability_of(rows: Predictions, level: float = USUAL_LEVEL) -> Reliability
     """Confidences beside what came true, of rows that are all readable and labelled."""
     known = _RELIABILITIES.get(rows)
     if known is None or known.level != level:
-        known = _RELIABILITIES[rows] = Reliability(rows.confidences, is_right(rows), rows.groups, level=level)
+        known = _RELIABILITIES[rows] = Reliability(*judged_confidences(rows), level=level)
     return known
 
 
 def _equal_width_interval(rows: Predictions, level: float) -> tuple[float, float]:
     return calibration_error_interval(
-        rows.confidences, is_right(rows), rows.groups, confidence=level, reliability=reliability_of(rows, level)
+        *judged_confidences(rows), confidence=level, reliability=reliability_of(rows, level)
     )
 
 
@@ -169,31 +157,6 @@ def _calibration_interval(power: Literal[1, 2]) -> Callable[[Predictions, float]
     return lambda rows, level: calibration_error_interval(
         rows.confidences, is_right(rows), rows.groups, power=power, confidence=level
     )
-
-
-def _set_sizes(rows: Predictions) -> NDArray[np.int64]:
-    return np.zeros(len(rows), np.int64) if rows.sets is None else rows.sets.members.sum(axis=1)
-
-
-def _group_means(values: NDArray[np.int64], groups: NDArray[np.str_] | None) -> NDArray[np.float64]:
-    """Of each group, the mean of its images; the values themselves where each image stands alone."""
-    if groups is None:
-        return values.astype(np.float64)
-    _, numbers = np.unique(groups, return_inverse=True)
-    return np.bincount(numbers, weights=values) / np.bincount(numbers)
-
-
-def _is_covered(rows: Predictions) -> NDArray[np.bool_]:
-    labels = np.asarray(rows.labels)
-    return np.zeros(len(rows), bool) if rows.sets is None else rows.sets.members[np.arange(len(rows)), labels]
-
-
-def _is_unusual(rows: Predictions) -> NDArray[np.bool_]:
-    return np.zeros(len(rows), bool) if rows.sets is None else rows.sets.is_unusual
-
-
-def _is_answered(rows: Predictions) -> NDArray[np.bool_]:
-    return np.ones(len(rows), bool) if rows.unsure is None else ~rows.unsure
 
 
 def _all(rows: Predictions) -> NDArray[np.bool_]:
@@ -220,8 +183,20 @@ def _share(
     )
 
 
-def _is_novel(rows: Predictions) -> NDArray[np.bool_]:
-    return np.zeros(len(rows), bool) if rows.novelty is None else rows.novelty.is_novel
+def _of_labels(words: str, kind: counting.Kind, *, is_micro: bool, left_out_of: tuple[Report, ...] = ()) -> Metric:
+    """A share over labels, where an image may have several: of all at once, or the mean of each."""
+    value, interval = (
+        (counting.micro, counting.micro_interval) if is_micro else (counting.macro, counting.macro_interval)
+    )
+    return Metric(
+        words,
+        lambda rows: value(label_rows(rows), kind),
+        is_higher_better=True,
+        interval=lambda rows, level: interval(label_rows(rows), kind, confidence=level),
+        interval_method="Wilson",
+        left_out_of=left_out_of,
+        labels="several",
+    )
 
 
 # What is told where somebody asked for it, and nowhere else.
@@ -229,12 +204,15 @@ ASKED_FOR: tuple[Report, ...] = ("card", "training", "comparison")
 
 # In the order in which they are told; the first stands for all where there is room for one.
 FIGURES: dict[str, Metric] = {
+    "micro_f1": _of_labels("micro F1", "f1", is_micro=True),
     "accuracy": Metric(
         "accuracy",
         lambda rows: float(is_right(rows).mean()),
         is_higher_better=True,
         interval=lambda rows, level: accuracy_interval(is_right(rows), rows.groups, confidence=level),
         interval_method="Wilson",
+        labels="any",
+        words_of_labels="exact match",
     ),
     "cross_entropy": _mean("cross-entropy", _surprises, left_out_of=("training",)),
     "brier_score": _mean("Brier score", _brier_scores, left_out_of=("card", "training", "comparison")),
@@ -242,34 +220,51 @@ FIGURES: dict[str, Metric] = {
         "balanced accuracy",
         lambda rows: balanced_accuracy(confusion_of(rows)),
         is_higher_better=True,
-        interval=lambda rows, level: balanced_accuracy_interval(_decided(rows), confidence=level),
+        interval=lambda rows, level: balanced_accuracy_interval(decided_rows(rows), confidence=level),
         interval_method="Wilson",
         left_out_of=("card", "comparison"),
     ),
     "macro_f1": Metric(
         "macro F1",
-        lambda rows: macro_f1(confusion_of(rows)),
+        macro_f1_of,
         is_higher_better=True,
-        interval=lambda rows, level: macro_f1_interval(_decided(rows), confidence=level),
+        interval=macro_f1_interval_of,
         interval_method="Wilson",
         left_out_of=("card", "comparison"),
+        labels="any",
+    ),
+    "micro_precision": _of_labels(
+        "micro precision", "precision", is_micro=True, left_out_of=("training", "comparison")
+    ),
+    "micro_recall": _of_labels("micro recall", "recall", is_micro=True, left_out_of=("training", "comparison")),
+    "macro_precision": _of_labels("macro precision", "precision", is_micro=False, left_out_of=ASKED_FOR),
+    "macro_recall": _of_labels("macro recall", "recall", is_micro=False, left_out_of=ASKED_FOR),
+    "mean_average_precision": Metric(
+        "mean average precision",
+        lambda rows: average_precisions_of(rows).mean,
+        is_higher_better=True,
+        interval=lambda rows, level: average_precisions_of(rows).mean_interval(confidence=level),
+        interval_method="Wilson",
+        labels="several",
     ),
     "auroc": Metric(
         "AUROC",
-        lambda rows: _ranking(rows).value,
+        lambda rows: ranking_of(rows).value,
         is_higher_better=True,
-        interval=lambda rows, level: _ranking(rows).interval(rows.groups, confidence=level),
+        interval=lambda rows, level: ranking_of(rows).interval(rows.groups, confidence=level),
         interval_method="Wilson",
         left_out_of=("card", "training", "comparison"),
+        labels="any",
     ),
     "calibration_error": Metric(
         "calibration error",
-        lambda rows: equal_width_error(rows.confidences, is_right(rows)),
+        lambda rows: equal_width_error(*judged_confidences(rows)[:2]),
         is_higher_better=False,
         interval=_equal_width_interval,
         interval_method="by tests",
         full_words="expected calibration error",
         left_out_of=("training",),
+        labels="any",
     ),
     "equal_mass_calibration_error": Metric(
         "equal-mass calibration error",
@@ -287,28 +282,39 @@ FIGURES: dict[str, Metric] = {
         interval_method="by tests",
         left_out_of=("card", "training", "comparison"),
     ),
-    "coverage": _share("coverage", _is_covered, is_higher_better=True, needs="sets"),
+    "coverage": _share("coverage", is_covered, is_higher_better=True, needs="sets"),
     "mean_set_size": Metric(
         "mean set size",
-        lambda rows: float(np.average(_set_sizes(rows), weights=group_weights(rows.groups, len(rows)))),
+        lambda rows: float(np.average(set_sizes(rows), weights=group_weights(rows.groups, len(rows)))),
         is_higher_better=False,
-        interval=lambda rows, level: mean_interval(_group_means(_set_sizes(rows), rows.groups), confidence=level),
+        interval=lambda rows, level: mean_interval(group_means(set_sizes(rows), rows.groups), confidence=level),
         interval_method="BCa bootstrap",
         left_out_of=ASKED_FOR,
         needs="sets",
+        labels="any",
     ),
-    "singletons": _share("sets of one class", lambda rows: _set_sizes(rows) == 1, is_higher_better=True, needs="sets"),
-    "unusual": _share("unusual", _is_unusual, is_higher_better=False, needs="sets"),
-    "answered": _share("answered", _is_answered, is_higher_better=True, needs="abstention"),
+    "share_held": Metric(
+        "share of labels held",
+        lambda rows: float(np.average(share_held(rows), weights=group_weights(rows.groups, len(rows)))),
+        is_higher_better=True,
+        interval=lambda rows, level: mean_interval(group_means(share_held(rows), rows.groups), confidence=level),
+        interval_method="BCa bootstrap",
+        left_out_of=ASKED_FOR,
+        needs="sets",
+        labels="several",
+    ),
+    "singletons": _share("sets of one class", lambda rows: set_sizes(rows) == 1, is_higher_better=True, needs="sets"),
+    "unusual": _share("unusual", is_unusual, is_higher_better=False, needs="sets"),
+    "answered": _share("answered", is_answered, is_higher_better=True, needs="abstention"),
     "answered_accuracy": _share(
-        "accuracy of the answered", is_right, is_higher_better=True, needs="abstention", of=_is_answered
+        "accuracy of the answered", is_right, is_higher_better=True, needs="abstention", of=is_answered
     ),
     "answered_error": _share(
         "error of those",
         lambda rows: ~is_right(rows),
         is_higher_better=False,
         needs="abstention",
-        of=_is_answered,
+        of=is_answered,
     ),
     "risk_coverage_area": Metric(
         "area under the risk-coverage curve",
@@ -321,7 +327,7 @@ FIGURES: dict[str, Metric] = {
         interval_method="Wilson",
         left_out_of=ASKED_FOR,
     ),
-    "novel": _share("called novel", _is_novel, is_higher_better=False, needs="novelty"),
+    "novel": _share("called novel", is_novel, is_higher_better=False, needs="novelty"),
 }
 
 
@@ -385,7 +391,10 @@ def figure_in(told: Mapping[str, Any], name: str) -> Figure | None:
     """
     if told.get(name) is None:
         return None
-    if (bounds := told.get(f"{name}_interval")) is None:
-        return FIGURES[name].figure(told[name])
+    metric, bounds = FIGURES[name], told.get(f"{name}_interval")
+    # Of several labels there is micro F1, too.
+    known = replace(metric, words=metric.words_of_labels) if metric.words_of_labels and "micro_f1" in told else metric
+    if bounds is None:
+        return known.figure(told[name])
     lower, upper = bounds
-    return FIGURES[name].figure(told[name], (lower, upper))
+    return known.figure(told[name], (lower, upper))

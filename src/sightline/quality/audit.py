@@ -26,9 +26,10 @@ from sightline.quality.ranges import range_findings, sampled_peaks
 from sightline.quality.shortcuts import shortcut_findings
 from sightline.quality.survey import Survey, survey
 from sightline.records import Dataset
-from sightline.system.progress import Mode, reporting
+from sightline.system.progress import Mode, reporter, reporting
 from sightline.system.text import counted
 from sightline.system.workers import Map
+from sightline.tasks.table import has_several_labels, refuse_several_labels
 
 
 def audit(
@@ -68,6 +69,12 @@ def audit(
     check_on(on)
     with reporting(mode):
         dataset = load(source)
+        several = has_several_labels(dataset.task)
+        if several:
+            refuse = "a doubtful label is found by the class that an image looks like. Leave labels out."
+            if labels:
+                refuse_several_labels(dataset.task, "labels", refuse)
+            reporter().say("note: shortcuts and the order of images are looked for where an image has one class")
         with cluster_map(on) as each:
             seen = survey(dataset, each=each)
             copies = _find_copies(seen, with_near=near_duplicates, each=each)
@@ -75,7 +82,7 @@ def audit(
             *picture_findings(dataset, seen),
             *class_findings(dataset),
             *_copies(dataset, seen, copies),
-            *shortcut_findings(dataset, seen),
+            *([] if several else shortcut_findings(dataset, seen)),
             *_beside_the_others(dataset, seen),
         ]
         doubts, told = _label_doubts(dataset, seen, copies) if labels else (None, [])
@@ -98,7 +105,7 @@ def _beside_the_others(dataset: Dataset, seen: Survey) -> list[Finding]:
     sizes = np.stack([seen.heights, seen.widths], axis=1)
     return [
         *appearance_findings(dataset, seen.appearance, looked, sizes),
-        *order_findings(dataset, measured, looked),
+        *([] if has_several_labels(dataset.task) else order_findings(dataset, measured, looked)),
     ]
 
 

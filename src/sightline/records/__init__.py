@@ -18,8 +18,9 @@ from sightline.records.data import (
     View,
 )
 from sightline.records.details import AnswerDetail, Features, Neighbours, Novelty, PredictionSets, UnsureAnswers
+from sightline.records.figure import Figure
 from sightline.records.notebook import MOST_SHOWN, image_tag, pixels_tag
-from sightline.records.results import NO_NUMBER, Bundle, Evaluation, Figure, Predictions, Run
+from sightline.records.results import NO_NUMBER, Bundle, Evaluation, Predictions, Run
 
 __all__ = [
     "MOST_SHOWN",

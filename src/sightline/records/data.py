@@ -129,7 +129,8 @@ class Dataset:
         name: short name of the source, as it appears in the run's folder.
         class_names: ordered; a label is an index into it.
         row_ids: (num_images,) strings, unique: "train/00012".
-        labels: (num_images,) int64 in [0, num_classes).
+        labels: (num_images,) int64 in [0, num_classes); where an image may have several, (num_images, num_classes)
+            uint8 of 0 and 1.
         images: (num_images, height, width, channels) uint8, 0 to 255, or a Store
             that reads them.
         given_splits: (num_images,) strings, "train", "validation", "test" or ""
@@ -153,7 +154,7 @@ class Dataset:
     name: str
     class_names: tuple[str, ...]
     row_ids: NDArray[np.str_]
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     images: NDArray[np.uint8] | Store
     given_splits: NDArray[np.str_]
     fingerprint: str

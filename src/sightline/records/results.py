@@ -1,4 +1,4 @@
-"""What comes of networks: Predictions, Evaluation with its figures, Bundle, Run."""
+"""What comes of networks: Predictions, Evaluation, Bundle, Run."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from sightline.metrics.calibration.reliability import Reliability
 from sightline.metrics.slices import Slice
 from sightline.records.data import InputSpec, Splits
 from sightline.records.details import AnswerDetail, Novelty, PredictionSets, UnsureAnswers
+from sightline.records.figure import Figure
 from sightline.records.notebook import MOST_SHOWN, Box, boxes_html, image_tag
 from sightline.system.text import counted, exact_percent
 from sightline.tasks.single_label import SINGLE_LABEL
@@ -35,7 +36,8 @@ class Predictions:
         row_ids: (num_images) strings: paths, or row ids of a Dataset.
         logits: (num_images, num_classes) float32; NaN in a row that has an error.
         temperature: positive; logits are divided by it before the softmax.
-        labels: (num_images,) int64 into `class_names`, or None where unknown.
+        labels: (num_images,) int64 into `class_names`, or None where unknown; where an image may have several,
+            (num_images, num_classes) of 0 and 1.
         errors: (num_images) messages, None where the image was read.
         notices: (num_images) remarks on a row that was read ("looks inverted"), else None.
         disagreements: (num_images,) float32 in [0, 1], the share of an ensemble's members that name another
@@ -58,7 +60,7 @@ class Predictions:
     row_ids: tuple[str, ...]
     logits: NDArray[np.float32]
     temperature: float
-    labels: NDArray[np.int64] | None
+    labels: NDArray[Any] | None
     errors: tuple[str | None, ...]
     notices: tuple[str | None, ...]
     disagreements: NDArray[np.float32] | None = None
@@ -92,7 +94,7 @@ class Predictions:
         *,
         class_names: tuple[str, ...],
         temperature: float = 1.0,
-        labels: NDArray[np.int64] | None = None,
+        labels: NDArray[Any] | None = None,
         errors: Iterable[str | None] = (),
         notices: Iterable[str | None] = (),
         disagreements: NDArray[np.float32] | None = None,
@@ -231,43 +233,6 @@ class Predictions:
         return image, [*filter(None, [*words, *(detail.words(told) for detail, told in cells), self.notices[row]])]
 
 
-@dataclass(frozen=True)
-class Figure:
-    """One number of an evaluation, and how it is written.
-
-    Attributes:
-        words: what it is called in a line: "macro F1".
-        value: NaN where there is none.
-        interval: lower and upper bound, at the level of the Evaluation that it is of, or None.
-        digits: behind the point.
-
-    Example:
-        >>> print(Figure("accuracy", 0.9, (0.83, 0.945)))
-        accuracy 0.9000 [0.8300, 0.9450]
-    """
-
-    words: str
-    value: float
-    interval: tuple[float, float] | None = None
-    digits: int = 4
-
-    def written(self, number: float) -> str:
-        """A number with the digits of this figure; a dash for one that there is none of."""
-        return "-" if math.isnan(number) else f"{number:.{self.digits}f}"
-
-    @property
-    def numbers(self) -> str:
-        """The value, and its interval if it has one."""
-        value = self.written(self.value)
-        if self.interval is None:
-            return value
-        lower, upper = map(self.written, self.interval)
-        return f"{value} [{lower}, {upper}]"
-
-    def __str__(self) -> str:
-        return f"{self.words} {self.numbers}"
-
-
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """The figures of one Predictions whose labels are known.
@@ -275,11 +240,12 @@ class Evaluation:
     Attributes:
         class_names: ordered names; rows and columns of the matrix follow it.
         num_images: readable images that were judged.
-        num_correct: those whose most probable class was the given one.
+        num_correct: those whose most probable class was the given one; of several labels, whose labels are all right.
         num_unreadable: rows with an error; they are in no other figure.
         figures: name to Figure, each with its interval if one is known: all of `sightline.metrics.figures.FIGURES`,
             in its order, those of sets where a coverage was asked for. Those with an attribute of their own are below.
-        confusion: (num_classes, num_classes) int64, row the given, column the predicted class.
+        confusion: (num_classes, num_classes) int64, row the given, column the predicted class; where an image may have
+            several labels (num_classes, 2, 2), of each label by itself: row whether it was given, column whether said.
         precision: (num_classes,) in [0, 1]; NaN for a class that was never predicted.
         recall: (num_classes,) in [0, 1]; NaN for a class without images.
         f1: (num_classes,) in [0, 1]; NaN for a class without images.
@@ -295,6 +261,7 @@ class Evaluation:
         promises: what answers were asked to keep, by the name of the detail; of `sets`: `coverage`, `score`,
             `per_class`, the `num_images` and `num_groups` of the calibration images behind it, and all that `in_words`.
         slices: parts of the images against the rest, the surest to be worse first; None where that was not asked for.
+        average_precision: (num_classes,) of each label, where an image may have several; NaN of one that no image has.
         draw: makes the pictures that a notebook shows, as PNG by what each shows; None where there are none.
         accuracy: num_correct / num_images.
         accuracy_interval: Wilson interval of the accuracy; of the effective number of images where they come in
@@ -336,6 +303,7 @@ class Evaluation:
     promises: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     slices: tuple[Slice, ...] | None = None
     draw: Callable[[], Mapping[str, bytes]] | None = None
+    average_precision: NDArray[np.float64] | None = None
 
     @property
     def accuracy(self) -> float:
@@ -393,6 +361,16 @@ class Evaluation:
         return self.figures["risk_coverage_area"].value
 
     @property
+    def has_several_labels(self) -> bool:
+        """Whether an image may have several labels, or none."""
+        return self.confusion.ndim == 3
+
+    @property
+    def class_counts(self) -> NDArray[np.int64]:
+        """(num_classes,) images that have each class, by the given labels."""
+        return np.asarray((self.confusion[:, 1] if self.has_several_labels else self.confusion).sum(axis=1))
+
+    @property
     def num_errors(self) -> int:
         """Images that were given a wrong class."""
         return self.num_images - self.num_correct
@@ -431,7 +409,7 @@ class Evaluation:
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<tr><td>{html.escape(name)}</td><td>{int(self.confusion[label].sum()):,}</td>"
+            f"<tr><td>{html.escape(name)}</td><td>{self.class_counts[label]:,}</td>"
             + "".join(f"<td>{self.class_figure(key, label).numbers}</td>" for key in ("precision", "recall", "f1"))
             + "</tr>"
             for label, name in enumerate(self.class_names)

@@ -43,6 +43,12 @@ class SingleLabel:
         """Every class for itself."""
         return np.asarray(labels, np.int64)
 
+    def all_strata(self, labels: NDArray[Any]) -> list[tuple[int, ...]]:
+        """Its class alone."""
+        # One tuple a class, however many images it has.
+        known: dict[int, tuple[int, ...]] = {}
+        return [known.setdefault(label, (label,)) for label in labels.tolist()]
+
     def renumbered(
         self,
         labels: NDArray[Any],

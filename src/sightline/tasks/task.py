@@ -43,6 +43,9 @@ class Task(Protocol):
     def strata(self, labels: NDArray[Any]) -> NDArray[np.int64]:
         """(num_images,) numbers; images of one number are kept in proportion when a Dataset is divided."""
 
+    def all_strata(self, labels: NDArray[Any]) -> list[tuple[int, ...]]:
+        """Of each image all such numbers that it counts for, each of which is kept in proportion by itself."""
+
     def renumbered(self, labels: NDArray[Any], numbers: NDArray[np.int64], *, num_classes: int) -> NDArray[Any]:
         """Labels of the same images where class i is called `numbers[i]`; -1 for one that none of them has."""
 

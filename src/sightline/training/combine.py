@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sightline.bundles.card import Origin, licences_of
 from sightline.bundles.identity import merged_identities, read_identity
 from sightline.data.splitting.splits import splits_table
@@ -37,6 +39,8 @@ from sightline.system.interruption import heeding_interrupts
 from sightline.system.paths import places_of
 from sightline.system.progress import Mode, Stopwatch, reporter, reporting
 from sightline.system.workers import free_bytes
+from sightline.tasks.single_label import SINGLE_LABEL
+from sightline.tasks.table import has_several_labels, refuse_several_labels
 from sightline.training.combination.reopening import reopen_shared_rows, reopened_network
 from sightline.training.combination.selection import Selection, choose, members_of
 from sightline.training.combination.shared_rows import (
@@ -119,6 +123,12 @@ def combine(
     with reporting(mode):
         stopwatch = Stopwatch()
         finished = [read_run(one) for one in places]
+        why = "answers are averaged as shares of one whole."
+        refuse_several_labels(
+            next((one.bundle.task for one in finished if has_several_labels(one.bundle.task)), SINGLE_LABEL),
+            "combine",
+            why,
+        )
         class_names, spec = shared_classes(finished), shared_input(finished)
         rows = shared_rows(finished)
         for remark in rows.remarks:
@@ -300,7 +310,7 @@ def _against_best(
         found = predictions[name]
         given = {row_id: rows.given[row_id] for row_id in found.row_ids}
         said = dict(zip(found.row_ids, map(str, found.predicted), strict=True))
-        told[name] = SplitPredictions(given, said, found.logits)
+        told[name] = SplitPredictions(given, said, np.asarray(found.labels), found.logits)
     these = dataclasses.replace(
         best,
         path=bundle.path.parent,

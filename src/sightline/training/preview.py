@@ -24,6 +24,7 @@ from sightline.system.files import write_atomically
 from sightline.system.paths import check_output, places_of
 from sightline.system.progress import reporter
 from sightline.system.text import counted
+from sightline.tasks.table import has_several_labels
 from sightline.training.setup.mirrors import mirror_sample
 from sightline.training.setup.preparation import (
     as_asked,
@@ -119,14 +120,17 @@ def show(
         raise InvalidSource(
             f"{dataset.name}: none of the {counted(len(errors), 'file')} looked at is an image. Run `sightline audit`."
         )
-    labels = dataset.labels[rows]
-    names = dataset.named(rows)
+    labels, names, class_names = dataset.labels[rows], dataset.named(rows), dataset.class_names
+    if has_several_labels(dataset.task):
+        # All labels of an image together, in words, as if they were a class.
+        told, labels = np.unique(names, return_inverse=True)
+        class_names = tuple(told.tolist())
     title = f"{dataset.name}: {counted(len(rows), 'training image')}, {_how_many_of_each(dataset, rows)}"
     if augmented:
         with usual_keras():
             png = _augmented(dataset, rows, asked, title)
     else:
-        png = example_sheet(images, labels, class_names=dataset.class_names, title=title)
+        png = example_sheet(images, labels, class_names=class_names, title=title)
     if path is not None:
         write_atomically(path, png)
     return ImageSheet(png, names, _describe(dataset, rows), path)
@@ -135,7 +139,8 @@ def show(
 def _some_of_each_class(dataset: Dataset, count: int | None) -> NDArray[np.int64]:
     """Rows of training images, class by class; of each class at even distances, from the first on."""
     candidates = np.flatnonzero((dataset.given_splits == "train") | (dataset.given_splits == ""))
-    labels = dataset.labels[candidates]
+    # Of several labels, an image counts for the rarest.
+    labels = dataset.task.strata(dataset.labels[candidates])
     classes, totals = np.unique(labels, return_counts=True)
     if count is None:
         count = min(max(_OF_EACH_CLASS * len(classes), _FEWEST_USUAL), _MOST_USUAL)
@@ -159,7 +164,7 @@ def _shared_out(count: int, totals: NDArray[np.int64]) -> list[int]:
 
 
 def _how_many_of_each(dataset: Dataset, rows: NDArray[np.int64]) -> str:
-    shown = np.bincount(dataset.labels[rows], minlength=dataset.num_classes)
+    shown = dataset.counts(rows)
     least, most = int(shown.min()), int(shown.max())
     if least == 0:
         return f"of {int((shown > 0).sum()):,} of {counted(dataset.num_classes, 'class', 'classes')}"

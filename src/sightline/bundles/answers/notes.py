@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sightline.bundles.answers.rows import named_in
 from sightline.system.stored import open_plain
 from sightline.system.text import printable
 
@@ -25,7 +26,7 @@ class Tally:
     """How many answers there are of which kind.
 
     Attributes:
-        classes: class name to answers that name it.
+        classes: class name to answers that name it; where an image may have several labels, one answer counts for each.
         flags: "unsure" and "novel" to answers that are; "unreadable" to rows with an error.
     """
 
@@ -37,7 +38,7 @@ class Tally:
         """Of some rows, as `answer_rows` makes them."""
         flags = Counter(name for row in rows for name in ("unsure", "novel") if row.get(name))
         flags.update("unreadable" for row in rows if row["error"] is not None)
-        return cls(Counter(str(row.get("label")) for row in rows if row["error"] is None), flags)
+        return cls(Counter(name for row in rows if row["error"] is None for name in named_in(row)), flags)
 
     def add(self, other: Tally) -> None:
         """Count those of another, too."""

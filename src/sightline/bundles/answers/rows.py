@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from sightline.records import Predictions
+from sightline.tasks.multi_label import NO_LABEL
 
 
 def answer_rows(portion: Predictions, top: int, *, with_probabilities: bool = False) -> Iterator[dict[str, Any]]:
@@ -37,3 +38,10 @@ def asked_for(portion: Predictions) -> list[str]:
     """What the rows of some answers have that not every answer has."""
     details = [column for detail in portion.details.values() for column in detail.columns]
     return [*["disagreement"] * (portion.disagreements is not None), *details]
+
+
+def named_in(row: Mapping[str, Any]) -> list[str]:
+    """The classes that an answer names."""
+    if "labels" in row:
+        return [str(entry["label"]) for entry in row["labels"]] or [NO_LABEL]
+    return [str(row.get("label"))]

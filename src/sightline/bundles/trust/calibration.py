@@ -14,6 +14,7 @@ from sightline.metrics.grouped import num_groups
 from sightline.metrics.intervals import USUAL_LEVEL, normal_quantile
 from sightline.records import Predictions
 from sightline.system.text import counted
+from sightline.tasks.multi_label import MultiLabel
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +26,9 @@ class Calibration:
         num_images: calibration images that it was fitted on; 0: it is 1, and nothing is known.
         num_groups: of these, what hangs together; None where each stands alone.
         log_deviation: the standard error of the temperature's logarithm; None without calibration images.
-        scaling: whether the last layer gives each class a factor and a shift, chosen on validation images.
+        scaling: whether the last layer gives each class a factor and a shift, chosen on validation images; where an
+            image may have several labels, fitted on calibration images.
+        label_thresholds: there, from which logit on each label is said; None of one class an image.
     """
 
     temperature: float
@@ -33,6 +36,12 @@ class Calibration:
     num_groups: int | None
     log_deviation: float | None
     scaling: ScalingChoice
+    label_thresholds: tuple[float, ...] | None = None
+
+    @property
+    def function(self) -> str:
+        """What makes confidences of logits."""
+        return "softmax" if self.label_thresholds is None else "sigmoid"
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -48,18 +57,21 @@ class Calibration:
 def calibration_of(rows: Predictions, scaling: ScalingChoice) -> Calibration:
     """What is kept of the calibration: `rows` are the calibration images, at the temperature fitted on them."""
     count = len(rows)
+    thresholds = tuple(rows.task.limits(len(rows.class_names)).tolist()) if isinstance(rows.task, MultiLabel) else None
     if not count:
-        return Calibration(rows.temperature, 0, None, None, scaling)
+        return Calibration(rows.temperature, 0, None, None, scaling, thresholds)
     deviation = rows.task.temperature_deviation(
         rows.logits, np.asarray(rows.labels), temperature=rows.temperature, groups=rows.groups
     )
-    return Calibration(rows.temperature, count, num_groups(rows.groups), deviation, scaling)
+    return Calibration(rows.temperature, count, num_groups(rows.groups), deviation, scaling, thresholds)
 
 
 def plain_calibration(found: Calibration) -> dict[str, Any]:
     """As `calibration.json` has it."""
     scaling, interval = found.scaling, found.interval
+    of_labels = {} if found.label_thresholds is None else {"label_thresholds": list(found.label_thresholds)}
     return {
+        **of_labels,
         "temperature": found.temperature,
         "num_images": found.num_images,
         "num_groups": found.num_groups,
@@ -81,17 +93,27 @@ def plain_calibration(found: Calibration) -> dict[str, Any]:
 def calibration_section(found: Calibration) -> str:
     """What the card says of it."""
     if found.interval is None:
-        said = "There were no calibration images: confidences are the softmax of the logits as they are."
+        said = f"There were no calibration images: confidences are the {found.function} of the logits as they are."
     else:
         lower, upper = found.interval
         images = f"{counted(found.num_images, 'calibration image')}"
         if found.num_groups is not None:
             images += f" in {counted(found.num_groups, 'group')}"
         said = (
-            f"Confidences are the softmax of the logits divided by a temperature of {found.temperature:.3f}, fitted on "
-            f"{images} (95 % interval {lower:.3f} to {upper:.3f})."
+            f"Confidences are the {found.function} of the logits divided by a temperature of {found.temperature:.3f}, "
+            f"fitted on {images} (95 % interval {lower:.3f} to {upper:.3f})."
         )
-    return f"\n## Calibration\n\n{said} {_of_classes(found.scaling)}\n"
+    return f"\n## Calibration\n\n{said} {_of_classes(found.scaling)}{_of_thresholds(found)}\n"
+
+
+def _of_thresholds(found: Calibration) -> str:
+    if found.label_thresholds is None:
+        return ""
+    chances = 0.5 * (1 + np.tanh(np.array(found.label_thresholds) / found.temperature / 2))
+    return (
+        f" A label is said from a confidence of its own on, {chances.min():.2f} to {chances.max():.2f}: the one with "
+        "the best F1 on validation images, or 0.5 where none is better beyond chance."
+    )
 
 
 def _of_classes(scaling: ScalingChoice) -> str:

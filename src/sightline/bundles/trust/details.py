@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sightline.bundles.trust.abstention import USUAL_CERTAINTY, unsure_maker
 from sightline.bundles.trust.draws import draw_of
+from sightline.bundles.trust.label_sets import label_set_maker
 from sightline.bundles.trust.neighbours import neighbours_maker
 from sightline.bundles.trust.novelty import novelty_maker
 from sightline.bundles.trust.seen import features_maker
@@ -22,6 +23,7 @@ from sightline.errors import InvalidBundle, InvalidValue
 from sightline.metrics.figures import FIGURES
 from sightline.records import AnswerDetail, Bundle, Evaluation
 from sightline.system.text import told_p_value
+from sightline.tasks.table import has_several_labels, refuse_several_labels
 
 
 @dataclass(frozen=True)
@@ -69,14 +71,21 @@ class DetailMaker(Protocol):
 
 
 def _sets(bundle: Bundle, asked: Asked) -> DetailMaker | None:
-    return set_maker(bundle, asked.coverage, score=asked.score, per_class=asked.per_class)
+    make: Callable[..., DetailMaker | None] = label_set_maker if has_several_labels(bundle.task) else set_maker
+    return make(bundle, asked.coverage, score=asked.score, per_class=asked.per_class)
 
 
 def _abstention(bundle: Bundle, asked: Asked) -> DetailMaker | None:
+    if asked.max_error is not None:
+        why = "how certain an answer as a whole is says little where it is right in part. Ask for a coverage."
+        refuse_several_labels(bundle.task, "max_error", why)
     return unsure_maker(bundle, asked.max_error, certainty=asked.certainty)
 
 
 def _novelty(bundle: Bundle, asked: Asked) -> DetailMaker | None:
+    if asked.novelty is not None:
+        why = "what is new is told by how far an image lies from each class. Ask without it."
+        refuse_several_labels(bundle.task, "novelty", why)
     return novelty_maker(bundle, asked.novelty, certainty=asked.certainty)
 
 
@@ -85,13 +94,16 @@ def _features(bundle: Bundle, asked: Asked) -> DetailMaker | None:
 
 
 def _neighbours(bundle: Bundle, asked: Asked) -> DetailMaker | None:
+    if asked.nearest is not None:
+        why = "no training images are kept with their labels yet. Ask without it."
+        refuse_several_labels(bundle.task, "nearest", why)
     return neighbours_maker(bundle, asked.nearest)
 
 
 # What a run is asked for on its test rows, so that whoever reads it sees how promises are kept.
 USUAL = Asked(coverage=0.95, max_error=0.01, novelty=0.05)
 # Where a line is all that there is room for, no other figure is told of them.
-BRIEF = ("coverage", "mean_set_size", "answered", "answered_error", "novel")
+BRIEF = ("coverage", "share_held", "mean_set_size", "answered", "answered_error", "novel")
 
 # In the order in which a row tells them. None where it is not asked for; what a bundle cannot promise is refused.
 DETAILS: dict[str, Callable[[Bundle, Asked], DetailMaker | None]] = {
@@ -130,7 +142,8 @@ def usual_makers(bundle: Bundle) -> tuple[dict[str, DetailMaker], dict[str, str]
     """What makes the details of `USUAL` that a bundle can promise, and of the others why it cannot."""
     makers: dict[str, DetailMaker] = {}
     refused: dict[str, str] = {}
-    for name, make in DETAILS.items():
+    usual = {"sets": _sets} if has_several_labels(bundle.task) else DETAILS
+    for name, make in usual.items():
         try:
             maker = make(bundle, USUAL)
         except (InvalidBundle, InvalidValue) as error:
@@ -185,7 +198,9 @@ def brief_promise_lines(evaluation: Evaluation) -> list[str]:
             lines.append(f"no promise of {name}: {refused}")
             continue
         asked, share = next(iter(promise.items()))
-        kept = (str(evaluation.figures[key]) for key in BRIEF if FIGURES[key].needs == name)
+        kept = (
+            str(evaluation.figures[key]) for key in BRIEF if key in evaluation.figures and FIGURES[key].needs == name
+        )
         draw = promise.get("draw", {})
         why = f"; not what was promised (p {told_p_value(draw['p_value'])})" if draw.get("is_surprising") else ""
         lines.append(f"{asked.replace('_', ' ')} {share:g}: {', '.join(kept)}{why}")

@@ -35,7 +35,7 @@ def draw_of(name: str, promise: Mapping[str, Any], evaluation: Evaluation) -> di
 
 def _of_sets(promise: Mapping[str, Any], evaluation: Evaluation) -> dict[str, Any] | None:
     """Of the coverage, whose law is known; not where each class has a promise of its own."""
-    if promise["per_class"]:
+    if promise.get("per_class", True):  # of several labels a share is held, which has no law
         return None
     # Of groups of many the mean varies less than one image of each, so that the law is on the safe side.
     num_rows, num_judged = (one["num_groups"] or one["num_images"] for one in (promise, vars(evaluation)))

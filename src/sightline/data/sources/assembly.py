@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,10 @@ from numpy.typing import NDArray
 from sightline.errors import InvalidSource, OneClassOnly, closest
 from sightline.records import Dataset, Store
 from sightline.system.text import printable
+from sightline.tasks.multi_label import MULTI_LABEL
+from sightline.tasks.single_label import SINGLE_LABEL
+from sightline.tasks.table import has_several_labels
+from sightline.tasks.task import Task
 
 # Names that are joined at once, where there may be a million of them.
 _AT_ONCE = 4096
@@ -27,7 +32,7 @@ class LabelledFiles:
 
     Attributes:
         files: where the images are.
-        classes: (num_images) class names, as written there.
+        classes: (num_images) class names, as written there; nothing where `labels` are given.
         splits: (num_images) "train", "validation", "test" or "".
         stamps: (num_images,) int64, changes when a file changes: its time, or its CRC.
         groups: (num_images) names, "" for each row for itself; None: no groups at all.
@@ -35,6 +40,8 @@ class LabelledFiles:
         remarks: what was noticed, a sentence each.
         left_out: what cannot be a row.
         seal: what else the fingerprint covers, such as size and time of the archive.
+        labels: (num_images) names of all labels of each image, maybe none: whatever reads such labels, from a table,
+            from folders or from annotations, hands them on here. None where an image has one class.
     """
 
     files: Store
@@ -46,6 +53,7 @@ class LabelledFiles:
     remarks: tuple[str, ...] = ()
     left_out: Reasons = ()
     seal: str = ""
+    labels: Sequence[tuple[str, ...]] | None = None
 
 
 def to_dataset(
@@ -60,10 +68,20 @@ def to_dataset(
         class_names: their order, with every class among them; in natural order if None.
         remedy: what to do where all files are of one class.
     """
-    found = sorted(set(labelled.classes), key=natural_order)
+    several = labelled.labels
+    every = labelled.classes if several is None else (name for one in several for name in one)
+    found = sorted(set(every), key=natural_order)
+    if not found:
+        raise InvalidSource(f"{typed}: no image has a label. Is the column of labels the right one?")
     names = tuple(found) if class_names is None else _ordered(found, class_names, typed)
     number = {class_name: label for label, class_name in enumerate(names)}
-    labels = np.array([number[class_name] for class_name in labelled.classes], dtype=np.int64)
+    if several is None:
+        labels = np.array([number[class_name] for class_name in labelled.classes], dtype=np.int64)
+    else:
+        labels = np.zeros((len(several), len(names)), np.uint8)
+        for row, one in enumerate(several):
+            labels[row, [number[name] for name in one]] = 1
+    task = SINGLE_LABEL if several is None else MULTI_LABEL
     # As an array at once: a million strings of Python's own take as much again.
     row_ids = np.array(unique_names([printable(file) for file in labelled.files.names]))
     groups = None
@@ -80,12 +98,13 @@ def to_dataset(
         fingerprint=_fingerprint(labelled, labels, names, splits, groups),
         groups=groups,
         weights=labelled.weights,
-        remarks=(*labelled.remarks, *_lacking(names, labels, splits)),
+        remarks=(*labelled.remarks, *_lacking(names, labels, splits, task), *_everywhere(names, labels, task)),
         left_out=labelled.left_out,
+        task=task,
     )
     if len(found) < 2:
         raise OneClassOnly(
-            f"{typed}: holds one class only ({found[0]!r}, {len(labelled.classes):,} files); a classifier needs two. "
+            f"{typed}: holds one class only ({found[0]!r}, {len(labels):,} files); a classifier needs two. "
             f"{remedy}".rstrip(),
             dataset,
         )
@@ -178,10 +197,10 @@ def _ordered(found: Sequence[str], class_names: Sequence[str], typed: str) -> tu
     return names
 
 
-def _lacking(names: tuple[str, ...], labels: NDArray[np.int64], splits: NDArray[np.str_]) -> list[str]:
+def _lacking(names: tuple[str, ...], labels: NDArray[Any], splits: NDArray[np.str_], task: Task) -> list[str]:
     remarks = []
     for split in sorted(set(splits.tolist()) - {""}):
-        counts = np.bincount(labels[splits == split], minlength=len(names))
+        counts = task.counts(labels[splits == split], num_classes=len(names))
         lacking = [repr(names[label]) for label in np.flatnonzero(counts == 0)]
         if lacking:
             more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
@@ -189,9 +208,21 @@ def _lacking(names: tuple[str, ...], labels: NDArray[np.int64], splits: NDArray[
     return remarks
 
 
+def _everywhere(names: tuple[str, ...], labels: NDArray[Any], task: Task) -> list[str]:
+    """A label that all images have cannot be told from anything."""
+    if not has_several_labels(task):
+        return []
+    found = [
+        repr(name)
+        for name, count in zip(names, task.counts(labels, num_classes=len(names)), strict=True)
+        if count == len(labels)
+    ]
+    return [f"every image has the label {', '.join(found)}: nothing will tell what it looks like"] if found else []
+
+
 def _fingerprint(
     labelled: LabelledFiles,
-    labels: NDArray[np.int64],
+    labels: NDArray[Any],
     names: tuple[str, ...],
     splits: NDArray[np.str_],
     groups: NDArray[np.str_] | None,

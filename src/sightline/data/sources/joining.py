@@ -59,6 +59,11 @@ def joined(first: Dataset, second: Dataset, *, prefix: str) -> Dataset:
     Raises:
         InvalidSource: one holds files and the other arrays, or arrays of another shape.
     """
+    if first.task.name != second.task.name:
+        raise InvalidSource(
+            f"'{first.name}' is labelled as {first.task.name} and '{second.name}' as {second.task.name}, which cannot "
+            "be joined. Open both in one way (data.task)."
+        )
     names = tuple(sorted({*first.class_names, *second.class_names}, key=natural_order))
     numbers = [np.array([names.index(name) for name in one.class_names], np.int64) for one in (first, second)]
     row_ids = unique_names([*first.row_ids.tolist(), *(f"{prefix}/{row_id}" for row_id in second.row_ids.tolist())])
@@ -68,7 +73,12 @@ def joined(first: Dataset, second: Dataset, *, prefix: str) -> Dataset:
         name=first.name,
         class_names=names,
         row_ids=np.array(row_ids),
-        labels=np.concatenate([number[one.labels] for number, one in zip(numbers, (first, second), strict=True)]),
+        labels=np.concatenate(
+            [
+                first.task.renumbered(one.labels, number, num_classes=len(names))
+                for number, one in zip(numbers, (first, second), strict=True)
+            ]
+        ),
         images=images,
         given_splits=np.concatenate([first.given_splits, np.full(len(second), "")]),
         fingerprint=hashlib.sha256(seal.encode("utf-8", "surrogatepass")).hexdigest(),

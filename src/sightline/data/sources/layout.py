@@ -53,8 +53,11 @@ class Arrangement:
 _NO_CLASS = "lies beside the class folders, in none of them"
 
 
-def arrange(listing: Listing, *, typed: str, label_from: str = "first") -> Arrangement:
-    """Tell classes and splits from where the files lie. A single folder around all of them is passed through."""
+def arrange(listing: Listing, *, typed: str, label_from: str = "first", several: bool = False) -> Arrangement:
+    """Tell classes and splits from where the files lie. A single folder around all of them is passed through.
+
+    Where an image may have `several` labels, one that lies in several classes contradicts nothing.
+    """
     listing, remarks = without_outputs(listing)
     holders = [name.rpartition("/")[0] for name in listing.names]
     # What follows is decided once a folder, not once a file.
@@ -82,7 +85,12 @@ def arrange(listing: Listing, *, typed: str, label_from: str = "first") -> Arran
         rows=np.array(rows, dtype=np.int64),
         classes=classes,
         splits=[level.partition(":")[0] for level, _ in pairs],
-        remarks=(*said, *_empty_folders(listing, plan, used), *fused, *_say_contradicting(listing, rows, classes)),
+        remarks=(
+            *said,
+            *_empty_folders(listing, plan, used),
+            *fused,
+            *([] if several else _say_contradicting(listing, rows, classes)),
+        ),
         left_out=(*listing.left_out, *strays),
         remedy=_remedy(typed, map(plan.below, counts), depth=plan.depth, label_from=label_from),
     )

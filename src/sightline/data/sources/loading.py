@@ -38,6 +38,8 @@ from sightline.data.sources.remote.stores import address_of
 from sightline.errors import InvalidSource, InvalidValue, OneClassOnly, UnknownName, closest, pick
 from sightline.records import Dataset, Store
 from sightline.system.text import printable
+from sightline.tasks.single_label import SINGLE_LABEL
+from sightline.tasks.table import TASKS, has_several_labels
 
 
 def load(
@@ -47,6 +49,7 @@ def load(
     name: str | None = None,
     label_from: str = "first",
     columns: Columns | None = None,
+    task: str = SINGLE_LABEL.name,
 ) -> Dataset:
     """Open a source of labelled images.
 
@@ -71,6 +74,10 @@ def load(
         columns: what the columns of a table are called, where it is not path and label:
             {"path": "img", "label": "species"}; split, group and weight, too. A path may be a pattern with names of
             columns: {"path": "train/{id}.jpg"}.
+        task: "single-label": each image has one class; "multi-label": it may have several labels, or none. A table
+            then says "cat;dog" in a cell, names a file in several lines, or has a column of 0 and 1 for each label;
+            in folders a picture lies in those of all its labels, as links or copies; an export has all that it says
+            of an image; of arrays, labels are (num_images, num_classes) of 0 and 1.
 
     Returns:
         The Dataset, lazy: of files it holds names, not pixels. Its given splits are those of
@@ -91,22 +98,25 @@ def load(
     if isinstance(source, Dataset):
         return source
     pick(LABEL_LEVELS, label_from, kind="label level")
-    how = Opening(printable(name) if name else None, class_names, label_from, columns)
+    pick(TASKS, task, kind="task")
+    how = Opening(printable(name) if name else None, class_names, label_from, columns, task)
     if columns and not is_table(source, label_from=label_from):
         what = printable(str(source)) if isinstance(source, str | Path) else type(source).__name__
         raise InvalidSource(f"columns are named for tables, and {what} is none. Leave them out.")
     if not isinstance(source, str | Path):
         if isinstance(source, Mapping):
-            return from_arrays(source, "arrays", how.name or "arrays", class_names)
+            return from_arrays(source, "arrays", how.name or "arrays", class_names, several=how.several)
         if is_frame(source):
-            return read_table(source, columns=columns, name=how.name, class_names=class_names)
+            return read_table(source, columns=columns, name=how.name, class_names=class_names, several=how.several)
         raise InvalidSource(f"a source is a path, a name, a table or arrays; got {type(source).__name__}.")
     if str(source) in SOURCES:
+        if how.several:
+            raise InvalidSource(f"{source}: each of its images has one class. Leave data.task out.")
         return _named(str(source))
     if not str(source):  # an empty path would be the folder one happens to be in
         raise UnknownName(f"no source was named. {closest('', SOURCES)}")
     if address := address_of(source):
-        return read_remote(address, how)
+        return _as_asked(read_remote(address, how), how, printable(address))
     # A shell opens "~" before a program sees it; a notebook does not.
     return _from_path(Path(os.path.expanduser(source)), how)  # noqa: PTH111  # Path's own raises where there is no home
 
@@ -137,7 +147,7 @@ class SourceKind:
 
 def _read_npz(path: Path, how: Opening) -> Dataset:
     arrays, unused = read_npz(path)
-    return from_arrays(arrays, str(path), how.name or path.stem, how.class_names, unused=unused)
+    return from_arrays(arrays, str(path), how.name or path.stem, how.class_names, unused=unused, several=how.several)
 
 
 def _ending(*suffixes: str) -> Callable[[Path], bool]:
@@ -157,7 +167,9 @@ def _read_archive(path: Path, how: Opening) -> Dataset:
     if _is_shard(path):
         return _read_shards(single(path), how)
     try:
-        return read_archive(path, label_from=how.label_from, name=how.name, class_names=how.class_names)
+        return read_archive(
+            path, label_from=how.label_from, name=how.name, class_names=how.class_names, several=how.several
+        )
     except InvalidSource as error:
         if not (found := _annotations_in(path)):
             raise
@@ -181,7 +193,7 @@ def _read_table(path: Path, how: Opening) -> Dataset:
     """A Parquet file may hold the images themselves."""
     if path.name.lower().endswith(PARQUET_SUFFIX) and holds_images(single(path), columns=how.columns):
         return _read_parquet(single(path), how)
-    return read_table(path, columns=how.columns, name=how.name, class_names=how.class_names)
+    return read_table(path, columns=how.columns, name=how.name, class_names=how.class_names, several=how.several)
 
 
 def _is_folder_of_files(path: Path) -> bool:
@@ -195,7 +207,9 @@ SOURCE_KINDS: tuple[SourceKind, ...] = (
     SourceKind(
         "a folder with a sub-folder a class",
         _is_folder_of_files,
-        lambda path, how: read_folder(path, label_from=how.label_from, name=how.name, class_names=how.class_names),
+        lambda path, how: read_folder(
+            path, label_from=how.label_from, name=how.name, class_names=how.class_names, several=how.several
+        ),
     ),
     SourceKind(
         "a folder of tar shards",
@@ -239,33 +253,37 @@ SOURCE_KINDS: tuple[SourceKind, ...] = (
     SourceKind(
         "a folder with metadata.csv or metadata.jsonl (Hugging Face)",
         fits_imagefolder,
-        lambda path, how: read_imagefolder(path, columns=how.columns, name=how.name, class_names=how.class_names),
+        lambda path, how: read_imagefolder(
+            path, columns=how.columns, name=how.name, class_names=how.class_names, several=how.several
+        ),
         has_columns=lambda _: True,
         is_annotated=True,
     ),
     SourceKind(
         "an export of Label Studio (.json, .csv)",
         fits_label_studio,
-        lambda path, how: read_label_studio(path, columns=how.columns, name=how.name, class_names=how.class_names),
+        lambda path, how: read_label_studio(
+            path, columns=how.columns, name=how.name, class_names=how.class_names, several=how.several
+        ),
         has_columns=lambda _: True,
         is_annotated=True,
     ),
     SourceKind(
         "of CVAT (annotations.xml, synsets.txt)",
         fits_cvat,
-        lambda path, how: read_cvat(path, name=how.name, class_names=how.class_names),
+        lambda path, how: read_cvat(path, name=how.name, class_names=how.class_names, several=how.several),
         is_annotated=True,
     ),
     SourceKind(
         "of Roboflow (_classes.csv)",
         fits_roboflow,
-        lambda path, how: read_roboflow(path, name=how.name, class_names=how.class_names),
+        lambda path, how: read_roboflow(path, name=how.name, class_names=how.class_names, several=how.several),
         is_annotated=True,
     ),
     SourceKind(
         "in COCO's format (.json)",
         fits_coco,
-        lambda path, how: read_coco(path, name=how.name, class_names=how.class_names),
+        lambda path, how: read_coco(path, name=how.name, class_names=how.class_names, several=how.several),
         is_annotated=True,
     ),
 )
@@ -295,7 +313,7 @@ def is_table(source: Any, *, label_from: str = "first") -> bool:
 
 def open_as_recipe_says(source: Any, data: DataRecipe) -> Dataset:
     """Open a source with what a recipe says of its folders and columns."""
-    return load(source, label_from=data.label_from, columns=named_columns(data.columns or ""))
+    return load(source, label_from=data.label_from, columns=named_columns(data.columns or ""), task=data.task)
 
 
 def open_again(source: Any, record: Mapping[str, Any]) -> Dataset:
@@ -303,14 +321,14 @@ def open_again(source: Any, record: Mapping[str, Any]) -> Dataset:
 
     Args:
         source: whatever `load` takes.
-        record: may have `label_from` and `columns`; columns that the table does not have are looked for by the usual
-            names instead.
+        record: may have `label_from`, `columns` and `task`; columns that the table does not have are looked for by
+            the usual names instead.
     """
     label_from = record.get("label_from", "first")
     columns = named_columns(str(record.get("columns") or "")) if is_table(source, label_from=label_from) else {}
     names = {meaning: (name, *tables.COLUMNS[meaning]) for meaning, name in columns.items()}
     try:
-        return load(source, label_from=label_from, columns=names)
+        return load(source, label_from=label_from, columns=names, task=record.get("task", SINGLE_LABEL.name))
     except OneClassOnly as error:
         # To judge a network, or to ask it, one class is enough.
         opened: Dataset = error.dataset
@@ -352,7 +370,7 @@ def holds_files(source: Any) -> bool:
 def _from_path(path: Path, how: Opening) -> Dataset:
     listed = _kind_of(path)
     if listed is not None and listed.is_list:
-        return listed.read(path, how)
+        return _opened(listed, path, how)
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a zero byte
@@ -382,9 +400,18 @@ def _from_path(path: Path, how: Opening) -> Dataset:
     )
 
 
+def _as_asked(found: Dataset, how: Opening, typed: str) -> Dataset:
+    if has_several_labels(found.task) != how.several:
+        raise InvalidSource(
+            f"{typed}: tar shards and Parquet files with images are not read with several labels an image (data.task). "
+            "Make a table of paths and labels such as cat;dog of them."
+        )
+    return found
+
+
 def _opened(kind: SourceKind, path: Path, how: Opening) -> Dataset:
     try:
-        return kind.read(path, how)
+        return _as_asked(kind.read(path, how), how, printable(str(path)))
     except OneClassOnly:
         raise
     except InvalidSource as error:

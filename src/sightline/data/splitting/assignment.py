@@ -101,7 +101,8 @@ class _SplitAssigner:
     def __init__(self, dataset: Dataset, shares: Sequence[float], seed: int, copies: Copies | None) -> None:
         self.dataset, self.shares, self.seed = dataset, shares, seed
         self.row_ids: list[str] = dataset.row_ids.tolist()
-        self.strata: list[int] = dataset.task.strata(dataset.labels).tolist()
+        # Where an image has several labels, each is kept in proportion by itself.
+        self.strata = dataset.task.all_strata(dataset.labels)
         self.given: list[str] = dataset.given_splits.tolist()
         self.names: list[str] = [""] * len(dataset) if dataset.groups is None else dataset.groups.tolist()
         # Rows with the same pixels are one node; near copies are pairs of nodes, so that it does not matter
@@ -114,7 +115,8 @@ class _SplitAssigner:
         self.keys = list(self.row_ids)
         # By what later rows find earlier ones: ("pixels", node), ("group", name) or ("kept", key of an earlier run).
         self.members: dict[tuple[str, str | int], list[int]] = {}
-        self.counts: dict[int, list[int]] = {stratum: [0] * len(SPLIT_NAMES) for stratum in self.strata}
+        distinct = {stratum for strata in self.strata for stratum in strata}
+        self.counts: dict[int, list[int]] = {stratum: [0] * len(SPLIT_NAMES) for stratum in distinct}
         self.totals = [0] * len(SPLIT_NAMES)
         self.left_out: list[tuple[str, str]] = []
         self.num_placed = self.num_crossing = 0
@@ -188,7 +190,8 @@ class _SplitAssigner:
             self._list("group", self.names[row], row)
         # Rows that the source has put where they are say nothing about whether the others have their fractions.
         if self.shares[split] > 0 and self.given[row] in ("", "train"):
-            self.counts[self.strata[row]][split] += 1
+            for stratum in self.strata[row]:
+                self.counts[stratum][split] += 1
             self.totals[split] += 1
 
     def _list(self, kind: str, name: str | int, row: int) -> None:
@@ -210,14 +213,20 @@ class _SplitAssigner:
             row = self.parents[row]
         return row
 
-    def _chosen(self, stratum: int, hashed: float) -> int:
-        """The split of a new group: the one its hash says, unless its class would stray from its fractions."""
-        counts = self.counts[stratum]
+    def _chosen(self, strata: Sequence[int], hashed: float) -> int:
+        """The split of a new group: the one its hash says, unless a class of it would stray from its fractions.
+
+        Source:
+            Of several labels, the rarest decides first: Sechidis, Tsoumakas, Vlahavas, On the Stratification of
+            Multi-Label Data, ECML PKDD (2011). What is rare is told by the images that came before.
+        """
+        of_each = [self.counts[stratum] for stratum in sorted(strata, key=lambda one: (sum(self.counts[one]), one))]
+        counts = of_each[0]
         # A class that has nothing in train cannot be learned: its first image goes there, and so its only one.
         if not any(counts) and self.shares[_TRAIN] > 0:
             return _TRAIN
         # Of many small classes each may lag by less than an image, and all together by a whole split.
-        for entered in (counts, self.totals):
+        for entered in (*of_each, self.totals):
             wanting = self._wanting(entered)
             if wanting is not None:
                 return wanting

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from sightline.configuration.schema import DataRecipe
 from sightline.data.duplicates.search import Copies, outstanding
 from sightline.data.splitting.assignment import Assignment, assign, position
+from sightline.data.splitting.stratification import stratified
 from sightline.errors import InvalidSource, InvalidValue, closest
 from sightline.records import SPLIT_NAMES, Dataset, Splits, Store
+from sightline.tasks.table import has_several_labels
 
 SPLIT_COLUMNS = ("row_id", "split", "group")
 
@@ -45,7 +47,8 @@ def split(dataset: Dataset, data: DataRecipe | None = None, *, seed: int = 0, co
     a split is told in a remark.
 
     **Arrays** without groups have the classes in exactly the same proportion: they are drawn at random within each
-    class. A row of an array is known by its number alone, so there is nothing to stay: with one image more, all are
+    class; of images with several labels, the rarest is dealt out first, and each has nearly its share. A row of an
+    array is known by its number alone, so there is nothing to stay: with one image more, all are
     drawn anew, and copies are not looked for. A class of which none is left to train on is refused.
 
     Args:
@@ -80,6 +83,13 @@ def split(dataset: Dataset, data: DataRecipe | None = None, *, seed: int = 0, co
 def _drawn(dataset: Dataset, data: DataRecipe, seed: int) -> Splits:
     """Exactly the fractions of every class, at random."""
     generator, strata = np.random.default_rng([seed, 0x5EED]), dataset.task.strata(dataset.labels)
+
+    def draw(rows: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        if not has_several_labels(dataset.task):
+            return _draw(strata, rows, count, generator)
+        drawn, rest = stratified(dataset.labels[rows], (count, len(rows) - count), generator)
+        return rows[drawn], rows[rest]
+
     rows = {name: np.flatnonzero(dataset.given_splits == name) for name in ("validation", "calibration", "test")}
     free = np.flatnonzero(~np.isin(dataset.given_splits, list(rows)))
     num_free = len(free)
@@ -89,7 +99,7 @@ def _drawn(dataset: Dataset, data: DataRecipe, seed: int) -> Splits:
         ("calibration", data.calibration_fraction),
     ):
         if not len(rows[name]):
-            rows[name], free = _draw(strata, free, round(fraction * num_free), generator)
+            rows[name], free = draw(free, round(fraction * num_free))
         if name == "test":
             num_free = len(free)  # the others are fractions of what it leaves
     return Splits(free, rows["validation"], rows["calibration"], rows["test"], dataset.fingerprint)

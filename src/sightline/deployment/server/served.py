@@ -28,6 +28,7 @@ from sightline.metrics.intervals import wilson_interval
 from sightline.records import Bundle
 from sightline.system.files import sha256_of
 from sightline.system.text import listed, printable
+from sightline.tasks.table import refuse_several_labels
 
 # Each holds what it promises in memory; strangers may ask for any number of them.
 _MOST_ANSWERERS = 32
@@ -57,6 +58,8 @@ class ServedModel:
 
     def __init__(self, name: str, bundle: Bundle, *, seen: Callable[[int], None] = lambda _: None) -> None:
         """Load its network; `seen` is told the size of each batch."""
+        why = "page and protocols answer with one class. predict writes the labels of files and folders."
+        refuse_several_labels(bundle.task, "serve", why)
         self.name, self.bundle = name, bundle
         # Before the network is read: what lies there later is another one.
         self.stamp = stamp_of(bundle.path)

@@ -22,6 +22,7 @@ from sightline.records import SPLIT_NAMES, Bundle, Evaluation, Predictions, Run,
 from sightline.system.stored import MOST_ARRAY_BYTES, parse_json, read_arrays, read_json, read_plain
 from sightline.system.text import as_argument
 from sightline.system.workers import free_bytes
+from sightline.tasks.table import has_several_labels
 from sightline.tasks.task import Task
 
 # In a folder of its own within an unfinished run: how it was asked for, so that it can be gone on with.
@@ -41,12 +42,14 @@ class SplitPredictions:
 
     Attributes:
         given: row id to the name of its class.
-        predicted: row id to the name of the most probable class.
+        predicted: row id to the name of the most probable class; of several labels, of those that are said.
+        labels: (num_rows,) into the classes of the run, or (num_rows, num_classes) of 0 and 1.
         logits: (num_rows, num_classes) float32, rows in the order of `given`.
     """
 
     given: Mapping[str, str]
     predicted: Mapping[str, str]
+    labels: NDArray[Any]
     logits: NDArray[np.float32]
 
 
@@ -221,13 +224,12 @@ def kept_predictions(finished: FinishedRun, split: SplitName) -> Predictions | N
     answers = finished.predictions[split]
     if not answers.given:
         return None
-    number = {name: label for label, name in enumerate(finished.class_names)}
     return Predictions.of(
         list(answers.given),
         answers.logits,
         class_names=finished.class_names,
         temperature=finished.bundle.temperature,
-        labels=np.array([number[name] for name in answers.given.values()], dtype=np.int64),
+        labels=answers.labels,
         groups=_groups(finished, answers.given),
         task=finished.bundle.task,
     )
@@ -372,9 +374,9 @@ def _read_predictions(path: Path, task: Task) -> tuple[tuple[str, ...], dict[str
             # Without rows, the array of their names has no length either.
             or (row_ids.dtype.kind != "U" and len(row_ids))
             or logits.shape != (len(row_ids), len(names))
-            or labels.shape != row_ids.shape
+            or labels.shape != (logits.shape if has_several_labels(task) else row_ids.shape)
             or len(set(row_ids.tolist())) < len(row_ids)
-            or not ((labels >= 0) & (labels < len(names))).all()
+            or not ((labels >= 0) & (labels < (2 if has_several_labels(task) else len(names)))).all()
         ):
             raise ValueError(f"{path.name}: rows, labels and logits of {split} do not belong together")
         is_sound = np.isfinite(logits).all(axis=1)
@@ -382,6 +384,7 @@ def _read_predictions(path: Path, task: Task) -> tuple[tuple[str, ...], dict[str
         predictions[split] = SplitPredictions(
             given=dict(zip(row_ids, task.named(labels, names), strict=True)),
             predicted=dict(zip(row_ids, task.named(task.decided(logits), names), strict=True)),
+            labels=labels,
             logits=logits,
         )
     return names, predictions

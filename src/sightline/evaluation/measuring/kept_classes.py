@@ -19,6 +19,7 @@ from sightline.evaluation.measuring.judging import open_recorded, recorded_sourc
 from sightline.records import SPLIT_NAMES, Bundle, Dataset
 from sightline.system.backends import choose_backend
 from sightline.system.text import counted, printable
+from sightline.tasks.table import refuse_several_labels
 
 _HEADER = ("row_id", "split", "group")
 _MOST_NAMED = 5
@@ -33,6 +34,8 @@ def with_kept_classes(dataset: Dataset, run: Path) -> tuple[Dataset, str]:
         InvalidBundle: there is no finished run.
         InvalidSource: the images of the run are gone, changed, or cannot stand beside the others.
     """
+    why = "an image that shows such a class may show others, too. Leave it out."
+    refuse_several_labels(dataset.task, "data.keep_classes", why)
     finished = read_run(run)
     names = [name for name in finished.bundle.class_names if name not in dataset.class_names]
     if not names:

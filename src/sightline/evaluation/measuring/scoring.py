@@ -10,21 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import InvalidValue
+from sightline.metrics.answers.decisions import class_intervals_of, confusion_of, is_right
+from sightline.metrics.answers.label_rows import average_precisions_of
 from sightline.metrics.calibration.reliability import Reliability
 from sightline.metrics.classification import most_confused, precision_recall_f1
 from sightline.metrics.figures import (
     FIGURES,
     MeasuredFigures,
-    class_intervals_of,
-    confusion_of,
-    is_right,
     plain,
     reliability_of,
 )
 from sightline.metrics.grouped import num_groups
 from sightline.metrics.intervals import USUAL_LEVEL, checked_confidence
+from sightline.metrics.multi_label.counting import label_figures
 from sightline.records import Evaluation, Figure, Predictions, Run
 from sightline.system.text import counted
+from sightline.tasks.table import has_several_labels
 
 
 def score(
@@ -53,7 +54,8 @@ def score(
         raise InvalidValue("an evaluation needs at least one readable image whose label is known; got none.")
     rows = predictions.take(np.flatnonzero(readable))
     confusion, right = confusion_of(rows), is_right(rows)
-    precision, recall, f1 = precision_recall_f1(confusion)
+    several = has_several_labels(rows.task)
+    precision, recall, f1 = label_figures(confusion).values() if several else precision_recall_f1(confusion)
     return Evaluation(
         class_names=rows.class_names,
         num_images=len(rows),
@@ -64,12 +66,13 @@ def score(
         precision=precision,
         recall=recall,
         f1=f1,
-        most_confused=most_confused(confusion, rows.class_names),
+        most_confused=() if several else most_confused(confusion, rows.class_names),
         num_groups=num_groups(rows.groups),
         interval_level=level,
         class_intervals=class_intervals_of(rows, level),
         rough=_why_rough(right, rows.groups),
         reliability=reliability_of(rows, level),
+        average_precision=average_precisions_of(rows).values if several else None,
     )
 
 
@@ -92,11 +95,13 @@ def _why_rough(right: NDArray[np.bool_], groups: NDArray[np.str_] | None) -> str
 
 def figures(evaluation: Evaluation) -> dict[str, Any]:
     """The figures as plain JSON types: num_images, num_correct, accuracy, accuracy_interval and all the rest."""
+    ranked = evaluation.average_precision
     per_class = [
         {
             "class_name": name,
-            "num_images": int(evaluation.confusion[label].sum()),
+            "num_images": int(evaluation.class_counts[label]),
             **plain({key: evaluation.class_figure(key, label) for key in ("precision", "recall", "f1")}),
+            **({} if ranked is None else {"average_precision": float(ranked[label])}),
         }
         for label, name in enumerate(evaluation.class_names)
     ]

@@ -16,7 +16,7 @@ from sightline.errors import InvalidSource, InvalidValue
 from sightline.evaluation.measuring.judging import JudgedRows, choose_rows
 from sightline.evaluation.slicing.clusters import worst_clusters
 from sightline.evaluation.slicing.membership import joined, members_of, members_of_table
-from sightline.metrics.figures import is_right
+from sightline.metrics.answers.decisions import is_right
 from sightline.metrics.slices import Slice, judge_slices
 from sightline.records import Bundle, Dataset, Predictions
 from sightline.system.text import printable, told_p_value

@@ -12,6 +12,7 @@ from sightline.errors import InvalidValue, closest
 from sightline.metrics.figures import FIGURES, figure_in, told_in
 from sightline.records import Bundle
 from sightline.system.text import counted, exact_percent, json_line, printable
+from sightline.tasks.table import has_several_labels
 
 MARK = "<!-- written by sightline publish -->"
 # As the hub calls them; "other" where none was named, and the card says what is known.
@@ -36,6 +37,8 @@ _ON_HUB = {
 }
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n+", re.DOTALL)
 _PLACEHOLDER = "OWNER/NAME"
+# What makes confidences of logits where an image may have several labels.
+_OF_LABELS = "sigmoid, each by itself, and from which logit on a label is said (`label_thresholds`)"
 _USE = """\
 ## How to use it
 
@@ -57,7 +60,7 @@ print(predictions.predicted, predictions.confidences)
 
 Without Sightline: `bundle/model.onnx` takes `images`, uint8 `(batch, {height}, {width}, {channels})` with values 0 to
 255, and gives `logits`; `bundle/input.json` says how an image is brought to that size, `bundle/labels.json` the class
-names in order, and `bundle/calibration.json` by what logits are divided before their softmax. `bundle/manifest.json`
+names in order, and `bundle/calibration.json` by what logits are divided before their {function}. `bundle/manifest.json`
 holds the SHA-256 of every file, by which `sightline verify` tells whether it is whole.
 
 """
@@ -92,6 +95,7 @@ def readme(
         height=height,
         width=width,
         channels=channels,
+        function=_OF_LABELS if has_several_labels(bundle.task) else "softmax",
     )
     first, figures, rest = body.partition("\n## Figures\n")
     body = f"{first}\n{use}## Figures\n{rest}" if figures else f"{body.rstrip()}\n\n{use}"

@@ -168,7 +168,7 @@ def _judged(dataset: Dataset, readable: NDArray[np.bool_], groups: NDArray[np.in
     rows = np.flatnonzero(readable)
     pairs = np.unique(np.stack([dataset.labels[rows], groups[rows]], axis=1), axis=0)
     enough = np.bincount(pairs[:, 0], minlength=dataset.num_classes) >= FEWEST_IMAGES
-    return rows[enough[dataset.labels[rows]]]
+    return np.asarray(rows[enough[dataset.labels[rows]]])
 
 
 def frozen_features(chosen: Dataset) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

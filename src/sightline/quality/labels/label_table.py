@@ -16,6 +16,7 @@ from sightline.quality.labels.doubts import LabelDoubts
 from sightline.records import Dataset
 from sightline.system.progress import reporter
 from sightline.system.text import counted, csv_line, places_by_name, printable
+from sightline.tasks.table import refuse_several_labels
 
 COLUMNS: Final = ("file", "label", "given", "suggested", "doubt")
 LEFT_OUT: Final = "its label was left empty in the table of labels"
@@ -84,8 +85,8 @@ def relabelled(dataset: Dataset, labels: Mapping[str, str]) -> Dataset:
     """
     if not labels:
         return dataset
-    row_of = places_by_name(dataset.row_ids.tolist())
-    number_of = places_by_name(dataset.class_names)
+    refuse_several_labels(dataset.task, "data.labels_file", "a table of labels gives one. Change them in the source.")
+    row_of, number_of = places_by_name(dataset.row_ids.tolist()), places_by_name(dataset.class_names)
     unknown = [file for file in labels if file not in row_of]
     if unknown:
         raise InvalidValue(

@@ -85,6 +85,8 @@ def _summary(content: ReportContent) -> str:
     if content.split is None:
         return '<p class="headline">No figure: there were no images to judge it by.</p>'
     told = content.figures
+    if content.has_several_labels:
+        return _summary_of_labels(content)
     accuracy = _figure(content, "accuracy")
     low, high = accuracy.interval or (math.nan, math.nan)
     level = exact_percent(told.get("interval_level", 0.95))
@@ -98,6 +100,29 @@ def _summary(content: ReportContent) -> str:
         f"{counted(told['num_images'], f'{content.split} image')} are answered rightly. Of many images like these it "
         f"would be between {share_in_words(low)} and {share_in_words(high)} ({level} interval{counting}). {caution}"
         f'</p><ul class="cards">{_cards(content.figures)}</ul>'
+    )
+
+
+def _summary_of_labels(content: ReportContent) -> str:
+    told = content.figures
+    whole, f1, ranked = (_figure(content, name) for name in ("accuracy", "micro_f1", "mean_average_precision"))
+    found, right = (_figure(content, name) for name in ("micro_recall", "micro_precision"))
+    seen = [entry for entry in told["classes"] if entry["num_images"] and entry["f1"] is not None]
+    cards = [("Found together", f"Of {share_in_words(whole.value)} of the images exactly the given labels are said.")]
+    if len(seen) > 1:
+        hardest = min(seen, key=lambda entry: entry["f1"])
+        of = counted(hardest["num_images"], "image")
+        cards.append(("The hardest label", f"{short_name(hardest['class_name'])}, of {of}: F1 {hardest['f1']:.3f}."))
+    cards.append(("Whatever the thresholds", f"{ranked}, the mean over the labels."))
+    listed = "".join(f"<li><b>{escape(title)}</b>{escape(text)}</li>" for title, text in cards)
+    caution = "These images took no part in training or in any choice."
+    if content.split != "test":
+        caution = "<strong>By these validation images the network was chosen: the figure flatters it.</strong>"
+    return (
+        f'<p class="headline"><b>{share_in_words(found.value)}</b> of the labels of '
+        f"{counted(told['num_images'], f'{content.split} image')} are found, and of the labels that are said "
+        f"{share_in_words(right.value)} are right ({escape(str(f1))}). {caution}</p>"
+        f'<ul class="cards">{listed}</ul>'
     )
 
 
@@ -207,6 +232,11 @@ def _use(content: ReportContent) -> str:
             f"sightline check {bundle} FOLDER",
         )
     )
+    if content.has_several_labels:
+        return (
+            f'<pre tabindex="0">sightline predict {bundle} FOLDER --coverage 0.95 --csv answers.csv</pre><p>Not for '
+            "pictures of another camera, place, year or purpose, of which none of these figures holds.</p>"
+        )
     not_for = (
         "<b>Other pictures</b>: of another camera, place, year or purpose, none of these figures holds. "
         "<code>sightline check</code> tells whether a folder is like the images that were judged.",

@@ -52,7 +52,7 @@ def _class_row(entry: Mapping[str, Any]) -> str:
 
 def confusion_section(content: ReportContent) -> str:
     """The confusion matrix, or of many classes the pairs that are confused."""
-    if content.split is None:
+    if content.split is None or content.has_several_labels:
         return ""
     confusion = np.array(content.figures["confusion"])
     names = [entry["class_name"] for entry in content.figures["classes"]]

@@ -113,6 +113,11 @@ class ReportContent:
     findings: Sequence[NoticedThing] | None = None
     sections: Sequence[tuple[str, str, str]] = field(default_factory=tuple)
 
+    @property
+    def has_several_labels(self) -> bool:
+        """Whether an image may have several labels, or none."""
+        return "micro_f1" in self.figures
+
 
 _LONGEST_NAME = 60
 

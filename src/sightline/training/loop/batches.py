@@ -40,7 +40,7 @@ class LabelledImages:
     Attributes:
         images: (num_views * num_images, height, width, channels) uint8, or what gives such an array when
             it is sliced by rows (`Pixels`, a mapped cache); view after view where there are several of each image.
-        labels: (num_images,) int64.
+        labels: (num_images,) int64; where an image may have several, (num_images, num_classes) of 0 and 1.
         weights: (num_images,) float64, positive, or None.
         soft_labels: (num_views * num_images, num_classes) float32, rows that sum to 1: what is learned in place of the
             labels, for a loss that takes one-hot ones; or None.
@@ -48,7 +48,7 @@ class LabelledImages:
     """
 
     images: Any
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     weights: NDArray[np.float64] | None = None
     soft_labels: NDArray[np.float32] | None = None
     task: Task = SINGLE_LABEL

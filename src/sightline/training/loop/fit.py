@@ -23,7 +23,7 @@ from sightline.training.loop.checkpoints import StateKeeper
 from sightline.training.loop.monitor import TrainingMonitor
 from sightline.training.loop.network import training_network
 from sightline.training.loop.recording import FitOutputs, rewrite_history
-from sightline.training.optimization.losses import add_weight_penalties, build_loss
+from sightline.training.optimization.losses import add_weight_penalties, build_loss, build_metrics
 from sightline.training.optimization.optimizers import build_optimizer, rate_shares
 from sightline.training.optimization.schedules import build_schedule
 
@@ -159,7 +159,7 @@ def _compiled(
     model.compile(
         optimizer=build_optimizer(recipe.optimizer, rate, shares=rate_shares(network, recipe.optimizer)),
         loss=build_loss(recipe.loss),
-        metrics=list(train.task.keras_metrics),
+        metrics=build_metrics(train.task),
         weighted_metrics=[],
         steps_per_execution=at_once,
         # XLA runs convolution gradients on a CPU through a slow path; on TensorFlow it stays off.

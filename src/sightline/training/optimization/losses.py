@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 from sightline.configuration.schema import LossRecipe
+from sightline.tasks.table import has_several_labels
+from sightline.tasks.task import Task
 
 
 def build_loss(loss: LossRecipe) -> keras.losses.Loss:
@@ -24,7 +28,21 @@ def build_loss(loss: LossRecipe) -> keras.losses.Loss:
         return keras.losses.CategoricalFocalCrossentropy(
             alpha=1.0, gamma=loss.focal_gamma, from_logits=True, label_smoothing=loss.label_smoothing
         )
+    if loss.name == "binary_crossentropy":
+        return keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=loss.label_smoothing)
+    if loss.name == "binary_focal_crossentropy":
+        return keras.losses.BinaryFocalCrossentropy(
+            gamma=loss.focal_gamma, from_logits=True, label_smoothing=loss.label_smoothing
+        )
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def build_metrics(task: Task) -> list[Any]:
+    """What Keras counts in each epoch under the name "accuracy": right answers, of several labels right labels."""
+    if has_several_labels(task):
+        # Keras' own of that name would compare logits with a half.
+        return [keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)]
+    return list(task.keras_metrics)
 
 
 def add_weight_penalties(network: keras.Model, loss: LossRecipe) -> None:

@@ -36,6 +36,7 @@ from sightline.records import Bundle, Evaluation, Predictions, SplitName
 from sightline.system.backends import without_retracing_notes
 from sightline.system.files import staged_folder, write_arrays, write_atomically, write_json
 from sightline.system.progress import Stopwatch, reporter
+from sightline.tasks.table import has_several_labels
 from sightline.training.packaging.contract import (
     largest_probability_difference,
     logits_layer,
@@ -43,6 +44,7 @@ from sightline.training.packaging.contract import (
     save_network,
     scale_classes,
 )
+from sightline.training.packaging.label_calibration import LabelCalibration, calibrate_labels, write_label_promises
 from sightline.training.packaging.novelty_files import with_novelty, write_neighbour_files, write_novelty_file
 from sightline.training.packaging.novelty_fit import FittedNovelty, fit_novelty
 from sightline.training.packaging.novelty_graph import seeing
@@ -83,7 +85,9 @@ def bundled(
     `ensemble` is what metrics.json says of one and its members; their figures are added to it.
     """
     with without_retracing_notes(), staged_folder(folder / "bundle") as staged:
-        session, predictions, outputs, scaling, novelty = _exported(network, data, staged, stopwatch=stopwatch)
+        export = _exported_labels if has_several_labels(data.dataset.task) else _exported
+        exported = export(network, data, staged, stopwatch=stopwatch)
+        predictions, outputs = exported.predictions, exported.outputs
         evaluations = {name: score(rows) for name, rows in predictions.items() if len(rows)}
         if ensemble is not None:
             members = _judged_members(ensemble["members"], predictions, outputs)
@@ -92,22 +96,20 @@ def bundled(
             "ensemble": ensemble,
             "teacher": None if data.distillation is None else dict(data.distillation.teacher),
         }
-        sections = _write_promises(staged, data, predictions, made_of)
-        sections += write_novelty_file(staged, data, novelty, outputs["calibration"], made_of)
-        sections += write_neighbour_files(staged, data, novelty)
+        sections = _write_parts(staged, data, exported, made_of)
         makers, judged = _keep_promises(staged, data, predictions["test"], outputs["test"], made_of)
         evaluations |= {} if judged is None else {"test": judged}
         _write_predictions(folder / "predictions.npz", data, predictions, outputs)
         stopwatch.lap("evaluate")
-        difference = _compare(staged, session, data, predictions["test"])
-        calibration = calibration_of(predictions["calibration"], scaling)
+        difference = _compare(staged, exported.session, data, predictions["test"])
+        calibration = calibration_of(predictions["calibration"], exported.scaling)
         told = plain_calibration(calibration) | {"thresholds": thresholds_of(makers)}
         write_description(staged, spec=data.spec, class_names=data.dataset.class_names, calibration=told)
         test = evaluations.get("test")
         write_json(staged / "metrics.json", _metrics(data, origin, test, difference, made_of))
         num_bytes = None if data.identity is None else write_identity(staged, data.identity)
         text = card(data.dataset, data.spec, origin, evaluation=test, ensemble=ensemble, identity_bytes=num_bytes)
-        text += calibration_section(calibration) + _write_parity(staged, session, data) + sections
+        text += calibration_section(calibration) + _write_parity(staged, exported.session, data) + sections
         text += promises_section(test) + _write_reference(staged, data, outputs["calibration"])
         write_atomically(staged / "card.md", text)
         write_manifest(staged, task=data.dataset.task)
@@ -119,9 +121,19 @@ def bundled(
 GraphOutputs = dict[SplitName, dict[str, NDArray[np.float32]]]
 
 
-def _exported(
-    network: keras.Model, data: Prepared, staged: Path, *, stopwatch: Stopwatch
-) -> tuple[Session, dict[SplitName, Predictions], GraphOutputs, ScalingChoice, FittedNovelty | None]:
+@dataclass(frozen=True, eq=False)
+class _Exported:
+    """A network in both formats, what it says, and what was fitted to that; of labels or of novelty, as it has them."""
+
+    session: Session
+    predictions: dict[SplitName, Predictions]
+    outputs: GraphOutputs
+    scaling: ScalingChoice
+    novelty: FittedNovelty | None = None
+    of_labels: LabelCalibration | None = None
+
+
+def _exported(network: keras.Model, data: Prepared, staged: Path, *, stopwatch: Stopwatch) -> _Exported:
     """The network in both formats and what it says, after classes got factors and shifts where validation likes them.
 
     They are in the network that is saved, so that whatever asks it later, in whatever format, asks one and the same.
@@ -137,7 +149,30 @@ def _exported(
         # What it sees stays what it was.
         session = with_novelty(save_network(network, staged), data, novelty, width=width)
         predictions, outputs = _predict(session, data)
-    return session, predictions, outputs, scaling, novelty
+    return _Exported(session, predictions, outputs, scaling, novelty=novelty)
+
+
+def _exported_labels(network: keras.Model, data: Prepared, staged: Path, *, stopwatch: Stopwatch) -> _Exported:
+    """The same where an image may have several labels, each of which has a threshold, a factor and a shift."""
+    session = save_network(network, staged)
+    stopwatch.lap("export")
+    predictions, outputs = _predict(session, data)
+    found = calibrate_labels(network, predictions["validation"], predictions["calibration"])
+    if found.scaling.is_chosen:
+        session = save_network(network, staged)
+        predictions, outputs = _predict(session, data)
+    told = {name: dataclasses.replace(rows, task=found.task) for name, rows in predictions.items()}
+    return _Exported(session, told, outputs, found.scaling, of_labels=found)
+
+
+def _write_parts(staged: Path, data: Prepared, exported: _Exported, made_of: Mapping[str, Any]) -> str:
+    """Keep what promises are made by, where there are rows for it; what the card says of it."""
+    if exported.of_labels is not None:
+        calibration, seed = exported.predictions["calibration"], data.recipe.seed
+        return write_label_promises(staged, exported.of_labels, calibration, seed=seed, made_of=made_of)
+    sections = _write_promises(staged, data, exported.predictions, made_of)
+    sections += write_novelty_file(staged, data, exported.novelty, exported.outputs["calibration"], made_of)
+    return sections + write_neighbour_files(staged, data, exported.novelty)
 
 
 def _predict(session: Session, data: Prepared) -> tuple[dict[SplitName, Predictions], GraphOutputs]:
@@ -293,6 +328,8 @@ def _write_promises(
 
 def _write_reference(staged: Path, data: Prepared, outputs: Mapping[str, NDArray[np.float32]]) -> str:
     """Keep what other images are compared with, where there are calibration rows; what the card says of it."""
+    if has_several_labels(data.dataset.task):
+        return ""
     rows, groups = data.splits.calibration, data.splits.groups
     found = refer(
         outputs,
@@ -315,6 +352,8 @@ def _metrics(
         "columns": origin.columns,
         "fingerprint": data.dataset.fingerprint,
     }
+    if has_several_labels(data.dataset.task):
+        source["task"] = data.dataset.task.name
     if data.recipe.data.keep_classes:
         source["kept"] = data.recipe.model.weights
     return {

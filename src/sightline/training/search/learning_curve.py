@@ -26,6 +26,7 @@ from sightline.system.files import write_atomically
 from sightline.system.paths import check_output, places_of
 from sightline.system.progress import Mode, reporter, reporting
 from sightline.system.text import counted, listed, printable
+from sightline.tasks.table import refuse_several_labels
 
 NUM_FOLDS, NUM_ROUNDS = 5, 2
 FEWEST_GROUPS: Final = 5
@@ -153,6 +154,8 @@ def learning_curve(
     check_output("out", path, keep=places_of(source), overwrite=overwrite)
     with reporting(mode):
         dataset = load(source)
+        why = "its small network names one class of each image."
+        refuse_several_labels(dataset.task, "learning_curve", why)
         pixels = read_pixels(dataset, LOOKED_AT)
         copies = np.zeros((0, 2), np.int64)
         if pixels.signatures is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline.configuration.consistency import KEY_CONDITIONS, learns_from_features, networks_of
-from sightline.configuration.names import AUGMENTATION_PARTS
+from sightline.configuration.names import AUGMENTATION_PARTS, BINARY_LOSSES, FOCAL_LOSSES
 from sightline.configuration.networks import MODELS, OWN
 from sightline.configuration.recipes import override, read_assignments, recipe
 from sightline.configuration.schema import AugmentationRecipe, Recipe, strengths_of
@@ -22,6 +22,7 @@ from sightline.errors import InvalidValue
 from sightline.records import Dataset, Store
 from sightline.system.progress import reporter
 from sightline.system.text import printable
+from sightline.tasks.table import TASKS, has_several_labels
 from sightline.training.setup.mirrors import Axis, named_mirrors
 
 # Files of at least this many pixels (the median longer side) are looked at by a pretrained network as it was trained.
@@ -32,10 +33,19 @@ DEFAULT_RULE = (
     f"transfer for files in colour or of {PHOTOGRAPH_SIDE} pixels a side or more, photos for small grey ones, else fast"
 )
 # The keys that say how a source is opened.
-OPENING = ("data.label_from", "data.columns")
+OPENING = ("data.label_from", "data.columns", "data.task")
 # Beyond it a 6 may be read as a 9, an N as a Z.
 SAFE_ROTATION = 45.0
 LETTER_OR_DIGIT = re.compile(r"[A-Za-z0-9]")
+# What these ask for goes by the one class of each image, and has no meaning yet where there are several.
+_FOR_ONE_CLASS: dict[str, Any] = {
+    "training.class_weights": "none",
+    "training.sampling": "natural",
+    "ensemble.kind": "none",
+    "ensemble.test_views": "none",
+    "data.labels_file": None,
+    "data.keep_classes": False,
+}
 # Where Linux lists what its processors can do, and where it shows a GPU, on which TensorFlow would compute.
 _PROCESSORS, _NVIDIA = Path("/proc/cpuinfo"), Path("/dev/nvidiactl")
 
@@ -123,6 +133,7 @@ def settle(
     if backend is not None:
         settled = take_steps(settled, _precision(settled.recipe, backend))
     if dataset is not None:
+        settled = take_steps(settled, _labels(settled.recipe, dataset))
         settled = take_steps(settled, _network(settled.recipe))
         settled = take_steps(settled, _input(settled.recipe, dataset))
         settled = take_steps(settled, _by_input(settled.recipe, dataset))
@@ -168,6 +179,31 @@ def _precision(recipe: Recipe, backend: str) -> Iterator[Step]:
         yield "training.precision", "mixed_bfloat16", "tensorflow on a processor that multiplies in it"
     else:
         yield "training.precision", "float32", f"{backend} on this machine"
+
+
+def _labels(recipe: Recipe, dataset: Dataset) -> Iterator[Step]:
+    """A loss that fits the labels, and nothing that only goes with one class an image."""
+    loss, task = recipe.loss.name, dataset.task.name
+    if not has_several_labels(dataset.task):
+        if has_several_labels(TASKS[recipe.data.task]):
+            raise InvalidValue(
+                f"data.task={recipe.data.task}, and '{dataset.name}' was opened with one class an image. Open it with "
+                "load(..., task='multi-label'), or leave data.task out."
+            )
+        if loss in BINARY_LOSSES:
+            raise InvalidValue(
+                f"loss.name={loss} is for images that may have several labels, and those of '{dataset.name}' have one "
+                "class each. Set data.task=multi-label, or another loss."
+            )
+        return
+    why = "an image may have several labels"
+    for key, usual in _FOR_ONE_CLASS.items():
+        if (value := recipe.value(key)) != usual:
+            raise InvalidValue(f"{key}={as_typed(value)} is for one class an image, and here {why}. Leave it out.")
+    yield "data.task", task, why
+    if loss not in BINARY_LOSSES:
+        yield "loss.name", "binary_focal_crossentropy" if loss in FOCAL_LOSSES else "binary_crossentropy", why
+        yield "loss.label_smoothing", 0.0, f"{why}, of which it would blur the rare ones"
 
 
 def _network(recipe: Recipe) -> Iterator[Step]:

@@ -246,7 +246,7 @@ def _train_rows(features: StoredRows, data: Prepared, times: int) -> Rows:
     repeated = None if weights is None else np.tile(weights, times)
     groups = data.splits.groups if data.splits.groups is not None else data.dataset.groups
     own = None if groups is None else _named_groups(groups[data.splits.train])
-    return Rows(features[:], np.tile(train.labels, times), repeated, num_views=times, groups=own)
+    return Rows(features[:], np.concatenate([train.labels] * times), repeated, num_views=times, groups=own)
 
 
 def _named_groups(groups: NDArray[np.str_]) -> NDArray[np.str_]:
@@ -305,7 +305,7 @@ def _learner(
     repeated = None if train.weights is None else np.tile(train.weights, times)
     return (
         upper,
-        LabelledImages(features.of_train(MIDDLE), np.tile(train.labels, times), repeated, task=train.task),
+        LabelledImages(features.of_train(MIDDLE), np.concatenate([train.labels] * times), repeated, task=train.task),
         None,
     )
 
@@ -336,7 +336,8 @@ def _figures(
 ) -> dict[str, float]:
     logits, labels = head.logits(np.asarray(features.whole[FEATURES][rows])), data.dataset.labels[rows]
     task = data.dataset.task
-    accuracy = float(task.is_right(logits, labels).mean())
+    # Of several labels each counts, as Keras counts them in the epochs that follow.
+    accuracy = float((task.decided(logits) == labels).mean())
     return {f"{prefix}loss": float(task.surprises(logits, labels).mean()), f"{prefix}accuracy": accuracy}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from sightline.metrics.labels.folds import grouped_folds
 from sightline.system.progress import reporting
 from sightline.training.loop.batches import LabelledImages
 from sightline.training.loop.fit import fit
@@ -13,7 +12,7 @@ from sightline.training.loop.network import freeze_statistics
 from sightline.training.loop.recording import FitOutputs
 from sightline.training.setup.preparation import Prepared
 from sightline.training.transfer.activations import FEATURES, MIDDLE, FeatureTables
-from sightline.training.transfer.head import Rows, fit_head
+from sightline.training.transfer.head import Rows, fit_head, folds_of, is_taught
 from sightline.training.transfer.judging import calibrated_surprises
 from sightline.training.transfer.stages import Comparison
 
@@ -34,11 +33,11 @@ def compare_on_halves(network: keras.Model, features: FeatureTables, data: Prepa
     """
     freeze_statistics(network)
     images = train.labels[: train.num_images]
-    folds = grouped_folds(images, train.groups, num_classes=data.dataset.num_classes, num_folds=2)
+    folds = folds_of(images, train.groups, num_classes=data.dataset.num_classes, num_folds=2)
     kept, before, after = network.get_weights(), [], []
     for half in (0, 1):
         answered, learned = np.flatnonzero(folds == half), folds != half
-        if len(np.unique(images[learned])) < data.dataset.num_classes:
+        if not is_taught(images[learned], data.dataset.num_classes):
             continue
         part = train.take(learned)
         head = fit_head(part, None, num_classes=data.dataset.num_classes)

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from sightline.metrics.labels.discriminants import Discriminant
 from sightline.metrics.labels.folds import grouped_folds
 from sightline.metrics.significance import chance_of_gain
+from sightline.tasks.table import task_of
 from sightline.training.transfer.judging import (
     LEVEL,
     best_temperature,
     calibrated_cross_entropy,
     calibrated_surprises,
 )
+from sightline.training.transfer.sigmoid import SigmoidRegression
 from sightline.training.transfer.softmax import SoftmaxRegression
 
 # Shares of the scatter that are replaced by the same variance everywhere; from strong to weak.
@@ -28,6 +30,9 @@ SHRINKAGES = (0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05)
 SAFE_SHRINKAGE = 0.7
 # Strengths of the squared penalty of a softmax regression that validation chooses among, from strong to weak.
 PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
+# The same of logistic regressions, one a label: each has fewer images that have it.
+PENALTIES_OF_LABELS = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
+SAFE_PENALTY = 0.03
 NUM_FOLDS = 5
 # With fewer images a class the discriminant was the better head on all that was looked at (decision 65).
 FEWEST_OF_SOFTMAX, FEWEST_TO_CHOOSE = 200, 100
@@ -41,14 +46,14 @@ class Rows:
 
     Attributes:
         features: (num_rows, num_features) of any float type; view after view where there are several of each image.
-        labels: (num_rows,) int64.
+        labels: (num_rows,) int64; where an image may have several, (num_rows, num_classes) of 0 and 1.
         weights: (num_rows,) float32 what each counts, or None.
         num_views: how many of the rows are views of one and the same image.
         groups: (num_images,) names of what must not be parted, or None.
     """
 
     features: NDArray[Any]
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     weights: NDArray[np.float32] | None = None
     num_views: int = 1
     groups: NDArray[np.str_] | None = None
@@ -120,6 +125,8 @@ def fit_head(train: Rows, validation: Rows | None, *, num_classes: int) -> Head:
     of both are looked at, too, and taken only if they are better beyond chance. All are linear: their temperature and
     the scale of the features are folded into one dense layer.
 
+    Where an image may have several labels, the head is logistic regression of each.
+
     Args:
         train: what is learned from; every class needs a row.
         validation: what chooses the penalty of softmax regression, or None.
@@ -128,6 +135,8 @@ def fit_head(train: Rows, validation: Rows | None, *, num_classes: int) -> Head:
     fitting = _Fitting(train, num_classes)
     is_large = validation is not None and len(validation) >= ENOUGH_TO_JUDGE
     judges = _Judges(train, validation if is_large else None, num_classes)
+    if train.labels.ndim == 2:
+        return _fit_several(fitting, judges)
     if not judges.can_judge:
         layer = fitting.discriminant(SAFE_SHRINKAGE)
         how = f"discriminant of shrinkage {SAFE_SHRINKAGE:g}, the safe one: there are too few images to choose by"
@@ -143,6 +152,26 @@ def fit_head(train: Rows, validation: Rows | None, *, num_classes: int) -> Head:
         judged=calibrated_cross_entropy(chosen.answers, judges.labels),
         num_judged=len(judges.labels),
         num_wrong=int((chosen.answers.argmax(axis=1) != judges.labels).sum()),
+        is_safe=False,
+    )
+
+
+def _fit_several(fitting: _Fitting, judges: _Judges) -> Head:
+    """Logistic regression of each label, of the penalty that the judging rows like best, at its best temperature."""
+    if not judges.can_judge:
+        layer = fitting.regression(SAFE_PENALTY)
+        how = f"logistic regressions of penalty {SAFE_PENALTY:g}, the safe one: there are too few images to choose by"
+        return Head(layer.kernel, layer.bias, how)
+    answers = judges.answers(fitting, lambda part: [part.regression(penalty) for penalty in PENALTIES_OF_LABELS])
+    best = int(np.argmin([calibrated_cross_entropy(logits, judges.labels) for logits in answers]))
+    layer = fitting.regression(PENALTIES_OF_LABELS[best]).at(best_temperature(answers[best], judges.labels))
+    return Head(
+        layer.kernel,
+        layer.bias,
+        f"logistic regressions of penalty {PENALTIES_OF_LABELS[best]:g}, chosen on {judges.by}",
+        judged=calibrated_cross_entropy(answers[best], judges.labels),
+        num_judged=len(judges.labels),
+        num_wrong=int((~task_of(judges.labels).is_right(answers[best], judges.labels)).sum()),
         is_safe=False,
     )
 
@@ -170,7 +199,7 @@ def _softmax(fitting: _Fitting, validation: Rows, judges: _Judges) -> _Candidate
     """Softmax regression of the penalty that validation rows like best, at its best temperature."""
     course: list[tuple[float, float, Layer]] = []
     for penalty in PENALTIES:
-        layer = fitting.softmax(penalty)
+        layer = fitting.regression(penalty)
         judged = calibrated_cross_entropy(layer.logits(validation.features), validation.labels)
         course.append((judged, penalty, layer))
         # The course over penalties has one valley: past it by two, the rest is not worth its time.
@@ -178,7 +207,7 @@ def _softmax(fitting: _Fitting, validation: Rows, judges: _Judges) -> _Candidate
             break
     _, penalty, layer = min(course, key=lambda one: one[0])
     if judges.validation is None:
-        answers = judges.answers(fitting, lambda part: [part.softmax(penalty)])[0]
+        answers = judges.answers(fitting, lambda part: [part.regression(penalty)])[0]
     else:
         answers = layer.logits(validation.features)
     temperature = best_temperature(answers, judges.labels)
@@ -213,7 +242,12 @@ class _Fitting:
         scaled = (rows.features.astype(np.float32) - self.mean) / self.deviation
         weights = np.ones(len(rows), np.float32) if rows.weights is None else rows.weights
         self.parts = (scaled, rows.labels, weights, num_classes)
-        self.shares = np.bincount(rows.labels, weights, minlength=num_classes) / weights.sum()
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """(num_classes,) how frequent each class is."""
+        _, labels, weights, num_classes = self.parts
+        return np.asarray(np.bincount(labels, weights, minlength=num_classes) / weights.sum())
 
     @functools.cached_property
     def _discriminant(self) -> Discriminant:
@@ -221,21 +255,36 @@ class _Fitting:
         return Discriminant(scaled, labels, num_classes=num_classes, weights=weights)
 
     @functools.cached_property
-    def _softmax(self) -> SoftmaxRegression:
-        return SoftmaxRegression(*self.parts)
+    def _regression(self) -> SoftmaxRegression | SigmoidRegression:
+        return (SigmoidRegression if self.parts[1].ndim == 2 else SoftmaxRegression)(*self.parts)
 
     def discriminant(self, shrinkage: float) -> Layer:
         """As it comes: all classes taken to be as frequent, and far too sure of itself."""
         return self._folded(*self._discriminant.fit(shrinkage))
 
-    def softmax(self, penalty: float) -> Layer:
+    def regression(self, penalty: float) -> Layer:
         """From where the last one ended."""
-        return self._folded(*self._softmax.fit(penalty))
+        return self._folded(*self._regression.fit(penalty))
 
     def _folded(self, kernel: NDArray[Any], bias: NDArray[Any]) -> Layer:
         # (x - mean) / deviation @ kernel + bias as one product with x: the head needs no layer that standardises.
         folded = np.asarray(kernel / self.deviation[:, None], np.float32)
         return Layer(folded, np.asarray(bias - self.mean @ folded, np.float32))
+
+
+def folds_of(
+    labels: NDArray[Any], groups: NDArray[np.str_] | None, *, num_classes: int, num_folds: int
+) -> NDArray[np.int64]:
+    """(num_images,) the fold of each; of several labels, the rarest has its share of each."""
+    if labels.ndim == 1:
+        return grouped_folds(labels, groups, num_classes=num_classes, num_folds=num_folds)
+    strata = task_of(labels).strata(labels)
+    return grouped_folds(strata, groups, num_classes=num_classes + 1, num_folds=num_folds)
+
+
+def is_taught(labels: NDArray[Any], num_classes: int) -> bool:
+    """Whether every class has an image."""
+    return bool((task_of(labels).counts(labels, num_classes=num_classes) > 0).all())
 
 
 class _Judges:
@@ -247,7 +296,7 @@ class _Judges:
         images = train.labels[: train.num_images]
         self.labels = images if validation is None else validation.labels
         self.by = f"{NUM_FOLDS} folds of train images" if validation is None else "validation"
-        self.folds = grouped_folds(images, train.groups, num_classes=num_classes, num_folds=NUM_FOLDS)
+        self.folds = folds_of(images, train.groups, num_folds=NUM_FOLDS, num_classes=num_classes)
 
     @property
     def can_judge(self) -> bool:
@@ -255,6 +304,8 @@ class _Judges:
         if self.validation is not None:
             return True
         images = self.train.labels[: self.train.num_images]
+        if images.ndim == 2:
+            return all(is_taught(images[self.folds != fold], self.num_classes) for fold in range(NUM_FOLDS))
         return all(len(np.unique(self.folds[images == label])) > 1 for label in range(self.num_classes))
 
     def answers(self, whole: _Fitting, layers: Callable[[_Fitting], list[Layer]]) -> list[NDArray[np.float32]]:

@@ -136,7 +136,8 @@ def test_several_categories_of_an_image_are_refused_by_name_and_two_entries_of_a
     folder = pictures(["a.jpg", "b.jpg", "c.jpg"])
     path = write(folder / "pets.json", document({"b.jpg": [2, 1], "a.jpg": [1, 2, 1], "c.jpg": [1]}))
     with pytest.raises(
-        InvalidSource, match=r"a\.jpg has several labels: cat, dog \(image 1\); so have 1 other\. One image"
+        InvalidSource,
+        match=r"a\.jpg has several labels: cat, dog \(image 1\); so have 1 other\. If an image",
     ):
         sightline.load(path)
     content = document({"a.jpg": [1], "./a.jpg": [2], "b.jpg": [1], "c.jpg": [2]})
@@ -206,3 +207,11 @@ def test_json_of_other_programs_is_no_source(tmp_path):
         (tmp_path / "other.json").write_text(text)
         with pytest.raises(InvalidSource, match="cannot be opened as a source"):
             sightline.load(tmp_path / "other.json")
+
+
+def test_several_categories_of_an_image_are_its_labels_where_that_is_asked_for(pictures):
+    folder = pictures(["a.jpg", "b.jpg", "c.jpg"])
+    path = write(folder / "pets.json", document({"b.jpg": [2, 1], "a.jpg": [1, 1], "c.jpg": []}))
+    found = sightline.load(path, task="multi-label")
+    assert dict(zip(found.row_ids.tolist(), found.named(), strict=True)) == {"a.jpg": "cat", "b.jpg": "cat; dog"}
+    assert found.left_out[0][0] == "c.jpg"

@@ -140,7 +140,7 @@ def test_the_minimal_json_says_the_same(pictures, told):
     assert told(sightline.load(path)) == {CAT: ("Cat", ""), DOG: ("Dog", "")}
     several = [*minimal(), {**minimal()[0], "choice": {"choices": ["Cat", "Cow"]}}]
     with pytest.raises(
-        InvalidSource, match=rf"1/{CAT} has several labels: Cat, Cow \(task 1\)\. One image has one label"
+        InvalidSource, match=rf"1/{CAT} has several labels: Cat, Cow \(task 1\)\. If an image may have several"
     ):
         sightline.load(write(folder, several, "result.json"))
 

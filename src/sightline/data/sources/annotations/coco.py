@@ -31,7 +31,9 @@ def fits_coco(path: Path) -> bool:
     return path.name.lower().endswith(".json") and _is_coco(path)
 
 
-def read_coco(path: Path, *, name: str | None = None, class_names: Sequence[str] | None = None) -> Dataset:
+def read_coco(
+    path: Path, *, name: str | None = None, class_names: Sequence[str] | None = None, several: bool = False
+) -> Dataset:
     """Open an export in COCO's format.
 
     Args:
@@ -39,6 +41,7 @@ def read_coco(path: Path, *, name: str | None = None, class_names: Sequence[str]
             `annotations/instances_train.json` and others beside.
         name: short name; that of the file or folder if None.
         class_names: their order; sorted by name if None.
+        several: whether an image may have several labels.
     """
     typed = printable(str(path))
     in_folder = is_folder(path)
@@ -55,7 +58,7 @@ def read_coco(path: Path, *, name: str | None = None, class_names: Sequence[str]
         remarks += reader.remarks
     called = printable(folder.name if in_folder else path.stem) or "coco"
     export = Export(typed, folder, entries, "image", called, tuple(remarks), left_out)
-    return dataset_of(export, name=name, class_names=class_names)
+    return dataset_of(export, name=name, class_names=class_names, several=several)
 
 
 def _files(folder: Path) -> list[str]:

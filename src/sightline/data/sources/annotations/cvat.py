@@ -37,7 +37,9 @@ def fits_cvat(path: Path) -> bool:
     return ending.endswith(".txt") and path.name != SYNSETS and path in _lists(path.parent)
 
 
-def read_cvat(path: Path, *, name: str | None = None, class_names: Sequence[str] | None = None) -> Dataset:
+def read_cvat(
+    path: Path, *, name: str | None = None, class_names: Sequence[str] | None = None, several: bool = False
+) -> Dataset:
     """Open an export of CVAT.
 
     Args:
@@ -45,6 +47,7 @@ def read_cvat(path: Path, *, name: str | None = None, class_names: Sequence[str]
             of images for each subset, or one such list.
         name: short name; that of the file or folder if None.
         class_names: their order; sorted by name if None.
+        several: whether an image may have several labels.
     """
     typed = printable(str(path))
     folder, in_folder = folder_of(path), is_folder(path)
@@ -52,14 +55,16 @@ def read_cvat(path: Path, *, name: str | None = None, class_names: Sequence[str]
     if lists := _lists(path) if in_folder else [path] if path.name.lower().endswith(".txt") else []:
         classes = _synsets(folder / SYNSETS, f"{printable(str(folder / SYNSETS))}")
         entries = [entry for file in lists for entry in _of_list(file, classes, in_folder=in_folder)]
-        return dataset_of(Export(typed, folder, entries, "line", called), name=name, class_names=class_names)
+        return dataset_of(
+            Export(typed, folder, entries, "line", called), name=name, class_names=class_names, several=several
+        )
     files = marked(path, CVAT) if in_folder else (path.name,)
     export = Export(typed, folder, [], "image", called)
     for file in files:
         inside = file.rpartition("/")[0]
         found = _of_xml(folder / file, f"{typed}/{printable(file)}" if in_folder else typed, inside)
         export = Export(typed, folder, [*export.entries, *found], "image", called)
-    return dataset_of(export, name=name, class_names=class_names)
+    return dataset_of(export, name=name, class_names=class_names, several=several)
 
 
 def _of_xml(path: Path, typed: str, inside: str) -> list[Annotation]:

@@ -17,7 +17,8 @@ from sightline.data.sources.levels import BY_LAST, split_of
 from sightline.data.sources.local.cells import read_cells
 from sightline.data.sources.local.finding import why_outside
 from sightline.data.sources.local.folders import read_folder
-from sightline.data.sources.local.tables import COLUMNS, Columns, Line, files_of, lines_of
+from sightline.data.sources.local.lines import Form, Line
+from sightline.data.sources.local.tables import COLUMNS, Columns, files_of, lines_of
 from sightline.errors import InvalidSource
 from sightline.records import Dataset
 from sightline.system.text import listed, printable
@@ -36,6 +37,7 @@ def read_imagefolder(
     columns: Columns | None = None,
     name: str | None = None,
     class_names: Sequence[str] | None = None,
+    several: bool = False,
 ) -> Dataset:
     """Open a folder of images with tables of metadata.
 
@@ -45,6 +47,7 @@ def read_imagefolder(
         columns: what the columns are called where it is not file_name and label.
         name: short name; that of the folder if None.
         class_names: their order; sorted by name if None.
+        several: whether an image may have several labels.
     """
     typed, folder = printable(str(path)), folder_of(path)
     files = marked(path, METADATA)
@@ -54,18 +57,19 @@ def read_imagefolder(
     wanted: dict[str, str | Sequence[str]] = {"path": _PATH, **(columns or {})}
     headers = [header.strip() for cells in tables.values() for header in cells.headers]
     if "label" not in wanted and not {header.lower() for header in headers} & set(COLUMNS["label"]):
-        return _by_folders(path, headers, name=name, class_names=class_names)
+        return _by_folders(path, headers, name=name, class_names=class_names, several=several)
     left_out: list[tuple[str, str]] = []
     lines: list[Line] = []
     said: dict[str, None] = {}
     has_weights = False
+    form: Form = "parted" if several else "class"
     for file, cells in tables.items():
-        read, remarks, weighed = lines_of(f"{typed}/{printable(file)}", cells, wanted, left_out)
+        read, remarks, weighed = lines_of(f"{typed}/{printable(file)}", cells, wanted, left_out, form=form)
         lines += _inside(file.rpartition("/")[0], read, left_out)
         said |= dict.fromkeys(remarks)
         has_weights |= weighed
     lines.sort(key=lambda line: (line.path, line.label, line.name))
-    labelled = files_of(typed, folder, lines, left_out, has_weights=has_weights)
+    labelled = files_of(typed, folder, lines, left_out, has_weights=has_weights, form=form)
     holders = {line.path.rpartition("/")[0] for line in lines} - {file.rpartition("/")[0] for file in files}
     if len({holder for holder in holders if not split_of(holder)}) > 1:
         said[f"the classes are those of {listed(files)}; with {BY_LAST} they are those of the folders"] = None
@@ -85,9 +89,11 @@ def _inside(folder: str, lines: Sequence[Line], left_out: list[tuple[str, str]])
         yield replace(line, path=path, name=where, split=line.split or split_by_folder(path))
 
 
-def _by_folders(path: Path, headers: Sequence[str], *, name: str | None, class_names: Sequence[str] | None) -> Dataset:
+def _by_folders(
+    path: Path, headers: Sequence[str], *, name: str | None, class_names: Sequence[str] | None, several: bool
+) -> Dataset:
     try:
-        return read_folder(path, name=name, class_names=class_names)
+        return read_folder(path, name=name, class_names=class_names, several=several)
     except InvalidSource as error:
         found = listed(sorted({header for header in headers if header.lower() != _PATH}), most=8)
         raise InvalidSource(

@@ -56,6 +56,7 @@ def read_label_studio(
     columns: Columns | None = None,
     name: str | None = None,
     class_names: Sequence[str] | None = None,
+    several: bool = False,
 ) -> Dataset:
     """Open an export of Label Studio.
 
@@ -65,6 +66,7 @@ def read_label_studio(
             where there are several.
         name: short name; that of the file if None.
         class_names: their order; sorted by name if None.
+        several: whether an image may have several labels.
     """
     typed = printable(str(path))
     tasks = _tasks(path, typed)
@@ -75,7 +77,7 @@ def read_label_studio(
     image = _chosen(typed, _images(tasks), columns, what="path")
     entries = [entry for task in tasks for entry in _entries(task, image, label)]
     export = Export(typed, folder_of(path), entries, "task", printable(path.stem) or "tasks")
-    return dataset_of(export, name=name, class_names=class_names)
+    return dataset_of(export, name=name, class_names=class_names, several=several)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from urllib.parse import unquote
 from sightline.data.sources.annotations.marks import is_folder
 from sightline.data.sources.assembly import LabelledFiles, to_dataset
 from sightline.data.sources.local.finding import Finder, why_outside
-from sightline.data.sources.local.tables import Line, files_of
+from sightline.data.sources.local.lines import Form, Line
+from sightline.data.sources.local.tables import files_of
 from sightline.errors import InvalidSource
 from sightline.records import Dataset
 from sightline.system.paths import absolute_path
@@ -33,6 +34,7 @@ class Annotation:
         split: "train", "validation", "test" or "".
         group: what it belongs to; "" for itself.
         near: folders in which its path may begin as well.
+        shows_none: whether it says that the image shows none of the labels, where it has none.
     """
 
     paths: tuple[str, ...]
@@ -41,6 +43,7 @@ class Annotation:
     split: str = ""
     group: str = ""
     near: tuple[str, ...] = ("images",)
+    shows_none: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,17 +69,23 @@ class Export:
     left_out: list[tuple[str, str]] = field(default_factory=list)
 
 
-def dataset_of(export: Export, *, name: str | None = None, class_names: Sequence[str] | None = None) -> Dataset:
-    """The images of an export as a Dataset, the same in whatever order it names them."""
+def dataset_of(
+    export: Export, *, name: str | None = None, class_names: Sequence[str] | None = None, several: bool = False
+) -> Dataset:
+    """The images of an export as a Dataset, the same in whatever order it names them; with all labels of each image.
+
+    With `several` unset each image has one label.
+    """
     if not export.entries:
         raise InvalidSource(f"{export.typed}: names no image. Export it again, with what was labelled.")
     left_out = list(export.left_out)
-    lines = list(_lines(export, _told(export, left_out), left_out))
+    lines = list(_lines(export, _told(export, left_out, several=several), left_out))
     lines.sort(key=lambda line: (line.path, line.label, line.split, line.name))
     if not lines:
         what, reason = min(left_out)
         raise InvalidSource(f"{export.typed}: none of its {export.entry}s can be used; the first: {what} {reason}.")
-    labelled = files_of(export.typed, export.folder, lines, left_out, entry=export.entry)
+    form: Form = "parted" if several else "class"
+    labelled = files_of(export.typed, export.folder, lines, left_out, entry=export.entry, form=form)
     return finished(export.typed, labelled, export.remarks, name=name or export.name, class_names=class_names)
 
 
@@ -114,27 +123,26 @@ def _shared(groups: Sequence[str]) -> list[str]:
     return ["" if counts[group] == 1 else group for group in groups]
 
 
-def _told(export: Export, left_out: list[tuple[str, str]]) -> list[tuple[Annotation, str]]:
-    """Entries with the one label that they have; those without any are left out.
-
-    Whoever takes several labels an image decides here: a reader hands all of them on.
-    """
-    told, several = [], []
+def _told(
+    export: Export, left_out: list[tuple[str, str]], *, several: bool
+) -> list[tuple[Annotation, tuple[str, ...]]]:
+    """Entries with the labels that they have; those of which it is not said what they show are left out."""
+    told, refused = [], []
     for entry in export.entries:
         labels = sorted({label.strip() for label in entry.labels} - {""})
-        if not labels:
+        if not labels and not (several and entry.shows_none):
             left_out.append((_called(entry), f"has no label ({entry.where})"))
-        elif len(labels) > 1:
-            several.append((entry, labels))
+        elif len(labels) > 1 and not several:
+            refused.append((entry, labels))
         else:
-            told.append((entry, labels[0]))
-    if several:
-        entry, labels = min(several, key=lambda pair: (pair[0].paths, pair[1]))
-        others = f"; so have {counted(len(several) - 1, 'other')}" if len(several) > 1 else ""
+            told.append((entry, tuple(labels)))
+    if refused:
+        entry, labels = min(refused, key=lambda pair: (pair[0].paths, pair[1]))
+        others = f"; so have {counted(len(refused) - 1, 'other')}" if len(refused) > 1 else ""
         raise InvalidSource(
             f"{export.typed}: {_called(entry)} has several labels: {listed(labels, most=5)} ({entry.where}){others}. "
-            "One image has one label here; several are not supported yet. Keep one of them, or give the combination a "
-            "name of its own."
+            "If an image may have several here, say so: --task multi-label, load(..., task='multi-label'). If it has "
+            "one, keep one of them, or give the combination a name of its own."
         )
     return told
 
@@ -143,22 +151,24 @@ def _called(entry: Annotation) -> str:
     return printable(entry.paths[0]) if entry.paths and entry.paths[0] else entry.where
 
 
-def _lines(export: Export, told: list[tuple[Annotation, str]], left_out: list[tuple[str, str]]) -> Iterator[Line]:
+def _lines(
+    export: Export, told: list[tuple[Annotation, tuple[str, ...]]], left_out: list[tuple[str, str]]
+) -> Iterator[Line]:
     finder = Finder(export.folder, export.typed)
     usable = []
-    for entry, label in told:
+    for entry, labels in told:
         if reason := _why_none(entry):
             left_out.append((_called(entry), f"{reason} ({entry.where})"))
         else:
-            usable.append((entry, label))
+            usable.append((entry, labels))
     places = _places([entry for entry, _ in usable], finder)
-    for (entry, label), found in zip(usable, places, strict=True):
+    for (entry, labels), found in zip(usable, places, strict=True):
         if len(found) > 1:
             reason = f"may be any of {listed(found)} ({entry.where})"
             left_out.append((_called(entry), reason))
         else:
             path = found[0] if found else entry.paths[0]
-            yield Line(entry.where, path, label, entry.split, entry.group, 1.0)
+            yield Line(entry.where, path, labels, entry.split, entry.group, 1.0)
 
 
 def _why_none(entry: Annotation) -> str:

@@ -29,13 +29,16 @@ def fits_roboflow(path: Path) -> bool:
     return bool(marked(path, CLASSES)) if is_folder(path) else path.name.lower() in CLASSES
 
 
-def read_roboflow(path: Path, *, name: str | None = None, class_names: Sequence[str] | None = None) -> Dataset:
+def read_roboflow(
+    path: Path, *, name: str | None = None, class_names: Sequence[str] | None = None, several: bool = False
+) -> Dataset:
     """Open an export of Roboflow with a column a class.
 
     Args:
         path: a folder with `_classes.csv` in `train`, `valid` and `test`, or in itself; or one such file.
         name: short name; that of the folder if None.
         class_names: their order; sorted by name if None.
+        several: whether an image may have several labels.
     """
     typed = printable(str(path))
     folder, in_folder = folder_of(path), is_folder(path)
@@ -44,7 +47,7 @@ def read_roboflow(path: Path, *, name: str | None = None, class_names: Sequence[
         split = split_by_folder(file) if in_folder else ""
         entries += _entries(folder, file, split, f"{typed}/{printable(file)}" if in_folder else typed)
     export = Export(typed, folder, entries, "line", printable(folder.name) or "roboflow")
-    return dataset_of(export, name=name, class_names=class_names)
+    return dataset_of(export, name=name, class_names=class_names, several=several)
 
 
 def _entries(folder: Path, file: str, split: str, typed: str) -> Iterator[Annotation]:
@@ -60,14 +63,15 @@ def _entries(folder: Path, file: str, split: str, typed: str) -> Iterator[Annota
         raise InvalidSource(f"{typed}: has several columns {printable(repeated)!r}; rename all but one.")
     inside = os.path.dirname(file)  # noqa: PTH120  # "" for none, not "."
     for line_name, (named, *marks) in zip(cells.line_names, cells.rows, strict=True):
-        labels = []
+        labels, is_marked = [], False
         for header, mark in zip(headers[1:], marks, strict=True):
             is_one = _TRUTHS.get(mark.lower())
             if is_one is None:
                 what = f"{printable(mark)!r} in the column {printable(header)!r}"
                 raise InvalidSource(f"{typed}: {line_name} has {what}; it must be 0 or 1.")
+            is_marked |= is_one
             if is_one and header.lower() not in _NO_CLASS:
                 labels.append(header)
         paths = (f"{inside}/{named}", named) if inside and named else (named,)
         where = f"{printable(inside)}/{line_name}" if inside else line_name
-        yield Annotation(paths, tuple(labels), where, split, version_group(named, split))
+        yield Annotation(paths, tuple(labels), where, split, version_group(named, split), shows_none=not is_marked)

@@ -19,6 +19,7 @@ import numpy as np
 
 from sightline.data.sources.assembly import LabelledFiles, to_dataset
 from sightline.data.sources.layout import arrange
+from sightline.data.sources.several import as_several
 from sightline.data.storage.archive_members import REPEATED, list_tar, list_zip
 from sightline.data.storage.listing import Listing
 from sightline.data.storage.stores import TarStore, ZipStore, status_of
@@ -48,7 +49,12 @@ _DAMAGED = (
 
 
 def read_archive(
-    path: Path, *, label_from: str = "first", name: str | None = None, class_names: Sequence[str] | None = None
+    path: Path,
+    *,
+    label_from: str = "first",
+    name: str | None = None,
+    class_names: Sequence[str] | None = None,
+    several: bool = False,
 ) -> Dataset:
     """Open a zip or tar of photographs; it is laid out as a folder is.
 
@@ -58,10 +64,11 @@ def read_archive(
         label_from: "first" or "last", as for folders.
         name: short name; that of the file if None.
         class_names: their order; sorted by name if None.
+        several: whether an image that lies in several folders has all of their classes.
     """
     typed = printable(str(path))
     listing, store, place, status = _listed(path)
-    found = arrange(listing, typed=typed, label_from=label_from)
+    found = arrange(listing, typed=typed, label_from=label_from, several=several)
     stamps = np.array(listing.stamps, dtype=np.int64)[found.rows]
     files = store(
         place=place.absolute(),
@@ -81,6 +88,8 @@ def read_archive(
         left_out=found.left_out,
         seal=seal,
     )
+    if several:
+        labelled = as_several(labelled)
     return to_dataset(labelled, typed=typed, name=name or _stem(path), class_names=class_names, remedy=found.remedy)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 import warnings
@@ -19,6 +20,7 @@ from sightline.records import SPLIT_NAMES, Dataset
 from sightline.system.stored import check_letters, read_header
 from sightline.system.text import printable
 from sightline.system.workers import free_bytes
+from sightline.tasks.multi_label import MULTI_LABEL
 
 ARRAY_KEYS = ("x_train", "y_train", "x_test", "y_test")
 
@@ -96,7 +98,13 @@ def missing_arrays(typed: str | Path, needed: Sequence[str], found: Iterable[str
 
 
 def from_arrays(
-    arrays: Mapping[str, Any], typed: str, name: str, class_names: Sequence[str] | None, *, unused: Sequence[str] = ()
+    arrays: Mapping[str, Any],
+    typed: str,
+    name: str,
+    class_names: Sequence[str] | None,
+    *,
+    unused: Sequence[str] = (),
+    several: bool = False,
 ) -> Dataset:
     """Check arrays in Keras' layout and make a Dataset of them.
 
@@ -107,15 +115,17 @@ def from_arrays(
         name: short name of the source.
         class_names: what the labels stand for, or None.
         unused: names of arrays that mean nothing here.
+        several: whether labels are rows of 0 and 1, a column a class.
     """
     needed = ARRAY_KEYS if "x_test" in arrays or "y_test" in arrays or typed != "arrays" else ARRAY_KEYS[:2]
     missing = [key for key in needed if key not in arrays]
     if missing:
         raise InvalidSource(missing_arrays(typed, needed, arrays))
-    pairs = {}
+    pairs: dict[str, tuple[NDArray[np.uint8], NDArray[Any]]] = {}
     for split, key in _pairs_in(arrays, typed).items():
         images = _check_images(arrays[f"x_{key}"], f"{typed}: x_{key}")
-        pairs[split] = images, _check_labels(arrays[f"y_{key}"], f"{typed}: y_{key}", len(images))
+        check = _check_flags if several else _check_labels
+        pairs[split] = images, check(arrays[f"y_{key}"], f"{typed}: y_{key}", len(images))
         if images.shape[1:] != pairs["train"][0].shape[1:]:
             raise InvalidSource(
                 f"{typed}: x_{key} has images of {images.shape[1:]}, x_train of {pairs['train'][0].shape[1:]}. "
@@ -123,14 +133,17 @@ def from_arrays(
             )
     given = class_names if class_names is not None else arrays.get("class_names")
     labels = {f"y_{key}": pairs[split][1] for split, key in _pairs_in(arrays, typed).items()}
+    others = [*unused, *(str(key) for key in arrays if key != "class_names" and not _split_of_key(str(key)))]
+    remarks = (f"the arrays {', '.join(map(printable, sorted(others)))} mean nothing here; they are not used",)
+    if several:
+        names = _names_of_columns(given, labels, typed)
+        return dataclasses.replace(assemble(name, pairs, names, remarks=remarks if others else ()), task=MULTI_LABEL)
     if given is None and (only := _only_label(labels)) is not None:
         # Judged by its number, as a bundle of all classes calls it.
         given = [str(only)]
         pairs = {split: (images, np.zeros_like(numbers)) for split, (images, numbers) in pairs.items()}
         labels = {key: np.zeros_like(numbers) for key, numbers in labels.items()}
     names = _check_class_names(given, labels, typed)
-    others = [*unused, *(str(key) for key in arrays if key != "class_names" and not _split_of_key(str(key)))]
-    remarks = (f"the arrays {', '.join(map(printable, sorted(others)))} mean nothing here; they are not used",)
     dataset = assemble(name, pairs, names, remarks=remarks if others else ())
     if len(trained := np.unique(labels["y_train"])) < 2:
         raise OneClassOnly(
@@ -211,6 +224,39 @@ def _check_labels(array: Any, what: str, num_images: int) -> NDArray[np.int64]:
     return labels.astype(np.int64)
 
 
+def _check_flags(array: Any, what: str, num_images: int) -> NDArray[np.uint8]:
+    labels = _as_array(array, what)
+    if labels.ndim != 2 or labels.dtype.kind not in "iufb" or not np.isin(labels, (0, 1)).all():
+        raise InvalidSource(
+            f"{what} must be 0 and 1 (num_images, num_classes), a column a label; got {labels.dtype} "
+            f"{np.shape(array)}. Images of one label each are single-label: leave data.task out."
+        )
+    if len(labels) != num_images:
+        raise InvalidSource(f"{what} has {len(labels):,} rows for {num_images:,} images; it must have one for each.")
+    return labels.astype(np.uint8)
+
+
+def _names_of_columns(given: Any, labels_of: Mapping[str, NDArray[Any]], typed: str) -> tuple[str, ...]:
+    """What the columns of labels are called: "0", "1", ... where nobody says."""
+    widths = {key: labels.shape[1] for key, labels in labels_of.items()}
+    width = widths["y_train"]
+    if len(set(widths.values())) > 1 or width < 2:
+        told = ", ".join(f"{key} {number}" for key, number in widths.items())
+        raise InvalidSource(f"{typed}: labels must have the same number of columns, at least 2; got {told}.")
+    if given is not None and np.ndim(given) != 1:
+        raise InvalidSource(f"{typed}: class_names must be a list of names; got {given!r}.")
+    names = tuple(map(str, range(width))) if given is None else checked_names(given, typed)
+    if len(names) != width or len(set(names)) != width:
+        raise InvalidSource(f"{typed}: class_names must name each of the {width} columns differently; got {names}.")
+    untaught = [name for name, has in zip(names, np.asarray(labels_of["y_train"].any(axis=0)), strict=True) if not has]
+    if untaught:
+        raise InvalidSource(
+            f"{typed}: no image of y_train has the label {untaught[0]!r}, so it cannot be learned. Leave the column "
+            "out, or add images."
+        )
+    return names
+
+
 def _label_advice(labels: NDArray[Any]) -> str:
     if labels.dtype.kind in "USO":
         return (
@@ -218,7 +264,10 @@ def _label_advice(labels: NDArray[Any]) -> str:
             "All splits need the same numbers."
         )
     if labels.ndim == 2:
-        return "One-hot labels become numbers with labels.argmax(axis=1)."
+        return (
+            "One-hot labels become numbers with labels.argmax(axis=1); where an image may have several, say so: "
+            "--set data.task=multi-label, load(..., task='multi-label')."
+        )
     if labels.ndim == 1 and labels.dtype.kind in "fb":
         return "If all are whole: labels.astype('int64')."
     return "Each image has one label."
@@ -259,7 +308,7 @@ def _numbered_names(present: NDArray[np.int64], typed: str) -> tuple[str, ...]:
 
 def assemble(
     name: str,
-    pairs: Mapping[str, tuple[NDArray[np.uint8], NDArray[np.int64]]],
+    pairs: Mapping[str, tuple[NDArray[np.uint8], NDArray[Any]]],
     class_names: tuple[str, ...],
     *,
     licence: str = "",
@@ -294,7 +343,7 @@ def assemble(
     )
 
 
-def _fingerprint(images: NDArray[np.uint8], labels: NDArray[np.int64], class_names: tuple[str, ...]) -> str:
+def _fingerprint(images: NDArray[np.uint8], labels: NDArray[Any], class_names: tuple[str, ...]) -> str:
     digest = hashlib.sha256(repr((images.shape, class_names)).encode())
     for array in (images, labels):
         digest.update(np.ascontiguousarray(array).data)

@@ -222,10 +222,15 @@ def several_labels(cells: Sequence[str]) -> str:
     parts_of = {cell: _parts(cell) for cell in distinct}
     seen = Counter(part for parts in parts_of.values() for part in set(parts))
     for cell, parts in parts_of.items():
-        is_list = _as_list(cell) is not None
+        is_list = as_list(cell) is not None
         if len(parts) > 1 and (is_list or len(parts) > 2 or any(seen[part] > 1 for part in parts)):
             return cell
     return next(filter(None, (_parted_by(separator, distinct) for separator in _WEAK)), "")
+
+
+def has_parted_cells(separator: str, distinct: Sequence[str]) -> bool:
+    """Whether some cells of a column consist of what other cells are, or of words in any number and order."""
+    return bool(_parted_by(separator, distinct))
 
 
 def _parted_by(separator: str, distinct: Sequence[str]) -> str:
@@ -271,12 +276,12 @@ def cleaned_labels(cells: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
 
 def single_label(cell: str) -> str:
     """The label of a cell that holds no more than one; a list of one label is that label."""
-    listed = _as_list(cell)
+    listed = as_list(cell)
     return cell if listed is None else "".join(listed[:1])
 
 
 def _parts(cell: str) -> list[str]:
-    listed = _as_list(cell)
+    listed = as_list(cell)
     if listed is not None:
         return listed
     for separator in _STRONG:
@@ -286,7 +291,7 @@ def _parts(cell: str) -> list[str]:
     return [cell]
 
 
-def _as_list(cell: str) -> list[str] | None:
+def as_list(cell: str) -> list[str] | None:
     """The items of a list in JSON or of a list, tuple or set in Python's writing; None for all else."""
     if cell[:1] + cell[-1:] not in ("[]", "()", "{}"):
         return None

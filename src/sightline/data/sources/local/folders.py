@@ -11,6 +11,7 @@ import numpy as np
 
 from sightline.data.sources.assembly import LabelledFiles, to_dataset
 from sightline.data.sources.layout import arrange
+from sightline.data.sources.several import as_several
 from sightline.data.storage.listing import Listing, walk, why_no_image_file
 from sightline.data.storage.stores import FolderStore
 from sightline.errors import InvalidSource
@@ -20,7 +21,12 @@ from sightline.system.text import printable
 
 
 def read_folder(
-    path: Path, *, label_from: str = "first", name: str | None = None, class_names: Sequence[str] | None = None
+    path: Path,
+    *,
+    label_from: str = "first",
+    name: str | None = None,
+    class_names: Sequence[str] | None = None,
+    several: bool = False,
 ) -> Dataset:
     """Open a folder of photographs.
 
@@ -31,6 +37,7 @@ def read_folder(
         label_from: "first" or "last": which folder below the top, or below the split, names the class.
         name: short name; that of the folder if None.
         class_names: their order; sorted by name if None.
+        several: whether an image that lies in several folders has all of their classes.
 
     Returns:
         One row a file that may be an image: by its suffix, or else by its first bytes. All
@@ -38,7 +45,7 @@ def read_folder(
     """
     typed = printable(str(path))
     listing, remarks = list_folder(path)
-    found = arrange(listing, typed=typed, label_from=label_from)
+    found = arrange(listing, typed=typed, label_from=label_from, several=several)
     stamps = np.array(listing.stamps, dtype=np.int64)[found.rows]
     files = FolderStore(
         place=absolute_path(path, follow_links=False),  # the same rows, wherever the process goes
@@ -49,6 +56,8 @@ def read_folder(
     labelled = LabelledFiles(
         files, found.classes, found.splits, stamps, remarks=(*remarks, *found.remarks), left_out=found.left_out
     )
+    if several:
+        labelled = as_several(labelled, [listing.numbers[row] for row in found.rows.tolist()])
     named = name or printable(files.place.name) or "folder"
     return to_dataset(labelled, typed=typed, name=named, class_names=class_names, remedy=found.remedy)
 

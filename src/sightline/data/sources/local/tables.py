@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,11 +17,13 @@ from sightline.data.sources.assembly import LabelledFiles, fuse_classes, to_data
 from sightline.data.sources.levels import split_of
 from sightline.data.sources.local.cells import NO_LABEL, Cells, cleaned_labels, read_cells, several_labels
 from sightline.data.sources.local.finding import Finder, find_ids
+from sightline.data.sources.local.label_cells import Labels, flag_columns, parted_labels
+from sightline.data.sources.local.lines import Form, Line, Look, agreeing_files, existing_files, look_up
 from sightline.data.storage.stores import FolderStore
 from sightline.errors import InvalidSource, closest, pick
 from sightline.records import Dataset
 from sightline.system.paths import absolute_path
-from sightline.system.text import is_address, listed, printable
+from sightline.system.text import is_address, printable
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl")
 """Lower-case endings of tables."""
@@ -42,23 +42,8 @@ IDS = ("image_id", "image_name", "id_code", "img", "id")
 
 _FIELD = re.compile(r"\{([^{}]+)\}")
 
-Look = Callable[[str], tuple[str, Any]]
-"""From a path in a table to how it is written where it lies, and its status as `os.stat` gives it, or None."""
-
 Columns = Mapping[str, str | Sequence[str]]
 """Meaning to the name of a column, or to names of which the first that is there counts."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line that says what it must; `name` is where it stands, "line 2", and ends in a number."""
-
-    name: str
-    path: str
-    label: str
-    split: str
-    group: str
-    weight: float
 
 
 def read_table(
@@ -67,6 +52,7 @@ def read_table(
     columns: Columns | None = None,
     name: str | None = None,
     class_names: Sequence[str] | None = None,
+    several: bool = False,
 ) -> Dataset:
     """Open a table of labelled images.
 
@@ -80,6 +66,8 @@ def read_table(
             A path may be a pattern with names of columns, "train/{id}.jpg".
         name: short name; that of the file if None.
         class_names: their order; sorted by name if None.
+        several: whether an image may have several labels, or none: "cat;dog" in a cell, a list, several lines of one
+            file, or a column of 0 and 1 for each.
 
     Returns:
         One row a file. Lines without path or label, of missing files, and lines that
@@ -89,23 +77,36 @@ def read_table(
     folder = absolute_path(table.parent if isinstance(table, Path) else ".", follow_links=False)
     stem = table.stem if isinstance(table, Path) else "table"
     left_out: list[tuple[str, str]] = []
-    lines, remarks, has_weights = lines_of(typed, read_cells(table, typed), columns or {}, left_out)
+    cells = read_cells(table, typed)
+    form = form_of(cells, columns or {}, several=several)
+    lines, remarks, has_weights = lines_of(typed, cells, columns or {}, left_out, form=form)
     found = find_ids(Finder(folder, typed), [line.path for line in lines], typed=typed, stem=stem)
     lines = [replace(line, path=found.get(line.path, line.path)) for line in lines]
-    labelled = files_of(typed, folder, lines, left_out, has_weights=has_weights)
+    labelled = files_of(typed, folder, lines, left_out, has_weights=has_weights, form=form)
     labelled = replace(labelled, remarks=(*remarks, *_say_found(found), *labelled.remarks))
     return to_dataset(labelled, typed=typed, name=name or printable(stem), class_names=class_names)
 
 
+def form_of(cells: Cells, columns: Columns, *, several: bool) -> Form:
+    """What the lines of a table say of their images; without a column of labels, a column of 0 and 1 for each."""
+    if not several:
+        return "class"
+    headers = {header.strip().lower() for header in cells.headers}
+    return "parted" if "label" in columns or headers & set(COLUMNS["label"]) else "flags"
+
+
 def lines_of(
-    typed: str, cells: Cells, columns: Columns, left_out: list[tuple[str, str]]
+    typed: str, cells: Cells, columns: Columns, left_out: list[tuple[str, str]], *, form: Form = "class"
 ) -> tuple[list[Line], tuple[str, ...], bool]:
-    """Lines with a path and a label, what is to be said of the others, and whether there is a column of weights."""
+    """Lines with a path and labels, what is to be said of the others, and whether there is a column of weights."""
     for meaning in columns:
         pick(COLUMNS, meaning, kind="meaning of a column")
     cells = _with_pattern(typed, cells, columns.get("path"))
-    positions = {meaning: _column(typed, cells, meaning, columns.get(meaning)) for meaning in COLUMNS}
-    lines, remarks = _complete(typed, cells, positions, left_out)
+    positions = {
+        meaning: None if (meaning, form) == ("label", "flags") else _column(typed, cells, meaning, columns.get(meaning))
+        for meaning in COLUMNS
+    }
+    lines, remarks = _complete(typed, cells, positions, left_out, form=form)
     return lines, remarks, positions["weight"] is not None
 
 
@@ -122,7 +123,7 @@ def paths_in_table(table: Path, *, columns: Columns | None = None) -> FolderStor
     paths = paths_in_cells(typed, read_cells(table, typed), columns)
     found = find_ids(Finder(folder, typed), paths, typed=typed, stem=table.stem)
     paths = [found.get(path, path) for path in paths]
-    looked = [(path, None) if is_address(path) else _look_up(folder, path) for path in paths]
+    looked = [(path, None) if is_address(path) else look_up(folder, path) for path in paths]
     return FolderStore(
         place=folder,
         names=tuple(path for path, _ in looked),
@@ -205,37 +206,53 @@ def _column(typed: str, cells: Cells, meaning: str, chosen: str | Sequence[str] 
 
 
 def _complete(
-    typed: str, cells: Cells, columns: dict[str, int | None], left_out: list[tuple[str, str]]
+    typed: str, cells: Cells, columns: dict[str, int | None], left_out: list[tuple[str, str]], *, form: Form
 ) -> tuple[list[Line], tuple[str, ...]]:
-    """Lines that have a path and a label, checked, and what is to be said of the labels; the others are left out."""
+    """Lines that have a path and labels, checked, and what is to be said of the labels; the others are left out."""
     filled = {meaning: [] if at is None else cells.column(at) for meaning, at in columns.items()}
-    if example := several_labels(filled["label"]):
-        raise InvalidSource(
-            f"{typed}: the label {printable(example)!r} looks like several labels. One image has one label here; "
-            "several are not supported yet. Keep one of them, or give the combination a name of its own."
-        )
-    labels, remarks = cleaned_labels(filled["label"])
+    if form == "flags":
+        labels, remarks = flag_columns(typed, cells, {at for at in columns.values() if at is not None})
+    else:
+        labels, remarks = parted_labels(filled["label"]) if form == "parted" else _classes(typed, filled["label"])
     lines, untold = [], Counter[str]()
-    for row, (line_name, path, label) in enumerate(zip(cells.line_names, filled["path"], labels, strict=True)):
+    for row, (line_name, path, told) in enumerate(zip(cells.line_names, filled["path"], labels, strict=True)):
         split = _split(typed, line_name, filled["split"][row]) if filled["split"] else ""
         weight = _weight(typed, line_name, filled["weight"][row]) if filled["weight"] else 1.0
         group = filled["group"][row] if filled["group"] else ""
-        if reason := _why_none(path, label):
+        if reason := _why_none(path, told, form):
             left_out.append((printable(path), f"{reason} ({line_name})") if path else (line_name, reason))
             # Of cells that say "nan" it is told already.
-            untold[reason] += filled["label"][row].lower() not in NO_LABEL
+            untold[reason] += form != "class" or filled["label"][row].lower() not in NO_LABEL
         else:
-            lines.append(Line(line_name, str(PurePosixPath(path)), label, split, group, weight))
-    told = [f"lines left out: {number:,} of {len(labels):,} ({why})" for why, number in untold.items() if number]
-    return lines, (*remarks, *told)
+            lines.append(Line(line_name, str(PurePosixPath(path)), told or (), split, group, weight))
+    said = [f"lines left out: {number:,} of {len(labels):,} ({why})" for why, number in untold.items() if number]
+    return lines, (*remarks, *said)
 
 
-def _why_none(path: str, label: str) -> str:
+def _classes(typed: str, column: list[str]) -> tuple[list[Labels], tuple[str, ...]]:
+    if example := several_labels(column):
+        raise InvalidSource(
+            f"{typed}: the label {printable(example)!r} looks like several labels. If an image may have several here, "
+            "say so: --task multi-label, load(..., task='multi-label'). If it has one, keep one of them, or give the "
+            "combination a name of its own."
+        )
+    labels, remarks = cleaned_labels(column)
+    return [(label,) if label else None for label in labels], remarks
+
+
+_UNLABELLED: dict[Form, str] = {
+    "class": "has no label",
+    "parted": "has no label; where an image shows none of them, write []",
+    "flags": "has an empty cell in a column of 0 and 1",
+}
+
+
+def _why_none(path: str, labels: Labels, form: Form) -> str:
     """Why a line names no image; "" if it does."""
     if not path:
         return "has no path"
-    if not label:
-        return "has no label"
+    if labels is None:
+        return _UNLABELLED[form]
     return "is an address, and nothing is downloaded" if is_address(path) else ""
 
 
@@ -277,6 +294,7 @@ def files_of(  # noqa: PLR0913  # tables of all kinds come here, and each says w
     has_weights: bool = False,
     entry: str = "line",
     look: Look | None = None,
+    form: Form = "class",
 ) -> LabelledFiles:
     """Files that lines name, once each, in the order of the lines; others go to `left_out`.
 
@@ -288,11 +306,12 @@ def files_of(  # noqa: PLR0913  # tables of all kinds come here, and each says w
         has_weights: whether weights are told.
         entry: what a line is called in its own name: "line" of "line 2".
         look: looks a path up elsewhere than on the disk; `folder` is told in messages then.
+        form: what lines say; labels in cells are put together where several lines name a file.
     """
-    names, remarks = fuse_classes((line.split, line.label) for line in lines)
-    existing, missing = _existing(look or partial(_look_up, folder), lines, left_out)
+    names, remarks = fuse_classes((line.split, label) for line in lines for label in line.labels)
+    existing, missing = existing_files(look or partial(look_up, folder), lines, left_out)
     num_before = len(left_out)
-    found, repeated = _agreeing(existing, names, left_out, entry)
+    found, repeated = agreeing_files(existing, names, left_out, entry, joins=form == "parted")
     whole = _whole(entry)
     num_disagreeing = len(left_out) - num_before
     if not found:
@@ -316,13 +335,14 @@ def files_of(  # noqa: PLR0913  # tables of all kinds come here, and each says w
     )
     return LabelledFiles(
         files,
-        [names[line.split, line.label] for line in kept],
+        [names[line.split, line.labels[0]] for line in kept] if form == "class" else (),
         [line.split for line in kept],
         np.array([one.status.st_mtime_ns for one in found], dtype=np.int64),
         groups=[printable(line.group) for line in kept],
         weights=np.array([line.weight for line in kept]) if has_weights else None,
         remarks=(*notes, *remarks),
         left_out=tuple(left_out),
+        labels=None if form == "class" else [tuple(names[line.split, label] for label in line.labels) for line in kept],
     )
 
 
@@ -339,64 +359,3 @@ def _explain_empty(folder: Path | str, missing: Sequence[str], left_out: list[tu
     if left_out:
         return f"none of its {entry}s can be used; the first: {' '.join(left_out[0])}."
     return "has no line below the one that names the columns."
-
-
-@dataclass(frozen=True)
-class _Found:
-    """One line and the file that it names."""
-
-    line: Line
-    path: str
-    status: os.stat_result
-
-
-def _existing(look: Look, lines: list[Line], left_out: list[tuple[str, str]]) -> tuple[list[_Found], tuple[str, ...]]:
-    """Lines of files that are there, and the paths that lead to none."""
-    looked: dict[str, tuple[str, os.stat_result | None]] = {}
-    found, missing = [], []
-    for line in lines:
-        is_new = line.path not in looked
-        path, status = looked.setdefault(line.path, look(line.path) if is_new else ("", None))
-        if status is not None and stat.S_ISREG(status.st_mode):
-            found.append(_Found(line, path, status))
-        elif is_new:
-            missing.append(line.path)
-            reason = "there is no such file" if status is None else "is a folder or a device, not an image file"
-            left_out.append((printable(line.path), f"{reason} ({line.name})"))
-    return found, tuple(missing)
-
-
-def _agreeing(
-    found: list[_Found], names: dict[tuple[str, str], str], left_out: list[tuple[str, str]], entry: str
-) -> tuple[list[_Found], int]:
-    """Each file once, and how many lines only repeat; files with different labels or splits not at all."""
-    by_file: dict[object, list[_Found]] = {}
-    for one in found:
-        # One file goes by many names: links, "a/../1.png", another case where the disk does not tell it apart.
-        by_file.setdefault((one.status.st_dev, one.status.st_ino or one.path), []).append(one)
-    kept = []
-    repeated = 0
-    for same in by_file.values():
-        labels = sorted({names[one.line.split, one.line.label] for one in same})
-        splits = sorted({one.line.split or "no split" for one in same})
-        what, which = ("labels", labels) if len(labels) > 1 else ("splits", splits)
-        if len(which) > 1:
-            numbers = list(dict.fromkeys(one.line.name.split()[-1] for one in same))
-            entries = entry if len(numbers) == 1 else f"{entry}s"
-            spelled = dict.fromkeys(printable(one.line.path) for one in same)
-            reason = f"has different {what}: {listed(which, most=5)} ({entries} {listed(numbers, most=5)})"
-            left_out += [(path, reason) for path in spelled]
-            continue
-        kept.append(same[0])
-        repeated += len(same) - 1
-    return kept, repeated
-
-
-def _look_up(folder: Path | str, path: str) -> tuple[str, os.stat_result | None]:
-    # Tables written on Windows have backslashes, which are letters elsewhere.
-    for written in dict.fromkeys((path, path.replace("\\", "/"))):
-        try:
-            return written, os.stat(os.path.join(folder, written))  # noqa: PTH116, PTH118  # 100,000 of them
-        except (OSError, ValueError):  # ValueError: a zero byte
-            continue
-    return path, None

@@ -25,9 +25,10 @@ from sightline.data.sources.large.shards import SHARD_SUFFIX, images_of, read_sh
 from sightline.data.sources.layout import arrange
 from sightline.data.sources.levels import says_nothing, split_within
 from sightline.data.sources.local.cells import Cells, cells_of_parquet, cells_of_text
-from sightline.data.sources.local.tables import Columns, files_of, lines_of, paths_in_cells
+from sightline.data.sources.local.tables import Columns, files_of, form_of, lines_of, paths_in_cells
 from sightline.data.sources.remote.objects import ObjectStore, RemoteBlob
 from sightline.data.sources.remote.stores import RemoteEntry, fetch, info_of, list_below, stamp_of
+from sightline.data.sources.several import as_several
 from sightline.data.storage.listing import Listing, is_passed_over, without_outputs
 from sightline.data.storage.packed_names import PackedNames
 from sightline.errors import InvalidSource, UnreadableImage
@@ -36,6 +37,8 @@ from sightline.system.progress import reporter
 from sightline.system.stored import MOST_TABLE_BYTES
 from sightline.system.text import counted, printable
 from sightline.system.workers import map_in_order
+from sightline.tasks.single_label import SINGLE_LABEL
+from sightline.tasks.table import TASKS, has_several_labels
 
 _THREADS = 16
 _LARGE = (SHARD_SUFFIX, PARQUET_SUFFIX)
@@ -52,6 +55,12 @@ class Opening:
     class_names: Sequence[str] | None = None
     label_from: str = "first"
     columns: Columns | None = None
+    task: str = SINGLE_LABEL.name
+
+    @property
+    def several(self) -> bool:
+        """Whether an image may have several labels, or none."""
+        return has_several_labels(TASKS[self.task])
 
 
 class _Status(NamedTuple):
@@ -226,11 +235,13 @@ def _objects(base: str, named: Sequence[tuple[str, RemoteEntry | None]]) -> Obje
 def _read_folder(address: str, entries: list[RemoteEntry], how: Opening) -> Dataset:
     base, typed = _folder(address), printable(address)
     listing, by_name = _listed(base, entries)
-    found = arrange(listing, typed=typed, label_from=how.label_from)
+    found = arrange(listing, typed=typed, label_from=how.label_from, several=how.several)
     names = [listing.names[row] for row in found.rows.tolist()]
     stamps = np.array(listing.stamps, np.int64)[found.rows]
     store = _objects(base, [(name, by_name[name]) for name in names])
     labelled = LabelledFiles(store, found.classes, found.splits, stamps, remarks=found.remarks, left_out=found.left_out)
+    if how.several:
+        labelled = as_several(labelled)
     name = how.name or printable(base.rstrip("/").rpartition("/")[2]) or "objects"
     return to_dataset(labelled, typed=typed, name=name, class_names=how.class_names, remedy=found.remedy)
 
@@ -279,9 +290,10 @@ def _read_table(address: str, entry: RemoteEntry, how: Opening) -> Dataset:
     typed = printable(address)
     cells, base = _cells(address, entry)
     left_out: list[tuple[str, str]] = []
-    lines, remarks, has_weights = lines_of(typed, cells, how.columns or {}, left_out)
+    form = form_of(cells, how.columns or {}, several=how.several)
+    lines, remarks, has_weights = lines_of(typed, cells, how.columns or {}, left_out, form=form)
     there, look = _looker(base)
-    labelled = files_of(typed, base, lines, left_out, has_weights=has_weights, look=look)
+    labelled = files_of(typed, base, lines, left_out, has_weights=has_weights, look=look, form=form)
     store = _objects(base, [(name, there[name]) for name in labelled.files.names])
     labelled = replace(labelled, files=store, remarks=(*remarks, *labelled.remarks))
     name = how.name or printable(address.rpartition("/")[2].rpartition(".")[0]) or "table"

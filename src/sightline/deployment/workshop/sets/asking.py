@@ -70,6 +70,8 @@ def _asked(name: str, row: Mapping[str, Any] | None) -> dict[str, Any]:
         return told
     if row.get("error") is not None:
         return {**told, "error": str(row["error"]).removeprefix(f"{row['path']}: ")}
+    if "labels" in row:
+        raise InvalidValue("the run says several labels of a picture, and a set has one class each. Ask another run.")
     top = [float(one["confidence"]) for one in row["top"]]
     # How little the first class is ahead of the second; what is marked comes before all that is not.
     doubt = 1.0 - (top[0] - (top[1] if len(top) > 1 else 0.0))
@@ -92,7 +94,7 @@ def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
         lines = read_plain(path, most_bytes=_MOST_BYTES).decode("utf-8").splitlines()
         for line in lines:
             row = parse_json(line)
-            _ = row["path"], row["top"], row["label"]
+            _ = row["path"], row["top"], row["labels" if "labels" in row else "label"]
             yield row
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InvalidValue("the answers of the run are gone, or damaged. Ask the run again.") from error
