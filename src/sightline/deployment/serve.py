@@ -169,6 +169,8 @@ def run_server(
     certificate, key = tls or (None, None)
     config = uvicorn.Config(
         app,
+        # Another one that happens to be installed forks with the hooks of all libraries, and is no faster.
+        loop="asyncio",
         http=connection,
         log_config=None,
         access_log=False,

@@ -122,7 +122,7 @@ def running(
     limits = ServerLimits(**{"decoders": 1, "deadline_seconds": 60.0, **(limits or {})})
     app = build_app(places, options=ServerOptions(limits, **{"reload_seconds": 0, **options}), telemetry=Telemetry(log))
     connection = connections_at(app.state.door)
-    usual: Any = {"port": 0, "log_config": None, "access_log": False, "lifespan": "on", "ws": "none"}
+    usual: Any = {"port": 0, "log_config": None, "access_log": False, "lifespan": "on", "ws": "none", "loop": "asyncio"}
     certificate, key = tls or (None, None)
     config = uvicorn.Config(app, http=connection, ssl_certfile=certificate, ssl_keyfile=key, **usual)
     server = uvicorn.Server(config)
