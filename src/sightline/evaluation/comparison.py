@@ -249,9 +249,9 @@ def _figure_tables(comparison: Comparison) -> list[str]:
     letters = ["", *(run.letter for run in comparison.runs)]
     columns = [
         [f"{split} {FIGURES[name].words}", *(_figure(name, run.metrics[split]) for run in comparison.runs)]
-        for name in told_in("comparison", FIGURES)
-        # The first stands for both splits: its interval says how much of a difference between them is chance.
-        for split in (SPLITS if name == next(iter(FIGURES)) else (comparison.split,))
+        for name in told_in("comparison", (name for name, figure in FIGURES.items() if figure.labels != "several"))
+        # Accuracy stands for both splits: its interval says how much of a difference between them is chance.
+        for split in (SPLITS if name == "accuracy" else (comparison.split,))
     ]
     columns += [list(column) for column in zip(*_costs(comparison), strict=True)]
     tables = [[letters]]

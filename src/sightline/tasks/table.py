@@ -25,12 +25,6 @@ def task_of(labels: NDArray[Any]) -> Task:
 
 
 def refuse_several_labels(task: Task, what: str, why: str) -> None:
-    """Refuse what only goes where each image has one class.
-
-    Example:
-        >>> refuse_several_labels(TASKS["multi-label"], "sort", "it puts each file into one folder.")
-        Traceback (most recent call last):
-        sightline.errors.InvalidValue: sort is for one class an image, and here an image has several labels: it puts ...
-    """
+    """Refuse what only goes where each image has one class, with an InvalidValue that says why."""
     if has_several_labels(task):
         raise InvalidValue(f"{what} is for one class an image, and here an image has several labels: {why}")

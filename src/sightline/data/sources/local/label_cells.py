@@ -17,12 +17,7 @@ Labels = tuple[str, ...] | None
 
 
 def parted_labels(cells: Sequence[str]) -> tuple[list[Labels], tuple[str, ...]]:
-    """The labels of each cell of a column, and what is to be said of how they were parted.
-
-    Example:
-        >>> parted_labels(["cat;dog", "dog", "[]", ""])[0]
-        [('cat', 'dog'), ('dog',), (), None]
-    """
+    """The labels of each cell of a column, and what is to be said of how they were parted."""
     plain = [cell for cell in dict.fromkeys(cells) if cell and as_list(cell) is None]
     separator = next((one for one in SEPARATORS if any(one in cell for cell in plain)), "")
     if not separator and has_parted_cells(" ", plain):
@@ -45,9 +40,6 @@ def flag_columns(typed: str, cells: Cells, used: set[int]) -> tuple[list[Labels]
     """The labels of each line of a table that has a column for each, and which columns were taken for labels.
 
     `used` are the columns that mean something else.
-
-    Raises:
-        InvalidSource: no column holds 0 and 1 alone, two are called alike, or one says -1.
     """
     found: dict[str, list[bool | None]] = {}
     others = []
