@@ -61,6 +61,23 @@ def test_a_search_that_was_killed_suggests_what_it_would_have_suggested(sampler:
     assert before | after == whole
 
 
+@pytest.mark.parametrize("last", [1, 12])
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_a_trial_that_was_asked_for_by_half_tries_what_it_would_have_tried(
+    last: int, sampler: str, tmp_path: Path
+) -> None:
+    """By chance alone, as trial 1 is, or by the model of the trials before, as trial 12."""
+    whole = go_on(tmp_path, last, sampler=sampler, is_killed=True)[last]
+    lines = (tmp_path / "journal.log").read_bytes().splitlines(keepends=True)
+    # Back to each moment since it was asked for: nothing of it is known, then one key.
+    begun = max(place for place, line in enumerate(lines) if b'"op_code":4' in line)
+    for end in range(begun + 1, len(lines) + 1):
+        (tmp_path / "journal.log").write_bytes(b"".join(lines[:end]))
+        study = SearchStudy(tmp_path, SPACE, sampler=sampler, seed=3)
+        assert study.running() == [last]
+        assert study.asked(last) == whole, f"{end - begun - 1} lines behind its beginning"
+
+
 def test_the_journal_is_found_by_a_relative_path_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path)

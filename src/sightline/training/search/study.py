@@ -107,7 +107,7 @@ class SearchStudy:
         with _silently() as optuna:
             self.study.sampler = self._sampler(optuna, number)
             trial = optuna.trial.Trial(self.study, self._trials()[number]._trial_id)
-            if not is_empty:
+            if not is_empty and len(trial.params) < len(self.space):
                 self._suggest(trial)
             return dict(trial.params)
 
@@ -161,8 +161,17 @@ class SearchStudy:
         return optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=STARTUP_TRIALS)
 
     def _suggest(self, trial: Any) -> None:
+        """What a trial tries, key by key; each is in the journal at once, so that a kill may leave some of them."""
+        known = dict(trial.params)
         for dimension in self.space:
-            _suggest(trial, dimension)
+            if dimension.key not in known:
+                _suggest(trial, dimension)
+            elif dimension.key not in trial.relative_params:
+                # What is drawn key by key is drawn once more, so that the keys behind it are what they would have been.
+                frozen = self._trials()[trial.number]
+                self.study.sampler.sample_independent(
+                    self.study, frozen, dimension.key, trial.distributions[dimension.key]
+                )
 
 
 def _suggest(trial: Any, dimension: Dimension) -> None:
