@@ -10,6 +10,12 @@ from sightline.reporting.pages.shell import count_cell, whole_page, wide_table
 from sightline.reporting.pages.style import STYLE
 from sightline.system.text import counted, printable
 
+# Words that may break anywhere leave the short columns no width beside a long one.
+_WHOLE_NAMES = """
+[aria-labelledby="trials"] :is(th, td:nth-child(2)) { white-space: nowrap; overflow-wrap: normal; }
+[aria-labelledby="trials"] td:nth-child(3) { min-width: 17rem; }
+"""
+
 
 @dataclass(frozen=True)
 class TriedRecipe:
@@ -69,7 +75,7 @@ def search_page(
         f'</section><section aria-labelledby="space"><h2 id="space">What could vary</h2>{varied}</section></main>'
     )
     closing = "Chosen on validation images alone; test images were looked at once, after the choice."
-    return whole_page(f"Sightline: {title}", body, style=STYLE, script="", closing=closing)
+    return whole_page(f"Sightline: {title}", body, style=STYLE + _WHOLE_NAMES, script="", closing=closing)
 
 
 def _row(trial: TriedRecipe) -> str:
