@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.bundles.trust.sets import FILE, MOST_SETS_BYTES, USUAL_SCORE
-from sightline.bundles.trust.vouching import Vouching, check_capability, not_known
-from sightline.errors import InvalidBundle, InvalidValue
+from sightline.bundles.trust.sets import FILE, USUAL_SCORE, read_kept_sets
+from sightline.bundles.trust.vouching import Vouching, not_known
+from sightline.errors import InvalidValue
 from sightline.metrics.conformal import exact_level, fewest_rows, one_of_each_group
 from sightline.metrics.multi_label.risk_control import Misses, least_margin, misses_of
 from sightline.records import Bundle, Predictions, PredictionSets
 from sightline.system.files import write_arrays
-from sightline.system.stored import read_arrays
 from sightline.system.text import exact_percent
 from sightline.tasks.task import Task
 
@@ -112,20 +111,8 @@ def label_sets_section(certificate: LabelCertificate | None, num_bytes: int = 0,
 
 def read_label_certificate(bundle: Bundle, fewest: int | None = None) -> LabelCertificate:
     """What a bundle promises by; an InvalidBundle of one that was made without (`fewest` are needed), or damaged."""
-    path = bundle.path / FILE
-    check_capability(
-        bundle,
-        "sets",
-        promises="a coverage",
-        without="calibration images",
-        settings="data.calibration_fraction",
-        fewest=fewest,
-    )
-    try:
-        names = ("margins", "shares", "num_rows", "offsets", "factors", "num_images", "is_grouped")
-        return _checked(read_arrays(path, names=names, most_bytes=MOST_SETS_BYTES), len(bundle.class_names))
-    except (OSError, ValueError, TypeError) as error:
-        raise InvalidBundle(f"{path}: cannot be read ({error}). Copy the whole bundle again.") from error
+    names = ("margins", "shares", "num_rows", "offsets", "factors", "num_images", "is_grouped")
+    return read_kept_sets(bundle, names, _checked, fewest=fewest)
 
 
 def _checked(arrays: dict[str, NDArray[Any]], num_classes: int) -> LabelCertificate:

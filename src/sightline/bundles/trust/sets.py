@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,10 +33,11 @@ from sightline.system.stored import read_arrays
 from sightline.system.text import exact_percent, printable
 
 FILE = "sets.npz"
+Kept = TypeVar("Kept")
 USUAL_SCORE = next(iter(SCORES))
 _KEY_BYTES = 16
 # Nine million images; a stranger's archive may say more.
-MOST_SETS_BYTES = 256 * 2**20
+_MOST_SETS_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +156,18 @@ def sets_section(certificate: Certificate | None, num_bytes: int = 0, *, metrics
 
 def read_certificate(bundle: Bundle, fewest: int | None = None) -> Certificate:
     """What a bundle promises by; an InvalidBundle of one that was made without (`fewest` are needed), or damaged."""
+    names = (*SCORES, "key", "labels", "is_right", "num_images", "is_grouped")
+    return read_kept_sets(bundle, names, _checked, fewest=fewest)
+
+
+def read_kept_sets(
+    bundle: Bundle,
+    names: Sequence[str],
+    checked: Callable[[dict[str, NDArray[Any]], int], Kept],
+    *,
+    fewest: int | None,
+) -> Kept:
+    """What `checked` makes of these arrays of `sets.npz` and of how many classes there are; refused as told above."""
     path = bundle.path / FILE
     check_capability(
         bundle,
@@ -165,8 +178,7 @@ def read_certificate(bundle: Bundle, fewest: int | None = None) -> Certificate:
         fewest=fewest,
     )
     try:
-        names = (*SCORES, "key", "labels", "is_right", "num_images", "is_grouped")
-        return _checked(read_arrays(path, names=names, most_bytes=MOST_SETS_BYTES), len(bundle.class_names))
+        return checked(read_arrays(path, names=names, most_bytes=_MOST_SETS_BYTES), len(bundle.class_names))
     except (OSError, ValueError, TypeError) as error:
         raise InvalidBundle(f"{path}: cannot be read ({error}). Copy the whole bundle again.") from error
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.errors import require
-from sightline.training.transfer.softmax import MOST_ITERATIONS
+from sightline.training.transfer.softmax import least_point
 
 
 class SigmoidRegression:
@@ -29,12 +28,8 @@ class SigmoidRegression:
 
     def fit(self, penalty: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Kernel and bias for standardised features."""
-        optimize = require("scipy.optimize", purpose="fitting a head", install="scipy")
-        found = optimize.minimize(
-            self.loss, self.point, args=(penalty,), jac=True, method="L-BFGS-B", options={"maxiter": MOST_ITERATIONS}
-        )
-        self.point = found.x
-        whole = found.x.astype(np.float32).reshape(-1, self.num_classes)
+        self.point = least_point(self.loss, self.point, penalty)
+        whole = self.point.astype(np.float32).reshape(-1, self.num_classes)
         return whole[:-1], whole[-1]
 
     def loss(self, point: NDArray[np.float64], penalty: float) -> tuple[float, NDArray[np.float64]]:

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import require
 
-MOST_ITERATIONS = 100
+_MOST_ITERATIONS = 100
+Loss = Callable[[NDArray[np.float64], float], tuple[float, NDArray[np.float64]]]
+
+
+def least_point(loss: Loss, start: NDArray[np.float64], penalty: float) -> NDArray[np.float64]:
+    """Where a loss with its gradient is least, begun at a point."""
+    optimize = require("scipy.optimize", purpose="fitting a head", install="scipy")
+    found = optimize.minimize(
+        loss, start, args=(penalty,), jac=True, method="L-BFGS-B", options={"maxiter": _MOST_ITERATIONS}
+    )
+    return np.asarray(found.x)
 
 
 class SoftmaxRegression:
@@ -29,12 +41,8 @@ class SoftmaxRegression:
 
     def fit(self, penalty: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Kernel and bias for standardised features."""
-        optimize = require("scipy.optimize", purpose="fitting a head", install="scipy")
-        found = optimize.minimize(
-            self.loss, self.point, args=(penalty,), jac=True, method="L-BFGS-B", options={"maxiter": MOST_ITERATIONS}
-        )
-        self.point = found.x
-        whole = found.x.astype(np.float32).reshape(-1, self.num_classes)
+        self.point = least_point(self.loss, self.point, penalty)
+        whole = self.point.astype(np.float32).reshape(-1, self.num_classes)
         return whole[:-1], whole[-1]
 
     def loss(self, point: NDArray[np.float64], penalty: float) -> tuple[float, NDArray[np.float64]]:
