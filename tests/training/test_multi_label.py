@@ -169,6 +169,13 @@ def test_a_run_is_opened_again_verified_and_reported(run: sightline.Run, command
     assert str(again.evaluation) == str(run.evaluation)
     assert command("verify", run.path).code == 0
     page = sightline.report(run, out=tmp_path / "report.html").read_text(encoding="utf-8")
+    # Who says every label finds all: what stands first counts what is said wrongly, too.
+    assert (
+        f'<p class="headline"><b>{run.evaluation.figures["micro_f1"].value:.3f}</b> is the F1 over all labels' in page
+    )
+    assert "&lt;bdi" not in page
+    assert "<p>None.</p>" not in page
+    assert "mistakes.png of the run shows images whose labels are not all right" in page
     assert "of the labels that are said" in page
     assert "Wrong answers one by one" in page
 

@@ -114,14 +114,15 @@ def _summary_of_labels(content: ReportContent) -> str:
         of = counted(hardest["num_images"], "image")
         cards.append(("The hardest label", f"{short_name(hardest['class_name'])}, of {of}: F1 {hardest['f1']:.3f}."))
     cards.append(("Whatever the thresholds", f"{ranked}, the mean over the labels."))
-    listed = "".join(f"<li><b>{escape(title)}</b>{escape(text)}</li>" for title, text in cards)
+    listed = "".join(f"<li><b>{escape(title)}</b>{text}</li>" for title, text in cards)
     caution = "These images took no part in training or in any choice."
     if content.split != "test":
         caution = "<strong>By these validation images the network was chosen: the figure flatters it.</strong>"
     return (
-        f'<p class="headline"><b>{share_in_words(found.value)}</b> of the labels of '
-        f"{counted(told['num_images'], f'{content.split} image')} are found, and of the labels that are said "
-        f"{share_in_words(right.value)} are right ({escape(str(f1))}). {caution}</p>"
+        # Not the share that is found alone: who says every label finds all.
+        f'<p class="headline"><b>{f1.value:.3f}</b> is the F1 over all labels ({escape(str(f1))}): of those of '
+        f"{counted(told['num_images'], f'{content.split} image')} {share_in_words(found.value)} are found, and of the "
+        f"labels that are said {share_in_words(right.value)} are right. {caution}</p>"
         f'<ul class="cards">{listed}</ul>'
     )
 

@@ -111,6 +111,8 @@ def mistakes_section(content: ReportContent) -> str:
     """The wrong answers with their pictures: the surest, then all by pairs of classes."""
     if content.split is None:
         return ""
+    if content.has_several_labels:
+        return "<p>Answers are right in part; mistakes.png of the run shows images whose labels are not all right.</p>"
     if not content.wrong:
         return "<p>None.</p>"
     return f"{_surest(content.wrong[:MOST_SUREST], content.about_maps)}<h3>By pairs of classes</h3>{_by_pairs(content)}"
