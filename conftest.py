@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 import sightline
 
@@ -70,6 +71,33 @@ def tiny_mlp(tiny_run: sightline.Run, small_npz: Path, tmp_path_factory: pytest.
     keys["data.splits_file"] = str(tiny_run.path / "splits.csv")
     out = tmp_path_factory.mktemp("runs") / "mlp"
     return sightline.train(small_npz, recipe=sightline.recipe("fast", keys), out=out, mode="quiet")
+
+
+@pytest.fixture(scope="session")
+def labels_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """300 images of 8x8 in noise, of which each may have three labels or none: three edges, bright where it has."""
+    folder = tmp_path_factory.mktemp("edges")
+    random = np.random.default_rng(3)
+    labels = random.random((300, 3)) < [0.5, 0.4, 0.3]
+    images = random.normal(80, 45, (300, 8, 8))
+    for edge, has in zip((np.s_[:, :2], np.s_[:, 6:], np.s_[:2, :]), labels.T, strict=True):
+        images[(has, *edge)] += 45
+    lines = ["path,label"]
+    for number, (image, row) in enumerate(zip(np.clip(images, 0, 255).astype(np.uint8), labels, strict=True)):
+        Image.fromarray(image).save(folder / f"{number:03d}.png")
+        told = ";".join(name for name, has in zip(("left", "right", "top"), row, strict=True) if has)
+        lines.append(f"{number:03d}.png,{told or '[]'}")
+    (folder / "edges.csv").write_text("\n".join(lines), encoding="utf-8")
+    return folder / "edges.csv"
+
+
+@pytest.fixture(scope="session")
+def labels_run(labels_table: Path, tmp_path_factory: pytest.TempPathFactory) -> sightline.Run:
+    """A run whose images may have several labels; whoever alters its files copies it."""
+    keys = {"data.task": "multi-label", "model.name": "mlp", "augmentation.policy": "none", "training.epochs": 8}
+    keys |= {"data.validation_fraction": 0.2, "data.calibration_fraction": 0.2, "training.batch_size": 16}
+    out = tmp_path_factory.mktemp("runs") / "edges"
+    return sightline.train(labels_table, recipe=sightline.recipe("fast", keys), out=out, mode="quiet")
 
 
 @pytest.fixture(autouse=True)

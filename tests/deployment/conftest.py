@@ -179,10 +179,10 @@ def program_of(readme: Path) -> str:
 
 
 @pytest.fixture
-def answer_of() -> Callable[..., tuple[str, float]]:
+def lines_of() -> Callable[..., list[str]]:
     """What the program in a README prints of an image, run where the file lies, without Sightline and Keras."""
 
-    def run_program(readme: Path, image: Path, python: Path = Path(sys.executable)) -> tuple[str, float]:
+    def run_program(readme: Path, image: Path, python: Path = Path(sys.executable)) -> list[str]:
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         done = subprocess.run(
             [
@@ -198,7 +198,18 @@ def answer_of() -> Callable[..., tuple[str, float]]:
             env=environment,
             timeout=60,
         )
-        label, confidence = done.stdout.split()
-        return label, float(confidence)
+        return done.stdout.splitlines()
 
     return run_program
+
+
+@pytest.fixture
+def answer_of(lines_of: Callable[..., list[str]]) -> Callable[..., tuple[str, float]]:
+    """Label and confidence that it prints."""
+
+    def answer(readme: Path, image: Path, python: Path = Path(sys.executable)) -> tuple[str, float]:
+        (line,) = lines_of(readme, image, python)
+        label, confidence = line.split()
+        return label, float(confidence)
+
+    return answer

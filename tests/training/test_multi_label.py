@@ -196,7 +196,6 @@ REFUSED: dict[str, Callable[[Any, Path], Any]] = {
     "mistakes": lambda run, _: sightline.mistakes(run),
     "stress": lambda run, _: sightline.stress(run),
     "sort": lambda run, folder: sightline.sort(run, folder, into=folder / "sorted"),
-    "export": lambda run, _: sightline.export(run, "onnx"),
     "distil": lambda run, _: sightline.distil(run),
     "max_error": lambda run, folder: sightline.predict(run, folder, max_error=0.1),
     "novelty": lambda run, folder: sightline.predict(run, folder, novelty=0.1),

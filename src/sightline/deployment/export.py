@@ -25,7 +25,7 @@ from sightline.records import Bundle, Run
 from sightline.system.files import staged_files, write_atomically, write_json
 from sightline.system.paths import places_of
 from sightline.system.text import printable
-from sightline.tasks.table import refuse_several_labels
+from sightline.tasks.multi_label import MULTI_LABEL
 
 # As `platform.system()` calls them, and as people do.
 _SYSTEMS = {"Darwin": "macOS"}
@@ -72,8 +72,9 @@ def _lines(told: Mapping[str, Any]) -> list[str]:
     if told["compared_on"]["remark"]:
         lines.append(f"{'careful':<11}{told['compared_on']['remark']}")
     if told["accuracy"] is not None:
+        called = "all right" if told["task"] == MULTI_LABEL.name else "accuracy"
         lines.append(
-            f"{'accuracy':<11}{told['accuracy']['export']:.4f} (bundle {told['accuracy']['bundle']:.4f}): "
+            f"{called:<11}{told['accuracy']['export']:.4f} (bundle {told['accuracy']['bundle']:.4f}): "
             f"{told['accuracy']['paired']['in_words']}"
         )
     if told["quantised"] is not None:
@@ -172,7 +173,6 @@ def export(
     """
     form = format_of(format)
     opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
-    _refuse_labels(opened)
     if not isinstance(unchecked, bool):
         raise InvalidValue(f"unchecked must be True or False; got {unchecked!r}.")
     typed = opened.metrics.get("source", {}).get("typed") if run_of(opened) is not None else None
@@ -198,6 +198,7 @@ def export(
             "made_by": MARK,
             "format": format,
             "unchecked": why,
+            "task": opened.task.name,
             "versions": _versions(form, runtime),
             "bundle": describe(opened)["bundle"],
             **_made(opened, form, rows, staging, found, is_checked=why is None),
@@ -211,14 +212,6 @@ def export(
         figures["files"] = found.hashes(staging)
         write_json(staging / found.report.name, figures)
     return Export(found.file, found.report, found.readme, figures)
-
-
-def _refuse_labels(bundle: Bundle) -> None:
-    why = (
-        "an exported file is compared and used as an answer with one class. model.onnx in the bundle gives the logits: "
-        "divided by the temperature, the sigmoid of each is its confidence (calibration.json)."
-    )
-    refuse_several_labels(bundle.task, "export", why)
 
 
 def _runtime(form: Format, name: str, *, unchecked: bool) -> tuple[Any, str | None]:

@@ -22,7 +22,7 @@ from sightline.deployment.conversion.description import ExportedModel, describe
 IMPORTS = "import json\\n"
 EXAMPLE = """with np.load("FILE") as file:
     told, weights = json.loads(str(file["told"])), file["weights"]
-names, temperature = told["labels"], told["calibration"]["temperature"]
+names, calibration = told["labels"], told["calibration"]
 logits = images[0].mean(axis=(0, 1)) @ weights
 """
 

@@ -20,7 +20,7 @@ from sightline.deployment.conversion.description import ExportedModel, read_besi
 IMPORTS = "import linear\\n"
 EXAMPLE = """with open("DESCRIPTION") as file:
     told = json.load(file)
-names, temperature = told["labels"], told["calibration"]["temperature"]
+names, calibration = told["labels"], told["calibration"]
 logits = linear.run("FILE", images)
 """
 

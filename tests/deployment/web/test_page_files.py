@@ -15,8 +15,7 @@ import pytest
 from sightline.bundles.bundle import load_bundle
 from sightline.deployment.web.pages import ENGINE, PAGE, read_description, write_page
 from sightline.deployment.web.whole import write_whole
-from sightline.errors import ExportRefused, InvalidBundle
-from sightline.tasks.single_label import SingleLabel
+from sightline.errors import InvalidBundle
 
 PLACE = resources.files("sightline.deployment.web")
 INDEX = PLACE.joinpath("page", "index.html").read_text(encoding="utf-8")
@@ -129,11 +128,3 @@ def test_what_is_cut_off_says_so(make_bundle, runs_on: Path, tmp_path: Path) -> 
     place.write_bytes(place.read_bytes()[:-100])
     with pytest.raises(InvalidBundle, match=r"bundle\.js: cannot be read"):
         read_description(tmp_path / "page")
-
-
-def test_another_task_is_refused(make_bundle, tmp_path: Path) -> None:
-    import dataclasses
-
-    bundle = dataclasses.replace(load_bundle(make_bundle()), task=SingleLabel(name="other"))
-    with pytest.raises(ExportRefused, match="a page shows one class an image"):
-        write_page(bundle, tmp_path)

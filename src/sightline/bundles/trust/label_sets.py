@@ -22,7 +22,7 @@ from sightline.metrics.multi_label.risk_control import Misses, least_margin, mis
 from sightline.records import Bundle, Predictions, PredictionSets
 from sightline.system.files import write_arrays
 from sightline.system.text import exact_percent
-from sightline.tasks.task import Task
+from sightline.tasks.multi_label import MULTI_LABEL, MultiLabel
 
 _LESS_OFTEN = "sets miss more of the labels of new images than that"
 
@@ -157,7 +157,14 @@ class LabelSetMaker:
     in_words: str
     certificate: LabelCertificate
     margin: float
-    task: Task
+    task: MultiLabel
+
+    def least_logits(self) -> NDArray[np.float64]:
+        """(num_classes,) the logit from which on each label is in the set; -inf for all where every label is."""
+        limits = self.certificate.offsets + self.margin * self.certificate.factors
+        # The margin is that of a calibration image: rounding must not put its label outside.
+        limits -= 1e-12 * np.maximum(1, np.abs(limits), where=np.isfinite(limits), out=np.zeros_like(limits))
+        return np.minimum(limits, self.task.limits(len(limits)))
 
     def make(self, found: Mapping[str, NDArray[np.float32]], images: Any) -> PredictionSets:  # noqa: ARG002  # a seam
         """The sets of some images, maybe empty; of one without finite logits there is none."""
@@ -197,4 +204,5 @@ def label_set_maker(
         f"({vouching.words})"
     )
     words += f".{unknown}" if (unknown := not_known(bundle.metrics, _LESS_OFTEN)) else ""
-    return LabelSetMaker(promise, words, certificate, margin, bundle.task)
+    task = bundle.task if isinstance(bundle.task, MultiLabel) else MULTI_LABEL
+    return LabelSetMaker(promise, words, certificate, margin, task)

@@ -15,6 +15,7 @@ from sightline.errors import ExportRefused
 from sightline.records import Bundle
 from sightline.system.progress import reporter
 from sightline.system.text import printable
+from sightline.tasks.table import has_several_labels
 
 ALL_WHOLE = "all in int8"
 # Many images tell settings apart that nobody would: a whole network of LeNet's size for 0.0002 less.
@@ -33,7 +34,7 @@ class TriedSettings:
     Attributes:
         num_images: how many images choose.
         distances: what a setting is called to (num_images,) float64: the total variation of its probabilities, at a
-            temperature of its own, from the bundle's.
+            temperature of its own, from the bundle's; of several labels the sum of that of each.
         temperatures: what a setting is called to that temperature.
     """
 
@@ -59,6 +60,8 @@ def try_settings(
 ) -> TriedSettings:
     """Hold settings beside the bundle: what each is called, and what gives its logits; `of` is how many there are."""
     wanted = bundle.task.probabilities(session_of(bundle).logits(rows.images), temperature=bundle.temperature)
+    # Of labels that do not depend on each other, the sum of their variations bounds that of the whole answer.
+    shared = 1 if has_several_labels(bundle.task) else 2
     distances: dict[str, NDArray[np.float64]] = {}
     temperatures: dict[str, float] = {}
     with reporter().bar("quantising", total=of) as bar:
@@ -68,7 +71,7 @@ def try_settings(
             if np.isfinite(logits).all():
                 temperatures[name] = bundle.task.fit_temperature(logits, rows.known_labels)
                 found = bundle.task.probabilities(logits, temperature=temperatures[name])
-                distances[name] = np.abs(found - wanted).sum(axis=1) / 2
+                distances[name] = np.abs(found - wanted).sum(axis=1) / shared
     if not distances:
         raise ExportRefused(
             f"{printable(str(bundle.path))}: no setting of whole numbers gives an answer. Keep the same format in "

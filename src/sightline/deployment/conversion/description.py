@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,16 @@ from sightline._version import __version__
 from sightline.bundles.bundle import MANIFEST
 from sightline.bundles.checks import checked_json
 from sightline.bundles.trust.abstention import USUAL_CERTAINTY, unsure_maker
+from sightline.bundles.trust.label_sets import label_set_maker
 from sightline.bundles.trust.novelty import novelty_maker
 from sightline.bundles.trust.sets import set_maker
 from sightline.errors import InvalidBundle, InvalidValue
 from sightline.records import Bundle
 from sightline.system.files import sha256_of, write_json
 from sightline.system.stored import read_json
-from sightline.tasks.table import TASKS
+from sightline.tasks.multi_label import MultiLabel
+from sightline.tasks.table import TASKS, has_several_labels
+from sightline.tasks.task import Task
 
 # What is promised is kept for these; for others there is the bundle.
 _COVERAGES, _MAX_ERRORS, _FALSE_ALARMS = (0.8, 0.9, 0.95, 0.99), (0.01, 0.02, 0.05, 0.1), (0.01, 0.05, 0.1)
@@ -44,12 +48,13 @@ def describe(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def promises_of(bundle: Bundle) -> dict[str, dict[str, float | None]]:
+def promises_of(bundle: Bundle) -> dict[str, dict[str, Any]]:
     """The thresholds of sets, unsure answers and novelty for usual levels, those that the bundle can keep.
 
     Returns:
-        sets: coverage to the least log-odds of a class in the set; unsure: largest error to the least log-odds of an
-        answer that is not unsure, None where none is; novel: share of false alarms to the largest usual novelty.
+        sets: coverage to the least log-odds of a class in the set, where an image may have several labels to the least
+        logit of each, a list; unsure: largest error to the least log-odds of an answer that is not unsure, None where
+        none is; novel: share of false alarms to the largest usual novelty.
     """
 
     def kept(capability: str, levels: tuple[float, ...], limit: Callable[[float], float]) -> dict[str, float | None]:
@@ -73,11 +78,27 @@ def promises_of(bundle: Bundle) -> dict[str, dict[str, float | None]]:
         maker = novelty_maker(bundle, rate, certainty=USUAL_CERTAINTY)
         return maker.limit if maker is not None else np.inf
 
+    if has_several_labels(bundle.task):  # nothing else is promised of them
+        return {"sets": _least_logits(bundle), "unsure": {}, "novel": {}}
     return {
         "sets": kept("sets", _COVERAGES, least_of_set),
         "unsure": kept("abstention", _MAX_ERRORS, least_sure),
         "novel": kept("novelty", _FALSE_ALARMS, most_novel),
     }
+
+
+def _least_logits(bundle: Bundle) -> dict[str, list[float] | None]:
+    """Coverage to the least logit of each label in the set, as the network gives it; None where all of them are."""
+    found: dict[str, list[float] | None] = {}
+    for coverage in _COVERAGES if "sets" in bundle.capabilities else ():
+        try:
+            maker = label_set_maker(bundle, coverage)
+        except InvalidValue:  # too few images
+            continue
+        if maker is not None:
+            least = maker.least_logits()
+            found[str(coverage)] = least.tolist() if np.isfinite(least).all() else None
+    return found
 
 
 def description_beside(path: Path) -> Path:
@@ -126,10 +147,17 @@ class ExportedModel:
         """By which its logits are divided."""
         return float(self.description["calibration"]["temperature"])
 
+    @property
+    def task(self) -> Task:
+        """What its logits say, by the file alone: of several labels, from which logit on each is said, too."""
+        task = TASKS[self.description["task"]]
+        if isinstance(task, MultiLabel):
+            return dataclasses.replace(task, thresholds=tuple(self.description["calibration"]["label_thresholds"]))
+        return task
+
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """Calibrated by what the file says, of the shape of the logits; NaN in a row that is no number."""
         found = np.full(logits.shape, np.nan)
         sound = np.isfinite(logits).all(axis=1)
-        task = TASKS[self.description["task"]]
-        found[sound] = task.probabilities(logits[sound], temperature=self.temperature)
+        found[sound] = self.task.probabilities(logits[sound], temperature=self.temperature)
         return found

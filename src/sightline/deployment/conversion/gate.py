@@ -15,7 +15,7 @@ from sightline.bundles.parity import LARGEST_DIFFERENCE, largest_difference
 from sightline.bundles.sessions import session_of
 from sightline.bundles.trust.novelty import OUTPUT
 from sightline.deployment.conversion.description import ExportedModel, describe
-from sightline.deployment.conversion.losses import check_loss, largest_loss, paired
+from sightline.deployment.conversion.losses import check_loss, largest_loss, paired, rights
 from sightline.deployment.conversion.rows import ComparedRows
 from sightline.errors import ExportRefused, InvalidBundle
 from sightline.evaluation.measuring.paired_tests import paired_figures
@@ -51,7 +51,7 @@ def check_export(
     _check_numbers(rows, probabilities[1], name=name)
     if not is_quantised:
         _check_probabilities(bundle, rows, *probabilities, name=name)
-    agrees = np.asarray(bundle.task.decided(expected) == bundle.task.decided(found))
+    agrees = np.asarray(bundle.task.decided(expected) == model.task.decided(found))
     return {
         "compared_on": {"kind": rows.kind, "in_words": rows.words, "remark": rows.remark},
         "num_images": len(rows.row_ids),
@@ -59,7 +59,7 @@ def check_export(
         "largest_difference": largest_difference(*probabilities),
         "tolerance": None if is_quantised else LARGEST_DIFFERENCE,
         "agreement": float(agrees.mean()),
-        "accuracy": _accuracies(bundle, rows, expected, found),
+        "accuracy": _accuracies(bundle, model, rows, expected, found),
         "quantised": check_loss(bundle, model, rows, expected, found, name=name) if is_quantised else None,
         "largest_novelty_difference": _check_novelty(bundle, model, rows, name),
         "effective_precision": model.precision,
@@ -180,16 +180,21 @@ def _check_novelty(bundle: Bundle, model: ExportedModel, rows: ComparedRows, nam
 
 
 def _accuracies(
-    bundle: Bundle, rows: ComparedRows, expected: NDArray[np.float32], found: NDArray[np.float32]
+    bundle: Bundle,
+    model: ExportedModel,
+    rows: ComparedRows,
+    expected: NDArray[np.float32],
+    found: NDArray[np.float32],
 ) -> dict[str, Any] | None:
-    """How often both are right, and whether they differ; the images may have been learned from."""
+    """How often both are wholly right, and whether they differ; the images may have been learned from."""
     if rows.labels is None:
         return None
-    test = paired(bundle, rows, expected, found)
+    right = rights(bundle, model, rows, expected, found)
+    test = paired(right, rows)
     return {
         "bundle": test.num_first_correct / test.num_images,
         "export": test.num_second_correct / test.num_images,
-        "largest_loss": largest_loss(bundle, rows, expected, found),
+        "largest_loss": largest_loss(right, rows),
         "paired": paired_figures(test),
     }
 

@@ -13,6 +13,7 @@ from sightline.deployment.conversion.description import description_beside
 from sightline.deployment.conversion.formats import Format
 from sightline.records import Bundle, InputSpec
 from sightline.system.text import markdown
+from sightline.tasks.table import has_several_labels
 
 _IMPORTS = "import json\nimport os\nimport sys\n\nimport numpy as np\nfrom PIL import Image, ImageOps\n\n"
 _READ = """\
@@ -38,8 +39,14 @@ canvas = picture.resize(({width}, {height}), Image.Resampling.BILINEAR, box=box)
     "stretch": "canvas = picture.resize(({width}, {height}), Image.Resampling.BILINEAR)\n",
 }
 _ANSWER = """\
-scores = np.exp((logits - logits.max()) / temperature)
+scores = np.exp((logits - logits.max()) / calibration["temperature"])
 print(names[scores.argmax()], scores.max() / scores.sum())
+"""
+_ANSWERS = """\
+shares = 0.5 * (1 + np.tanh(logits / calibration["temperature"] / 2))  # the sigmoid, which does not overflow
+for label in np.argsort(-shares):
+    if logits[label] >= calibration["label_thresholds"][label]:
+        print(names[label], shares[label])
 """
 _TEXT = """\
 # {title}
@@ -78,6 +85,18 @@ _NOVEL = (
     "more than a thousandth."
 )
 _NO_NOVEL = "whether an image is novel, this file\ndoes not tell: take the format `onnx`."
+_THRESHOLDS = """\
+An image may have several labels, or none: each is said from its own number under `label_thresholds` of `calibration`
+{where} on, in logits as they come. \
+"""
+_SETS_OF_LABELS = (
+    "What its bundle promises is under `promises` there: of a coverage, a label\nis in the set where its logit is at "
+    "least its number under `sets`; where there is none, every label is."
+)
+_NO_SETS_OF_LABELS = (
+    "Sets are a promise of the network in floating point, and do\nnot hold for this one: for these take the format "
+    "`onnx`."
+)
 _NO_PROMISES = (
     "Sets, unsure answers and novelty are promises of the network in floating point, and do not hold for this one: for "
     "these take the format `onnx`."
@@ -85,12 +104,13 @@ _NO_PROMISES = (
 
 
 def program(form: Format, bundle: Bundle, *, file: str) -> str:
-    """Python that prints label and confidence of the image that is named, with the runtime, NumPy and Pillow alone."""
+    """Python that prints label and confidence of the image that is named, of several labels a line of each."""
     spec = bundle.input
     module = form.module()
     example = module.EXAMPLE.replace('"FILE"', _literal(file))
     example = example.replace('"DESCRIPTION"', _literal(_description(form, file)))
-    return f"{_IMPORTS}{module.IMPORTS}\n{prepared(spec)}{example}{_ANSWER}"
+    answer = _ANSWERS if has_several_labels(bundle.task) else _ANSWER
+    return f"{_IMPORTS}{module.IMPORTS}\n{prepared(spec)}{example}{answer}"
 
 
 def _literal(name: str) -> str:
@@ -130,7 +150,7 @@ def readme(form: Format, bundle: Bundle, figures: Mapping[str, Any], *, file: st
         install=form.install,
         turned="" if down == across else "large JPEGs that their EXIF turns, ",
         program=program(form, bundle, file=file),
-        promises=_promises(form, file),
+        promises=_promises(form, bundle, file),
     )
 
 
@@ -143,9 +163,11 @@ def _compared(form: Format, figures: Mapping[str, Any], report: str) -> str:
     return _EQUAL.format(**told, difference=figures["largest_difference"])
 
 
-def _promises(form: Format, file: str) -> str:
-    if form.is_quantised:
-        return _NO_PROMISES
+def _promises(form: Format, bundle: Bundle, file: str) -> str:
     beside = ".json" in form.beside
     where = f"in {markdown(_description(form, file))}" if beside else "in its metadata"
+    if has_several_labels(bundle.task):
+        return _THRESHOLDS.format(where=where) + (_NO_SETS_OF_LABELS if form.is_quantised else _SETS_OF_LABELS)
+    if form.is_quantised:
+        return _NO_PROMISES
     return _PROMISES.format(where=where, novel=_NOVEL if form.has_novelty else _NO_NOVEL)

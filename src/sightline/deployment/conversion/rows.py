@@ -19,6 +19,7 @@ from sightline.evaluation.measuring.judging import JudgedRows, choose_rows, run_
 from sightline.evaluation.measuring.kept_classes import learned_source
 from sightline.records import Bundle, Dataset, Store
 from sightline.system.text import printable
+from sightline.tasks.table import task_of
 
 # As many say within 0.003 how often two files disagree; more cost minutes, where photographs are large.
 MOST_ROWS = 1_000
@@ -38,7 +39,7 @@ class ComparedRows:
         words: what they are: "200 calibration images of photos".
         row_ids: (num_images) strings.
         images: (num_images, height, width, channels) uint8, or what gives such an array when it is sliced.
-        labels: (num_images,) int64 into the bundle's classes, or None.
+        labels: of the bundle's classes, in the form of its task; or None.
         groups: (num_images,) strings, images of one hang together, or None.
         logits: (num_images, num_classes) float32, what the network said when it was made; or None.
         num_unreadable: images that were left out.
@@ -51,7 +52,7 @@ class ComparedRows:
     words: str
     row_ids: Sequence[str]
     images: Any
-    labels: NDArray[np.int64] | None = None
+    labels: NDArray[Any] | None = None
     groups: NDArray[np.str_] | None = None
     logits: NDArray[np.float32] | None = None
     num_unreadable: int = 0
@@ -59,7 +60,7 @@ class ComparedRows:
     originals: Any = None
 
     @property
-    def known_labels(self) -> NDArray[np.int64]:
+    def known_labels(self) -> NDArray[Any]:
         """The labels, where whoever asks has seen to it that there are some."""
         if self.labels is None:
             raise InvalidValue(f"the labels of {self.words} are not known. Name images of its classes.")
@@ -87,12 +88,13 @@ def rows_to_compare(bundle: Bundle, images: Any, *, most: int | None = None) -> 
 
 
 def halves(rows: ComparedRows) -> tuple[ComparedRows, ComparedRows]:
-    """Labelled rows in two: to choose by and to judge; each class in both, and what hangs together in one."""
+    """Labelled rows in two: to choose by and to judge; each class, and each rarest label, in both; groups in one."""
     labels = rows.known_labels
     names = np.arange(len(labels)) if rows.groups is None else rows.groups
     _, first, members = np.unique(names, return_index=True, return_inverse=True)
     is_judging = np.zeros(len(first), bool)
-    is_judging[np.argsort(labels[first], kind="stable")[::2]] = True
+    strata = task_of(labels).strata(labels)
+    is_judging[np.argsort(strata[first], kind="stable")[::2]] = True
     judging = is_judging[members.reshape(-1)]
     return some_rows(rows, np.flatnonzero(~judging)), some_rows(rows, np.flatnonzero(judging))
 

@@ -26,7 +26,7 @@ import coremltools
 EXAMPLE = """\
 network = coremltools.models.MLModel("FILE", compute_units=coremltools.ComputeUnit.CPU_ONLY)
 names = json.loads(network.user_defined_metadata["sightline.labels"])
-temperature = json.loads(network.user_defined_metadata["sightline.calibration"])["temperature"]
+calibration = json.loads(network.user_defined_metadata["sightline.calibration"])
 logits = network.predict({"images": canvas})["logits"][0]
 """
 TAKES = (

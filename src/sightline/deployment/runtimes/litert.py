@@ -21,7 +21,7 @@ from ai_edge_litert.interpreter import Interpreter
 EXAMPLE = """\
 with open("DESCRIPTION", encoding="utf-8") as file:
     about = json.load(file)
-names, temperature = about["labels"], about["calibration"]["temperature"]
+names, calibration = about["labels"], about["calibration"]
 network = Interpreter("FILE").get_signature_runner()
 logits = next(iter(network(images=images).values()))[0]
 """

@@ -17,7 +17,7 @@ from sightline.records import Bundle
 PREFIX = "sightline."
 
 # What the program in the README imports for it behind `json`, `os` and `sys`, and how it runs the file: `images` was
-# made by the lines before, and `logits` of that one image, `names` and `temperature` are used by those behind.
+# made by the lines before, and `logits` of that one image, `names` and `calibration` are used by those behind.
 IMPORTS = """\
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before it is loaded; it sends events else
 import onnxruntime
@@ -26,7 +26,7 @@ EXAMPLE = """\
 session = onnxruntime.InferenceSession("FILE")
 about = session.get_modelmeta().custom_metadata_map
 names = json.loads(about["sightline.labels"])
-temperature = json.loads(about["sightline.calibration"])["temperature"]
+calibration = json.loads(about["sightline.calibration"])
 logits = session.run(["logits"], {"images": images})[0][0]
 """
 

@@ -26,7 +26,7 @@ import openvino
 EXAMPLE = """\
 with open("DESCRIPTION", encoding="utf-8") as file:
     about = json.load(file)
-names, temperature = about["labels"], about["calibration"]["temperature"]
+names, calibration = about["labels"], about["calibration"]
 network = openvino.compile_model("FILE", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 logits = network({"images": images})["logits"][0]
 """

@@ -23,7 +23,7 @@ import tensorflow
 EXAMPLE = """\
 with open("DESCRIPTION", encoding="utf-8") as file:
     about = json.load(file)
-names, temperature = about["labels"], about["calibration"]["temperature"]
+names, calibration = about["labels"], about["calibration"]
 network = tensorflow.saved_model.load("FILE").signatures["serving_default"]
 logits = next(iter(network(tensorflow.constant(images)).values())).numpy()[0]
 """

@@ -19,7 +19,7 @@ import torch
 EXAMPLE = """\
 with open("DESCRIPTION", encoding="utf-8") as file:
     about = json.load(file)
-names, temperature = about["labels"], about["calibration"]["temperature"]
+names, calibration = about["labels"], about["calibration"]
 network = torch.export.load("FILE").module()
 with torch.inference_mode():
     logits = network(torch.from_numpy(images.copy()))["logits"][0].numpy()

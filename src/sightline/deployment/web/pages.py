@@ -14,10 +14,9 @@ from typing import Any
 
 from sightline.deployment.conversion.description import describe
 from sightline.deployment.web.runtime_files import GLUE, SCRIPT, VERSION, WASM, runtime_files
-from sightline.errors import ExportRefused, InvalidBundle
+from sightline.errors import InvalidBundle
 from sightline.records import Bundle
 from sightline.system.stored import parse_json, read_plain
-from sightline.system.text import printable
 
 # In the order in which one uses another.
 ENGINE = ("containers.js", "resizing.js", "pictures.js", "inversion.js", "answers.js", "worker.js")
@@ -49,8 +48,6 @@ def write_page(bundle: Bundle, folder: Path) -> None:
 
 def page_files(bundle: Bundle, *, is_whole: bool = False) -> dict[str, bytes]:
     """Name to content of a page; of one that is to be a single file the licences stand in it."""
-    if bundle.task.name != "single-label":
-        raise ExportRefused(f"{printable(str(bundle.path))}: a page shows one class an image. Take the format onnx.")
     made = {name: _packaged("page", name) for name in PAGE}
     made |= dict(_runtime(runtime_files()))
     licences = dict(_licences())

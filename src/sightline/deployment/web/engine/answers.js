@@ -25,12 +25,30 @@ function logOdds(logits) {
   return gaps.map((gap, index) => (index === best ? -rest : gap - Math.log1p(total - weights[index])));
 }
 
-// `promises` as the description has them; `levels`: {sets, unsure, novel}, names of levels, or null for what is not asked.
-function answerOf(logits, novelty, { temperature, promises, levels }) {
+// By the hyperbolic tangent: no exponential overflows.
+const sigmoid = (logit, temperature) => 0.5 * (1 + Math.tanh(logit / temperature / 2));
+
+const byProbability = (probabilities) =>
+  probabilities.map((_, index) => index).sort((one, other) => probabilities[other] - probabilities[one] || one - other);
+
+// Of several labels each by itself: it is said from its threshold on, and in the set from a lower one on.
+function labelsOf(logits, { temperature, thresholds, promises, levels }) {
+  const probabilities = Array.from(logits, (logit) => sigmoid(logit, temperature));
+  const order = byProbability(probabilities);
+  const least = levels.sets === null ? undefined : promises.sets[levels.sets];
+  const set = least === undefined ? null : order.filter((index) => least === null || logits[index] >= least[index]);
+  const labels = order.filter((index) => logits[index] >= thresholds[index]);
+  return { probabilities, order, labels, set, unsure: null, novel: null };
+}
+
+// `promises` as the description has them; `levels`: {sets, unsure, novel}, names of levels, or null for what is not asked;
+// `thresholds`: where a picture may have several labels, the logit from which on each is said.
+function answerOf(logits, novelty, { temperature, thresholds = null, promises, levels }) {
+  if (thresholds !== null) return labelsOf(logits, { temperature, thresholds, promises, levels });
   const probabilities = softmax(logits, temperature);
-  const order = probabilities.map((_, index) => index).sort((one, other) => probabilities[other] - probabilities[one] || one - other);
+  const order = byProbability(probabilities);
   const odds = logOdds(logits);
-  const answer = { probabilities, order, set: null, unsure: null, novel: null };
+  const answer = { probabilities, order, labels: null, set: null, unsure: null, novel: null };
   const limitOf = (kind) => (levels[kind] === null ? undefined : promises[kind][levels[kind]]);
   const least = limitOf("sets");
   if (least !== undefined) answer.set = order.filter((index) => index === order[0] || least === null || odds[index] >= least);

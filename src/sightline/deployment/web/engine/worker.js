@@ -29,22 +29,27 @@ async function outputsOf(pixels) {
   return { logits: Array.from(found.logits.data), novelty: found.novelty ? found.novelty.data[0] : null };
 }
 
+// What outputs mean, by what the page says of its network.
+function meaning(levels) {
+  const { temperature, label_thresholds: thresholds } = description.calibration;
+  const isSeveral = description.task === "multi-label";
+  return { temperature, thresholds: isSeveral ? thresholds : null, promises: description.promises, levels };
+}
+
 async function answered({ picture, isInverted, levels }) {
   const started = performance.now();
   const { pixels, looksInverted } = await networkPixels(picture, description.input, isInverted);
   const prepared = performance.now();
   const { logits, novelty } = await outputsOf(pixels);
   if (!logits.every(Number.isFinite)) throw new Error("no-number");
-  const { temperature } = description.calibration;
-  const answer = answerOf(logits, novelty, { temperature, promises: description.promises, levels });
+  const answer = answerOf(logits, novelty, meaning(levels));
   const times = { preparing: prepared - started, answering: performance.now() - prepared };
   return { ...answer, ...times, logits, novelty, looksInverted: looksInverted && !isInverted };
 }
 
 // The same outputs at other levels.
 function answeredAgain({ logits, novelty, levels }) {
-  const { temperature } = description.calibration;
-  return answerOf(logits, novelty, { temperature, promises: description.promises, levels });
+  return answerOf(logits, novelty, meaning(levels));
 }
 
 async function onePixels({ picture }) {

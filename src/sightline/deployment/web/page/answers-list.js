@@ -12,12 +12,24 @@ function element(tag, className, text) {
   return made;
 }
 
+// Each label that is said with its share; of one class an image that class alone.
+function headline(answer, names) {
+  if (answer.labels && !answer.labels.length) return [element("strong", "is-none", word("no-label"))];
+  return (answer.labels ?? [answer.order[0]]).map((index) => {
+    const name = element("strong", "", names[index]);
+    name.dir = "auto";
+    const pair = element("span", "said");
+    pair.append(name, element("span", "answer-share", sharePercent(answer.probabilities[index])));
+    return pair;
+  });
+}
+
 function bars(answer, names) {
   const list = element("ul", "bars");
   const shown = answer.order.filter((index, rank) => rank < FEWEST_BARS || answer.probabilities[index] >= LEAST_SHARE);
   for (const index of shown.slice(0, MOST_BARS)) {
     const share = answer.probabilities[index];
-    const row = element("li");
+    const row = element("li", answer.labels?.includes(index) ? "is-said" : "");
     const bar = element("span", "bar-of");
     bar.setAttribute("aria-hidden", "true");
     bar.style.setProperty("--share", `${100 * share}%`);
@@ -36,8 +48,9 @@ function mark(kind) {
 }
 
 function setWords(answer, names, levels) {
-  const listed = new Intl.ListFormat(language, { type: "disjunction" }).format(answer.set.map((index) => names[index]));
+  const listed = new Intl.ListFormat(language, { type: answer.labels ? "conjunction" : "disjunction" }).format(answer.set.map((index) => names[index]));
   const level = percent(Number(levels.sets));
+  if (answer.labels) return element("p", "set", word(answer.set.length ? "set-labels" : "set-none", { names: listed, level }));
   return element("p", "set", word(answer.set.length === 1 ? "set-one" : "set", { names: listed, level }));
 }
 
@@ -79,9 +92,7 @@ class AnswerList {
     const time = Math.max(1, Math.round(answer.preparing + answer.answering));
     head.append(element("span", "time", word("took", { time: number(time) })));
     const label = element("p", "answer-label");
-    const name = element("strong", "", this.names[answer.order[0]]);
-    name.dir = "auto";
-    label.append(name, element("span", "answer-share", sharePercent(answer.probabilities[answer.order[0]])));
+    label.append(...headline(answer, this.names));
     body.append(label);
     if (answer.novel) body.append(mark("novel"));
     if (answer.unsure) body.append(mark("unsure"));
@@ -127,9 +138,22 @@ class AnswerList {
   spoken(item) {
     if (item.error) return `${item.name}: ${word(item.error)}`;
     const { answer } = item;
+    if (answer.labels) return this.spokenLabels(item.name, answer);
     const share = sharePercent(answer.probabilities[answer.order[0]]);
     const doubts = ["novel", "unsure"].filter((kind) => answer[kind]).map((kind) => `${word(kind)}.`);
     return [word("spoken", { name: item.name, label: this.names[answer.order[0]], share }), ...doubts].join(" ");
+  }
+
+  spokenLabels(name, { labels, probabilities }) {
+    const said = labels.map((index) => `${this.names[index]}, ${sharePercent(probabilities[index])}`);
+    return `${name}: ${said.join("; ") || word("no-label")}.`;
+  }
+
+  // As tables of labels have them, "cat;dog"; a list where a name holds what parts them.
+  tableLabels({ labels, probabilities }) {
+    const said = labels.map((index) => this.names[index]);
+    const isPlain = !said.some((name) => name.includes(";") || /^[[({]/.test(name));
+    return [isPlain ? said.join(";") : JSON.stringify(said), labels.map((index) => probabilities[index].toFixed(6)).join(";")];
   }
 
   table() {
@@ -138,7 +162,8 @@ class AnswerList {
       const best = answer.order[0];
       const set = answer.set ? answer.set.map((index) => this.names[index]).join("; ") : "";
       const told = (value) => (value === null ? "" : String(value));
-      return [name, this.names[best], answer.probabilities[best].toFixed(6), told(answer.unsure), told(answer.novel), set, ""];
+      const label = answer.labels ? this.tableLabels(answer) : [this.names[best], answer.probabilities[best].toFixed(6)];
+      return [name, ...label, told(answer.unsure), told(answer.novel), set, ""];
     });
     return [word("column"), ...rows.reverse()].map((row) => row.map(cell).join(",")).join("\r\n");
   }

@@ -4,6 +4,7 @@
 const about = SIGHTLINE_BUNDLE.about;
 const classifier = new Classifier();
 const answers = new AnswerList(byId("list"), about.labels, () => byId("inverted").click());
+const isSeveral = about.task === "multi-label";
 const USUAL_NOVELTY = "0.05";
 const MOST_NAMED = 30;
 const levels = { sets: null, unsure: null, novel: null };
@@ -23,10 +24,10 @@ function chooseLevels() {
 
 function levelChoice(kind) {
   const row = element("div", "level");
-  const label = element("label", "", word(`${kind}-level`));
+  const label = element("label", "", word(isSeveral ? "labels-level" : `${kind}-level`));
   const select = element("select");
   select.id = label.htmlFor = `level-${kind}`;
-  const unit = kind === "unsure" ? "level-answers" : "level-of";
+  const unit = isSeveral ? "level-labels" : kind === "unsure" ? "level-answers" : "level-of";
   const texts = Object.keys(about.promises[kind]).map((level) => [level, word(unit, { level: percent(Number(level)) })]);
   for (const [value, text] of [["", word("off")], ...texts]) {
     const option = element("option", "", text);
@@ -53,7 +54,7 @@ function aboutRows() {
   const named = about.labels.slice(0, MOST_NAMED).join(", ");
   const more = about.labels.length - MOST_NAMED;
   const rows = [
-    ["classes", more > 0 ? `${named} ${word("more-classes", { count: number(more) })}` : named],
+    [isSeveral ? "labels" : "classes", more > 0 ? `${named} ${word("more-classes", { count: number(more) })}` : named],
     ["input", word("about-input-value", { height, width, colors: word(color) })],
   ];
   if (about.calibration.num_images) rows.push(["measured", word("about-measured-value", { count: number(about.calibration.num_images) })]);
@@ -91,7 +92,7 @@ function showAll() {
   showWords();
   document.title = SIGHTLINE_BUNDLE.title;
   byId("title").textContent = SIGHTLINE_BUNDLE.title;
-  byId("summary").textContent = word("summary", { count: number(about.labels.length) });
+  byId("summary").textContent = word(isSeveral ? "summary-labels" : "summary", { count: number(about.labels.length) });
   byId("language").textContent = word("language");
   byId("language").lang = language === "zh" ? "en" : "zh-CN";
   showCareful();
@@ -140,9 +141,9 @@ async function answerAgain() {
 async function answerNow(bitmap) {
   const isInverted = byId("inverted").checked;
   const answer = await classifier.ask("answer", { picture: bitmap, isInverted, levels }, [bitmap]);
-  const best = answer.order[0];
   const marks = ["novel", "unsure"].filter((kind) => answer[kind]).map((kind) => element("span", `mark ${kind}`, word(kind)));
-  return [element("strong", "", about.labels[best]), ` ${sharePercent(answer.probabilities[best])} `, ...marks];
+  const shown = headline(answer, about.labels).flatMap((part) => [part, " "]);
+  return [...shown, ...marks];
 }
 
 function saveTable() {
