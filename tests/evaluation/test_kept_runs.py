@@ -67,6 +67,21 @@ def test_a_run_is_running_while_somebody_holds_its_lock_and_interrupted_after(pa
     assert row_of(shelf, "second")["reason"] == f"to go on: sightline resume {place}"
 
 
+def test_a_trial_of_an_unfinished_search_goes_on_with_the_search_alone(shelf: Path) -> None:
+    place = unfinished(shelf, "second", parts="checkpoints")
+    (place / "checkpoints" / "request.json").touch()
+    search = shelf.parent
+    (search / "journal.log").touch()
+    assert (
+        row_of(shelf, "second")["reason"]
+        == f"a trial of the search {search}, which goes on by the command that began it"
+    )
+    with pytest.raises(InvalidValue, match=r"a trial of the search .*, which has not chosen yet"):
+        sightline.resume(place)
+    (search / "search.json").touch()
+    assert row_of(shelf, "second")["reason"] == f"to go on: sightline resume {place}"
+
+
 def test_looking_leaves_a_lock_to_whoever_wants_it(shelf: Path) -> None:
     fcntl = pytest.importorskip("fcntl")
     place = unfinished(shelf, "second", parts="members")

@@ -10,7 +10,7 @@ from typing import Any
 
 from sightline.bundles.bundle import MANIFEST
 from sightline.errors import InvalidValue
-from sightline.evaluation.measuring.finished_runs import REQUEST
+from sightline.evaluation.measuring.finished_runs import REQUEST, unfinished_search_of
 from sightline.metrics.figures import figure_in
 from sightline.system.files import is_held
 from sightline.system.stored import read_json
@@ -99,6 +99,9 @@ def _state(place: Path) -> tuple[str, str]:
 
 
 def _how_to_go_on(place: Path) -> str:
+    search = unfinished_search_of(place)
+    if search is not None:
+        return f"a trial of the search {as_argument(search)}, which goes on by the command that began it"
     can_be_asked = next(place.glob(f"*/{REQUEST}"), None) is not None
     return f"to go on: sightline resume {as_argument(place)}" if can_be_asked else "the same call goes on with it"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from sightline.bundles.vetting.given_networks import given_to
 from sightline.configuration.recipes import parse_recipe
 from sightline.errors import InvalidValue
-from sightline.evaluation.measuring.finished_runs import reopen
+from sightline.evaluation.measuring.finished_runs import reopen, unfinished_search_of
 from sightline.integrations.tracking.addresses import NONE, read_address, without_credentials
 from sightline.records import Run
 from sightline.system.paths import absolute_path
@@ -47,8 +47,9 @@ def resume(
         The Run, as `train` gives it.
 
     Raises:
-        InvalidValue: there is no unfinished run, or it was begun with images in memory, by which it has to be called
-            again; or `tensorboard` or `track` is not what the run logs to, told what is.
+        InvalidValue: there is no unfinished run, it is a trial of an unfinished search, or it was begun with images in
+            memory, by which it has to be called again; or `tensorboard` or `track` is not what the run logs to, told
+            what is.
         OutputExists: images, recipe or versions changed since, told which; or another process is at it.
         InvalidSource: the data cannot be used any more.
         TrainingFailed: as `train`.
@@ -65,6 +66,12 @@ def resume(
         if isinstance(finished, Run):
             remove_checkpoints(folder)  # of one that was killed behind its last figure
             return finished
+    search = unfinished_search_of(folder)
+    if search is not None:
+        raise InvalidValue(
+            f"{folder}: it is a trial of the search {search}, which has not chosen yet: until then no test image is "
+            "looked at. Go on with the search by the command that began it."
+        )
     source, asked = read_request(folder)
     recipe, options = parse_recipe(asked.recipe), dict(asked.options)
     _check_logs(folder, None if tensorboard is None else Path(tensorboard), options.get("tensorboard"))

@@ -27,6 +27,8 @@ from sightline.tasks.task import Task
 
 # In a folder of its own within an unfinished run: how it was asked for, so that it can be gone on with.
 REQUEST = "request.json"
+# Of a search, two folders above each of its trials: the journal from its start on, its figures when it has ended.
+SEARCH_JOURNAL, SEARCH_FIGURES = "journal.log", "search.json"
 JUDGED_SPLITS: tuple[SplitName, ...] = ("validation", "calibration", "test")
 # metrics.json is written last: with it a run is finished.
 FILES = ("recipe.json", "splits.csv", "history.jsonl", "predictions.npz", "metrics.json")
@@ -34,6 +36,13 @@ FILES = ("recipe.json", "splits.csv", "history.jsonl", "predictions.npz", "metri
 SINCE_THE_FIRST_RUN = ("accuracy", "accuracy_interval", "cross_entropy", "calibration_error")
 DRAWN = ("epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds")
 NEEDED = ("backend", "chosen_epoch", "epochs", "num_parameters", "seconds", "validation", "test")
+
+
+def unfinished_search_of(run: Path) -> Path | None:
+    """The search that a run is a trial of, while it has not ended: until it has chosen no test image is looked at."""
+    search = run.absolute().parent.parent
+    is_under_way = (search / SEARCH_JOURNAL).is_file() and not (search / SEARCH_FIGURES).exists()
+    return search if is_under_way else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from typing import Any
 from sightline.configuration.recipes import flatten
 from sightline.configuration.schema import Recipe
 from sightline.errors import InvalidValue, TrainingFailed
-from sightline.evaluation.measuring.finished_runs import read_run
+from sightline.evaluation.measuring.finished_runs import SEARCH_FIGURES, read_run
 from sightline.evaluation.measuring.paired_tests import PairedTest, pair, paired_figures
 from sightline.metrics.significance import holm
 from sightline.system.files import write_atomically, write_json
@@ -23,7 +23,6 @@ from sightline.system.stored import read_json
 from sightline.system.text import counted
 from sightline.system.workers import Map
 from sightline.training.search.results import (
-    FILE,
     FIRST,
     PAGE,
     STATES,
@@ -247,8 +246,8 @@ class Driver:
         figures = self._figures(ranking, finals, judging)
         space = [(dimension.key, str(dimension)) for dimension in self.plan.space]
         write_atomically(self.job.folder / PAGE, page_of(figures, space))
-        write_json(self.job.folder / FILE, figures)
-        return Search(self.job.folder, read_json(self.job.folder / FILE))
+        write_json(self.job.folder / SEARCH_FIGURES, figures)
+        return Search(self.job.folder, read_json(self.job.folder / SEARCH_FIGURES))
 
     def _figures(self, ranking: Sequence[int], finals: Sequence[int], judging: float) -> dict[str, Any]:
         runs = {number: read_run(self.job.run_of(number)) for number in finals}

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from sightline.configuration.values import as_typed
-from sightline.evaluation.measuring.finished_runs import FinishedRun
+from sightline.evaluation.measuring.finished_runs import SEARCH_FIGURES, FinishedRun
 from sightline.evaluation.measuring.paired_tests import PairedTest
 from sightline.metrics.figures import figure_in
 from sightline.reporting.pages.searching.page import TriedRecipe, search_page
 from sightline.system.progress import clock
 from sightline.system.text import counted, percent
 
-FILE: Final = "search.json"
 PAGE: Final = "search.html"
 STATES: Final = ("finished", "pruned", "stopped", "failed")
 FIRST = 0
@@ -191,7 +190,7 @@ def _table(figures: Mapping[str, Any]) -> list[str]:
             f"{one['seconds']:>7.1f}  {tried}"
         )
     rest = len(order) - len(shown)
-    return lines + [f"and {rest:,} more, in {FILE}"] * (rest > 0)
+    return lines + [f"and {rest:,} more, in {SEARCH_FIGURES}"] * (rest > 0)
 
 
 def changes_in_words(changed: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from sightline.configuration.schema import Recipe
 from sightline.data.sources.downloads import load_keras_for
 from sightline.data.sources.loading import holds_files, open_as_recipe_says
 from sightline.errors import InvalidValue, TrainingFailed, pick
+from sightline.evaluation.measuring.finished_runs import SEARCH_FIGURES
 from sightline.integrations.ray.cluster import check_on
 from sightline.integrations.ray.workers import cluster_map
 from sightline.records import Dataset
@@ -27,7 +28,7 @@ from sightline.system.progress import Mode, reporter, reporting
 from sightline.system.stored import read_json
 from sightline.system.workers import Map, available_processors, process_map
 from sightline.training.search.driver import Driver, Plan
-from sightline.training.search.results import FILE, Search
+from sightline.training.search.results import Search
 from sightline.training.search.search_folder import BudgetClock, search_folder
 from sightline.training.search.space import Space, space_in_words, stated_space
 from sightline.training.search.study import PRUNERS, SAMPLERS, check_optuna
@@ -134,7 +135,7 @@ def search(  # noqa: PLR0913  # each is an option of the command line, and none 
             plan = Plan(dataset.name, base, stated, sampler, jobs, trials)
             told = _plan_told(plan, dataset, pruner=pruner, backend=backend)
             with search_folder(None if out is None else Path(out), told, keep=places_of(source)) as folder:
-                if (folder / FILE).exists():
+                if (folder / SEARCH_FIGURES).exists():
                     return _finished(folder, budget, trials)
                 job = TrialJob(dataset, absolute_path(folder), backend, pruner)
                 with _telling_how_to_go_on(folder), _mapped(map, jobs, backend, on) as each:
@@ -228,7 +229,7 @@ def _plan_told(plan: Plan, dataset: Dataset, *, pruner: str, backend: str) -> di
 
 def _finished(folder: Path, budget: float | None, trials: int | None) -> Search:
     """A search that is finished already: its test rows were looked at, so that it is not gone on with."""
-    found = Search(folder, read_json(folder / FILE))
+    found = Search(folder, read_json(folder / SEARCH_FIGURES))
     reporter().say(f"note: {folder} holds this search, finished; nothing is tried again")
     before = found.figures["budget"]
     if (budget or 0) > (before["seconds"] or math.inf) or (trials or 0) > (before["trials"] or math.inf):

@@ -12,12 +12,11 @@ from typing import Any
 from sightline.configuration.recipes import flatten
 from sightline.configuration.values import as_typed
 from sightline.errors import InvalidValue, OutputExists
+from sightline.evaluation.measuring.finished_runs import SEARCH_FIGURES, SEARCH_JOURNAL
 from sightline.system.files import check_free, held, write_json, writing_to
 from sightline.system.paths import check_place
 from sightline.system.progress import reporter
 from sightline.system.stored import read_json
-from sightline.training.search.results import FILE
-from sightline.training.search.study import JOURNAL
 from sightline.training.search.trials import TRIALS
 from sightline.training.setup.run_folder import earlier_runs, make_run_folder
 from sightline.training.setup.unfinished import in_words
@@ -51,7 +50,7 @@ def search_folder(out: Path | None, plan: Mapping[str, Any], *, keep: list[Path]
 def _begun(out: None, plan: Mapping[str, Any]) -> Path:
     stem = f"{plan['name']}-search"
     for _, place in sorted(earlier_runs(stem).items(), reverse=True):
-        if not (place / FILE).exists() and not _differences(place, plan):
+        if not (place / SEARCH_FIGURES).exists() and not _differences(place, plan):
             _say_going_on(place)
             return place
     return make_run_folder(out, stem=stem)
@@ -67,7 +66,7 @@ def _named(out: Path, plan: Mapping[str, Any], keep: list[Path]) -> Path:
                 f"{out}: holds a search that is not this one: {in_words(found)}. Name another folder, or delete this "
                 "one."
             )
-        if not (out / FILE).exists():
+        if not (out / SEARCH_FIGURES).exists():
             _say_going_on(out)
     with writing_to(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -81,7 +80,7 @@ def _is_only_claimed(out: Path) -> bool:
 
 
 def _say_going_on(place: Path) -> None:
-    if (place / JOURNAL).exists():
+    if (place / SEARCH_JOURNAL).exists():
         reporter().say(f"going on with the search that was left unfinished in {place}")
 
 

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from sightline.errors import InvalidValue, MissingPackage, require
+from sightline.evaluation.measuring.finished_runs import SEARCH_JOURNAL
 from sightline.system.paths import absolute_path
 from sightline.training.search.space import Dimension, Space
 
 EXTRA = "sightline[search]"
 NAME = "sightline"
-JOURNAL = "journal.log"
 SAMPLERS: dict[str, str] = {
     "tpe": "by a model of where good and bad trials lie (Optuna's TPE, all keys together)",
     "random": "by chance alone: the control that a cleverer one has to beat",
@@ -65,7 +65,7 @@ class SearchStudy:
         """Open the journal of a folder that nobody else is at, or begin it."""
         self.space, self.sampler, self.seed = space, sampler, seed
         # By a relative path Optuna waits for ever on a lock that a killed process left.
-        path = absolute_path(folder / JOURNAL)
+        path = absolute_path(folder / SEARCH_JOURNAL)
         _mend(path)
         with _silently() as optuna:
             try:
