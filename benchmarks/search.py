@@ -14,8 +14,9 @@ a search that flatters says otherwise.
 Then on data: for each source and each seed, a search of so many trials and, for the control, one by `sampler="random"`
 with the same trials. Each line has the accuracy on test rows of the recipe as it was asked for and of the choice, their
 difference in points with its 95 % interval and the p-value of the paired test; at the end, the mean difference with the
-interval of the mean over seeds (Student's t). Sources: `mnist500`, 500 train images of MNIST with all its test images,
-and `signs`, 400 photographs of `sign_digits` and the others as test images, from the folder that SIGN_DIGITS names.
+interval of the mean over seeds (Student's t). Sources: `mnist500`, 500 train images of MNIST with all its test images;
+`digits300`, 300 of the 1,797 digits of 8x8 that come with scikit-learn, the others as test images; and `signs`, 400
+photographs of `sign_digits` and the others as test images, from the folder that SIGN_DIGITS names.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--made", type=int, default=2000)
     parser.add_argument("--real", type=int, default=25)
-    parser.add_argument("--sources", nargs="*", default=["mnist500"], choices=("mnist500", "signs"))
+    parser.add_argument("--sources", nargs="*", default=["mnist500"], choices=("mnist500", "digits300", "signs"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--out", type=Path)
@@ -176,6 +177,16 @@ def _source(name: str, seed: int) -> tuple[Any, sightline.Recipe]:
         rows = np.sort(np.concatenate([train, np.flatnonzero(mnist.given_splits == "test")]))
         keys = {"data.validation_fraction": 0.3, "data.calibration_fraction": 0.1, "seed": seed}
         return mnist.take(rows), sightline.recipe("fast", keys)
+    if name == "digits300":
+        from sklearn.datasets import load_digits
+
+        bunch = load_digits()
+        images, labels = (bunch.images * (255 / 16)).round().astype(np.uint8), bunch.target.astype(np.uint8)
+        order = generator.permutation(len(images))
+        train, test = order[:300], order[300:]
+        arrays = {"x_train": images[train], "y_train": labels[train], "x_test": images[test], "y_test": labels[test]}
+        keys = {"data.validation_fraction": 0.3, "data.calibration_fraction": 0.1, "seed": seed}
+        return sightline.load(arrays, name="digits"), sightline.recipe("fast", keys)
     folder = os.environ.get("SIGN_DIGITS")
     if folder is None:
         raise SystemExit("signs: SIGN_DIGITS names no folder; set it to one with a sub-folder a class")
