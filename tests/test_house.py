@@ -175,7 +175,13 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             keras_on_use_in="learning_rate_finder learning_curve",
         ),
     ),
-    (Room("training/transfer", "softmax sigmoid judging stages head activations halves finetuning", keras=AT_ONCE),),
+    (
+        Room(
+            "training/transfer",
+            "softmax sigmoid judging stages statistics head activations beginning halves finetuning",
+            keras=AT_ONCE,
+        ),
+    ),
     (Room("training", "fit_network", keras=AT_ONCE),),
     (
         Room(

@@ -40,13 +40,13 @@ def test_fewer_images_in_more_directions_are_shrunken_more() -> None:
     of_few, of_many = (float(head.how.split()[3].rstrip(",")) for head in (few, many))
     assert of_few > of_many
     assert few.how.endswith("chosen on 5 folds of train images")
-    assert (few.num_judged, few.is_safe) == (30, False)
+    assert (len(few.surprises), few.is_safe) == (30, False)
 
 
 def test_what_is_said_of_the_head_holds_on_images_that_it_never_saw() -> None:
     head = fit_head(clouds(120, apart=2.5), None, num_classes=3)
     other = clouds(3000, apart=2.5, seed=9)
-    assert head.num_wrong / head.num_judged == pytest.approx(1 - share_right(head, other), abs=0.06)
+    assert head.num_wrong / len(head.surprises) == pytest.approx(1 - share_right(head, other), abs=0.06)
     # Its confidences are about right as they are: what folds say sets them.
     assert heads.best_temperature(head.logits(other.features), other.labels) == pytest.approx(1, abs=0.35)
 
@@ -109,4 +109,4 @@ def test_softmax_regression_has_to_be_better_beyond_chance() -> None:
 def test_large_validation_judges_alone() -> None:
     head = fit_head(clouds(600), clouds(1200, seed=1), num_classes=3)
     assert head.how.endswith("chosen on validation")
-    assert head.num_judged == 1200
+    assert len(head.surprises) == 1200

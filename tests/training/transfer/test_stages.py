@@ -25,7 +25,7 @@ from sightline.training.loop.fit import Fitted  # noqa: E402
 from sightline.training.loop.network import new_network  # noqa: E402
 from sightline.training.loop.recording import FitOutputs  # noqa: E402
 from sightline.training.setup.preparation import Prepared, prepare  # noqa: E402
-from sightline.training.transfer import finetuning  # noqa: E402
+from sightline.training.transfer import beginning, finetuning  # noqa: E402
 from sightline.training.transfer.activations import FeatureTables  # noqa: E402
 from sightline.training.transfer.halves import compare_on_halves  # noqa: E402
 from sightline.training.transfer.stages import Comparison, Stage, tell, why_hopeless  # noqa: E402
@@ -174,6 +174,6 @@ def test_where_next_to_nothing_is_learned_halves_find_the_head_as_it_was(hopeles
     data = prepared(hopeless, **{"training.finetune_epochs": 1, "optimizer.learning_rate": 1e-12})
     network = new_network(data)
     features = FeatureTables(network, data)
-    _, rows = finetuning._head(features, data)
+    _, rows = beginning._head(features, data)
     found = compare_on_halves(network, features, data, rows)
     np.testing.assert_allclose(found.after, found.before, rtol=1e-3, atol=1e-4)

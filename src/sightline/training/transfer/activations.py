@@ -30,9 +30,12 @@ PROBED, VIEW_COST = 96, 1.5
 class FeatureTables:
     """Features, and activations of the middle where they are wanted, of every row and of every view of train rows."""
 
-    def __init__(self, network: keras.Model, data: Prepared, *, deadline: float | None = None) -> None:
+    def __init__(
+        self, network: keras.Model, data: Prepared, *, deadline: float | None = None, is_published: bool = True
+    ) -> None:
         """Compute what is not in the cache; `network` has the backbone that the resolved recipe of `data` names.
 
+        As it was published, or changed since: then it is exported as it is now.
         With a deadline on the clock of `time.perf_counter`, as many views as end in time; an InvalidValue says what
         would be needed where not even the images as they are do.
         """
@@ -43,7 +46,7 @@ class FeatureTables:
         shapes = {FEATURES: tuple(network.get_layer(FEATURES).output.shape[1:])}
         if self.has_middle:
             shapes[MIDDLE] = tuple(network.get_layer(self.cut).output.shape[1:])
-        session = _session(network, data, shapes)
+        session = _session(network, data, shapes, is_published=is_published)
         self.train = data.splits.train
         count = int(training.feature_variants) - 1
         if deadline is not None:
@@ -111,10 +114,12 @@ def _views_within(deadline: float, session: Session, data: Prepared, shapes: dic
     return int((left - needed) / max(an_image * len(data.splits.train), 1e-9) / VIEW_COST)
 
 
-def _session(network: keras.Model, data: Prepared, shapes: dict[str, tuple[int, ...]]) -> Session:
+def _session(
+    network: keras.Model, data: Prepared, shapes: dict[str, tuple[int, ...]], *, is_published: bool
+) -> Session:
     """The backbone in ONNX Runtime: the embedded file as it is, any other exported once and kept."""
     model = data.recipe.model
-    if model.name == "efficientnet-lite0" and model.weights == "imagenet":
+    if is_published and model.name == "efficientnet-lite0" and model.weights == "imagenet":
         return open_session(load_bundle(EMBEDDED))
     from sightline.training.packaging.contract import save_outputs
 

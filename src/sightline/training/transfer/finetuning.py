@@ -16,7 +16,7 @@ from sightline.errors import InvalidValue, TrainingFailed
 from sightline.system.files import write_atomically
 from sightline.system.progress import reporter
 from sightline.training.augmentation.pipeline import build_augmentation
-from sightline.training.loop.batches import LabelledImages, row_weights, rows_for_fit
+from sightline.training.loop.batches import LabelledImages, rows_for_fit
 from sightline.training.loop.checkpoints import Checkpoints
 from sightline.training.loop.fit import Fitted, fit, planned_epochs
 from sightline.training.loop.network import freeze_statistics
@@ -24,8 +24,9 @@ from sightline.training.loop.recording import FitOutputs, record_epoch
 from sightline.training.loop.time_budget import epochs_within
 from sightline.training.setup.preparation import Prepared
 from sightline.training.transfer.activations import FEATURES, MIDDLE, FeatureTables, StoredRows
+from sightline.training.transfer.beginning import Beginning, begin, is_length_free
 from sightline.training.transfer.halves import HALVES, compare_on_halves
-from sightline.training.transfer.head import Head, Rows, fit_head
+from sightline.training.transfer.head import Head
 from sightline.training.transfer.judging import calibrated_surprises
 from sightline.training.transfer.stages import FEWEST_TO_SEE, Comparison, Stage, tell, why_hopeless
 
@@ -43,10 +44,11 @@ LEAST_SECONDS_OF_ALL = 90.0
 def fit_transfer(network: keras.Model, data: Prepared, outputs: FitOutputs) -> Fitted:
     """Fit a network that has a pretrained backbone, in place, stage by stage.
 
-    The head is fitted on features of the frozen backbone. Then, if the recipe asks for it, the upper part or the whole
-    learns too, with its batch statistics frozen; with a time budget the upper part first, then the whole in what is
-    left. Each is kept only if answers to rows that it did not learn from are better, and where the length was left to
-    Sightline, only if they are better beyond chance.
+    The head is fitted on features of the frozen backbone. Where these hardly vary, its batch statistics are taken in
+    part from the train images, if that makes the head better. Then, if the recipe asks for it, the upper part or the
+    whole learns too, with its batch statistics frozen; with a time budget the upper part first, then the whole in what
+    is left. Each is kept only if answers to rows that it did not learn from are better, and where the length was left
+    to Sightline, only if they are better beyond chance.
 
     Returns:
         The course: one row for the head, then one an epoch of fine-tuning; and what each stage brought and cost.
@@ -56,17 +58,15 @@ def fit_transfer(network: keras.Model, data: Prepared, outputs: FitOutputs) -> F
         Kumar et al., arXiv 2202.10054; lower rates for lower layers: Howard, Ruder, arXiv 1801.06146.
     """
     started = time.perf_counter()
-    features = FeatureTables(network, data, deadline=outputs.deadline)
-    head, rows = _head(features, data)
-    network.get_layer("logits").set_weights([head.kernel, head.bias])
-    row = _head_row(head, features, data, time.perf_counter() - started)
+    begun = begin(network, data, deadline=outputs.deadline)
+    row = _head_row(begun.head, begun.features, data, time.perf_counter() - started)
     record_epoch(outputs, row)
-    reporter().say(_head_line(head, row))
-    course = _Course(network, features, data, outputs, (head, rows, row))
+    reporter().say(_head_line(begun.head, row))
+    course = _Course(network, begun, data, outputs, row)
     if data.recipe.training.finetune_epochs and not len(data.splits.validation):
         reporter().say("no fine-tuning: there are no validation rows to judge it by. The head alone stays.")
     elif data.recipe.training.finetune_epochs:
-        for part in _parts(data, features, outputs):
+        for part in _parts(data, begun.features, outputs):
             course.add(part)
     return course.fitted(time.perf_counter() - started)
 
@@ -74,12 +74,7 @@ def fit_transfer(network: keras.Model, data: Prepared, outputs: FitOutputs) -> F
 def _parts(data: Prepared, features: FeatureTables, outputs: FitOutputs) -> tuple[str, ...]:
     if not features.has_middle:
         return ("all",)
-    return ("upper", "all") if outputs.deadline is not None and _is_free(data) else ("upper",)
-
-
-def _is_free(data: Prepared) -> bool:
-    """Whether the length of the fine-tuning was left to Sightline."""
-    return any(change.key == "training.finetune_epochs" and change.asked == "auto" for change in data.changes)
+    return ("upper", "all") if outputs.deadline is not None and is_length_free(data) else ("upper",)
 
 
 class _Course:
@@ -88,28 +83,26 @@ class _Course:
     def __init__(
         self,
         network: keras.Model,
-        features: FeatureTables,
+        begun: Beginning,
         data: Prepared,
         outputs: FitOutputs,
-        begun: tuple[Head, Rows, dict[str, float]],
+        row: dict[str, float],
     ) -> None:
-        self.network, self.features, self.data, self.outputs = network, features, data, outputs
-        self.head, self.rows, row = begun
+        self.network, self.data, self.outputs = network, data, outputs
+        self.features, self.head, self.rows = begun.features, begun.head, begun.rows
         self.history: tuple[dict[str, float], ...] = (row,)
-        self.stages = [Stage("head", is_kept=True, why=self.head.how, seconds=row["seconds"])]
-        self.num_seen, self.trained_seconds = len(data.splits.train) * len(features.views), row["seconds"]
+        self.stages, self.num_fits = list(begun.stages), 0
+        self.num_seen, self.trained_seconds = len(data.splits.train) * len(self.features.views), row["seconds"]
         self.chosen, self.stopped_early = 1, False
         self.planned: int | None = None
-        validation = data.splits.validation
-        self.labels = data.dataset.labels[validation]
+        self.labels = data.dataset.labels[data.splits.validation]
         # What validation rows say of the network as it is kept; the head's answers are those of the stored features.
-        self.surprises = calibrated_surprises(
-            self.head.logits(np.asarray(features.whole[FEATURES][validation])), self.labels
-        )
+        stored = np.asarray(self.features.whole[FEATURES][data.splits.validation])
+        self.surprises = calibrated_surprises(self.head.logits(stored), self.labels)
 
     def add(self, part: str) -> None:
         """Let a part learn, if a gain could be seen, and keep it if there is one."""
-        started, is_free = time.perf_counter(), _is_free(self.data)
+        started, is_free = time.perf_counter(), is_length_free(self.data)
         why, asked = self._why_not(part) if is_free else ("", None)
         if why:
             seconds = time.perf_counter() - started
@@ -164,10 +157,11 @@ class _Course:
     def _checkpoints(self) -> Checkpoints | None:
         """Those of the run for the first fit, and a folder of their own for each that follows."""
         usual = self.outputs.checkpoints
-        if usual is None or len(self.stages) == 1:
+        self.num_fits += 1
+        if usual is None or self.num_fits == 1:
             return usual
         interval = usual.interval if usual.is_asked else None
-        return Checkpoints(usual.folder / f"stage-{len(self.stages)}", interval, keeps_end=usual.keeps_end)
+        return Checkpoints(usual.folder / f"stage-{self.num_fits}", interval, keeps_end=usual.keeps_end)
 
     def _count(self, part: str, tuned: Fitted, *, is_kept: bool) -> None:
         if is_kept:
@@ -207,51 +201,11 @@ def _is_kept(found: Comparison, *, is_free: bool, is_promising: bool) -> bool:
 
 def _as_stage(data: Prepared, part: str) -> Prepared:
     """The data with the recipe of a stage that a time budget added: the whole network, gently."""
-    if part == data.recipe.training.finetune_part or not _is_free(data):
+    if part == data.recipe.training.finetune_part or not is_length_free(data):
         return data
     changed = {key: value for key, value in OF_ALL.items() if key != "optimizer.learning_rate"}
     changed["optimizer.learning_rate"] = data.recipe.optimizer.learning_rate * OF_ALL["optimizer.learning_rate"]
     return dataclasses.replace(data, recipe=data.recipe.changed(changed))
-
-
-def _head(features: FeatureTables, data: Prepared) -> tuple[Head, Rows]:
-    """The better of two heads on rows that neither was fitted on: of the images as they are, or of all their views.
-
-    And all views of the train rows.
-    """
-    num_classes = data.dataset.num_classes
-    if not all(np.isfinite(table).all() for table in (features.whole[FEATURES][:], features.of_train(FEATURES)[:])):
-        model = data.recipe.model
-        raise TrainingFailed(
-            f"{model.name} with model.weights={model.weights} gives features that are not finite numbers. "
-            "The weights are damaged; take others."
-        )
-    validation = None
-    if len(data.splits.validation):
-        rows = data.splits.validation
-        validation = Rows(np.asarray(features.whole[FEATURES][rows]), data.dataset.labels[rows])
-    own = _train_rows(features.views[0][FEATURES], data, 1)
-    plain = fit_head(own, validation, num_classes=num_classes)
-    if len(features.views) == 1:
-        return plain, own
-    every = _train_rows(features.of_train(FEATURES), data, len(features.views))
-    varied = fit_head(every, validation, num_classes=num_classes)
-    # Where there is too little to choose by, more views are the safer start.
-    return (plain if plain.judged < varied.judged and not varied.is_safe else varied), every
-
-
-def _train_rows(features: StoredRows, data: Prepared, times: int) -> Rows:
-    train = rows_for_fit(data, data.splits.train)
-    weights = row_weights(train, data.recipe.training.class_weights)
-    repeated = None if weights is None else np.tile(weights, times)
-    groups = data.splits.groups if data.splits.groups is not None else data.dataset.groups
-    own = None if groups is None else _named_groups(groups[data.splits.train])
-    return Rows(features[:], np.concatenate([train.labels] * times), repeated, num_views=times, groups=own)
-
-
-def _named_groups(groups: NDArray[np.str_]) -> NDArray[np.str_]:
-    """A name for each row: one without a group is a group of its own."""
-    return np.where(groups == "", np.char.add("\0", np.arange(len(groups)).astype(str)), groups)
 
 
 def _finetune(
@@ -287,7 +241,7 @@ def _within(
     epochs = planned_epochs(outputs) or epochs_within(
         outputs.deadline or 0.0, learner, train, num_judged=num_judged, recipe=data.recipe, augmentation=augmentation
     )
-    if _is_free(data):
+    if is_length_free(data):
         epochs = min(epochs, int(data.recipe.training.finetune_epochs))
     return data.recipe.changed({"training.finetune_epochs": epochs})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -103,18 +103,23 @@ class Head(Layer):
 
     Attributes:
         how: by what it was fitted and chosen, in words.
-        judged: cross-entropy of the rows that chose it, none of which it was fitted on, at their best temperature; NaN
-            if there were too few.
-        num_judged: how many these were.
+        surprises: (num_judged,) of the rows that chose it, none of which it was fitted on, at their best temperature;
+            none if there were too few.
+        judged_on: which these were.
         num_wrong: of them it has wrong.
         is_safe: True where nothing was chosen and what is safe was taken.
     """
 
     how: str
-    judged: float = float("nan")
-    num_judged: int = 0
+    surprises: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    judged_on: str = ""
     num_wrong: int = 0
     is_safe: bool = True
+
+    @property
+    def judged(self) -> float:
+        """The mean of the surprises; NaN if there were too few rows."""
+        return float(self.surprises.mean()) if len(self.surprises) else float("nan")
 
 
 def fit_head(train: Rows, validation: Rows | None, *, num_classes: int) -> Head:
@@ -149,8 +154,8 @@ def fit_head(train: Rows, validation: Rows | None, *, num_classes: int) -> Head:
         chosen.layer.kernel,
         chosen.layer.bias,
         f"{chosen.how}, chosen on {judges.by}",
-        judged=calibrated_cross_entropy(chosen.answers, judges.labels),
-        num_judged=len(judges.labels),
+        surprises=calibrated_surprises(chosen.answers, judges.labels),
+        judged_on=judges.by,
         num_wrong=int((chosen.answers.argmax(axis=1) != judges.labels).sum()),
         is_safe=False,
     )
@@ -169,8 +174,8 @@ def _fit_several(fitting: _Fitting, judges: _Judges) -> Head:
         layer.kernel,
         layer.bias,
         f"logistic regressions of penalty {PENALTIES_OF_LABELS[best]:g}, chosen on {judges.by}",
-        judged=calibrated_cross_entropy(answers[best], judges.labels),
-        num_judged=len(judges.labels),
+        surprises=calibrated_surprises(answers[best], judges.labels),
+        judged_on=judges.by,
         num_wrong=int((~task_of(judges.labels).is_right(answers[best], judges.labels)).sum()),
         is_safe=False,
     )

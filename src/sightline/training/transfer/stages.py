@@ -18,7 +18,7 @@ from sightline.training.transfer.judging import LEVEL
 FEWEST_TO_SEE = 50
 # An error fewer than so many, all of them mended, is still chance: 2 ** -5 is below the level.
 FEWEST_WRONG = 5
-NAMES = {"head": "head", "upper": "upper part", "all": "whole network"}
+NAMES = {"head": "head", "statistics": "batch statistics", "upper": "upper part", "all": "whole network"}
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Stage:
     """One stage, as `metrics.json` tells it.
 
     Attributes:
-        name: "head", "upper" or "all": what learned.
+        name: "head", "statistics" (those of batches, taken anew), "upper" or "all": what learned.
         is_kept: whether the network that is left has what it learned.
         why: in a sentence.
         seconds: on the clock.
