@@ -18,6 +18,7 @@ import pytest
 import uvicorn
 from PIL import Image
 
+import sightline
 from sightline.deployment.server.app import build_app
 from sightline.deployment.server.gate.connection import connections_at
 from sightline.deployment.server.limits import ServerLimits, ServerOptions
@@ -108,6 +109,16 @@ def start_server() -> Iterator[StartServer]:
 def server(write_bundle: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """One of a file that does nothing to it."""
     with running({"net": write_bundle(tmp_path_factory.mktemp("served") / "bundle")}) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def both(
+    labels_run: sightline.Run, write_bundle: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    """One class an image, "net", and several labels, "edges"."""
+    places = {"net": write_bundle(tmp_path_factory.mktemp("served") / "bundle"), "edges": labels_run.path}
+    with running(places) as started:
         yield started
 
 

@@ -28,6 +28,7 @@ from sightline.metrics.selective import certainties_of
 from sightline.records import Predictions
 from sightline.reporting.sheets.overlays import drawn, overlay
 from sightline.system.text import printable, without_nan
+from sightline.tasks.table import has_several_labels
 
 
 class Classifier:
@@ -76,7 +77,7 @@ class Classifier:
 
         def rows() -> list[dict[str, Any]]:
             if not answered:
-                return [_unread(name, reading) for name, reading in zip(names, readings, strict=True)]
+                return [_unread(model, name, reading) for name, reading in zip(names, readings, strict=True)]
             found = answerer.tell(names, list(readings), answered)
             told = enumerate(answer_rows(found, question.top))
             return [_finished(model, row, found, number=number, answerer=answerer) for number, row in told]
@@ -106,8 +107,8 @@ def _model_name(told: dict[str, Any]) -> str | None:
     return name
 
 
-def _unread(name: str, reading: Reading) -> dict[str, Any]:
-    return {"path": name, "label": None, "confidence": None, "top": [], "error": _error(reading.error)}
+def _unread(model: ServedModel, name: str, reading: Reading) -> dict[str, Any]:
+    return {"path": name, **model.bundle.task.unanswered, "error": _error(reading.error)}
 
 
 def _error(words: str | None) -> str | None:
@@ -119,7 +120,7 @@ def _finished(
 ) -> dict[str, Any]:
     """With how certain the answer is, by which promises are kept, and the map and training images as pictures."""
     row["error"] = _error(row["error"])
-    if row["error"] is None:
+    if row["error"] is None and not has_several_labels(found.task):  # of which no trade-off is told
         row["certainty"] = round(float(certainties_of(found.logits[number : number + 1])[0]), 6)
     for near in row.get("nearest") or ():
         if (picture := model.thumbnails.get(near["name"])) is not None:

@@ -12,7 +12,11 @@ from sightline.deployment.server.limits import ServerLimits
 _SHARE = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
 _OPTIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("top", {"type": "integer", "minimum": 1}, "how many classes to name; 3 if left out"),
-    ("coverage", _SHARE, "answer with sets, too, that hold the right class of this share of images"),
+    (
+        "coverage",
+        _SHARE,
+        "sets, too, that hold the right class for this share of images, or this share of labels",
+    ),
     ("per_class", {"type": "boolean"}, "keep the coverage for the images of each class by themselves"),
     ("score", {"type": "string", "enum": ["lac", "aps", "raps"]}, "by what classes are put into a set"),
     ("max_error", _SHARE, "mark answers as unsure, so that at most this share of the others is wrong"),
@@ -69,6 +73,11 @@ def _schemas() -> dict[str, Any]:
             "path": {"type": "string", "description": "what the sender calls the picture"},
             "label": {"type": ["string", "null"]},
             "confidence": _NUMBER_OR_NONE,
+            "labels": {
+                "type": "array",
+                "items": named,
+                "description": "in place of label and confidence where a picture may have several, or none",
+            },
             "top": {"type": "array", "items": named},
             "error": {"type": ["string", "null"], "description": "why it cannot be read"},
             "certainty": {"type": "number", "description": "log-odds of the answer, by which trade_off counts"},
@@ -83,8 +92,9 @@ def _schemas() -> dict[str, Any]:
             "map_png": {"type": ["string", "null"], "description": "base64 of a PNG"},
             "notice": {"type": "string"},
         },
-        required=["path", "label", "confidence", "top", "error"],
+        required=["path", "top", "error"],
     )
+    row["anyOf"] = [{"required": ["label", "confidence"]}, {"required": ["labels"]}]
     rows = {"type": "array", "items": {"$ref": "#/components/schemas/Row"}}
     answers = {"model": {"type": "string"}, "bundle": {"type": "string"}, "images": rows}
     return {"Row": row, "Answers": _object(answers, required=["model", "bundle", "images"])}

@@ -23,11 +23,12 @@ from sightline.deployment.server.limits import Refusal, ServerLimits
 from sightline.deployment.server.served import ServedModel, ServedModels
 from sightline.deployment.server.uploads import body_of, json_of
 from sightline.system.text import listed, printable
+from sightline.tasks.table import has_several_labels
 
 LENGTH = "Inference-Header-Content-Length"
 _MOST_ID = 256
-_PROBABILITIES = "probabilities"
-_DATATYPES = {"float32": "FP32", "float64": "FP64"}
+_PROBABILITIES, _LABELS = "probabilities", "labels"
+_DATATYPES = {"float32": "FP32", "float64": "FP64", "uint8": "UINT8"}
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,8 @@ class Protocol:
         body = await body_of(request, self.limits)
         length = request.headers.get(LENGTH)
         told, images, wanted = await asyncio.to_thread(self._understood, model, body, length)
-        names = tuple(dict.fromkeys("logits" if one.name == _PROBABILITIES else one.name for one in wanted))
+        made = _made(model)
+        names = tuple(dict.fromkeys("logits" if one.name in made else one.name for one in wanted))
         found: Answered = await model.batcher.submit(images, names)
         encoding = request.headers.get("accept-encoding", "")
         return await asyncio.to_thread(_answer, model, told, wanted, found, encoding=encoding)
@@ -138,15 +140,22 @@ def version_of(model: ServedModel) -> str:
 
 
 def _outputs(model: ServedModel) -> dict[str, tuple[str, list[int]]]:
-    """By name, datatype and shape of a row; those of the graph, and probabilities."""
+    """By name, datatype and shape of a row; of the graph, probabilities, and of several labels which are said."""
     declared = model.bundle.manifest.get("outputs", {})
     classes = len(model.bundle.class_names)
     found = {"logits": ("FP32", [classes]), _PROBABILITIES: ("FP32", [classes])}
+    if _LABELS in _made(model):
+        found[_LABELS] = ("UINT8", [classes])
     for name, shape in model.session.output_shapes().items():
         datatype = _DATATYPES.get(declared.get(name, {}).get("dtype", "float32"))
         if datatype is not None and name not in found:
             found[name] = (datatype, [side if isinstance(side, int) else -1 for side in shape[1:]])
     return found
+
+
+def _made(model: ServedModel) -> tuple[str, ...]:
+    """Outputs that are made of the logits here; a graph's own of these names is not handed out."""
+    return (_PROBABILITIES, *[_LABELS] * has_several_labels(model.bundle.task))
 
 
 def _parted(body: bytes, length: str | None) -> tuple[dict[str, Any], bytes]:
@@ -181,11 +190,11 @@ def _numbers(data: Any, shape: Sequence[int]) -> NDArray[np.uint8]:
 
 
 def _wanted(told: dict[str, Any], model: ServedModel) -> list[Wanted]:
-    """Outputs that are asked for; logits and probabilities where none are named."""
+    """Outputs that are asked for; logits, probabilities and labels, where there are several, if none are named."""
     usual = bool(_parameters(told).get("binary_data_output", False))
     outputs = told.get("outputs")
     if outputs is None or outputs == []:
-        return [Wanted("logits", usual), Wanted(_PROBABILITIES, usual)]
+        return [Wanted(name, usual) for name in ("logits", *_made(model))]
     if not isinstance(outputs, list) or not all(isinstance(entry, dict) for entry in outputs):
         raise Refusal(400, 'outputs must be a list of {"name": ...}.')
     known = _outputs(model)
@@ -228,10 +237,12 @@ def _answer(
     return _packed(Response(b"".join([head, *parts]), 200, headers, "application/octet-stream"), encoding)
 
 
-def _values(model: ServedModel, name: str, found: Answered) -> NDArray[np.floating[Any]]:
-    if name != _PROBABILITIES:
-        return found[name]
+def _values(model: ServedModel, name: str, found: Answered) -> NDArray[Any]:
     bundle = model.bundle
+    if name not in _made(model):
+        return found[name]
+    if name == _LABELS:
+        return bundle.task.decided(found["logits"])
     return bundle.task.probabilities(found["logits"], temperature=bundle.temperature).astype(np.float32)
 
 

@@ -28,7 +28,8 @@ from sightline.metrics.intervals import wilson_interval
 from sightline.records import Bundle
 from sightline.system.files import sha256_of
 from sightline.system.text import listed, printable
-from sightline.tasks.table import refuse_several_labels
+from sightline.tasks.multi_label import MultiLabel
+from sightline.tasks.table import has_several_labels, refuse_several_labels
 
 # Each holds what it promises in memory; strangers may ask for any number of them.
 _MOST_ANSWERERS = 32
@@ -58,8 +59,6 @@ class ServedModel:
 
     def __init__(self, name: str, bundle: Bundle, *, seen: Callable[[int], None] = lambda _: None) -> None:
         """Load its network; `seen` is told the size of each batch."""
-        why = "page and protocols answer with one class. predict writes the labels of files and folders."
-        refuse_several_labels(bundle.task, "serve", why)
         self.name, self.bundle = name, bundle
         # Before the network is read: what lies there later is another one.
         self.stamp = stamp_of(bundle.path)
@@ -91,6 +90,7 @@ class ServedModel:
             return kept
         makers = dict(detail_makers(self.bundle, question.asked))
         if question.maps:
+            refuse_several_labels(self.bundle.task, "map", "it shows what speaks for one. Ask without it.")
             makers["maps"] = maps_maker(self.bundle)
         made = Answerer(self.bundle, self.session, question.invert, makers=makers)
         with self._lock:
@@ -243,11 +243,13 @@ def usual_name(place: str | Path) -> str:
 
 def described(model: ServedModel) -> dict[str, Any]:
     """What a client sees of a model before it asks."""
-    spec = model.bundle.input
+    bundle, spec = model.bundle, model.bundle.input
     return {
         "name": model.name,
         "bundle": model.version,
-        "classes": list(model.bundle.class_names),
+        "task": bundle.task.name,
+        "classes": list(bundle.class_names),
+        **({"said_from": _said_from(bundle)} if has_several_labels(bundle.task) else {}),
         "input": {
             "height": spec.height,
             "width": spec.width,
@@ -258,17 +260,23 @@ def described(model: ServedModel) -> dict[str, Any]:
         "nearest": _possible(model, Question(Asked(nearest=3))),
         "maps": _possible(model, Question(maps=True)),
         "trade_off": model.trade_off(),
-        "temperature": model.bundle.temperature,
-        "figures": _figures(model.bundle.metrics.get("test")),
+        "temperature": bundle.temperature,
+        "figures": _figures(bundle.metrics.get("test")),
     }
 
 
+def _said_from(bundle: Bundle) -> list[float]:
+    """Of each label the confidence from which on it is said, as long as rows tell them."""
+    limits = bundle.task.limits(len(bundle.class_names)) if isinstance(bundle.task, MultiLabel) else np.empty(0)
+    return [round(share, 6) for share in bundle.task.probabilities(limits, temperature=bundle.temperature).tolist()]
+
+
 def _figures(test: Any) -> dict[str, Any] | None:
-    """How often it was right on its test images, with the interval; None where there were none."""
+    """How often it was right on its test images, of several labels how well, with intervals; None without images."""
     return {name: test[name] for name in _FIGURES if name in test} if isinstance(test, dict) else None
 
 
-_FIGURES = ("num_images", "accuracy", "accuracy_interval")
+_FIGURES = ("num_images", "accuracy", "accuracy_interval", "micro_f1", "micro_f1_interval")
 
 
 _PROMISES = {

@@ -52,8 +52,18 @@ export const placeOf = (step) => asConfidence(step.certainty);
 // Told with six digits, a confidence nearer to 1 says no more about its odds.
 const SUREST = 0.9999;
 
-/** Whether an answer counts: by its certainty, as what the line costs was measured by that. */
+/** The task of models by which a picture may have several labels, or none. */
+export const SEVERAL = "multi-label";
+
+/** Whether a picture was answered with several labels, or none: each is said from a confidence of its own. */
+export const isSeveral = (row) => Array.isArray(row?.labels);
+
+/** What is said of a picture, the surest first: one class, or its labels, maybe none. */
+export const saidOf = (row) => (isSeveral(row) ? row.labels : [{ label: row.label, confidence: row.confidence }]);
+
+/** Whether an answer counts: by its certainty, as what the line costs was measured by that. Labels have lines of their own. */
 export function isBelow(row) {
+  if (isSeveral(row)) return false;
   return (typeof row.certainty === "number" ? asConfidence(row.certainty) : row.confidence) < store.line;
 }
 

@@ -5,9 +5,9 @@ import { ability } from "./models.js";
 import { announce, byId, make, named, tell } from "../document.js";
 import { wordsOf } from "../queue/queue.js";
 import { predictPatiently } from "../queue/server.js";
-import { asked, changed, lineOf, on, store } from "../queue/store.js";
+import { asked, changed, isSeveral, lineOf, on, store } from "../queue/store.js";
 import { picture } from "./thumbnails.js";
-import { count, isolated, onLanguage, percent, say } from "../words/words.js";
+import { count, isolated, onLanguage, say } from "../words/words.js";
 
 const NEAREST = 5;
 
@@ -48,6 +48,8 @@ function refresh() {
   byId("detail-bars").replaceChildren(...bars(item.row));
   document.querySelector("#line .scale").style.setProperty("--line-here", String(item.row?.top?.length ? lineOf(item.row) : store.line));
   byId("detail-bars").hidden = !item.row?.top?.length;
+  // Each label has a line of its own, which its bar shows.
+  byId("line").classList.toggle("is-several", isSeveral(item.row));
   byId("detail-marks").replaceChildren(...marks(item));
 }
 

@@ -1,7 +1,7 @@
 // The table as a file: CSV as `sightline predict --csv` writes it, and JSON as the server told it.
 
 import { byId, make } from "../document.js";
-import { doubts, store } from "../queue/store.js";
+import { doubts, isSeveral, store } from "../queue/store.js";
 
 // A spreadsheet takes text that begins so for a formula, the full-width forms too where it is set for Chinese.
 const FORMULA = /^[\s']*[-=+@\uff0b\uff0d\uff1d\uff20]/u;
@@ -36,17 +36,29 @@ const escaped = (letter) =>
 
 const quoted = (text) => (/[",\n\r]|^\s|\s$/u.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 
+/** Labels as tables of labels have them, "cat;dog", a list where a name holds what parts them; and their confidences. */
+function saidCells(row) {
+  if (!isSeveral(row)) return [null, null];
+  const names = row.labels.map(({ label }) => label);
+  const isPlain = !names.some((name) => name.includes(";") || /^[[({]/u.test(name));
+  return [isPlain ? names.join(";") : JSON.stringify(names), row.labels.map(({ confidence }) => confidence).join(";")];
+}
+
 /** All pictures as CSV; none is left out, whether it has an answer or not. */
 export function csv(items) {
-  const most = Math.max(1, ...items.map((item) => item.row?.top?.length ?? 0));
+  const several = items.filter((item) => isSeveral(item.row));
+  const isMixed = several.length < items.filter((item) => item.row).length;
+  const one = items.filter((item) => !isSeveral(item.row));
+  const most = several.length > 0 && !isMixed ? 0 : Math.max(1, ...one.map((item) => item.row?.top?.length ?? 0));
+  const said = several.length > 0 ? ["labels", "confidences"] : [];
   const ranks = Array.from({ length: most }, (_, place) => (place === 0 ? "" : `_${place + 1}`));
   const asked = ASKED.filter((name) => items.some((item) => item.row && name in item.row));
-  const head = ["path", ...ranks.flatMap((end) => [`label${end}`, `confidence${end}`]), ...asked, "below_line", "model", "bundle", "notice", "error"];
+  const head = ["path", ...ranks.flatMap((end) => [`label${end}`, `confidence${end}`]), ...said, ...asked, "below_line", "model", "bundle", "notice", "error"];
   const lines = items.map((item) => {
-    const top = item.row?.top ?? [];
+    const top = isSeveral(item.row) ? [] : (item.row?.top ?? []);
     const told = ranks.flatMap((_, place) => [top[place]?.label, top[place]?.confidence]);
     const below = item.row && !item.row.error ? doubts(item).includes("below") : null;
-    const values = [item.name, ...told, ...asked.map((name) => item.row?.[name]), below];
+    const values = [item.name, ...told, ...(said.length > 0 ? saidCells(item.row) : []), ...asked.map((name) => item.row?.[name]), below];
     return [...values, item.asked?.model, item.asked?.bundle, item.row?.notice, errorOf(item)].map(cell).join(",");
   });
   // The mark at the beginning is how spreadsheets know UTF-8.

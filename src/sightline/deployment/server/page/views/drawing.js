@@ -1,12 +1,12 @@
 // A sheet to draw on, for networks of small grey pictures; each line is answered as soon as it is drawn.
 
-import { liveAnswer } from "./answer.js";
+import { liveAnswer, spokenRow } from "./answer.js";
 import { announce, byId, tell } from "../document.js";
 import { take } from "./intake.js";
 import { wordsOf } from "../queue/queue.js";
 import { predictPatiently } from "../queue/server.js";
 import { asked, on, store } from "../queue/store.js";
-import { isolated, onLanguage, percent, say } from "../words/words.js";
+import { onLanguage, say } from "../words/words.js";
 
 const SIDE = 28;
 // As the digits that such networks learn were made: within 20 pixels, their centre of mass in the middle.
@@ -222,7 +222,7 @@ async function ask() {
     last = { state: "answered", row, asked: question };
     tell("drawing-trouble", "");
     show();
-    if (!row.error) announce(say("answer.spoken", { label: isolated(row.label), share: percent(row.confidence) }));
+    if (!row.error) announce(spokenRow(row));
   } catch (problem) {
     if (mine === turn) tell("drawing-trouble", wordsOf(problem));
   }

@@ -1,7 +1,7 @@
 // The line from which answers count: one slider, drawn through all bars, and what it costs.
 
 import { byId } from "../document.js";
-import { changed, on, placeOf, store } from "../queue/store.js";
+import { changed, on, placeOf, SEVERAL, store } from "../queue/store.js";
 import { onLanguage, percent, say } from "../words/words.js";
 
 /** Make the slider and the number beside it move one line. */
@@ -35,6 +35,7 @@ function show() {
 
 /** What it costs to count answers from the line on alone, as measured on pictures that it learned nothing from. */
 function cost() {
+  if (store.model?.task === SEVERAL) return say("line.labels");
   const steps = store.model?.trade_off ?? [];
   if (steps.length === 0) return say("line.unmeasured");
   const step = nearest(steps, store.line);

@@ -1,12 +1,12 @@
 // All pictures as a table: sorted by any column, only doubtful ones on request, and what stands in the way.
 
-import { smallBar, spoken } from "./answer.js";
+import { saidWords, smallBar, spoken } from "./answer.js";
 import { announce, byId, make, named } from "../document.js";
 import { choose } from "./detail.js";
 import { askAgain, removeAll, sendAgain } from "../queue/queue.js";
-import { doubts, isStale, lineOf, on, store } from "../queue/store.js";
+import { doubts, isSeveral, isStale, lineOf, on, saidOf, store } from "../queue/store.js";
 import { drawAll, thumbnail } from "./thumbnails.js";
-import { count, onLanguage, percent, say } from "../words/words.js";
+import { count, onLanguage, say } from "../words/words.js";
 
 const ROWS = 100;
 const ASKED_AGAIN_AT_ONCE = 20;
@@ -15,10 +15,11 @@ const MANY = 1000;
 const REST_MS = 250;
 const COLUMNS = {
   name: (item) => item.name,
-  label: (item) => item.row?.label ?? "",
-  confidence: (item) => item.row?.confidence ?? -1,
-  doubts: (item) => 100 * doubts(item).length - (item.row?.confidence ?? 0),
+  label: (item) => (item.row ? saidOf(item.row).map(({ label }) => label ?? "").join("; ") : ""),
+  confidence: (item) => surest(item.row) ?? -1,
+  doubts: (item) => 100 * doubts(item).length - (surest(item.row) ?? 0),
 };
+const surest = (row) => (row ? saidOf(row)[0]?.confidence : null);
 const PENDING = new Set(["waiting", "asking"]);
 const natural = new Intl.Collator(undefined, { numeric: true });
 
@@ -28,6 +29,7 @@ let most = ROWS;
 let isDue = false;
 let lastSaid = 0;
 let wasPending = 0;
+let numSpokenOf = 0;
 let ticking = null;
 
 /** Keep table, counts and notices true whatever changes. */
@@ -156,10 +158,10 @@ function renew(item) {
 
 function fill(item, row) {
   const isAnswered = item.row && !item.row.error;
-  const label = isAnswered ? named(item.row.label) : make("span", { class: "faint", text: stateWords(item) });
-  row.querySelector(".cell-label").replaceChildren(label);
-  const share = isAnswered ? [smallBar(item.row), make("span", { class: "share", text: percent(item.row.confidence) })] : [];
-  row.querySelector(".cell-confidence").replaceChildren(...share);
+  const words = isAnswered ? saidWords(item.row) : [make("span", { class: "faint", text: stateWords(item) })];
+  row.querySelector(".cell-label").replaceChildren(...words);
+  row.querySelector(".cell-confidence").replaceChildren(...(isAnswered ? smallBar(item.row) : []));
+  row.classList.toggle("is-several", isSeveral(item.row));
   row.dataset.doubts = "";
   mark(item, row);
 }
@@ -245,10 +247,12 @@ function tally() {
 
 function speak(pending, words) {
   const { items } = store;
-  const isDone = pending === 0 && wasPending > 0;
+  // An answer may be there before the picture was drawn for the first time.
+  const isDone = pending === 0 && (wasPending > 0 || items.length > numSpokenOf);
   const isTime = pending > 0 && wasPending > 0 && Date.now() - lastSaid > 5000;
   const isNew = pending > 0 && wasPending === 0 && items.length > 1;
   wasPending = pending;
+  numSpokenOf = items.length;
   if (isDone && items.length === 1) return announce(spoken(items[0]));
   if (!isDone && !isTime && !isNew) return undefined;
   lastSaid = Date.now();

@@ -2,7 +2,7 @@
 
 import { byId, make, named } from "../document.js";
 import { models } from "../queue/server.js";
-import { changed, on, store } from "../queue/store.js";
+import { changed, on, SEVERAL, store } from "../queue/store.js";
 import { isolated, listed, onLanguage, percent, say } from "../words/words.js";
 
 // Shares that may be asked for, the usual one marked; the server knows more.
@@ -61,18 +61,21 @@ function show() {
 }
 
 function lead(model) {
-  const said = say("model.lead", { count: model.classes.length, names: listed(model.classes, 6) });
-  const accuracy = figure(model, "accuracy");
-  return accuracy ? [said, accuracy].join(say("list.joint")) : said;
+  const isSeveral = model.task === SEVERAL;
+  const said = say(isSeveral ? "model.lead.labels" : "model.lead", { count: model.classes.length, names: listed(model.classes, 6) });
+  const found = isSeveral ? figure(model, "micro_f1", "labels") : figure(model, "accuracy");
+  return found ? [said, found].join(say("list.joint")) : said;
 }
 
 /** A figure of the test images, as the bundle's metrics.json has it, as a sentence; "" where none is known. */
-function figure(model, name) {
+function figure(model, name, word = name) {
   const value = model.figures?.[name];
   const [lower, upper] = model.figures?.[`${name}_interval`] ?? [];
   if (typeof value !== "number") return "";
-  if (typeof lower !== "number") return say(`figure.${name}`, { value: percent(value) });
-  return say(`figure.${name}.between`, { value: percent(value), lower: percent(lower), upper: percent(upper) });
+  // F1 is no share of anything that could be counted.
+  const told = (one) => (name === "micro_f1" ? one.toFixed(3) : percent(one));
+  if (typeof lower !== "number") return say(`figure.${word}`, { value: told(value) });
+  return say(`figure.${word}.between`, { value: told(value), lower: told(lower), upper: told(upper) });
 }
 
 function about(model) {
@@ -82,7 +85,7 @@ function about(model) {
   if (rest > 0) classes.append(make("li", { text: say("list.rest", { count: rest }) }));
   const size = say(channels === 1 ? "about.grey" : "about.colour", { width: String(width), height: String(height) });
   const rows = [
-    ["about.classes", classes],
+    [model.task === SEVERAL ? "about.labels" : "about.classes", classes],
     ["about.input", size],
     ["about.bundle", make("code", { text: model.bundle ?? "–" })],
   ];
@@ -93,10 +96,11 @@ const classEntry = (name) => make("li", {}, named(name));
 
 function promise(name) {
   const { possible, why } = ability(store.model, name);
+  const word = store.model.task === SEVERAL && name === "coverage" ? "labels" : name;
   const { shares, usual } = PROMISES[name];
   const box = make("input", { type: "checkbox", id: `ask-${name}` });
   const options = shares.map((share) => make("option", { value: share, text: percent(share) }));
-  const select = make("select", { id: `share-${name}`, "aria-label": say(`promise.${name}.share`) }, ...options);
+  const select = make("select", { id: `share-${name}`, "aria-label": say(`promise.${word}.share`) }, ...options);
   box.checked = store[name] !== null;
   select.value = String(store[name] ?? usual);
   const told = () => {
@@ -105,7 +109,7 @@ function promise(name) {
   };
   box.addEventListener("change", told);
   select.addEventListener("change", told);
-  const line = make("div", { class: "promise-line" }, make("label", { class: "check" }, box, say(`promise.${name}`)), select);
+  const line = make("div", { class: "promise-line" }, make("label", { class: "check" }, box, say(`promise.${word}`)), select);
   const reason = possible || !why ? null : make("p", { class: "why small", lang: "en", text: why });
-  return make("div", { class: "promise" }, line, make("p", { class: "faint small", text: say(`promise.${name}.means`) }), reason);
+  return make("div", { class: "promise" }, line, make("p", { class: "faint small", text: say(`promise.${word}.means`) }), reason);
 }
