@@ -178,7 +178,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "training/transfer",
-            "softmax sigmoid judging stages statistics head activations beginning halves finetuning",
+            "descent softmax sigmoid judging stages statistics head activations beginning halves finetuning",
             keras=AT_ONCE,
         ),
     ),

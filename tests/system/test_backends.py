@@ -8,7 +8,7 @@ import pytest
 
 import sightline
 from sightline.errors import MissingPackage, UnknownName
-from sightline.system.backends import check_packages, choose_backend, installed_backends, load_keras, usual_keras
+from sightline.system.backends import choose_backend, installed_backends, load_keras, usual_keras
 
 needs_tensorflow = pytest.mark.skipif("tensorflow" not in installed_backends(), reason="TensorFlow is not installed")
 
@@ -126,10 +126,3 @@ def test_a_package_that_only_the_end_needs_is_missed_before_the_beginning(
     with pytest.raises(MissingPackage, match=f"needs the package {package}, not installed here"):
         sightline.train(small_npz, backend="tensorflow", mode="quiet")
     assert not (tmp_path / "runs").exists()
-
-
-def test_scipy_is_missed_only_where_a_head_is_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "scipy", None)
-    check_packages(installed_backends()[0])
-    with pytest.raises(MissingPackage, match="needs the package scipy"):
-        check_packages(installed_backends()[0], pretrained=True)

@@ -94,13 +94,13 @@ _EXPORTERS = {
 _ALWAYS = ("onnxruntime", "matplotlib")
 
 
-def check_packages(backend: str, *, pretrained: bool = False) -> None:
+def check_packages(backend: str) -> None:
     """Refuse a training that would miss a package at its end, before it begins; nothing is imported.
 
     Raises:
         MissingPackage: the message names the package and the command that brings it.
     """
-    needed = ["keras", *_EXPORTERS[backend], *_ALWAYS, *["scipy"] * pretrained]
+    needed = ["keras", *_EXPORTERS[backend], *_ALWAYS]
     missing = [package for package in needed if importlib.util.find_spec(package) is None]
     if missing:
         named = "package " + missing[0] if len(missing) == 1 else "packages " + ", ".join(missing)

@@ -13,7 +13,7 @@ import numpy as np
 from sightline.bundles.card import Origin, trained
 from sightline.bundles.identity import read_identity
 from sightline.bundles.vetting.given_networks import GivenNetwork
-from sightline.configuration.consistency import epochs_key, is_pretrained
+from sightline.configuration.consistency import epochs_key
 from sightline.configuration.schema import Recipe
 from sightline.data.sources.downloads import load_keras_for
 from sightline.data.sources.loading import holds_files
@@ -232,7 +232,7 @@ class TrainingRequest:
 
 def run_training(request: TrainingRequest, changes: tuple[SettledKey, ...] = ()) -> Run:
     """Train what was asked for and leave a run; `changes` is what was settled of its recipe before."""
-    check_packages(request.backend, pretrained=is_pretrained(request.recipe))
+    check_packages(request.backend)
     begun = settle(Settled(request.recipe, changes), backend=request.backend)
     request = dataclasses.replace(request, recipe=begun.recipe)
     source, backend = request.source, request.backend

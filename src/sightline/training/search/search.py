@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sightline.configuration.consistency import is_pretrained
 from sightline.configuration.schema import Recipe
 from sightline.data.sources.downloads import load_keras_for
 from sightline.data.sources.loading import holds_files, open_as_recipe_says
@@ -127,7 +126,7 @@ def search(  # noqa: PLR0913  # each is an option of the command line, and none 
         base = settled.recipe
         stated = _checked_space(base, space, vary)
         backend = choose_backend(backend)
-        check_packages(backend, pretrained=is_pretrained(base))
+        check_packages(backend)
         if recipe is None and holds_files(opened):
             announce_recipe(base.name)
         with heeding_interrupts():
