@@ -100,6 +100,12 @@ def labels_run(labels_table: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return sightline.train(labels_table, recipe=sightline.recipe("fast", keys), out=out, mode="quiet")
 
 
+@pytest.fixture(scope="session")
+def longer_labels_run(labels_run: sightline.Run, tmp_path_factory: pytest.TempPathFactory) -> sightline.Run:
+    """The same run, four epochs later: it was judged on the same rows."""
+    return sightline.extend(labels_run, epochs=4, out=tmp_path_factory.mktemp("runs") / "longer", mode="quiet")
+
+
 @pytest.fixture(autouse=True)
 def folder_of_example(request: pytest.FixtureRequest) -> None:
     """An example that trains begins in a folder of its own, which holds the finished runs that it names."""

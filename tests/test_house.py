@@ -67,7 +67,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("metrics/labels", "folds discriminants quality"),),
     (Room("metrics", "ensembles history conformal drift selective novelty slices"),),
     (Room("metrics/uncertainty", "risk"),),  # of what is selective
-    (Room("metrics/multi_label", "counting ranking thresholds scaling risk_control"),),
+    (Room("metrics/multi_label", "counting ranking thresholds scaling risk_control pairing"),),
     (Room("tasks", "task single_label multi_label table"),),
     (Room("records", "notebook data details figure results"),),
     (Room("records/__init__"),),  # hands on what is in them
@@ -132,7 +132,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("reporting/pages/explanations", "page"),),
     (Room("reporting/pages/sorting", "plan_page"),),
     (Room("reporting/pages/searching", "page"),),
-    (Room("evaluation/measuring", "scoring finished_runs judging kept_classes paired_tests drift"),),
+    (Room("evaluation/measuring", "scoring finished_runs judging kept_classes label_tests paired_tests drift"),),
     (Room("evaluation/corruptions", "filters strengths changes"),),
     (Room("evaluation/slicing", "membership clusters finding"),),
     (

@@ -193,7 +193,6 @@ def test_a_bundle_without_thresholds_is_refused(run: sightline.Run, tmp_path: Pa
 REFUSED: dict[str, Callable[[Any, Path], Any]] = {
     "explain": lambda run, folder: sightline.explain(run, folder / "000.png"),
     "check": sightline.check,
-    "mistakes": lambda run, _: sightline.mistakes(run),
     "stress": lambda run, _: sightline.stress(run),
     "sort": lambda run, folder: sightline.sort(run, folder, into=folder / "sorted"),
     "distil": lambda run, _: sightline.distil(run),

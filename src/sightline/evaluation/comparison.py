@@ -23,8 +23,6 @@ from sightline.reporting.charts.overlay import MOST_CURVES, Course, overlay_png
 from sightline.system.files import write_atomically
 from sightline.system.paths import check_output
 from sightline.system.text import exact_percent, shorten
-from sightline.tasks.single_label import SINGLE_LABEL
-from sightline.tasks.table import has_several_labels, refuse_several_labels
 
 SPLITS = ("test", "validation")
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -99,8 +97,10 @@ def compare(
     """Set finished runs side by side: curves, figures, recipes, and a paired test of each against the first.
 
     The tests are McNemar's, exact, on the rows that both runs were judged on, found by row id; where images come
-    in groups, whole groups are tested in their place. Classes are matched by name. Of several tests the p-values are
-    adjusted by Holm. Nothing is chosen: which run to keep was for the validation rows to say.
+    in groups, whole groups are tested in their place. Where an image may have several labels, an answer is right if all
+    are; micro F1 is compared by exchanging answers, and each label is tested by itself. Classes are matched by name. Of
+    several tests the p-values are adjusted by Holm. Nothing is chosen: which run to keep was for the validation rows to
+    say.
 
     Args:
         runs: two or more, each a Run or its folder.
@@ -115,7 +115,8 @@ def compare(
     Raises:
         InvalidBundle: one is no finished run.
         InvalidValue: fewer than two runs, one given twice, more than can be drawn, an unknown
-            split, a run without rows in it, two that share none, `out` lies in a bundle or among the files of a run, or
+            split, a run without rows in it, two that share none, or no label, or of which one alone has several
+            labels an image, `out` lies in a bundle or among the files of a run, or
             the level is outside (0, 1).
         OutputExists: `out` is a file that Sightline did not write.
         MissingPackage: matplotlib is not installed.
@@ -144,10 +145,6 @@ def compare(
     check_drawable()
     places = distinct_places(runs, command="compare", most=MOST_CURVES)
     finished = [read_run(place) for place in places]
-    why = "runs are compared by which answers are right as a whole. evaluate gives the figures of each with intervals."
-    refuse_several_labels(
-        next((one.bundle.task for one in finished if has_several_labels(one.bundle.task)), SINGLE_LABEL), "compare", why
-    )
     for run in finished:
         if not run.predictions[split].given:
             other = SPLITS[1 - SPLITS.index(split)]
@@ -189,8 +186,20 @@ def _names(places: Sequence[Path]) -> list[str]:
 
 def _adjusted(tests: Sequence[PairedTest]) -> tuple[PairedTest, ...]:
     adjusted = holm([test.p_value for test in tests]).tolist()
+    tests = [dataclasses.replace(test, adjusted_p_value=p_value) for test, p_value in zip(tests, adjusted, strict=True)]
+    wholes = [test.micro_f1 for test in tests if test.micro_f1 is not None]
+    if not wholes:
+        return tuple(tests)
+    of_wholes = holm([whole.p_value for whole in wholes]).tolist()
+    # Labels are a family of their own, over all tests: whoever looks for the one that differs looks at all of them.
+    of_labels = iter(holm([label.p_value for test in tests for label in test.labels]).tolist())
     return tuple(
-        dataclasses.replace(test, adjusted_p_value=p_value) for test, p_value in zip(tests, adjusted, strict=True)
+        dataclasses.replace(
+            test,
+            micro_f1=dataclasses.replace(whole, adjusted_p_value=p_value),
+            labels=tuple(dataclasses.replace(label, adjusted_p_value=next(of_labels)) for label in test.labels),
+        )
+        for test, whole, p_value in zip(tests, wholes, of_wholes, strict=True)
     )
 
 
@@ -247,11 +256,16 @@ def _losses_differ(differences: Mapping[str, Any]) -> bool:
 def _figure_tables(comparison: Comparison) -> list[str]:
     """How well, and at what cost: as many tables as fit 80 columns."""
     letters = ["", *(run.letter for run in comparison.runs)]
+    is_of_labels = any(test.micro_f1 is not None for test in comparison.tests)
+    passed_over, first = ("one", "micro_f1") if is_of_labels else ("several", "accuracy")
     columns = [
-        [f"{split} {FIGURES[name].words}", *(_figure(name, run.metrics[split]) for run in comparison.runs)]
-        for name in told_in("comparison", (name for name, figure in FIGURES.items() if figure.labels != "several"))
-        # Accuracy stands for both splits: its interval says how much of a difference between them is chance.
-        for split in (SPLITS if name == "accuracy" else (comparison.split,))
+        [
+            f"{split} {(is_of_labels and FIGURES[name].words_of_labels) or FIGURES[name].words}",
+            *(_figure(name, run.metrics[split]) for run in comparison.runs),
+        ]
+        for name in told_in("comparison", (name for name, figure in FIGURES.items() if figure.labels != passed_over))
+        # The first stands for both splits: its interval says how much of a difference between them is chance.
+        for split in (SPLITS if name == first else (comparison.split,))
     ]
     columns += [list(column) for column in zip(*_costs(comparison), strict=True)]
     tables = [[letters]]

@@ -31,29 +31,34 @@ from sightline.system.files import check_free, staged_folder, write_atomically
 from sightline.system.paths import FreeNames, check_output, places_of, short_file_name
 from sightline.system.progress import reporter
 from sightline.system.text import counted, csv_line, printable
-from sightline.tasks.table import refuse_several_labels
+from sightline.tasks.table import has_several_labels, refuse_several_labels
 
 SPLITS: tuple[SplitName, ...] = ("test", "validation")
 NEAREST = 3
 # Of so many the nearest training images are looked for: each is decoded and answered once more.
 MOST_LOOKED_AT = 2_000
 COLUMNS = ("row_id", "given", "predicted", "confidence", "wrong", "unsure", "nearest")
+COLUMNS_OF_LABELS = ("row_id", "label", "mistake", "confidence", "given", "predicted")
 # Of a class in the name of a folder for two of them.
 _MOST_BYTES = 96
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """One image whose answer is wrong or unsure.
+    """One image whose answer is wrong or unsure; where it may have several labels, one label of it that is wrong.
 
     Attributes:
         row_id: by which the source calls it: its path there.
         given: name of the class that it was given.
         predicted: name of the class that it was answered with.
-        confidence: calibrated, of that answer, in (0, 1].
+        confidence: calibrated, of that answer, in (0, 1]; of a label, that it is there or, if it is missed, that it is
+            not.
         is_wrong: whether the two differ; an answer that is right is here because it is unsure.
         is_unsure: whether `predict --max-error` would have marked it.
         nearest: (name, class) of the training images that the network sees most alike, the nearest first.
+        label: where an image may have several, the one that is wrong; `given` and `predicted` then name all. Else None.
+        is_missed: whether the image has that label and it was not said, or it was said and the image lacks it. Else
+            None.
     """
 
     row_id: str
@@ -63,6 +68,13 @@ class Mistake:
     is_wrong: bool
     is_unsure: bool
     nearest: tuple[tuple[str, str], ...] = ()
+    label: str | None = None
+    is_missed: bool | None = None
+
+    @property
+    def what(self) -> str:
+        """Of a label "missed" or "said wrongly", of an answer as a whole ""."""
+        return {None: "", True: "missed", False: "said wrongly"}[self.is_missed]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,12 +85,14 @@ class Mistakes:
         run: the folder.
         split: "test" or "validation".
         rows: wrong ones first, the surest of them first; then those that are right but unsure, the least sure first.
+            Where images may have several labels, a row is one label of one image, the surest first.
         num_images: that were judged; of one class, those that were given it or taken for it.
         about_unsure: what was promised of the answers that are not unsure; or why none is marked.
         about_images: why images, nearest training images and sheets are missing; "" where all are there.
         dataset: where the images are, or None.
         places: (num_rows,) int64, the row of each there; -1 where it is not there.
         class_name: of which class alone all this is told, or None.
+        has_several_labels: whether an image may have several labels, so that rows are labels.
 
     Example:
         >>> import sightline
@@ -96,10 +110,11 @@ class Mistakes:
     dataset: Dataset | None
     places: NDArray[np.int64]
     class_name: str | None = None
+    has_several_labels: bool = False
 
     @property
     def num_wrong(self) -> int:
-        """How many answers are wrong."""
+        """How many answers are wrong; where images may have several labels, how many of these."""
         return sum(row.is_wrong for row in self.rows)
 
     @property
@@ -111,12 +126,22 @@ class Mistakes:
         return len(self.rows)
 
     def __str__(self) -> str:
+        if self.has_several_labels:
+            return self._of_labels
         unsure = f", {self.num_unsure:,} unsure" if self.num_unsure else ""
         images = counted(self.num_images, f"{self.split} image")
         of_class = "" if self.class_name is None else f" given {self.class_name} or taken for it"
         return f"{self.run}: of {images}{of_class}, {self.num_wrong:,} wrong{unsure}"
 
     __repr__ = __str__
+
+    @property
+    def _of_labels(self) -> str:
+        images = counted(self.num_images, f"{self.split} image")
+        of_class = "" if self.class_name is None else f" that {self.class_name} was given or said of"
+        num_missed, touched = sum(row.is_missed is True for row in self.rows), len({row.row_id for row in self.rows})
+        labels = f"{counted(num_missed, 'label')} missed, {len(self) - num_missed:,} said wrongly"
+        return f"{self.run}: of {images}{of_class}, {touched:,} not all right: {labels}"
 
     def _repr_html_(self) -> str:
         drawn = "" if self.dataset is None or not (self.places >= 0).any() else image_tag(self.sheet(), alt=str(self))
@@ -135,27 +160,28 @@ class Mistakes:
                 yield row, images[0]
 
     def sheet(self, *, most: int = 40) -> bytes:
-        """The first images as one PNG, each with its name, both classes and the confidence."""
+        """The first images as one PNG, each with its name, both classes, or the label, and the confidence."""
         drawn = list(self.pictures(most))
         if not drawn:
             why = self.about_images or "no answer is wrong or unsure"
             raise InvalidValue(f"{self.run}: there is nothing to draw: {why}.")
-        captions = [
-            f"{plain_text(PurePosixPath(row.row_id).name)}\n"
-            f"{plain_text(row.given)} as {plain_text(row.predicted)} ({certainty_in_words(row.confidence)})"
-            for row, _ in drawn
-        ]
-        title = f"{len(drawn):,} of {len(self):,} wrong or unsure answers, given class as predicted class"
+        captions = [f"{plain_text(PurePosixPath(row.row_id).name)}\n{_caption(row)}" for row, _ in drawn]
+        what = "wrong or unsure answers, given class as predicted class"
+        what = "labels that are missed or said wrongly, the surest first" if self.has_several_labels else what
+        title = f"{len(drawn):,} of {len(self):,} {what}"
         return contact_sheet([image for _, image in drawn], captions, title=title)
 
     def write_csv(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write all rows as a table, one line an image."""
+        """Write all rows as a table, one line an image; where it may have several labels, one a wrong label."""
         check_output("csv", Path(path), keep=self._keep(), overwrite=overwrite)
-        lines = [csv_line(COLUMNS), *(csv_line(_cells(row)) for row in self.rows)]
+        columns, cells = (COLUMNS_OF_LABELS, _label_cells) if self.has_several_labels else (COLUMNS, _cells)
+        lines = [csv_line(columns), *(csv_line(cells(row)) for row in self.rows)]
         write_atomically(Path(path), "\n".join(lines) + "\n")
 
     def copy_to(self, folder: str | Path) -> int:
         """Copy the images into a new folder, a folder below it for each pair of classes; how many there are now.
+
+        Where images may have several labels, for each label that is missed and each that is said wrongly.
 
         Raises:
             OutputExists: the folder is taken.
@@ -172,7 +198,7 @@ class Mistakes:
                 data = None if place < 0 else _bytes_of(self.dataset, place)
                 if data is None:
                     continue
-                folder = folders[row.given, row.predicted]
+                folder = folders[_kind(row)]
                 target = made / folder / files[folder].free(*_stem_and_ending(row.row_id, data[1]))
                 target.parent.mkdir(exist_ok=True)
                 target.write_bytes(data[0])
@@ -194,6 +220,8 @@ def mistakes(
 ) -> Mistakes:
     """The images of a finished run that it answers wrong or too unsurely, by name, with what they were taken for.
 
+    Where an image may have several labels, each label that is missed or said wrongly, with how sure it was of that.
+
     Args:
         run: a run or its folder.
         source: where the images are, whatever `sightline.load` takes; left out, where the run found them. Without
@@ -209,7 +237,8 @@ def mistakes(
 
     Raises:
         InvalidBundle: there is no finished run.
-        InvalidValue: no such split or class; a max_error that cannot be promised.
+        InvalidValue: no such split or class; a max_error that cannot be promised, or is asked for where images may
+            have several labels.
         UnknownName, InvalidSource: a source was named and cannot be opened.
 
     Example:
@@ -223,8 +252,6 @@ def mistakes(
     if split not in SPLITS:
         raise InvalidValue(f"split must be one of {', '.join(SPLITS)}; got {split!r}.")
     finished = run if isinstance(run, FinishedRun) else read_run(run)
-    why = "answers are right in part. mistakes.png of the run shows some; evaluate tells what is missed of each."
-    refuse_several_labels(finished.bundle.task, "mistakes", why)
     if class_name is not None and class_name not in finished.class_names:
         known = ", ".join(finished.class_names[:20])
         raise InvalidValue(f"class_name must be one of the classes of the run; got {class_name!r}. Known: {known}.")
@@ -234,22 +261,43 @@ def mistakes(
         raise InvalidValue(
             f"{finished.path}: it kept no answers to {split} rows. It kept some to: {', '.join(others) or 'none'}."
         )
-    is_unsure, about_unsure = _unsure(finished.bundle, answers, max_error=max_error, certainty=certainty)
-    rows = _rows(answers, is_unsure)
+    is_of_labels = has_several_labels(answers.task)
+    if is_of_labels:
+        if max_error is not None:
+            refuse_several_labels(answers.task, "max_error", "answers are right in part. Leave it out.")
+        rows, about_unsure = _label_rows(answers), ""
+    else:
+        is_unsure, about_unsure = _unsure(finished.bundle, answers, max_error=max_error, certainty=certainty)
+        rows = _rows(answers, is_unsure)
     num_images = len(answers)
     if class_name is not None:
-        rows = [row for row in rows if class_name in (row.given, row.predicted)]
-        given = answers.task.named(np.asarray(answers.labels), answers.class_names)
-        num_images = sum(class_name in pair for pair in zip(given, map(str, answers.predicted), strict=True))
+        rows = [row for row in rows if class_name in ((row.label,) if is_of_labels else (row.given, row.predicted))]
+        num_images = _num_concerned(answers, class_name)
     dataset, about_images = images_of(finished, source)
     places = _places(dataset, rows)
     if dataset is not None and (num_missing := int((places < 0).sum())):
         about_images = f"{num_missing:,} of {len(rows):,} are not in {dataset.name} any more"
-    if dataset is not None:
+    if dataset is not None and not is_of_labels:
         rows = _with_nearest(finished.bundle, dataset, rows, places)
     return Mistakes(
-        finished.path, split, tuple(rows), num_images, about_unsure, about_images, dataset, places, class_name
+        finished.path,
+        split,
+        tuple(rows),
+        num_images,
+        about_unsure,
+        about_images,
+        dataset,
+        places,
+        class_name,
+        is_of_labels,
     )
+
+
+def _num_concerned(answers: Predictions, class_name: str) -> int:
+    """How many images were given a class, or said to be of it."""
+    task, number = answers.task, answers.class_names.index(class_name)
+    is_said = task.is_of(task.decided(answers.logits), number)
+    return int((task.is_of(np.asarray(answers.labels), number) | is_said).sum())
 
 
 def _unsure(
@@ -283,6 +331,32 @@ def _rows(answers: Predictions, is_unsure: NDArray[np.bool_]) -> list[Mistake]:
             bool(is_unsure[row]),
         )
         for row in chosen[order].tolist()
+    ]
+
+
+def _label_rows(answers: Predictions) -> list[Mistake]:
+    """Each label that is missed or said wrongly, the surest first."""
+    task, labels = answers.task, np.asarray(answers.labels, bool)
+    said, chances = (
+        task.decided(answers.logits) != 0,
+        task.probabilities(answers.logits, temperature=answers.temperature),
+    )
+    sureness = np.where(said, chances, 1 - chances)
+    rows, columns = np.nonzero(said != labels)
+    given, predicted = task.named(np.asarray(answers.labels), answers.class_names), answers.predicted
+    order = np.argsort(-sureness[rows, columns], kind="stable")
+    return [
+        Mistake(
+            answers.row_ids[row],
+            given[row],
+            str(predicted[row]),
+            float(sureness[row, column]),
+            is_wrong=True,
+            is_unsure=False,
+            label=answers.class_names[column],
+            is_missed=bool(labels[row, column]),
+        )
+        for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True)
     ]
 
 
@@ -328,6 +402,17 @@ def _cells(row: Mistake) -> Iterable[str | float]:
     return (row.row_id, row.given, row.predicted, round(row.confidence, 6), wrong, unsure, nearest)
 
 
+def _label_cells(row: Mistake) -> Iterable[str | float]:
+    return (row.row_id, row.label or "", row.what, round(row.confidence, 6), row.given, row.predicted)
+
+
+def _caption(row: Mistake) -> str:
+    what = f"{plain_text(row.given)} as {plain_text(row.predicted)}"
+    if row.label is not None:
+        what = f"{plain_text(row.label)} {row.what}"
+    return f"{what} ({certainty_in_words(row.confidence)})"
+
+
 def _bytes_of(dataset: Dataset, place: int) -> tuple[bytes, str] | None:
     """A file as it is, or pixels as PNG, with its suffix; None where it cannot be read."""
     if isinstance(dataset.images, Store):
@@ -341,12 +426,17 @@ def _bytes_of(dataset: Dataset, place: int) -> tuple[bytes, str] | None:
     return stream.getvalue(), ".png"
 
 
+def _kind(row: Mistake) -> tuple[str, str]:
+    """What makes a folder of copies: two classes, or a label and what is wrong of it."""
+    return (row.given, row.predicted) if row.label is None else (row.label, row.what)
+
+
 def _folders(rows: Iterable[Mistake]) -> dict[tuple[str, str], str]:
-    """The folder of each pair of classes, both told; no two pairs have one."""
+    """The folder of each kind, both parts of it told; no two kinds have one."""
     names = FreeNames()
-    pairs = dict.fromkeys((row.given, row.predicted) for row in rows)
-    short = {name: short_file_name(name, most_bytes=_MOST_BYTES) for pair in pairs for name in pair}
-    return {(given, predicted): names.free(f"{short[given]} as {short[predicted]}") for given, predicted in pairs}
+    kinds = {_kind(row): " as " if row.label is None else " " for row in rows}
+    short = {name: short_file_name(name, most_bytes=_MOST_BYTES) for kind in kinds for name in kind}
+    return {kind: names.free(f"{short[kind[0]]}{between}{short[kind[1]]}") for kind, between in kinds.items()}
 
 
 def _stem_and_ending(row_id: str, added: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import dataclasses
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sightline.cli.options import (
     OPENING_SHORTHANDS,
@@ -20,6 +20,9 @@ from sightline.cli.printing import print_json, print_table, print_text, size_in_
 from sightline.errors import InvalidValue
 from sightline.system.paths import check_output
 from sightline.system.progress import reporting
+
+if TYPE_CHECKING:
+    from sightline.evaluation.mistakes import Mistake
 
 
 def verify_options(parser: ArgumentParser) -> None:
@@ -109,7 +112,10 @@ def mistakes(arguments: Namespace) -> int:
             write_atomically(arguments.sheet, found.sheet())
         num_copied = None if arguments.copy_to is None else found.copy_to(arguments.copy_to)
     if arguments.json:
-        rows = [dataclasses.asdict(row) for row in found.rows]
+        left_out = () if found.has_several_labels else ("label", "is_missed")
+        rows = [
+            {key: value for key, value in dataclasses.asdict(row).items() if key not in left_out} for row in found.rows
+        ]
         told = {"class": found.class_name, "num_images": found.num_images, "num_wrong": found.num_wrong}
         told |= {"num_unsure": found.num_unsure}
         print_json({"run": str(found.run), "split": found.split, **told, "num_copied": num_copied, "rows": rows})
@@ -119,25 +125,30 @@ def mistakes(arguments: Namespace) -> int:
 
 
 def _print_mistakes(found: Any, most: int) -> None:
-    print_text(found)
-    print_text(found.about_unsure)
-    if found.about_images:
-        print_text(found.about_images)
-    rows = [
-        {
-            "image": row.row_id,
-            "given": row.given,
-            "predicted": row.predicted,
-            "confidence": f"{row.confidence:.4f}",
-            "remark": "unsure" if row.is_unsure else "",
-            "nearest": ", ".join(f"{name} ({label})" for name, label in row.nearest[:1]),
-        }
-        for row in found.rows[:most]
-    ]
+    for line in (str(found), found.about_unsure, found.about_images):
+        if line:
+            print_text(line)
+    rows = [_label_cells(row) if found.has_several_labels else _cells(row) for row in found.rows[:most]]
     if rows:
         print_table(rows, tuple(rows[0]))
     if len(found) > most:
         print_text(f"and {len(found) - most:,} more: --most N prints more, --csv FILE writes all")
+
+
+def _cells(row: Mistake) -> dict[str, str]:
+    return {
+        "image": row.row_id,
+        "given": row.given,
+        "predicted": row.predicted,
+        "confidence": f"{row.confidence:.4f}",
+        "remark": "unsure" if row.is_unsure else "",
+        "nearest": ", ".join(f"{name} ({label})" for name, label in row.nearest[:1]),
+    }
+
+
+def _label_cells(row: Mistake) -> dict[str, str]:
+    told = {"image": row.row_id, "label": row.label or "", "mistake": row.what, "confidence": f"{row.confidence:.4f}"}
+    return {**told, "given": row.given, "predicted": row.predicted}
 
 
 def report_options(parser: ArgumentParser) -> None:

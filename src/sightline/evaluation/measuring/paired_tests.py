@@ -16,12 +16,17 @@ from numpy.typing import NDArray
 from sightline.data.duplicates.search import connected_components
 from sightline.errors import InvalidValue
 from sightline.evaluation.measuring.finished_runs import FinishedRun
+from sightline.evaluation.measuring.label_tests import LabelTest, SharedLabels, shared_labels, tests_of_labels
 from sightline.metrics.grouped import checked_groups, difference_interval, num_groups, paired_p_value
 from sightline.metrics.intervals import USUAL_LEVEL
+from sightline.metrics.multi_label.pairing import MicroDifference
 from sightline.metrics.significance import number_to_tell
-from sightline.system.text import told_p_value
+from sightline.system.text import printable, told_p_value
+from sightline.tasks.table import has_several_labels
 
 SIGNIFICANT = 0.05
+# So many labels are named in what is printed.
+MOST_LABELS = 10
 # Above this share of rows with two names, it is not the labels that differ but the images.
 MOST_DISAGREEING = 0.05
 _NUMBERED = re.compile(r"(train|validation|test)/\d+")
@@ -31,6 +36,8 @@ _ELSEWHERE = ""
 @dataclass(frozen=True)
 class PairedTest:
     """The difference of two runs on the rows they share. `first` and `second` are their letters.
+
+    Where an image may have several labels, an answer is right if all of its labels are.
 
     Attributes:
         first: what is compared with.
@@ -51,6 +58,8 @@ class PairedTest:
         num_images_to_tell: how many images would tell such a difference in four of five cases, were it what it seems;
             None where there is none, or too few images say so.
         num_groups_to_tell: the same in groups; None where each image stands alone.
+        micro_f1: where an image may have several labels, the difference of micro F1; else None.
+        labels: then a test of each label.
     """
 
     first: str
@@ -70,6 +79,8 @@ class PairedTest:
     interval_level: float = USUAL_LEVEL
     num_images_to_tell: int | None = None
     num_groups_to_tell: int | None = None
+    micro_f1: MicroDifference | None = None
+    labels: tuple[LabelTest, ...] = ()
 
     @property
     def is_distinguishable(self) -> bool:
@@ -77,6 +88,34 @@ class PairedTest:
         return self.adjusted_p_value < SIGNIFICANT
 
     def __str__(self) -> str:
+        if self.micro_f1 is None:
+            return self._of_answers
+        return "\n".join([f"exact match: {self._of_answers}", self._of_micro_f1(self.micro_f1), *self._of_labels])
+
+    def _of_micro_f1(self, found: MicroDifference) -> str:
+        (lower, upper), by = found.interval, "p by Holm" if self.num_tests > 1 else "p"
+        told = f"{found.difference + 0.0:+.4f} [{lower:+.4f}, {upper:+.4f}]"
+        sure = f"(exchanged answers, {by} {told_p_value(found.adjusted_p_value)})"
+        scores = f"{self.first} {found.first:.4f}, {self.second} {found.second:.4f}"
+        if found.adjusted_p_value >= SIGNIFICANT:
+            return f"micro F1: {scores}, not distinguishable: difference {told} {sure}."
+        return f"micro F1: {scores}, {self.second} is {'better' if found.difference > 0 else 'worse'}: {told} {sure}."
+
+    @property
+    def _of_labels(self) -> list[str]:
+        clear = [test for test in self.labels if test.adjusted_p_value < SIGNIFICANT]
+        if not clear:
+            return [f"No label of {len(self.labels):,} is told apart (McNemar p by Holm)."] * bool(self.labels)
+        lines = [f"{len(clear):,} of {len(self.labels):,} labels told apart (McNemar p by Holm):"]
+        lines += [
+            f"  {printable(test.label)}: {self.second} alone is right on {test.num_only_second:,}, {self.first} alone "
+            f"on {test.num_only_first:,} (p {told_p_value(test.adjusted_p_value)})"
+            for test in sorted(clear, key=lambda one: one.p_value)[:MOST_LABELS]
+        ]
+        return [*lines, *[f"  and {len(clear) - MOST_LABELS:,} more"] * (len(clear) > MOST_LABELS)]
+
+    @property
+    def _of_answers(self) -> str:
         name = "McNemar p" if self.num_groups is None else "paired test of groups p"
         name = name if self.num_tests == 1 else f"{name} by Holm"
         sure = f"({name} {told_p_value(self.adjusted_p_value)})"
@@ -121,16 +160,18 @@ def pair(
 ) -> PairedTest:
     """Test two runs against each other on the rows of a split, "test" or "validation", that both were judged on.
 
-    Rows are matched by their id, classes by their name. A row that one run was tested on and the
-    other learned from is in no figure; how many there are is remarked. Rows of an array are known
-    by number alone, so two arrays share rows only if they are the same array.
+    Rows are matched by their id, classes by their name; of several labels those count that both runs know. A row that
+    one run was tested on and the other learned from is in no figure; how many there are is remarked. Rows of an array
+    are known by number alone, so two arrays share rows only if they are the same array.
 
     Returns:
         The test, its p-value not yet adjusted for `num_tests`; `names` are how the two are called in it.
 
     Raises:
-        InvalidValue: they share no row, or call the same rows by different classes.
+        InvalidValue: they share no row, or call the same rows by different classes; in one an image has one class and
+            in the other it may have several labels, or they share no label.
     """
+    _check_same_task(first, second, names)
     here, there = first.predictions[split], second.predictions[split]
     shared = [row_id for row_id in here.given if row_id in there.given]
     both_ways = ((first, second, names), (second, first, (names[1], names[0])))
@@ -142,7 +183,7 @@ def pair(
             + _remedy(first, second, split)
         )
     remarks += [sentence for ordered in both_ways for sentence in _warnings(*ordered, split)]
-    agreed = [row_id for row_id in shared if here.given[row_id] == there.given[row_id]]
+    agreed, correct, labels = _judged_alike(first, second, split, shared)
     num_disagreeing = len(shared) - len(agreed)
     if num_disagreeing > MOST_DISAGREEING * len(shared):
         raise InvalidValue(
@@ -155,23 +196,58 @@ def pair(
         remarks.append(
             f"{num_disagreeing:,} {row} of one class for {names[0]} and of another for {names[1]}: left out."
         )
-    correct = np.array(
-        [[answers.predicted[row_id] == answers.given[row_id] for row_id in agreed] for answers in (here, there)]
-    )
+    groups = _groups(first, second, agreed)
     test = paired_test(
         correct[0],
         correct[1],
         names=names,
-        groups=_groups(first, second, agreed),
+        groups=groups,
         interval_level=interval_level,
         num_tests=num_tests,
     )
+    if labels is not None:
+        whole, each = tests_of_labels(labels, groups, interval_level=interval_level)
+        test = dataclasses.replace(test, micro_f1=whole, labels=each)
     return dataclasses.replace(test, remarks=tuple(remarks))
+
+
+def _judged_alike(
+    first: FinishedRun, second: FinishedRun, split: str, shared: Sequence[str]
+) -> tuple[list[str], NDArray[np.bool_], SharedLabels | None]:
+    """Rows that both give the same label, (2, num_rows) which of them each has right; of several labels, these."""
+    here, there = first.predictions[split], second.predictions[split]
+    if not has_several_labels(first.bundle.task):
+        agreed = [row_id for row_id in shared if here.given[row_id] == there.given[row_id]]
+        right = [[answers.predicted[name] == answers.given[name] for name in agreed] for answers in (here, there)]
+        return agreed, np.array(right), None
+    labels = shared_labels(first, second, split=split, row_ids=shared)
+    agrees = (labels.given[0] == labels.given[1]).all(axis=1)
+    labels = labels.take(agrees)
+    agreed = [row_id for row_id, is_same in zip(shared, agrees.tolist(), strict=True) if is_same]
+    return agreed, np.array([(said == labels.given[0]).all(axis=1) for said in labels.said]), labels
+
+
+def _check_same_task(first: FinishedRun, second: FinishedRun, names: tuple[str, str]) -> None:
+    runs = dict(zip(names, (first, second), strict=True))
+    several = [name for name, run in runs.items() if has_several_labels(run.bundle.task)]
+    if len(several) == 1:
+        (one,) = set(names) - set(several)
+        raise InvalidValue(
+            f"{one} ({runs[one].path}) has one class an image, and in {several[0]} ({runs[several[0]].path}) an image "
+            "may have several labels. Compare runs of one kind."
+        )
+    if several and not set(first.class_names) & set(second.class_names):
+        raise InvalidValue(
+            f"{names[0]} ({first.path}) and {names[1]} ({second.path}) share no label. Compare runs that know the same."
+        )
 
 
 def paired_figures(test: PairedTest) -> dict[str, Any]:
     """A paired test as JSON has it: its attributes, is_distinguishable, and in_words."""
-    return {**dataclasses.asdict(test), "is_distinguishable": test.is_distinguishable, "in_words": str(test)}
+    told = dataclasses.asdict(test)
+    if test.micro_f1 is None:
+        del told["micro_f1"], told["labels"]
+    return {**told, "is_distinguishable": test.is_distinguishable, "in_words": str(test)}
 
 
 def _groups(first: FinishedRun, second: FinishedRun, row_ids: Sequence[str]) -> NDArray[np.int64]:

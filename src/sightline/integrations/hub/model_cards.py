@@ -140,7 +140,9 @@ def _metrics(test: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
         metric, figure = FIGURES[name], figure_in(test, name)
         if metric.needs or figure is None or not math.isfinite(figure.value):
             continue
-        words = metric.full_words or metric.words
+        # micro F1 is of several labels alone: where it stands, so are all figures.
+        is_of_labels = figure_in(test, "micro_f1") is not None
+        words = (is_of_labels and metric.words_of_labels) or metric.full_words or metric.words
         if figure.interval is not None:
             lower, upper = map(figure.written, figure.interval)
             level = exact_percent(test.get("interval_level", 0.95))

@@ -112,7 +112,10 @@ def mistakes_section(content: ReportContent) -> str:
     if content.split is None:
         return ""
     if content.has_several_labels:
-        return "<p>Answers are right in part; mistakes.png of the run shows images whose labels are not all right.</p>"
+        return (
+            "<p>Answers are right in part; mistakes.png of the run shows images whose labels are not all right, and "
+            "<code>sightline mistakes RUN</code> names each label that is missed or said wrongly.</p>"
+        )
     if not content.wrong:
         return "<p>None.</p>"
     return f"{_surest(content.wrong[:MOST_SUREST], content.about_maps)}<h3>By pairs of classes</h3>{_by_pairs(content)}"
