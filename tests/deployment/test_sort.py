@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -269,3 +271,75 @@ def test_killed_amid_its_steps_there_and_back_nothing_is_lost(make_bundle, tmp_p
         killer.until_done(back, lambda: len(tree(into)) <= len(before), nothing_is_lost)
         assert tree(folder) == before
     assert not into.exists() or not list(into.iterdir())
+
+
+def test_an_image_with_several_labels_goes_to_the_folder_of_each_under_one_name(
+    labels_run: sightline.Run, labels_table: Path, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    for number in range(30):
+        # Two of each name, in two folders.
+        for folder, of in (("one", number), ("other", number + 30)):
+            (photos / folder).mkdir(parents=True, exist_ok=True)
+            shutil.copy(labels_table.parent / f"{of:03d}.png", photos / folder / f"{number:03d}.png")
+    (photos / "one" / "000.xmp").write_text("settings")
+    found = sightline.sort(labels_run, photos, tmp_path / "sorted", by="hardlink", progress=False)
+    said = sightline.predict(labels_run, photos, progress=False)
+    decided = said.task.decided(said.logits) != 0
+    counts = dict(zip(said.class_names, decided.sum(axis=0).tolist(), strict=True))
+    assert found.counts == counts | {"_no_label": int((~decided.any(axis=1)).sum())}
+    assert found.counts["_no_label"] > 0
+    for special in tmp_path.glob("sorted/_*"):
+        shutil.move(special, tmp_path / special.name)
+    again = sightline.load(tmp_path / "sorted", task="multi-label")
+    told = sorted(row for row in map(tuple, decided.tolist()) if any(row))
+    assert sorted(map(tuple, (np.asarray(again.labels) != 0).tolist())) == told, "each image is one image again"
+    with_settings = [path.parent.name for path in (tmp_path / "sorted").rglob("*.xmp")]
+    assert sorted(with_settings) == sorted(
+        name
+        for name, has in zip(said.class_names, decided[said.row_ids.index(str(photos / "one/000.png"))], strict=True)
+        if has
+    )
+
+
+def test_a_label_that_is_not_sure_enough_has_no_file_and_an_image_without_a_sure_one_is_unsure(
+    labels_run: sightline.Run, labels_table: Path, tmp_path: Path
+) -> None:
+    found = sightline.sort(
+        labels_run, labels_table.parent, tmp_path / "sorted", min_confidence=0.9, dry_run=True, progress=False
+    )
+    said = sightline.predict(labels_run, labels_table.parent, progress=False)
+    decided = said.task.decided(said.logits) != 0
+    sure = decided & (said.task.probabilities(said.logits, temperature=said.temperature).round(6) >= 0.9)
+    assert found.counts["top"] == sure[:, 2].sum()
+    assert found.counts["_unsure"] == (decided.any(axis=1) & ~sure.any(axis=1)).sum() > 0
+    found.write_page(tmp_path / "plan.html")
+    assert "_unsure" in (tmp_path / "plan.html").read_text(encoding="utf-8")
+
+
+def test_a_sorting_of_several_labels_is_taken_back_whole(
+    labels_run: sightline.Run, labels_table: Path, tmp_path: Path
+) -> None:
+    for number in range(10):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        shutil.copy(labels_table.parent / f"{number:03d}.png", tmp_path / "photos")
+    done = sightline.sort(labels_run, tmp_path / "photos", tmp_path / "sorted", progress=False)
+    assert done.num_files > 10
+    assert sightline.undo_sort(tmp_path / "sorted", progress=False).num_files == done.num_files
+    assert not (tmp_path / "sorted").exists()
+    assert len(list((tmp_path / "photos").iterdir())) == 10
+
+
+@pytest.mark.parametrize(
+    ("option", "why"),
+    [
+        ({"by": "move"}, "a file that is moved lies in one"),
+        ({"pattern": "{class} {name}"}, "has one name in all of the"),
+    ],
+)
+def test_what_several_folders_cannot_have_is_refused_before_anything_is_touched(
+    labels_run: sightline.Run, labels_table: Path, tmp_path: Path, option: dict[str, str], why: str
+) -> None:
+    with pytest.raises(InvalidValue, match=why):
+        sightline.sort(labels_run, labels_table.parent, tmp_path / "sorted", progress=False, **option)
+    assert not (tmp_path / "sorted").exists()

@@ -165,3 +165,63 @@ def test_without_its_images_wrong_labels_are_named_all_the_same(
         away.rename(labels_table.parent)
     assert "not at hand" in found.about_images
     assert len(found) == len(sightline.mistakes(labels_run))
+
+
+def test_parts_are_told_by_each_label_and_by_how_many_there_are(labels_run: sightline.Run, labels_table: Path) -> None:
+    found = sightline.evaluate(labels_run, labels_table, split="all", slices=True)
+    data = sightline.load(labels_table, task="multi-label")
+    given = np.asarray(data.labels) != 0
+    parts = {one.name: one for one in found.slices or ()}
+    assert parts["label top"].num_images == given[:, 2].sum()
+    assert parts["number of labels 0"].num_images == (~given.any(axis=1)).sum()
+    said = sightline.predict(labels_run, data, progress=False)
+    wrong = ((said.task.decided(said.logits) != 0) != given).any(axis=1)
+    assert parts["label top"].num_wrong == wrong[given[:, 2]].sum()
+    assert {"brightness: lowest quarter", "contrast: highest quarter"} <= set(parts)
+
+
+def test_spoiled_images_are_told_by_micro_f1(
+    labels_run: sightline.Run, labels_table: Path, command: Any, tmp_path: Path
+) -> None:
+    words = ("--corruptions", "contrast", "--severities", "1,5", "--csv", "s.csv", "--out", "s.png")
+    answer = command("stress", labels_run.path, *words)
+    assert answer.code == 0, answer.err
+    found = sightline.stress(labels_run, corruptions=["contrast"], severities=[1, 5])
+    assert found.clean.score == pytest.approx(labels_run.evaluation.figures["micro_f1"].value)
+    assert found.clean.interval == pytest.approx(labels_run.evaluation.figures["micro_f1"].interval)
+    assert found.levels[1].score < found.levels[0].score
+    assert found.clean.accuracy == labels_run.evaluation.accuracy
+    assert str(found).startswith(f"mean micro F1 {found.mean.score:.4f} [")
+    assert found.figures()["levels"][0]["micro_f1"] == found.levels[0].micro_f1
+    assert (tmp_path / "s.csv").read_text(encoding="utf-8").startswith("corruption,severity,num_images,num_correct,mic")
+
+
+@pytest.mark.parametrize("method", ["activations", "occlusion"])
+def test_a_map_is_of_the_surest_label_that_is_said_or_of_the_one_that_is_named(
+    labels_run: sightline.Run, labels_table: Path, method: str
+) -> None:
+    files = sorted(labels_table.parent.glob("00*.png"))
+    found = sightline.explain(labels_run, files, method=method)
+    logits, said = found.predictions.logits, found.predictions.task.decided(found.predictions.logits) != 0
+    for row, label in enumerate(found.maps.labels.tolist()):
+        among = np.flatnonzero(said[row]) if said[row].any() else np.arange(3)
+        assert label == among[np.argmax(logits[row, among])]
+        about = found.maps.constants[row]
+        # Maps of activations sum up to the logit of the label alone; those of occlusion tell it as it is.
+        whole = about + found.maps.maps[row].sum() if method == "activations" else about
+        assert whole == pytest.approx(logits[row, label], abs=1e-3)
+    named = sightline.explain(labels_run, files, method=method, class_name="top")
+    assert set(named.maps.labels.tolist()) == {2}
+    top = named.maps.maps[said[:, 2]].mean(axis=0)
+    assert top[:2].mean() > top[4:].mean(), "the bright edge is at the top"
+
+
+def test_a_page_of_maps_tells_all_labels_that_are_said(
+    labels_run: sightline.Run, labels_table: Path, tmp_path: Path
+) -> None:
+    found = sightline.explain(labels_run, labels_table.parent / "000.png", out=tmp_path / "maps.html")
+    page = (tmp_path / "maps.html").read_text(encoding="utf-8")
+    (said,) = found.predictions.predicted
+    assert all(name in page for name in said.split("; "))
+    assert "the surest that is said" in page
+    assert "above the mean" not in page

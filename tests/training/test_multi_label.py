@@ -191,15 +191,11 @@ def test_a_bundle_without_thresholds_is_refused(run: sightline.Run, tmp_path: Pa
 
 
 REFUSED: dict[str, Callable[[Any, Path], Any]] = {
-    "explain": lambda run, folder: sightline.explain(run, folder / "000.png"),
     "check": sightline.check,
-    "stress": lambda run, _: sightline.stress(run),
-    "sort": lambda run, folder: sightline.sort(run, folder, into=folder / "sorted"),
     "distil": lambda run, _: sightline.distil(run),
     "max_error": lambda run, folder: sightline.predict(run, folder, max_error=0.1),
     "novelty": lambda run, folder: sightline.predict(run, folder, novelty=0.1),
     "nearest": lambda run, folder: sightline.predict(run, folder, nearest=1),
-    "slices": lambda run, _: sightline.evaluate(run, slices=True),
     "learning_curve": lambda run, folder: sightline.learning_curve(
         sightline.load(folder / "edges.csv", task="multi-label")
     ),

@@ -46,7 +46,7 @@ from sightline.system.paths import absolute_path, check_place
 from sightline.system.progress import reporter, reporting
 from sightline.system.text import counted, is_address, printable
 from sightline.system.workers import Map, map_in_order
-from sightline.tasks.table import refuse_several_labels
+from sightline.tasks.table import has_several_labels
 
 _ANSWERS: Final = ".sightline-sort-answers.jsonl"
 _MOST_LEFT, _MOST_DRAWN = 10, 24
@@ -145,6 +145,9 @@ def sort(  # noqa: PLR0913  # each is an option of the command line, and none is
 ) -> Sorting:
     """Sort the images of a folder into one folder a class.
 
+    Where an image may have several labels, it goes to the folder of each, under one name, and to `_no_label` where it
+    has none: `load` reads such folders back with `task="multi-label"`, once those beside the labels are moved away.
+
     What cannot be read goes to `_unreadable`, what is unlike all that was learned (`novelty`) to `_novel`, and what
     `min_confidence`, `max_set_size` or `max_error` call doubtful to `_unsure`. Files keep their names, or get a number
     before them where two would be one; settings, edits and films beside a photograph (.xmp, .aae, .mov, .mp4) go along.
@@ -155,8 +158,9 @@ def sort(  # noqa: PLR0913  # each is an option of the command line, and none is
         bundle: a bundle or a run, or its folder.
         folder: is searched to the bottom; links in it stay where they are.
         into: may hold other things; it does not lie in the folder, nor the folder in it.
-        by: "copy"; "hardlink", a second name of the same file; "link", a symbolic link; or "move".
-        min_confidence: of answers that are taken, 0 to 1.
+        by: "copy"; "hardlink", a second name of the same file; "link", a symbolic link; or "move", which images that
+            may have several labels are not.
+        min_confidence: of answers that are taken, 0 to 1; of several labels, each goes by its own.
         coverage: make sets that hold the right class of this share, for `max_set_size`.
         max_set_size: how many classes the set of an answer that is taken may hold.
         max_error: at most this share of the answers that are taken is wrong, on images like the calibration images.
@@ -193,12 +197,12 @@ def sort(  # noqa: PLR0913  # each is an option of the command line, and none is
         1
     """
     opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
-    why = "a file goes into the folder of its class. predict writes labels into a table."
-    refuse_several_labels(opened.task, "sort", why)
     asked = Asked(coverage=coverage, max_error=max_error, certainty=certainty, novelty=novelty)
     makers = detail_makers(opened, asked)
     rules = _checked(min_confidence, max_set_size, pattern, has_sets=coverage is not None)
     pick(dict.fromkeys(WAYS), by, kind="way of sorting")
+    if has_several_labels(opened.task):
+        _check_for_labels(by, pattern)
     check_on(on)
     source, target = absolute_path(folder), absolute_path(into)
     _check_places(source, target, by, folder)
@@ -247,7 +251,8 @@ def _plan(  # noqa: PLR0913  # what `sort` has settled
     # Those of a stopped sorting that is the same are gone on with; others are ours to be lost.
     table = AnswerTable(answers, bundle.task, columns=Columns(1), form="jsonl", asked=journal.asked, overwrite=True)
     write_answers(bundle, step, images, table, each=each)
-    return make_plan(journal, read_answers(answers), bundle.class_names, rules)
+    is_of_labels = has_several_labels(bundle.task)
+    return make_plan(journal, read_answers(answers), bundle.class_names, rules, has_several_labels=is_of_labels)
 
 
 def undo_sort(into: str | Path, *, progress: bool = True) -> Sorting:
@@ -320,6 +325,15 @@ def _checked(min_confidence: float, max_set_size: int | None, pattern: str, *, h
             raise InvalidValue("max_set_size is about sets of classes. Name a coverage, too, such as 0.95.")
     check_pattern(pattern)
     return Rules(float(min_confidence), max_set_size, pattern)
+
+
+def _check_for_labels(by: str, pattern: str) -> None:
+    if by == "move":
+        raise InvalidValue(
+            "--by move: an image with several labels goes to the folder of each, and a file that is moved lies in one. "
+            "Sort by link, hardlink or copy."
+        )
+    check_pattern(pattern, has_several_labels=True)
 
 
 def _check_places(source: Path, target: Path, by: str, folder: str | Path) -> None:

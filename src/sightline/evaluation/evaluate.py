@@ -37,7 +37,7 @@ from sightline.system.files import check_free, staged_files, write_atomically, w
 from sightline.system.paths import places_of
 from sightline.system.progress import reporter
 from sightline.system.text import printable
-from sightline.tasks.table import has_several_labels, refuse_several_labels
+from sightline.tasks.table import has_several_labels
 
 
 def evaluate(  # noqa: PLR0913  # each is an option of the command line, and none is a group of others
@@ -75,7 +75,8 @@ def evaluate(  # noqa: PLR0913  # each is an option of the command line, and non
         novelty: as `sightline.predict` takes it: which share of these images is marked, all of them false alarms where
             they are like the calibration images, is measured, too.
         certainty: as `sightline.predict` takes it.
-        slices: whether parts of the images are judged, too, by class, group, size, brightness, sharpness, file kind and
+        slices: whether parts of the images are judged, too, by class (or label, of which each of an image counts, an
+            answer being wrong where one of its labels is), group, size, brightness, sharpness, file kind and
             clusters that were found on validation rows: which are wrong more often than the rest, by more than chance.
         slice_table: a CSV with a column `file`, whose other columns make parts, too.
         interval_level: of all intervals: at 0.95 they hold the truth in 95 of 100 such evaluations.
@@ -103,7 +104,7 @@ def evaluate(  # noqa: PLR0913  # each is an option of the command line, and non
         coverage ... [..., ...]
     """
     checked_confidence(interval_level, name="interval_level")
-    opened = _opened(bundle, with_slices=slices or slice_table is not None)
+    opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
     makers = detail_makers(opened, Asked(coverage, per_class, score, max_error, certainty, novelty))
     named = recorded_source(opened) if source is None else source
     folder = Path(out) if out is not None else None
@@ -144,14 +145,6 @@ def evaluate(  # noqa: PLR0913  # each is an option of the command line, and non
             write_figures(staged, evaluation, predictions, images())
             _write_risk_coverage(staged, evaluation, predictions)
     return dataclasses.replace(evaluation, draw=functools.partial(_pictures, evaluation, predictions, images))
-
-
-def _opened(bundle: str | Path | Bundle | Run, *, with_slices: bool) -> Bundle:
-    opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
-    if with_slices:
-        why = "parts are told by classes and by whether an answer is right as a whole. Leave slices out."
-        refuse_several_labels(opened.task, "slices", why)
-    return opened
 
 
 def _fed(dataset: Dataset, rows: NDArray[np.int64], spec: InputSpec) -> Pixels:

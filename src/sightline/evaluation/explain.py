@@ -29,7 +29,7 @@ from sightline.system.files import check_free, staged_folder, write_atomically
 from sightline.system.paths import FreeNames, check_output, places_of
 from sightline.system.progress import reporter
 from sightline.system.text import counted
-from sightline.tasks.table import refuse_several_labels
+from sightline.tasks.table import has_several_labels
 
 NEAREST = 3
 # A person looks at each of them, and all are held in memory.
@@ -38,6 +38,7 @@ UNITS = {
     "activations": "what a place adds to the logit, above the mean of all classes",
     "occlusion": "how far the log-odds fall where the place is covered",
 }
+UNITS_OF_LABELS = {**UNITS, "activations": "what a place adds to the logit of the label"}
 _REMARK = (
     "Look at the nearest training images first. Other ways of drawing such a map would mark other places, and a map "
     "of a wrong answer looks as convincing as one of a right one."
@@ -114,7 +115,8 @@ class Explanations:
             f"{text[0].upper()}{text[1:]}." for text in (self.about_maps, self.about_nearest.rstrip(".")) if text
         ]
         title = f"{counted(len(self), 'image')}, as {self.bundle.path} sees {'it' if len(self) == 1 else 'them'}"
-        return explanations_page(title, images, remarks=[*remarks, _REMARK], scale=self.scale, unit=UNITS[self.method])
+        units = UNITS_OF_LABELS if has_several_labels(self.bundle.task) else UNITS
+        return explanations_page(title, images, remarks=[*remarks, _REMARK], scale=self.scale, unit=units[self.method])
 
     def write(self, out: str | Path, *, overwrite: bool = False) -> None:
         """Write a page (`.html`), a sheet of the first 40 (`.png`), or a new folder with a picture of each image."""
@@ -202,7 +204,8 @@ def explain(  # each is an option of the command line
     Args:
         bundle: a bundle or a run, or its folder; "imagenet" for the network inside the package.
         images: as `sightline.predict` takes them: paths, arrays, a Dataset, ...; up to 1,000.
-        class_name: the class that maps are about; left out, for each image the one that it is answered with.
+        class_name: the class that maps are about; left out, for each image the one that it is answered with; of several
+            labels the surest that is said, or the most probable where none is.
         method: "activations": what each place adds to the logit, exactly, for networks that end in a mean over
             positions or in layers with ReLU; "occlusion": what covering each place changes, for any network; "auto":
             the first where it can be had.
@@ -237,8 +240,6 @@ def explain(  # each is an option of the command line
         True
     """
     opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
-    why = "a map says which places speak for one class against the others."
-    refuse_several_labels(opened.task, "explain", why)
     maker = maps_maker(opened, class_name=class_name, method=method)
     if out is not None:
         check_out(Path(out), images, overwrite=overwrite)
@@ -296,6 +297,8 @@ def _few_enough(images: Any) -> Any:
 
 def _nearest(bundle: Bundle) -> tuple[dict[str, DetailMaker], str]:
     """What names the nearest training images; or why none are named."""
+    if has_several_labels(bundle.task):
+        return {}, "the nearest training images are not told: a bundle of several labels keeps none"
     try:
         maker = neighbours_maker(bundle, NEAREST)
     except InvalidBundle as error:

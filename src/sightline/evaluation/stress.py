@@ -24,14 +24,15 @@ from sightline.evaluation.measuring.judging import choose_rows, in_words, record
 from sightline.evaluation.measuring.kept_classes import learned_source
 from sightline.metrics.classification import checked_count
 from sightline.metrics.grouped import accuracy_interval
+from sightline.metrics.multi_label.counting import LabelRows, micro, micro_interval
 from sightline.records import NO_NUMBER, Bundle, Run, image_tag
 from sightline.reporting.charts.canvas import check_drawable
-from sightline.reporting.charts.robustness import robustness_png
+from sightline.reporting.charts.robustness import USUAL_UNIT, robustness_png
 from sightline.system.files import write_atomically
 from sightline.system.paths import check_output, places_of
 from sightline.system.progress import Bar, reporter
 from sightline.system.text import counted, csv_line, listed, percent, printable
-from sightline.tasks.table import refuse_several_labels
+from sightline.tasks.table import has_several_labels
 
 USUAL_LIMIT: Final = 1000
 COLUMNS: Final = ("corruption", "severity", "num_images", "num_correct", "accuracy", "lower", "upper")
@@ -46,7 +47,8 @@ class StressLevel:
         severity: 1 to 5; 0 for all that were asked for together.
         num_images: answers that were judged.
         num_correct: of them.
-        interval: of the accuracy at 95 %; an image that was spoiled several times counts as one.
+        interval: of the accuracy at 95 %, or of micro F1; an image that was spoiled several times counts as one.
+        micro_f1: where an image may have several labels; else None.
     """
 
     corruption: str
@@ -54,11 +56,17 @@ class StressLevel:
     num_images: int
     num_correct: int
     interval: tuple[float, float]
+    micro_f1: float | None = None
 
     @property
     def accuracy(self) -> float:
-        """num_correct / num_images."""
+        """num_correct / num_images; where an image may have several labels, the share of which all are right."""
         return self.num_correct / self.num_images
+
+    @property
+    def score(self) -> float:
+        """What is told first, and what the interval is of: the accuracy, or micro F1."""
+        return self.accuracy if self.micro_f1 is None else self.micro_f1
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +75,7 @@ class Stress:
 
     Attributes:
         num_images: that were judged, each at each severity of each corruption.
-        clean: the accuracy on the images as they are, with its interval, as corruption "none".
+        clean: the accuracy, or micro F1, on the images as they are, with its interval, as corruption "none".
         mean: over all corruptions and severities, as corruption "all".
         levels: one for each corruption and severity.
         corruptions: one for each corruption, all severities together, the worst first.
@@ -93,20 +101,21 @@ class Stress:
 
     @property
     def relative_drop(self) -> float:
-        """The share of the clean accuracy that is lost on the mean; NaN where there is none to lose."""
-        return 1 - self.mean.accuracy / self.clean.accuracy if self.clean.num_correct else math.nan
+        """The share of the clean accuracy, or micro F1, that is lost on the mean; NaN where there is none to lose."""
+        return 1 - self.mean.score / self.clean.score if self.clean.score else math.nan
 
     @property
     def worst(self) -> StressLevel:
-        """The corruption with the lowest accuracy, over its severities."""
+        """The corruption with the lowest accuracy, or micro F1, over its severities."""
         return self.corruptions[0]
 
     @property
     def in_words(self) -> str:
         """The figure in two sentences."""
         drop = "" if math.isnan(self.relative_drop) else f", {percent(self.relative_drop)} less"
+        figure = "accuracy" if self.mean.micro_f1 is None else "micro F1"
         return (
-            f"mean accuracy {_numbers(self.mean)} over {counted(len(self.corruptions), 'corruption')} on "
+            f"mean {figure} {_numbers(self.mean)} over {counted(len(self.corruptions), 'corruption')} on "
             f"{counted(self.num_images, 'image')}, where it is {_numbers(self.clean)} on the images as they are{drop}. "
             f"Worst: {self.worst.corruption}, {_numbers(self.worst)}"
         )
@@ -133,9 +142,10 @@ class Stress:
 
     def csv(self) -> str:
         """A table, a line for each corruption and severity; severity 0 is all of them together."""
-        lines = [csv_line(COLUMNS)]
+        of_labels = self.clean.micro_f1 is not None
+        lines = [csv_line([*(("micro_f1" if of_labels and name == "accuracy" else name) for name in COLUMNS)])]
         for level in (self.clean, self.mean, *self.corruptions, *self.levels):
-            numbers = (level.severity, level.num_images, level.num_correct, level.accuracy, *level.interval)
+            numbers = (level.severity, level.num_images, level.num_correct, level.score, *level.interval)
             lines.append(csv_line([level.corruption, *numbers]))
         return "\n".join(lines) + "\n"
 
@@ -156,7 +166,8 @@ def stress(  # noqa: PLR0913  # each is an option of the command line, and none 
 
     Noise, blur, weather and compression as in ImageNet-C and CIFAR-10-C, with their strengths, made anew for images of
     any size as the network is fed them; figures are not those on the published files. What is drawn at random is drawn
-    by the image's bytes, so that the same images give the same figures.
+    by the image's bytes, so that the same images give the same figures. Where an image may have several labels, micro
+    F1 is told in place of accuracy.
 
     Args:
         bundle: a bundle or a run, or its folder.
@@ -193,8 +204,6 @@ def stress(  # noqa: PLR0913  # each is an option of the command line, and none 
     strengths = _checked_severities(severities)
     limit, seed = checked_count(limit, name="limit", at_least=1), checked_count(seed, name="seed", at_least=0)
     opened = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
-    why = "it counts answers that are right as a whole."
-    refuse_several_labels(opened.task, "stress", why)
     named = recorded_source(opened) if source is None else source
     if out is not None:
         check_output("out", Path(out), keep=places_of(named), overwrite=overwrite)
@@ -219,12 +228,13 @@ def stress(  # noqa: PLR0913  # each is an option of the command line, and none 
         return told
     png = robustness_png(
         {
-            level.corruption: [one.accuracy for one in told.levels if one.corruption == level.corruption]
+            level.corruption: [one.score for one in told.levels if one.corruption == level.corruption]
             for level in told.corruptions
         },
         severities=strengths,
-        clean=told.clean.accuracy,
-        mean=told.mean.accuracy,
+        clean=told.clean.score,
+        mean=told.mean.score,
+        unit="micro F1, %" if has_several_labels(opened.task) else USUAL_UNIT,
     )
     write_atomically(Path(out), png)
     return replace(told, png=png)
@@ -233,9 +243,7 @@ def stress(  # noqa: PLR0913  # each is an option of the command line, and none 
 class _Judge:
     """The readable images of a source, asked again and again in other states."""
 
-    def __init__(
-        self, bundle: Bundle, pixels: Pixels, labels: NDArray[np.int64], groups: NDArray[np.str_] | None
-    ) -> None:
+    def __init__(self, bundle: Bundle, pixels: Pixels, labels: NDArray[Any], groups: NDArray[np.str_] | None) -> None:
         self._session, self._task = session_of(bundle), bundle.task
         self._num_classes = len(bundle.class_names)
         logits = self._session.logits(pixels)
@@ -246,13 +254,15 @@ class _Judge:
         self._pixels, self._labels = pixels.take(self.rows), labels[self.rows]
         self._groups = np.arange(len(self.rows)).astype(str) if groups is None else groups[self.rows]
         self._has_groups = groups is not None
-        self._right = self._is_right(logits[self.rows])
+        self._said = self._answered(logits[self.rows])
 
-    def _is_right(self, logits: NDArray[np.float32]) -> NDArray[np.bool_]:
-        # What is no number is no right answer.
-        return np.asarray(self._task.is_right(np.nan_to_num(logits, nan=-np.inf), self._labels)) & np.isfinite(
-            logits
-        ).all(axis=1)
+    def _answered(self, logits: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Which answers are right, (num_images,); of several labels (num_images, num_classes), which are said."""
+        # What is no number is no right answer, and says no label.
+        is_number, known = np.asarray(np.isfinite(logits).all(axis=1)), np.nan_to_num(logits, nan=-np.inf)
+        if has_several_labels(self._task):
+            return np.asarray((self._task.decided(known) != 0) & is_number[:, None])
+        return np.asarray(self._task.is_right(known, self._labels) & is_number)
 
     def stressed(self, names: Sequence[str], severities: Sequence[int], seed: int) -> dict[str, Any]:
         """The figures of a Stress."""
@@ -263,20 +273,27 @@ class _Judge:
                     spoiled = _Spoiled(
                         self._pixels, functools.partial(corrupted, name=name, severity=severity, seed=seed)
                     )
-                    right[name, severity] = self._is_right(_answers(self._session, spoiled, self._num_classes, bar))
+                    right[name, severity] = self._answered(_answers(self._session, spoiled, self._num_classes, bar))
         levels = tuple(self._level(name, severity, [mask]) for (name, severity), mask in right.items())
         whole = [self._level(name, 0, [right[name, severity] for severity in severities]) for name in names]
         return {
-            "clean": self._level("none", 0, [self._right]),
+            "clean": self._level("none", 0, [self._said]),
             "mean": self._level("all", 0, list(right.values())),
             "levels": levels,
-            "corruptions": tuple(sorted(whole, key=lambda level: level.accuracy)),
+            "corruptions": tuple(sorted(whole, key=lambda level: level.score)),
         }
 
     def _level(self, name: str, severity: int, masks: Sequence[NDArray[np.bool_]]) -> StressLevel:
         right = np.concatenate(masks)
         # An image in several states is one image.
         groups = np.tile(self._groups, len(masks)) if len(masks) > 1 or self._has_groups else None
+        if has_several_labels(self._task):
+            given = np.concatenate([np.asarray(self._labels) != 0] * len(masks))
+            rows, num_right = LabelRows(given, right, groups), int((given == right).all(axis=1).sum())
+            # Where no label was given or said, nothing is missed.
+            value = 1.0 if math.isnan(found := micro(rows, "f1")) else found
+            interval = (0.0, 1.0) if math.isnan(found) else micro_interval(rows, "f1")
+            return StressLevel(name, severity, len(right), num_right, interval, value)
         return StressLevel(name, severity, len(right), int(right.sum()), accuracy_interval(right, groups))
 
 
@@ -321,7 +338,7 @@ def _checked_severities(severities: Sequence[int]) -> tuple[int, ...]:
 
 
 def _numbers(level: StressLevel) -> str:
-    return f"{level.accuracy:.4f} [{level.interval[0]:.4f}, {level.interval[1]:.4f}]"
+    return f"{level.score:.4f} [{level.interval[0]:.4f}, {level.interval[1]:.4f}]"
 
 
 def _plain(level: StressLevel) -> dict[str, Any]:
@@ -331,5 +348,6 @@ def _plain(level: StressLevel) -> dict[str, Any]:
         "num_images": level.num_images,
         "num_correct": level.num_correct,
         "accuracy": level.accuracy,
+        **({} if level.micro_f1 is None else {"micro_f1": level.micro_f1}),
         "interval": list(level.interval),
     }

@@ -98,6 +98,10 @@ class FreeNames:
         self._taken = {_as_one(name) for name in taken}
         self._counts = Counter[str]()
 
+    def take(self, names: Iterable[str]) -> None:
+        """Some more that are not free."""
+        self._taken.update(map(_as_one, names))
+
     def free(self, text: str, ending: str = "") -> str:
         """The name, or where it is taken, the same behind the first number with which it is not."""
         plain = name = short_file_name(text, ending)

@@ -17,6 +17,9 @@ from sightline.errors import InvalidBundle, InvalidValue, UnknownName, closest
 from sightline.records import AnswerDetail, Bundle
 from sightline.system.progress import reporter
 from sightline.system.text import listed, percent, printable
+from sightline.tasks.single_label import SINGLE_LABEL
+from sightline.tasks.table import has_several_labels
+from sightline.tasks.task import Task
 
 Method = Literal["auto", "activations", "occlusion"]
 METHODS: tuple[Method, ...] = ("auto", "activations", "occlusion")
@@ -32,8 +35,9 @@ class ClassMaps(AnswerDetail):
     Attributes:
         labels: (num_images,) int64, the class that each map is about; -1 where an image could not be read.
         maps: (num_images, rows, columns) float32: above 0 what speaks for the class, below 0 what speaks against it.
-            By activations, what each place adds to the logit above the mean of all logits; by occlusion, how far
-            its log-odds fall where the place is covered. NaN where an image could not be read.
+            By activations, what each place adds to the logit above the mean of all logits, or of several labels to
+            the logit as it is; by occlusion, how far its log-odds fall where the place is covered. NaN where an image
+            could not be read.
         constants: (num_images,) float32, what no place adds: by activations, maps and constants sum up to the logit
             above the mean; by occlusion, the log-odds where nothing is covered.
         places: (num_images,) str, where most of what speaks for it lies: "upper left"; "nowhere" where nothing does.
@@ -80,6 +84,7 @@ class MapsMaker:
         in_words: the same for a person.
         way: what looks at the images.
         label: the class that all maps are about; None for the one that each is answered with.
+        task: what an answer is; of several labels, the surest that is said, or the most probable where none is.
     """
 
     outputs: ClassVar[tuple[str, ...]] = ()
@@ -88,6 +93,7 @@ class MapsMaker:
     in_words: str
     way: ActivationMaps | OcclusionMaps
     label: int | None
+    task: Task = SINGLE_LABEL
 
     @property
     def grid(self) -> Grid:
@@ -100,13 +106,16 @@ class MapsMaker:
         pixels = np.asarray(images[:])
         rows = np.flatnonzero(np.isfinite(logits).all(axis=1))
         labels = np.full(len(logits), -1, np.int64)
-        labels[rows] = logits[rows].argmax(axis=1) if self.label is None else self.label
+        labels[rows] = self._answered(logits[rows]) if self.label is None else self.label
         maps = np.full((len(logits), self.grid.rows.size, self.grid.columns.size), np.nan, np.float32)
         constants = np.full(len(logits), np.nan, np.float32)
         if len(rows):
             given = (pixels[rows], labels[rows], logits[rows])
             way = self.way
-            told = _taken_apart(way, *given) if isinstance(way, ActivationMaps) else _covered(way, *given)
+            if isinstance(way, ActivationMaps):
+                told = _taken_apart(way, *given, is_alone=has_several_labels(self.task))
+            else:
+                told = _covered(way, *given)
             maps[rows], constants[rows] = told
         where = [where_most_lies(self.grid, one) for one in maps]
         places, shares = (
@@ -114,15 +123,28 @@ class MapsMaker:
         )
         return ClassMaps(labels, maps, constants, places.astype(object), shares.astype(np.float32), pixels)
 
+    def _answered(self, logits: NDArray[np.float32]) -> NDArray[np.int64]:
+        """The class of each answer; of several labels see `task`."""
+        if has_several_labels(self.task):
+            said = self.task.decided(logits) != 0
+            logits = np.where(said | ~said.any(axis=1, keepdims=True), logits, -np.inf)
+        return np.asarray(logits.argmax(axis=1), np.int64)
+
 
 Parts = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def _taken_apart(
-    way: ActivationMaps, images: NDArray[np.uint8], labels: NDArray[np.int64], logits: NDArray[np.float32]
+    way: ActivationMaps,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    logits: NDArray[np.float32],
+    *,
+    is_alone: bool,
 ) -> Parts:
-    # What speaks for all classes alike changes no answer: a logit is told above the mean of all.
-    direction = np.full(logits.shape, -1 / logits.shape[1])
+    # What speaks for all classes alike changes no answer: a logit is told above the mean of all. Of several labels each
+    # is answered by its own logit alone.
+    direction = np.full(logits.shape, 0.0 if is_alone else -1 / logits.shape[1])
     direction[np.arange(len(labels)), labels] += 1
     maps, constants = way.parts(images, direction)
     sums = (direction * logits).sum(axis=1)
@@ -149,7 +171,8 @@ def maps_maker(bundle: Bundle, *, class_name: str | None = None, method: Method 
 
     Args:
         bundle: an opened bundle.
-        class_name: the class that all maps are about; left out, the one that each image is answered with.
+        class_name: the class that all maps are about; left out, the one that each image is answered with; of several
+            labels the surest that is said, or the most probable where none is.
         method: "activations", where the network ends in a way that can be taken apart; "occlusion" for any network;
             "auto": the first where it can be had.
 
@@ -168,9 +191,10 @@ def maps_maker(bundle: Bundle, *, class_name: str | None = None, method: Method 
             "ReLU, and then the logits. Ask for method=occlusion."
         )
     if way is None:
-        way = occlusion_maps(session_of(bundle), bundle.input)
+        way = occlusion_maps(session_of(bundle), bundle.input, has_several_labels=has_several_labels(bundle.task))
     promise = {"method": way.method, "class": class_name}
-    return MapsMaker(promise=promise, in_words=_WORDS[way.method], way=way, label=label)
+    words = _WORDS_OF_LABELS if has_several_labels(bundle.task) else _WORDS
+    return MapsMaker(promise=promise, in_words=words[way.method], way=way, label=label, task=bundle.task)
 
 
 _WORDS = {
@@ -181,6 +205,18 @@ _WORDS = {
     "occlusion": (
         "maps are by occlusion: how far the log-odds of the class fall where a place is covered; they tell what "
         "covering changes, not why"
+    ),
+}
+
+
+_WORDS_OF_LABELS = {
+    "activations": (
+        "maps are of activations: what each place adds to the logit of the label, the surest that is said where none "
+        "was named; they tell where the network looks, not why"
+    ),
+    "occlusion": (
+        "maps are by occlusion: how far the log-odds of the label, the surest that is said where none was named, fall "
+        "where a place is covered; they tell what covering changes, not why"
     ),
 }
 

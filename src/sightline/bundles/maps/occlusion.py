@@ -29,10 +29,12 @@ class OcclusionMaps:
     Attributes:
         session: the network.
         grid: the places.
+        has_several_labels: whether the log-odds of a class are its logit, and no other has a part in them.
     """
 
     session: Session
     grid: Grid
+    has_several_labels: bool = False
 
     method = "occlusion"
 
@@ -47,15 +49,16 @@ class OcclusionMaps:
             (rows, columns), and the log-odds of the image as it is.
         """
         covered = _Covered(image, self.grid)
-        odds = -label_scores(self.session.logits(covered))[:, label]
+        logits = self.session.logits(covered)
+        odds = (logits.astype(np.float64) if self.has_several_labels else -label_scores(logits))[:, label]
         rows, columns = self.grid.rows.size, self.grid.columns.size
         return (odds[-1] - odds[:-1]).reshape(rows, columns), float(odds[-1])
 
 
-def occlusion_maps(session: Session, spec: InputSpec) -> OcclusionMaps:
+def occlusion_maps(session: Session, spec: InputSpec, *, has_several_labels: bool = False) -> OcclusionMaps:
     """What covers places of images of such a size."""
     cells = (min(MOST_CELLS, spec.height), min(MOST_CELLS, spec.width))
-    return OcclusionMaps(session, even_grid((spec.height, spec.width), cells))
+    return OcclusionMaps(session, even_grid((spec.height, spec.width), cells), has_several_labels)
 
 
 class _Covered:

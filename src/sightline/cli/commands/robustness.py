@@ -60,9 +60,9 @@ def stress(arguments: Namespace) -> int:
         rows = [
             {
                 "corruption": whole.corruption,
-                "mean": f"{whole.accuracy:.4f}",
+                "mean": f"{whole.score:.4f}",
                 **{
-                    str(level.severity): f"{level.accuracy:.4f}"
+                    str(level.severity): f"{level.score:.4f}"
                     for level in found.levels
                     if level.corruption == whole.corruption
                 },

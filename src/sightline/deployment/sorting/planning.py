@@ -23,12 +23,12 @@ from sightline.system.progress import reporter
 
 @dataclass(frozen=True)
 class PlannedImage:
-    """One image of a plan.
+    """One image of a plan, in one of the folders that it goes to.
 
     Attributes:
         source: inside the folder that is sorted.
         target: inside the folder that is sorted into.
-        of: its class, or one of `SPECIAL`.
+        of: its class, one of its labels, or one of `SPECIAL`.
         about: why it goes there, in words.
     """
 
@@ -44,7 +44,8 @@ class Plan:
 
     Attributes:
         journal: its steps.
-        images: in their order; more steps than images where something goes along with them.
+        images: in their order, one with several labels several times; more steps than images where something goes
+            along with them.
         left: (file, reason) of what stays where it is.
         folders: class name, or one of `SPECIAL`, to the folder that it goes to.
     """
@@ -60,7 +61,7 @@ class Plan:
         return sum(image.of == UNREADABLE for image in self.images)
 
     def counts(self) -> dict[str, int]:
-        """Folder to images in it, most first; the three beside the classes last."""
+        """Folder to images in it, most first; those beside the classes last."""
         found = Counter(image.of for image in self.images)
         ranked = sorted(found, key=lambda of: (of in SPECIAL, -found[of], of))
         return {self.folders[of]: found[of] for of in ranked}
@@ -73,7 +74,14 @@ def read_answers(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-def make_plan(journal: Journal, rows: Iterable[Mapping[str, Any]], class_names: Sequence[str], rules: Rules) -> Plan:
+def make_plan(
+    journal: Journal,
+    rows: Iterable[Mapping[str, Any]],
+    class_names: Sequence[str],
+    rules: Rules,
+    *,
+    has_several_labels: bool = False,
+) -> Plan:
     """Where each answered file goes.
 
     Args:
@@ -81,10 +89,11 @@ def make_plan(journal: Journal, rows: Iterable[Mapping[str, Any]], class_names: 
         rows: answers to files in its folder.
         class_names: of the bundle.
         rules: what has to hold of an answer.
+        has_several_labels: whether an answer holds several labels, or none, and its file goes to the folder of each.
     """
     answered = [(Path(row["path"]).relative_to(journal.source).as_posix(), row) for row in rows]
     beside = companions_of(journal.source, [name for name, _ in answered])
-    places = Destinations(journal.into, class_names, rules.pattern)
+    places = Destinations(journal.into, class_names, rules.pattern, has_several_labels)
     images, steps, left = [], [], []
     with reporter().bar("planning", total=len(answered)) as bar:
         for name, row in answered:
@@ -94,18 +103,18 @@ def make_plan(journal: Journal, rows: Iterable[Mapping[str, Any]], class_names: 
                 left.append((name, step))
                 continue
             special = rules.why(row)
-            of = special or str(row["label"])
+            ofs = [special] if special else rules.classes(row)
             taken_on = functools.partial(_date, journal.source / name)
-            target = places.place(name.rpartition("/")[2], of, taken_on, is_alone=name not in beside)
-            images.append(PlannedImage(name, target, of, _about(row)))
-            steps.append(Step(name, target, step.num_bytes, step.time))
+            targets = places.places(name.rpartition("/")[2], ofs, taken_on, is_alone=name not in beside)
+            images += [PlannedImage(name, target, of, _about(row)) for target, of in zip(targets, ofs, strict=False)]
+            steps += [Step(name, target, step.num_bytes, step.time) for target in targets]
             for companion in beside.get(name, ()):
                 found = unplaced_step(journal.source, companion)
                 if isinstance(found, str):
                     left.append((companion, found))
                     continue
-                there = places.companion(target, name_beside(name, target, companion))
-                steps.append(Step(companion, there, found.num_bytes, found.time))
+                there = places.companions(targets, name_beside(name, targets[0], companion))
+                steps += [Step(companion, target, found.num_bytes, found.time) for target in there]
     folders = missing_folders(journal.into, (step.target for step in steps))
     plan = Plan(replace(journal, folders=folders, steps=steps), images, left, places.folders)
     return replace(plan, journal=replace(plan.journal, told=Told(plan.counts(), plan.num_unreadable, left)))
@@ -136,6 +145,9 @@ def _about(row: Mapping[str, Any]) -> str:
         return str(row["error"])
     among = f", one of {len(row['set'])}" if len(row.get("set") or ()) > 1 else ""
     notes = [word for word in ("unsure", "novel") if row.get(word)]
+    if "labels" in row:
+        said = ", ".join(f"{one['label']} {one['confidence']:.3f}" for one in row["labels"]) or "no label"
+        return f"{said}{among}{''.join(f', {note}' for note in notes)}"
     return f"{row['label']} {row['confidence']:.3f}{among}{''.join(f', {note}' for note in notes)}"
 
 

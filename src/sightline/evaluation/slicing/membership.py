@@ -19,6 +19,7 @@ from sightline.records import Dataset, Store
 from sightline.system.progress import reporter
 from sightline.system.stored import read_plain
 from sightline.system.text import listed, places_by_name, printable
+from sightline.tasks.table import has_several_labels
 
 Members = dict[str, NDArray[np.bool_]]
 KEYS: Final = ("file", "row_id", "path")
@@ -28,18 +29,21 @@ MOST_VALUES: Final = 50
 _QUARTERS = ("lowest quarter", "highest quarter")
 _PROPERTIES = ("brightness", "contrast", "sharpness", "colour")
 # Columns of a table that are called as what is looked at without one.
-_OWN = ("class", "group", "size in pixels", "file kind", *_PROPERTIES)
+_OWN = ("class", "number of labels", "group", "size in pixels", "file kind", *_PROPERTIES)
 _APART = " (table)"
 
 
 def members_of(dataset: Dataset, measured: NDArray[np.float32]) -> Members:
     """Parts by class, group, size, brightness, sharpness and kind of file.
 
+    Where an image may have several labels, by each of them, of which it may have more than one, and by their number.
+
     Args:
         dataset: the judged rows.
         measured: (num_images, 7) as `sightline.data.inputs.properties.measured_rows`.
     """
-    found = _by_value("class", np.array(dataset.named()))
+    several = has_several_labels(dataset.task)
+    found = _by_label(dataset) if several else _by_value("class", np.array(dataset.named()))
     if dataset.groups is not None:
         found |= _by_value("group", dataset.groups)
     columns = dict(zip(MEASURED, measured.T.astype(np.float64), strict=True))
@@ -126,6 +130,16 @@ def _by_cells(name: str, cells: NDArray[np.str_]) -> Members:
     except ValueError:
         return {}
     return by_quarter(name, numbers)
+
+
+def _by_label(dataset: Dataset) -> Members:
+    labels = np.asarray(dataset.labels) != 0
+    found = {
+        f"label {name}": mask
+        for name, mask in zip(dataset.class_names, labels.T, strict=True)
+        if mask.sum() >= FEWEST_IMAGES
+    }
+    return found | _by_value("number of labels", labels.sum(axis=1).astype(str))
 
 
 def _by_value(name: str, values: NDArray[np.str_]) -> Members:

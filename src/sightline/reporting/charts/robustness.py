@@ -21,9 +21,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+USUAL_UNIT = "right, % of the images"
+
 
 def draw_robustness(
-    accuracies: Mapping[str, Sequence[float]], *, severities: Sequence[int], clean: float, mean: float
+    accuracies: Mapping[str, Sequence[float]],
+    *,
+    severities: Sequence[int],
+    clean: float,
+    mean: float,
+    unit: str = USUAL_UNIT,
 ) -> Figure:
     """The figure behind `robustness_png`, which says what it takes."""
     figure = new_figure(7.2, 1.5 + 0.34 * max(len(accuracies), 2), is_arranged=True)
@@ -63,7 +70,7 @@ def draw_robustness(
     panel.set_yticklabels(list(accuracies), **text_style(9.5))
     panel.set_ylim(len(accuracies) - 0.4, -0.6)
     panel.set_xlim(0, 100)
-    panel.set_xlabel("right, % of the images; the number on a dot is the severity", **text_style(10))
+    panel.set_xlabel(f"{unit}; the number on a dot is the severity", **text_style(10))
     legend = figure.legend(loc="outside upper right", frameon=False, fontsize=9, ncols=2)
     for text in legend.get_texts():
         text.set(**text_style(9))
@@ -71,7 +78,12 @@ def draw_robustness(
 
 
 def robustness_png(
-    accuracies: Mapping[str, Sequence[float]], *, severities: Sequence[int], clean: float, mean: float
+    accuracies: Mapping[str, Sequence[float]],
+    *,
+    severities: Sequence[int],
+    clean: float,
+    mean: float,
+    unit: str = USUAL_UNIT,
 ) -> bytes:
     """What is still right under each corruption at each severity, beside what is right without.
 
@@ -80,6 +92,7 @@ def robustness_png(
         severities: whole numbers from 1 to 5, as many.
         clean: the accuracy on the images as they are.
         mean: over all.
+        unit: what they are, in words.
 
     Returns:
         A PNG; the same bytes for the same figures.
@@ -87,4 +100,4 @@ def robustness_png(
     Raises:
         MissingPackage: matplotlib is not installed.
     """
-    return render_png(draw_robustness(accuracies, severities=severities, clean=clean, mean=mean))
+    return render_png(draw_robustness(accuracies, severities=severities, clean=clean, mean=mean, unit=unit))
