@@ -182,7 +182,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             keras=AT_ONCE,
         ),
     ),
-    (Room("training", "fit_network", keras=AT_ONCE),),
+    (Room("training", "fit_network enlarging", keras=AT_ONCE),),
     (
         Room(
             "training/ensembles",

@@ -13,7 +13,7 @@ import numpy as np
 from sightline.bundles.card import Origin, trained
 from sightline.bundles.identity import read_identity
 from sightline.bundles.vetting.given_networks import GivenNetwork
-from sightline.configuration.consistency import epochs_key
+from sightline.configuration.consistency import epochs_key, is_pretrained
 from sightline.configuration.schema import Recipe
 from sightline.data.sources.downloads import load_keras_for
 from sightline.data.sources.loading import holds_files
@@ -242,6 +242,11 @@ def run_training(request: TrainingRequest, changes: tuple[SettledKey, ...] = ())
     before = request.teacher or request.beginning
     spec, splits = (None, None) if before is None else (before.bundle.input, before.splits)
     data = prepare(source, begun, spec=spec, splits=splits, network=request.network)
+    if begun.recipe.training.time_budget_seconds is not None and spec is None and is_pretrained(data.recipe):
+        load_keras(backend)
+        from sightline.training.enlarging import enlarged
+
+        data = enlarged(data)
     if request.onlooker is not None:
         request.onlooker.prepared(data)
     stopwatch.lap("data")

@@ -27,7 +27,7 @@ from sightline.training.setup.mirrors import Axis, named_mirrors
 
 # Files of at least this many pixels (the median longer side) are looked at by a pretrained network as it was trained.
 PHOTOGRAPH_SIDE = 64
-# Smaller ones are enlarged to this only: a fifth of the work, and there is nothing in them that more pixels would show.
+# Smaller ones are enlarged to this only, for a fifth of the work. More is better: with a time budget it is looked at.
 SMALL_SIDE = 96
 DEFAULT_RULE = (
     f"transfer for files in colour or of {PHOTOGRAPH_SIDE} pixels a side or more, photos for small grey ones, else fast"

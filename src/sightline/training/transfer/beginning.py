@@ -112,10 +112,10 @@ def _train_rows(features: StoredRows, data: Prepared, times: int) -> Rows:
     weights = row_weights(train, data.recipe.training.class_weights)
     repeated = None if weights is None else np.tile(weights, times)
     groups = data.splits.groups if data.splits.groups is not None else data.dataset.groups
-    own = None if groups is None else _named_groups(groups[data.splits.train])
+    own = None if groups is None else named_groups(groups[data.splits.train])
     return Rows(features[:], np.concatenate([train.labels] * times), repeated, num_views=times, groups=own)
 
 
-def _named_groups(groups: NDArray[np.str_]) -> NDArray[np.str_]:
+def named_groups(groups: NDArray[np.str_]) -> NDArray[np.str_]:
     """A name for each row: one without a group is a group of its own."""
     return np.where(groups == "", np.char.add("\0", np.arange(len(groups)).astype(str)), groups)
