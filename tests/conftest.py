@@ -1,4 +1,4 @@
-"""What several test files share: a copy of the tiny run, the command line, a user without rights."""
+"""What several test files share: a copy of the tiny run, the command line, a Ray, a user without rights."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,30 @@ def command(
         return Answer(code, captured.out, captured.err)
 
     return type_in
+
+
+@pytest.fixture(scope="module")
+def ray_here() -> Iterator[Any]:
+    """The package, connected; what asks for `on="ray"` in this process finds it."""
+    pytest.importorskip("ray", minversion="2.60")
+    before = dict(os.environ)
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import ray
+
+        ray.init(
+            address="local",
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            object_store_memory=2**28,
+        )
+    yield ray
+    ray.shutdown()
+    os.environ.clear()
+    os.environ |= before
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             keras_on_use_in="backends",
         ),
     ),
-    (Room("integrations/ray", "cluster workers"),),  # a map, as that of processes in the room before
+    (Room("integrations/ray", "cluster workers teams"),),  # a map, as that of processes in the room before
     (Room("metrics", "classification intervals significance grouped"),),
     (Room("metrics/calibration", "temperature scaling reliability"),),
     (Room("metrics/uncertainty", "bootstrap macro ranking calibration_error power_law"),),
@@ -163,7 +163,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (
         Room(
             "training/loop",
-            "batches network checkpoint_files checkpoints recording monitor fit time_budget",
+            "shares batches network checkpoint_files ranks checkpoints recording monitor fit time_budget",
             keras=AT_ONCE,
         ),
     ),
@@ -191,7 +191,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
         ),
     ),
     (Room("training/distillation", "teacher soft_labels"),),
-    (Room("training", "preview train", keras=ON_USE),),
+    (Room("training", "fit_on_processes end_of_run preview train", keras=ON_USE),),
     (Room("training/combination", "shared_rows selection reopening", keras_on_use_in="reopening"),),
     (Room("training", "combine distil extend resume", keras=ON_USE),),
     (Room("training/search", "space study trials results search_folder driver search", keras=ON_USE),),

@@ -59,8 +59,8 @@ AIMS = (
     ("sightline.training.loop.checkpoints", "StateKeeper.end_steps"),
     ("sightline.training.loop.checkpoints", "StateKeeper.on_epoch_begin"),
     ("sightline.training.loop.monitor", "record_epoch"),
-    ("sightline.training.train", "write_figures"),
-    ("sightline.training.train", "write_page"),
+    ("sightline.training.end_of_run", "write_figures"),
+    ("sightline.training.end_of_run", "write_page"),
 )
 MOST_CALLS = 12
 

@@ -77,6 +77,10 @@ class TrainingFailed(SightlineError):
     """Training or the comparison after it did not give a usable network."""
 
 
+class ProcessesDiffer(SightlineError):
+    """Processes that learn one network together no longer have the same weights; what they agreed on last is kept."""
+
+
 class ExportRefused(SightlineError):
     """An exported file that does not answer as its bundle does; it was not kept."""
 

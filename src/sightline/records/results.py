@@ -489,6 +489,7 @@ class Run:
         stages: of a training on a pretrained network: `name` ("head", "upper" or "all"), whether it `is_kept`, `why`,
             `seconds`, and cross-entropy `before` and `after`, with the `chance` of as large a gain if there were none,
             on `num_judged` rows; `judged_on` says which. Empty otherwise.
+        processes: on how many processes a single network learned together.
 
     Example:
         >>> import sightline
@@ -513,6 +514,7 @@ class Run:
     ensemble: Mapping[str, Any] | None = None
     teacher: Mapping[str, Any] | None = None
     stages: tuple[Mapping[str, Any], ...] = ()
+    processes: int = 1
 
     def __repr__(self) -> str:
         figure = f"test {self.evaluation}" if self.evaluation else "no test rows"

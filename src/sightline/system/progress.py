@@ -10,8 +10,8 @@ import contextvars
 import dataclasses
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from typing import IO, Literal
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, Any, Literal
 
 from sightline.system.interruption import raise_if_interrupted
 from sightline.system.text import printable_lines
@@ -41,10 +41,14 @@ class Bar:
 
     def advance(self, count: int, *, description: str | None = None, notes: str | None = None) -> None:
         """Count `count` more units as done; change the words before or below the bar if given."""
+        self.show(count, description=description, notes=notes)
+        raise_if_interrupted()
+
+    def show(self, count: int, *, description: str | None = None, notes: str | None = None) -> None:
+        """The same, which does not end where somebody asked to stop: for work that others do."""
         self.done += count
         self.description = description if description is not None else self.description
         self.notes = notes if notes is not None else self.notes
-        raise_if_interrupted()
         self._draw()
 
     def rate(self) -> float:
@@ -117,6 +121,65 @@ class Reporter:
             yield Bar(description, total=total, unit=unit, stream=stream)
 
 
+class _DistantBar(Bar):
+    def __init__(self, description: str, *, total: int, unit: str, tell: Callable[[tuple[Any, ...]], None]) -> None:
+        super().__init__(description, total=total, unit=unit, stream=None)
+        self._tell = tell
+
+    def advance(self, count: int, *, description: str | None = None, notes: str | None = None) -> None:
+        self.done += count
+        self._tell(("advance", count, description, notes))
+
+
+@dataclasses.dataclass(frozen=True)
+class DistantReporter(Reporter):
+    """Hands all that it is told on to another process, where `retelling` shows it; `mode` is that of the one there."""
+
+    tell: Callable[[tuple[Any, ...]], None]
+
+    def say(self, text: str) -> None:
+        """Hand one line on."""
+        self.tell(("say", text))
+
+    @contextlib.contextmanager
+    def bar(self, description: str, *, total: int, unit: str = "images", lines: bool = True) -> Iterator[Bar]:
+        """A bar that is drawn there."""
+        self.tell(("bar", description, total, unit, lines))
+        try:
+            yield _DistantBar(description, total=total, unit=unit, tell=self.tell)
+        finally:
+            self.tell(("end of bar",))
+
+
+@contextlib.contextmanager
+def retelling() -> Iterator[Callable[[tuple[Any, ...]], None]]:
+    """While it is open, what a `DistantReporter` handed on is shown here; a bar whose end was never told ends with it.
+
+    Yields:
+        What takes each of the things that were handed on.
+    """
+    with contextlib.ExitStack() as shown:
+        bars: list[Bar] = []
+
+        def hear(told: tuple[Any, ...]) -> None:
+            kind, *rest = told
+            if kind == "say":
+                reporter().say(*rest)
+            elif kind == "bar":
+                shown.close()  # of one who ended before it could tell of its end
+                bars.clear()
+                description, total, unit, lines = rest
+                bars.append(shown.enter_context(reporter().bar(description, total=total, unit=unit, lines=lines)))
+            elif kind == "advance" and bars:
+                count, words, notes = rest
+                bars[-1].show(count, description=words, notes=notes)
+            elif kind == "end of bar":
+                shown.close()
+                bars.clear()
+
+        yield hear
+
+
 _bar_is_shown: contextvars.ContextVar[bool] = contextvars.ContextVar("bar_is_shown", default=False)
 
 
@@ -183,9 +246,9 @@ def reporter() -> Reporter:
 
 
 @contextlib.contextmanager
-def reporting(mode: Mode | None) -> Iterator[Reporter]:
-    """Make a mode current for a block; None keeps what is current."""
-    chosen = Reporter(mode) if mode else reporter()
+def reporting(mode: Mode | Reporter | None) -> Iterator[Reporter]:
+    """Make a mode, or a reporter, current for a block; None keeps what is current."""
+    chosen = mode if isinstance(mode, Reporter) else Reporter(mode) if mode else reporter()
     token = _current.set(chosen)
     try:
         yield chosen

@@ -83,6 +83,9 @@ def resume(
         return distil(options.pop("bundle"), source, recipe=recipe, out=folder, force=force, mode=mode, **options)
     if asked.verb == "extend":
         return extend(options.pop("run"), source=source, out=folder, force=force, mode=mode, **options)
+    if options.get("processes", 1) > 1:
+        # Those of RAY_ADDRESS, or of this machine: a folder that came from somebody else is not to name others.
+        options["on"] = "ray"
     model = given_to(folder, recipe.model)
     return train(source, model=model, recipe=recipe, out=folder, resume=True, force=force, mode=mode, **options)
 

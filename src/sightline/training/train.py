@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sightline.bundles.card import Origin, trained
 from sightline.bundles.identity import read_identity
 from sightline.bundles.vetting.given_networks import GivenNetwork
@@ -18,24 +16,23 @@ from sightline.configuration.schema import Recipe
 from sightline.data.sources.downloads import load_keras_for
 from sightline.data.sources.loading import holds_files
 from sightline.errors import InvalidValue
-from sightline.evaluation.evaluate import write_figures
-from sightline.evaluation.measuring.finished_runs import as_run, kept_predictions, read_run
+from sightline.evaluation.measuring.finished_runs import as_run
 from sightline.evaluation.measuring.scoring import run_figures
-from sightline.evaluation.report import FILE as REPORT, write_page
 from sightline.integrations.tracking.tracker import Tracker
 from sightline.records import Bundle, Run
 from sightline.reporting.charts.curves import curves_png
 from sightline.system.backends import check_packages, choose_backend, load_keras, usual_keras
-from sightline.system.files import check_free, write_atomically, write_json
+from sightline.system.files import check_free, write_atomically
 from sightline.system.interruption import heeding_interrupts
 from sightline.system.paths import check_place, places_of
 from sightline.system.progress import Mode, Stopwatch, reporter, reporting
 from sightline.system.stored import read_json
-from sightline.system.text import counted, without_nan
+from sightline.system.text import counted
 from sightline.training.distillation.teacher import Teacher
+from sightline.training.end_of_run import finish, judge
 from sightline.training.loop.recording import Onlooker, check_tensorboard, log_folder
 from sightline.training.setup.preparation import Prepared, identified, opening_lines, prepare
-from sightline.training.setup.processes import check_jobs, members_map
+from sightline.training.setup.processes import check_batch, check_jobs, check_processes, members_map
 from sightline.training.setup.resolution import (
     Settled,
     SettledKey,
@@ -50,7 +47,6 @@ from sightline.training.setup.tracked import tracked, tracker_of
 from sightline.training.setup.unfinished import (
     CHECKPOINTS,
     FIGURES,
-    FINISHED,
     Interval,
     KeptRequest,
     folder_of_parts,
@@ -74,6 +70,7 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
     tensorboard: str | Path | None = None,
     track: str | None = None,
     jobs: int = 1,
+    processes: int = 1,
     on: str | None = None,
     checkpoint_every: str | None = None,
     resume: bool = False,
@@ -112,9 +109,12 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
         jobs: members of an ensemble that are trained at once, each in a process of its own with its share of the
             processors, which changes their weights in the last digit; a script that asks for it needs the usual
             `if __name__ == "__main__":`.
-        on: where members of an ensemble are trained: "ray" or "ray://HOST", as `predict_into` takes it; `jobs` is how
-            many of them a node trains at once. Images and `out` lie under the same paths there. Only this call goes on
-            there after an interruption; `resume` goes on here.
+        processes: on how many processes one network learns together, each with its part of every batch, on the backend
+            "jax" and `on` Ray; batches have to divide by them. The weights are those of one process but for the last
+            digits, and the same each time. They are compared after every epoch and with every checkpoint.
+        on: where members of an ensemble are trained, or `processes` learn: "ray" or "ray://HOST", as `predict_into`
+            takes it; `jobs` is how many members a node trains at once. Images and `out` lie under the same paths there.
+            Only this call goes on there after an interruption; `resume` goes on here, with as many processes.
         checkpoint_every: how often a network is kept while it learns, such as "500steps", "30s", "5m" or "1h"; left
             out, each minute, and at most so often that it takes one part in a hundred of the time.
         resume: go on with an unfinished run, and refuse to begin a new one.
@@ -134,8 +134,9 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
             `track` is told by.
         TrainingFailed: the loss diverged, the exported network disagrees with the trained one, or members of an
             ensemble failed; those that are finished are kept, and the same call trains only the missing ones.
+        ProcessesDiffer: one of the processes that learn together has other weights than the first.
         CannotWrite: the disk is full or read-only, or what `track` names cannot be told of anything.
-        NotReached: no cluster answers there, or a member lost its process there again and again.
+        NotReached: no cluster answers there, or a process was lost there again and again.
 
     Example:
         >>> import numpy as np, sightline
@@ -160,8 +161,11 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
     asked = settled.recipe
     backend = choose_backend(backend)
     place = Path(out) if out is not None else None
-    check_jobs(jobs, asked, on=on)
-    going_on, interval = GoingOn(must=resume, force=force), read_interval(checkpoint_every)
+    check_processes(processes, asked, backend, on=on, jobs=jobs)
+    if processes == 1:
+        check_jobs(jobs, asked, on=on)
+    going_on = GoingOn(must=resume, force=force, processes=processes)
+    interval = read_interval(checkpoint_every)
     if place is not None and not may_go_on(place, asked):
         going_on.check_begun(place)
         check_free(place, keep=keep)
@@ -182,6 +186,7 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
             "track": None if tracker is None else str(tracker.address),
             "jobs": jobs,
             "checkpoint_every": checkpoint_every,
+            **({"processes": processes} if processes > 1 else {}),
         }
         request = TrainingRequest(source, asked, place, backend, log_every, logs, jobs, network=network, on=on)
         return run_training(
@@ -191,6 +196,7 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
                 going_on=going_on,
                 again=KeptRequest("train", asked.to_dict(), options),
                 tracker=tracker,
+                processes=processes,
             ),
             settled.changes,
         )
@@ -228,6 +234,7 @@ class TrainingRequest:
     tracker: Tracker | None = None
     on: str | None = None
     onlooker: Onlooker | None = None
+    processes: int = 1
 
 
 def run_training(request: TrainingRequest, changes: tuple[SettledKey, ...] = ()) -> Run:
@@ -282,20 +289,22 @@ def _carry_out(request: TrainingRequest, data: Prepared, stopwatch: Stopwatch) -
         if judged is not None:
             reporter().say(f"its bundle is whole: nothing is learned again, only what was left is written to {folder}")
             noted = read_json(parts / FIGURES) | {"run": str(folder), "bundle": str(folder / "bundle")}
-            return _finish(dataclasses.replace(as_run(judged), splits=data.splits), noted, data, request.tracker)
+            return finish(dataclasses.replace(as_run(judged), splits=data.splits), noted, data, request.tracker)
         learned = _learn(network, data, folder, request, stopwatch)
         if request.onlooker is not None:
             request.onlooker.learned(learned.network, data, learned.fitted)
         curves = curves_png(learned.fitted.history, chosen_epoch=learned.fitted.chosen_epoch)
         write_atomically(folder / "curves.png", curves)
         stopwatch.lap("fit")
-        run = _judge(learned, data, parts / FIGURES, _origin(data, request, typed), stopwatch=stopwatch)
-        return _finish(run, run_figures(run), data, request.tracker)
+        origin, processes = _origin(data, request, typed), request.processes
+        run = judge(learned, data, parts / FIGURES, origin, stopwatch=stopwatch, processes=processes)
+        return finish(run, run_figures(run), data, request.tracker)
 
 
 def _begin(data: Prepared, request: TrainingRequest) -> Any:
     """The network that is to learn, None for an ensemble; what cannot be is refused before there is a folder."""
     if data.recipe.ensemble.kind == "none":
+        check_batch(request.processes, int(data.recipe.training.batch_size))
         from sightline.training.loop.network import new_network
 
         network = new_network(data)
@@ -336,31 +345,18 @@ def _learn(
         return _TrainedNetwork(ensemble.network, ensemble.fitted, ensemble_summary(ensemble, recipe.ensemble.kind))
     from sightline.training.ensembles.graph import ensemble_network
     from sightline.training.fit_network import fit_network
-    from sightline.training.loop.checkpoints import Checkpoints
     from sightline.training.loop.fit import behind
-    from sightline.training.loop.recording import FitOutputs, rewrite_history
+    from sightline.training.loop.recording import rewrite_history
     from sightline.training.packaging.contract import contract_of
 
-    budget, noted = recipe.training.time_budget_seconds, folder / CHECKPOINTS / "tensorboard.json"
-    outputs = FitOutputs(
-        history_path=folder / "history.jsonl",
-        log_every=request.log_every,
-        curves_path=folder / "curves.png",
-        deadline=None if budget is None else stopwatch.started + budget,
-        rescue_path=folder / "last-good.keras",
-        tensorboard=None if logs is None else log_folder(logs, folder.resolve().name, noted),
-        tracker=request.tracker,
-        before=() if request.beginning is None else request.beginning.history,
-        # What an onlooker ends behind its fit is gone on with there, if at all.
-        checkpoints=Checkpoints(folder / CHECKPOINTS, request.interval, keeps_end=request.onlooker is not None),
-        watch=request.onlooker,
-    )
+    outputs = _outputs(data, folder, request, stopwatch)
     if outputs.before:
         rewrite_history(outputs, outputs.before)
     fitted_network, fitted = fit_network(network, data, outputs)
     fitted = behind(outputs.before, fitted)
     if fitted.planned_epochs is not None:
-        why = f"as many as fit into training.time_budget_seconds={budget:g} at the speed that was measured here"
+        budget = f"training.time_budget_seconds={recipe.training.time_budget_seconds:g}"
+        why = f"as many as fit into {budget} at the speed that was measured here"
         planned = take_steps(Settled(recipe, data.changes), [(epochs_key(recipe), fitted.planned_epochs, why)])
         write_resolution(folder, planned.changes)
     if recipe.ensemble.test_views != "none":
@@ -368,58 +364,60 @@ def _learn(
     return _TrainedNetwork(fitted_network, fitted)
 
 
+def _outputs(data: Prepared, folder: Path, request: TrainingRequest, stopwatch: Stopwatch) -> Any:
+    """Where the fit of a network is written, and what it goes on from: the end, where several processes fit it."""
+    from sightline.training.loop.checkpoints import Checkpoints
+    from sightline.training.loop.recording import FitOutputs
+
+    budget, noted = data.recipe.training.time_budget_seconds, folder / CHECKPOINTS / "tensorboard.json"
+    log = None if request.logs is None else log_folder(request.logs, folder.resolve().name, noted)
+    is_fitted = request.processes > 1 and _fit_together(folder, request, log)
+    return FitOutputs(
+        history_path=folder / "history.jsonl",
+        log_every=request.log_every,
+        curves_path=folder / "curves.png",
+        deadline=None if budget is None else stopwatch.started + budget,
+        rescue_path=folder / "last-good.keras",
+        tensorboard=log,
+        tracker=request.tracker,
+        before=() if request.beginning is None else request.beginning.history,
+        # What an onlooker ends behind its fit is gone on with there, if at all.
+        checkpoints=Checkpoints(
+            folder / CHECKPOINTS, request.interval, keeps_end=request.onlooker is not None, expects_end=is_fitted
+        ),
+        watch=request.onlooker,
+    )
+
+
+def _fit_together(folder: Path, request: TrainingRequest, log: Path | None) -> bool:
+    """Have the processes that were asked for fit the network, unless they have; its end is the last checkpoint then."""
+    from sightline.training.fit_on_processes import SharedFit, fit_on_processes
+    from sightline.training.loop.checkpoints import Checkpoints
+
+    found = Checkpoints(folder / CHECKPOINTS, request.interval).found
+    if found is not None and found.is_finished:
+        return False
+    shared = SharedFit(
+        source=request.source,
+        recipe=request.recipe,
+        folder=folder.absolute(),
+        log_every=request.log_every,
+        tensorboard=None if log is None else log.absolute(),
+        interval=request.interval,
+        mode=reporter().mode,
+        is_tracked=request.tracker is not None,
+    )
+    fit_on_processes(shared, request.on or "ray", count=request.processes, tracker=request.tracker)
+    return True
+
+
 def _origin(data: Prepared, request: TrainingRequest, typed: str) -> Origin:
     teacher = None if data.distillation is None else data.distillation.teacher
     origin = trained(data.dataset, data.recipe, num_train=len(data.splits.train), typed=typed, teacher=teacher)
+    if request.processes > 1:
+        made = f"{origin.made}, on {request.processes} processes that learned together"
+        origin = dataclasses.replace(origin, made=made)
     if request.beginning is None:
         return origin
     run, before = request.beginning.bundle.path.parent, counted(len(request.beginning.history), "epoch")
     return dataclasses.replace(origin, made=f"{origin.made}. It began with the weights of '{run}', after {before}")
-
-
-def _judge(learned: _TrainedNetwork, data: Prepared, noted: Path, origin: Origin, *, stopwatch: Stopwatch) -> Run:
-    """Bundle and judge a network; the figures are noted just before the bundle appears, to be told by whoever goes on.
-
-    `noted` lies in a folder of the run's own.
-    """
-    import keras
-
-    from sightline.training.packaging.bundling import bundled
-
-    fitted, folder = learned.fitted, noted.parent.parent
-    with bundled(learned.network, data, folder, origin, stopwatch=stopwatch, ensemble=learned.ensemble) as judged:
-        run = Run(
-            path=folder,
-            recipe=data.recipe.to_dict(),
-            splits=data.splits,
-            history=fitted.history,
-            chosen_epoch=fitted.chosen_epoch,
-            stopped_early=fitted.stopped_early,
-            validation=judged.evaluations.get("validation"),
-            evaluation=judged.evaluations.get("test"),
-            bundle=judged.bundle,
-            backend=keras.config.backend(),
-            num_parameters=int(learned.network.count_params()),
-            seconds={**stopwatch.seconds, "total": stopwatch.total()},
-            images_per_second=fitted.images_per_second,
-            stages=fitted.stages,
-            ensemble=judged.ensemble,
-            teacher=None if data.distillation is None else data.distillation.teacher,
-        )
-        write_json(noted, run_figures(run))
-    return run
-
-
-def _finish(run: Run, metrics: Mapping[str, Any], data: Prepared, tracker: Tracker | None = None) -> Run:
-    """Write what tells of a run: its figures as pictures, its page, last its `metrics.json`; then a tracker has it."""
-    kept = read_run(run, metrics=json.loads(json.dumps(without_nan(metrics))))
-    answers = kept_predictions(kept, "test")
-    if run.evaluation is not None and answers is not None:
-        row_of = {row_id: row for row, row_id in enumerate(data.dataset.row_ids.tolist())}
-        rows = np.array([row_of[row_id] for row_id in answers.row_ids], dtype=np.int64)
-        write_figures(run.path, run.evaluation, answers, data.pixels.take(rows))
-    write_page(run.path / REPORT, kept, data.dataset)
-    write_json(run.path / FINISHED, metrics)
-    if tracker is not None:
-        tracker.finish(run)
-    return run

@@ -1,41 +1,13 @@
-"""One Ray of two processors for a module, and small images with what nobody can read among them."""
+"""Small images with what nobody can read among them."""
 
 from __future__ import annotations
 
-import os
-import warnings
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-
-
-@pytest.fixture(scope="module")
-def ray_here() -> Iterator[Any]:
-    """The package, connected; what asks for `on="ray"` in this process finds it."""
-    pytest.importorskip("ray", minversion="2.60")
-    before = dict(os.environ)
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import ray
-
-        ray.init(
-            address="local",
-            num_cpus=2,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="ERROR",
-            object_store_memory=2**28,
-        )
-    yield ray
-    ray.shutdown()
-    os.environ.clear()
-    os.environ |= before
 
 
 @pytest.fixture

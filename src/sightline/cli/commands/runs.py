@@ -52,7 +52,15 @@ def train_options(parser: ArgumentParser) -> None:
     parser.add_argument("--backend", help=BACKEND_HELP)
     parser.add_argument("--log-every", type=int, metavar="STEPS", help="print loss and accuracy every so many steps")
     parser.add_argument("--jobs", type=int, default=1, help="members of an ensemble trained at once (default: 1)")
-    on_option(parser, "members of an ensemble are trained there, --jobs of them on a node at once")
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        help="on how many one network learns, each with its part of every batch; needs --backend jax and --on ray",
+    )
+    on_option(
+        parser, "there --processes learn, or members of an ensemble are trained, --jobs of them on a node at once"
+    )
     parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="log each epoch for TensorBoard, too")
     parser.add_argument(
         "--track",
@@ -105,6 +113,7 @@ def train(arguments: Namespace) -> int:
         tensorboard=arguments.tensorboard,
         track=arguments.track,
         jobs=arguments.jobs,
+        processes=arguments.processes,
         on=arguments.on,
         checkpoint_every=arguments.checkpoint_every,
         resume=arguments.resume,

@@ -225,6 +225,7 @@ def as_run(finished: FinishedRun) -> Run:
         ensemble=metrics["ensemble"],
         teacher=metrics["teacher"],
         stages=tuple(metrics["stages"]),
+        processes=metrics["processes"],
     )
 
 
@@ -326,6 +327,7 @@ def _metrics(content: Any) -> dict[str, Any]:
         "ensemble": None,
         "teacher": None,
         "stages": [],
+        "processes": 1,
     }
     metrics |= {key: content.get(key, usual) for key, usual in since.items()}
     _check_numbers(metrics["images_per_second"])
@@ -339,7 +341,7 @@ def _metrics(content: Any) -> dict[str, Any]:
             raise TypeError("metrics.json: kind of an ensemble is no text")
     if not isinstance(metrics["backend"], str):
         raise TypeError("metrics.json: backend is no text")
-    numbers = [metrics[key] for key in ("chosen_epoch", "epochs", "num_parameters")]
+    numbers = [metrics[key] for key in ("chosen_epoch", "epochs", "num_parameters", "processes")]
     if not all(type(number) is int and number >= 0 for number in numbers):
         raise ValueError("metrics.json: epochs and parameters are no whole numbers")
     _check_numbers(metrics["seconds"]["total"])

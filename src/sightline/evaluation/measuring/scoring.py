@@ -165,6 +165,7 @@ def run_figures(run: Run) -> dict[str, Any]:
         "bundle": str(run.bundle.path),
         "recipe": dict(run.recipe),
         "backend": run.backend,
+        "processes": run.processes,
         "epochs": len(run.history),
         "chosen_epoch": run.chosen_epoch,
         "stopped_early": run.stopped_early,

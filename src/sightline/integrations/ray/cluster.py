@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import time
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -61,7 +62,10 @@ def joined(on: str) -> Iterator[Any]:
         "object_store_memory": _OBJECT_BYTES,
     }
     try:
-        ray.init(**quiet, **({"address": address} if address else here))
+        with warnings.catch_warnings():
+            # What is forked begins another program at once, and meets none of JAX's threads.
+            warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
+            ray.init(**quiet, **({"address": address} if address else here))
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise NotReached(_why_not(error, address)) from error
     try:

@@ -35,7 +35,7 @@ _TELLS_OF_WAITING_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
-class _Raised:
+class Raised:
     """What the work itself raised: Ray tries that again nowhere, and wraps it beyond recognition."""
 
     error: BaseException
@@ -67,7 +67,7 @@ class Worker:
         try:
             return work(item)
         except Exception as error:  # noqa: BLE001  # it is raised again where somebody asked for it
-            return _Raised(error, os.environ[NODE])
+            return Raised(error, os.environ[NODE])
 
 
 def _this_node() -> str:
@@ -146,8 +146,7 @@ class _Crew:
 
     def __init__(self, ray: Any, processors: int, start: Callable[[], Any] | None) -> None:
         self.ray, self.processors, self.start = ray, processors, start
-        names = "RayActorError ObjectLostError OutOfMemoryError NodeDiedError WorkerCrashedError"
-        self.lost_errors = tuple(getattr(ray.exceptions, name) for name in names.split())
+        self.lost_errors = lost_errors(ray)
         # They are never restarted by Ray: whom it restarts has forgotten what it held.
         self.kind = ray.remote(num_cpus=processors, max_restarts=0, max_task_retries=0)(Worker)
         self.hands: list[_Hand] = []
@@ -175,7 +174,7 @@ class _Crew:
         while True:
             raise_if_interrupted()
             while first in self.found:
-                yield _result(self.found.pop(first))
+                yield result_of(self.found.pop(first))
                 first += 1
             ahead = _MOST_AHEAD + _MOST_HELD * self.room
             while not is_over and len(self.again) < self.room and last - first < ahead:
@@ -239,8 +238,7 @@ class _Crew:
         self._check_any_ready()
 
     def _begin(self, hand: _Hand, node: str, version: str) -> None:
-        if version != __version__:
-            raise NotReached(f"{node} has Sightline {version}, and here it is {__version__}. Install the same on both.")
+        check_version(node, version)
         hand.node, hand.is_ready = node, True
 
     def _lose(self, hand: _Hand, call: Any, error: Exception) -> None:
@@ -251,8 +249,8 @@ class _Crew:
             self.ray.kill(hand.actor)
         if call not in hand.held:
             self.lost_starts += 1
-            if _is_missing(error) or self.lost_starts > _MOST_LOST_STARTS:
-                raise NotReached(_why_no_start(error)) from error
+            if is_missing(error) or self.lost_starts > _MOST_LOST_STARTS:
+                raise NotReached(why_no_start(error)) from error
             return
         number = hand.held.pop(call)
         self.tries[number] += 1
@@ -284,8 +282,21 @@ class _Crew:
         self.calls.clear()
 
 
-def _result(result: Any) -> Any:
-    if not isinstance(result, _Raised):
+def check_version(node: str, version: str) -> None:
+    """Refuse a node that would do something else than is meant here."""
+    if version != __version__:
+        raise NotReached(f"{node} has Sightline {version}, and here it is {__version__}. Install the same on both.")
+
+
+def lost_errors(ray: Any) -> tuple[type[Exception], ...]:
+    """What Ray raises where a worker, or its node, ended."""
+    names = "RayActorError ObjectLostError OutOfMemoryError NodeDiedError WorkerCrashedError"
+    return tuple(getattr(ray.exceptions, name) for name in names.split())
+
+
+def result_of(result: Any) -> Any:
+    """What the work gave; what it raised is raised here, with the node."""
+    if not isinstance(result, Raised):
         return result
     if isinstance(result.error, SightlineError):
         result.error.args = (f"on {result.node}: {result.error}", *result.error.args[1:])
@@ -294,11 +305,13 @@ def _result(result: Any) -> Any:
     raise result.error
 
 
-def _is_missing(error: Exception) -> bool:
+def is_missing(error: Exception) -> bool:
+    """Whether a worker could not begin because a package is not there."""
     return "ModuleNotFoundError" in str(error) or "ImportError" in str(error)
 
 
-def _why_no_start(error: Exception) -> str:
+def why_no_start(error: Exception) -> str:
+    """Why no worker can begin, and what to do."""
     lines = [line.strip() for line in str(error).splitlines() if "Error" in line]
     reason = lines[-1][:300] if lines else type(error).__name__
     return (

@@ -20,6 +20,7 @@ from sightline.tasks.single_label import SINGLE_LABEL
 from sightline.tasks.task import Task
 from sightline.training.augmentation.mixing import PLAN_COLUMNS, mixing_of, unmixed
 from sightline.training.augmentation.views import drawn_views
+from sightline.training.loop.shares import Share
 from sightline.training.setup.preparation import Prepared
 
 VALIDATION_BATCH = 1000
@@ -141,8 +142,13 @@ def training_order(data: LabelledImages, recipe: Recipe, *, before: int = 0) -> 
     return Order(rows, batch_size=int(recipe.training.batch_size), seed=recipe.seed, before=before)
 
 
-def training_feed(data: LabelledImages, recipe: Recipe, *, num_classes: int, order: Order) -> dict[str, Any]:
-    """The arguments that feed `fit` with training images in an order, which whoever counts epochs sets before each."""
+def training_feed(
+    data: LabelledImages, recipe: Recipe, *, num_classes: int, order: Order, share: Share | None = None
+) -> dict[str, Any]:
+    """The arguments that feed `fit` with training images in an order, which whoever counts epochs sets before each.
+
+    `share` is the part of a process where several feed together.
+    """
     labels = data.targets(recipe.loss.name, num_classes)
     arrays = [labels if data.soft_labels is None else data.soft_labels]
     weights, num_views = row_weights(data, recipe.training.class_weights), data.num_views
@@ -152,7 +158,7 @@ def training_feed(data: LabelledImages, recipe: Recipe, *, num_classes: int, ord
     pick: Pick | None = None
     if num_views > 1:
         pick = functools.partial(drawn_views, num_images=len(data), num_views=num_views, seed=recipe.seed)
-    batching = _Batching(order, mixing.mix if mixing else None, pick)
+    batching = _Batching(order, mixing.mix if mixing else None, pick, share)
     return {"x": _batches(_held(data, recipe), arrays, batching), "shuffle": False}
 
 
@@ -167,7 +173,9 @@ def _batches(images: Any, arrays: list[NDArray[Any]], batching: _Batching) -> An
     return of_backend(images, arrays, batching)
 
 
-def validation_feed(data: LabelledImages | None, recipe: Recipe, *, num_classes: int) -> dict[str, Any]:
+def validation_feed(
+    data: LabelledImages | None, recipe: Recipe, *, num_classes: int, share: Share | None = None
+) -> dict[str, Any]:
     """The arguments that let `fit` measure itself on validation rows after each epoch; none without rows."""
     if data is None:
         return {}
@@ -175,19 +183,26 @@ def validation_feed(data: LabelledImages | None, recipe: Recipe, *, num_classes:
     images, mixing = _held(data, recipe), mixing_of(recipe, data.images.shape[1:])
     # A thousand photographs of 224x224 are 600 MB once they are float32.
     size = VALIDATION_BATCH if images is not data.images else 256
-    if keras.config.backend() != "tensorflow" and images is not data.images and not mixing:
+    if keras.config.backend() != "tensorflow" and images is not data.images and not mixing and share is None:
         return {"validation_data": (images, targets), "validation_batch_size": size}
+    if share is not None:
+        size -= size % share.count
     order = Order(np.arange(len(data)), batch_size=size, seed=None)
-    return {"validation_data": _batches(images, [targets], _Batching(order, unmixed if mixing else None))}
+    batching = _Batching(order, unmixed if mixing else None, share=share)
+    return {"validation_data": _batches(images, [targets], batching)}
 
 
 @dataclass(frozen=True, eq=False)
 class _Batching:
-    """How rows become batches: in which order, mixed by what; of several views of an image, `pick` says which."""
+    """How rows become batches: in which order, mixed by what; of several views of an image, `pick` says which.
+
+    Of a process that has a `share` it is the part of each batch that it feeds.
+    """
 
     order: Order
     mix: Mix | None
     pick: Pick | None = None
+    share: Share | None = None
 
 
 def _tensorflow_batches(images: Any, arrays: list[NDArray[Any]], batching: _Batching) -> Any:
@@ -259,7 +274,7 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no ann
         super().__init__()
         self.images, self.arrays = images, arrays
         self.context = contextvars.copy_context()  # batches are read in a thread of Keras, which has none
-        self.order, self.mix, self.pick = batching.order, batching.mix, batching.pick
+        self.order, self.mix, self.pick, self.share = batching.order, batching.mix, batching.pick, batching.share
 
     def __len__(self) -> int:
         return self.order.num_batches - self.order.first
@@ -269,11 +284,15 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no ann
         batch = self.order.current[start : start + self.order.batch_size]
         if self.pick is not None:
             batch = self.pick(batch)
-        picked = np.asarray(self.context.copy().run(operator.getitem, self.images, batch))
+        part: slice | NDArray[np.int64] = slice(None)
+        if self.share is not None:
+            part = self.share.positions(len(batch), batch_size=self.order.batch_size)
+        picked = np.asarray(self.context.copy().run(operator.getitem, self.images, batch[part]))
         if self.mix is None:
-            return (picked, *(array[batch] for array in self.arrays))
+            return (picked, *(array[batch[part]] for array in self.arrays))
+        # Drawn for the whole batch, in which its partners lie.
         plan, *others = self.mix(batch, self.arrays)
-        return ((picked, plan), *others)
+        return ((picked, plan[part]), *(array[part] for array in others))
 
 
 def train_rows_for_fit(data: Prepared) -> LabelledImages:

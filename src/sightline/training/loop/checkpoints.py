@@ -35,6 +35,7 @@ from sightline.training.loop.checkpoint_files import (
     read_checkpoint,
     write_checkpoint,
 )
+from sightline.training.loop.ranks import AskedToStop, Ranks
 from sightline.training.setup.unfinished import USUAL, Interval
 
 KEPT = 2
@@ -42,19 +43,28 @@ KEPT = 2
 COST_SHARE = 0.01
 # A fit that was shorter is begun anew sooner than read.
 SHORTEST_WORTH_KEEPING = 10.0
+# Processes that fit together come to an agreement about as often, which takes each of them a message.
+SECONDS_BETWEEN_AGREEMENTS = 1.0
+MOST_STEPS_BETWEEN_AGREEMENTS = 1000
 
 
 class Checkpoints:
     """The checkpoints of one fit: which are there, when the next is due, and the thread that writes it."""
 
-    def __init__(self, folder: Path, interval: Interval | None, *, keeps_end: bool = False) -> None:
+    def __init__(
+        self, folder: Path, interval: Interval | None, *, keeps_end: bool = False, expects_end: bool = False
+    ) -> None:
         """`interval` is what was asked for; None for the usual, at least a hundred times what one costs.
 
-        `keeps_end` says that the end of a fit is kept however short it was, since another process goes on behind it.
+        `keeps_end` says that the end of a fit is kept however short it was, since another process goes on behind it;
+        `expects_end` that it was made by others, just now, to be gone on behind.
         """
-        self.folder, self.interval, self.keeps_end = folder, interval or USUAL, keeps_end
+        self.folder, self.interval = folder, interval or USUAL
+        self.keeps_end, self.expects_end = keeps_end, expects_end
         self.is_asked = interval is not None
         self.found, self._kept = self._latest()
+        # Whether the last one that was written is the end of the fit.
+        self.has_end = False
         self._thread: threading.Thread | None = None
         self._cost = 0.0
         self._started = self._written = time.monotonic()
@@ -71,6 +81,11 @@ class Checkpoints:
     def count(self, steps: int) -> None:
         """So many more steps were taken."""
         self._steps += steps
+
+    @property
+    def steps_left(self) -> int:
+        """Steps until the next one is due, where it goes by steps; else more than anybody asks for."""
+        return 2**31 - 1 if self.interval.steps is None else self.interval.steps - self._steps
 
     @property
     def is_due(self) -> bool:
@@ -115,6 +130,7 @@ class Checkpoints:
         except (OSError, SightlineError) as error:
             reporter().say(f"warning: no checkpoint was written, and the training goes on: {error}")
             return
+        self.has_end = checkpoint.is_finished
         self._kept = [*self._kept, place][-KEPT:]
         for other in numbered(self.folder):
             if other not in self._kept:
@@ -160,16 +176,19 @@ class StateKeeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has 
         *,
         stopping: Sequence[keras.callbacks.EarlyStopping],
         epochs: int,
+        ranks: Ranks | None = None,
     ) -> None:
-        """`epochs` are those of the whole fit."""
+        """`epochs` are those of the whole fit; `ranks` are the processes that fit together, if they are several."""
         super().__init__()
         self.checkpoints, self.watcher, self.order = checkpoints, watcher, order
-        self.stopping, self.epochs = stopping, epochs
+        self.stopping, self.epochs, self.ranks = stopping, epochs, ranks
         self._found = None if checkpoints is None else checkpoints.found
         # A position that can be gone on from while validation runs: the last before the end of its epoch.
         self._before_end: Checkpoint | None = None
         self._last_step, self._at_once = 0, 1
         self._copied, self._copy_seconds = 0.0, 0.0
+        # Of processes that fit together: when they agreed last, after which step, and after which they will again.
+        self._agreed, self._agreed_step, self._next_step = 0.0, 0, 1
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Ask the model while it costs nothing: on JAX, to ask for it is to wait for its last step."""
@@ -194,14 +213,20 @@ class StateKeeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has 
                 course = self._put_back(found)
             self.watcher.go_on(course)
             self.checkpoints.found = None  # as large as the network, its slots and averages together
-        self._look(step, is_new=found is None)
+        if self.ranks is None:
+            self._look(step, is_new=found is None)
+        else:
+            self._look_together(self.ranks, step, is_new=found is None)
 
     def end_steps(self, step: int) -> None:
         """Look, after a step of the epoch under way, whether a checkpoint is due; stop where that was asked for."""
         if self.checkpoints is not None:
             self.checkpoints.count(step - self._last_step)
         self._last_step = step
-        if step < self.order.num_batches:
+        if self.ranks is not None:
+            if self._next_step <= step < self.order.num_batches:
+                self._look_together(self.ranks, step, is_new=True)
+        elif step < self.order.num_batches:
             self._look(step, is_new=True)
         else:
             self.stop_before_end()
@@ -235,6 +260,10 @@ class StateKeeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has 
 
     def finish(self, result: dict[str, Any], network: keras.Model) -> None:
         """Keep what came of the fit, so that only what follows has to be done again."""
+        if self.ranks is not None:
+            self.ranks.check_equal(_numbered_part("model", network.get_weights()), "At the end")
+            if not self.ranks.is_first:
+                return
         if self.checkpoints is not None and self.checkpoints.is_worth_its_end:
             state = {"is_finished": True, "epochs": self.epochs, "history": result.pop("history"), "result": result}
             self.checkpoints.write_now(Checkpoint({**state, "step": 0}, _numbered_part("model", network.get_weights())))
@@ -257,6 +286,39 @@ class StateKeeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has 
             elif is_due:
                 self.checkpoints.write(now, seconds=self._copy_seconds)
         raise_if_interrupted()
+
+    def _look_together(self, ranks: Ranks, step: int, *, is_new: bool) -> None:
+        """Have all processes do what the first decides: keep this step or not, stop or not, when to look again.
+
+        At the beginning of an epoch, and where something is kept, all of them have to have the same weights.
+        """
+        has_begun = step > 0 or bool(self.watcher.course(0).history)
+        is_asked_to_stop = has_begun and ranks.line.is_asked_to_stop.is_set()
+        is_due = is_new and has_begun and self.checkpoints is not None and self.checkpoints.is_due
+        is_kept, is_end, ahead = ranks.agreed(is_due or is_asked_to_stop, is_asked_to_stop, self._steps_ahead(step))
+        self._next_step = step + ahead
+        if has_begun:
+            ranks.line.may_lose.set()
+        if step > 0 and not is_kept and is_new:
+            return
+        now = self._copy(step)
+        parts = {name: array for name, array in now.arrays.items() if name.startswith(_SAME_IN_ALL)}
+        epoch = len(now.state["history"]) + 1
+        ranks.check_equal(parts, f"After step {step} of epoch {epoch}" if step else f"Before epoch {epoch}")
+        if self.checkpoints is not None and ranks.is_first and is_kept:
+            put = self.checkpoints.write_now if is_end else self.checkpoints.write
+            put(now)
+        if is_end:
+            raise AskedToStop
+
+    def _steps_ahead(self, step: int) -> int:
+        """After how many steps the first process wants to look again, by how long those since the last time took."""
+        now, steps = time.monotonic(), step - self._agreed_step
+        seconds, self._agreed, self._agreed_step = now - self._agreed, now, step
+        # Of an epoch that begins, the time since is that of judging, too.
+        ahead = steps * SECONDS_BETWEEN_AGREEMENTS / max(seconds, 1e-9) if steps > 0 else 1.0
+        left = 1 if self.checkpoints is None else self.checkpoints.steps_left
+        return int(max(1, min(ahead, left, MOST_STEPS_BETWEEN_AGREEMENTS)))
 
     def _may_hold(self) -> bool:
         """Whether a copy costs little beside the time since the last: of a large network in short epochs it may not."""
@@ -307,6 +369,10 @@ class StateKeeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has 
         _set_generators(found.arrays, found.state["generators"])
         state = found.state
         return Course(tuple(state["history"]), state["step"], state["seconds"], found.part("good") or None)
+
+
+# Of the arrays of a checkpoint, those that are the same in all processes of one fit; generators of Python are not.
+_SAME_IN_ALL = ("model-", "optimizer-", "metrics-")
 
 
 def _parts_of(model: keras.Model) -> dict[str, list[Any]]:

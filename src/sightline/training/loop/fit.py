@@ -17,11 +17,12 @@ from sightline.errors import InvalidValue
 from sightline.system.interruption import noting_interrupts
 from sightline.system.progress import reporter
 from sightline.training.augmentation.mixing import mixing_of
-from sightline.training.loop.batches import LabelledImages, training_feed, training_order, validation_feed
+from sightline.training.loop.batches import LabelledImages, Order, training_feed, training_order, validation_feed
 from sightline.training.loop.checkpoint_files import as_refusal
 from sightline.training.loop.checkpoints import StateKeeper
 from sightline.training.loop.monitor import TrainingMonitor
 from sightline.training.loop.network import training_network
+from sightline.training.loop.ranks import Ranks
 from sightline.training.loop.recording import FitOutputs, rewrite_history
 from sightline.training.optimization.losses import add_weight_penalties, build_loss, build_metrics
 from sightline.training.optimization.optimizers import build_optimizer, rate_shares
@@ -83,7 +84,9 @@ def fit(
     _check_accumulation(recipe, steps * num_epochs(recipe))
     monitor = TrainingMonitor(outputs, recipe, network, rate=rate, steps=steps, num_images=num_drawn)
     stopping = _early_stopping(recipe)
-    keeper = StateKeeper(outputs.checkpoints, monitor, order, stopping=stopping, epochs=num_epochs(recipe))
+    keeper = StateKeeper(
+        outputs.checkpoints, monitor, order, stopping=stopping, epochs=num_epochs(recipe), ranks=outputs.ranks
+    )
     monitor.keeper = keeper
     # Weights that are averaged are put back before anything else; what is kept at the beginning of an epoch is the
     # state after all that happens at the end of the one before.
@@ -93,8 +96,7 @@ def fit(
     model.compute_metrics(
         None, train.targets(recipe.loss.name, num_classes)[:1], np.zeros((1, num_classes), np.float32)
     )
-    feed = training_feed(train, recipe, num_classes=num_classes, order=order)
-    feed |= validation_feed(validation, recipe, num_classes=num_classes)
+    feed = _feed(model, train, validation, recipe, order, outputs.ranks)
     started = time.perf_counter()
     with reporter().bar("epoch 1", total=num_drawn * num_epochs(recipe), lines=False) as bar:
         monitor.bar = bar
@@ -134,7 +136,8 @@ def _finished(network: keras.Model, outputs: FitOutputs) -> Fitted | None:
         if not 1 <= fitted.chosen_epoch <= len(fitted.history):
             raise ValueError(f"epoch {fitted.chosen_epoch} was chosen of {len(fitted.history)}")
     rewrite_history(outputs, [*outputs.before, *fitted.history])
-    reporter().say("learning was finished already; going on behind it")
+    if not kept.expects_end:
+        reporter().say("learning was finished already; going on behind it")
     return fitted
 
 
@@ -166,6 +169,23 @@ def _compiled(
         jit_compile=False if keras.config.backend() == "tensorflow" else "auto",
     )
     return model
+
+
+def _feed(  # what is fed, how, and to whom
+    model: keras.Model,
+    train: LabelledImages,
+    validation: LabelledImages | None,
+    recipe: Recipe,
+    order: Order,
+    ranks: Ranks | None,
+) -> dict[str, Any]:
+    """What the `fit` of a compiled model learns from and is judged by; of several processes, its share of both."""
+    num_classes, share = int(model.output_shape[-1]), None if ranks is None else ranks.share
+    feed = training_feed(train, recipe, num_classes=num_classes, order=order, share=share)
+    feed |= validation_feed(validation, recipe, num_classes=num_classes, share=share)
+    if ranks is not None:
+        ranks.feed_tails(model, order, feed["validation_data"].order if "validation_data" in feed else None)
+    return feed
 
 
 def _check_accumulation(recipe: Recipe, total_steps: int) -> None:

@@ -131,7 +131,7 @@ class TrainingMonitor:
         if not is_logged and step < self.steps and time.monotonic() - self._looked < SECONDS_BETWEEN_LOOKS:
             return
         loss, accuracy = float(logs["loss"]), float(logs["accuracy"])
-        if not math.isfinite(loss):
+        if not math.isfinite(loss) and self._leads:
             # Keras' loss is a mean over the epoch: after the first NaN there are only more.
             first = next(number for number, value in self._unread if not math.isfinite(float(value)))
             raise TrainingFailed(self._rescue(epoch, first))
@@ -156,6 +156,11 @@ class TrainingMonitor:
             self._timed += num_images
             self._timed_seconds += now - self._mark
         self._mark = now
+
+    @property
+    def _leads(self) -> bool:
+        """Whether it decides; of processes that fit together the first does, and the others are ended."""
+        return self.outputs.ranks is None or self.outputs.ranks.is_first
 
     @property
     def images_per_second(self) -> float:
@@ -195,7 +200,8 @@ class TrainingMonitor:
         if self._good is not None:
             # On JAX `fit` holds the weights and writes them back at its end, unless a callback asked for the model.
             _ = self.callback.model
-            self.network.set_weights(self._good)
+            if self.outputs.ranks is None:
+                self.network.set_weights(self._good)
         return (
             f"the loss is no longer a finite number at {self.named} {epoch}, step {step} (learning rate "
             f"{self._rate_after(step):g}, the largest {largest:g}). {self._kept(epoch)}Try --set "
@@ -210,8 +216,17 @@ class TrainingMonitor:
         if self._good is None:
             return "No epoch was finished, so nothing was kept. "
         with writing_to(path):
-            self.network.save(path)
+            self._sound_network(self._good).save(path)
         return f"The weights of epoch {epoch - 1}, the last good ones, are kept in {path}. "
+
+    def _sound_network(self, weights: list[Any]) -> keras.Model:
+        """The network with the last good weights; of processes that fit together a copy, for which none waits."""
+        if self.outputs.ranks is None:
+            return self.network
+        with self.outputs.ranks.alone():
+            copy = keras.models.clone_model(self.network)
+            copy.set_weights(weights)
+        return copy
 
     def _best(self) -> Mapping[str, float]:
         """The epoch with the lowest validation loss; where early stopping asks for a change, what it would keep."""

@@ -21,8 +21,8 @@ from sightline.system.files import write_atomically, write_json, writing_to
 from sightline.system.stored import read_json
 
 if TYPE_CHECKING:  # the latter imports Keras, for which a refusal does not wait
-    from sightline.integrations.tracking.tracker import Tracker
     from sightline.training.loop.checkpoints import Checkpoints
+    from sightline.training.loop.ranks import Ranks
     from sightline.training.setup.preparation import Prepared
 
 # Any name with "tfevents" in it is read; one an epoch is appended to.
@@ -97,6 +97,13 @@ def _part(name: str) -> ModuleType:
     return require(f"tensorboard.{name}", purpose="--tensorboard", install="sightline[tensorboard]")
 
 
+class TellsEpochs(Protocol):
+    """A tracker, or what stands for one in another process."""
+
+    def log_epoch(self, row: Mapping[str, float]) -> None:
+        """Tell of one."""
+
+
 class Watch(Protocol):
     """Who looks on while a fit runs, and may end it by an exception of its own; checkpoints are whole then."""
 
@@ -133,6 +140,7 @@ class FitOutputs:
         tracker: is told of each epoch, or None.
         checkpoints: what the fit goes on from, and where it leaves what another can go on from; or None.
         watch: who looks on and may end the fit, or None.
+        ranks: the processes that fit together, where they are several; or None.
     """
 
     history_path: Path | None = None
@@ -141,11 +149,12 @@ class FitOutputs:
     deadline: float | None = None
     rescue_path: Path | None = None
     tensorboard: Path | None = None
-    tracker: Tracker | None = None
+    tracker: TellsEpochs | None = None
     before: tuple[Mapping[str, float], ...] = ()
     named: str = "epoch"
     checkpoints: Checkpoints | None = None
     watch: Watch | None = None
+    ranks: Ranks | None = None
 
 
 def rewrite_history(outputs: FitOutputs, rows: Iterable[Mapping[str, float]]) -> None:

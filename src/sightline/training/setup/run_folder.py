@@ -50,12 +50,14 @@ _MOST_PATHS = 20
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(stream: TextIO) -> None:
+    def lock_now(stream: TextIO) -> None:
+        """Lock a file that is open; an OSError where another process has."""
         msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
 else:
     import fcntl
 
-    def _lock(stream: TextIO) -> None:
+    def lock_now(stream: TextIO) -> None:
+        """Lock a file that is open; an OSError where another process has."""
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
@@ -72,10 +74,14 @@ def may_go_on(out: Path, recipe: Recipe) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class GoingOn:
-    """What is asked of an unfinished run: whether there must be one, and whether other versions may go on with it."""
+    """What is asked of an unfinished run: whether there must be one, and whether other versions may go on with it.
+
+    `processes` are those that one network learns on, by which its last digits go.
+    """
 
     must: bool = False
     force: bool = False
+    processes: int = 1
 
     def check_begun(self, out: Path) -> None:
         """Refuse a folder without an unfinished run where there must be one."""
@@ -109,7 +115,7 @@ def run_folder(out: Path | None, data: Prepared, going_on: GoingOn = AS_IT_COMES
                 raise _busy(folder)
             if _is_only_claimed(folder, is_ensemble=is_ensemble):
                 _write_begun(folder, data, splits)
-            write_plan(folder, data)
+            write_plan(folder, data, processes=going_on.processes)
             yield folder
         except (InvalidValue, MissingPackage, CannotWrite) as error:
             _clear_if_only_begun(folder, is_refused=not isinstance(error, CannotWrite))
@@ -142,9 +148,9 @@ def _unfinished_one(
     places = _unfinished(stem, data.recipe) if out is None else [out] if may_go_on(out, data.recipe) else []
     told = ""
     for place in places:
-        found = _changes(place, data, splits)
+        found = _changes(place, data, splits, going_on.processes)
         refused = found.of_run + (() if going_on.force else found.of_versions)
-        if not refused and _is_had(held, place, data, splits, found):
+        if not refused and _is_had(held, place, data, splits, found, going_on):
             _go_on(place, found, is_ensemble=is_ensemble)
             return place
         if out is not None and not refused:
@@ -163,20 +169,22 @@ def _unfinished_one(
     return None
 
 
-def _changes(place: Path, data: Prepared, splits: str) -> Differences:
+def _changes(place: Path, data: Prepared, splits: str, processes: int) -> Differences:
     """What is no longer as an unfinished run was begun; a folder that may come from a stranger is looked at as one."""
     is_ensemble = data.recipe.ensemble.kind != "none"
     if _is_only_claimed(place, is_ensemble=is_ensemble) and leads_elsewhere(place) is None:
         return Differences(())
-    return differences(place, data, splits)
+    return differences(place, data, splits, processes=processes)
 
 
-def _is_had(held: contextlib.ExitStack, place: Path, data: Prepared, splits: str, found: Differences) -> bool:
+def _is_had(
+    held: contextlib.ExitStack, place: Path, data: Prepared, splits: str, found: Differences, going_on: GoingOn
+) -> bool:
     """Whether an unfinished run is locked from here on, and still is what it was before it was locked."""
     with contextlib.ExitStack() as lock:
         if not lock.enter_context(_locked(place, is_ensemble=data.recipe.ensemble.kind != "none")):
             return False
-        if may_go_on(place, data.recipe) and _changes(place, data, splits) == found:
+        if may_go_on(place, data.recipe) and _changes(place, data, splits, going_on.processes) == found:
             held.enter_context(lock.pop_all())
             return True
     if (place / FINISHED).exists():
@@ -284,7 +292,7 @@ def _locked(folder: Path, *, is_ensemble: bool) -> Iterator[bool]:
         stream = path.open("a", encoding="utf-8")
     with stream:
         try:
-            _lock(stream)
+            lock_now(stream)
         except OSError:
             yield False
         else:

@@ -24,7 +24,7 @@ from sightline.integrations.tracking.addresses import without_credentials
 from sightline.system.files import write_json
 from sightline.system.paths import leads_elsewhere
 from sightline.system.stored import read_json, read_plain
-from sightline.system.text import printable
+from sightline.system.text import counted, printable
 from sightline.system.workers import available_processors
 from sightline.training.setup.preparation import Prepared
 
@@ -48,6 +48,7 @@ OPTIONS: dict[str, dict[str, tuple[type, ...]]] = {
         "tensorboard": _SAID,
         "track": _SAID,
         "jobs": (int,),
+        "processes": (int,),
         "checkpoint_every": _SAID,
     },
     "distil": {"bundle": _TEXT, "into": _TEXT, "backend": _SAID, "checkpoint_every": _SAID},
@@ -93,23 +94,25 @@ def folder_of_parts(folder: Path, *, is_ensemble: bool) -> Path:
     return folder / (MEMBERS if is_ensemble else CHECKPOINTS)
 
 
-def plan_of(data: Prepared) -> dict[str, Any]:
+def plan_of(data: Prepared, *, processes: int = 1) -> dict[str, Any]:
     """What the digits of a run depend on besides recipe and splits."""
     loaded = {name: getattr(sys.modules.get(name), "__version__", None) for name in _PACKAGES}
     versions = {"sightline": __version__, **{name: version for name, version in loaded.items() if version}}
     teacher = None if data.distillation is None else dict(data.distillation.teacher)
-    plan = {"fingerprint": data.dataset.fingerprint, "versions": versions, "teacher": teacher}
+    plan: dict[str, Any] = {"fingerprint": data.dataset.fingerprint, "versions": versions, "teacher": teacher}
     if data.network is not None:
         plan["network"] = data.network.digest
+    if processes > 1:
+        plan["processes"] = processes
     # As it is read back.
     told: dict[str, Any] = json.loads(json.dumps(plan))
     return told | {"processors": available_processors()}
 
 
-def write_plan(folder: Path, data: Prepared) -> None:
+def write_plan(folder: Path, data: Prepared, *, processes: int = 1) -> None:
     """Keep what a run is begun from; going on, the number of processors is that of the last who was at it."""
     parts = folder_of_parts(folder, is_ensemble=data.recipe.ensemble.kind != "none")
-    write_json(parts / PLAN, plan_of(data))
+    write_json(parts / PLAN, plan_of(data, processes=processes))
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ class Differences:
     of_versions: tuple[str, ...] = ()
 
 
-def differences(folder: Path, data: Prepared, splits: str) -> Differences:
+def differences(folder: Path, data: Prepared, splits: str, *, processes: int = 1) -> Differences:
     """Compare what an unfinished run was begun from with what it would be gone on with."""
     if (leading := leads_elsewhere(folder)) is not None:
         return Differences((leading,))
@@ -133,7 +136,7 @@ def differences(folder: Path, data: Prepared, splits: str) -> Differences:
         recipe = read_json(folder / "recipe.json")
         plan = read_json(folder_of_parts(folder, is_ensemble=data.recipe.ensemble.kind != "none") / PLAN)
         old_splits = read_plain(folder / "splits.csv").decode("utf-8")
-        now = plan_of(data)
+        now = plan_of(data, processes=processes)
         found = list(_of_recipes(recipe, data.recipe.to_dict()))
         if plan["fingerprint"] != now["fingerprint"]:
             found.append("the images or their labels changed")
@@ -141,6 +144,10 @@ def differences(folder: Path, data: Prepared, splits: str) -> Differences:
             found.append("the teacher is another")
         if plan.get("network") != now.get("network"):
             found.append("the network that is given is another, or has other weights")
+        on_before, on_now = (told.get("processes", 1) for told in (plan, now))
+        if on_before != on_now:
+            before, there = (counted(number, "process", "processes") for number in (on_before, on_now))
+            found.append(f"it learned on {before} and would go on on {there}")
         of_versions = tuple(_of_versions(plan["versions"], now["versions"]))
     except (OSError, ValueError, AttributeError, TypeError, KeyError, InvalidValue):
         return Differences(("what it was begun from cannot be read any more",))
@@ -236,7 +243,7 @@ def _checked_options(kept: Mapping[str, Any]) -> dict[str, Any]:
     if unknown := sorted(options.keys() - known.keys()):
         raise ValueError(f"{kept['verb']} has no option {unknown[0]!r}")
     needed = [name for name, kinds in known.items() if NoneType not in kinds]
-    if missing := [name for name in needed if name not in options and name != "jobs"]:
+    if missing := [name for name in needed if name not in options and name not in ("jobs", "processes")]:
         raise ValueError(f"{kept['verb']} lacks the option {missing[0]!r}")
     for name, value in options.items():
         if type(value) not in known[name]:
