@@ -67,7 +67,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("metrics/labels", "folds discriminants quality"),),
     (Room("metrics", "ensembles history conformal drift selective novelty slices"),),
     (Room("metrics/uncertainty", "risk"),),  # of what is selective
-    (Room("metrics/multi_label", "counting ranking thresholds scaling risk_control pairing"),),
+    (Room("metrics/multi_label", "counting ranking thresholds scaling risk_control pairing voting"),),
     (Room("tasks", "task single_label multi_label table"),),
     (Room("records", "notebook data details figure results"),),
     (Room("records/__init__"),),  # hands on what is in them

@@ -192,7 +192,6 @@ def test_a_bundle_without_thresholds_is_refused(run: sightline.Run, tmp_path: Pa
 
 REFUSED: dict[str, Callable[[Any, Path], Any]] = {
     "check": sightline.check,
-    "distil": lambda run, _: sightline.distil(run),
     "max_error": lambda run, folder: sightline.predict(run, folder, max_error=0.1),
     "novelty": lambda run, folder: sightline.predict(run, folder, novelty=0.1),
     "nearest": lambda run, folder: sightline.predict(run, folder, nearest=1),
@@ -216,8 +215,7 @@ def test_what_only_goes_with_one_class_an_image_says_why(run: sightline.Run, tab
     [
         ("training.class_weights", "balanced"),
         ("training.sampling", "balanced"),
-        ("ensemble.kind", "deep"),
-        ("ensemble.test_views", "shifts"),
+        ("ensemble.kind", "boosting"),
     ],
 )
 def test_what_a_recipe_only_means_for_one_class_an_image_is_refused(table: Path, key: str, value: str) -> None:

@@ -19,6 +19,7 @@ from sightline.metrics.figures import FIGURES, told_in
 from sightline.records import Dataset, Evaluation, InputSpec
 from sightline.system.text import counted, exact_percent, markdown
 from sightline.tasks.table import has_several_labels
+from sightline.tasks.task import Task
 
 IDENTITY, LICENCES, LIMITS = "## What it knows of its images", "## Data and licences", "## Limits"
 
@@ -90,7 +91,7 @@ def card(
     """
     parts = (
         f"{_front_matter(dataset, origin, evaluation)}# {markdown(dataset.name)}: {origin.title}",
-        f"Made on {datetime.now(UTC):%Y-%m-%d} by Sightline {origin.made}.{_members(ensemble)}",
+        f"Made on {datetime.now(UTC):%Y-%m-%d} by Sightline {origin.made}.{_members(ensemble, dataset.task)}",
         "## What it is for",
         f"{_purpose(dataset)}: {', '.join(map(markdown, dataset.class_names))}. "
         f"Images are brought to {spec.height}x{spec.width} pixels, {spec.color_mode}, "
@@ -152,7 +153,7 @@ def _identity(num_bytes: int | None) -> str:
     )
 
 
-def _members(ensemble: Mapping[str, Any] | None) -> str:
+def _members(ensemble: Mapping[str, Any] | None, task: Task) -> str:
     if ensemble is None:
         return ""
     members = [member for member in ensemble["members"] if member["vote"] > 0]
@@ -162,11 +163,12 @@ def _members(ensemble: Mapping[str, Any] | None) -> str:
     networks = ", ".join(f"{count} of {network}" for network, count in counts.items())
     how = "their weights are averaged into one network" if ensemble["kind"] in SOUPS else "their answers are averaged"
     text = f" It is an ensemble ({ensemble['kind']}: {networks}); {how}."
+    in_all = ", in all labels" if has_several_labels(task) else ""
     judged = sorted(member["test"]["accuracy"] for member in members if member.get("test"))
     return (
         text
         if not judged
-        else f"{text} Alone, they are right on {judged[0]:.4f} to {judged[-1]:.4f} of the test images."
+        else f"{text} Alone, they are right on {judged[0]:.4f} to {judged[-1]:.4f} of the test images{in_all}."
     )
 
 

@@ -39,8 +39,7 @@ from sightline.system.interruption import heeding_interrupts
 from sightline.system.paths import places_of
 from sightline.system.progress import Mode, Stopwatch, reporter, reporting
 from sightline.system.workers import free_bytes
-from sightline.tasks.single_label import SINGLE_LABEL
-from sightline.tasks.table import has_several_labels, refuse_several_labels
+from sightline.tasks.table import has_several_labels
 from sightline.training.combination.reopening import reopen_shared_rows, reopened_network
 from sightline.training.combination.selection import Selection, choose, members_of
 from sightline.training.combination.shared_rows import (
@@ -123,12 +122,7 @@ def combine(
     with reporting(mode):
         stopwatch = Stopwatch()
         finished = [read_run(one) for one in places]
-        why = "answers are averaged as shares of one whole."
-        refuse_several_labels(
-            next((one.bundle.task for one in finished if has_several_labels(one.bundle.task)), SINGLE_LABEL),
-            "combine",
-            why,
-        )
+        _check_tasks(finished)
         class_names, spec = shared_classes(finished), shared_input(finished)
         rows = shared_rows(finished)
         for remark in rows.remarks:
@@ -143,6 +137,23 @@ def combine(
         combination = _Combination(tuple(finished), rows, choice, data, typed)
         reporter().say(_chosen(combination))
         return _write(combination, place=place, stopwatch=stopwatch)
+
+
+def _check_tasks(runs: Sequence[FinishedRun]) -> None:
+    """Refuse runs of which some answer with one class and others with several labels, or with labels in two orders."""
+    first = runs[0]
+    for run in runs[1:]:
+        if run.bundle.task.name != first.bundle.task.name:
+            raise InvalidValue(
+                f"{first.path} answers as {first.bundle.task.name}, and {run.path} as {run.bundle.task.name}: their "
+                "answers have no mean. Combine runs of one task."
+            )
+        names = first.bundle.class_names, run.bundle.class_names
+        if has_several_labels(run.bundle.task) and names[0] != names[1] and set(names[0]) == set(names[1]):
+            raise InvalidValue(
+                f"{first.path} and {run.path} have the same labels in two orders. Train again from one source, in "
+                "which they stand in one order."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,7 +239,7 @@ def _joined(combination: _Combination) -> Any:
     if free is not None:
         check_joined(num_parameters, free, said=f"{len(heard)} networks of together {num_parameters:,} weights")
     networks = [reopened_network(run, combination.data.dataset.class_names) for run, _ in heard]
-    return ensemble_network(networks, [vote for _, vote in heard])
+    return ensemble_network(networks, [vote for _, vote in heard], task=combination.data.dataset.task)
 
 
 def _recipe(combination: _Combination) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from sightline.system.backends import choose_backend
 from sightline.system.files import check_free
 from sightline.system.paths import places_of
 from sightline.system.progress import Mode, reporting
-from sightline.tasks.table import refuse_several_labels
 from sightline.training.distillation.teacher import open_teacher, source_of_teacher, student_recipe
 from sightline.training.setup.run_folder import GoingOn, may_go_on
 from sightline.training.setup.unfinished import KeptRequest, read_interval
@@ -86,8 +85,6 @@ def distil(  # noqa: PLR0913  # each is an option of the command line, and none 
         ('runs/mnist-fast-001/bundle', True)
     """
     teacher = load_bundle(bundle.bundle if isinstance(bundle, Run) else bundle)
-    why = "a student learns shares of one whole."
-    refuse_several_labels(teacher.task, "distil", why)
     backend = choose_backend(backend)
     place = Path(out) if out is not None else None
     going_on, interval = GoingOn(must=resume, force=force), read_interval(checkpoint_every)

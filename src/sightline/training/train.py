@@ -359,8 +359,8 @@ def _learn(
         why = f"as many as fit into {budget} at the speed that was measured here"
         planned = take_steps(Settled(recipe, data.changes), [(epochs_key(recipe), fitted.planned_epochs, why)])
         write_resolution(folder, planned.changes)
-    if recipe.ensemble.test_views != "none":
-        fitted_network = ensemble_network([contract_of(fitted_network)], [1], views=recipe.ensemble.test_views)
+    if (views := recipe.ensemble.test_views) != "none":
+        fitted_network = ensemble_network([contract_of(fitted_network)], [1], views=views, task=data.dataset.task)
     return _TrainedNetwork(fitted_network, fitted)
 
 

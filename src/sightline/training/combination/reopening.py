@@ -126,10 +126,10 @@ def _divided(dataset: Dataset, rows: SharedRows, class_names: tuple[str, ...]) -
     taken, labels = dataset.take(used), match_labels(class_names, dataset, used)
     taken = dataclasses.replace(taken, class_names=class_names, labels=labels)
     row_ids = taken.row_ids.tolist()
-    for row_id, label in zip(row_ids, labels.tolist(), strict=True):
-        if rows.given.get(row_id, class_names[label]) != class_names[label]:
+    for row_id, name in zip(row_ids, taken.named(), strict=True):
+        if rows.given.get(row_id, name) != name:
             raise InvalidValue(
-                f"{dataset.name}: {row_id!r} is '{class_names[label]}' in it and was '{rows.given[row_id]}' for the "
+                f"{dataset.name}: {row_id!r} is '{name}' in it and was '{rows.given[row_id]}' for the "
                 "runs. Name the images that they were trained on with --source."
             )
     names = np.array([rows.splits[row_id] for row_id in row_ids])

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sightline.configuration.recipes import flatten, parse_recipe
 from sightline.errors import InvalidValue, UnknownName
 from sightline.evaluation.measuring.finished_runs import JUDGED_SPLITS, FinishedRun, has_known_train_rows
 from sightline.evaluation.measuring.paired_tests import MOST_DISAGREEING, different_sources
 from sightline.records import InputSpec, Predictions
+from sightline.tasks.multi_label import MultiLabel
 
 # Stands where the name of a split would, and is told like one: "test in runs/a, not in runs/b".
 _ELSEWHERE = "not"
@@ -153,11 +153,16 @@ def predictions_of(run: FinishedRun, rows: SharedRows, split: str, class_names: 
     found = np.array([row_of[row_id] for row_id in row_ids], np.int64)
     # Each run has its own order of rows and of classes.
     order = class_order(run.class_names, class_names)
-    labels: NDArray[np.int64] = np.array([class_names.index(rows.given[row_id]) for row_id in row_ids], np.int64)
+    task, labels = run.bundle.task, told.labels[found]
+    if isinstance(task, MultiLabel):  # whose labels stand in one order in all runs; thresholds are of raw logits
+        limits = tuple(limit / run.bundle.temperature for limit in task.thresholds)
+        task = dataclasses.replace(task, thresholds=limits)
+    else:
+        labels = np.array([class_names.index(rows.given[row_id]) for row_id in row_ids], np.int64)
     # Calibrated by its own run: votes weigh probabilities, and a student's raw answers are far softer than a teacher's.
     logits = told.logits[found][:, order] / np.float32(run.bundle.temperature)
     groups = np.array([rows.groups[row_id] for row_id in row_ids], dtype=str)
-    return Predictions.of(row_ids, logits, class_names=class_names, labels=labels, groups=groups, task=run.bundle.task)
+    return Predictions.of(row_ids, logits, class_names=class_names, labels=labels, groups=groups, task=task)
 
 
 def class_order(names: Sequence[str], wanted: Sequence[str]) -> list[int]:

@@ -11,6 +11,7 @@ from sightline.errors import InvalidValue, TrainingFailed
 from sightline.evaluation.measuring.scoring import figures, score
 from sightline.records import Predictions
 from sightline.system.progress import reporter
+from sightline.tasks.table import has_several_labels
 from sightline.training.augmentation.pipeline import build_augmentation
 from sightline.training.augmentation.views import augmented_views
 from sightline.training.distillation.teacher import Teacher
@@ -89,8 +90,9 @@ def _judged(session: Session, data: Prepared, teacher: Teacher) -> dict[str, Any
         temperature=teacher.bundle.temperature,
         labels=data.dataset.labels[rows],
         groups=None if data.splits.groups is None else data.splits.groups[rows],
-        task=data.dataset.task,
+        task=teacher.bundle.task,
     )
     judged = figures(score(answers))
-    reporter().say(f"teacher: accuracy {judged['accuracy']:.4f} on the {len(rows):,} validation images")
+    called = "exact match" if has_several_labels(answers.task) else "accuracy"
+    reporter().say(f"teacher: {called} {judged['accuracy']:.4f} on the {len(rows):,} validation images")
     return {key: judged[key] for key in TOLD}

@@ -12,6 +12,7 @@ import numpy as np
 from sightline.bundles.identity import NEW, Identity, content_digests, read_identity
 from sightline.bundles.prediction import match_labels
 from sightline.configuration.consistency import is_pretrained
+from sightline.configuration.names import FOCAL_LOSSES
 from sightline.configuration.networks import MODELS
 from sightline.configuration.schema import Recipe
 from sightline.data.inputs.pixels import read_pixels
@@ -24,9 +25,12 @@ from sightline.evaluation.measuring.judging import folder_around, recorded_sourc
 from sightline.records import SPLIT_NAMES, Bundle, Dataset, InputSpec, Store
 from sightline.system.progress import reporter
 from sightline.system.stored import read_plain
+from sightline.tasks.multi_label import MULTI_LABEL
+from sightline.tasks.single_label import SINGLE_LABEL
 from sightline.training.setup.resolution import Settled, Step, take_steps
 
-ANSWERED_BY = "categorical_crossentropy"
+# By the task of the teacher, the loss that takes its answers.
+ANSWERED_BY = {SINGLE_LABEL.name: "categorical_crossentropy", MULTI_LABEL.name: "binary_crossentropy"}
 # Where more of a source than this is new to a teacher, it is another source than the teacher's.
 MOST_NEW = 0.5
 
@@ -62,8 +66,9 @@ def student_recipe(asked: Recipe, into: str, bundle: Bundle) -> Settled:
     settled = take_steps(Settled(asked), [("model.name", into, "the network that was asked for as the student")])
     recipe = settled.recipe
     _check_student(recipe, bundle)
-    if recipe.loss.name != ANSWERED_BY or recipe.loss.label_smoothing:
-        reporter().say(f"note: loss is {ANSWERED_BY} without label smoothing: what the teacher answers is soft already")
+    loss = ANSWERED_BY[bundle.task.name]
+    if recipe.loss.name != loss or recipe.loss.label_smoothing:
+        reporter().say(f"note: loss is {loss} without label smoothing: what the teacher answers is soft already")
     return take_steps(settled, _as_the_teacher(recipe, bundle))
 
 
@@ -77,7 +82,8 @@ def _as_the_teacher(recipe: Recipe, bundle: Bundle) -> Iterator[Step]:
         yield "data.label_from", learned.get("label_from", "first"), opened
     if recipe.data.columns is None:
         yield "data.columns", learned.get("columns") or None, opened
-    yield "loss.name", ANSWERED_BY, "what its teacher answers is soft"
+    yield "data.task", bundle.task.name, "what its teacher answers"
+    yield "loss.name", ANSWERED_BY[bundle.task.name], "what its teacher answers is soft"
     yield "loss.label_smoothing", 0.0, "what its teacher answers is soft already"
 
 
@@ -115,7 +121,7 @@ def _check_student(recipe: Recipe, bundle: Bundle) -> None:
             f"{' and '.join(mixing)}: the teacher is asked about each view before the training, and did not see what "
             "would be mixed during it. Leave the mixing out."
         )
-    if recipe.loss.name == "categorical_focal_crossentropy":
+    if recipe.loss.name in FOCAL_LOSSES:
         raise InvalidValue(
             f"loss.name={recipe.loss.name}: it is made for given labels, and a student learns answers. Leave it out."
         )

@@ -13,6 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from sightline.errors import InvalidValue
 from sightline.metrics.ensembles import checked_votes
+from sightline.tasks.single_label import SINGLE_LABEL
+from sightline.tasks.table import has_several_labels
+from sightline.tasks.task import Task
 
 # Copies of all weights while members are joined: Keras', the exporter's and ONNX Runtime's.
 COPIES = 3
@@ -21,7 +24,9 @@ PORTION_VALUES = 2**23
 MOST_IN_PORTION = 500
 
 
-def ensemble_network(members: Sequence[keras.Model], votes: ArrayLike, *, views: str = "none") -> keras.Model:
+def ensemble_network(
+    members: Sequence[keras.Model], votes: ArrayLike, *, views: str = "none", task: Task = SINGLE_LABEL
+) -> keras.Model:
     """One network that asks all members and answers with the weighted mean of their probabilities.
 
     Args:
@@ -29,11 +34,13 @@ def ensemble_network(members: Sequence[keras.Model], votes: ArrayLike, *, views:
         votes: (num_members,), 0 or more, not all 0; members without a vote are left out.
         views: a name of `sightline.configuration.names.TEST_VIEWS`, "auto" resolved; a member's answer is its mean over
             them.
+        task: what the logits say. Of several labels each is averaged by itself, and how far members disagree is not
+            told: that would take thresholds of their own.
 
     Returns:
-        uint8 `images` to `logits`, the logarithm of that mean, and `features`, those of all members side by
-        side. With two or more members, `member_logits` (batch, num_members, num_classes) and `disagreement`
-        (batch,), the share of the members, by their votes, that name another class than all together.
+        uint8 `images` to `logits`, the logarithm of that mean, of several labels its logit; and `features`, those of
+        all members side by side. With two or more members, `member_logits` (batch, num_members, num_classes) and
+        `disagreement` (batch,), the share of the members, by their votes, that name another class than all together.
 
     Source:
         Lakshminarayanan, Pritzel, Blundell, Deep ensembles, arXiv 1612.01474; the variation ratio of Freeman (1965).
@@ -41,6 +48,8 @@ def ensemble_network(members: Sequence[keras.Model], votes: ArrayLike, *, views:
     shares = checked_votes(votes, len(members)).tolist()
     heard = [(member, share) for member, share in zip(members, shares, strict=True) if share > 0]
     _check_alike([member for member, _ in heard])
+    is_several = has_several_labels(task)
+    together = _labels_together if is_several else _together
     images = keras.Input(members[0].input.shape[1:], dtype="uint8", name="images")
     seen = [change(images) for change in VIEWS[views]]
     features, answers = [], []
@@ -49,11 +58,12 @@ def ensemble_network(members: Sequence[keras.Model], votes: ArrayLike, *, views:
         inner = keras.Model(member.input, member.output, name=f"member_{number:02d}")
         outputs = [inner(view) for view in seen]
         features.append(outputs[0]["features"])
-        answers.append(_together([output["logits"] for output in outputs], [1 / len(seen)] * len(seen)))
-    logits = _together(answers, [share for _, share in heard])
+        answers.append(together([output["logits"] for output in outputs], [1 / len(seen)] * len(seen)))
+    logits = together(answers, [share for _, share in heard])
     contract = {"features": features[0] if len(features) == 1 else ops.concatenate(features, axis=1), "logits": logits}
     if len(heard) > 1:
         contract["member_logits"] = ops.stack(answers, axis=1)
+    if len(heard) > 1 and not is_several:
         contract["disagreement"] = _disagreement(answers, [share for _, share in heard], logits)
     return keras.Model(images, contract, name="ensemble")
 
@@ -77,6 +87,14 @@ def _together(logits: list[Any], shares: list[float]) -> Any:
     # `ops.logsumexp` asks which values are finite, by an operation that ONNX does not have.
     largest = ops.max(stacked, axis=1, keepdims=True)
     return ops.log(ops.sum(ops.exp(stacked - largest), axis=1)) + ops.squeeze(largest, axis=1)
+
+
+def _labels_together(logits: list[Any], shares: list[float]) -> Any:
+    """The logit of the weighted mean of probabilities, of each label by itself, as of two classes."""
+    if len(logits) == 1:
+        return logits[0]
+    pairs = _together([ops.stack([ops.zeros_like(one), one], axis=-1) for one in logits], shares)
+    return pairs[..., 1] - pairs[..., 0]
 
 
 def _disagreement(answers: list[Any], shares: list[float], logits: Any) -> Any:

@@ -17,11 +17,13 @@ from sightline.configuration.names import SOUPS
 from sightline.errors import TrainingFailed
 from sightline.evaluation.measuring.scoring import figures, score
 from sightline.metrics.ensembles import ensemble_logits
+from sightline.metrics.multi_label.voting import label_ensemble_logits
 from sightline.records import Evaluation, Predictions
 from sightline.system.backends import without_retracing_notes
 from sightline.system.files import write_atomically
 from sightline.system.progress import reporter
 from sightline.system.workers import Map
+from sightline.tasks.table import has_several_labels
 from sightline.training.ensembles.boosting import boost
 from sightline.training.ensembles.graph import ensemble_network
 from sightline.training.ensembles.member_recipes import starts_from_first
@@ -99,11 +101,15 @@ def _joined(job: Job, data: Prepared, members: tuple[Member, ...], votes: NDArra
         train, validation = rows_for_fit(data, data.splits.train), rows_for_fit(data, data.splits.validation)
         average, chosen = weight_average(networks, train, validation, greedy=recipe.kind == "greedy-soup")
         reporter().say(f"soup of {int(chosen.sum())} of {len(chosen)} members")
-        network = average if recipe.test_views == "none" else ensemble_network([average], [1], views=recipe.test_views)
+        network = average if recipe.test_views == "none" else _with_views(average, data)
         return Ensemble(network, course, members, chosen.astype(float))
-    network = ensemble_network(networks, votes, views=recipe.test_views)
+    network = ensemble_network(networks, votes, views=recipe.test_views, task=data.dataset.task)
     out_of_bag = _out_of_bag(job, data) if recipe.kind == "bagging" else None
     return Ensemble(network, course, members, votes, out_of_bag)
+
+
+def _with_views(network: keras.Model, data: Prepared) -> keras.Model:
+    return ensemble_network([network], [1], views=data.recipe.ensemble.test_views, task=data.dataset.task)
 
 
 def outcome_of_lost_process(number: int) -> Outcome:
@@ -213,7 +219,8 @@ def _out_of_bag(job: Job, data: Prepared) -> Evaluation | None:
     if not heard:
         return None
     rows = np.array(sorted(heard))
-    together = [ensemble_logits(np.stack(heard[row])[None], np.ones(len(heard[row])))[0] for row in rows.tolist()]
+    mean = label_ensemble_logits if has_several_labels(data.dataset.task) else ensemble_logits
+    together = [mean(np.stack(heard[row])[None], np.ones(len(heard[row])))[0] for row in rows.tolist()]
     return score(
         Predictions.of(
             data.dataset.row_ids[rows],

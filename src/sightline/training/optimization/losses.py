@@ -40,9 +40,15 @@ def build_loss(loss: LossRecipe) -> keras.losses.Loss:
 def build_metrics(task: Task) -> list[Any]:
     """What Keras counts in each epoch under the name "accuracy": right answers, of several labels right labels."""
     if has_several_labels(task):
-        # Keras' own of that name would compare logits with a half.
-        return [keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)]
+        # Keras' own of that name would compare logits with a half, and soft labels with 0 and 1.
+        return [keras.metrics.MeanMetricWrapper(_right_labels, name="accuracy")]
     return list(task.keras_metrics)
+
+
+def _right_labels(labels: Any, logits: Any) -> Any:
+    """Of each image the share of its labels that are right, said from an even chance on; soft ones are from a half."""
+    is_right = keras.ops.equal(keras.ops.greater_equal(labels, 0.5), keras.ops.greater(logits, 0.0))
+    return keras.ops.mean(keras.ops.cast(is_right, "float32"), axis=-1)
 
 
 def add_weight_penalties(network: keras.Model, loss: LossRecipe) -> None:

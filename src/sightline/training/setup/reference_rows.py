@@ -26,7 +26,7 @@ def reference_rows(
     if not may_travel:
         most = max(most, FEWEST_OF_A_MEAN * len(dataset.class_names))
     drawn = np.random.default_rng(seed).permutation(train)
-    labels = dataset.labels[drawn]
+    labels = dataset.task.strata(dataset.labels[drawn])
     order = np.argsort(labels, kind="stable")
     starts = np.searchsorted(labels[order], labels[order])
     turns = np.empty(len(drawn), np.int64)

@@ -41,8 +41,6 @@ LETTER_OR_DIGIT = re.compile(r"[A-Za-z0-9]")
 _FOR_ONE_CLASS: dict[str, Any] = {
     "training.class_weights": "none",
     "training.sampling": "natural",
-    "ensemble.kind": "none",
-    "ensemble.test_views": "none",
     "data.labels_file": None,
     "data.keep_classes": False,
 }
@@ -200,6 +198,11 @@ def _labels(recipe: Recipe, dataset: Dataset) -> Iterator[Step]:
     for key, usual in _FOR_ONE_CLASS.items():
         if (value := recipe.value(key)) != usual:
             raise InvalidValue(f"{key}={as_typed(value)} is for one class an image, and here {why}. Leave it out.")
+    if recipe.ensemble.kind == "boosting":
+        raise InvalidValue(
+            f"ensemble.kind=boosting is for one class an image, and here {why}: it has an image count more where its "
+            "class was missed, and an answer may be right in part. Take deep or bagging."
+        )
     yield "data.task", task, why
     if loss not in BINARY_LOSSES:
         yield "loss.name", "binary_focal_crossentropy" if loss in FOCAL_LOSSES else "binary_crossentropy", why
