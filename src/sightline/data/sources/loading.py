@@ -39,7 +39,7 @@ from sightline.errors import InvalidSource, InvalidValue, OneClassOnly, UnknownN
 from sightline.records import Dataset, Store
 from sightline.system.text import printable
 from sightline.tasks.single_label import SINGLE_LABEL
-from sightline.tasks.table import TASKS, has_several_labels
+from sightline.tasks.table import TASKS
 
 
 def load(
@@ -116,7 +116,7 @@ def load(
     if not str(source):  # an empty path would be the folder one happens to be in
         raise UnknownName(f"no source was named. {closest('', SOURCES)}")
     if address := address_of(source):
-        return _as_asked(read_remote(address, how), how, printable(address))
+        return read_remote(address, how)
     # A shell opens "~" before a program sees it; a notebook does not.
     return _from_path(Path(os.path.expanduser(source)), how)  # noqa: PTH111  # Path's own raises where there is no home
 
@@ -155,7 +155,7 @@ def _ending(*suffixes: str) -> Callable[[Path], bool]:
 
 
 def _read_shards(files: LargeFiles, how: Opening) -> Dataset:
-    return read_shards(files, columns=how.columns, name=how.name, class_names=how.class_names)
+    return read_shards(files, columns=how.columns, name=how.name, class_names=how.class_names, several=how.several)
 
 
 def _is_shard(path: Path) -> bool:
@@ -186,7 +186,7 @@ def _annotations_in(path: Path) -> str:
 
 
 def _read_parquet(files: LargeFiles, how: Opening) -> Dataset:
-    return read_parquet(files, columns=how.columns, name=how.name, class_names=how.class_names)
+    return read_parquet(files, columns=how.columns, name=how.name, class_names=how.class_names, several=how.several)
 
 
 def _read_table(path: Path, how: Opening) -> Dataset:
@@ -400,18 +400,9 @@ def _from_path(path: Path, how: Opening) -> Dataset:
     )
 
 
-def _as_asked(found: Dataset, how: Opening, typed: str) -> Dataset:
-    if has_several_labels(found.task) != how.several:
-        raise InvalidSource(
-            f"{typed}: tar shards and Parquet files with images are not read with several labels an image (data.task). "
-            "Make a table of paths and labels such as cat;dog of them."
-        )
-    return found
-
-
 def _opened(kind: SourceKind, path: Path, how: Opening) -> Dataset:
     try:
-        return _as_asked(kind.read(path, how), how, printable(str(path)))
+        return kind.read(path, how)
     except OneClassOnly:
         raise
     except InvalidSource as error:

@@ -243,3 +243,49 @@ def test_predict_answers_every_row(command: Callable, tmp_path: Path) -> None:
     assert answer.code == 1, answer.err
     lines = (tmp_path / "a.csv").read_text(encoding="utf-8").splitlines()
     assert [line.split(",")[0] for line in lines[1:]] == ["0001.png", "0002.png", "x.png"]
+
+
+def named(data: sightline.Dataset) -> list[set[str]]:
+    return [{name for name, has in zip(data.class_names, row, strict=True) if has} for row in data.labels]
+
+
+def with_feature(path: Path, feature: dict[str, Any]) -> Path:
+    """The same file, whose column of labels is said to be something else."""
+    table = parquet.read_table(path)
+    told = {"info": {"features": {"image": {"_type": "Image"}, "label": feature}}}
+    parquet.write_table(table.replace_schema_metadata({"huggingface": json.dumps(told)}), path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["Sequence", "List"])
+def test_a_row_may_have_several_labels_by_the_numbers_of_their_names(tmp_path: Path, kind: str) -> None:
+    label = pyarrow.array([[0, 2], [], None, [1], [2]], pyarrow.list_(pyarrow.int64()))
+    path = write(tmp_path / "a.parquet", range(5), label=label, names=None)
+    names = {"_type": "ClassLabel", "names": ["cat", "dog", "owl", "yak"]}
+    with_feature(path, {"_type": kind, "feature": names})
+    data = sightline.load(path, task="multi-label")
+    assert data.class_names == ("cat", "dog", "owl")
+    assert named(data) == [{"cat", "owl"}, set(), {"dog"}, {"owl"}]
+    assert any("has no label" in reason for _, reason in data.left_out)
+    with pytest.raises(InvalidSource, match=r"looks like several labels.* --task multi-label"):
+        sightline.load(path)
+
+
+@pytest.mark.parametrize(
+    "label",
+    [["cat;dog", "owl", "[]", "dog"], [["cat", "dog"], ["owl"], [], ["dog"]], ['["cat", "dog"]', "owl", "()", "dog"]],
+)
+def test_texts_and_lists_of_texts_are_several_labels(tmp_path: Path, label: list[Any]) -> None:
+    data = sightline.load(write(tmp_path / "a.parquet", label=label, names=None), task="multi-label")
+    assert named(data) == [{"cat", "dog"}, {"owl"}, set(), {"dog"}]
+
+
+def test_a_number_without_a_name_and_objects_in_lists_are_refused(tmp_path: Path) -> None:
+    label = pyarrow.array([[0], [7], [1], [0]], pyarrow.list_(pyarrow.int64()))
+    path = write(tmp_path / "a.parquet", label=label, names=None)
+    with_feature(path, {"_type": "Sequence", "feature": {"_type": "ClassLabel", "names": ["cat", "dog"]}})
+    with pytest.raises(InvalidSource, match="a row has the label 7; with 2 names of classes"):
+        sightline.load(path, task="multi-label")
+    label = pyarrow.array([[{"name": "cat"}]] * 4)
+    with pytest.raises(InvalidSource, match="holds objects"):
+        sightline.load(write(tmp_path / "b.parquet", label=label, names=None), task="multi-label")

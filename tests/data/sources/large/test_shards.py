@@ -327,3 +327,47 @@ def test_predict_names_every_image_of_shards(command: Callable, tmp_path: Path) 
     assert (refused.code, "no files of their own" in refused.err) == (2, True)
     missing = command("predict", "imagenet", "s/shard-{000..007}.tar")
     assert (missing.code, "5 are not there" in missing.err) == (2, True)
+
+
+def several(told: list[tuple[str, str]]) -> list[tuple[str, bytes]]:
+    """A sample for each (ending, text)."""
+    made: list[tuple[str, bytes]] = []
+    for number, (ending, text) in enumerate(told):
+        made += [(f"{number:04d}.png", png(number)), (f"{number:04d}.{ending}", text.encode())]
+    return made
+
+
+def named(data: sightline.Dataset) -> list[set[str]]:
+    return [{name for name, has in zip(data.class_names, row, strict=True) if has} for row in data.labels]
+
+
+def test_a_sample_may_have_several_labels_or_none(tmp_path: Path) -> None:
+    told = [("json", '{"label": ["cat", "dog"]}'), ("json", '{"label": []}'), ("txt", "owl;cat"), ("cls", "dog\nowl")]
+    pack(tmp_path / "set" / "a-000.tar", several([*told, ("json", '{"group": "x"}'), ("txt", "owl")]))
+    data = sightline.load(tmp_path / "set", task="multi-label")
+    assert (data.task.name, data.labels.dtype) == ("multi-label", np.uint8)
+    assert data.class_names == ("cat", "dog", "owl")
+    assert named(data) == [{"cat", "dog"}, set(), {"owl", "cat"}, {"dog", "owl"}, {"owl"}]
+    assert any("has no label" in reason for _, reason in data.left_out)
+    again = sightline.load(tmp_path / "set", task="multi-label")  # from the index
+    assert again.fingerprint == data.fingerprint
+
+
+def test_numbers_of_several_labels_stand_for_names_beside_the_shards(tmp_path: Path) -> None:
+    pack(tmp_path / "set" / "train-0.tar", several([("json", '{"label": [0, 2]}'), ("json", '{"label": [1]}')]))
+    pack(tmp_path / "set" / "test-0.tar", several([("json", '{"label": [2, 1]}'), ("json", '{"label": [0]}')]))
+    (tmp_path / "set" / "classes.txt").write_text("cat\ndog\nowl\n", encoding="utf-8")
+    data = sightline.load(tmp_path / "set", task="multi-label")
+    assert data.class_names == ("cat", "dog", "owl")
+    assert named(data) == [{"dog", "owl"}, {"cat"}, {"cat", "owl"}, {"dog"}]
+    assert data.given_splits.tolist() == ["test", "test", "train", "train"]
+
+
+def test_several_labels_are_taken_only_where_they_are_asked_for_and_descriptions_never(tmp_path: Path) -> None:
+    pack(tmp_path / "a.tar", several([("txt", "cat;dog"), ("txt", "dog;owl"), ("txt", "cat")]))
+    with pytest.raises(InvalidSource, match=r"looks like several labels.* or ask for several: --task multi-label"):
+        sightline.load(tmp_path / "a.tar")
+    words = [("txt", f"a walk in the park on day {day}") for day in range(40)]
+    pack(tmp_path / "b.tar", several(words))
+    with pytest.raises(InvalidSource, match="these are descriptions, not labels"):
+        sightline.load(tmp_path / "b.tar", task="multi-label")

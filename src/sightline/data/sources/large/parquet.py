@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.data.sources.assembly import LabelledFiles, fuse_classes, natural_order, to_dataset
+from sightline.data.sources.assembly import LabelledFiles, natural_order, to_dataset
 from sightline.data.sources.large.large_files import LargeFiles, named_numbers, splits_by_name, stems_of, told_apart
 from sightline.data.sources.large.parquet_layout import (
     Layout,
@@ -20,6 +20,7 @@ from sightline.data.sources.large.parquet_layout import (
     no_images,
     schema_of,
 )
+from sightline.data.sources.large.several_cells import fused_labels, labels_of_cells
 from sightline.data.sources.levels import split_of
 from sightline.data.sources.local.cells import (
     cell_text,
@@ -28,6 +29,7 @@ from sightline.data.sources.local.cells import (
     named_cells,
     several_labels,
 )
+from sightline.data.sources.local.label_cells import Labels
 from sightline.data.sources.local.tables import COLUMNS, Columns
 from sightline.data.storage.blobs import Blob
 from sightline.data.storage.packed_names import PackedNames
@@ -59,6 +61,7 @@ def read_parquet(
     columns: Columns | None = None,
     name: str | None = None,
     class_names: Sequence[str] | None = None,
+    several: bool = False,
 ) -> Dataset:
     """Open Parquet files with a column of images and one of labels; only footers and small columns are read.
 
@@ -67,6 +70,7 @@ def read_parquet(
         columns: what the columns of images ("path") and labels are called, and of split, group and weight.
         name: short name; theirs if None.
         class_names: their order; where labels are numbers without names, what they stand for.
+        several: whether a row may have several labels, or none: its cell is a list, or text such as cat;dog.
 
     Returns:
         One row a row with a label; the others are in `left_out`.
@@ -76,8 +80,8 @@ def read_parquet(
     typed = printable(files.typed)
     layout = layout_of(files, columns or {})
     rows = _rows(files, layout)
-    labels, remarks = _labels(typed, layout, rows.cells["label"])
-    has_label = np.array([bool(label) for label in labels], bool)
+    labels, order, remarks = (_several if several else _single)(files, layout, rows.cells["label"], class_names)
+    has_label = np.array([label is not None for label in labels], bool)
     weights = _weights(typed, layout, rows)
     chosen = np.flatnonzero(has_label)
     left_out = [(printable(rows.names[row]), "has no label") for row in np.flatnonzero(~has_label).tolist()]
@@ -91,24 +95,21 @@ def read_parquet(
     store = _store(files.blobs, layout, rows).take(chosen)
     splits = _splits(typed, files.blobs, rows)
     splits = told_apart([splits[row] for row in chosen.tolist()])
-    written = [labels[row] for row in chosen.tolist()]
-    more: tuple[str, ...] = ()
-    order: Sequence[str] | None = class_names
+    kept = [labels[row] for row in chosen.tolist()]
     if layout.class_names and class_names is None:
-        order = _used(layout.class_names, written)
-    elif not layout.class_names:
-        written, order, more = named_numbers(written, files.names_of_numbers(), class_names)
-    fused, told = fuse_classes(set(zip(splits, written, strict=True)))
+        order = _used(layout.class_names, {name for one in kept for name in one or ()})
+    fused, told = fused_labels(splits, kept)
     groups = rows.cells.get("group")
     labelled = LabelledFiles(
         store,
-        [fused[pair] for pair in zip(splits, written, strict=True)],
+        () if several else [one[0] for one in fused],
         splits,
         np.array(store.stamps_of_blobs, np.int64)[store.blob_of],
         groups=None if groups is None else [cell_text(groups[row]) for row in chosen.tolist()],
         weights=None if weights is None else weights[chosen],
-        remarks=(*remarks, *more, *told),
+        remarks=(*remarks, *told),
         left_out=tuple(left_out),
+        labels=fused if several else None,
     )
     return to_dataset(labelled, typed=typed, name=name or files.name, class_names=order)
 
@@ -212,10 +213,31 @@ def _store(blobs: tuple[Blob, ...], layout: Layout, rows: _Rows) -> ParquetStore
     )
 
 
+Found = tuple[list[Labels], Sequence[str] | None, tuple[str, ...]]
+"""Labels of each row, None where it has none; the order of the classes where it is known; and remarks."""
+
+
+def _several(files: LargeFiles, layout: Layout, values: Sequence[Any], class_names: Sequence[str] | None) -> Found:
+    typed = printable(files.typed)
+    cells = _label_cells(typed, layout, values)
+    found = labels_of_cells(typed, list(dict.fromkeys(cells)), files.names_of_numbers(), class_names)
+    return [found.labels[cell] for cell in cells], found.class_names, found.remarks
+
+
+def _single(files: LargeFiles, layout: Layout, values: Sequence[Any], class_names: Sequence[str] | None) -> Found:
+    found, remarks = _labels(printable(files.typed), layout, values)
+    if layout.class_names or not any(found):
+        return [(one,) if one else None for one in found], class_names, remarks
+    written, order, more = named_numbers([one for one in found if one], files.names_of_numbers(), class_names)
+    each = iter(written)
+    return [(next(each),) if one else None for one in found], order, (*remarks, *more)
+
+
 def _labels(typed: str, layout: Layout, values: Sequence[Any]) -> tuple[list[str], tuple[str, ...]]:
     if any(isinstance(value, dict) for value in values[:100]):
         raise InvalidSource(f"{typed}: the column {layout.columns['label']!r} holds objects. Name one of labels.")
-    if layout.class_names:
+    is_listed = any(isinstance(value, list) for value in values)
+    if layout.class_names and not is_listed:
         wrong = [value for value in values if type(value) is int]
         if wrong:
             raise InvalidSource(
@@ -223,15 +245,36 @@ def _labels(typed: str, layout: Layout, values: Sequence[Any]) -> tuple[list[str
                 f"from 0 to {len(layout.class_names) - 1}, and -1 for none."
             )
         return ["" if value is None else value for value in values], ()
-    cells = [cell_text(value) for value in values]
+    cells = _label_cells(typed, layout, values) if is_listed else [cell_text(value) for value in values]
     distinct = list(dict.fromkeys(cells))
     if example := several_labels(distinct):
         raise InvalidSource(
             f"{typed}: the label {printable(example)!r} looks like several labels. One image has one label here; "
-            "keep one of them, or give the combination a name of its own."
+            "keep one of them, give the combination a name of its own, or ask for several: --task multi-label."
         )
     cleaned, remarks = cleaned_labels(cells)
     return ["" if label == "-1" else label for label in cleaned], remarks
+
+
+def _label_cells(typed: str, layout: Layout, values: Sequence[Any]) -> list[str]:
+    """Cells of a column of several labels as text; numbers in a list by the names that the file has for them."""
+    column, names = layout.columns["label"], layout.class_names
+    cells = []
+    for value in values:
+        listed = value if isinstance(value, list) else [value]
+        if any(isinstance(one, dict | list) for one in listed):
+            raise InvalidSource(
+                f"{typed}: the column {column!r} holds objects. Name one of labels: --column label=NAME."
+            )
+        if names and (wrong := [one for one in listed if type(one) is int and not -1 <= one < len(names)]):
+            raise InvalidSource(
+                f"{typed}: a row has the label {wrong[0]}; with {len(names)} names of classes labels go from 0 to "
+                f"{len(names) - 1}, and -1 for none."
+            )
+        if names and isinstance(value, list):
+            value = [names[one] if type(one) is int else one for one in listed if one not in (-1, None)]  # noqa: PLW2901
+        cells.append(repr([value]) if names and isinstance(value, str) else cell_text(value))
+    return cells
 
 
 def _weights(typed: str, layout: Layout, rows: _Rows) -> NDArray[np.float64] | None:
@@ -262,7 +305,7 @@ def _splits(typed: str, blobs: Sequence[Blob], rows: _Rows) -> list[str]:
     return [known[cell_text(value)] for value in rows.cells["split"]]
 
 
-def _used(names: Sequence[str], labels: Sequence[str]) -> list[str]:
+def _used(names: Sequence[str], labels: Iterable[str]) -> list[str]:
     """The classes that there are, in the order of their numbers."""
     present = set(labels)
     return list(

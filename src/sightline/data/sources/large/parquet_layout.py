@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sightline.data.sources.large.large_files import LargeFiles
-from sightline.data.sources.local.cells import class_names_of, features_of
+from sightline.data.sources.local.cells import class_names_of, class_names_of_lists, features_of
 from sightline.data.sources.local.tables import COLUMNS, Columns
 from sightline.data.storage.blobs import Blob
 from sightline.data.storage.parquet_rows import read_footer
@@ -82,7 +82,8 @@ def layout_of(files: LargeFiles, columns: Columns) -> Layout:
     for meaning in ("label", "split", "group", "weight"):
         if name := _column(schema, features, meaning, columns.get(meaning), files.typed):
             found[meaning] = name
-    return Layout(image, found, class_names_of(features.get(found["label"])), features)
+    told = features.get(found["label"])
+    return Layout(image, found, class_names_of(told) or class_names_of_lists(told), features)
 
 
 def image_columns(schema: Any, features: dict[str, Any], chosen: Any, typed: str) -> tuple[str, str] | tuple[()]:
@@ -136,7 +137,8 @@ def _column(schema: Any, features: dict[str, Any], meaning: str, chosen: Any, ty
         )
     if meaning != "label":
         return ""
-    told = [name for name in schema.names if class_names_of(features.get(name))]
+    kinds = (class_names_of, class_names_of_lists)
+    told = [name for name in schema.names if any(names(features.get(name)) for names in kinds)]
     if len(told) == 1:
         return str(told[0])
     if told:

@@ -8,11 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.data.sources.assembly import LabelledFiles, fuse_classes, to_dataset
+from sightline.data.sources.assembly import LabelledFiles, to_dataset
 from sightline.data.sources.large.large_files import LargeFiles, named_numbers, splits_by_name, stems_of, told_apart
+from sightline.data.sources.large.several_cells import fused_labels, labels_of_cells
 from sightline.data.sources.large.shard_index import ShardIndex, index_of
 from sightline.data.sources.levels import split_of
 from sightline.data.sources.local.cells import cleaned_labels, several_labels
+from sightline.data.sources.local.label_cells import Labels
 from sightline.data.sources.local.tables import COLUMNS, Columns
 from sightline.data.storage.blobs import Blob, ShardStore
 from sightline.data.storage.packed_names import PackedNames
@@ -29,6 +31,7 @@ def read_shards(
     columns: Columns | None = None,
     name: str | None = None,
     class_names: Sequence[str] | None = None,
+    several: bool = False,
 ) -> Dataset:
     """Open shards as labelled images: each is a row; labels come from `key.cls`, `key.json` or `key.txt`.
 
@@ -37,6 +40,7 @@ def read_shards(
         columns: what the keys of the JSON are called.
         name: short name; theirs if None.
         class_names: their order; where labels are numbers, what they stand for.
+        several: whether an image may have several labels, or none.
 
     Returns:
         One row an image with a label; what has none is in `left_out`.
@@ -49,8 +53,8 @@ def read_shards(
     stems = stems_of(shards.blobs)
     left_out = [(printable(f"{stems[number]}{name}"), reason) for number, name, reason in index.left_out]
     left_out += [(printable(blob.name), fault) for blob, fault in zip(shards.blobs, index.faults, strict=True) if fault]
-    labels, remarks = _labels(typed, index)
-    has_label = np.array([bool(label) for label in labels], bool)
+    labels, named, remarks = (_several if several else _single)(typed, shards, index, class_names)
+    has_label = np.array([label is not None for label in labels], bool)
     rows = np.flatnonzero(has_label)
     store = _store(shards.blobs, index)
     for row in np.flatnonzero(~has_label).tolist():
@@ -63,19 +67,18 @@ def read_shards(
         )
     store = store.take(rows) if len(rows) < len(labels) else store
     splits = _splits(typed, shards.blobs, index, rows)
-    kept = [labels[row] for row in rows.tolist()]
-    written, named, more = named_numbers(kept, shards.names_of_numbers(), class_names)
-    fused, told = fuse_classes(set(zip(splits, written, strict=True)))
+    fused, told = fused_labels(splits, [labels[row] for row in rows.tolist()])
     groups = index.told["group"][rows]
     stamps = np.array(store.stamps_of_blobs, np.int64)[store.blob_of]
     labelled = LabelledFiles(
         store,
-        [fused[pair] for pair in zip(splits, written, strict=True)],
+        () if several else [one[0] for one in fused],
         splits,
         stamps,
         groups=groups if any(groups) else None,
-        remarks=(*_faults_told(shards.blobs, index), *_left_out_told(left_out), *remarks, *more, *told),
+        remarks=(*_faults_told(shards.blobs, index), *_left_out_told(left_out), *remarks, *told),
         left_out=tuple(left_out),
+        labels=fused if several else None,
     )
     return to_dataset(labelled, typed=typed, name=name or shards.name, class_names=named)
 
@@ -121,12 +124,31 @@ def _store(blobs: tuple[Blob, ...], index: ShardIndex, *, with_faults: bool = Fa
     )
 
 
+Found = tuple[list[Labels], Sequence[str] | None, tuple[str, ...]]
+"""Labels of each row, None where it has none; the order of the classes where it is known; and remarks."""
+
+
+def _several(typed: str, shards: LargeFiles, index: ShardIndex, class_names: Sequence[str] | None) -> Found:
+    coded = index.told["label"]
+    found = labels_of_cells(typed, coded.values, shards.names_of_numbers(), class_names)
+    return [found.labels[coded.values[code]] for code in coded.codes.tolist()], found.class_names, found.remarks
+
+
+def _single(typed: str, shards: LargeFiles, index: ShardIndex, class_names: Sequence[str] | None) -> Found:
+    found, remarks = _labels(typed, index)
+    if not any(found):
+        return [None] * len(found), class_names, remarks
+    written, named, more = named_numbers([one for one in found if one], shards.names_of_numbers(), class_names)
+    each = iter(written)
+    return [(next(each),) if one else None for one in found], named, (*remarks, *more)
+
+
 def _labels(typed: str, index: ShardIndex) -> tuple[list[str], tuple[str, ...]]:
     coded = index.told["label"]
     if example := several_labels(coded.values):
         raise InvalidSource(
             f"{typed}: the label {printable(example)!r} looks like several labels. One image has one label here; "
-            "keep one of them, or give the combination a name of its own."
+            "keep one of them, give the combination a name of its own, or ask for several: --task multi-label."
         )
     distinct = len([value for value in coded.values if value])
     if distinct > 20 and 2 * distinct > len(coded.codes) and any(" " in value for value in coded.values):

@@ -158,6 +158,12 @@ def class_names_of(feature: Any) -> list[str]:
     return list(map(str, names)) if isinstance(names, list) else []
 
 
+def class_names_of_lists(feature: Any) -> list[str]:
+    """The names of classes of a column that holds lists of their numbers; empty for any other column."""
+    is_list = isinstance(feature, dict) and feature.get("_type") in ("Sequence", "List", "LargeList")
+    return class_names_of(feature.get("feature")) if is_list else []
+
+
 def named_cells(column: Any, feature: Any) -> list[Any]:
     """The values of a column; class numbers by their names, None for -1, which stands for no label."""
     values: list[Any] = column.to_pylist()

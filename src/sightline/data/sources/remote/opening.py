@@ -82,9 +82,9 @@ def read_remote(address: str, how: Opening) -> Dataset:
     told: dict[str, Any] = {"name": how.name, "class_names": how.class_names}
     if isinstance(found, LargeFiles):
         if found.blobs[0].name.lower().endswith(SHARD_SUFFIX):
-            return read_shards(found, columns=how.columns, **told)
+            return read_shards(found, columns=how.columns, several=how.several, **told)
         if len(found.blobs) > 1 or holds_images(found, columns=how.columns):
-            return read_parquet(found, columns=how.columns, **told)
+            return read_parquet(found, columns=how.columns, several=how.several, **told)
         return _read_table(address, found.blobs[0].entry, how)  # type: ignore[attr-defined]  # all of them are remote
     if isinstance(found, RemoteEntry):
         return _read_table(address, found, how)
