@@ -1,12 +1,13 @@
-"""Servers under load, side by side: `sightline serve`, LitServe, and FastAPI with a Keras network.
+"""Servers under load, side by side: `sightline serve`, the same on Ray, LitServe, and FastAPI with a Keras network.
 
 Usage: python benchmarks/serving.py RUN PICTURE [--seconds 15] [--rates 0.5,0.8,1,2,4] [--rounds 2]
-           [--peers sightline,litserve,keras] [--python PYTHON]
+           [--peers sightline,ray,litserve,keras] [--python PYTHON]
        python benchmarks/serving.py memory RUN PICTURE [--count 100000]
 
 PYTHON is that of an environment with litserve, fastapi, uvicorn, python-multipart, onnxruntime and Pillow (and keras
 with tensorflow-cpu for the last). All servers run the network of one bundle on loopback, beside the client on the same
-processors; LitServe the same ONNX file in one session behind Pillow's decoder, batches of up to 16 within 2 ms.
+processors; `ray` is `sightline serve --on ray`, two replicas on a Ray of these processors; LitServe runs the same ONNX
+file in one session behind Pillow's decoder, batches of up to 16 within 2 ms.
 
 First 16 clients ask one after the other for some seconds: that is each server's saturation. They are those of `wrk`
 where it is installed, which takes least of the processors that it shares with the servers. Then requests come at
@@ -137,7 +138,7 @@ class Load:
 
 def request_of(kind: str, content: bytes) -> bytes:
     """The bytes of one request, as each server takes it."""
-    if kind == "sightline":
+    if kind in ("sightline", "ray"):
         path, media, body = "/v1/predict?top=1", "application/octet-stream", content
     elif kind == "litserve":
         path, media = "/predict", "application/json"
@@ -347,6 +348,7 @@ def server(kind: str, run: Path, python: str, request: bytes) -> Iterator[tuple[
         script.write_text({"litserve": LITSERVE, "keras": KERAS}.get(kind, ""))
         words = {
             "sightline": [sys.executable, "-m", "sightline", "serve", str(run), "--port", str(port)],
+            "ray": [sys.executable, "-m", "sightline", "serve", str(run), "--port", str(port), "--on", "ray"],
             "litserve": [python, str(script), str(bundle / "model.onnx"), *told],
             "keras": [python, str(script), str(bundle / "model.keras"), *told],
         }[kind]
@@ -365,14 +367,35 @@ def server(kind: str, run: Path, python: str, request: bytes) -> Iterator[tuple[
                 os.killpg(process.pid, 9)
 
 
-def memory_mib(process: subprocess.Popen[bytes]) -> float:
-    """What a server and its children hold, by Linux."""
-    pages = 0
+def tree_of(process: subprocess.Popen[bytes]) -> list[Path]:
+    """A server and all that it began, as folders of Linux; Ray's processes are no group of its."""
+    parents: dict[int, int] = {}
     for folder in Path("/proc").iterdir():
         with contextlib.suppress(OSError, ValueError, IndexError):
-            if os.getpgid(int(folder.name)) == process.pid:
-                pages += int((folder / "statm").read_text().split()[1])
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    ours, found = {process.pid}, 0
+    while len(ours) > found:
+        found = len(ours)
+        ours |= {one for one, parent in parents.items() if parent in ours}
+    return [Path(f"/proc/{one}") for one in ours]
+
+
+def memory_mib(process: subprocess.Popen[bytes]) -> float:
+    """What a server and its children hold."""
+    pages = 0
+    for folder in tree_of(process):
+        with contextlib.suppress(OSError):
+            pages += int((folder / "statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGESIZE") / 2**20
+
+
+def processor_seconds(process: subprocess.Popen[bytes]) -> float:
+    """What a server and its children have used of processors, which other work on the machine changes little."""
+    ticks = 0
+    for folder in tree_of(process):
+        with contextlib.suppress(OSError):
+            ticks += sum(map(int, (folder / "stat").read_text().rpartition(")")[2].split()[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def compare(arguments: argparse.Namespace) -> None:
@@ -380,22 +403,25 @@ def compare(arguments: argparse.Namespace) -> None:
     peers = arguments.peers.split(",")
     content = arguments.picture.read_bytes()
     found: dict[str, list[Saturation]] = {kind: [] for kind in peers}
-    print("| server | first answer, s | 16 clients, answers a second | p50, ms | p99, ms | MiB |")
-    print("|---|---|---|---|---|---|")
+    print("| server | first answer, s | 16 clients, answers a second | p50, ms | p99, ms | processor, ms | MiB |")
+    print("|---|---|---|---|---|---|---|")
     for kind in peers:
         request = request_of(kind, content)
-        firsts, held = [], []
+        firsts, held, used = [], [], []
         for _ in range(arguments.rounds):
             with server(kind, arguments.run, arguments.python, request) as (port, process, first):
                 firsts.append(first)
                 saturation(port, request, clients=16, seconds=2)
+                before = processor_seconds(process)
                 found[kind].append(saturation(port, request, clients=16, seconds=arguments.seconds))
+                num_answers = found[kind][-1].rate * arguments.seconds
+                used.append(1000 * (processor_seconds(process) - before) / num_answers)
                 held.append(memory_mib(process))
         rates = [one.rate for one in found[kind]]
         spread = f"{statistics.median(rates):.0f} ({min(rates):.0f} to {max(rates):.0f})"
         p50, p99 = (statistics.median(getattr(one, name) for one in found[kind]) for name in ("p50", "p99"))
-        first, mib = statistics.median(firsts), statistics.median(held)
-        print(f"| {kind} | {first:.2f} | {spread} | {p50:.1f} | {p99:.1f} | {mib:.0f} |", flush=True)
+        first, mib, each = statistics.median(firsts), statistics.median(held), statistics.median(used)
+        print(f"| {kind} | {first:.2f} | {spread} | {p50:.1f} | {p99:.1f} | {each:.2f} | {mib:.0f} |", flush=True)
     print(
         "\n| server | of its saturation | sent a second | good a second | p50, ms | p99, ms | 503 | others and lost |"
     )

@@ -60,7 +60,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             keras_on_use_in="backends",
         ),
     ),
-    (Room("integrations/ray", "cluster workers teams"),),  # a map, as that of processes in the room before
+    (Room("integrations/ray", "cluster workers teams serving"),),  # a map, as that of processes in the room before
     (Room("metrics", "classification intervals significance grouped"),),
     (Room("metrics/calibration", "temperature scaling reliability"),),
     (Room("metrics/uncertainty", "bootstrap macro ranking calibration_error power_law"),),
@@ -218,6 +218,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
     (Room("deployment/server", "uploads telemetry classify protocol"),),
     (Room("deployment/server/gate", "passage door gate connection"),),
     (Room("deployment/server", "openapi page_files app"),),
+    (Room("deployment/server/replicas", "replica front"),),
     (Room("deployment/workshop", "folders jobs"),),
     (Room("deployment/workshop/sets", "naming contents adding journal tables changes asking"),),
     (Room("deployment/workshop", "commands looking trainings findings answers"),),

@@ -248,6 +248,12 @@ def trusting(key: str | Path) -> Iterator[None]:
         _TRUSTED.reset(before)
 
 
+def trusted_key() -> Path | None:
+    """The file of the public key that all bundles have to be signed with, within `trusting`."""
+    trusted = _TRUSTED.get()
+    return None if trusted is None else trusted.path
+
+
 def sign(bundle: str | Path | Bundle, key: str | Path) -> Path:
     """Sign a bundle, which is verified first: whoever has the public key can tell that it is what you signed.
 

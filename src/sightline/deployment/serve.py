@@ -12,12 +12,16 @@ from types import FrameType
 from typing import Any
 
 from sightline.errors import CannotWrite, InvalidValue, require
+from sightline.integrations.ray.cluster import check_on
 from sightline.records import Bundle, Run
 from sightline.system.progress import reporter
 from sightline.system.text import counted
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _EXTRA = "sightline[serve]"
+# One goes on while another one is begun anew.
+_USUAL_REPLICAS = 2
+_MOST_REPLICAS = 1000
 
 
 def serve(  # noqa: PLR0913  # each is an option of the command line, and none is a group of others
@@ -32,6 +36,8 @@ def serve(  # noqa: PLR0913  # each is an option of the command line, and none i
     tls: tuple[str | Path, str | Path] | None = None,
     reload_seconds: float = 2.0,
     started: Callable[[str], Any] | None = None,
+    on: str | None = None,
+    replicas: int | None = None,
 ) -> int:
     """Answer pictures over HTTP until Ctrl-C or SIGTERM; requests that were let in are answered first.
 
@@ -49,15 +55,19 @@ def serve(  # noqa: PLR0913  # each is an option of the command line, and none i
         tls: files of a certificate with its chain and of its key, both PEM.
         reload_seconds: how often it looks whether a bundle was replaced, which then answers; 0 for never.
         started: is given the address, as soon as it listens.
+        on: "ray" or "ray://HOST": the networks answer there, in processes of a Ray cluster; this one lets in what
+            comes, and hands it on. None: they answer in this process.
+        replicas: how many such processes there are, each with all bundles; 2 if left out.
 
     Returns:
         How many requests were answered.
 
     Raises:
         InvalidBundle: one cannot be used.
-        InvalidValue: a limit, a port or a name is none.
+        InvalidValue: a limit, a port or a name is none, or replicas are asked for and no cluster is named.
         CannotWrite: the port is taken, or may not be listened on.
-        MissingPackage: what `pip install 'sightline[serve]'` brings is not installed.
+        MissingPackage: what `pip install 'sightline[serve]'` brings is not installed, or `sightline[ray]` for `on`.
+        NotReached: the cluster cannot be joined, has no room, or a node of it is without Sightline or the bundle.
 
     Example:
         >>> import os, signal, threading, urllib.request
@@ -72,11 +82,11 @@ def serve(  # noqa: PLR0913  # each is an option of the command line, and none i
         1
     """
     check_packages("serve")
-    from sightline.deployment.server.app import build_app
     from sightline.deployment.server.gate.connection import connections_at
     from sightline.deployment.server.limits import ServerLimits, ServerOptions
     from sightline.deployment.server.telemetry import Telemetry
 
+    _check_replicas(on, replicas)
     if not 0 <= reload_seconds < math.inf:
         raise InvalidValue(f"reload_seconds must be a number of at least 0; got {reload_seconds!r}.")
     places = _places(bundle)
@@ -84,9 +94,9 @@ def serve(  # noqa: PLR0913  # each is an option of the command line, and none i
     is_loopback = host in _LOOPBACK
     names = host_names or (("localhost", "127.0.0.1", "[::1]") if is_loopback else ())
     options = ServerOptions(chosen, keys, origins, names, reload_seconds)
-    with contextlib.closing(listening(host, port)) as listener:
+    with contextlib.closing(listening(host, port)) as listener, contextlib.ExitStack() as at_end:
         telemetry = Telemetry()
-        app = build_app(places, options=options, telemetry=telemetry)
+        app = at_end.enter_context(_application(places, options, telemetry, on=on, replicas=replicas))
         if not (is_loopback or keys):
             reporter().say("note: everybody who reaches this address may ask. Name keys: --keys FILE")
         address = _address(listener, is_encrypted=tls is not None)
@@ -97,6 +107,34 @@ def serve(  # noqa: PLR0913  # each is an option of the command line, and none i
         run_server(app, listener, deadline=chosen.deadline_seconds, tls=tls, connection=connection)
         reporter().say(f"stopped; {counted(telemetry.num_requests, 'request')} answered, none that was let in is lost")
         return telemetry.num_requests
+
+
+def _check_replicas(on: str | None, replicas: int | None) -> None:
+    check_on(on)
+    if replicas is None:
+        return
+    if isinstance(replicas, bool) or not isinstance(replicas, int) or not 1 <= replicas <= _MOST_REPLICAS:
+        raise InvalidValue(f"replicas must be a whole number from 1 to {_MOST_REPLICAS}; got {replicas!r}.")
+    if on is None:
+        raise InvalidValue(
+            f"replicas are processes of a cluster, and none is named; got {replicas}. Add --on ray, or leave it."
+        )
+
+
+@contextlib.contextmanager
+def _application(
+    places: Mapping[str, Any], options: Any, telemetry: Any, *, on: str | None, replicas: int | None
+) -> Iterator[Any]:
+    """With its models opened, here or on a cluster, where they end with it."""
+    if on is None:
+        from sightline.deployment.server.app import build_app
+
+        yield build_app(places, options=options, telemetry=telemetry)
+        return
+    from sightline.deployment.server.replicas.front import build_front, replicas_of
+
+    with replicas_of(places, options, on=on, count=replicas or _USUAL_REPLICAS) as found:
+        yield build_front(found, [*places], options=options, telemetry=telemetry)
 
 
 def check_packages(verb: str) -> None:

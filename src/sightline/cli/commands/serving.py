@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from sightline.cli.options import trusted_option
+from sightline.cli.options import on_option, trusted_option
 from sightline.cli.printing import print_json
 from sightline.errors import InvalidValue
 from sightline.system.progress import reporting
@@ -51,6 +51,10 @@ def serve_options(parser: ArgumentParser) -> None:
         metavar="SECONDS",
         help="how often to look whether a bundle was replaced; 0 for never (default: 2)",
     )
+    on_option(parser, "networks answer there, and this machine lets in what comes")
+    parser.add_argument(
+        "--replicas", type=int, metavar="COUNT", help="processes there, each with all bundles (default: 2)"
+    )
     trusted_option(parser)
 
 
@@ -80,6 +84,8 @@ def serve(arguments: Namespace) -> int:
             tls=None if arguments.tls is None else tuple(arguments.tls),
             reload_seconds=arguments.reload,
             started=lambda address: print_json({"address": address, "models": [*places]}) if arguments.json else None,
+            on=arguments.on,
+            replicas=arguments.replicas,
         )
     return 0
 

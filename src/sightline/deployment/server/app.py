@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -24,7 +25,7 @@ from sightline.deployment.server.openapi import describe_api, documentation
 from sightline.deployment.server.page_files import page_files
 from sightline.deployment.server.protocol import Protocol
 from sightline.deployment.server.served import Question, ServedModels
-from sightline.deployment.server.telemetry import MEDIA_TYPE, Telemetry
+from sightline.deployment.server.telemetry import MEDIA_TYPE, Telemetry, Told
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
@@ -65,21 +66,39 @@ def build_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(_warm(models, decoders))]
-        if options.reload_seconds:
-            tasks.append(asyncio.create_task(_reload(models, options.reload_seconds, told)))
-        try:
+        async with at_work(models, decoders, options.reload_seconds, told):
             yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            models.retire()
-            await decoders.close()
 
-    routes = _routes(classifier, Protocol(models, options.limits), told, needs_key=bool(options.keys))
+    names = [model.name for model in models.all()]
+    routes = routes_of(classifier, Protocol(models, options.limits), options, told, names=names)
+    app = gated(routes, lifespan, options=options, telemetry=told)
+    app.state.models = models
+    return app
+
+
+@contextlib.asynccontextmanager
+async def at_work(
+    models: ServedModels, decoders: Decoders, reload_seconds: float, telemetry: Told
+) -> AsyncIterator[asyncio.Task[None]]:
+    """Models that answer meanwhile; what is yielded is done when requests wait for nothing any more."""
+    warm = asyncio.create_task(_warm(models, decoders))
+    tasks = [warm]
+    if reload_seconds:
+        tasks.append(asyncio.create_task(_reload(models, reload_seconds, telemetry)))
+    try:
+        yield warm
+    finally:
+        for task in tasks:
+            task.cancel()
+        models.retire()
+        await decoders.close()
+
+
+def gated(routes: Sequence[Route], lifespan: Any, *, options: ServerOptions, telemetry: Telemetry) -> Starlette:
+    """An application of these routes behind the gate; its door stands in its state."""
     busiest = {route.path: route.endpoint for route in routes if route.path == "/v1/predict"}
-    door = Door(options, told)
-    gate = Middleware(Gate, door=door, deadline=options.limits.deadline_seconds, telemetry=told, busiest=busiest)
+    door = Door(options, telemetry)
+    gate = Middleware(Gate, door=door, deadline=options.limits.deadline_seconds, telemetry=telemetry, busiest=busiest)
     app = Starlette(
         routes=routes,
         # Pages of other sites are told, too, why they were refused.
@@ -89,7 +108,18 @@ def build_app(
     )
     # It would send whoever asks to a host that a header names.
     app.router.redirect_slashes = False
-    app.state.models, app.state.door = models, door
+    app.state.door = door
+    return app
+
+
+def models_app(classifier: Classifier, protocol: Protocol) -> Starlette:
+    """What only models can answer, without a gate: whoever asks has let the request in."""
+    table = _table_of_models(classifier, protocol)
+    app = Starlette(
+        routes=[Route(path, answer, methods=[method]) for method, path, answer in table],
+        exception_handlers={Refusal: _told_refusal, HTTPException: _told_http},
+    )
+    app.router.redirect_slashes = False
     return app
 
 
@@ -102,12 +132,23 @@ def _cross_origin(options: ServerOptions) -> list[Middleware]:
     ]
 
 
-def _routes(classifier: Classifier, protocol: Protocol, telemetry: Telemetry, *, needs_key: bool) -> list[Route]:
+def routes_of(
+    classifier: Any, protocol: Any, options: ServerOptions, telemetry: Telemetry, *, names: list[str]
+) -> list[Route]:
+    """All that can be asked of models of these names.
+
+    Args:
+        classifier: a `Classifier`, or what stands for one that is elsewhere.
+        protocol: the same of a `Protocol`.
+        options: how the server is set up.
+        telemetry: where figures come from.
+        names: of the models.
+    """
+
     async def metrics(_: Request) -> Response:
         return Response(telemetry.page(), media_type=MEDIA_TYPE)
 
-    names = [model.name for model in classifier.models.all()]
-    described = describe_api(classifier.limits, names, needs_key=needs_key)
+    described = describe_api(options.limits, names, needs_key=bool(options.keys))
 
     async def api(_: Request) -> Response:
         return as_json(described)
@@ -115,18 +156,10 @@ def _routes(classifier: Classifier, protocol: Protocol, telemetry: Telemetry, *,
     async def docs(_: Request) -> Response:
         return Response(documentation(described), media_type="text/html; charset=utf-8")
 
-    model = "/v2/models/{name}"
-    version = model + "/versions/{version}"
-    table: list[tuple[str, str, Endpoint]] = [
-        ("GET", "/v1/models", classifier.list_models),
-        ("POST", "/v1/predict", classifier.predict),
-        ("GET", "/v2", protocol.server),
-        ("GET", "/v2/", protocol.server),
+    table = [
+        *_table_of_models(classifier, protocol),
         ("GET", "/v2/health/live", protocol.live),
         ("GET", "/v2/health/ready", protocol.ready),
-        *(("GET", path, protocol.model) for path in (model, version)),
-        *(("GET", f"{path}/ready", protocol.model_ready) for path in (model, version)),
-        *(("POST", f"{path}/infer", protocol.infer) for path in (model, version)),
         ("GET", "/metrics", metrics),
         ("GET", "/openapi.json", api),
         ("GET", "/docs", docs),
@@ -134,6 +167,20 @@ def _routes(classifier: Classifier, protocol: Protocol, telemetry: Telemetry, *,
         ("GET", "/page/{file:path}", _page),
     ]
     return [Route(path, _marked(path, answer), methods=[method]) for method, path, answer in table]
+
+
+def _table_of_models(classifier: Any, protocol: Any) -> list[tuple[str, str, Endpoint]]:
+    model = "/v2/models/{name}"
+    version = model + "/versions/{version}"
+    return [
+        ("GET", "/v1/models", classifier.list_models),
+        ("POST", "/v1/predict", classifier.predict),
+        ("GET", "/v2", protocol.server),
+        ("GET", "/v2/", protocol.server),
+        *(("GET", path, protocol.model) for path in (model, version)),
+        *(("GET", f"{path}/ready", protocol.model_ready) for path in (model, version)),
+        *(("POST", f"{path}/infer", protocol.infer) for path in (model, version)),
+    ]
 
 
 def _marked(path: str, answer: Endpoint) -> Endpoint:
@@ -160,7 +207,7 @@ async def _warm(models: ServedModels, decoders: Decoders) -> None:
     await asyncio.to_thread(models.try_batches)
 
 
-async def _reload(models: ServedModels, seconds: float, telemetry: Telemetry) -> None:
+async def _reload(models: ServedModels, seconds: float, telemetry: Told) -> None:
     while True:
         await asyncio.sleep(seconds)
         for name, fault in await asyncio.to_thread(models.reload_changed):

@@ -21,7 +21,7 @@ from sightline.data.inputs.reading import Reading
 from sightline.deployment.server.decoders import Decoders
 from sightline.deployment.server.limits import Refusal, ServerLimits
 from sightline.deployment.server.served import Question, ServedModel, ServedModels, described
-from sightline.deployment.server.telemetry import Telemetry
+from sightline.deployment.server.telemetry import Told
 from sightline.deployment.server.uploads import Upload, question_of, uploads_of
 from sightline.errors import InvalidBundle, SightlineError
 from sightline.metrics.selective import certainties_of
@@ -34,7 +34,7 @@ from sightline.tasks.table import has_several_labels
 class Classifier:
     """Answers requests with the models of a server."""
 
-    def __init__(self, models: ServedModels, decoders: Decoders, limits: ServerLimits, telemetry: Telemetry) -> None:
+    def __init__(self, models: ServedModels, decoders: Decoders, limits: ServerLimits, telemetry: Told) -> None:
         """Keep what it works with."""
         self.models, self.decoders, self.limits, self.telemetry = models, decoders, limits, telemetry
 

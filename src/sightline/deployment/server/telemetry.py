@@ -6,8 +6,8 @@ import contextlib
 import sys
 import time
 import traceback
-from collections import Counter as Counts
-from typing import IO
+from collections import Counter as Counts, deque
+from typing import IO, Any, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -50,6 +50,8 @@ class Telemetry:
             "sightline_reloads", "Bundles that were opened again.", ("model", "outcome"), registry=registry
         )
         self.in_flight = Gauge("sightline_requests_in_flight", "Let in and not yet answered.", registry=registry)
+        self._replicas: Gauge | None = None
+        self._num_replicas: int | None = None
         about = Gauge("sightline_info", "Which version this is.", ("version",), registry=registry)
         about.labels(__version__).set(1)
 
@@ -80,14 +82,36 @@ class Telemetry:
         """One batch."""
         self._batches.labels(model).observe(num_images)
 
-    def reload(self, model: str, fault: str | None) -> None:
+    def reload(self, model: str, fault: str | None, **where: str) -> None:
         """A bundle was opened again, or could not be."""
         self._reloads.labels(model, "done" if fault is None else "failed").inc()
-        self.say("reload", model=model, error=fault)
+        self.say("reload", model=model, error=fault, **where)
 
     def fault(self, error: BaseException) -> None:
         """A bug, or a network that broke, with where it happened."""
-        self.say("fault", error=repr(error), traceback=traceback.format_exception(error))
+        self.say("fault", **_fault_words(error))
+
+    def replicas(self, count: int, *, of: int) -> None:
+        """How many of the replicas that there should be answer; told where that changed."""
+        if self._replicas is None:
+            self._replicas = Gauge("sightline_replicas", "Replicas that answer.", registry=self.registry)
+        self._replicas.set(count)
+        if count != self._num_replicas:
+            self.say("replicas", answering=count, wanted=of)
+        self._num_replicas = count
+
+    def take_in(self, event: tuple[Any, ...], *, node: str) -> None:
+        """One of `KeptEvents`, on that node."""
+        kind, *told = event
+        if kind == "images":
+            model, num_answered, num_unreadable = told
+            self.images(model, num_answered=num_answered, num_unreadable=num_unreadable)
+        elif kind == "batch":
+            self.batch(*told)
+        elif kind == "reload":
+            self.reload(*told, node=node)
+        else:
+            self.say(kind, node=node, **told[0])
 
     def say(self, event: str, **told: object) -> None:
         """One line of JSON."""
@@ -101,3 +125,44 @@ class Telemetry:
     def page(self) -> bytes:
         """All figures, as Prometheus reads them."""
         return generate_latest(self.registry)
+
+
+class Told(Protocol):
+    """What models and their handlers tell: `Telemetry` counts it, `KeptEvents` keeps it for one elsewhere."""
+
+    def images(self, model: str, *, num_answered: int, num_unreadable: int) -> None:
+        """Images of one request."""
+
+    def batch(self, model: str, num_images: int) -> None:
+        """One batch."""
+
+    def reload(self, model: str, fault: str | None) -> None:
+        """A bundle was opened again, or could not be."""
+
+
+class KeptEvents:
+    """What a replica has to tell, until the telemetry of the server takes it in."""
+
+    def __init__(self, events: deque[tuple[Any, ...]]) -> None:
+        """Keep it there."""
+        self._events = events
+
+    def images(self, model: str, *, num_answered: int, num_unreadable: int) -> None:
+        """Images of one request."""
+        self._events.append(("images", model, num_answered, num_unreadable))
+
+    def batch(self, model: str, num_images: int) -> None:
+        """One batch."""
+        self._events.append(("batch", model, num_images))
+
+    def reload(self, model: str, fault: str | None) -> None:
+        """A bundle was opened again, or could not be."""
+        self._events.append(("reload", model, fault))
+
+    def fault(self, error: BaseException) -> None:
+        """A bug, or a network that broke."""
+        self._events.append(("fault", _fault_words(error)))
+
+
+def _fault_words(error: BaseException) -> dict[str, Any]:
+    return {"error": repr(error), "traceback": traceback.format_exception(error)}

@@ -60,6 +60,11 @@ async def body_of(request: Request, limits: ServerLimits) -> bytes:
     return b"".join(parts)
 
 
+async def sent_body(request: Request, limits: ServerLimits) -> bytes:
+    """The whole body as it was sent, packed or not, but never more than is allowed."""
+    return b"".join([part async for part in _bounded(request, limits)])
+
+
 def _unpacker(encoding: str) -> Any:
     names = {"": None, "identity": None, "gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
     if encoding.strip().lower() not in names:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import re
+import signal
 import socket
+import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
 from sightline.errors import InvalidValue, MissingPackage, NotReached, require
+from sightline.system.interruption import Stopped
 from sightline.system.progress import reporter
 from sightline.system.workers import available_processors
 
@@ -34,6 +39,12 @@ def check_on(on: str | None) -> None:
         raise InvalidValue(f"on must name where the work is done; got {on!r}. {_KNOWN}")
 
 
+def begins_its_own(on: str) -> bool:
+    """Whether `joined` begins a Ray on this machine, which ends with it; else others may use it, too."""
+    ray = sys.modules.get("ray")
+    return on == "ray" and not os.environ.get("RAY_ADDRESS") and not (ray is not None and ray.is_initialized())
+
+
 @contextlib.contextmanager
 def joined(on: str) -> Iterator[Any]:
     """The package `ray`, connected to what `on` names for as long as it is used.
@@ -53,6 +64,7 @@ def joined(on: str) -> Iterator[Any]:
             raise InvalidValue(f"this program is connected to a Ray already; got {on!r}. Pass 'ray', or leave it.")
         yield ray
         return
+    _say_nothing_of_nodes()
     began = time.monotonic()
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     here: dict[str, Any] = {
@@ -62,7 +74,7 @@ def joined(on: str) -> Iterator[Any]:
         "object_store_memory": _OBJECT_BYTES,
     }
     try:
-        with warnings.catch_warnings():
+        with _own_sigterm(), warnings.catch_warnings():
             # What is forked begins another program at once, and meets none of JAX's threads.
             warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
             ray.init(**quiet, **({"address": address} if address else here))
@@ -89,6 +101,28 @@ def _package() -> Any:
     return ray
 
 
+@contextlib.contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Ray ends the program by its own handler of SIGTERM, in the midst of whatever it does and with another code."""
+    is_main = threading.current_thread() is threading.main_thread()
+    kept = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit as stop:
+        raise Stopped(signal.SIGTERM) from stop
+    finally:
+        if is_main:
+            signal.signal(signal.SIGTERM, kept)
+
+
+def _say_nothing_of_nodes() -> None:
+    """It writes what becomes of nodes to stdout, though no log of theirs is asked for, and ours may hold JSON."""
+    with contextlib.suppress(ImportError):
+        worker: Any = importlib.import_module("ray._private.worker")
+        # Where a later Ray calls it otherwise, it writes as before.
+        worker.print_to_stdstream = lambda *_, **__: None
+
+
 def _check_answers(host: str, port: int, address: str) -> None:
     """Ray itself tries for half a minute, and tells of its own insides then."""
     try:
@@ -102,7 +136,8 @@ def _check_answers(host: str, port: int, address: str) -> None:
 
 
 def _why_not(error: Exception, address: str) -> str:
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    first = f"{lines[0]} {lines[-1].strip()}" if lines[0].endswith(":") and len(lines) > 1 else lines[0]
     where = address or "Ray on this machine"
     if "version" in str(error).lower():
         whole = " ".join(str(error).split())[:400]

@@ -7,6 +7,7 @@ takes every worker along is named instead of tried for ever.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import math
 import os
 import time
@@ -47,14 +48,7 @@ class Worker:
 
     def __init__(self, folder: str, num_processors: int, start: Callable[[], Any] | None) -> None:
         """In this folder, so that names mean the same as where they were typed."""
-        os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before it is loaded
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        for name in (SHARE, "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-            os.environ[name] = str(num_processors)
-        os.environ[NODE] = _this_node()
-        # Where it is not, names that begin there are told as missing, each by itself.
-        with contextlib.suppress(OSError):
-            os.chdir(folder)
+        settle(folder, num_processors)
         if start is not None:
             start()
 
@@ -68,6 +62,18 @@ class Worker:
             return work(item)
         except Exception as error:  # noqa: BLE001  # it is raised again where somebody asked for it
             return Raised(error, os.environ[NODE])
+
+
+def settle(folder: str, num_processors: int) -> None:
+    """Make a process of the cluster one that works in a folder, within so many processors, and knows its node."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before it is loaded
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    for name in (SHARE, "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ[name] = str(num_processors)
+    os.environ[NODE] = _this_node()
+    # Where it is not, names that begin there are told as missing, each by itself.
+    with contextlib.suppress(OSError):
+        os.chdir(folder)
 
 
 def _this_node() -> str:
@@ -123,9 +129,40 @@ def cluster_map(
         yield each
 
 
+def on_each_node(ray: Any, work: Callable[[Any], Any], item: Any) -> list[Any]:
+    """What a function makes of something on each node that has processors, without waiting for one of them.
+
+    Raises:
+        NotReached: a node cannot begin with it, or has another version of Sightline; else what the work raises there.
+    """
+    by_node: Any = importlib.import_module("ray.util.scheduling_strategies").NodeAffinitySchedulingStrategy
+    kind = ray.remote(num_cpus=0, max_restarts=0)(Worker)
+    places = [by_node(node["NodeID"], soft=False) for node in ray.nodes() if _processors(node)]
+    actors = [kind.options(scheduling_strategy=place).remote(os.getcwd(), 1, None) for place in places]  # noqa: PTH109
+    try:
+        for node, version in ray.get([actor.look.remote() for actor in actors]):
+            check_version(node, version)
+        return [result_of(found) for found in ray.get([actor.do.remote(work, item) for actor in actors])]
+    except ray.exceptions.RayError as error:
+        raise NotReached(why_no_start(error)) from error
+    finally:
+        for actor in actors:
+            ray.kill(actor)
+
+
+def share_of(ray: Any, at_once: int) -> float:
+    """How many processors each of so many pieces has, spread over all nodes; a part of one where they are few."""
+    there = [count for node in ray.nodes() if (count := _processors(node))] or [1]
+    share = min(there) / math.ceil(at_once / len(there))
+    return float(int(share)) if share >= 1 else math.floor(100 * share) / 100
+
+
+def _processors(node: Any) -> int:
+    return int(node["Resources"].get("CPU", 0)) if node["Alive"] else 0
+
+
 def _share(ray: Any, a_node: int | None, at_once: int | None) -> int:
-    there = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
-    there = [count for count in there if count] or [1]
+    there = [count for node in ray.nodes() if (count := _processors(node))] or [1]
     if at_once is not None:
         a_node = math.ceil(at_once / len(there))
     return 1 if a_node is None else max(1, min(there) // a_node)

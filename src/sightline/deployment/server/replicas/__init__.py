@@ -1,0 +1,1 @@
+"""The server on several machines: one process lets in what comes by HTTP, and replicas on a cluster answer it."""
