@@ -110,7 +110,7 @@ def test_what_was_asked_for_stays_and_without_time_nothing_is_looked_at(
 def test_the_largest_side_that_the_budget_suffices_for_is_looked_at(small: Path) -> None:
     data = prepared(small, BUDGET)
     sides = []
-    for seconds in (600, 16.5, 16, 15.5):
+    for seconds in (600, 17.5, 16.5, 15.5):
         recipe = data.recipe.changed({"training.time_budget_seconds": seconds})
         sides.append(enlarging._affordable(dataclasses.replace(data, recipe=recipe)))
     assert sides == [224, 160, 128, None]

@@ -27,6 +27,7 @@ from sightline.training.loop.recording import FitOutputs  # noqa: E402
 from sightline.training.setup.preparation import Prepared, prepare  # noqa: E402
 from sightline.training.transfer import beginning, finetuning  # noqa: E402
 from sightline.training.transfer.activations import FeatureTables  # noqa: E402
+from sightline.training.transfer.beginning import begin  # noqa: E402
 from sightline.training.transfer.halves import compare_on_halves  # noqa: E402
 from sightline.training.transfer.stages import Comparison, Stage, tell, why_hopeless  # noqa: E402
 
@@ -155,6 +156,15 @@ def test_a_budget_that_is_too_short_for_the_head_says_what_it_would_need(easy: P
     data = prepared(easy, **{"training.time_budget_seconds": 17})
     with pytest.raises(InvalidValue, match=r"=17 is too short even for a head .* Give \d+ s or more, or use fewer"):
         learn(data, seconds=1.0)
+
+
+def test_a_stage_that_there_is_no_time_for_is_not_begun(hopeless: Path) -> None:
+    data = prepared(hopeless, **{"training.time_budget_seconds": 3000})
+    begin(new_network(data), data, deadline=None)  # features are there from here on
+    _, fitted = learn(data, seconds=29)
+    told = [(stage["name"], stage["is_kept"], stage["why"]) for stage in fitted.stages[1:]]
+    assert told == [("upper", False, "less than 30 s are left"), ("all", False, "less than 90 s are left")]
+    assert fitted.stages[1]["seconds"] < 1
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.configuration.consistency import SECONDS_FOR_THE_REST
 from sightline.configuration.schema import Recipe
 from sightline.errors import InvalidValue, TrainingFailed
 from sightline.system.files import write_atomically
@@ -38,7 +39,8 @@ OF_ALL: dict[str, Any] = {
     "optimizer.lowest_rate_share": 0.05,
     "optimizer.ema_momentum": 0.98,
 }
-LEAST_SECONDS_OF_ALL = 90.0
+# With less it would not learn, and only find that out.
+LEAST_SECONDS = {"upper": SECONDS_FOR_THE_REST + 15.0, "all": 90.0}
 
 
 def fit_transfer(network: keras.Model, data: Prepared, outputs: FitOutputs) -> Fitted:
@@ -144,8 +146,8 @@ class _Course:
         deadline = self.outputs.deadline
         if why:
             return why, None
-        if part == "all" and deadline is not None and deadline - time.perf_counter() < LEAST_SECONDS_OF_ALL:
-            return f"less than {LEAST_SECONDS_OF_ALL:.0f} s are left", None
+        if deadline is not None and deadline - time.perf_counter() < LEAST_SECONDS[part]:
+            return f"less than {LEAST_SECONDS[part]:.0f} s are left", None
         if len(self.labels) >= FEWEST_TO_SEE:
             return "", None
         if not self.features.has_middle or part == "all":
