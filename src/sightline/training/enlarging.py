@@ -26,7 +26,7 @@ MOST_SAMPLED = 400
 # Of an image of 224 pixels on a slow laptop. Not measured: a training that is gone on with has to decide the same.
 USUAL_SECONDS, USUAL_SIDE = 0.01, 224
 # Of the budget, which features of all views may take.
-SHARE = 0.25
+SHARE = 0.3
 
 
 def enlarged(data: Prepared) -> Prepared:
