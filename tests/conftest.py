@@ -61,6 +61,15 @@ def command(
 
 
 @pytest.fixture(scope="module")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache for the tests of one file, which none of another file has filled."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SIGHTLINE_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
 def ray_here() -> Iterator[Any]:
     """The package, connected; what asks for `on="ray"` in this process finds it."""
     pytest.importorskip("ray", minversion="2.60")
@@ -82,6 +91,30 @@ def ray_here() -> Iterator[Any]:
     ray.shutdown()
     os.environ.clear()
     os.environ |= before
+
+
+@pytest.fixture(scope="session")
+def processes_of_ray() -> Callable[..., list[int]]:
+    """Finds the processes by which a cluster on this machine answers now, by how their command lines begin."""
+
+    def find(called: str, *, below: int | None = None) -> list[int]:
+        parents, found = {}, []
+        for place in Path("/proc").glob("[0-9]*"):
+            try:
+                parents[int(place.name)] = int((place / "stat").read_text().rpartition(")")[2].split()[1])
+                if (place / "cmdline").read_text().startswith(called):
+                    found.append(int(place.name))
+            except (OSError, UnicodeDecodeError):
+                continue
+
+        def is_below(process: int) -> bool:
+            while process > 1 and process != below:
+                process = parents.get(process, 0)
+            return process == below
+
+        return found if below is None else list(filter(is_below, found))
+
+    return find
 
 
 @pytest.fixture

@@ -214,30 +214,9 @@ def test_several_learn_what_one_learns(trained, processes: int) -> None:
     assert not (several / "checkpoints").exists()
 
 
-def members_below(process: int) -> list[int]:
-    """Processes that learn, below one."""
-    parents, found = {}, []
-    for place in Path("/proc").glob("[0-9]*"):
-        try:
-            parents[int(place.name)] = int((place / "stat").read_text().rpartition(")")[2].split()[1])
-            if (place / "cmdline").read_bytes().startswith(b"ray::Member"):
-                found.append(int(place.name))
-        except OSError:
-            continue
-
-    def is_below(other: int) -> bool:
-        while other > 1:
-            if other == process:
-                return True
-            other = parents.get(other, 0)
-        return False
-
-    return list(filter(is_below, found))
-
-
 @pytest.mark.slow
 @pytest.mark.soak
-def test_ten_kills_of_a_process_change_no_byte(trained, small_npz: Path, tmp_path: Path) -> None:
+def test_ten_kills_of_a_process_change_no_byte(processes_of_ray, trained, small_npz: Path, tmp_path: Path) -> None:
     wanted, killed, number = weights_of(trained(2)), 0, 0
     while killed < NUM_KILLS:
         number += 1
@@ -250,7 +229,7 @@ def test_ten_kills_of_a_process_change_no_byte(trained, small_npz: Path, tmp_pat
             while process.poll() is None and numbered(out / "checkpoints") == before:
                 time.sleep(0.02)
             time.sleep(random.random() / 2)
-            if there := members_below(process.pid):
+            if there := processes_of_ray("ray::Member", below=process.pid):
                 os.kill(random.choice(there), signal.SIGKILL)
                 killed += 1
         assert process.wait(timeout=1200) == 0, (tmp_path / "told").read_text()

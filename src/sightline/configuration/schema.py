@@ -241,7 +241,11 @@ class TrainingRecipe(Section, section="training"):
         0.0, 0, 1e6, doc="a validation loss is better if it is lower by more than this"
     )
     time_budget_seconds: float | None = _number(
-        None, 0, 1e7, above=True, doc="of the whole run: as many epochs as fit, by the speed measured here; null: off"
+        None,
+        0,
+        1e7,
+        above=True,
+        doc="of the whole run: as many epochs as fit, larger images for a pretrained network; null: off",
     )
     finetune_epochs: int | str = _number_or_auto(
         0, 0, 100_000, doc="of a pretrained network, after its head: passes in which `finetune_part` learns as well"

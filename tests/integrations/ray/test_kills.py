@@ -49,44 +49,14 @@ def wanted(tiny_run: sightline.Run, images: Path) -> bytes:
     return out.read_bytes()
 
 
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[Any]:
-    """A head that does no work, and two nodes of one processor."""
-    pytest.importorskip("ray", minversion="2.60")
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import ray
-        from ray.cluster_utils import Cluster
+@pytest.fixture(scope="module", autouse=True)
+def connected(nodes: Any) -> Iterator[None]:
+    """What asks for `on="ray"` in this process finds the cluster."""
+    import ray
 
-        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-        for _ in range(2):
-            made.add_node(num_cpus=1)
-        ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
-    yield made
+    ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
+    yield
     ray.shutdown()
-    made.shutdown()
-
-
-def workers_of_ours() -> list[int]:
-    """Processes that answer now, among those below this one."""
-    parents, found = {}, []
-    for place in Path("/proc").glob("[0-9]*"):
-        try:
-            parents[int(place.name)] = int((place / "stat").read_text().rpartition(")")[2].split()[1])
-            if (place / "cmdline").read_bytes().startswith(b"ray::Worker"):
-                found.append(int(place.name))
-        except OSError:
-            continue
-
-    def is_below(process: int) -> bool:
-        while process > 1:
-            if process == os.getpid():
-                return True
-            process = parents.get(process, 0)
-        return False
-
-    return list(filter(is_below, found))
 
 
 def answered_meanwhile(tiny_run: sightline.Run, images: Path, out: Path, disturb: Any) -> bytes:
@@ -113,14 +83,14 @@ def answered_meanwhile(tiny_run: sightline.Run, images: Path, out: Path, disturb
     return content
 
 
-def test_workers(nodes, tiny_run, images, wanted, monkeypatch) -> None:
+def test_workers(processes_of_ray, tiny_run, images, wanted, monkeypatch) -> None:
     monkeypatch.setattr("sightline.deployment.bulk.parts.PART", 256)
     assert step_module.PART == 2048  # of one machine: other parts, the same bytes
     killed = 0
 
     def kill_one() -> None:
         nonlocal killed
-        if there := workers_of_ours():
+        if there := processes_of_ray("ray::Worker", below=os.getpid()):
             os.kill(random.choice(there), signal.SIGKILL)
             killed += 1
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import dataclasses
 import io
 import json
@@ -13,7 +12,6 @@ import re
 import signal
 import zlib
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -105,19 +103,10 @@ def questions() -> list[tuple[Any, ...]]:
     ]
 
 
-def replica_processes() -> list[int]:
-    found = []
-    for place in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            called = (place / "cmdline").read_text()
-            # Others may serve on this machine, too.
-            if called.startswith("ray::ServeReplica:sightline") and f"-{os.getpid()}-" in called:
-                found.append(int(place.name))
-    return found
-
-
 @pytest.mark.slow
-def test_all_that_can_be_asked_is_answered_byte_for_byte_whoever_is_killed(ray_here, tiny_run) -> None:
+def test_all_that_can_be_asked_is_answered_byte_for_byte_whoever_is_killed(
+    ray_here, replica_processes, tiny_run
+) -> None:
     places = {"net": str(tiny_run.path), "other": str(tiny_run.path)}
     limits = ServerLimits(max_body_mib=2, max_images=32, decoders=1, deadline_seconds=60)
     options = ServerOptions(limits, reload_seconds=0)

@@ -33,25 +33,6 @@ NUM_KILLS = int(os.environ.get("SIGHTLINE_KILLS", "20"))
 NUM_CLIENTS = 8
 
 
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[Any]:
-    """A head that does no work, and two nodes of one processor."""
-    pytest.importorskip("ray", minversion="2.60")
-    before = dict(os.environ)
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from ray.cluster_utils import Cluster
-
-        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-        for _ in range(2):
-            made.add_node(num_cpus=1)
-    yield made
-    made.shutdown()
-    os.environ.clear()
-    os.environ |= before
-
-
 @dataclass
 class Clients:
     """Some that ask one after the other; what each was answered, and when."""
@@ -115,15 +96,6 @@ def until(condition: Any, seconds: float) -> float:
         assert time.monotonic() - began < seconds
         time.sleep(0.05)
     return time.monotonic() - began
-
-
-def replica_processes() -> list[int]:
-    found = []
-    for place in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if (place / "cmdline").read_bytes().startswith(b"ray::ServeReplica:sightline"):
-                found.append(int(place.name))
-    return found
 
 
 @contextlib.contextmanager
@@ -202,7 +174,7 @@ def watched(nodes: Any, run: Path, content: bytes) -> Iterator[Watched]:
         assert {told for _, told in clients.answers} == {"200"}
 
 
-def test_replicas(nodes, tiny_run: sightline.Run, content, capsys) -> None:
+def test_replicas(nodes, replica_processes, tiny_run: sightline.Run, content, capsys) -> None:
     with watched(nodes, tiny_run.path, content) as seen:
         for _ in range(NUM_KILLS):
             seen.through(lambda: os.kill(random.choice(replica_processes()), signal.SIGKILL))
@@ -231,7 +203,7 @@ def test_nodes(nodes, tiny_run: sightline.Run, content, capsys) -> None:
     assert max(seen.waits) < 10
 
 
-def test_the_command_itself(nodes, tiny_run: sightline.Run, content) -> None:
+def test_the_command_itself(nodes, replica_processes, tiny_run: sightline.Run, content) -> None:
     environment = {**os.environ, "RAY_ADDRESS": nodes.address}
     typed = [sys.executable, "-m", "sightline", "serve", str(tiny_run.path), "--port", "0", "--on", "ray"]
     with subprocess.Popen(typed, env=environment, stderr=subprocess.PIPE, text=True) as process:
@@ -244,7 +216,9 @@ def test_the_command_itself(nodes, tiny_run: sightline.Run, content) -> None:
     assert until(lambda: not replica_processes(), 90) < 60
 
 
-def test_it_ends_in_peace_at_sigterm_and_loses_no_request(nodes, tiny_run: sightline.Run, content) -> None:
+def test_it_ends_in_peace_at_sigterm_and_loses_no_request(
+    nodes, replica_processes, tiny_run: sightline.Run, content
+) -> None:
     environment = {**os.environ, "RAY_ADDRESS": nodes.address}
     with command(tiny_run.path, environment, "--on", "ray", "--replicas", "1") as (process, port):
         clients = Clients(port, content, b"", ends_refused=True)
@@ -259,7 +233,7 @@ def test_it_ends_in_peace_at_sigterm_and_loses_no_request(nodes, tiny_run: sight
     assert not replica_processes()
 
 
-def test_by_its_address(nodes, tiny_run: sightline.Run, content) -> None:
+def test_by_its_address(nodes, replica_processes, tiny_run: sightline.Run, content) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         taken = free.getsockname()[1]
     words = ["--address", nodes.address, "--host", "127.0.0.1", "--port", str(taken), "--mode", "proxy"]

@@ -33,12 +33,7 @@ from sightline.training.transfer.stages import Comparison, Stage, tell, why_hope
 
 SMALL = {"data.image_size": 64, "training.feature_variants": 2, "data.group_near_duplicates": False}
 
-
-@pytest.fixture(autouse=True, scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SIGHTLINE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def spots(place: Path, num_images: int, *, is_easy: bool) -> Path:

@@ -21,12 +21,7 @@ from sightline.training.transfer import beginning  # noqa: E402
 from sightline.training.transfer.beginning import begin  # noqa: E402
 from sightline.training.transfer.statistics import BATCH_SIZE, SHARE, adapt_statistics, hardly_vary  # noqa: E402
 
-
-@pytest.fixture(autouse=True, scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SIGHTLINE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def small_network() -> keras.Model:

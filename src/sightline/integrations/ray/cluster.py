@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sightline.errors import InvalidValue, MissingPackage, NotReached, require
-from sightline.system.interruption import Stopped
+from sightline.system.interruption import Stopped, raise_if_interrupted
 from sightline.system.progress import reporter
 from sightline.system.workers import available_processors
 
@@ -28,6 +28,7 @@ _OBJECT_BYTES = 2**30
 _ADDRESS = re.compile(r"ray://(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:/?#@\[\]]+)(?::(?P<port>\d{1,5}))?/?")
 _PLACE = re.compile(r"(?P<host>.+):(?P<port>\d{1,5})")
 _KNOWN = "Known: ray (RAY_ADDRESS, or the processors of this machine), ray://HOST or ray://HOST:PORT."
+_WAITS_SECONDS, _TELLS_OF_WAITING_SECONDS = 600.0, 15.0
 
 
 def check_on(on: str | None) -> None:
@@ -37,6 +38,29 @@ def check_on(on: str | None) -> None:
     found = _ADDRESS.fullmatch(on) if isinstance(on, str) else None
     if found is None or not 0 < int(found["port"] or _CLIENT_PORT) < 2**16:
         raise InvalidValue(f"on must name where the work is done; got {on!r}. {_KNOWN}")
+
+
+class WaitForRoom:
+    """A wait until a cluster has room: it is told of once, and given up after ten minutes."""
+
+    def __init__(self, words: str) -> None:
+        """`words` name what there is no room for."""
+        self._words, self._began, self._is_told = words, time.monotonic(), False
+
+    def look(self) -> None:
+        """There is none yet.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed.
+            NotReached: it was waited for long enough.
+        """
+        raise_if_interrupted()
+        waited = time.monotonic() - self._began
+        if waited > _WAITS_SECONDS:
+            raise NotReached(f"the cluster had no room for {self._words} for ten minutes (ray status).")
+        if waited > _TELLS_OF_WAITING_SECONDS and not self._is_told:
+            self._is_told = True
+            reporter().say(f"waiting until the cluster has room for {self._words} (ray status)")
 
 
 def begins_its_own(on: str) -> bool:

@@ -19,9 +19,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from sightline.errors import MissingPackage, NotReached
+from sightline.integrations.ray.cluster import WaitForRoom
 from sightline.integrations.ray.workers import lost_errors, share_of
-from sightline.system.interruption import raise_if_interrupted
-from sightline.system.progress import reporter
 from sightline.system.text import counted
 
 # What is asked changes nothing, so whoever else is there may be asked the same.
@@ -29,8 +28,6 @@ _MOST_TRIES = 3
 _CONTROLLER, _CONTROLLERS_ROOM = "SERVE_CONTROLLER_ACTOR", "serve"
 _ROOM = "sightline"
 _LOOKS_AGAIN_SECONDS = 0.1
-_TELLS_OF_WAITING_SECONDS = 15.0
-_WAITS_FOR_PROCESSORS_SECONDS = 600.0
 _ENDS_WITHIN_SECONDS = 20.0
 # What a replica of an app of ours is called there.
 _PART = "replica"
@@ -179,16 +176,10 @@ def _begun(serve: Any, application: Any, name: str, *, words: str) -> Any:
 
     thread = threading.Thread(target=begin, name="sightline-begin", daemon=True)
     thread.start()
-    began, told = time.monotonic(), False
+    wait = WaitForRoom(words)
     while thread.is_alive():
         thread.join(_LOOKS_AGAIN_SECONDS)
-        raise_if_interrupted()
-        waited = time.monotonic() - began
-        if waited > _WAITS_FOR_PROCESSORS_SECONDS:
-            raise NotReached(f"the cluster had no room for {words} for ten minutes (ray status).")
-        if waited > _TELLS_OF_WAITING_SECONDS and not told:
-            told = True
-            reporter().say(f"waiting until the cluster has room for {words} (ray status)")
+        wait.look()
     if failed:
         raise NotReached(_why_not(failed[0])) from failed[0]
     return found[0]

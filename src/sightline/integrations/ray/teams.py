@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from sightline.errors import NotReached, SightlineError
-from sightline.integrations.ray.cluster import joined
+from sightline.integrations.ray.cluster import WaitForRoom, joined
 from sightline.integrations.ray.workers import (
     Raised,
     Worker,
     check_version,
     is_missing,
     lost_errors,
+    processors_of,
     result_of,
     why_no_start,
 )
@@ -37,8 +38,6 @@ _LISTENS_EACH_SECONDS = 0.2
 # Where one of them ended, the others fail in their own words, and sooner than Ray tells of it.
 _WAITS_FOR_REASON_SECONDS = 15.0
 _WAITS_FOR_END_SECONDS = 10.0
-_WAITS_FOR_PROCESSORS_SECONDS = 600.0
-_TELLS_OF_WAITING_SECONDS = 15.0
 # What JAX raises where a process does not answer another one; or for a fault of its own, which comes again.
 _OF_CONNECTION = ("JaxRuntimeError", "XlaRuntimeError")
 
@@ -219,7 +218,7 @@ def _members(ray: Any, team: TeamWork) -> Iterator[tuple[list[Any], tuple[str, .
 
 def _a_process(ray: Any, count: int) -> float:
     """The processors that are held for each: one, or a part of one where there are fewer than processes."""
-    there = sum(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
+    there = sum(map(processors_of, ray.nodes()))
     if there >= count:
         return 1
     reporter().say(f"note: {counted(count, 'process', 'processes')} share {counted(max(there, 1), 'processor')}")
@@ -227,15 +226,9 @@ def _a_process(ray: Any, count: int) -> float:
 
 
 def _wait_for_room(ray: Any, group: Any, count: int) -> None:
-    began, told, ready = time.monotonic(), False, group.ready()
+    wait, ready = WaitForRoom(counted(count, "process", "processes")), group.ready()
     while not ray.wait([ready], timeout=_LISTENS_EACH_SECONDS)[0]:
-        raise_if_interrupted()
-        waited = time.monotonic() - began
-        if waited > _WAITS_FOR_PROCESSORS_SECONDS:
-            raise NotReached(f"no {count} processors of the cluster were free for ten minutes (ray status).")
-        if waited > _TELLS_OF_WAITING_SECONDS and not told:
-            told = True
-            reporter().say("waiting for free processors of the cluster (ray status)")
+        wait.look()
 
 
 def _all(

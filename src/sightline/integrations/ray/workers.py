@@ -18,7 +18,7 @@ from typing import Any
 
 from sightline._version import __version__
 from sightline.errors import NotReached, SightlineError
-from sightline.integrations.ray.cluster import joined
+from sightline.integrations.ray.cluster import WaitForRoom, joined
 from sightline.system.interruption import raise_if_interrupted
 from sightline.system.progress import reporter
 from sightline.system.text import counted
@@ -31,8 +31,6 @@ _MOST_AHEAD = 16
 _MOST_TRIES = 5
 _MOST_LOST_STARTS = 20
 _LOOKS_AGAIN_SECONDS = 2.0
-_WAITS_FOR_PROCESSOR_SECONDS = 600.0
-_TELLS_OF_WAITING_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -137,7 +135,7 @@ def on_each_node(ray: Any, work: Callable[[Any], Any], item: Any) -> list[Any]:
     """
     by_node: Any = importlib.import_module("ray.util.scheduling_strategies").NodeAffinitySchedulingStrategy
     kind = ray.remote(num_cpus=0, max_restarts=0)(Worker)
-    places = [by_node(node["NodeID"], soft=False) for node in ray.nodes() if _processors(node)]
+    places = [by_node(node["NodeID"], soft=False) for node in ray.nodes() if processors_of(node)]
     actors = [kind.options(scheduling_strategy=place).remote(os.getcwd(), 1, None) for place in places]  # noqa: PTH109
     try:
         for node, version in ray.get([actor.look.remote() for actor in actors]):
@@ -152,17 +150,22 @@ def on_each_node(ray: Any, work: Callable[[Any], Any], item: Any) -> list[Any]:
 
 def share_of(ray: Any, at_once: int) -> float:
     """How many processors each of so many pieces has, spread over all nodes; a part of one where they are few."""
-    there = [count for node in ray.nodes() if (count := _processors(node))] or [1]
+    there = _of_each_node(ray)
     share = min(there) / math.ceil(at_once / len(there))
     return float(int(share)) if share >= 1 else math.floor(100 * share) / 100
 
 
-def _processors(node: Any) -> int:
+def _of_each_node(ray: Any) -> list[int]:
+    return [count for node in ray.nodes() if (count := processors_of(node))] or [1]
+
+
+def processors_of(node: Any) -> int:
+    """How many a node has that answers; 0 of one that does not."""
     return int(node["Resources"].get("CPU", 0)) if node["Alive"] else 0
 
 
 def _share(ray: Any, a_node: int | None, at_once: int | None) -> int:
-    there = [count for node in ray.nodes() if (count := _processors(node))] or [1]
+    there = _of_each_node(ray)
     if at_once is not None:
         a_node = math.ceil(at_once / len(there))
     return 1 if a_node is None else max(1, min(there) // a_node)
@@ -191,8 +194,7 @@ class _Crew:
         self._forget()
         self.lost_starts = 0
         self.room, self.looked = 1, 0.0
-        self.had_a_hand = time.monotonic()
-        self.told = False
+        self.wait: WaitForRoom | None = None
 
     def _forget(self) -> None:
         self.tries: Counter[int] = Counter()
@@ -300,15 +302,11 @@ class _Crew:
         self.again.appendleft(number)
 
     def _check_any_ready(self) -> None:
-        now = time.monotonic()
         if any(hand.is_ready for hand in self.hands) or not self.hands:
-            self.had_a_hand = now
+            self.wait = None
             return
-        if now - self.had_a_hand > _WAITS_FOR_PROCESSOR_SECONDS:
-            raise NotReached(f"no node had {counted(self.processors, 'processor')} free for ten minutes (ray status).")
-        if now - self.had_a_hand > _TELLS_OF_WAITING_SECONDS and not self.told:
-            self.told = True
-            reporter().say("waiting for a free processor of the cluster (ray status)")
+        self.wait = self.wait or WaitForRoom(f"a worker of {counted(self.processors, 'processor')}")
+        self.wait.look()
 
     def dismiss(self) -> None:
         """End them all, with what they are at."""
