@@ -177,7 +177,7 @@ def test_a_run_is_opened_again_verified_and_reported(run: sightline.Run, command
     assert "<p>None.</p>" not in page
     assert "mistakes.png of the run shows images whose labels are not all right" in page
     assert "of the labels that are said" in page
-    assert "Wrong answers one by one" in page
+    assert "Wrong labels one by one, maps, slices and robustness, which the commands mistakes, explain" in page
 
 
 def test_a_bundle_without_thresholds_is_refused(run: sightline.Run, tmp_path: Path) -> None:

@@ -147,9 +147,9 @@ def _gathered_of_labels(finished: FinishedRun, split: SplitName | None, judged: 
     totals = Counter(finished.splits.values())
     missing = [] if split == "test" else ["Test figures: the run had no test images."]
     missing.append(
-        "Wrong answers one by one, which the command mistakes names; thresholds of the whole answer, maps, slices, "
-        "doubtful labels and robustness, which are for one class an image. mistakes.png of the run shows images whose "
-        "labels are not all right."
+        "Wrong labels one by one, maps, slices and robustness, which the commands mistakes, explain, evaluate --slices "
+        "and stress tell; thresholds of the whole answer and doubtful labels, which are for one class an image. "
+        "mistakes.png of the run shows images whose labels are not all right."
     )
     return ReportContent(
         name=finished.path.resolve().name,

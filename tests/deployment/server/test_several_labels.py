@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -43,11 +44,22 @@ def test_what_cannot_be_read_has_no_labels(both: Any, files: list[Path]) -> None
     assert (alone.status, set(alone.json["images"][0])) == (422, {"path", "labels", "top", "error"})
 
 
-@pytest.mark.parametrize("asked", ["max_error=0.1", "novelty=0.1", "nearest=1", "map=true"])
+@pytest.mark.parametrize("asked", ["max_error=0.1", "novelty=0.1", "nearest=1"])
 def test_what_goes_with_one_class_says_so(both: Any, files: list[Path], asked: str) -> None:
     found = both.post(f"/v1/predict?model=edges&{asked}", files[0].read_bytes())
     assert found.status == 400
     assert "is for one class an image, and here an image has several labels" in found.json["error"]
+
+
+def test_a_map_shows_what_speaks_for_the_surest_label_that_is_said(both: Any, files: list[Path]) -> None:
+    said = []
+    for file in files:
+        row = both.post("/v1/predict?model=edges&map=true", file.read_bytes()).json["images"][0]
+        surest = max(row["labels"] or row["top"], key=lambda one: one["confidence"])
+        assert row["explained"] == surest["label"]
+        assert base64.b64decode(row["map_png"]).startswith(b"\x89PNG")
+        said.append(len(row["labels"]))
+    assert max(said) > 1, said
 
 
 def test_score_and_per_class_go_with_one_class(both: Any, files: list[Path]) -> None:
@@ -65,7 +77,7 @@ def test_a_client_sees_what_it_may_ask_and_from_where_each_label_is_said(both: A
     )
     assert edges["promises"]["coverage"]["possible"]
     assert not any(edges["promises"][name]["possible"] for name in ("max_error", "novelty"))
-    assert (edges["maps"]["possible"], edges["nearest"]["possible"], edges["trade_off"]) == (False, False, [])
+    assert (edges["maps"]["possible"], edges["nearest"]["possible"], edges["trade_off"]) == (True, False, [])
     assert edges["figures"]["micro_f1_interval"][0] < edges["figures"]["micro_f1"]
 
 

@@ -29,7 +29,7 @@ from sightline.records import Bundle
 from sightline.system.files import sha256_of
 from sightline.system.text import listed, printable
 from sightline.tasks.multi_label import MultiLabel
-from sightline.tasks.table import has_several_labels, refuse_several_labels
+from sightline.tasks.table import has_several_labels
 
 # Each holds what it promises in memory; strangers may ask for any number of them.
 _MOST_ANSWERERS = 32
@@ -90,7 +90,6 @@ class ServedModel:
             return kept
         makers = dict(detail_makers(self.bundle, question.asked))
         if question.maps:
-            refuse_several_labels(self.bundle.task, "map", "it shows what speaks for one. Ask without it.")
             makers["maps"] = maps_maker(self.bundle)
         made = Answerer(self.bundle, self.session, question.invert, makers=makers)
         with self._lock:
