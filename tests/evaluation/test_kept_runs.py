@@ -76,8 +76,11 @@ def test_a_trial_of_an_unfinished_search_goes_on_with_the_search_alone(shelf: Pa
         row_of(shelf, "second")["reason"]
         == f"a trial of the search {search}, which goes on by the command that began it"
     )
-    with pytest.raises(InvalidValue, match=r"a trial of the search .*, which has not chosen yet"):
+    refused = r"a trial of the search .*, which has not chosen yet"
+    with pytest.raises(InvalidValue, match=refused):
         sightline.resume(place)
+    with pytest.raises(InvalidValue, match=refused):
+        sightline.train("mnist", recipe="fast", out=place, mode="quiet")
     (search / "search.json").touch()
     assert row_of(shelf, "second")["reason"] == f"to go on: sightline resume {place}"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from sightline.bundles.vetting.given_networks import given_to
 from sightline.configuration.recipes import parse_recipe
 from sightline.errors import InvalidValue
-from sightline.evaluation.measuring.finished_runs import reopen, unfinished_search_of
+from sightline.evaluation.measuring.finished_runs import reopen
 from sightline.integrations.tracking.addresses import NONE, read_address, without_credentials
 from sightline.records import Run
 from sightline.system.paths import absolute_path
@@ -15,7 +15,13 @@ from sightline.system.progress import Mode
 from sightline.system.text import printable
 from sightline.training.distil import distil
 from sightline.training.extend import extend
-from sightline.training.setup.unfinished import FINISHED, how_to_go_on, read_request, remove_checkpoints
+from sightline.training.setup.unfinished import (
+    FINISHED,
+    check_is_no_trial,
+    how_to_go_on,
+    read_request,
+    remove_checkpoints,
+)
 from sightline.training.train import train
 
 
@@ -66,12 +72,7 @@ def resume(
         if isinstance(finished, Run):
             remove_checkpoints(folder)  # of one that was killed behind its last figure
             return finished
-    search = unfinished_search_of(folder)
-    if search is not None:
-        raise InvalidValue(
-            f"{folder}: it is a trial of the search {search}, which has not chosen yet: until then no test image is "
-            "looked at. Go on with the search by the command that began it."
-        )
+    check_is_no_trial(folder)
     source, asked = read_request(folder)
     recipe, options = parse_recipe(asked.recipe), dict(asked.options)
     _check_logs(folder, None if tensorboard is None else Path(tensorboard), options.get("tensorboard"))

@@ -49,6 +49,7 @@ from sightline.training.setup.unfinished import (
     FIGURES,
     Interval,
     KeptRequest,
+    check_is_no_trial,
     folder_of_parts,
     keep_request,
     read_interval,
@@ -166,6 +167,8 @@ def train(  # noqa: PLR0913  # each is an option of the command line, and none i
         check_jobs(jobs, asked, on=on)
     going_on = GoingOn(must=resume, force=force, processes=processes)
     interval = read_interval(checkpoint_every)
+    if place is not None:
+        check_is_no_trial(place)
     if place is not None and not may_go_on(place, asked):
         going_on.check_begun(place)
         check_free(place, keep=keep)

@@ -19,7 +19,7 @@ from sightline._version import __version__
 from sightline.configuration.recipes import flatten, parse_recipe
 from sightline.configuration.values import as_typed
 from sightline.errors import InvalidBundle, InvalidValue, SightlineError
-from sightline.evaluation.measuring.finished_runs import REQUEST, FinishedRun, read_run
+from sightline.evaluation.measuring.finished_runs import REQUEST, FinishedRun, read_run, unfinished_search_of
 from sightline.integrations.tracking.addresses import without_credentials
 from sightline.system.files import write_json
 from sightline.system.paths import leads_elsewhere
@@ -214,6 +214,16 @@ def keep_request(folder: Path, asked: KeptRequest, *, source: str) -> None:
     if source:
         parts = folder_of_parts(folder, is_ensemble=asked.recipe["ensemble"]["kind"] != "none")
         write_json(parts / REQUEST, {"source": source, "folder": str(Path.cwd()), **asdict(asked)})
+
+
+def check_is_no_trial(folder: Path) -> None:
+    """Refuse to finish, or to begin, a run among the trials of a search that is under way."""
+    search = unfinished_search_of(folder)
+    if search is not None:
+        raise InvalidValue(
+            f"{folder}: it is a trial of the search {search}, which has not chosen yet: until then no test image is "
+            "looked at. Go on with the search by the command that began it."
+        )
 
 
 def read_request(folder: Path) -> tuple[str, KeptRequest]:
