@@ -83,7 +83,7 @@ ROWS: tuple[tuple[Room, ...], ...] = (
             "folders archives cells label_cells finding lines tables arrays",
         ),
     ),
-    (Room("data/sources/large", "large_files several_cells shard_members shard_index shards parquet_layout parquet"),),
+    (Room("data/sources/large", "large_files row_labels shard_members shard_index shards parquet_layout parquet"),),
     (Room("data/sources/remote", "stores objects opening"),),
     (Room("data/sources/annotations", "parsing marks records imagefolder label_studio cvat roboflow coco"),),
     (Room("data/sources", "catalog builtin downloads loading", keras_on_use_in="downloads"),),  # keras.datasets

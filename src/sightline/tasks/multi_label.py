@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sightline.metrics.calibration.temperature import fit_temperature, temperature_deviation
 from sightline.metrics.multi_label.scaling import flat_pairs
+from sightline.metrics.multi_label.voting import label_ensemble_logits, label_selection_course
 from sightline.system.text import printable
 from sightline.tasks.task import Answer, Task
 
@@ -124,6 +125,14 @@ class MultiLabel:
         own = np.arange(len(logits)).astype(str) if groups is None else groups
         pairs, flags = flat_pairs(logits, labels)
         return temperature_deviation(pairs, flags, temperature=temperature, groups=np.repeat(own, logits.shape[1]))
+
+    def together(self, member_logits: NDArray[Any], votes: NDArray[Any]) -> NDArray[np.float64]:
+        """See `sightline.metrics.multi_label.voting.label_ensemble_logits`."""
+        return label_ensemble_logits(member_logits, votes)
+
+    def selected(self, member_logits: NDArray[Any], labels: NDArray[Any], *, most: int) -> NDArray[np.int64]:
+        """See `sightline.metrics.multi_label.voting.label_selection_course`."""
+        return label_selection_course(member_logits, labels, most=most)[0]
 
     def answers(
         self, logits: NDArray[Any], class_names: Sequence[str], *, temperature: float, top: int

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sightline.metrics.calibration.temperature import fit_temperature, temperature_deviation
 from sightline.metrics.classification import brier_scores, softmax, surprises
 from sightline.metrics.conformal import portions
+from sightline.metrics.ensembles import ensemble_logits, selection_course
 from sightline.system.text import printable
 from sightline.tasks.task import Answer, Task
 
@@ -107,6 +108,14 @@ class SingleLabel:
     ) -> float:
         """See `sightline.metrics.calibration.temperature.temperature_deviation`."""
         return temperature_deviation(logits, labels, temperature=temperature, groups=groups)
+
+    def together(self, member_logits: NDArray[Any], votes: NDArray[Any]) -> NDArray[np.float64]:
+        """See `sightline.metrics.ensembles.ensemble_logits`."""
+        return ensemble_logits(member_logits, votes)
+
+    def selected(self, member_logits: NDArray[Any], labels: NDArray[Any], *, most: int) -> NDArray[np.int64]:
+        """See `sightline.metrics.ensembles.selection_course`."""
+        return selection_course(member_logits, labels, most=most)[0]
 
     def answers(
         self, logits: NDArray[Any], class_names: Sequence[str], *, temperature: float, top: int

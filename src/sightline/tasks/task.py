@@ -83,6 +83,12 @@ class Task(Protocol):
     ) -> float:
         """How far a fitted temperature may be off: the standard error of its logarithm."""
 
+    def together(self, member_logits: NDArray[Any], votes: NDArray[Any]) -> NDArray[np.float64]:
+        """(num_images, num_classes) what several networks say: those of (num_images, num_members, num_classes)."""
+
+    def selected(self, member_logits: NDArray[Any], labels: NDArray[Any], *, most: int) -> NDArray[np.int64]:
+        """The members that forward selection takes one behind the other, `most` steps of it."""
+
     def answers(
         self, logits: NDArray[Any], class_names: Sequence[str], *, temperature: float, top: int
     ) -> list[Answer]:

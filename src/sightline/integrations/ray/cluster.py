@@ -48,12 +48,7 @@ class WaitForRoom:
         self._words, self._began, self._is_told = words, time.monotonic(), False
 
     def look(self) -> None:
-        """There is none yet.
-
-        Raises:
-            KeyboardInterrupt: Ctrl-C was pressed.
-            NotReached: it was waited for long enough.
-        """
+        """There is none yet; a NotReached where it was waited for long enough."""
         raise_if_interrupted()
         waited = time.monotonic() - self._began
         if waited > _WAITS_SECONDS:

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sightline.metrics.ensembles import ensemble_logits, selection_course
 from sightline.metrics.multi_label.counting import checked_flags
+from sightline.metrics.multi_label.scaling import flat_pairs
 
 
 def label_ensemble_logits(member_logits: ArrayLike, votes: ArrayLike) -> NDArray[np.float64]:
@@ -59,6 +60,5 @@ def label_selection_course(
 
 
 def _pairs(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Each label of each image as an image of two classes: (num_images * num_classes, num_members, 2)."""
-    flat = np.moveaxis(logits, 2, 1).reshape(-1, logits.shape[1])
-    return np.stack([np.zeros_like(flat), flat], axis=2)
+    """As `flat_pairs` of each member: (num_images * num_classes, num_members, 2)."""
+    return np.stack([flat_pairs(logits[:, member], ())[0] for member in range(logits.shape[1])], axis=1)

@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 from sightline.errors import InvalidValue
 from sightline.evaluation.measuring.finished_runs import FinishedRun
 from sightline.evaluation.measuring.scoring import brief_figures
-from sightline.metrics.ensembles import ensemble_logits, selection_course
-from sightline.metrics.multi_label.voting import label_ensemble_logits, label_selection_course
 from sightline.records import Predictions
-from sightline.tasks.table import TASKS, has_several_labels
+from sightline.tasks.table import TASKS
 from sightline.training.combination.shared_rows import SharedRows, predictions_of
 
 
@@ -64,9 +62,9 @@ def choose(
             f"them learned from is not used. Train again with --splits {runs[0].path / 'splits.csv'}."
         )
     said, labels = np.stack([one.logits for one in validation], axis=1), np.asarray(validation[0].labels)
-    course = label_selection_course if has_several_labels(validation[0].task) else selection_course
+    task = validation[0].task
     if votes is None:
-        order = course(said, labels, most=most)[0]
+        order = task.selected(said, labels, most=most)
         counts = [np.bincount(order[: step + 1], minlength=len(runs)).astype(float) for step in range(len(order))]
         steps = f"{len(order)} step{'s' * (len(order) != 1)}"
         made = f"chosen in {steps} on {num_rows:,} validation images that none of them learned from"
@@ -77,7 +75,7 @@ def choose(
     else:
         counts, made = [np.asarray(votes, np.float64)], "with weights that were given"
         history = [_step(1, said, validation[0], counts[0])]
-    best = int(course(said, labels, most=1)[0][0]) if num_rows else int(np.argmax(counts[-1]))
+    best = int(task.selected(said, labels, most=1)[0]) if num_rows else int(np.argmax(counts[-1]))
     return Selection(counts[-1], tuple(history), best, made, votes is None)
 
 
@@ -85,8 +83,7 @@ def _step(number: int, said: NDArray[np.float32], rows: Predictions, votes: NDAr
     """A line of the history; nothing learned, so that there is no loss on train rows."""
     line: dict[str, Any] = {"epoch": number, "loss": None, "accuracy": None}
     if len(rows):
-        mean = label_ensemble_logits if has_several_labels(rows.task) else ensemble_logits
-        together, labels = mean(said, votes), np.asarray(rows.labels)
+        together, labels = rows.task.together(said, votes), np.asarray(rows.labels)
         line["validation_loss"] = float(rows.task.surprises(together, labels).mean())
         # Of several labels at an even chance: the whole has no thresholds yet.
         line["validation_accuracy"] = float(np.mean(TASKS[rows.task.name].is_right(together, labels)))

@@ -16,14 +16,11 @@ from numpy.typing import NDArray
 from sightline.configuration.names import SOUPS
 from sightline.errors import TrainingFailed
 from sightline.evaluation.measuring.scoring import figures, score
-from sightline.metrics.ensembles import ensemble_logits
-from sightline.metrics.multi_label.voting import label_ensemble_logits
 from sightline.records import Evaluation, Predictions
 from sightline.system.backends import without_retracing_notes
 from sightline.system.files import write_atomically
 from sightline.system.progress import reporter
 from sightline.system.workers import Map
-from sightline.tasks.table import has_several_labels
 from sightline.training.ensembles.boosting import boost
 from sightline.training.ensembles.graph import ensemble_network
 from sightline.training.ensembles.member_recipes import starts_from_first
@@ -219,8 +216,8 @@ def _out_of_bag(job: Job, data: Prepared) -> Evaluation | None:
     if not heard:
         return None
     rows = np.array(sorted(heard))
-    mean = label_ensemble_logits if has_several_labels(data.dataset.task) else ensemble_logits
-    together = [mean(np.stack(heard[row])[None], np.ones(len(heard[row])))[0] for row in rows.tolist()]
+    task = data.dataset.task
+    together = [task.together(np.stack(heard[row])[None], np.ones(len(heard[row])))[0] for row in rows.tolist()]
     return score(
         Predictions.of(
             data.dataset.row_ids[rows],

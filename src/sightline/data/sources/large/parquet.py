@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.data.sources.assembly import LabelledFiles, natural_order, to_dataset
-from sightline.data.sources.large.large_files import LargeFiles, named_numbers, splits_by_name, stems_of, told_apart
+from sightline.data.sources.large.large_files import LargeFiles, splits_by_name, stems_of, told_apart
 from sightline.data.sources.large.parquet_layout import (
     Layout,
     footer_of,
@@ -20,7 +20,7 @@ from sightline.data.sources.large.parquet_layout import (
     no_images,
     schema_of,
 )
-from sightline.data.sources.large.several_cells import fused_labels, labels_of_cells
+from sightline.data.sources.large.row_labels import Found, fused_labels, labels_of_cells, single_labels
 from sightline.data.sources.levels import split_of
 from sightline.data.sources.local.cells import (
     cell_text,
@@ -29,7 +29,6 @@ from sightline.data.sources.local.cells import (
     named_cells,
     several_labels,
 )
-from sightline.data.sources.local.label_cells import Labels
 from sightline.data.sources.local.tables import COLUMNS, Columns
 from sightline.data.storage.blobs import Blob
 from sightline.data.storage.packed_names import PackedNames
@@ -213,10 +212,6 @@ def _store(blobs: tuple[Blob, ...], layout: Layout, rows: _Rows) -> ParquetStore
     )
 
 
-Found = tuple[list[Labels], Sequence[str] | None, tuple[str, ...]]
-"""Labels of each row, None where it has none; the order of the classes where it is known; and remarks."""
-
-
 def _several(files: LargeFiles, layout: Layout, values: Sequence[Any], class_names: Sequence[str] | None) -> Found:
     typed = printable(files.typed)
     cells = _label_cells(typed, layout, values)
@@ -226,11 +221,9 @@ def _several(files: LargeFiles, layout: Layout, values: Sequence[Any], class_nam
 
 def _single(files: LargeFiles, layout: Layout, values: Sequence[Any], class_names: Sequence[str] | None) -> Found:
     found, remarks = _labels(printable(files.typed), layout, values)
-    if layout.class_names or not any(found):
+    if layout.class_names:  # which stand for numbers already
         return [(one,) if one else None for one in found], class_names, remarks
-    written, order, more = named_numbers([one for one in found if one], files.names_of_numbers(), class_names)
-    each = iter(written)
-    return [(next(each),) if one else None for one in found], order, (*remarks, *more)
+    return single_labels(found, remarks, files.names_of_numbers(), class_names)
 
 
 def _labels(typed: str, layout: Layout, values: Sequence[Any]) -> tuple[list[str], tuple[str, ...]]:

@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.data.sources.assembly import LabelledFiles, to_dataset
-from sightline.data.sources.large.large_files import LargeFiles, named_numbers, splits_by_name, stems_of, told_apart
-from sightline.data.sources.large.several_cells import fused_labels, labels_of_cells
+from sightline.data.sources.large.large_files import LargeFiles, splits_by_name, stems_of, told_apart
+from sightline.data.sources.large.row_labels import Found, fused_labels, labels_of_cells, single_labels
 from sightline.data.sources.large.shard_index import ShardIndex, index_of
 from sightline.data.sources.levels import split_of
 from sightline.data.sources.local.cells import cleaned_labels, several_labels
-from sightline.data.sources.local.label_cells import Labels
 from sightline.data.sources.local.tables import COLUMNS, Columns
 from sightline.data.storage.blobs import Blob, ShardStore
 from sightline.data.storage.packed_names import PackedNames
@@ -124,10 +123,6 @@ def _store(blobs: tuple[Blob, ...], index: ShardIndex, *, with_faults: bool = Fa
     )
 
 
-Found = tuple[list[Labels], Sequence[str] | None, tuple[str, ...]]
-"""Labels of each row, None where it has none; the order of the classes where it is known; and remarks."""
-
-
 def _several(typed: str, shards: LargeFiles, index: ShardIndex, class_names: Sequence[str] | None) -> Found:
     coded = index.told["label"]
     found = labels_of_cells(typed, coded.values, shards.names_of_numbers(), class_names)
@@ -136,11 +131,7 @@ def _several(typed: str, shards: LargeFiles, index: ShardIndex, class_names: Seq
 
 def _single(typed: str, shards: LargeFiles, index: ShardIndex, class_names: Sequence[str] | None) -> Found:
     found, remarks = _labels(typed, index)
-    if not any(found):
-        return [None] * len(found), class_names, remarks
-    written, named, more = named_numbers([one for one in found if one], shards.names_of_numbers(), class_names)
-    each = iter(written)
-    return [(next(each),) if one else None for one in found], named, (*remarks, *more)
+    return single_labels(found, remarks, shards.names_of_numbers(), class_names)
 
 
 def _labels(typed: str, index: ShardIndex) -> tuple[list[str], tuple[str, ...]]:

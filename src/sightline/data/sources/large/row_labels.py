@@ -1,4 +1,4 @@
-"""Several labels an image in large files: what their cells say, each different one looked at once."""
+"""Labels of images in large files, one or several: what their cells say, each different one looked at once."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from sightline.system.text import printable
 
 # So many different labels may be few images' own.
 _FEW = 20
+
+
+Found = tuple[list[Labels], Sequence[str] | None, tuple[str, ...]]
+"""Labels of each row, None where it has none; the order of the classes where it is known; and remarks."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,17 @@ def labels_of_cells(
         for cell, one in zip(cells, parted, strict=True)
     }
     return SeveralLabels(labels, order, (*remarks, *more))
+
+
+def single_labels(
+    found: Sequence[str], remarks: tuple[str, ...], names_beside: str, class_names: Sequence[str] | None
+) -> Found:
+    """The one label of each row in the same form, "" being none."""
+    if not any(found):
+        return [None] * len(found), class_names, remarks
+    written, order, more = named_numbers([one for one in found if one], names_beside, class_names)
+    each = iter(written)
+    return [(next(each),) if one else None for one in found], order, (*remarks, *more)
 
 
 def fused_labels(splits: Sequence[str], labels: Sequence[Labels]) -> tuple[list[tuple[str, ...]], tuple[str, ...]]:
